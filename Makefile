@@ -1,0 +1,51 @@
+# The commands of this project. Everything happens in .venv; nothing is installed elsewhere but
+# the Debian packages that the tests need (see tools/test-packages).
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run setup setup-dev packages check test test-e2e bench lock docs clean
+
+run: setup ## start the gate with the demonstration, and stay up
+	$(BIN)/portcullis demo
+
+setup: .venv/.run ## create .venv with pinned, hashed dependencies
+
+.venv/.run: requirements/run.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+setup-dev: .venv/.dev
+
+.venv/.dev: requirements/dev.txt .venv/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	touch $@
+
+packages: ## Debian and npm packages for the tests
+	tools/test-packages
+
+check: setup-dev ## format, lint, types, layers, dependencies, dead code, generated docs
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry src
+	$(BIN)/vulture
+	$(BIN)/python tools/docs.py --check
+
+test: setup-dev packages ## everything, on free loopback ports
+	tools/run-tests
+
+bench: setup ## measure the gate on this machine
+	$(BIN)/portcullis bench
+
+lock: setup-dev ## make the locks anew, without any address in them
+	tools/lock
+
+docs: setup-dev ## generate the threat model and the tables from the register of controls
+	$(BIN)/python tools/docs.py
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache portcullis-state

@@ -1,0 +1,53 @@
+"""``portcullis explain CODE`` and ``portcullis version``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from portcullis import __version__
+from portcullis.cli.options import Json
+from portcullis.core.codes import CODES, RANGES
+from portcullis.core.errors import Problem
+
+
+def explain(
+    code: Annotated[str | None, typer.Argument(help="A code such as PC3004.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Explain an error code; without one, list them all."""
+    if code is None:
+        rows = {name: {"title": entry.title, "hint": entry.hint} for name, entry in CODES.items()}
+        if as_json:
+            print(json.dumps(rows, indent=2))
+        else:
+            for name, row in rows.items():
+                print(f"{name}  {row['title']}")
+        return
+    name = code.upper()
+    entry = CODES.get(name)
+    if entry is None:
+        raise Problem("PC7006", f"there is no code {name[:20]!r}")
+    known = {
+        "code": name,
+        "title": entry.title,
+        "about": RANGES[name[:3]],
+        "hint": entry.hint,
+        "http_status": entry.status,
+        "json_rpc_code": entry.rpc,
+    }
+    if as_json:
+        print(json.dumps(known, indent=2))
+        return
+    print(f"{name}: {entry.title}")
+    print(f"  where   {known['about']}")
+    print(f"  do      {entry.hint}")
+    print(f"  answer  HTTP {entry.status}; JSON-RPC {entry.rpc} on MCP routes")
+
+
+def version(*, as_json: Json = False) -> None:
+    """Print the version."""
+    print(json.dumps({"version": __version__}) if as_json else __version__)

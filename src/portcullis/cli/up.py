@@ -1,0 +1,37 @@
+"""``portcullis up``: run the gate."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+
+from portcullis import bootstrap
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
+from portcullis.config import Config, load
+
+
+def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Run the gate and its control plane until SIGTERM or Ctrl-C; SIGHUP reloads the policy."""
+    uvloop.run(_serve(load(config)))
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with bootstrap.running_gate(config) as gate:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, gate.reload_policy)
+        sys.stderr.write(f"gate     {gate.gate_url}\n")
+        for shape in sorted({upstream.shape for upstream in config.models.values()}):
+            sys.stderr.write(f"         {gate.gate_url}/{shape}{'/v1' * (shape == 'openai')}\n")
+        for server in config.mcp:
+            sys.stderr.write(f"         {gate.gate_url}/mcp/{server}\n")
+        sys.stderr.write(f"control  {gate.control_url}\n")
+        sys.stderr.write(f"log      {gate.audit_directory}\n")
+        sys.stderr.flush()
+        await stop.wait()
+        sys.stderr.write("draining\n")

@@ -1,0 +1,168 @@
+"""The one configuration file, ``portcullis.yaml``, typed.
+
+Every key has a default except the trust domain and the upstreams. An unknown key, a wrong type
+or a secret given by value is a Problem PC7001 that names the file, the line and the key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from portcullis.core.errors import Problem
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME)]
+SECRET = r"^(env|file):.+$"  # noqa: S105 - the form of a reference, not a secret
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listen(_Section):
+    """Where to listen: ``host:port``. Plain HTTP is for loopback only."""
+
+    gate: str = "127.0.0.1:7300"
+    control: str = "127.0.0.1:7301"
+
+    @field_validator("gate", "control")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if host not in {"127.0.0.1", "[::1]", "localhost"}:
+            msg = "plain HTTP is served on loopback only (127.0.0.1, [::1], localhost)"
+            raise ValueError(msg)
+        if not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the range of a port
+            msg = "expected host:port"
+            raise ValueError(msg)
+        return value
+
+
+class ModelUpstream(_Section):
+    """A model endpoint. ``url`` ends before ``/v1``; ``serves`` are globs of model names."""
+
+    shape: Literal["openai", "anthropic"]
+    url: str = Field(pattern=r"^https?://")
+    credential: str | None = Field(default=None, pattern=SECRET)
+    serves: tuple[str, ...] = ("*",)
+
+
+class McpUpstream(_Section):
+    """An MCP server: either ``url`` (streamable HTTP) or ``command`` (stdio)."""
+
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    credential: str | None = Field(default=None, pattern=SECRET)
+    command: tuple[str, ...] | None = None
+    cwd: Path | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    """For ``command``: the whole environment beyond PATH, HOME and LANG; values may be
+    secret references."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Exactly one of url and command."""
+        del context
+        if (self.url is None) == (self.command is None):
+            msg = "give exactly one of url and command"
+            raise ValueError(msg)
+        if self.command is not None and (self.credential or not self.command):
+            msg = "command must not be empty and takes its secrets through env, not credential"
+            raise ValueError(msg)
+
+
+class Limits(_Section):
+    """Bounds on every request; sizes in bytes, times in seconds."""
+
+    body_bytes: int = Field(default=4 * 2**20, ge=1024)
+    result_bytes: int = Field(default=16 * 2**20, ge=1024)
+    held_bytes: int = Field(default=2**20, ge=1024)
+    """How much of a stream may be held back while a tool call is incomplete."""
+    receive_seconds: float = Field(default=15, gt=0)
+    connect_seconds: float = Field(default=5, gt=0)
+    request_seconds: float = Field(default=120, gt=0)
+    idle_seconds: float = Field(default=60, gt=0)
+    """The longest silence within a stream."""
+    stream_seconds: float = Field(default=900, gt=0)
+    session_idle_seconds: float = Field(default=1800, gt=0)
+    """After this silence a legacy MCP session (and its server process) is ended."""
+    calls_in_flight: int = Field(default=512, ge=1)
+    mcp_sessions: int = Field(default=256, ge=1)
+    processes: int = Field(default=32, ge=1)
+    audit_queue: int = Field(default=8192, ge=1)
+    drain_seconds: float = Field(default=10, ge=0)
+
+
+class Tokens(_Section):
+    """Lifetimes in seconds."""
+
+    ttl_seconds: int = Field(default=3600, ge=10, le=43200)
+    session_ttl_seconds: int = Field(default=3600, ge=10, le=43200)
+    renew_until_seconds: int = Field(default=43200, ge=10, le=259200)
+    """A chain of renewals ends this long after the first token."""
+
+
+class Audit(_Section):
+    """How often a checkpoint is signed, in seconds."""
+
+    checkpoint_seconds: float = Field(default=0.5, gt=0, le=60)
+
+
+class Config(_Section):
+    """The whole file."""
+
+    trust_domain: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,254}$")
+    state: Path = Path("portcullis-state")
+    policy: Path = Path("policy")
+    listen: Listen = Listen()
+    models: dict[Name, ModelUpstream] = Field(default_factory=dict)
+    mcp: dict[Name, McpUpstream] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    tokens: Tokens = Tokens()
+    audit: Audit = Audit()
+
+
+def load(path: Path) -> Config:
+    """Read and validate a configuration file; relative paths in it are relative to the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(
+            "PC7001", f"cannot read {path}: {error}", hint="Run `portcullis init`."
+        ) from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Problem("PC7001", f"{path}: {error}") from None
+    if not isinstance(data, dict):
+        raise Problem("PC7001", f"{path}:1: expected a mapping")
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        line = _line(root, first["loc"])
+        raise Problem("PC7001", f"{path}:{line}: {place}: {first['msg']}") from None
+    base = path.resolve().parent
+    return config.model_copy(update={"state": base / config.state, "policy": base / config.policy})
+
+
+def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:
+    """The line (from 1) of the deepest node on the way to ``where``."""
+    line = 1
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(part)]
+            if not found:
+                return line
+            key, node = found[0]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line

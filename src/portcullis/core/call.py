@@ -1,0 +1,127 @@
+"""What an agent asks for, in one shape for every protocol, and what came back."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from portcullis.core.principal import Principal, Session
+
+
+class Route(StrEnum):
+    """The ways into the gate; each is a column of the matrix of controls."""
+
+    LLM_JSON = "llm-json"
+    LLM_STREAM = "llm-stream"
+    MCP_HTTP = "mcp-http"
+    MCP_HTTP_LEGACY = "mcp-http-legacy"
+    MCP_STDIO = "mcp-stdio"
+
+
+class Phase(StrEnum):
+    """When a check looks: at what is asked, at what came back, at each piece of a stream."""
+
+    REQUEST = "request"
+    RESULT = "result"
+    STREAM = "stream"
+
+
+class Action(StrEnum):
+    """What kind of thing is asked for; ``Call.name`` says which one.
+
+    ========================  =====================================================
+    MODEL                     name = the model asked for
+    TOOL                      name = the tool, unqualified
+    RESOURCE                  name = the resource's URI (read, subscribe, unsubscribe)
+    PROMPT                    name = the prompt
+    COMPLETE                  name = the prompt or resource whose argument is completed
+    LIST                      name = tools, resources, resource_templates or prompts
+    PROTOCOL                  name = the method (initialize, server/discover, ping, ...)
+    SERVER_REQUEST            name = the method a *server* asks of the client (sampling, ...)
+    ========================  =====================================================
+    """
+
+    MODEL = "model"
+    TOOL = "tool"
+    RESOURCE = "resource"
+    PROMPT = "prompt"
+    COMPLETE = "complete"
+    LIST = "list"
+    PROTOCOL = "protocol"
+    SERVER_REQUEST = "server_request"
+
+
+class RiskClass(StrEnum):
+    """What an action can do to the world; unknown is DELETE, the highest."""
+
+    READ = "read"
+    MODIFY = "modify"
+    EXTERNAL = "external"
+    DELETE = "delete"
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, decoded. What is decided on is what is forwarded.
+
+    ``server`` is the name of the upstream in our configuration (an MCP server or a model
+    endpoint), never a label the caller supplied. ``method`` is the wire operation
+    (``tools/call``, ``POST /v1/messages``). ``arguments`` are the tool's arguments, or the
+    request's parameters. ``features`` are the provider-side tools and references that the
+    request asks for (``web_search``, ``file_id``, ...): they act where no check sees it.
+    ``payload`` is the parsed request; its canonical encoding is ``body``, which is what goes out.
+    """
+
+    id: str
+    route: Route
+    action: Action
+    server: str
+    name: str
+    method: str
+    arguments: dict[str, Any]
+    payload: Any
+    body: bytes
+    features: tuple[str, ...] = ()
+    stream: bool = False
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """Around a call: who, in which session, from where.
+
+    ``source`` is the peer's address (``127.0.0.1:5123``, ``unix``, ``stdio``); ``trace_id`` is
+    32 hex digits (W3C trace context); ``received_at`` is seconds since the epoch.
+    """
+
+    principal: Principal
+    session: Session | None
+    source: str
+    trace_id: str
+    received_at: float
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens as the provider counted them (the truth) or None where it said nothing."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class ToolProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call inside a model's answer: ``arguments`` is its JSON text, as sent."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back, decoded. ``payload`` is the parsed answer that will be re-encoded."""
+
+    payload: Any
+    size: int
+    is_error: bool = False
+    usage: Usage | None = None
+    finish: str | None = None
+    chunks: int = 0
+    proposals: tuple[ToolProposal, ...] = ()

@@ -1,0 +1,164 @@
+"""The table of error codes: what each means and what to do about it.
+
+Ranges: PC1 request and wire, PC2 identity, PC3 policy, PC4 containment, PC5 upstream and
+execution, PC6 the record, PC7 configuration and command line, PC9 faults of our own.
+``rpc`` is the JSON-RPC error code used on MCP routes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+
+class Code(msgspec.Struct, frozen=True):
+    """One row: HTTP status, JSON-RPC code, a title, and what the reader can do."""
+
+    status: int
+    rpc: int
+    title: str
+    hint: str
+
+
+RANGES: Final[dict[str, str]] = {
+    "PC1": "the request itself, before any decision",
+    "PC2": "who is asking",
+    "PC3": "what policy, the session or the tool's schema allows",
+    "PC4": "containment: cut off by an operator, or the feed is stale",
+    "PC5": "the upstream, after the decision",
+    "PC6": "the audit log: nothing is done unrecorded",
+    "PC7": "configuration and command line",
+    "PC9": "a fault of the gate itself; it fails closed",
+}
+
+CODES: Final[dict[str, Code]] = {
+    # Range PC1, the request itself
+    "PC1001": Code(400, -32700, "Not valid JSON", "Send one JSON document in UTF-8."),
+    "PC1002": Code(400, -32700, "Not valid UTF-8", "Encode the body as UTF-8."),
+    "PC1003": Code(400, -32600, "Duplicate key in an object", "Name each key once."),
+    "PC1004": Code(400, -32600, "NUL character in a string", "Remove U+0000 from all strings."),
+    "PC1005": Code(400, -32600, "Nested too deeply", "Keep JSON at most 64 levels deep."),
+    "PC1006": Code(
+        400, -32600, "Number out of range", "Integers must fit in 64 bits; floats must be finite."
+    ),
+    "PC1007": Code(413, -32600, "Body too large", "Send less, or raise limits.body_bytes."),
+    "PC1008": Code(415, -32600, "Unsupported media type", "Send Content-Type: application/json."),
+    "PC1009": Code(405, -32600, "Method not allowed", "See the API reference for the method."),
+    "PC1010": Code(404, -32601, "No such route", "See `portcullis up` for the routes it serves."),
+    "PC1011": Code(400, -32600, "Malformed or ambiguous headers", "Send each header once."),
+    "PC1012": Code(408, -32600, "The request did not arrive in time", "Send the body faster."),
+    "PC1013": Code(415, -32600, "Compressed body", "Send the body without Content-Encoding."),
+    "PC1020": Code(
+        400,
+        -32602,
+        "The request does not fit its API's shape",
+        "Check the field named in the detail.",
+    ),
+    "PC1021": Code(
+        400,
+        -32602,
+        "Unknown request field",
+        "The gate does not know what this field does; remove it.",
+    ),
+    "PC1030": Code(400, -32600, "Not a JSON-RPC 2.0 message", "See the MCP specification."),
+    "PC1031": Code(400, -32600, "JSON-RPC batch refused", "Send one message per request."),
+    "PC1032": Code(
+        400,
+        -32020,
+        "Routing header does not match the body",
+        "Mcp-Method, Mcp-Name and Mcp-Param-* must repeat what the body says.",
+    ),
+    "PC1033": Code(
+        400, -32022, "Unsupported MCP protocol version", "Use one of the versions listed."
+    ),
+    "PC1034": Code(404, -32601, "Unknown MCP method", "The gate forwards only methods it knows."),
+    "PC1035": Code(
+        404, -32600, "Unknown or foreign MCP session", "Initialize a session of your own."
+    ),
+    "PC1036": Code(400, -32600, "No request is waiting for this response", "Answer each once."),
+    "PC1037": Code(
+        400, -32602, "Unknown or foreign requestState", "Retry with the state you were given."
+    ),
+    "PC1038": Code(406, -32600, "Not acceptable", "Accept application/json and text/event-stream."),
+    # Range PC2, identity
+    "PC2001": Code(401, -32001, "No credential", "Send Authorization: Bearer with your token."),
+    "PC2002": Code(
+        401, -32001, "Invalid credential", "Get a token with `portcullis agent create`."
+    ),
+    "PC2003": Code(401, -32001, "Expired credential", "Renew the token at POST /v1/token."),
+    "PC2004": Code(
+        403, -32001, "Wrong kind of principal", "This route is for another kind of principal."
+    ),
+    "PC2005": Code(401, -32001, "Two credentials in one request", "Send exactly one."),
+    "PC2006": Code(403, -32001, "The session is closed or expired", "Open a new session."),
+    "PC2007": Code(403, -32001, "Unknown principal", "Create it with `portcullis agent create`."),
+    "PC2008": Code(400, -32600, "Token request refused", "See RFC 8693 for its parameters."),
+    "PC2009": Code(409, -32600, "It exists already", "Choose another name."),
+    # Range PC3, policy
+    "PC3001": Code(403, -32003, "Not allowed by policy", "Ask the policy's owner for a grant."),
+    "PC3002": Code(403, -32003, "Denied by policy", "The role's denied_tools name it."),
+    "PC3003": Code(403, -32003, "Unknown tool", "The server does not offer this tool."),
+    "PC3004": Code(403, -32003, "Outside the row scope", "Use the session's own subject."),
+    "PC3005": Code(403, -32003, "Model not allowed", "Use a model that the role lists."),
+    "PC3006": Code(
+        403,
+        -32003,
+        "Provider-side execution or reference refused",
+        "It acts where no check sees it; policy can allow it by name.",
+    ),
+    "PC3007": Code(403, -32003, "Outside the task's grant", "The session declared other tools."),
+    "PC3008": Code(403, -32003, "A session is required", "Let the application open a session."),
+    "PC3009": Code(403, -32003, "Agent has no role", "Add the agent to the policy."),
+    "PC3010": Code(403, -32602, "Arguments do not fit the tool's schema", "See tools/list."),
+    "PC3011": Code(403, -32602, "Suspicious argument value", "See the field named in the detail."),
+    "PC3012": Code(403, -32003, "Argument outside its bounds", "See the policy's tools section."),
+    # Range PC4, containment
+    "PC4001": Code(403, -32004, "Cut off", "An operator has cut this principal off."),
+    "PC4002": Code(
+        503, -32004, "The containment feed is stale", "The gate fails closed until it is back."
+    ),
+    # Range PC5, upstream
+    "PC5001": Code(502, -32010, "Upstream unreachable", "Check the upstream's address."),
+    "PC5002": Code(
+        504, -32010, "Upstream too slow", "Raise limits.request_seconds if it is right."
+    ),
+    "PC5003": Code(
+        502,
+        -32010,
+        "Upstream answer not understood",
+        "It broke its API's shape; it was not passed on.",
+    ),
+    "PC5004": Code(502, -32010, "Upstream answer too large", "Raise limits.result_bytes."),
+    "PC5005": Code(
+        502, -32010, "Upstream reflected a credential", "The answer was withheld; rotate it."
+    ),
+    "PC5006": Code(503, -32010, "Too many calls at once", "Try again shortly."),
+    "PC5007": Code(502, -32010, "Upstream credential unavailable", "Check the secret reference."),
+    "PC5008": Code(502, -32010, "Upstream ended in mid-stream", "The answer is incomplete."),
+    "PC5009": Code(502, -32010, "Tool result breaks its schema", "It was not passed on."),
+    "PC5010": Code(502, -32010, "Unknown stream event", "It was not passed on."),
+    "PC5011": Code(502, -32010, "Server process failed", "See `portcullis doctor`."),
+    "PC5012": Code(404, -32010, "No such upstream", "Add it to portcullis.yaml."),
+    "PC5013": Code(503, -32010, "The gate is draining", "Try another gateway."),
+    # Range PC6, the record
+    "PC6001": Code(
+        503, -32011, "The audit log cannot take the record", "Nothing is done unrecorded."
+    ),
+    "PC6002": Code(500, -32011, "The audit log is damaged", "Run `portcullis audit verify`."),
+    "PC6003": Code(409, -32011, "The audit log has another writer", "One gate writes one log."),
+    "PC6004": Code(404, -32011, "No such event", "See `portcullis audit query`."),
+    "PC6005": Code(422, -32011, "Verification failed", "Keep the log as it is and investigate."),
+    # Range PC7, configuration and command line
+    "PC7001": Code(500, -32603, "Configuration error", "See the line named in the detail."),
+    "PC7002": Code(500, -32603, "Policy error", "See the line named in the detail."),
+    "PC7003": Code(
+        500, -32603, "Nothing enforces this key yet", "Remove it: nothing is accepted and ignored."
+    ),
+    "PC7004": Code(500, -32603, "Usage error", "See --help."),
+    "PC7005": Code(500, -32603, "Something is missing on this machine", "See the detail."),
+    "PC7006": Code(404, -32603, "Unknown error code", "Codes look like PC1042."),
+    # Range PC9, our own faults
+    "PC9001": Code(500, -32603, "A check failed", "The action was not done. Report this."),
+    "PC9002": Code(500, -32603, "Internal error", "The action was not done. Report this."),
+}

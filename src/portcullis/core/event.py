@@ -1,0 +1,85 @@
+"""The audit event, version 1: one leaf of the log. It never holds sensitive content.
+
+An allowed call leaves two leaves: its decision before it acts (``tool_call``, ``llm_call``, or
+``decision`` for everything else) and its result after (``tool_result``, ``llm_result``,
+``result``), joined by ``decision``. A refusal leaves one. Malformed and unauthenticated requests
+are ``error``; what operators and applications do is ``admin``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class EventType(StrEnum):
+    """What happened."""
+
+    DECISION = "decision"
+    TOOL_CALL = "tool_call"
+    LLM_CALL = "llm_call"
+    RESULT = "result"
+    TOOL_RESULT = "tool_result"
+    LLM_RESULT = "llm_result"
+    ERROR = "error"
+    ADMIN = "admin"
+
+
+class ResultSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came back, without content: size, outcome, how it ended."""
+
+    bytes: int
+    error: bool = False
+    finish: str | None = None
+    proposals: int = 0
+    chunks: int = 0
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One leaf. Field order is the order on disk; absent fields are at their default.
+
+    ``parameters`` holds the fields that the catalogue names as clear; ``commitments`` maps each
+    other field, and ``request``, ``user`` and ``subject``, to ``hmac-sha256:`` hex under the
+    subject's key: equal values can be linked by whoever holds the key, and guessed by nobody.
+    ``proposed_by`` is the id of the ``llm_call`` whose answer proposed this tool call.
+    """
+
+    v: int
+    id: str
+    time: datetime
+    type: EventType
+    gateway: str
+    trace_id: str = ""
+    principal_kind: str = ""
+    principal: str = ""
+    credential: str = ""
+    session: str = ""
+    application: str = ""
+    source: str = ""
+    route: str = ""
+    action: str = ""
+    method: str = ""
+    server: str = ""
+    name: str = ""
+    parameters: dict[str, Any] = {}
+    commitments: dict[str, str] = {}
+    request_bytes: int = 0
+    features: tuple[str, ...] = ()
+    risk: str = ""
+    verdict: str = ""
+    check: str = ""
+    code: str = ""
+    rule: str = ""
+    reason: str = ""
+    findings: tuple[str, ...] = ()
+    approval: str = ""
+    policy: str = ""
+    decision: str = ""
+    proposed_by: str = ""
+    result: ResultSummary | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: str = ""

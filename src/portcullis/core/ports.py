@@ -1,0 +1,234 @@
+"""The ports: what the line needs from outside, and what an adapter must guarantee.
+
+Every adapter of a port passes the port's shared contract suite in ``tests/contract``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from portcullis.core.call import Call, Context
+from portcullis.core.event import Event
+from portcullis.core.principal import Principal, PrincipalKind, Proposal, Session
+from portcullis.core.verdict import Allow, Deny
+
+
+class Clock(Protocol):
+    """Time. ``now`` is seconds since the epoch; ``monotonic`` never goes back."""
+
+    def now(self) -> float: ...
+    def monotonic(self) -> float: ...
+
+
+class Authenticator(Protocol):
+    """Turns a credential into a principal. Certificates and bound tokens plug in here.
+
+    ``authenticate`` raises Problem PC2002 or PC2003 for anything that is not a valid, unexpired
+    credential of ours. It is called on every request: it must cache by digest and cost
+    microseconds on a hit; it never caches a refusal and never answers from a cache past expiry.
+    """
+
+    def authenticate(self, credential: str) -> Principal: ...
+
+
+class KillFeed(Protocol):
+    """Who is cut off. Consulted on every request and every chunk: O(1), in memory.
+
+    ``stale`` is True when the feed may have missed something: then everything is denied.
+    ``reason`` returns why this principal or session is cut off, or None.
+    """
+
+    def stale(self) -> bool: ...
+    def reason(self, principal: Principal, session: Session | None) -> str | None: ...
+
+
+class SessionState(Protocol):
+    """The sessions and what is remembered within them.
+
+    A session that was opened is found by any gateway at once, and is gone at its expiry or
+    close. State that cannot be read raises: the caller denies. ``propose`` and ``proposed`` are
+    keyed by session id or, outside a session, by the agent's id; an adapter keeps at least the
+    last 64 proposals of each key, and ``proposed`` consumes the one that it finds.
+    """
+
+    async def open(self, session: Session) -> None: ...
+    async def get(self, session_id: str) -> Session | None: ...
+    async def close(self, session_id: str) -> bool: ...
+    async def propose(self, key: str, proposals: Sequence[Proposal]) -> None: ...
+    async def proposed(self, key: str, names: frozenset[str], digest: str) -> Proposal | None: ...
+
+
+class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A principal as it is registered. ``state`` is ``active`` or ``disabled``."""
+
+    kind: PrincipalKind
+    id: str
+    owner: str
+    state: str
+    roles: tuple[str, ...]
+    created_at: float
+
+
+class Directory(Protocol):
+    """The registered principals, durable.
+
+    ``create`` raises Problem PC2009 when (kind, id) exists. ``get`` returns None for unknown.
+    A write that returned survives a crash.
+    """
+
+    def create(self, record: PrincipalRecord) -> None: ...
+    def get(self, kind: PrincipalKind, principal_id: str) -> PrincipalRecord | None: ...
+    def list(self, kind: PrincipalKind | None = None) -> tuple[PrincipalRecord, ...]: ...
+    def set_state(self, kind: PrincipalKind, principal_id: str, state: str) -> bool: ...
+
+
+class SecretSource(Protocol):
+    """Resolves one scheme of secret references, such as ``env:NAME``.
+
+    ``resolve`` gets what follows the scheme and returns the secret without surrounding white
+    space, or raises Problem PC5007 whose detail names the reference and never the value.
+    """
+
+    def resolve(self, reference: str) -> str: ...
+
+
+class Recorder(Protocol):
+    """The audit log as the line sees it. It is the only writer of its log.
+
+    ``durable`` returns when the event would survive a power cut, or raises Problem PC6001.
+    ``enqueue`` returns at once: the event rides the bounded queue to the next group commit; it
+    raises Problem PC6001 when the queue is full or the writer has failed. Order is kept.
+    ``commitment`` returns ``hmac-sha256:`` hex of ``value`` under the key of ``subject``.
+    """
+
+    async def durable(self, event: Event) -> None: ...
+    def enqueue(self, event: Event) -> None: ...
+    def commitment(self, subject: str, value: bytes) -> str: ...
+
+
+class PolicyDecisionPoint(Protocol):
+    """Decides by the policy in force. Any error or undefined answer is a Deny.
+
+    ``decide`` judges a call with its arguments; its Allow carries rule, risk and the argument
+    names that may stand in the log in clear. ``visible`` says which of a server's tools,
+    resources or prompts an agent may be shown: those some call of which could be allowed.
+    ``digest`` names the policy in force (``sha256:`` hex of the compiled bundle).
+    """
+
+    @property
+    def digest(self) -> str: ...
+    def decide(self, call: Call, context: Context) -> Allow | Deny: ...
+    def visible(
+        self, kind: str, server: str, names: Sequence[str], context: Context
+    ) -> frozenset[str]: ...
+
+
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as its server describes it (tools/list), unverified."""
+
+    name: str
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None = None
+
+
+class Inventory(Protocol):
+    """What tools each server offers, as last seen in a full tools/list.
+
+    ``learn`` replaces the server's tools; a schema that cannot be compiled makes that tool
+    unusable (it is refused), never unvalidated. ``validate`` returns the paths and rules that the
+    arguments break (no values), an empty tuple when they fit; it raises KeyError for an unknown
+    tool. ``validate_output`` is the same for structured results; without a schema all fits.
+    """
+
+    def known(self, server: str) -> bool: ...
+    def learn(self, server: str, tools: Sequence[ToolSpec]) -> None: ...
+    def forget(self, server: str) -> None: ...
+    def tool(self, server: str, name: str) -> ToolSpec | None: ...
+    def validate(self, server: str, name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]: ...
+    def validate_output(self, server: str, name: str, value: Any) -> tuple[str, ...]: ...
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes out. ``path`` is below the upstream's base URL; headers are already clean.
+
+    The credential is not here: the forwarder puts it in, after the last check.
+    """
+
+    upstream: str
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class UpstreamResponse(Protocol):
+    """What comes back. Close it in every case; closing early aborts the upstream call.
+
+    ``headers`` are lower-cased, hop-by-hop headers and cookies removed. ``read`` returns the
+    whole body or raises Problem PC5004 beyond the limit, PC5002 past the time limit, PC5008 when
+    the peer broke off. ``chunks`` yields pieces as they arrive, with the same errors. Both raise
+    Problem PC5005, before passing it on, when the answer holds the credential that was sent.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self) -> bytes: ...
+    def chunks(self) -> AsyncIterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+class Forwarder(Protocol):
+    """Sends requests to upstreams named in the configuration, over reused connections.
+
+    ``send`` raises Problem PC5001 (unreachable), PC5002 (no answer head in time), PC5006 (too
+    many calls in flight to this upstream), PC5007 (no credential), PC5012 (unknown upstream).
+    It never follows redirects, never decompresses beyond the result limit and never retries.
+    """
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse: ...
+    async def close(self) -> None: ...
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """A JSON-RPC message from a server, with the SSE event id it came under, if any."""
+
+    message: dict[str, Any]
+    event_id: str | None = None
+
+
+class Channel(Protocol):
+    """One conversation with one MCP server, on behalf of one agent (session).
+
+    ``request`` sends a JSON-RPC request and yields what belongs to it, ending with the response
+    (a message with ``result`` or ``error``); a JSON-RPC error is a message, not an exception.
+    Leaving the iterator early cancels the request upstream. ``notify`` sends a notification or
+    a response to a request of the server's. ``listen`` yields what the server sends outside a
+    request (legacy GET stream), resuming after ``last_event_id`` where the server can.
+    Faults are Problems of the PC5 range. ``close`` ends the upstream session or process.
+    ``headers`` are the MCP headers that the gate computed from the body it decided on.
+    """
+
+    def request(
+        self, message: dict[str, Any], headers: Mapping[str, str]
+    ) -> AsyncIterator[Incoming]: ...
+    async def notify(self, message: dict[str, Any], headers: Mapping[str, str]) -> None: ...
+    def listen(self, last_event_id: str | None) -> AsyncIterator[Incoming]: ...
+    async def close(self) -> None: ...
+
+
+class Channels(Protocol):
+    """Opens channels to the MCP servers of the configuration (HTTP or stdio).
+
+    ``key`` separates conversations: two keys never share a process or an upstream session.
+    A modern (stateless) conversation has the agent's session as its key, a legacy one the
+    downstream MCP session. Raises Problem PC5012 for an unknown server, PC5006 beyond the
+    configured number of live processes, PC5011 when the process does not start.
+    """
+
+    def servers(self) -> tuple[str, ...]: ...
+    async def open(self, server: str, key: str, *, legacy: bool) -> Channel: ...
+    async def close(self) -> None: ...

@@ -1,0 +1,69 @@
+"""Who acts, and on whose behalf: principals and sessions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class PrincipalKind(StrEnum):
+    """The five kinds of principal; none can pass for another."""
+
+    AGENT = "agent"
+    APPLICATION = "application"
+    USER = "user"
+    OPERATOR = "operator"
+    GATEWAY = "gateway"
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """An authenticated caller.
+
+    ``id`` is unique within its ``kind``. ``credential`` names the credential it was
+    authenticated by (a token id today, an SVID serial later): it goes into every event and is
+    what the kill feed can name. ``session`` is set when the credential is a session's token.
+    ``roles`` are an operator's roles; an agent's role is the policy's business, not the token's.
+    """
+
+    kind: PrincipalKind
+    id: str
+    credential: str
+    expires_at: float
+    session: str | None = None
+    roles: tuple[str, ...] = ()
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """One task that one agent does for one user.
+
+    Opened by an application (never by the agent). ``subject`` is the row scope: a flat JSON
+    object, such as ``{"customer_id": "C-1001"}``; policies compare arguments to its members.
+    ``grant`` is the set of qualified tools (``server.tool``) that the task declared, or None
+    when it declared none; a grant can only narrow what policy allows. ``prompt`` is the
+    authenticated user prompt; it is never written to the log in clear.
+    Times are seconds since the epoch.
+    """
+
+    id: str
+    agent: str
+    application: str
+    user: str
+    prompt: str
+    subject: dict[str, Any]
+    grant: tuple[str, ...] | None
+    opened_at: float
+    expires_at: float
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call that a model's answer proposed: links the model turn to the call that ran.
+
+    ``name`` is the name the model used; ``digest`` is the SHA-256 (hex) of the canonical
+    encoding of its arguments; ``event`` is the id of the model call's record.
+    """
+
+    name: str
+    digest: str
+    event: str

@@ -1,0 +1,54 @@
+"""Verdicts are values; an exception is a fault, and a fault in a check is a deny."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from portcullis.core.call import RiskClass
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something a check saw, by type and place, never with its content."""
+
+    type: str
+    where: str
+
+
+class Allow(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing against it. The check that grants says by which ``rule`` and at what ``risk``.
+
+    ``clear`` names the top-level arguments whose values may stand in the log in clear.
+    """
+
+    rule: str = ""
+    reason: str = ""
+    risk: RiskClass | None = None
+    clear: tuple[str, ...] = ()
+
+
+class Deny(msgspec.Struct, frozen=True, kw_only=True):
+    """No. ``code`` is a key of ``core.codes``; ``reason`` names fields and rules, not content."""
+
+    code: str
+    reason: str
+    rule: str = ""
+    risk: RiskClass | None = None
+
+
+class Transform(msgspec.Struct, frozen=True, kw_only=True):
+    """Yes, but in this form: ``payload`` replaces the call's or the result's payload.
+
+    On a request ``arguments`` are the tool's arguments within the new payload.
+    """
+
+    payload: Any
+    arguments: dict[str, Any] | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+Verdict: TypeAlias = Allow | Deny | Transform
+
+PASS = Allow()
+"""What a check answers that has nothing to say."""

@@ -1,0 +1,1 @@
+"""The enforcement point: listeners, the router, and the line that every call takes."""

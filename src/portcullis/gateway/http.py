@@ -1,0 +1,185 @@
+"""HTTP as the hot routes see it: plain ASGI, one header rule, bounded bodies (RFC 9110, 9112)."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+from portcullis.core.errors import Problem
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_LISTS: Final = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"accept-language",
+        b"cache-control",
+        b"connection",
+        b"cookie",
+        b"forwarded",
+        b"te",
+        b"tracestate",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+    }
+)
+"""Headers that may stand in a request more than once; the gate decides on none of them but
+``accept``, whose lines are joined."""
+
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+class Request:
+    """A request's head. ``headers`` has lower-case names, each with its one value.
+
+    Call ``check`` before anything is read from it.
+    """
+
+    __slots__ = (
+        "_flaw",
+        "headers",
+        "method",
+        "path",
+        "receive",
+        "scope",
+        "send",
+        "source",
+        "trace_id",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        client = scope.get("client")
+        self.source = f"{client[0]}:{client[1]}" if client else "unix"
+        headers: dict[bytes, bytes] = {}
+        self.headers = headers
+        self._flaw = ""
+        for name, value in scope["headers"]:
+            if name not in headers:
+                headers[name] = value
+            elif name in _LISTS:
+                headers[name] += b", " + value
+            else:
+                self._flaw = f"the header {name.decode('latin-1')} occurs twice"
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            self._flaw = "both Content-Length and Transfer-Encoding"
+        self.trace_id = _trace_id(headers.get(b"traceparent"))
+
+    def check(self) -> None:
+        """Raise Problem PC1011 on headers that two readers could read in two ways."""
+        if self._flaw:
+            raise Problem("PC1011", self._flaw)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a header by its lower-case name."""
+        return self.headers.get(name)
+
+    def text(self, name: bytes) -> str | None:
+        """The value of a header as text; Problem PC1011 when it is not visible ASCII."""
+        value = self.headers.get(name)
+        if value is None:
+            return None
+        if not value.isascii() or not value.decode("ascii").isprintable():
+            raise Problem("PC1011", f"the header {name.decode('latin-1')} is not printable ASCII")
+        return value.decode("ascii")
+
+    async def json_body(self, limit: int, seconds: float) -> bytes:
+        """The body of a JSON request: Problem PC1008, PC1013 or those of ``read_body``."""
+        kind = self.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise Problem("PC1008", "the body must be application/json")
+        if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise Problem("PC1013", "the body is compressed")
+        length = self.headers.get(b"content-length")
+        if length is not None and (not length.isdigit() or int(length) > limit):
+            raise Problem("PC1007", f"the body is larger than {limit} bytes")
+        return await read_body(self.receive, limit, seconds)
+
+
+async def read_body(receive: Receive, limit: int, seconds: float) -> bytes:
+    """Read a request's body.
+
+    Raises Problem PC1007 beyond ``limit`` bytes, PC1012 when it takes longer than ``seconds``,
+    and ClientDisconnect when the peer goes away.
+    """
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part = message.get("body", b"")
+                size += len(part)
+                if size > limit:
+                    raise Problem("PC1007", f"the body is larger than {limit} bytes")
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError:
+        raise Problem("PC1012", f"the body took longer than {seconds:g} s") from None
+
+
+class ClientDisconnect(Exception):  # noqa: N818 - an event, not an error of ours
+    """The client went away; nobody is left to answer."""
+
+
+async def watch_disconnect(receive: Receive) -> None:
+    """Return when the client goes away. Only after the body has been read."""
+    while (await receive())["type"] != "http.disconnect":
+        continue
+
+
+async def send_head(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Start a response."""
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+
+async def send_json(
+    send: Send,
+    status: int,
+    body: bytes,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+    *,
+    kind: bytes = b"application/json",
+) -> None:
+    """Send a whole response; ``body`` may be empty (202, 204)."""
+    head = [
+        *headers,
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if body:
+        head.append((b"content-type", kind))
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _trace_id(traceparent: bytes | None) -> str:
+    """The trace id of a W3C traceparent, or a new one (32 hex digits)."""
+    if traceparent is not None:
+        parts = traceparent.decode("latin-1").split("-")
+        if (
+            len(parts) == 4  # noqa: PLR2004 - version, trace id, parent id, flags
+            and [len(part) for part in parts] == [2, 32, 16, 2]
+            and _HEX.issuperset("".join(parts))
+            and parts[0] != "ff"
+            and parts[1].strip("0")
+        ):
+            return parts[1]
+    return secrets.token_hex(16)

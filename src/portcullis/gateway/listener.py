@@ -1,0 +1,165 @@
+"""Listening: uvicorn with httptools, bounded heads, and no request that goes unrecorded.
+
+A connection that does not complete a request's head within its time and size is cut; bytes that
+are not HTTP/1.1 (RFC 9112), smuggling attempts among them, are answered 400 and recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from asyncio import TimerHandle
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from portcullis.core.errors import Problem
+from portcullis.gateway.http import App
+from portcullis.wire.json import encode
+
+MAX_HEAD: Final = 65_536
+"""Most bytes of a request's line and headers together."""
+
+Refused = Callable[[Problem, str], Problem]
+"""Records a refusal below HTTP, given the peer's address; returns the problem to answer with."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a bounded request head and recorded refusals.
+
+    Each listener makes a subclass that sets ``refused`` and ``head_seconds``.
+    """
+
+    refused: ClassVar[Refused]
+    head_seconds: ClassVar[float]
+
+    _head_timer: TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_done()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._await_head()
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_timer is not None and self._head_bytes > MAX_HEAD:
+            self._cut(Problem("PC1011", f"the head is larger than {MAX_HEAD} bytes"))
+
+    def on_headers_complete(self) -> None:
+        self._head_done()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        del msg  # uvicorn's one sentence says less than the code does
+        self._cut(Problem("PC1011", "the bytes are not a well-formed HTTP/1.1 request"))
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(self.head_seconds, self._too_slow)
+
+    def _head_done(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        if self._head_bytes:
+            self._cut(Problem("PC1012", f"the head took longer than {self.head_seconds:g} s"))
+        else:
+            self.transport.close()
+
+    def _cut(self, problem: Problem) -> None:
+        self._head_done()
+        if self.transport.is_closing():
+            return
+        peer = f"{self.client[0]}:{self.client[1]}" if self.client else "unix"
+        problem = type(self).refused(problem, peer)
+        body = encode(problem.document())
+        head = (
+            f"HTTP/1.1 {problem.status} Refused\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
+
+
+class Listener(uvicorn.Server):
+    """One listening socket and its application. The process's signals are not its business."""
+
+    def __init__(
+        self, app: App, address: str, *, refused: Refused, head_seconds: float, drain_seconds: float
+    ) -> None:
+        host, _, port = address.rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            self._socket.close()
+            raise Problem("PC7001", f"cannot listen on {address}: {error.strerror}") from None
+        self._socket.listen(1024)
+        self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=type(
+                    "ListenerProtocol",
+                    (BoundedProtocol,),
+                    {"refused": staticmethod(refused), "head_seconds": head_seconds},
+                ),
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                date_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=max(1, round(drain_seconds)),
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with the real port."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the composition root."""
+        yield
+
+    async def open(self) -> None:
+        """Start to accept connections."""
+        self._task = asyncio.create_task(self.serve(sockets=[self._socket]))
+        while not self.started:
+            if self._task.done():
+                await self._task
+            await asyncio.sleep(0.001)
+
+    async def close(self) -> None:
+        """Stop accepting, let running requests finish within their time, cancel the rest."""
+        if self._task is None:
+            self._socket.close()
+            return
+        self.should_exit = True
+        await self._task
+        tasks: list[asyncio.Task[Any]] = list(self.server_state.tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=2)

@@ -1,0 +1,227 @@
+"""The model routes, JSON and streams: ``/openai/v1/...`` and ``/anthropic/v1/...``.
+
+The handler decodes, takes the line, forwards exactly what was decided on, and passes back only
+what it understood. In a stream, text goes on as it comes; a tool call is held until it is whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Final
+
+import msgspec
+
+from portcullis.config import Limits, ModelUpstream
+from portcullis.core.call import Action, Call, Context, Result, Route
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Forwarder, UpstreamRequest, UpstreamResponse
+from portcullis.core.verdict import Deny
+from portcullis.gateway.http import Request, send_json, watch_disconnect
+from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.pipeline import Pipeline
+from portcullis.gateway.records import new_id
+from portcullis.gateway.stream import Exchange, HeldBack, StreamOut
+from portcullis.wire import SHAPES, behind, error_body, error_frame
+from portcullis.wire.json import decode, encode
+from portcullis.wire.model import ModelRequest, Shape
+
+_FORWARD: Final = (b"anthropic-version", b"idempotency-key", b"x-stainless-retry-count")
+_FEATURES: Final = {b"openai-beta": "openai.beta", b"anthropic-beta": "anthropic.beta"}
+_RETURN: Final = ("retry-after", "x-request-id", "request-id", "openai-processing-ms")
+_RETURN_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-")
+_OK, _ERROR = 200, 400
+
+
+class ModelRoutes:
+    """Serves the operations of ``wire.SHAPES`` for the configured model upstreams."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        forwarder: Forwarder,
+        upstreams: Mapping[str, ModelUpstream],
+        limits: Limits,
+    ) -> None:
+        self._pipeline = pipeline
+        self._forwarder = forwarder
+        self._upstreams = upstreams
+        self._limits = limits
+
+    async def __call__(self, request: Request, context: Context, api: str, path: str) -> None:
+        """Serve one request. Problems before a call exists are raised to the router."""
+        shape = SHAPES.get((api, request.method, path))
+        if shape is None:
+            raise _no_route(request.method, api, path)
+        body = await request.json_body(self._limits.body_bytes, self._limits.receive_seconds)
+        asked = shape.request(decode(body))
+        call = self._call(request, shape, asked)
+        outcome = await self._pipeline.request(call, context)
+        if isinstance(outcome.verdict, Deny):
+            await answer(request, api, Problem(outcome.verdict.code, outcome.verdict.reason))
+            return
+        try:
+            await self._forward(Exchange(request, context, outcome, shape, asked))
+        except Recorded as problem:
+            await answer(request, api, problem)
+        except Problem as problem:
+            self._pipeline.failed(outcome, context, problem)
+            await answer(request, api, problem)
+        except BaseException:
+            gone = Problem("PC5008", "the call ended before its answer was complete")
+            self._pipeline.failed(outcome, context, gone)
+            raise
+
+    def _call(self, request: Request, shape: Shape, asked: ModelRequest) -> Call:
+        features = list(asked.features)
+        for header, feature in _FEATURES.items():
+            value = request.text(header)
+            if value:
+                features += [f"{feature}.{part.strip()}" for part in value.split(",")]
+        return Call(
+            id=new_id(),
+            route=Route.LLM_STREAM if asked.stream else Route.LLM_JSON,
+            action=Action.MODEL,
+            server=self._serving(shape.api, asked.model),
+            name=asked.model,
+            method=shape.operation,
+            arguments={},
+            payload=asked.payload,
+            body=encode(asked.payload),
+            features=tuple(features),
+            stream=asked.stream,
+        )
+
+    def _serving(self, api: str, model: str) -> str:
+        """The upstream that serves a model, or no name; policy is asked either way."""
+        for name, upstream in self._upstreams.items():
+            if upstream.shape == api and any(fnmatchcase(model, g) for g in upstream.serves):
+                return name
+        return ""
+
+    async def _forward(self, exchange: Exchange) -> None:
+        call = exchange.outcome.call
+        if not call.server:
+            raise Problem("PC5012", "no configured upstream serves this model")
+        request = exchange.request
+        response = await self._forwarder.send(
+            UpstreamRequest(
+                upstream=call.server,
+                method=request.method,
+                path=call.method.partition(" ")[2],
+                headers=_request_headers(request, stream=call.stream),
+                body=call.body,
+            )
+        )
+        try:
+            kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
+            if response.status == _OK and call.stream and kind == "text/event-stream":
+                await self._stream(exchange, response)
+            elif kind == "application/json":
+                await self._json(exchange, response)
+            else:
+                raise Problem("PC5003", f"status {response.status} with an unexpected media type")
+        finally:
+            response.close()
+
+    async def _json(self, exchange: Exchange, response: UpstreamResponse) -> None:
+        raw = await response.read()
+        try:
+            payload = decode(raw)
+        except Problem as problem:
+            raise Problem("PC5003", f"the answer is not strict JSON: {problem.detail}") from None
+        if response.status >= _ERROR:
+            result = Result(payload=payload, size=len(raw), is_error=True)
+        elif response.status != _OK or exchange.asked.stream:
+            raise Problem("PC5003", f"status {response.status} where a stream or 200 was due")
+        else:
+            result = exchange.shape.result(payload, exchange.asked)
+        judged = await self._judge(exchange, result)
+        headers = _response_headers(response.headers)
+        await send_json(exchange.request.send, response.status, encode(judged.payload), headers)
+
+    async def _stream(self, exchange: Exchange, response: UpstreamResponse) -> None:
+        """Pass a stream on. Faults after the head become an error event that SDKs raise on."""
+        out = StreamOut(exchange.request, _response_headers(response.headers))
+        gone = asyncio.ensure_future(watch_disconnect(exchange.request.receive))
+        gone.add_done_callback(lambda _: response.close())
+        try:
+            async with asyncio.timeout(self._limits.stream_seconds):
+                await self._pieces(exchange, response, out)
+        except TimeoutError:
+            limit = f"the stream took longer than {self._limits.stream_seconds:g} s"
+            await self._break(exchange, out, Problem("PC5002", limit))
+        except Problem as problem:
+            left = Problem("PC5008", "the client went away in mid-stream")
+            await self._break(exchange, out, left if gone.done() else problem)
+        finally:
+            gone.cancel()
+
+    async def _pieces(self, exchange: Exchange, response: UpstreamResponse, out: StreamOut) -> None:
+        decoder = exchange.shape.stream(exchange.asked)
+        held = HeldBack(self._limits.held_bytes)
+        async for chunk in response.chunks():
+            denied = self._pipeline.chunk(exchange.outcome.call, exchange.context)
+            if denied is not None:
+                raise Problem(denied.code, denied.reason)
+            ready = held.feed(decoder.feed(chunk))
+            if ready:
+                await out.send(ready)
+        result = msgspec.structs.replace(decoder.end(), chunks=held.frames)
+        await self._judge(exchange, result)
+        await out.send(held.rest(), last=True)
+
+    async def _judge(self, exchange: Exchange, result: Result) -> Result:
+        """Take the line back. Raises Recorded when the result may not be passed on."""
+        await self._pipeline.records.remember(exchange.outcome, exchange.context, result)
+        judged = self._pipeline.result(exchange.outcome, exchange.context, result)
+        if isinstance(judged, Deny):
+            raise Recorded(judged.code, judged.reason)
+        return judged
+
+    async def _break(self, exchange: Exchange, out: StreamOut, problem: Problem) -> None:
+        """End a stream that went wrong, recorded once."""
+        if not out.started:
+            raise problem
+        if not isinstance(problem, Recorded):
+            self._pipeline.failed(exchange.outcome, exchange.context, problem)
+        await out.send(error_frame(exchange.shape.api, problem), last=True)
+
+
+class Recorded(Problem):
+    """A result that the line withheld: its record is written already."""
+
+
+async def answer(request: Request, api: str, problem: Problem) -> None:
+    """Answer with a problem in the shape that the provider's SDK raises."""
+    await send_json(request.send, problem.status, error_body(api, problem))
+
+
+def _no_route(method: str, api: str, path: str) -> Problem:
+    if any(key[0] == api and key[2] == path for key in SHAPES):
+        return Problem("PC1009", f"{method} is not served here")
+    if behind(api, path):
+        return Problem("PC3006", "this operation acts or keeps content behind the gate")
+    return Problem("PC1010", "no such operation")
+
+
+def _request_headers(request: Request, *, stream: bool) -> tuple[tuple[str, str], ...]:
+    """What goes upstream: our own, and the few of the caller's that change nothing unseen."""
+    headers = [
+        ("content-type", "application/json"),
+        ("accept", "text/event-stream" if stream else "application/json"),
+    ]
+    for name in (*_FORWARD, *_FEATURES):
+        value = request.text(name)
+        if value is not None:
+            headers.append((name.decode(), value))
+    return tuple(headers)
+
+
+def _response_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in headers.items()
+        if name in _RETURN or name.startswith(_RETURN_PREFIXES)
+    ]

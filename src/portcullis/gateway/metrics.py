@@ -1,0 +1,69 @@
+"""The gate's own figures for Prometheus. Labels are ours and few; never names from requests."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from portcullis.core.call import Call
+from portcullis.core.errors import Problem
+from portcullis.core.verdict import Allow, Deny
+
+_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class Metrics:
+    """Counters and a histogram, registered once per gate."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._decisions = Counter(
+            "portcullis_decisions",
+            "Calls decided.",
+            ["route", "verdict", "code"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "portcullis_decision_seconds",
+            "From decoded call to recorded decision.",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._withheld = Counter(
+            "portcullis_results_withheld",
+            "Results not passed on.",
+            ["route", "code"],
+            registry=registry,
+        )
+        self._failed = Counter(
+            "portcullis_calls_failed",
+            "Allowed calls without a good result.",
+            ["route", "code"],
+            registry=registry,
+        )
+        self._refused = Counter(
+            "portcullis_requests_refused",
+            "Requests that never became a call.",
+            ["route", "code"],
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "portcullis_calls_in_flight", "Requests on the hot routes.", registry=registry
+        )
+
+    def decided(self, call: Call, verdict: Allow | Deny, seconds: float) -> None:
+        """Count a decision and the time it took, the record's durability included."""
+        code = verdict.code if isinstance(verdict, Deny) else ""
+        self._decisions.labels(call.route, "deny" if code else "allow", code).inc()
+        self._seconds.labels(call.route).observe(seconds)
+
+    def withheld(self, call: Call, denied: Deny) -> None:
+        """Count a result that was not passed on."""
+        self._withheld.labels(call.route, denied.code).inc()
+
+    def failed(self, call: Call, problem: Problem) -> None:
+        """Count an allowed call without a good result."""
+        self._failed.labels(call.route, problem.code).inc()
+
+    def refused(self, route: str, problem: Problem) -> None:
+        """Count a refused request."""
+        self._refused.labels(route, problem.code).inc()

@@ -1,0 +1,23 @@
+"""What the line decided on one call."""
+
+from __future__ import annotations
+
+import msgspec
+
+from portcullis.core.call import Call, RiskClass
+from portcullis.core.verdict import Allow, Deny, Finding
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision. ``call`` is what may be forwarded, ``event`` the id of its record."""
+
+    verdict: Allow | Deny
+    call: Call
+    event: str
+    check: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def risk(self) -> RiskClass:
+        """The risk class; what nobody classified is in the highest."""
+        return self.verdict.risk or RiskClass.DELETE

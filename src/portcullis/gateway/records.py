@@ -1,0 +1,245 @@
+"""What the line writes: from calls, verdicts and results to audit events (law 6).
+
+Argument values stand in the log only where the catalogue names the field as clear and the value
+is a short scalar; everything else is a keyed commitment under the data subject's key.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from portcullis.core.call import Action, Call, Context, Result
+from portcullis.core.errors import Problem
+from portcullis.core.event import Event, EventType, ResultSummary
+from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder, SessionState
+from portcullis.core.principal import Principal, Proposal, Session
+from portcullis.core.verdict import Deny, Finding
+from portcullis.gateway.outcome import Outcome
+from portcullis.wire.json import decode, digest, encode
+
+MAX_CLEAR: Final = 256
+"""Longest clear string in a record, in characters; a longer one is committed to instead."""
+MAX_NAMES: Final = 64
+"""Most argument names in one record; the rest is covered by the commitment to the request."""
+
+_DECISIONS: Final = {Action.TOOL: EventType.TOOL_CALL, Action.MODEL: EventType.LLM_CALL}
+_RESULTS: Final = {Action.TOOL: EventType.TOOL_RESULT, Action.MODEL: EventType.LLM_RESULT}
+
+
+def new_id() -> str:
+    """An event's id: 32 hex digits, the first 12 the time in milliseconds, the rest random."""
+    return f"{_now_ms():012x}{os.urandom(10).hex()}"
+
+
+def _now_ms() -> int:
+    return int(datetime.now(UTC).timestamp() * 1000)
+
+
+class Records:
+    """Builds the events of one gate."""
+
+    def __init__(
+        self,
+        gateway: str,
+        recorder: Recorder,
+        sessions: SessionState,
+        pdp: PolicyDecisionPoint,
+        clock: Clock,
+    ) -> None:
+        self._gateway = gateway
+        self._commit = recorder.commitment
+        self._sessions = sessions
+        self._pdp = pdp
+        self._clock = clock
+
+    def _time(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now(), UTC)
+
+    async def decision(self, outcome: Outcome, context: Context) -> Event:
+        """The leaf written before the call acts."""
+        call: Call = outcome.call
+        verdict = outcome.verdict
+        principal, session = context.principal, context.session
+        key = subject_key(principal, session)
+        commitments = {"request": self._commit(key, call.body)}
+        application = ""
+        if session is not None:
+            application = session.application
+            commitments["user"] = self._commit(key, session.user.encode())
+            commitments["subject"] = self._commit(key, encode(session.subject))
+        parameters: dict[str, Any] = {}
+        proposed_by = ""
+        if call.action is Action.TOOL:
+            clear = () if isinstance(verdict, Deny) else verdict.clear
+            for name, value in list(call.arguments.items())[:MAX_NAMES]:
+                if name in clear and _short(value):
+                    parameters[name] = value
+                else:
+                    commitments[f"arguments.{name}"[:MAX_CLEAR]] = self._commit(key, encode(value))
+            proposal = await self._sessions.proposed(
+                memory_key(principal, session),
+                _model_names(call.server, call.name),
+                digest(call.arguments),
+            )
+            proposed_by = proposal.event if proposal else ""
+        return Event(
+            v=1,
+            id=outcome.event,
+            time=self._time(),
+            type=_DECISIONS.get(call.action, EventType.DECISION),
+            gateway=self._gateway,
+            trace_id=context.trace_id,
+            principal_kind=principal.kind,
+            principal=principal.id,
+            credential=principal.credential,
+            session=session.id if session else "",
+            application=application,
+            source=context.source,
+            route=call.route,
+            action=call.action,
+            method=call.method,
+            server=call.server,
+            name=call.name[:MAX_CLEAR],
+            parameters=parameters,
+            commitments=commitments,
+            request_bytes=len(call.body),
+            features=call.features[:MAX_NAMES],
+            risk=outcome.risk,
+            verdict="deny" if isinstance(verdict, Deny) else "allow",
+            check=outcome.check,
+            code=verdict.code if isinstance(verdict, Deny) else "",
+            rule=verdict.rule,
+            reason=verdict.reason,
+            findings=_findings(outcome.findings),
+            approval="" if isinstance(verdict, Deny) else "not_required",
+            policy=self._pdp.digest,
+            proposed_by=proposed_by,
+        )
+
+    def result(
+        self,
+        outcome: Outcome,
+        context: Context,
+        result: Result,
+        denied: Deny | None,
+        *,
+        check: str,
+        findings: tuple[Finding, ...],
+    ) -> Event:
+        """The leaf written after: sizes and outcome, never content."""
+        usage = result.usage
+        return self._after(
+            outcome,
+            context,
+            verdict="deny" if denied else "allow",
+            check=check if denied else "",
+            code=denied.code if denied else "",
+            reason=denied.reason if denied else "",
+            findings=_findings(findings),
+            result=ResultSummary(
+                bytes=result.size,
+                error=result.is_error,
+                finish=result.finish,
+                proposals=len(result.proposals),
+                chunks=result.chunks,
+            ),
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+        )
+
+    def failure(self, outcome: Outcome, context: Context, problem: Problem) -> Event:
+        """The leaf that is owed when an allowed call has no good result."""
+        return self._after(
+            outcome, context, verdict="error", code=problem.code, reason=problem.detail
+        )
+
+    def _after(self, outcome: Outcome, context: Context, **fields: Any) -> Event:
+        call: Call = outcome.call
+        return Event(
+            v=1,
+            id=new_id(),
+            time=self._time(),
+            type=_RESULTS.get(call.action, EventType.RESULT),
+            gateway=self._gateway,
+            trace_id=context.trace_id,
+            principal_kind=context.principal.kind,
+            principal=context.principal.id,
+            credential=context.principal.credential,
+            session=context.session.id if context.session else "",
+            route=call.route,
+            action=call.action,
+            server=call.server,
+            name=call.name[:MAX_CLEAR],
+            policy=self._pdp.digest,
+            decision=outcome.event,
+            **fields,
+        )
+
+    def event(self, kind: EventType, problem: Problem, **fields: str) -> Event:
+        """A refusal outside a call: malformed, unauthenticated, unroutable."""
+        return Event(
+            v=1,
+            id=new_id(),
+            time=self._time(),
+            type=kind,
+            gateway=self._gateway,
+            verdict="deny",
+            code=problem.code,
+            reason=problem.detail,
+            policy=self._pdp.digest,
+            **{name: value[:MAX_CLEAR] for name, value in fields.items()},  # type: ignore[arg-type]
+        )
+
+    async def remember(self, outcome: Outcome, context: Context, result: Result) -> None:
+        """Keep what a model proposed, so that the call that runs can be linked to the turn.
+
+        Raises Problem PC5003 when the proposed arguments are not strict JSON.
+        """
+        try:
+            proposals = [
+                Proposal(
+                    name=proposal.name,
+                    digest=digest(decode(proposal.arguments.encode() or b"{}")),
+                    event=outcome.event,
+                )
+                for proposal in result.proposals
+            ]
+        except Problem as problem:
+            raise Problem("PC5003", f"proposed arguments: {problem.detail}") from None
+        if proposals:
+            await self._sessions.propose(memory_key(context.principal, context.session), proposals)
+
+
+def subject_key(principal: Principal, session: Session | None) -> str:
+    """Whose key the commitments are under: the session's subject, its user, or the caller."""
+    if session is None:
+        return f"{principal.kind}:{principal.id}"
+    if session.subject:
+        return "subject:" + encode(session.subject).decode()
+    return f"user:{session.user}"
+
+
+def memory_key(principal: Principal, session: Session | None) -> str:
+    """Where proposals are kept: the session, or the agent when it has none."""
+    return session.id if session else f"{principal.kind}:{principal.id}"
+
+
+def _model_names(server: str, tool: str) -> frozenset[str]:
+    """The names under which agents offer a tool to models (which forbid dots)."""
+    flat = tool.replace(".", "_")
+    return frozenset(
+        {tool, flat}
+        | {f"{server}{joint}{name}" for joint in (".", "_", "__", "-") for name in (tool, flat)}
+    )
+
+
+def _short(value: Any) -> bool:
+    return isinstance(value, bool | int | float | None) or (
+        isinstance(value, str) and len(value) <= MAX_CLEAR
+    )
+
+
+def _findings(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+    return tuple(f"{finding.type}@{finding.where}" for finding in findings[:MAX_NAMES])
