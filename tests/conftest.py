@@ -1,8 +1,68 @@
-"""Fixtures for every test."""
+"""Fixtures for every test, and the check that the register of controls is proven.
+
+In a full run (``make test``) every cell of the matrix control x route x phase must have been
+filled by a test that passed, or be declared inapplicable; a cell that is both is an error too.
+"""
+
+import json
+import os
+from pathlib import Path
 
 import pytest
+
+from controls import register
+
+CELLS = pytest.StashKey[dict]()
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def pytest_configure(config):
+    config.stash[CELLS] = {}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.when == "call" and report.passed:
+        for mark in item.iter_markers("control"):
+            cell = (mark.args[0], str(mark.args[1]), str(mark.args[2]))
+            item.config.stash[CELLS].setdefault(cell, []).append(item.nodeid)
+
+
+def pytest_collection_modifyitems(config, items):
+    known = {control.id: control for control in register().controls}
+    for item in items:
+        for mark in item.iter_markers("control"):
+            control, route, phase = mark.args
+            if control not in known:
+                raise pytest.UsageError(f"{item.nodeid} names the unknown control {control!r}")
+            reason = known[control].reason(route, phase)
+            if reason:
+                raise pytest.UsageError(
+                    f"{item.nodeid} fills {control}/{route}/{phase}, which controls.yaml declares "
+                    f"inapplicable: {reason}"
+                )
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if not os.environ.get("PORTCULLIS_FULL_RUN"):
+        return
+    filled = session.config.stash[CELLS]
+    empty = [cell for cell in register().cells() if tuple(map(str, cell)) not in filled]
+    report = Path("build/controls.json")
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(
+        json.dumps({"/".join(cell): tests for cell, tests in sorted(filled.items())}, indent=1)
+    )
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if empty:
+        reporter.section("controls without proof", red=True)
+        for control, route, phase in empty:
+            reporter.line(f"{control} on {route}, {phase}: no test that passed fills this cell")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    else:
+        reporter.line(f"register of controls: {len(filled)} cells, each proven by a test")

@@ -20,6 +20,7 @@ from portcullis.cli import (
     doctor,
     explain,
     init,
+    logs,
     mcp,
     operator,
     policy,
@@ -56,6 +57,7 @@ _DENIED, _VERIFICATION, _USAGE, _FAULT = 3, 5, 2, 1
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    logs.configure()
     try:
         app()
     except Problem as problem:

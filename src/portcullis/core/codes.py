@@ -95,6 +95,9 @@ CODES: Final[dict[str, Code]] = {
     "PC2007": Code(403, -32001, "Unknown principal", "Create it with `portcullis agent create`."),
     "PC2008": Code(400, -32600, "Token request refused", "See RFC 8693 for its parameters."),
     "PC2009": Code(409, -32600, "It exists already", "Choose another name."),
+    "PC2010": Code(
+        404, -32600, "No such session or principal", "Check the name; a session may have ended."
+    ),
     # Range PC3, policy
     "PC3001": Code(403, -32003, "Not allowed by policy", "Ask the policy's owner for a grant."),
     "PC3002": Code(403, -32003, "Denied by policy", "The role's denied_tools name it."),
@@ -141,6 +144,7 @@ CODES: Final[dict[str, Code]] = {
     "PC5011": Code(502, -32010, "Server process failed", "See `portcullis doctor`."),
     "PC5012": Code(404, -32010, "No such upstream", "Add it to portcullis.yaml."),
     "PC5013": Code(503, -32010, "The gate is draining", "Try another gateway."),
+    "PC5014": Code(499, -32800, "Cancelled", "The client cancelled the call or went away."),
     # Range PC6, the record
     "PC6001": Code(
         503, -32011, "The audit log cannot take the record", "Nothing is done unrecorded."
@@ -158,6 +162,9 @@ CODES: Final[dict[str, Code]] = {
     "PC7004": Code(500, -32603, "Usage error", "See --help."),
     "PC7005": Code(500, -32603, "Something is missing on this machine", "See the detail."),
     "PC7006": Code(404, -32603, "Unknown error code", "Codes look like PC1042."),
+    "PC7007": Code(
+        500, -32603, "A measured process failed", "See the detail; the run measured nothing."
+    ),
     # Range PC9, our own faults
     "PC9001": Code(500, -32603, "A check failed", "The action was not done. Report this."),
     "PC9002": Code(500, -32603, "Internal error", "The action was not done. Report this."),

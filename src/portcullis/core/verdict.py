@@ -19,22 +19,28 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class Allow(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing against it. The check that grants says by which ``rule`` and at what ``risk``.
 
-    ``clear`` names the top-level arguments whose values may stand in the log in clear.
+    ``clear`` names the top-level arguments whose values may stand in the log in clear;
+    ``policy`` is the digest of the policy that decided, empty where no policy did.
     """
 
     rule: str = ""
     reason: str = ""
     risk: RiskClass | None = None
     clear: tuple[str, ...] = ()
+    policy: str = ""
 
 
 class Deny(msgspec.Struct, frozen=True, kw_only=True):
-    """No. ``code`` is a key of ``core.codes``; ``reason`` names fields and rules, not content."""
+    """No. ``code`` is a key of ``core.codes``; ``reason`` names fields and rules, not content.
+
+    ``policy`` is as in Allow.
+    """
 
     code: str
     reason: str
     rule: str = ""
     risk: RiskClass | None = None
+    policy: str = ""
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,15 +40,18 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head."""
         super().connection_made(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
         self._head_done()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+        """Count the bytes of a head while it is not complete."""
+        if self._head_timer is None and not self._busy():
             self._await_head()
         if self._head_timer is not None:
             self._head_bytes += len(data)
@@ -57,12 +60,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self._cut(Problem("PC1011", f"the head is larger than {MAX_HEAD} bytes"))
 
     def on_headers_complete(self) -> None:
+        """The head is complete: stop its clock."""
         self._head_done()
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, recorded, as a problem document."""
         del msg  # uvicorn's one sentence says less than the code does
         self._cut(Problem("PC1011", "the bytes are not a well-formed HTTP/1.1 request"))
+
+    def _busy(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request, whatever uvicorn's types say
+        return cycle is not None and not cycle.response_complete
 
     def _await_head(self) -> None:
         self._head_bytes = 0

@@ -19,7 +19,6 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Forwarder, UpstreamRequest, UpstreamResponse
 from portcullis.core.verdict import Deny
 from portcullis.gateway.http import Request, send_json, watch_disconnect
-from portcullis.gateway.outcome import Outcome
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
 from portcullis.gateway.stream import Exchange, HeldBack, StreamOut

@@ -37,6 +37,20 @@ def _now_ms() -> int:
     return int(datetime.now(UTC).timestamp() * 1000)
 
 
+def changed(gateway: str, clock: Clock, method: str, parameters: dict[str, str]) -> Event:
+    """Something that the gate's operators changed, from outside its APIs."""
+    return Event(
+        v=1,
+        id=new_id(),
+        time=datetime.fromtimestamp(clock.now(), UTC),
+        type=EventType.ADMIN,
+        gateway=gateway,
+        method=method,
+        parameters=parameters,
+        verdict="allow",
+    )
+
+
 class Records:
     """Builds the events of one gate."""
 
@@ -114,7 +128,7 @@ class Records:
             reason=verdict.reason,
             findings=_findings(outcome.findings),
             approval="" if isinstance(verdict, Deny) else "not_required",
-            policy=self._pdp.digest,
+            policy=verdict.policy or self._pdp.digest,
             proposed_by=proposed_by,
         )
 
@@ -172,7 +186,7 @@ class Records:
             action=call.action,
             server=call.server,
             name=call.name[:MAX_CLEAR],
-            policy=self._pdp.digest,
+            policy=outcome.verdict.policy or self._pdp.digest,
             decision=outcome.event,
             **fields,
         )

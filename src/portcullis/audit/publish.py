@@ -1,0 +1,76 @@
+"""From durable entries to what others can check: tiles, bundles and the signed checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from portcullis.audit.checkpoint import Checkpoint
+from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
+from portcullis.audit.note import Signer
+from portcullis.audit.tiles import TileWriter
+
+CHECKPOINT: Final = "checkpoint"
+VKEY: Final = "log.vkey"
+
+
+class Publisher:
+    """Keeps the tree over the journal and its files up to date.
+
+    Give it only what is durable, in order. Nothing is signed before it is in the tiles, and no
+    tile is in the way of a reader that holds an older checkpoint.
+    """
+
+    def __init__(self, directory: Path, signer: Signer, tree: Tree) -> None:
+        self._directory = directory
+        self._signer = signer
+        self._tree = tree
+        self._tail: list[bytes] = []
+        self._tiles = TileWriter(directory)
+        self._written: list[Tile] = []
+        self.published = -1
+
+    @property
+    def size(self) -> int:
+        """How many entries the tree holds, published or not."""
+        return self._tree.size
+
+    def root(self) -> bytes:
+        """The root over all entries so far."""
+        return self._tree.root()
+
+    def add(self, entries: Sequence[bytes]) -> None:
+        """Put entries into the tree; what became complete is written."""
+        tiles = self._tree.append([leaf_hash(entry) for entry in entries])
+        self._tail.extend(entries)
+        while len(self._tail) >= TILE_WIDTH:
+            index = (self._tree.size - len(self._tail)) // TILE_WIDTH
+            self._tiles.write_bundle(index, self._tail[:TILE_WIDTH])
+            del self._tail[:TILE_WIDTH]
+        for tile in tiles:
+            self._tiles.write(tile)
+
+    def publish(self) -> None:
+        """Write the unfinished tiles and the checkpoint over everything added so far."""
+        if self._tail:
+            self._tiles.write_bundle(self._tree.size // TILE_WIDTH, self._tail)
+        partial = self._tree.partial()
+        for tile in partial:
+            if tile not in self._written:
+                self._tiles.write(tile)
+        self._written = partial
+        checkpoint = Checkpoint(self._signer.name, self._tree.size, self._tree.root())
+        replace(self._directory / CHECKPOINT, checkpoint.sign(self._signer))
+        self.published = self._tree.size
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Replace a file as a whole: readers and crashes see the old one or the new one."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,1 @@
+"""What tools exist and what their arguments mean."""

@@ -1,0 +1,97 @@
+"""What tools each server offers, with their schemas compiled."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from portcullis.catalogue.schema import UnusableSchema, Validator, closed
+from portcullis.core.ports import ToolSpec
+
+_UNUSABLE = ("$: the tool's schema cannot be enforced",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    """A tool; None in place of a validator means that its schema cannot be enforced."""
+
+    spec: ToolSpec
+    input: Validator | None
+    output: Validator | None
+
+
+class LocalInventory:
+    """Implements ``core.ports.Inventory`` in memory.
+
+    Arguments that a schema does not name are refused unless the schema explicitly lets them in
+    (see ``schema.closed``). A tool that its server lists twice is unusable: nobody can say which
+    of the two would run. ``narrow`` adds the policy's own schema fragments, which hold beside
+    the server's.
+    """
+
+    def __init__(self) -> None:
+        self._servers: dict[str, dict[str, _Tool]] = {}
+        self._fragments: dict[str, dict[str, Validator]] = {}
+
+    def known(self, server: str) -> bool:
+        """Whether a full tools/list of the server has been seen."""
+        return server in self._servers
+
+    def learn(self, server: str, tools: Sequence[ToolSpec]) -> None:
+        """Replace the server's tools."""
+        times = Counter(spec.name for spec in tools)
+        self._servers[server] = {
+            spec.name: _Tool(
+                spec,
+                None if times[spec.name] > 1 else _compile(closed(spec.input_schema)),
+                None if spec.output_schema is None else _compile(spec.output_schema),
+            )
+            for spec in tools
+        }
+
+    def forget(self, server: str) -> None:
+        """Drop the server's tools; the server is unknown again."""
+        self._servers.pop(server, None)
+
+    def narrow(self, fragments: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put in force the policy's schemas: qualified tool -> argument -> schema.
+
+        Raises UnusableSchema, changing nothing, for a schema that does not compile.
+        """
+        self._fragments = {
+            tool: {name: Validator(schema) for name, schema in schemas.items()}
+            for tool, schemas in fragments.items()
+        }
+
+    def tool(self, server: str, name: str) -> ToolSpec | None:
+        """The tool as its server described it, or None."""
+        found = self._servers.get(server, {}).get(name)
+        return None if found is None else found.spec
+
+    def validate(self, server: str, name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """What the arguments break, as ``path: keyword``. KeyError for an unknown tool."""
+        tool = self._servers.get(server, {})[name]
+        if tool.input is None:
+            return _UNUSABLE
+        broken = tool.input.check(arguments)
+        for argument, validator in self._fragments.get(f"{server}.{name}", {}).items():
+            if argument in arguments:
+                found = validator.check(arguments[argument])
+                broken += tuple(f"$.{argument}{text.removeprefix('$')}" for text in found)
+        return broken
+
+    def validate_output(self, server: str, name: str, value: Any) -> tuple[str, ...]:
+        """What a structured result breaks; without an output schema everything fits."""
+        tool = self._servers.get(server, {})[name]
+        if tool.spec.output_schema is None:
+            return ()
+        return _UNUSABLE if tool.output is None else tool.output.check(value)
+
+
+def _compile(schema: Mapping[str, Any]) -> Validator | None:
+    try:
+        return Validator(dict(schema))
+    except UnusableSchema:
+        return None

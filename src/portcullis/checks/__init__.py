@@ -1,0 +1,1 @@
+"""The checks of the line, one file each; `bootstrap` puts them in order."""

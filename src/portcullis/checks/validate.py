@@ -1,0 +1,82 @@
+"""Validate: a tool's arguments fit its schema and hold nothing that looks like an attack.
+
+The shape of model calls is the wire codec's business. Code PC3003 is an unknown tool, PC3010 a
+broken schema, PC3011 a suspicious value; on the way back PC5009 is a structured result that
+breaks the tool's output schema.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from portcullis.checks.suspicious import suspicious
+from portcullis.core.call import Action, Call, Context, Result
+from portcullis.core.check import Check
+from portcullis.core.ports import Inventory, PolicyDecisionPoint
+from portcullis.core.verdict import PASS, Deny, Verdict
+
+
+class Validate(Check):
+    """Holds tool calls against the inventory.
+
+    What policy would refuse anyway is refused here as policy refuses it: otherwise the codes of
+    this check would tell an agent which tools exist that it may not see, and what their
+    arguments are. So a denied tool is PC3002, one that is not granted is PC3001 whether or not it
+    exists, and PC3003 says that a tool which policy grants is not there.
+    """
+
+    name: ClassVar[str] = "validate"
+
+    def __init__(self, inventory: Inventory, pdp: PolicyDecisionPoint) -> None:
+        self._inventory = inventory
+        self._pdp = pdp
+
+    def judge(self, call: Call, context: Context, facts: object) -> Verdict:
+        """Deny what does not fit; the reason names fields and rules, never values."""
+        del facts
+        if call.action is not Action.TOOL:
+            return PASS
+        denial = self._deny(call)
+        if denial is None:
+            return PASS
+        if call.name not in self._pdp.visible("tools", call.server, (call.name,), context):
+            decision = self._pdp.decide(call, context)
+            if isinstance(decision, Deny):
+                return decision
+        return denial
+
+    def _deny(self, call: Call) -> Deny | None:
+        spec = self._inventory.tool(call.server, call.name)
+        if spec is None:
+            return Deny(code="PC3003", reason="the server does not offer this tool")
+        broken = self._inventory.validate(call.server, call.name, call.arguments)
+        if broken:
+            return Deny(code="PC3010", reason="; ".join(broken))
+        found = suspicious(call.arguments, spec.input_schema)
+        if found:
+            return Deny(code="PC3011", reason="; ".join(found[:8]))
+        return None
+
+    def judge_result(self, call: Call, context: Context, result: Result) -> Verdict:
+        """Hold a tool's structured result against its output schema.
+
+        A tool that promises structure owes it (MCP, tools, structured content), except in an
+        error and while it asks for more input.
+        """
+        del context
+        if call.action is not Action.TOOL or result.is_error:
+            return PASS
+        spec = self._inventory.tool(call.server, call.name)
+        if spec is None or spec.output_schema is None:
+            return PASS
+        payload = result.payload
+        if not isinstance(payload, dict):
+            return Deny(code="PC5009", reason="the result is not an object")
+        if payload.get("resultType", "complete") != "complete":
+            return PASS
+        if "structuredContent" not in payload:
+            return Deny(code="PC5009", reason="structuredContent is missing")
+        broken = self._inventory.validate_output(
+            call.server, call.name, payload["structuredContent"]
+        )
+        return Deny(code="PC5009", reason="; ".join(broken)) if broken else PASS

@@ -1,0 +1,147 @@
+"""``portcullis bench``: measure the gate on this machine. Nothing absolute is gated."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from portcullis.bench import measure, parts
+from portcullis.bench.report import Report
+from portcullis.bench.subjects import JSON, SSE
+from portcullis.cli.options import Json
+from portcullis.core.errors import Problem
+
+
+class _GateByDefault(TyperGroup):
+    """``portcullis bench [OPTIONS]`` is ``portcullis bench gate [OPTIONS]``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["gate", *args]
+        return super().parse_args(ctx, args)
+
+
+_TITLES: Final = {"json": "JSON, 1 KB answers", "sse": "SSE, 30 chunks"}
+
+app = typer.Typer(cls=_GateByDefault, no_args_is_help=False)
+
+
+Seconds = Annotated[float, typer.Option(min=0.1, max=60, help="Of each cell.")]
+Folder = Annotated[
+    Path | None, typer.Option(help="Where the gate's state goes: the disk that counts.")
+]
+
+
+@app.command("gate")
+def gate(
+    *,
+    seconds: Seconds = 0.8,
+    repeats: Annotated[int, typer.Option(min=1, max=20, help="Figures are medians.")] = 3,
+    connections: Annotated[str, typer.Option(help="Counts, with commas.")] = "1,16,50,200",
+    only: Annotated[Literal["json", "sse"] | None, typer.Option(help="One kind of call.")] = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(help="Another proxy's command, with {port} and {upstream}."),
+    ] = None,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """What the gate adds to a call, beside a bare proxy and a direct call in the same run."""
+    settings = measure.Settings(
+        seconds=seconds,
+        repeats=repeats,
+        connections=_counts(connections),
+        shapes=tuple(shape for shape in (JSON, SSE) if only in {None, shape.name}),
+        beside=beside,
+        folder=folder,
+    )
+    console = Console(stderr=True)
+    with console.status("measuring") as status:
+        result = measure.measure(settings, status.update)
+    if as_json:
+        _print(result)
+    else:
+        _show(result, settings)
+
+
+@app.command("policy")
+def policy(*, seconds: Seconds = 2.0, as_json: Json = False) -> None:
+    """How fast one thread decides, with 100 agents and 30 rules."""
+    _parts(parts.measure_policy(seconds), as_json=as_json)
+
+
+@app.command("audit")
+def audit(*, seconds: Seconds = 2.0, folder: Folder = None, as_json: Json = False) -> None:
+    """How fast events become durable, one at a time and 50 at once."""
+    _parts(parts.measure_audit(seconds, folder), as_json=as_json)
+
+
+def _parts(result: Report, *, as_json: bool) -> None:
+    if as_json:
+        _print(result)
+        return
+    for name, figure in result.figures.items():
+        print(f"{name:24} {figure:>12,.3f}")
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdigit() and 1 <= int(part) <= 500 for part in parts):  # noqa: PLR2004
+        raise Problem("PC7004", "--connections takes numbers from 1 to 500, such as 1,16,50")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def _print(result: Report) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(result).decode(), indent=2) + "\n")
+
+
+def _show(result: Report, settings: measure.Settings) -> None:
+    console = Console(highlight=False)
+    at, figures = result.machine, result.figures
+    console.print(f"{at.processor}, {at.cpus} CPUs, Python {at.python}, load {at.load}")
+    subjects = ("direct", "bare", "gate", *(("beside",) if settings.beside else ()))
+    for shape in settings.shapes:
+        table = Table(title=_TITLES[shape.name], box=box.SIMPLE, padding=0, title_justify="left")
+        for name in ("conns", "subject", "calls/s", "p50 ms", "p99 ms"):
+            table.add_column(name, justify="left" if name == "subject" else "right")
+        for name in ("added p50", "added p99", "CPU us", "x bare"):
+            table.add_column(name, justify="right")
+        for place in (*(f"c{count}" for count in settings.connections), "half"):
+            for subject in subjects:
+                name = f"{shape.name}_{place}_{subject}"
+                if f"{name}_rps" in figures:
+                    table.add_row(*_row(figures, name, place, subject))
+            table.add_row()
+        console.print(table)
+        offered = figures[f"{shape.name}_half_offered_rps"]
+        console.print(f"half: {offered:.0f} calls/s offered, half of what the bare proxy served\n")
+    p50, p99 = (figures[f"fdatasync_{share}_ms"] for share in ("p50", "p99"))
+    console.print(f"fdatasync p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+    for name, target in result.targets.items():
+        word = "met" if target.met else "NOT MET"
+        console.print(f"{name}: {figures[name]:.2f} {target.op} {target.value:.2f}: {word}")
+
+
+def _row(figures: dict[str, float], name: str, place: str, subject: str) -> tuple[str, ...]:
+    def text(what: str, form: str) -> str:
+        return format(figures[key], form) if (key := f"{name}_{what}") in figures else ""
+
+    return (
+        place.removeprefix("c"),
+        subject,
+        text("rps", ".0f"),
+        text("p50_ms", ".2f"),
+        text("p99_ms", ".2f"),
+        text("added_p50_ms", ".2f"),
+        text("added_p99_ms", ".2f"),
+        text("cpu_us", ".0f"),
+        text("cpu_ratio", ".2f"),
+    )

@@ -1,0 +1,184 @@
+"""``portcullis doctor``: what is missing on this machine, and what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import regorus
+import typer
+
+from portcullis.catalogue.schema import fault
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.config import Config, McpUpstream, load
+from portcullis.core.errors import Problem
+from portcullis.execution.secrets import Secrets, local_secrets
+from portcullis.policy.pdp import load as load_policy
+
+SLOW_SYNC_MS = 20.0
+
+
+class Finding(NamedTuple):
+    """One thing looked at; ``do`` is empty when it is in order."""
+
+    what: str
+    ok: bool
+    found: str
+    do: str = ""
+
+
+def doctor(config: ConfigFile = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
+    """Say what is missing here and what to do; exit 1 when something is."""
+    findings = [*_machine()]
+    settings: Config | None = None
+    try:
+        settings = load(config)
+        findings.append(Finding("configuration", ok=True, found=str(config)))
+    except Problem as problem:
+        findings.append(Finding("configuration", ok=False, found=problem.detail, do=problem.hint))
+    if settings is not None:
+        findings += _deployment(settings)
+    if as_json:
+        print(
+            json.dumps(
+                {"ok": all(f.ok for f in findings), "findings": [f._asdict() for f in findings]}
+            )
+        )
+    else:
+        for finding in findings:
+            print(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.what}: {finding.found}")
+            if not finding.ok:
+                print(f"         do: {finding.do}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _machine() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", sys.version_info >= (3, 11), version, "Install Python 3.11 or newer.")
+    yield Finding("system", sys.platform == "linux", sys.platform, "Run on Linux.")
+    engine = regorus.Engine()
+    engine.add_policy("doctor.rego", "package doctor\nanswer := 40 + 2")
+    good = engine.eval_rule("data.doctor.answer") == 42  # noqa: PLR2004 - the known answer
+    yield Finding("policy engine", good, "evaluates", "Reinstall: `make setup`.")
+
+
+def _deployment(config: Config) -> Iterator[Finding]:
+    yield from _state(config.state)
+    yield _tried("policy", str(config.policy), partial(load_policy, config.policy, fault))
+    secrets = local_secrets(os.environ)
+    for address in (config.listen.gate, config.listen.control):
+        yield _free(address)
+    for name, model in config.models.items():
+        if model.credential:
+            reference = model.credential
+            yield _tried(f"credential of {name}", reference, partial(secrets.resolve, reference))
+        yield _reachable(name, model.url)
+    for name, server in config.mcp.items():
+        yield from _server(name, server, secrets)
+    if not config.models and not config.mcp:
+        yield Finding(
+            "upstreams", ok=False, found="none", do="Name model endpoints or MCP servers."
+        )
+
+
+def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Finding]:
+    if server.command:
+        program = server.command[0]
+        found = shutil.which(program, path=os.environ.get("PATH"))
+        yield Finding(
+            f"command of {name}",
+            found is not None,
+            found or f"{program} is not on PATH",
+            f"Install {program} or give its full path in mcp.{name}.command.",
+        )
+        for key, value in server.env.items():
+            if value.startswith(("env:", "file:")):
+                yield _tried(f"mcp.{name}.env.{key}", value, partial(secrets.resolve, value))
+    if server.credential:
+        reference = server.credential
+        yield _tried(f"credential of {name}", reference, partial(secrets.resolve, reference))
+    if server.url:
+        yield _reachable(name, server.url)
+
+
+def _state(state: Path) -> Iterator[Finding]:
+    parent = state if state.exists() else state.parent
+    if not os.access(parent, os.W_OK):
+        yield Finding("state", ok=False, found=f"{parent} is not writable", do="Change `state:`.")
+        return
+    if state.exists():
+        mode = stat.S_IMODE(state.stat().st_mode)
+        yield Finding(
+            "state", mode & 0o077 == 0, f"{state} has mode {mode:o}", f"Run `chmod 700 {state}`."
+        )
+    else:
+        yield Finding("state", ok=True, found=f"{state} will be created")
+    median = _sync_ms(parent)
+    yield Finding(
+        "disk",
+        median < SLOW_SYNC_MS,
+        f"a durable write takes {median:.1f} ms (median of 20)",
+        "Put `state:` on a faster disk: every effect waits for one durable write.",
+    )
+
+
+def _sync_ms(folder: Path) -> float:
+    times = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(20):
+            started = time.perf_counter()
+            file.write(b"x" * 512)
+            file.flush()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - started)
+    return sorted(times)[10] * 1000
+
+
+def _tried(what: str, found: str, attempt: Callable[[], object]) -> Finding:
+    try:
+        attempt()
+    except Problem as problem:
+        return Finding(what, ok=False, found=problem.detail, do=problem.hint)
+    return Finding(what, ok=True, found=found)
+
+
+def _free(address: str) -> Finding:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            return Finding(
+                "address", ok=False, found=f"{address}: {error.strerror}", do="Change `listen:`."
+            )
+    return Finding("address", ok=True, found=f"{address} is free")
+
+
+def _reachable(name: str, url: str) -> Finding:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=3):
+            pass
+    except OSError as error:
+        return Finding(
+            f"upstream {name}",
+            ok=False,
+            found=f"{url}: {error}",
+            do="Check its address, or start it.",
+        )
+    return Finding(f"upstream {name}", ok=True, found=f"{url} accepts connections")

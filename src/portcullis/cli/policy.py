@@ -1,0 +1,217 @@
+"""``portcullis policy``: check a policy folder, build it into Rego and data, ask it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+import typer
+
+from portcullis.catalogue.schema import fault
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.config import load as load_config
+from portcullis.core.call import Action, Call, Context, Route
+from portcullis.core.errors import Problem
+from portcullis.core.principal import Principal, PrincipalKind, Session
+from portcullis.core.verdict import Allow, Deny
+from portcullis.policy.engine import CompiledPolicy, RegorusEngine
+from portcullis.policy.pdp import RegoPdp, compile_files, load
+from portcullis.policy.source import read
+
+_DENIED = 3
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+Folder = Annotated[
+    Path | None,
+    typer.Argument(metavar="[DIR]", help="The policy folder; default: the configuration's."),
+]
+
+
+class SessionRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The session around a question."""
+
+    user: str = ""
+    subject: dict[str, Any] = {}
+    grant: tuple[str, ...] | None = None
+
+
+class DecideRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A question: an agent, exactly one of tool, model, resource and prompt, and around it.
+
+    Tool, resource and prompt are qualified by their server: ``server.name``.
+    """
+
+    agent: str
+    tool: str = ""
+    model: str = ""
+    resource: str = ""
+    prompt: str = ""
+    arguments: dict[str, Any] = {}
+    features: tuple[str, ...] = ()
+    session: SessionRequest | None = None
+
+
+@app.command()
+def check(
+    directory: Folder = None, config: ConfigFile = DEFAULT_CONFIG, as_json: Json = False
+) -> None:
+    """Say whether the policy loads; an error shows file, line and column."""
+    policy = _load(directory, config)
+    data = msgspec.json.decode(policy.bundle.data)["policy"]
+    counts = {part: len(data[part]) for part in ("agents", "roles", "catalogue")}
+    if as_json:
+        _line({"ok": True, "digest": policy.digest, **counts})
+    else:
+        said = "{agents} agents, {roles} roles, {catalogue} tools".format(**counts)
+        sys.stdout.write(f"ok: {said}\n{policy.digest}\n")
+
+
+@app.command()
+def build(
+    output: Annotated[Path, typer.Option("--output", "-o", help="An empty or new folder.")],
+    directory: Folder = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Write the compiled policy: Rego modules, data.json and a .manifest with the digest."""
+    policy = _load(directory, config)
+    files = {_path(name): text for name, text in policy.bundle.modules}
+    files["data.json"] = policy.bundle.data
+    manifest = {"revision": policy.digest, "roots": ["portcullis", "policy"], "rego_version": 1}
+    files[".manifest"] = msgspec.json.encode(manifest).decode()
+    try:
+        if output.exists() and any(output.iterdir()):
+            raise Problem("PC7004", f"{output} is not empty", hint="Name a new folder.")
+        for name, text in files.items():
+            place = output / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Problem("PC7004", f"cannot write {output}: {error.strerror}") from None
+    if as_json:
+        _line({"digest": policy.digest, "files": sorted(files)})
+    else:
+        sys.stdout.write(f"{len(files)} files in {output}\n{policy.digest}\n")
+
+
+@app.command()
+def decide(
+    question: Annotated[str, typer.Argument(help="A JSON file, or - for standard input.")] = "-",
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="The policy folder; default: the configuration's.")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Ask the policy one question, with no side effects. Exit code 3 when it denies.
+
+    Example: {"agent": "a", "tool": "orders.search", "arguments": {"customer_id": "C-1"},
+    "session": {"subject": {"customer_id": "C-1"}}}
+    """
+    request = _request(question)
+    engine = RegorusEngine()
+    policy = compile_files(read(_folder(directory, config)), fault, engine)
+    call, context = _call(request), _context(request)
+    verdict = RegoPdp(policy, engine).decide(call, context)
+    if as_json:
+        _line({"verdict": "allow" if isinstance(verdict, Allow) else "deny", **_plain(verdict)})
+    else:
+        _print(verdict)
+    if isinstance(verdict, Deny):
+        raise typer.Exit(_DENIED)
+
+
+def _folder(directory: Path | None, config: Path) -> Path:
+    return directory or load_config(config).policy
+
+
+def _load(directory: Path | None, config: Path) -> CompiledPolicy:
+    return load(_folder(directory, config), fault)
+
+
+def _path(name: str) -> str:
+    """A module's file: a tool's name is not ours, so no part of it may be a path."""
+    folder, slash, rest = name.partition("/")
+    return f"{folder}{slash}{quote(rest, safe='')}"
+
+
+def _request(question: str) -> DecideRequest:
+    try:
+        text = sys.stdin.buffer.read() if question == "-" else Path(question).read_bytes()
+        request = msgspec.json.decode(text, type=DecideRequest)
+    except OSError as error:
+        raise Problem("PC7004", f"cannot read {question}: {error.strerror}") from None
+    except msgspec.MsgspecError as error:
+        raise Problem("PC7004", f"not a question: {error}") from None
+    asked = [name for name in ("tool", "model", "resource", "prompt") if getattr(request, name)]
+    if len(asked) != 1:
+        raise Problem("PC7004", "name exactly one of tool, model, resource and prompt")
+    return request
+
+
+def _call(request: DecideRequest) -> Call:
+    if request.model:
+        action, server, name = Action.MODEL, "", request.model
+    else:
+        action = (
+            Action.TOOL if request.tool else Action.RESOURCE if request.resource else Action.PROMPT
+        )
+        server, _, name = (request.tool or request.resource or request.prompt).partition(".")
+    return Call(
+        id="",
+        route=Route.MCP_HTTP,
+        action=action,
+        server=server,
+        name=name,
+        method="",
+        arguments=request.arguments,
+        payload=None,
+        body=b"",
+        features=request.features,
+    )
+
+
+def _context(request: DecideRequest) -> Context:
+    asked, now, session = request.session, time.time(), None
+    if asked is not None:
+        session = Session(
+            id="decide",
+            agent=request.agent,
+            application="decide",
+            user=asked.user,
+            prompt="",
+            subject=asked.subject,
+            grant=asked.grant,
+            opened_at=now,
+            expires_at=now,
+        )
+    principal = Principal(
+        kind=PrincipalKind.AGENT,
+        id=request.agent,
+        credential="decide",
+        expires_at=now,
+        session=None if session is None else session.id,
+    )
+    return Context(principal=principal, session=session, source="cli", trace_id="", received_at=now)
+
+
+def _plain(verdict: Allow | Deny) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(verdict)
+    return plain
+
+
+def _print(verdict: Allow | Deny) -> None:
+    head = "allow" if isinstance(verdict, Allow) else f"deny {verdict.code}"
+    lines = [f"{head}: {verdict.reason}"]
+    lines += [f"rule: {verdict.rule}"] if verdict.rule else []
+    lines += [f"risk: {verdict.risk}"] if verdict.risk else []
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _line(value: dict[str, Any]) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

@@ -1,0 +1,1 @@
+"""The APIs beside the line: sessions and tokens on the gate, and the control plane."""

@@ -1,0 +1,333 @@
+"""The edge of the APIs: who asks, what a body may be, and what a refusal looks like.
+
+Every route belongs to a *door* that names who may pass. Before FastAPI sees a request, its door
+has authenticated the caller, consulted the kill feed, and read the body strictly. Every refusal
+leaves a record and answers with an RFC 9457 problem document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from portcullis.control.records import Caller, Records
+from portcullis.control.shapes import FIELDS, PROBLEM_JSON
+from portcullis.core.call import Context
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Authenticator, Clock, KillFeed
+from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.wire.json import decode, encode
+
+log = structlog.get_logger(__name__)
+
+NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+_ONCE: Final = (
+    "authorization",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+)
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_TELEMETRY_OFF: Final = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Decoded(Request):
+    """A request whose body has been read and decoded by us; FastAPI decodes nothing itself."""
+
+    def __init__(self, request: Request, body: bytes, value: Any) -> None:
+        super().__init__(request.scope)
+        self._bytes = body
+        self._value = value
+
+    async def body(self) -> bytes:
+        """The whole body."""
+        return self._bytes
+
+    async def json(self) -> Any:
+        """The decoded body."""
+        return self._value
+
+
+class Api(FastAPI):
+    """FastAPI without its pages, redirects, telemetry and 422 documents."""
+
+    def __init__(self, title: str, version: str) -> None:
+        super().__init__(
+            title=title,
+            version=version,
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            telemetry=_TELEMETRY_OFF,  # type: ignore[arg-type] # a TypedDict, made elsewhere
+        )
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI description; invalid parameters are 400 here, never 422."""
+        if self.openapi_schema is None:
+            described = super().openapi()
+            for path in described["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+            components = described["components"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                components["schemas"].pop(name, None)
+            components["securitySchemes"] = {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            }
+        return super().openapi()
+
+
+class Edge:
+    """Shared by both APIs; ``route`` names the API in the records (``api`` or ``control``)."""
+
+    def __init__(
+        self,
+        *,
+        route: str,
+        authenticator: Authenticator,
+        feed: KillFeed,
+        records: Records,
+        clock: Clock,
+        body_bytes: int,
+        receive_seconds: float,
+    ) -> None:
+        self.route = route
+        self._authenticator = authenticator
+        self._feed = feed
+        self._records = records
+        self._clock = clock
+        self._body_bytes = body_bytes
+        self._receive_seconds = receive_seconds
+
+    def app(self, title: str, version: str) -> Api:
+        """An empty API whose refusals outside its routes are ours too."""
+        api = Api(title, version)
+
+        async def unrouted(request: Request, error: Exception) -> Response:
+            status = error.status_code if isinstance(error, HTTPException) else 500
+            headers = getattr(error, "headers", None) or {}
+            try:
+                self.admit(request)  # whoever has no credential learns nothing about routes
+            except Problem as problem:
+                return self.refuse(request, problem)
+            if status == 405:  # noqa: PLR2004 - RFC 9110 section 15.5.6
+                return self.refuse(request, Problem("PC1009", "see Allow"), headers)
+            return self.refuse(request, Problem("PC1010", "the API has no such route"))
+
+        api.add_exception_handler(HTTPException, unrouted)
+        return api
+
+    def door(self, kind: PrincipalKind | None = None, role: str = "") -> type[APIRoute]:
+        """The class of routes that principals of ``kind`` may use; None: the route sees to it.
+
+        ``role`` asks for an operator's role: ``viewer`` is any of them.
+        """
+        edge = self
+
+        class Door(APIRoute):
+            def get_route_handler(self) -> _Handler:
+                handler = super().get_route_handler()
+                json = self.body_field is not None
+                query = frozenset(field.alias for field in self.dependant.query_params)
+
+                async def guarded(request: Request) -> Response:
+                    return await edge.pass_door(
+                        request, handler, kind=kind, role=role, json=json, query=query
+                    )
+
+                return guarded
+
+        return Door
+
+    async def pass_door(
+        self,
+        request: Request,
+        handler: Callable[[Request], Awaitable[Response]],
+        *,
+        kind: PrincipalKind | None,
+        role: str,
+        json: bool,
+        query: frozenset[str],
+    ) -> Response:
+        """Authenticate, read, handle; turn whatever goes wrong into a recorded refusal."""
+        try:
+            _single_headers(request)
+            if kind is not None:
+                context = self.admit(request)
+                _allow(context.principal, kind, role)
+            _known_query(request, query)
+            body = await self._read(request) if request.method in _WITH_BODY else b""
+            value = _decode(request, body) if json else None
+            response = await handler(Decoded(request, body, value))
+        except Problem as problem:
+            return self.refuse(request, problem)
+        except RequestValidationError as error:
+            return self.refuse(request, _misshapen(error))
+        except ClientDisconnect:
+            raise
+        except Exception:
+            log.exception("api_request_failed", route=self.route)
+            return self.refuse(request, Problem("PC9002", "the request could not be handled"))
+        response.headers.update(NO_STORE)
+        return response
+
+    def admit(self, request: Request) -> Context:
+        """Who asks: a live, uncut principal. Also left in ``request.state.context``.
+
+        Raises Problem PC2001, PC2002, PC2003, PC4001, PC4002.
+        """
+        return self.admit_as(request, self.authenticate(request))
+
+    def authenticate(self, request: Request) -> Principal:
+        """Whose token the Authorization header holds. Raises Problem PC2001, PC2002, PC2003."""
+        return self._authenticator.authenticate(_bearer(request))
+
+    def admit_as(self, request: Request, principal: Principal) -> Context:
+        """Go on as ``principal`` unless it is cut off. Raises Problem PC4001, PC4002."""
+        request.state.context = context = Context(
+            principal=principal,
+            session=None,
+            source=_source(request),
+            trace_id=_trace_id(request),
+            received_at=self._clock.now(),
+        )
+        if self._feed.stale():
+            raise Problem("PC4002", "the containment feed is stale")
+        reason = self._feed.reason(principal, None)
+        if reason is not None:
+            raise Problem("PC4001", reason)
+        return context
+
+    def record(self, request: Request, problem: Problem) -> Problem:
+        """Record a refusal; returns the problem to answer with."""
+        context: Context | None = getattr(request.state, "context", None)
+        route = request.scope.get("route")
+        caller = Caller(
+            route=self.route,
+            source=_source(request),
+            trace_id=context.trace_id if context else _trace_id(request),
+            principal=context.principal if context else None,
+        )
+        path = getattr(route, "path", "?")  # the template: a path of the caller's may hold content
+        return self._records.refused(problem, caller, f"{request.method} {path}")
+
+    def refuse(
+        self, request: Request, problem: Problem, headers: dict[str, str] | None = None
+    ) -> Response:
+        """Record a refusal and answer it."""
+        answered = self.record(request, problem)
+        extra = {} if headers is None else dict(headers)
+        if answered.status == 401:  # noqa: PLR2004 - RFC 6750 section 3
+            lacking = answered.code == "PC2001"
+            extra["www-authenticate"] = "Bearer" if lacking else 'Bearer error="invalid_token"'
+        return Response(
+            encode(answered.document()),
+            status_code=answered.status,
+            media_type=PROBLEM_JSON,
+            headers=NO_STORE | extra,
+        )
+
+    async def _read(self, request: Request) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._receive_seconds):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > self._body_bytes:
+                        raise Problem("PC1007", f"the body is larger than {self._body_bytes} bytes")
+                    parts.append(part)
+        except TimeoutError:
+            detail = f"the body took longer than {self._receive_seconds:g} s"
+            raise Problem("PC1012", detail) from None
+        return b"".join(parts)
+
+
+def _decode(request: Request, body: bytes) -> Any:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Problem("PC1008", "the body must be application/json")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem("PC1013", "the body is compressed")
+    if not body:
+        raise Problem("PC1001", "the body is empty")
+    return decode(body)
+
+
+def _single_headers(request: Request) -> None:
+    for name in _ONCE:
+        if len(request.headers.getlist(name)) > 1:
+            raise Problem("PC1011", f"the header {name} occurs twice")
+
+
+def _known_query(request: Request, known: frozenset[str]) -> None:
+    names = [name for name, _ in request.query_params.multi_items()]
+    if not known.issuperset(names):
+        raise Problem("PC1021", "the query has an unknown parameter")
+    if len(set(names)) != len(names):
+        raise Problem("PC1020", "the query names a parameter twice")
+
+
+def _bearer(request: Request) -> str:
+    """The token of the one Authorization header (RFC 6750 section 2.1)."""
+    found = request.headers.getlist("authorization")
+    if not found:
+        raise Problem("PC2001", "the request carries no credential")
+    if len(found) > 1:
+        raise Problem("PC2005", "the header Authorization occurs twice")
+    scheme, _, token = found[0].partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Problem("PC2002", "the Authorization scheme must be Bearer")
+    return token
+
+
+def _allow(principal: Principal, kind: PrincipalKind, role: str) -> None:
+    if principal.kind is not kind:
+        raise Problem("PC2004", f"this route is for principals of the kind {kind}")
+    held = principal.roles
+    if role and not (held if role == "viewer" else {role, "admin"}.intersection(held)):
+        raise Problem("PC2004", f"this route needs the role {role}")
+
+
+def _misshapen(error: RequestValidationError) -> Problem:
+    """The first fault, by the names of our fields and its rule: nothing the caller wrote."""
+    first = error.errors()[0]
+    place = ".".join(step for step in first["loc"] if step in FIELDS)
+    code = "PC1021" if first["type"] == "extra_forbidden" else "PC1020"
+    return Problem(code, f"{place}: {first['type']}")
+
+
+def _source(request: Request) -> str:
+    return f"{request.client.host}:{request.client.port}" if request.client else "unix"
+
+
+def _trace_id(request: Request) -> str:
+    """The trace id of a W3C traceparent, or a new one (32 hex digits)."""
+    parts = request.headers.get("traceparent", "").split("-")
+    if (
+        [len(part) for part in parts] == [2, 32, 16, 2]
+        and set("".join(parts)) <= set("0123456789abcdef")
+        and parts[1].strip("0")
+    ):
+        return parts[1]
+    return secrets.token_hex(16)

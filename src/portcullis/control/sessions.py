@@ -1,0 +1,101 @@
+"""Sessions: an application opens one task of one agent for one user, and vouches for its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from portcullis.config import Tokens
+from portcullis.control.principals import Principals
+from portcullis.control.records import Records
+from portcullis.core.call import Context
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Clock, SessionState
+from portcullis.core.principal import PrincipalKind, Session
+from portcullis.identity.tokens import Minted, TokenAuthority
+
+
+class Sessions:
+    """Opens, shows and closes sessions for applications; each sees its own only."""
+
+    def __init__(
+        self,
+        *,
+        state: SessionState,
+        principals: Principals,
+        authority: TokenAuthority,
+        records: Records,
+        clock: Clock,
+        tokens: Tokens,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._state = state
+        self._principals = principals
+        self._authority = authority
+        self._records = records
+        self._clock = clock
+        self._longest = tokens.session_ttl_seconds
+        self._new_id = new_id
+
+    async def open(
+        self,
+        context: Context,
+        *,
+        agent: str,
+        user: str,
+        prompt: str,
+        subject: dict[str, Any],
+        tools: tuple[str, ...] | None,
+        ttl: int | None,
+    ) -> tuple[Session, Minted]:
+        """Open a session of ``context``'s application and mint the token its agent acts under.
+
+        Both end together. Raises Problem PC2007, PC4001 or PC4002 when the agent is not there or
+        may not act, PC1020 when ``ttl`` is longer than configured.
+        """
+        if ttl is not None and ttl > self._longest:
+            raise Problem("PC1020", f"ttl_seconds is more than {self._longest}")
+        await self._principals.present(PrincipalKind.AGENT, agent)
+        lifetime = ttl or self._longest
+        now = int(self._clock.now())
+        session = Session(
+            id=self._new_id(),
+            agent=agent,
+            application=context.principal.id,
+            user=user,
+            prompt=prompt,
+            subject=subject,
+            grant=tools,
+            opened_at=now,
+            expires_at=now + lifetime,
+        )
+        minted = self._authority.mint(PrincipalKind.AGENT, agent, ttl=lifetime, session=session.id)
+        await self._records.act(
+            context,
+            "sessions.open",
+            f"agent:{agent}",
+            route="api",
+            parameters={
+                "credential": minted.id,
+                "expires_at": int(session.expires_at),
+                "tools": None if tools is None else list(tools),
+            },
+            session=session,
+        )
+        await self._state.open(session)
+        return session, minted
+
+    async def get(self, context: Context, session_id: str) -> Session:
+        """An open session of the application's own. Raises Problem PC2010 for any other."""
+        session = await self._state.get(session_id)
+        if session is None or session.application != context.principal.id:
+            raise Problem("PC2010", "the application has no open session of this id")
+        return session
+
+    async def close(self, context: Context, session_id: str) -> None:
+        """End a session: its token is refused from the next request on. Problem PC2010."""
+        session = await self.get(context, session_id)
+        await self._records.act(
+            context, "sessions.close", f"agent:{session.agent}", route="api", session=session
+        )
+        await self._state.close(session_id)

@@ -1,0 +1,94 @@
+"""A credential on its way out, and the guard that keeps it from coming back.
+
+The guard is against reflection: an upstream that repeats the request's headers in an error, or a
+tool that prints its environment. It finds the credential as it was sent and in the encodings
+that JSON and URLs give it. An upstream that is set on leaking its own credential can always
+disguise it; what it cannot do is hand it out unnoticed by accident.
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+from portcullis.core.errors import Problem
+
+MIN_LENGTH = 8
+"""A shorter credential would be found by chance in innocent answers."""
+
+
+def reflected() -> Problem:
+    """Return the Problem that withholds an answer."""
+    return Problem("PC5005", "the answer held the credential that was sent; it was withheld")
+
+
+class Credential:
+    """A secret value and the byte strings by which an answer would betray it."""
+
+    __slots__ = ("_longest", "needles", "value")
+
+    def __init__(self, value: str) -> None:
+        """Raise Problem PC5007 when the value is too short to be guarded, or not ASCII."""
+        if len(value) < MIN_LENGTH:
+            raise Problem("PC5007", f"a credential of less than {MIN_LENGTH} characters")
+        if not value.isascii():
+            raise Problem("PC5007", "a credential with characters beyond ASCII")
+        self.value = value
+        text = json.dumps(value)[1:-1]
+        forms = (value, text, text.replace("/", "\\/"), quote(value, safe=""), quote(value))
+        self.needles = tuple(dict.fromkeys(form.encode() for form in forms))
+        self._longest = max(len(needle) for needle in self.needles)
+
+    def __repr__(self) -> str:
+        """Never the value."""
+        return "Credential(...)"
+
+    def found_in(self, data: bytes) -> bool:
+        """Say whether ``data`` holds the credential in one of its forms."""
+        for needle in self.needles:  # noqa: SIM110 - any() costs a generator, on every call
+            if needle in data:
+                return True
+        return False
+
+    def held(self, data: bytes) -> int:
+        """Return the length of the longest end of ``data`` that may begin the credential."""
+        longest = 0
+        window = data[-(self._longest - 1) :]
+        for needle in self.needles:
+            start = window.find(needle[:1], max(0, len(window) - len(needle) + 1))
+            while start >= 0:
+                if needle.startswith(window[start:]):
+                    longest = max(longest, len(window) - start)
+                    break
+                start = window.find(needle[:1], start + 1)
+        return longest
+
+
+class ReflectionGuard:
+    """Passes a stream on, piece by piece, and raises before the credential would be out.
+
+    What may be the credential's beginning is held back until the next piece shows otherwise.
+    """
+
+    __slots__ = ("_credential", "_tail")
+
+    def __init__(self, credential: Credential) -> None:
+        self._credential = credential
+        self._tail = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return what may go out now; Problem PC5005 when the credential is complete."""
+        data = self._tail + piece if self._tail else piece
+        if self._credential.found_in(data):
+            raise reflected()
+        count = self._credential.held(data)
+        if not count:
+            self._tail = b""
+            return data
+        self._tail = data[-count:]
+        return data[:-count]
+
+    def end(self) -> bytes:
+        """Return what was held back: the stream has ended, so it was innocent."""
+        tail, self._tail = self._tail, b""
+        return tail

@@ -1,0 +1,25 @@
+"""``env:NAME``: a secret in the gate's own environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from portcullis.core.errors import Problem
+
+
+class EnvSecrets:
+    """A ``SecretSource`` over an environment, looked up at each call."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def resolve(self, reference: str) -> str:
+        """Return the variable's value; Problem PC5007 when it is not set."""
+        value = self._environ.get(reference)
+        if value is None:
+            raise Problem(
+                "PC5007",
+                f"the environment variable {reference} is not set",
+                hint=f"Set {reference} in the environment of the gate.",
+            )
+        return value.strip()

@@ -1,0 +1,134 @@
+"""MCP through the gate: what every conversation shares, whatever its era and transport."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from portcullis.config import Limits
+from portcullis.core.call import Action, Call, Context, Result, Route
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Channels, Clock, Incoming, Inventory
+from portcullis.core.verdict import Deny
+from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.pipeline import Pipeline
+from portcullis.gateway.records import new_id
+from portcullis.wire.json import encode
+from portcullis.wire.mcp import Asked
+from portcullis.wire.mcp_state import Seal
+
+Emit: TypeAlias = Callable[[dict[str, Any], str], Awaitable[None]]
+"""Sends one message to the client, under an event id where the stream can be resumed ("")."""
+
+GONE: Final = "the call ended before its answer was complete"
+
+
+@asynccontextmanager
+async def leaving(incoming: AsyncIterator[Incoming]) -> AsyncIterator[AsyncIterator[Incoming]]:
+    """Leave a channel's iterator in every case: leaving it early cancels the request upstream."""
+    try:
+        yield incoming
+    finally:
+        close = getattr(incoming, "aclose", None)
+        if close is not None:
+            await close()
+
+
+class Recorded(Problem):
+    """A Problem that the log already holds: it is answered, not recorded again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mcp:
+    """The parts of the gate that MCP needs. ``seal`` has a key of this process alone."""
+
+    pipeline: Pipeline
+    inventory: Inventory
+    channels: Channels
+    seal: Seal
+    clock: Clock
+    limits: Limits
+
+    async def decide(self, call: Call, context: Context) -> Outcome:
+        """Take the line; raise Recorded when the answer is no."""
+        outcome = await self.pipeline.request(call, context)
+        if isinstance(outcome.verdict, Deny):
+            raise Recorded(outcome.verdict.code, outcome.verdict.reason)
+        return outcome
+
+    def conclude(self, outcome: Outcome, context: Context, result: Result) -> Result:
+        """Take the line back; raise Recorded when the result is withheld."""
+        judged = self.pipeline.result(outcome, context, result)
+        if isinstance(judged, Deny):
+            raise Recorded(judged.code, judged.reason)
+        return judged
+
+    def refuse(
+        self, problem: Problem, context: Context, route: Route, server: str, method: str
+    ) -> Problem:
+        """Record what never became a call; return the problem to answer with."""
+        if isinstance(problem, Recorded):
+            return problem
+        principal = context.principal
+        recorded = self.pipeline.refused(
+            problem,
+            route=route,
+            principal_kind=principal.kind,
+            principal=principal.id,
+            credential=principal.credential,
+            session=principal.session or "",
+            source=context.source,
+            method=method,
+            server=server,
+            trace_id=context.trace_id,
+        )
+        return problem if recorded is problem else recorded
+
+    def expired(self, context: Context) -> Problem | None:
+        """Whether the credential or the session behind a stream has ended."""
+        now = self.clock.now()
+        if now >= context.principal.expires_at:
+            return Problem("PC2003", "the credential expired while the stream was open")
+        if context.session is not None and now >= context.session.expires_at:
+            return Problem("PC2006", "the session expired while the stream was open")
+        return None
+
+
+def make_call(
+    route: Route,
+    server: str,
+    method: str,
+    asked: Asked,
+    payload: dict[str, Any],
+    call_id: str = "",
+) -> Call:
+    """The Call of one message; ``payload`` is what would be forwarded."""
+    return Call(
+        id=call_id or new_id(),
+        route=route,
+        action=asked.action,
+        server=server,
+        name=asked.name,
+        method=method,
+        arguments=asked.arguments,
+        payload=payload,
+        body=encode(payload),
+    )
+
+
+def protocol(name: str) -> Asked:
+    """What is asked for by an operation of the transport itself (listen, end)."""
+    return Asked(action=Action.PROTOCOL, name=name, arguments={})
+
+
+def summary(payload: Any, *, is_error: bool = False, finish: str = "", chunks: int = 0) -> Result:
+    """A Result of an MCP message's result, error, or nothing."""
+    return Result(
+        payload=payload,
+        size=len(encode(payload)) if payload else 0,
+        is_error=is_error,
+        finish=finish or None,
+        chunks=chunks,
+    )

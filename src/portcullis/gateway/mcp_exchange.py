@@ -1,0 +1,247 @@
+"""One request of a client's, from the decoded message to the message that answers it.
+
+interpret -> routing headers -> tools known? -> the client's answers to earlier questions
+-> the line -> forward -> read -> the line back -> the server's questions -> answer
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from portcullis.core.call import Action, Context
+from portcullis.core.errors import Problem
+from portcullis.gateway.mcp import GONE, Emit, Mcp, Recorded, make_call, summary
+from portcullis.gateway.mcp_conversation import Conversation
+from portcullis.gateway.mcp_rounds import Rounds
+from portcullis.gateway.mcp_stream import Stream
+from portcullis.gateway.mcp_tools import ensure_known
+from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.records import new_id
+from portcullis.wire import mcp_results as results
+from portcullis.wire.jsonrpc import (
+    Failure,
+    Notification,
+    Request,
+    RequestId,
+    Response,
+    error_message,
+    failure_message,
+    request_message,
+    result_message,
+)
+from portcullis.wire.mcp import (
+    CLIENT_REQUESTS,
+    LEGACY_VERSIONS,
+    MODERN_VERSIONS,
+    SUBSCRIPTION_KEY,
+    Asked,
+    Era,
+    envelope_version,
+    interpret,
+    unsupported,
+    without_nulls,
+)
+from portcullis.wire.mcp_headers import compute, verify, verify_parameters
+
+_ON_ANY_REQUEST = frozenset(
+    {"notifications/progress", "notifications/message", "notifications/cancelled"}
+)
+
+
+class Exchange(Stream):
+    """``headers`` are the request's MCP headers by lower-case name, None where there are none.
+
+    ``tracked`` says that the client's ids are unique within the conversation, so that the client
+    can cancel by id.
+    """
+
+    def __init__(
+        self,
+        mcp: Mcp,
+        conversation: Conversation,
+        context: Context,
+        request: Request,
+        *,
+        emit: Emit | None,
+        headers: Mapping[str, str] | None = None,
+        tracked: bool = True,
+    ) -> None:
+        super().__init__(mcp, conversation, context, emit)
+        self._request = request
+        self._headers = headers
+        self._tracked = tracked
+        self._id = new_id()
+        self._version = conversation.version
+        self.progress_token: RequestId | None = None
+
+    async def run(self) -> dict[str, Any]:
+        """The message that answers the request, whatever happens; raises only if cancelled.
+
+        Every refusal and fault is recorded. After ``stop`` the answer is the reason.
+        """
+        conversation, request = self._conversation, self._request
+        try:
+            with conversation.use():
+                await self._enter()
+                if self._tracked and conversation.by_client.setdefault(request.id, self) != self:
+                    raise Problem("PC1030", "a request with this id is still open")
+                conversation.by_upstream[self._id] = self
+                return await self._serve()
+        except asyncio.CancelledError:
+            if not self._stopped() or self.reason is None:
+                raise
+            return error_message(request.id, self.reason)
+        except Problem as problem:
+            if problem.code == "PC5011":
+                conversation.lost = True
+            answered = self._mcp.refuse(
+                problem, self._context, conversation.route, conversation.server, request.method
+            )
+            return error_message(request.id, answered)
+        finally:
+            conversation.by_upstream.pop(self._id, None)
+            if conversation.by_client.get(request.id) is self:
+                del conversation.by_client[request.id]
+
+    async def _serve(self) -> dict[str, Any]:
+        request, conversation = self._request, self._conversation
+        params = without_nulls(request.params)
+        if conversation.era is Era.MODERN:
+            self._check_envelope(params)
+        elif not conversation.version and request.method not in {"initialize", "ping"}:
+            raise Problem("PC1035", "the session is not initialized")
+        asked = interpret(CLIENT_REQUESTS[conversation.era], request.method, params)
+        if asked.action is Action.TOOL:
+            await self._check_tool(asked, params)
+        rounds = Rounds(self._mcp, conversation, self._context, request.method, asked)
+        params = await rounds.answers(self._upstream(params))
+        if request.method == "subscriptions/listen":
+            await rounds.subscriptions(params["notifications"])
+        payload = request_message(self._id, request.method, params)
+        call = make_call(
+            conversation.route, conversation.server, request.method, asked, payload, self._id
+        )
+        outcome = await self._mcp.decide(call, self._context)
+        self._call = outcome.call
+        try:
+            answer = await self._ask(outcome)
+            if isinstance(answer, Response):
+                self._learn(answer.result)
+        except Problem as problem:
+            self._mcp.pipeline.failed(outcome, self._context, problem)
+            raise Recorded(problem.code, problem.detail) from None
+        except BaseException:
+            gone = self.reason or Problem("PC5014", GONE)
+            self._mcp.pipeline.failed(outcome, self._context, gone)
+            raise
+        return await self._conclude(outcome, answer, rounds)
+
+    def _check_envelope(self, params: dict[str, Any]) -> None:
+        self._version = envelope_version(params)
+        if self._headers is not None:
+            verify(self._headers, self._version, self._request.method, params)
+        if self._version not in MODERN_VERSIONS:
+            raise unsupported(self._version)
+
+    async def _check_tool(self, asked: Asked, params: dict[str, Any]) -> None:
+        """Know the server's tools, unless the caller is cut off: then the line says so."""
+        conversation = self._conversation
+        probe = make_call(
+            conversation.route, conversation.server, self._request.method, asked, params, self._id
+        )
+        if self._mcp.pipeline.chunk(probe, self._context) is not None:
+            return
+        await ensure_known(self._mcp, conversation)
+        spec = self._mcp.inventory.tool(conversation.server, asked.name)
+        if spec is not None and self._headers is not None and conversation.era is Era.MODERN:
+            verify_parameters(self._headers, asked.arguments, spec.input_schema)
+
+    def _upstream(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The parameters as the server gets them: our progress token, a version we speak."""
+        meta = params.get("_meta", {})
+        if "progressToken" in meta:
+            if type(meta["progressToken"]) not in {str, int}:
+                raise Problem("PC1020", "params._meta.progressToken is of the wrong type")
+            self.progress_token = meta["progressToken"]
+            params = params | {"_meta": meta | {"progressToken": self._id}}
+        begins = self._request.method == "initialize"
+        if begins and params["protocolVersion"] not in LEGACY_VERSIONS:
+            params = params | {"protocolVersion": LEGACY_VERSIONS[-1]}
+        return params
+
+    async def _ask(self, outcome: Outcome) -> Response | Failure:
+        """Forward exactly what was decided on and wait for its answer."""
+        conversation, call = self._conversation, outcome.call
+        headers = conversation.headers()
+        if conversation.era is Era.MODERN:
+            spec = (
+                self._mcp.inventory.tool(conversation.server, call.name)
+                if call.action is Action.TOOL
+                else None
+            )
+            schema = spec.input_schema if spec else None
+            headers = compute(self._version, call.method, call.payload["params"], schema)
+        channel = await conversation.channel()
+        answer = await self._forward(channel.request(call.payload, headers))
+        if answer is None:
+            raise Problem("PC5008", "the server ended the request without an answer")
+        if isinstance(answer, Response):
+            results.check(conversation.era, call.method, answer.result)
+        return answer
+
+    def _learn(self, result: dict[str, Any]) -> None:
+        """Take note of a whole list of tools, and of the version that initialize settled on."""
+        method = self._request.method
+        if method == "tools/list":
+            specs = results.tool_specs(result)
+            if "cursor" not in self._request.params and result.get("nextCursor") is None:
+                self._mcp.inventory.learn(self._conversation.server, specs)
+        elif method == "initialize":
+            self._conversation.version = result["protocolVersion"]
+
+    async def _conclude(
+        self, outcome: Outcome, answer: Response | Failure, rounds: Rounds
+    ) -> dict[str, Any]:
+        request, era = self._request, self._conversation.era
+        if isinstance(answer, Failure):
+            back = summary(answer.error, is_error=True, chunks=self.chunks)
+            judged = self._mcp.conclude(outcome, self._context, back)
+            return failure_message(request.id, judged.payload)
+        back = summary(
+            answer.result, is_error=answer.result.get("isError") is True, chunks=self.chunks
+        )
+        judged = self._mcp.conclude(outcome, self._context, back)
+        result: dict[str, Any] = results.adapt(era, request.method, judged.payload)
+        if results.input_required(era, result):
+            result = await rounds.questions(result)
+        elif request.method == "subscriptions/listen":
+            result = _stamped(result, request.id)
+        return result_message(request.id, result)
+
+    def _answers(self, message: Response | Failure) -> bool:
+        if message.id != self._id:
+            raise Problem("PC5003", "the server answered another request than the one it was sent")
+        return True
+
+    def _restore(self, message: Notification, params: dict[str, Any]) -> dict[str, Any] | None:
+        method, request = message.method, self._request
+        if method == "notifications/progress":
+            if self.progress_token is None or params["progressToken"] != self._id:
+                return None
+            return params | {"progressToken": self.progress_token}
+        if method == "notifications/cancelled" and params["requestId"] == self._id:
+            return params | {"requestId": request.id}
+        if request.method == "subscriptions/listen":
+            return _stamped(params, request.id)
+        if self._conversation.era is Era.MODERN and method not in _ON_ANY_REQUEST:
+            return None
+        return super()._restore(message, params)
+
+
+def _stamped(members: dict[str, Any], request_id: RequestId) -> dict[str, Any]:
+    """With the subscription's id as the client knows it, whatever the server wrote."""
+    meta = members.get("_meta", {})
+    known = meta if type(meta) is dict else {}
+    return members | {"_meta": known | {SUBSCRIPTION_KEY: request_id}}

@@ -1,0 +1,177 @@
+"""What a server sends before, or without, an answer: judged piece by piece, and passed on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from portcullis.core.call import Call, Context
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Incoming
+from portcullis.gateway.mcp import Emit, Mcp, leaving, make_call
+from portcullis.gateway.mcp_conversation import Conversation
+from portcullis.gateway.records import new_id
+from portcullis.wire.jsonrpc import (
+    Failure,
+    Message,
+    Notification,
+    Request,
+    Response,
+    error_message,
+    notification_message,
+    parse,
+    request_message,
+)
+from portcullis.wire.mcp import (
+    SERVER_NOTIFICATIONS,
+    SERVER_REQUESTS,
+    Era,
+    interpret,
+    without_nulls,
+)
+
+
+class Stream:
+    """Messages from a server to one client, for as long as one request or listening lasts.
+
+    Without ``emit`` nothing can reach the client yet: notifications are dropped and the
+    server's requests refused.
+    """
+
+    def __init__(
+        self, mcp: Mcp, conversation: Conversation, context: Context, emit: Emit | None
+    ) -> None:
+        self._mcp = mcp
+        self._conversation = conversation
+        self._context = context
+        self._emit = emit
+        self._call: Call | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._dropped = False
+        self.reason: Problem | None = None
+        self.chunks = 0
+
+    def stop(self, problem: Problem) -> None:
+        """End the stream for this reason: upstream is cancelled, the owed event written."""
+        if self.reason is None:
+            self.reason = problem
+            if self._task is not None:
+                self._task.cancel()
+
+    def overdue(self) -> Problem | None:
+        """Why the stream may not go on: expiry or containment. Cheap; asked for each piece."""
+        if self._call is None:
+            return None
+        denied = self._mcp.pipeline.chunk(self._call, self._context)
+        if denied is not None:
+            return Problem(denied.code, denied.reason)
+        return self._mcp.expired(self._context)
+
+    async def _enter(self) -> None:
+        """Note the task that ``stop`` cancels; a stop that came first takes effect now."""
+        self._task = asyncio.current_task()
+        if self.reason is not None:
+            raise self.reason
+
+    def _stopped(self) -> bool:
+        """Whether the cancellation at hand is our own ``stop`` and nobody else's."""
+        return self.reason is not None and self._task is not None and self._task.uncancel() == 0
+
+    async def _forward(self, incoming: AsyncIterator[Incoming]) -> Response | Failure | None:
+        """Pass on what comes until ``_answers`` takes a message; None when it ended first."""
+        async with leaving(incoming):
+            async for item in incoming:
+                message = self._read(item)
+                if isinstance(message, Notification):
+                    await self._notification(message, item.event_id or "")
+                elif isinstance(message, Request):
+                    await self._server_request(message, item.event_id or "")
+                elif self._answers(message):
+                    return message
+        return None
+
+    def _answers(self, message: Response | Failure) -> bool:
+        """Whether this answer is the one that ends the stream; others raise or are dropped."""
+        raise NotImplementedError
+
+    def _restore(self, message: Notification, params: dict[str, Any]) -> dict[str, Any] | None:
+        """The parameters as the client knows them (its ids and tokens), None to drop it."""
+        conversation = self._conversation
+        if message.method == "notifications/cancelled":
+            shown = conversation.drop(params["requestId"])
+            return None if shown is None else params | {"requestId": shown}
+        if message.method == "notifications/progress":
+            exchange = conversation.by_upstream.get(str(params["progressToken"]))
+            token = exchange.progress_token if exchange else None
+            return None if token is None else params | {"progressToken": token}
+        return params
+
+    @staticmethod
+    def _read(item: Incoming) -> Message:
+        try:
+            return parse(item.message)
+        except Problem as problem:
+            raise Problem("PC5003", problem.detail) from None
+
+    async def _notification(self, message: Notification, event_id: str) -> None:
+        params = without_nulls(message.params)
+        era = self._conversation.era
+        try:
+            interpret(SERVER_NOTIFICATIONS[era], message.method, params)
+        except Problem as problem:
+            self._drop(f"a notification was dropped: {problem.detail}")
+            return
+        if message.method == "notifications/tools/list_changed":
+            self._mcp.inventory.forget(self._conversation.server)
+        restored = self._restore(message, params)
+        if restored is None:
+            self._drop("a notification about nothing of this client's was dropped")
+            return
+        await self._send(notification_message(message.method, restored), event_id)
+
+    async def _server_request(self, message: Request, event_id: str) -> None:
+        """Show the client a request of the server's, or refuse it in the client's place."""
+        conversation = self._conversation
+        if conversation.era is Era.MODERN:
+            raise Problem("PC5003", "servers of the modern era send no requests")
+        try:
+            params = without_nulls(message.params)
+            asked = interpret(SERVER_REQUESTS, message.method, params)
+            if self._emit is None or not conversation.has_room():
+                raise Problem("PC5006", "the client cannot take a request of the server's now")
+            shown = new_id()
+            payload = request_message(shown, message.method, params)
+            call = make_call(
+                conversation.route, conversation.server, message.method, asked, payload, shown
+            )
+            outcome = await self._mcp.decide(call, self._context)
+        except Problem as problem:
+            self._mcp.refuse(
+                problem, self._context, conversation.route, conversation.server, "server request"
+            )
+            await conversation.tell_server(error_message(message.id, problem))
+            return
+        conversation.wait_for(message.id, outcome, self._context)
+        await self._send(outcome.call.payload, event_id)
+
+    async def _send(self, message: dict[str, Any], event_id: str) -> None:
+        problem = self.overdue()
+        if problem is not None:
+            raise problem
+        self.chunks += 1
+        if self._emit is not None:
+            await self._emit(message, event_id)
+
+    def _drop(self, detail: str) -> None:
+        """Record, once per stream, that something was not passed on."""
+        if not self._dropped:
+            self._dropped = True
+            conversation = self._conversation
+            self._mcp.refuse(
+                Problem("PC5010", detail),
+                self._context,
+                conversation.route,
+                conversation.server,
+                "server notification",
+            )

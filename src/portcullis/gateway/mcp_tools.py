@@ -1,0 +1,85 @@
+"""The gate's own look at a server's tools, before it judges the first call of one."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from portcullis import __version__
+from portcullis.core.errors import Problem
+from portcullis.gateway.mcp import Mcp, leaving
+from portcullis.gateway.mcp_conversation import Conversation
+from portcullis.gateway.records import new_id
+from portcullis.wire.jsonrpc import (
+    Failure,
+    Request,
+    Response,
+    error_message,
+    parse,
+    request_message,
+)
+from portcullis.wire.mcp import CAPABILITIES_KEY, CLIENT_KEY, MODERN_VERSIONS, VERSION_KEY, Era
+from portcullis.wire.mcp_headers import compute
+from portcullis.wire.mcp_results import tool_specs
+
+MAX_PAGES: Final = 100
+MAX_TOOLS: Final = 10_000
+
+
+async def ensure_known(mcp: Mcp, conversation: Conversation) -> None:
+    """Have the inventory know the server's tools, asking for all pages when it does not.
+
+    Raises Problem PC5003 when the server's list cannot be understood: nothing is called then.
+    """
+    if mcp.inventory.known(conversation.server):
+        return
+    async with conversation.listing:
+        if not mcp.inventory.known(conversation.server):
+            tools = await _all_pages(conversation)
+            mcp.inventory.learn(conversation.server, tool_specs({"tools": tools}))
+
+
+async def _all_pages(conversation: Conversation) -> list[Any]:
+    tools: list[Any] = []
+    cursor: str | None = None
+    for _ in range(MAX_PAGES):
+        page = await _page(conversation, cursor)
+        found = page.get("tools")
+        if type(found) is not list or len(tools) + len(found) > MAX_TOOLS:
+            raise Problem("PC5003", "the server's tools/list is malformed or endless")
+        tools += found
+        cursor = page.get("nextCursor")
+        if cursor is None:
+            return tools
+        if type(cursor) is not str:
+            raise Problem("PC5003", "the server's tools/list has a malformed cursor")
+    raise Problem("PC5003", "the server's tools/list is endless")
+
+
+async def _page(conversation: Conversation, cursor: str | None) -> dict[str, Any]:
+    """One page, asked for in the gate's own name."""
+    params: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
+    headers = conversation.headers()
+    if conversation.era is Era.MODERN:
+        version = MODERN_VERSIONS[-1]
+        params["_meta"] = {
+            VERSION_KEY: version,
+            CAPABILITIES_KEY: {},
+            CLIENT_KEY: {"name": "portcullis", "version": __version__},
+        }
+        headers = compute(version, "tools/list", params, None)
+    request = request_message(new_id(), "tools/list", params)
+    channel = await conversation.channel()
+    async with leaving(channel.request(request, headers)) as incoming:
+        async for item in incoming:
+            try:
+                message = parse(item.message)
+            except Problem as problem:
+                raise Problem("PC5003", problem.detail) from None
+            if isinstance(message, Request):
+                refusal = Problem("PC5006", "the client cannot take a request of the server's now")
+                await conversation.tell_server(error_message(message.id, refusal))
+            elif isinstance(message, Response) and message.id == request["id"]:
+                return message.result
+            elif isinstance(message, Response | Failure):
+                raise Problem("PC5003", "the server did not answer tools/list with a list")
+    raise Problem("PC5008", "the server ended tools/list without an answer")

@@ -1,0 +1,1 @@
+"""The policy: YAML compiles to Rego, one engine evaluates it, default deny."""

@@ -1,0 +1,187 @@
+"""The grammar of policy files: which keys there are, and what each must look like."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeVar
+
+import yaml
+
+from portcullis.core.call import RiskClass
+from portcullis.policy.bounds import Fragment, read_arguments
+from portcullis.policy.link import link
+from portcullis.policy.model import Agent, Permission, Policy, Role, Tool
+from portcullis.policy.source import Faults, SourceFile
+from portcullis.policy.yaml import Entry, Reader
+
+VERBS: Final = ("read", "write", "execute", "delete", "admin")
+_SERVER: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,126}"
+_RESOURCE: Final = r"[A-Za-z0-9][A-Za-z0-9_./-]{0,126}"
+_TOOL: Final = rf"{_SERVER}\.[!-)+-~]{{1,128}}"  # printable ASCII without *
+_REQUESTS: Final = ("sampling/createMessage", "elicitation/create", "roots/list")
+
+LISTS: Final[dict[str, tuple[str, str]]] = {
+    "allowed_tools": (_TOOL, "server.tool (no wildcards)"),
+    "denied_tools": (rf"{_TOOL}|{_SERVER}\.\*", "server.tool or server.*"),
+    "models": (r"[!-~]{1,128}", "a model name, * for any characters"),
+    "provider_features": (
+        r"(openai|anthropic)\.[A-Za-z0-9_.-]{1,64}",
+        "openai.FEATURE or anthropic.FEATURE",
+    ),
+    "allowed_resources": (rf"{_SERVER}\.[!-~]{{1,1024}}", "server.URI, * for any characters"),
+    "allowed_prompts": (rf"{_SERVER}\.[^*\x00-\x1f\x7f]{{1,128}}", "server.prompt (no wildcards)"),
+    "server_requests": (
+        rf"{_SERVER}\.({'|'.join(map(re.escape, _REQUESTS))})",
+        f"server.METHOD with one of {', '.join(_REQUESTS)}",
+    ),
+}
+UNENFORCED: Final = ("resource_limits", "data_access")
+_ROLE_KEYS: Final = ("permissions", *LISTS, *UNENFORCED)
+_RISKS: Final = tuple(RiskClass)
+_TOOL_KEYS: Final = ("resource", "verb", "risk", "arguments")
+
+_Item = TypeVar("_Item", Agent, Role, Tool)
+
+
+def parse(files: tuple[SourceFile, ...], fragment: Fragment) -> Policy:
+    """Read all files into one policy. Raises one Problem (PC7002 or PC7003) for all faults.
+
+    ``fragment`` says what is wrong with a JSON Schema fragment, or None.
+    """
+    faults = Faults(files)
+    grammar = _Grammar(fragment, faults)
+    for file in files:
+        grammar.read(Reader(file, faults))
+    policy = Policy(
+        agents=tuple(grammar.agents.values()),
+        roles=tuple(grammar.roles.values()),
+        tools=tuple(grammar.tools.values()),
+    )
+    link(policy, faults)
+    faults.raise_any()
+    return policy
+
+
+class _Grammar:
+    """Reads file after file into one set of agents, roles and tools."""
+
+    def __init__(self, fragment: Fragment, faults: Faults) -> None:
+        self.agents: dict[str, Agent] = {}
+        self.roles: dict[str, Role] = {}
+        self.tools: dict[str, Tool] = {}
+        self._fragment = fragment
+        self._faults = faults
+
+    def read(self, reader: Reader) -> None:
+        """Read one file."""
+        root = reader.root()
+        if root is None:
+            return
+        parts = reader.section(root, "the policy", ("version", "agents", "roles", "tools"))
+        version = parts.get("version")
+        if version is None:
+            reader.fault(root, "the file does not say its version", "Start with `version: 1`.")
+        elif reader.value(version, "version") != 1:
+            reader.fault(version, "unknown version", "This gate reads `version: 1`.")
+        for key, node in _members(reader, parts, "agents"):
+            self._add(self.agents, key, self._agent(reader, key, node))
+        for key, node in _members(reader, parts, "roles"):
+            self._add(self.roles, key, self._role(reader, key, node))
+        for key, node in _members(reader, parts, "tools"):
+            self._add(self.tools, key, self._tool(reader, key, node))
+
+    def _add(self, known: dict[str, _Item], key: Entry, item: _Item | None) -> None:
+        if item is None:
+            return
+        if key.value in known:
+            first = known[key.value].name.place
+            self._faults.add(key.place, f"{key.value} is defined twice (first at {first})")
+        known.setdefault(key.value, item)
+
+    def _agent(self, reader: Reader, key: Entry, node: yaml.Node) -> Agent | None:
+        path = f"agents.{key.value}"
+        keys = reader.section(node, path, ("role", "owner"))
+        if "owner" in keys:
+            reader.text(keys["owner"], f"{path}.owner")
+        if "role" not in keys:
+            reader.fault(node, f"{path} has no role", "Write `role: NAME`.")
+            return None
+        role = reader.text(keys["role"], f"{path}.role")
+        return None if role is None else Agent(key, role)
+
+    def _role(self, reader: Reader, key: Entry, node: yaml.Node) -> Role | None:
+        if not re.fullmatch(_NAME, key.value):
+            self._faults.add(key.place, "a role's name is of letters, digits, _ and -")
+            return None
+        path = f"roles.{key.value}"
+        keys = reader.section(node, path, _ROLE_KEYS)
+        for name in UNENFORCED:
+            if name in keys:
+                hint = "Remove it: nothing is accepted and ignored."
+                reader.fault(keys[name], f"nothing enforces {path}.{name} yet", hint, "PC7003")
+        lists = {
+            name: reader.texts(keys.get(name), f"{path}.{name}", pattern, form)
+            for name, (pattern, form) in LISTS.items()
+        }
+        return Role(key, self._permissions(reader, path, keys.get("permissions")), **lists)
+
+    def _permissions(
+        self, reader: Reader, path: str, node: yaml.Node | None
+    ) -> tuple[Permission, ...]:
+        found: dict[tuple[str, str], Permission] = {}
+        for index, item in enumerate(reader.items(node, f"{path}.permissions")):
+            place = f"{path}.permissions[{index}]"
+            pairs = list(reader.section(item, place, VERBS).items())
+            if len(pairs) != 1:
+                reader.fault(item, f"{place} must be one pair", "Write `- read: RESOURCE`.")
+                continue
+            verb, value = pairs[0]
+            resource = reader.text(value, place, _RESOURCE, "of a resource's name")
+            if resource is None:
+                continue
+            if (verb, resource.value) in found:
+                reader.fault(item, f"{verb}: {resource.value} is listed twice")
+            entry = Entry(f"{verb}:{resource.value}", resource.place, place)
+            found[verb, resource.value] = Permission(verb, resource.value, entry)
+        return tuple(found.values())
+
+    def _tool(self, reader: Reader, key: Entry, node: yaml.Node) -> Tool | None:
+        pattern, form = LISTS["allowed_tools"]
+        if not re.fullmatch(pattern, key.value):
+            self._faults.add(key.place, f"{key.value}: not of the form {form}")
+            return None
+        path = f"tools.{key.value}"
+        keys = reader.section(node, path, _TOOL_KEYS)
+        if ("verb" in keys) != ("resource" in keys):
+            reader.fault(node, f"{path}: verb and resource go together")
+        arguments = read_arguments(reader, path, keys.get("arguments"), self._fragment)
+        return Tool(
+            key,
+            verb=_choice(reader, keys.get("verb"), f"{path}.verb", VERBS, ""),
+            resource=_resource(reader, keys.get("resource"), f"{path}.resource"),
+            risk=RiskClass(_choice(reader, keys.get("risk"), f"{path}.risk", _RISKS, "delete")),
+            bounds=arguments.bounds,
+            clear=arguments.clear,
+            schemas=arguments.schemas,
+        )
+
+
+def _members(
+    reader: Reader, parts: dict[str, yaml.Node], name: str
+) -> list[tuple[Entry, yaml.Node]]:
+    return reader.pairs(parts[name], name) if name in parts else []
+
+
+def _choice(
+    reader: Reader, node: yaml.Node | None, path: str, choices: tuple[str, ...], default: str
+) -> str:
+    if node is None:
+        return default
+    entry = reader.text(node, path, "|".join(choices), f"one of {', '.join(choices)}")
+    return default if entry is None else entry.value
+
+
+def _resource(reader: Reader, node: yaml.Node | None, path: str) -> str:
+    entry = None if node is None else reader.text(node, path, _RESOURCE, "of a resource's name")
+    return "" if entry is None else entry.value

@@ -1,0 +1,47 @@
+"""What must hold between the parts of a policy: references that lead somewhere."""
+
+from __future__ import annotations
+
+from portcullis.policy.model import Policy, Role, Tool
+from portcullis.policy.source import Faults
+
+
+def server_of(qualified: str) -> str:
+    """The server of a qualified name: what stands before the first dot."""
+    return qualified.partition(".")[0]
+
+
+def denies(role: Role, tool: str) -> bool:
+    """Whether ``denied_tools`` name this tool or its whole server."""
+    return any(entry.value in {tool, f"{server_of(tool)}.*"} for entry in role.denied_tools)
+
+
+def link(policy: Policy, faults: Faults) -> None:
+    """Note every reference that can never apply."""
+    roles = {role.name.value for role in policy.roles}
+    for agent in policy.agents:
+        if agent.role.value not in roles:
+            known = ", ".join(sorted(roles)) or "none"
+            faults.add(agent.role.place, f"unknown role {agent.role.value}", f"Roles: {known}.")
+    for role in policy.roles:
+        _role(role, policy.tools, faults)
+
+
+def _role(role: Role, tools: tuple[Tool, ...], faults: Faults) -> None:
+    for permission in role.permissions:
+        matching = [
+            tool.name.value
+            for tool in tools
+            if (tool.verb, tool.resource) == (permission.verb, permission.resource)
+        ]
+        if not matching:
+            faults.add(
+                permission.entry.place,
+                f"no tool has verb {permission.verb} on resource {permission.resource}",
+                "Give a tool under `tools:` this verb and resource.",
+            )
+        elif all(denies(role, tool) for tool in matching):
+            faults.add(permission.entry.place, "denied_tools deny every tool of this permission")
+    for entry in role.allowed_tools:
+        if denies(role, entry.value):
+            faults.add(entry.place, f"{entry.value} is denied by the same role's denied_tools")

@@ -1,0 +1,80 @@
+"""A policy as it was written: what the grammar reads and the compiler turns into Rego."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from portcullis.core.call import RiskClass
+from portcullis.policy.yaml import Entry
+
+BoundKind = Literal["required", "equals", "enum", "prefix", "maximum", "minimum", "max_length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Which role an agent has."""
+
+    name: Entry
+    role: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A verb on a resource."""
+
+    verb: str
+    resource: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What agents of this role may reach. Qualified names are ``server.name``."""
+
+    name: Entry
+    permissions: tuple[Permission, ...] = ()
+    allowed_tools: tuple[Entry, ...] = ()
+    denied_tools: tuple[Entry, ...] = ()
+    models: tuple[Entry, ...] = ()
+    provider_features: tuple[Entry, ...] = ()
+    allowed_resources: tuple[Entry, ...] = ()
+    allowed_prompts: tuple[Entry, ...] = ()
+    server_requests: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One constraint on one argument.
+
+    ``session`` is the path within the session that ``equals`` compares to (``subject`` and a
+    member, or ``user``), empty when ``value`` is the literal to compare to.
+    """
+
+    argument: str
+    kind: BoundKind
+    value: Any
+    entry: Entry
+    session: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What a tool means. Without verb and resource only ``allowed_tools`` can grant it."""
+
+    name: Entry
+    verb: str = ""
+    resource: str = ""
+    risk: RiskClass = RiskClass.DELETE
+    bounds: tuple[Bound, ...] = ()
+    clear: tuple[str, ...] = ()
+    schemas: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All files together. Names are unique within each part."""
+
+    agents: tuple[Agent, ...]
+    roles: tuple[Role, ...]
+    tools: tuple[Tool, ...]

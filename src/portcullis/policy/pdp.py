@@ -1,0 +1,185 @@
+"""The policy decision point: asks the engine, and turns whatever is not an answer into a Deny."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from portcullis.core.call import Action, Call, Context, RiskClass
+from portcullis.core.codes import CODES
+from portcullis.core.principal import PrincipalKind
+from portcullis.core.verdict import Allow, Deny
+from portcullis.policy.bounds import Fragment
+from portcullis.policy.compiler import compile_policy
+from portcullis.policy.engine import (
+    DECISION,
+    VISIBLE,
+    CompiledPolicy,
+    Engine,
+    EngineFault,
+    RegorusEngine,
+)
+from portcullis.policy.grammar import parse
+from portcullis.policy.source import SourceFile, read
+
+
+class _Principal(msgspec.Struct):
+    kind: PrincipalKind
+    id: str
+    session: str | None
+
+
+class _Session(msgspec.Struct):
+    id: str
+    agent: str
+    user: str
+    subject: dict[str, Any]
+    grant: tuple[str, ...] | None
+
+
+class _Question(msgspec.Struct):
+    """The input of a decision. Only a tool's arguments are policy's business."""
+
+    action: Action
+    server: str
+    name: str
+    arguments: dict[str, Any]
+    features: tuple[str, ...]
+    principal: _Principal
+    session: _Session | None
+
+
+class _Listing(msgspec.Struct):
+    """The input of a question of visibility."""
+
+    kind: str
+    server: str
+    names: Sequence[str]
+    principal: _Principal
+    session: _Session | None
+
+
+class _Answer(msgspec.Struct):
+    """The engine's answer; what does not have this form is not an answer."""
+
+    allow: bool
+    reason: str
+    rule: str
+    risk: RiskClass
+    code: str = ""
+    clear: tuple[str, ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+_answer = msgspec.json.Decoder(_Answer).decode
+_names = msgspec.json.Decoder(frozenset[str]).decode
+
+
+def compile_files(
+    files: tuple[SourceFile, ...], fragment: Fragment, engine: Engine
+) -> CompiledPolicy:
+    """Compile policy files. Raises Problem PC7002 or PC7003 with file, line and caret.
+
+    ``fragment`` says what is wrong with a JSON Schema fragment, or None.
+    """
+    policy = parse(files, fragment)
+    bundle = compile_policy(policy)
+    return CompiledPolicy(
+        bundle=bundle,
+        digest=bundle.digest(),
+        program=engine.compile(bundle),
+        schemas={tool.name.value: tool.schemas for tool in policy.tools if tool.schemas},
+    )
+
+
+def load(folder: Path, fragment: Fragment, engine: Engine | None = None) -> CompiledPolicy:
+    """Read and compile a policy folder; see ``source.read`` and ``compile_files``."""
+    return compile_files(read(folder), fragment, engine or RegorusEngine())
+
+
+class RegoPdp:
+    """Implements ``core.ports.PolicyDecisionPoint``.
+
+    A decision sees one policy wholly: its verdict carries the digest of the policy that made it.
+    ``swap`` takes effect with the next decision, on every thread.
+    """
+
+    def __init__(self, policy: CompiledPolicy, engine: Engine) -> None:
+        self._policy = policy
+        self._engine = engine
+
+    @property
+    def digest(self) -> str:
+        """``sha256:`` hex of the policy in force."""
+        return self._policy.digest
+
+    def swap(self, policy: CompiledPolicy) -> None:
+        """Put another policy in force."""
+        self._policy = policy
+
+    def decide(self, call: Call, context: Context) -> Allow | Deny:
+        """Judge a call; every fault and every undefined answer is a Deny PC9001."""
+        policy = self._policy
+        question = _Question(
+            call.action,
+            call.server,
+            call.name,
+            call.arguments if call.action is Action.TOOL else {},
+            call.features,
+            *_who(context),
+        )
+        try:
+            text = self._engine.evaluate(policy, DECISION, _encode(question).decode())
+            answer = _answer(text)
+        except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
+            return _fault(policy)
+        if answer.allow:
+            return Allow(
+                rule=answer.rule,
+                reason=answer.reason,
+                risk=answer.risk,
+                clear=answer.clear,
+                policy=policy.digest,
+            )
+        if answer.code not in CODES:
+            return _fault(policy)
+        return Deny(
+            code=answer.code,
+            reason=answer.reason,
+            rule=answer.rule,
+            risk=answer.risk,
+            policy=policy.digest,
+        )
+
+    def visible(
+        self, kind: str, server: str, names: Sequence[str], context: Context
+    ) -> frozenset[str]:
+        """Which of a server's names the agent may be shown; on a fault, none."""
+        listing = _Listing(kind, server, names, *_who(context))
+        try:
+            text = self._engine.evaluate(self._policy, VISIBLE, _encode(listing).decode())
+            return _names(text)
+        except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
+            return frozenset()
+
+
+def _who(context: Context) -> tuple[_Principal, _Session | None]:
+    principal, session = context.principal, context.session
+    return (
+        _Principal(principal.kind, principal.id, principal.session),
+        None
+        if session is None
+        else _Session(session.id, session.agent, session.user, session.subject, session.grant),
+    )
+
+
+def _fault(policy: CompiledPolicy) -> Deny:
+    return Deny(
+        code="PC9001",
+        reason="the policy could not be evaluated",
+        risk=RiskClass.DELETE,
+        policy=policy.digest,
+    )

@@ -1,0 +1,47 @@
+# What a bound on an argument asks of a value. Rego orders across types, so every comparison
+# checks the type first. Each rule says when a bound HOLDS: what is undefined does not hold.
+package portcullis.bounds
+
+import rego.v1
+
+present(name) if name in object.keys(input.arguments)
+
+equal(value, wanted) if value == wanted
+
+one_of(value, wanted) if {
+	some item in wanted
+	item == value
+}
+
+at_most(value, limit) if {
+	is_number(value)
+	value <= limit
+}
+
+at_least(value, limit) if {
+	is_number(value)
+	value >= limit
+}
+
+# Characters of a string, items of a list.
+not_longer(value, limit) if {
+	is_string(value)
+	count(value) <= limit
+}
+
+not_longer(value, limit) if {
+	is_array(value)
+	count(value) <= limit
+}
+
+under(value, prefix) if {
+	is_string(value)
+	startswith(value, prefix)
+	plain(trim_prefix(value, prefix))
+}
+
+# Nothing in it that a file system or a web server might read as a way out: dot segments, empty
+# segments, backslashes, control characters, and these encoded or as look-alikes.
+plain(path) if regex.match(`(?i)(^|/)\.{1,2}($|[/?#;])|//|\\|%(2e|2f|5c|25|c0|c1|[01][0-9a-f]|7f)|[\x00-\x1f\x7f]|[\x{2024}\x{2025}\x{2215}\x{ff0e}\x{ff0f}\x{ff3c}]`, path) == false
+
+plain_uri(uri) if plain(regex.replace(uri, `^[A-Za-z][A-Za-z0-9+.-]*://`, ""))

@@ -1,0 +1,217 @@
+# How Portcullis decides. These rules are the same for every policy; what a policy says stands in
+# data.policy (agents, roles, catalogue), and the bounds of each tool in portcullis.tools.
+# Every way to an allow is a rule that must hold: what is undefined is refused. No body assigns
+# with := (the engine refuses that): regorus' VM goes on when the right-hand side is undefined.
+package portcullis
+
+import rego.v1
+
+import data.portcullis.bounds
+
+role_name := data.policy.agents[input.principal.id].role
+
+role := data.policy.roles[role_name]
+
+is_agent if input.principal.kind == "agent"
+
+# A session's token acts in its own session, and nobody acts in another agent's.
+session_is_own if {
+	input.session == null
+	input.principal.session == null
+}
+
+session_is_own if {
+	input.session.agent == input.principal.id
+	input.principal.session in {null, input.session.id}
+}
+
+target := concat(".", [input.server, input.name])
+
+listed := data.policy.catalogue[target]
+
+default risk := "delete"
+
+risk := listed.risk if {
+	input.action == "tool"
+} else := "read" if {
+	input.action == "server_request"
+	input.name == "ping"
+} else := {
+	"model": "external",
+	"resource": "read",
+	"prompt": "read",
+	"complete": "read",
+	"list": "read",
+	"protocol": "read",
+	"server_request": "external",
+}[input.action]
+
+refuse(code, reason, rule) := {
+	"allow": false,
+	"code": code,
+	"reason": reason,
+	"rule": rule,
+	"risk": risk,
+}
+
+permit(rule) := {
+	"allow": true,
+	"reason": concat("", ["granted by the role ", role_name]),
+	"rule": rule,
+	"risk": risk,
+	"clear": clear,
+}
+
+default clear := []
+
+clear := listed.clear if input.action == "tool"
+
+default decision := {
+	"allow": false,
+	"code": "PC3001",
+	"reason": "no rule allows it",
+	"rule": "",
+	"risk": "delete",
+}
+
+decision := refuse("PC2004", "only agents act through the gate", "") if {
+	not is_agent
+} else := refuse("PC3009", "the policy does not name this agent", "") if {
+	not role
+} else := refuse("PC2006", "the session is not this agent's", "") if {
+	not session_is_own
+} else := tool_decision if {
+	input.action == "tool"
+} else := model_decision if {
+	input.action == "model"
+} else := permit(grant) if {
+	grant
+} else := refuse("PC3001", concat("", ["the role ", role_name, " does not grant it"]), "")
+
+# Tools: permissions on the resources that the catalogue maps them to, plus allowed, minus denied.
+
+tool_denial(tool) := role.denied_tools[tool] if {
+	role.denied_tools[tool]
+} else := role.denied_servers[input.server]
+
+tool_grant(tool) := role.allowed_tools[tool] if {
+	role.allowed_tools[tool]
+} else := role.permissions[data.policy.catalogue[tool].verb][data.policy.catalogue[tool].resource]
+
+# The grant of a session can only narrow.
+in_session_grant(_) if input.session == null
+
+in_session_grant(_) if input.session.grant == null
+
+in_session_grant(tool) if tool in input.session.grant
+
+held := data.portcullis.tools[target].held
+
+broken := [bound |
+	some id, bound in listed.bounds
+	not id in held
+]
+
+needs_session := [bound |
+	input.session == null
+	some bound in broken
+	bound.session
+]
+
+out_of_scope := [bound |
+	some bound in broken
+	bound.session
+]
+
+tool_decision := refuse("PC3002", concat("", ["the role ", role_name, " denies this tool"]), tool_denial(target)) if {
+	tool_denial(target)
+} else := refuse("PC3001", concat("", ["the role ", role_name, " does not grant this tool"]), "") if {
+	not tool_grant(target)
+} else := refuse("PC3007", "the session's task did not declare this tool", "session.grant") if {
+	not in_session_grant(target)
+} else := permit(tool_grant(target)) if {
+	count(broken) == 0
+} else := refuse("PC3008", needs_session[0].reason, needs_session[0].rule) if {
+	count(needs_session) > 0
+} else := refuse("PC3004", out_of_scope[0].reason, out_of_scope[0].rule) if {
+	count(out_of_scope) > 0
+} else := refuse("PC3012", broken[0].reason, broken[0].rule) if {
+	count(broken) > 0
+}
+
+# Models, and what a provider would do or fetch where no check sees it.
+
+model_grants := [entry.rule |
+	some entry in role.models
+	regex.match(entry.regex, input.name)
+]
+
+refused_features := [feature |
+	some feature in input.features
+	not role.provider_features[feature]
+]
+
+model_decision := refuse("PC3005", concat("", ["the role ", role_name, " does not list this model"]), "") if {
+	count(model_grants) == 0
+} else := refuse("PC3006", concat("", ["provider_features do not name ", refused_features[0]]), "") if {
+	count(refused_features) > 0
+} else := permit(model_grants[0]) if {
+	count(refused_features) == 0
+}
+
+# Everything else that an MCP server offers or asks.
+
+resource_globs(resource) := [entry.rule |
+	some entry in role.resources.globs
+	regex.match(entry.regex, resource)
+]
+
+resource_grant(resource, uri) := role.resources.exact[resource] if {
+	role.resources.exact[resource]
+} else := resource_globs(resource)[0] if {
+	bounds.plain_uri(uri)
+}
+
+grant := resource_grant(target, input.name) if input.action == "resource"
+
+grant := role.prompts[target] if input.action == "prompt"
+
+grant := complete_grant if input.action == "complete"
+
+complete_grant := role.prompts[target] if {
+	role.prompts[target]
+} else := resource_grant(target, input.name)
+
+grant := role.reach[input.server] if input.action in {"list", "protocol"}
+
+grant := server_request_grant if input.action == "server_request"
+
+server_request_grant := role.reach[input.server] if {
+	input.name == "ping"
+} else := role.server_requests[target]
+
+# What an agent is shown of a server: whatever some call of its could be allowed.
+
+visible := [name |
+	is_agent
+	session_is_own
+	some name in input.names
+	shown(concat(".", [input.server, name]), name)
+]
+
+shown(tool, _) if {
+	input.kind == "tools"
+	not tool_denial(tool)
+	tool_grant(tool)
+	in_session_grant(tool)
+}
+
+shown(resource, uri) if {
+	input.kind in {"resources", "resource_templates"}
+	resource_grant(resource, uri)
+}
+
+shown(prompt, _) if {
+	input.kind == "prompts"
+	role.prompts[prompt]
+}

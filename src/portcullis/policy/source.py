@@ -1,0 +1,115 @@
+"""Policy files as text: reading a folder, places in it, and faults that show the place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from portcullis.core.errors import Problem
+
+MAX_FILE_BYTES: Final = 2**20
+_SHOWN: Final = 20
+"""How many faults one report shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position in a policy file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    @property
+    def origin(self) -> str:
+        """``file:line``, as it stands in rules and in comments of the generated Rego."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of the policy. ``name`` is ``folder/file.yaml``, free of machine paths."""
+
+    name: str
+    text: str
+
+
+class Faults:
+    """Collects what is wrong, so that one run reports it all, each with its line and a caret."""
+
+    def __init__(self, files: tuple[SourceFile, ...]) -> None:
+        self._lines = {file.name: file.text.splitlines() for file in files}
+        self._found: list[tuple[Place, str, str, str]] = []
+
+    def add(self, place: Place, message: str, hint: str = "", code: str = "PC7002") -> None:
+        """Note one fault; ``hint`` says what to do about it."""
+        self._found.append((place, message, hint, code))
+
+    def raise_any(self) -> None:
+        """Raise one Problem for all faults: the first one's code and hint, every excerpt."""
+        if not self._found:
+            return
+        self._found.sort(key=lambda fault: (fault[0].file, fault[0].line, fault[0].column))
+        shown = [self._show(place, message) for place, message, _, _ in self._found[:_SHOWN]]
+        if len(self._found) > _SHOWN:
+            shown.append(f"and {len(self._found) - _SHOWN} more")
+        _, _, hint, code = self._found[0]
+        raise Problem(code, "\n".join(shown), hint=hint or None)
+
+    def _show(self, place: Place, message: str) -> str:
+        lines = self._lines.get(place.file, [])
+        if not 1 <= place.line <= len(lines):
+            return f"{place}: {message}"
+        number = f"{place.line:5d}"
+        caret = " " * (place.column - 1) + "^"
+        text = lines[place.line - 1].replace("\t", " ")
+        return f"{place}: {message}\n{number} | {text}\n{' ' * len(number)} | {caret}"
+
+
+def read(folder: Path) -> tuple[SourceFile, ...]:
+    """Every ``*.yaml`` of the folder, by name.
+
+    Nothing is skipped in silence: ``.yml``, hand-written ``.rego`` and subfolders are refused
+    (hidden entries and other files are none of ours). Raises Problem PC7002, or PC7003 for Rego.
+    """
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        files = [_read_one(folder, entry) for entry in entries if entry.suffix == ".yaml"]
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise Problem(
+            "PC7002", f"cannot read the policy in {folder}: {reason}", hint="Run `portcullis init`."
+        ) from None
+    for entry in entries:
+        name = f"{folder.name}/{entry.name}"
+        if entry.is_dir():
+            raise Problem(
+                "PC7002",
+                f"{name}: subfolders are not read",
+                hint="Move its files into the folder itself.",
+            )
+        if entry.suffix == ".yml":
+            raise Problem("PC7002", f"{name}: not read", hint="Rename it to .yaml.")
+        if entry.suffix == ".rego":
+            raise Problem("PC7003", f"{name}: hand-written Rego is not evaluated yet")
+    if not files:
+        raise Problem(
+            "PC7002", f"no *.yaml in the policy folder {folder}", hint="Run `portcullis init`."
+        )
+    return tuple(files)
+
+
+def _read_one(folder: Path, path: Path) -> SourceFile:
+    name = f"{folder.resolve().name}/{path.name}"
+    body = path.read_bytes()
+    if len(body) > MAX_FILE_BYTES:
+        raise Problem("PC7002", f"{name}: larger than {MAX_FILE_BYTES} bytes")
+    try:
+        return SourceFile(name, body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise Problem("PC7002", f"{name}:{line}: not valid UTF-8") from None

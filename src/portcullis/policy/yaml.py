@@ -1,0 +1,187 @@
+"""YAML with places: the subset that reads one way only, and typed readers that note faults.
+
+Refused: anchors and aliases, tags, several documents, duplicate keys, and scalars that YAML 1.1
+turns into something other than JSON (dates, for example) where they are not quoted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from portcullis.policy.source import Faults, Place, SourceFile
+
+PRINTABLE: Final = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}"
+_STR: Final = "tag:yaml.org,2002:str"
+_JSON_SCALARS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool"))
+_NULL: Final = "tag:yaml.org,2002:null"
+_INT_BITS: Final = 63
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A text of the policy: ``path`` is where it stands in the tree (``roles.x.models[0]``)."""
+
+    value: str
+    place: Place
+    path: str
+
+    @property
+    def rule(self) -> str:
+        """How verdicts and the log name it."""
+        return f"{self.path} {self.value} @ {self.place.origin}"
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader without anchors, aliases and explicit tags."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise yaml.composer.ComposerError(
+                None, None, "anchors and aliases are not read", event.start_mark
+            )
+        if getattr(event, "tag", None) is not None:
+            raise yaml.composer.ComposerError(None, None, "tags are not read", event.start_mark)
+        return super().compose_node(parent, index)
+
+
+class Reader:
+    """Reads nodes of one file as what the grammar expects; what does not fit becomes a fault."""
+
+    def __init__(self, file: SourceFile, faults: Faults) -> None:
+        self._file = file
+        self._faults = faults
+
+    def root(self) -> yaml.Node | None:
+        """The file's one document, or None (with a fault) when there is none."""
+        try:
+            node = _Loader(self._file.text).get_single_node()
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = Place(self._file.name, mark.line + 1, mark.column + 1) if mark else self._top()
+            self._faults.add(place, error.problem or "not YAML", "Indent with spaces only.")
+            return None
+        except yaml.YAMLError:
+            self._faults.add(self._top(), "a character that YAML does not allow")
+            return None
+        except RecursionError:
+            self._faults.add(self._top(), "nested too deeply")
+            return None
+        if node is None:
+            self._faults.add(self._top(), "the file is empty", "Start with `version: 1`.")
+        return node
+
+    def place(self, node: yaml.Node) -> Place:
+        """Where a node begins."""
+        return Place(self._file.name, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def fault(self, node: yaml.Node, message: str, hint: str = "", code: str = "PC7002") -> None:
+        """Note a fault at a node."""
+        self._faults.add(self.place(node), message, hint, code)
+
+    def pairs(self, node: yaml.Node, path: str) -> list[tuple[Entry, yaml.Node]]:
+        """The members of a mapping, duplicates refused; ``path`` names the mapping."""
+        if not isinstance(node, yaml.MappingNode):
+            self.fault(node, f"{path} must be a mapping")
+            return []
+        found: dict[str, tuple[Entry, yaml.Node]] = {}
+        for key, value in node.value:
+            name = self.text(key, path)
+            if name is None:
+                continue
+            if name.value in found:
+                first = found[name.value][0].place
+                self.fault(key, f"{name.value} is named twice (first in line {first.line})")
+                continue
+            found[name.value] = (name, value)
+        return list(found.values())
+
+    def section(self, node: yaml.Node, path: str, known: Iterable[str]) -> dict[str, yaml.Node]:
+        """The members of a mapping whose keys are fixed; an unknown key is a fault."""
+        found = {}
+        for key, value in self.pairs(node, path):
+            if key.value in known:
+                found[key.value] = value
+                continue
+            near = difflib.get_close_matches(key.value, list(known), 1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(known)}."
+            self._faults.add(key.place, f"unknown key {key.value} in {path}", hint)
+        return found
+
+    def text(
+        self, node: yaml.Node, path: str, pattern: str = PRINTABLE, form: str = ""
+    ) -> Entry | None:
+        """A string that ``pattern`` matches whole; ``form`` describes the pattern."""
+        if not isinstance(node, yaml.ScalarNode):
+            self.fault(node, f"expected a string in {path}")
+        elif node.tag != _STR:
+            self.fault(node, f"expected a string in {path}", "Quote it.")
+        elif not re.fullmatch(pattern, node.value):
+            self.fault(node, f"{path}: not of the form {form or 'of a name'}")
+        else:
+            return Entry(node.value, self.place(node), path)
+        return None
+
+    def texts(
+        self, node: yaml.Node | None, path: str, pattern: str, form: str
+    ) -> tuple[Entry, ...]:
+        """A list of strings, each named once; None is the empty list."""
+        found: dict[str, Entry] = {}
+        for index, item in enumerate(self.items(node, path)):
+            entry = self.text(item, f"{path}[{index}]", pattern, form)
+            if entry is None:
+                continue
+            if entry.value in found:
+                self.fault(item, f"{entry.value} is listed twice in {path}")
+            found[entry.value] = entry
+        return tuple(found.values())
+
+    def items(self, node: yaml.Node | None, path: str) -> list[yaml.Node]:
+        """The items of a list; None is the empty list."""
+        if node is None:
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self.fault(node, f"{path} must be a list")
+            return []
+        return list(node.value)
+
+    def value(self, node: yaml.Node, path: str) -> Any:
+        """A JSON value: what JSON cannot say is a fault and reads as None."""
+        if isinstance(node, yaml.MappingNode):
+            return {key.value: self.value(item, path) for key, item in self.pairs(node, path)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, path) for item in node.value]
+        if node.tag == _STR:
+            if _SURROGATE.search(node.value):
+                self.fault(node, f"{path}: half of a surrogate pair")
+            return node.value
+        if node.tag == _NULL:
+            return None
+        if node.tag in _JSON_SCALARS:
+            return self._number(node, path)
+        self.fault(node, f"{path}: not a JSON value", "Quote it.")
+        return None
+
+    def _number(self, node: yaml.Node, path: str) -> Any:
+        try:
+            value = yaml.safe_load(node.value)
+        except ValueError:
+            value = math.inf
+        if isinstance(value, float) and not math.isfinite(value):
+            self.fault(node, f"{path}: not a finite number")
+        elif isinstance(value, int) and value.bit_length() > _INT_BITS:
+            self.fault(node, f"{path}: does not fit in 64 bits")
+        else:
+            return value
+        return None
+
+    def _top(self) -> Place:
+        return Place(self._file.name, 1, 1)

@@ -1,0 +1,1 @@
+"""The records: adapters of the store's ports over SQLAlchemy Core."""

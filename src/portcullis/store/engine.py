@@ -1,0 +1,76 @@
+"""Opening the database: SQLite in WAL mode, migrated to the newest schema."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from portcullis.core.errors import Problem
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",  # a write that returned survives a power cut
+    "foreign_keys = ON",
+    "busy_timeout = 5000",
+    "secure_delete = ON",  # a closed session's prompt does not stay in free pages
+)
+
+
+def open_sqlite(path: Path) -> Engine:
+    """The database in the file ``path``, created (0600) and migrated as needed.
+
+    Raises Problem PC7001 when the file is open to other users, is not a database of ours, or is
+    of a newer version.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise Problem("PC7001", f"cannot open {path}: {error.strerror}") from None
+    if mode & 0o077:
+        hint = f"Run `chmod go-rwx {path}`."
+        raise Problem("PC7001", f"{path} is open to other users", hint=hint)
+    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    try:
+        migrate(engine)
+    except (CommandError, DatabaseError) as error:
+        engine.dispose()
+        kind = type(error).__name__
+        raise Problem("PC7001", f"{path} is not a database of this version ({kind})") from None
+    return engine
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to its newest version, in one transaction; a second process waits."""
+    config = Config()
+    config.set_main_option("script_location", "portcullis.store:migrations")
+    with engine.execution_options(portcullis_immediate=True).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _prepare(connection: Any, entry: ConnectionPoolEntry) -> None:
+    del entry
+    connection.isolation_level = None  # the driver must not begin or commit by itself
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """Begin for real, so that changes of the schema are part of the transaction too."""
+    immediate = connection.get_execution_options().get("portcullis_immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

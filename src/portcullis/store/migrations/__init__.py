@@ -1,0 +1,1 @@
+"""Alembic's environment (``env.py``) and the steps of the schema (``versions``)."""

@@ -1,0 +1,116 @@
+"""Open sessions and what is remembered within them, for one gate: ``LocalSessionState``."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Clock
+from portcullis.core.principal import Proposal, Session
+from portcullis.store.tables import SESSIONS
+
+PROPOSALS: Final = 64
+"""How many proposals of each key are kept."""
+KEYS: Final = 16_384
+"""How many keys have proposals at most; the key that proposed longest ago goes first."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Session).decode
+
+
+class LocalSessionState:
+    """An adapter of ``core.ports.SessionState``: in memory, journalled in SQL.
+
+    Sessions that are open survive a restart. Proposals do not: without them a tool call is
+    recorded without the model turn that it came from, and nothing else changes. Use it from one
+    event loop; the database is only ever touched on a thread.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+        self._expiries: list[tuple[float, str]] = []
+        self._proposals: OrderedDict[str, deque[Proposal]] = OrderedDict()
+        with engine.begin() as connection:
+            connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= clock.now()))
+            for document in connection.execute(select(SESSIONS.c.document)).scalars():
+                self._remember(_decode(document))
+
+    async def open(self, session: Session) -> None:
+        """Make a session known, durably. Raises Problem PC2009 when its id is taken."""
+        await asyncio.to_thread(self._insert, session, self._clock.now())
+        self._remember(session)
+
+    async def get(self, session_id: str) -> Session | None:
+        """The session, or None when it is unknown, closed or expired."""
+        self._purge()
+        session = self._sessions.get(session_id)
+        if session is None or self._clock.now() >= session.expires_at:
+            return None
+        return session
+
+    async def close(self, session_id: str) -> bool:
+        """End a session at once, then durably; False when it is not open."""
+        self._purge()
+        known = self._sessions.pop(session_id, None)
+        self._proposals.pop(session_id, None)
+        if known is None:
+            return False
+        await asyncio.to_thread(self._delete, session_id)
+        return True
+
+    async def propose(self, key: str, proposals: Sequence[Proposal]) -> None:
+        """Remember what a model proposed under ``key``."""
+        kept = self._proposals.setdefault(key, deque(maxlen=PROPOSALS))
+        kept.extend(proposals)
+        self._proposals.move_to_end(key)
+        if len(self._proposals) > KEYS:
+            self._proposals.popitem(last=False)
+
+    async def proposed(self, key: str, names: frozenset[str], digest: str) -> Proposal | None:
+        """The oldest proposal of this call under ``key``, which it consumes, or None."""
+        kept = self._proposals.get(key, ())
+        for proposal in kept:
+            if proposal.digest == digest and proposal.name in names:
+                self._proposals[key].remove(proposal)
+                return proposal
+        return None
+
+    def _remember(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        heapq.heappush(self._expiries, (session.expires_at, session.id))
+        self._purge()
+
+    def _purge(self) -> None:
+        """Forget what has expired: constant time when nothing has."""
+        now = self._clock.now()
+        while self._expiries and self._expiries[0][0] <= now:
+            _, session_id = heapq.heappop(self._expiries)
+            self._sessions.pop(session_id, None)
+            self._proposals.pop(session_id, None)
+
+    def _insert(self, session: Session, now: float) -> None:
+        row = {
+            "id": session.id,
+            "expires_at": session.expires_at,
+            "document": _encode(session),
+        }
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
+                connection.execute(insert(SESSIONS).values(row))
+        except IntegrityError:
+            raise Problem("PC2009", f"the session {session.id} exists") from None
+
+    def _delete(self, session_id: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session_id))

@@ -1,0 +1,76 @@
+"""Opaque tokens that only the identity they were given to can give back.
+
+A server's ``requestState`` and event ids pass through the client's hands. The gate hands out
+its own token in their place: the value and an HMAC over it and whatever it is bound to. It
+keeps no state, and a token that was altered, or comes from anyone or anywhere else, is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from portcullis.core.errors import Problem
+from portcullis.wire.json import encode
+
+_MAC: Final = 32
+
+
+class Seal:
+    """Seals values under a key of at least 32 random bytes, one per process."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < _MAC:
+            raise ValueError(len(key))
+        self._key = key
+
+    def close(self, value: bytes, bound: Sequence[str]) -> str:
+        """The token (URL-safe ASCII) for a value that is bound to these strings."""
+        return base64.urlsafe_b64encode(self._mac(value, bound) + value).decode("ascii")
+
+    def open(self, token: str, bound: Sequence[str]) -> bytes:
+        """The value of a token; Problem PC1037 unless it was closed with the same strings."""
+        try:
+            raw = base64.b64decode(token.encode("ascii"), b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise Problem("PC1037", "the token is malformed") from None
+        mac, value = raw[:_MAC], raw[_MAC:]
+        if not hmac.compare_digest(mac, self._mac(value, bound)):
+            raise Problem("PC1037", "the token was not given to this caller for this request")
+        return value
+
+    def _mac(self, value: bytes, bound: Sequence[str]) -> bytes:
+        return hmac.digest(self._key, encode(list(bound)) + b"\n" + value, hashlib.sha256)
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate remembers, in the client's hands, of a result that asked for input.
+
+    ``state`` is the server's own requestState, ``asked`` the method of each input request that
+    the client was shown, ``expires_at`` seconds since the epoch.
+    """
+
+    state: str | None
+    asked: dict[str, str]
+    expires_at: float
+
+
+def close_round(seal: Seal, value: Round, bound: Sequence[str]) -> str:
+    """The requestState to give to the client."""
+    return seal.close(msgspec.json.encode(value), bound)
+
+
+def open_round(seal: Seal, token: str, bound: Sequence[str], now: float) -> Round:
+    """What a client's requestState stands for; Problem PC1037 when foreign or expired."""
+    found = msgspec.json.decode(seal.open(token, bound), type=Round)
+    if now >= found.expires_at:
+        raise Problem("PC1037", "the requestState has expired")
+    return found

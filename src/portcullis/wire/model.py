@@ -1,0 +1,190 @@
+"""What a codec of a model API offers: one shape per operation, one decoder per stream.
+
+Requests are allow-listed field by field: what the gate does not know is refused (PC1021), what
+acts or carries content at the provider's is reported as a feature for policy to decide. Results
+fail closed on unknown content, items and stream events (PC5003, PC5010); unknown metadata of a
+known object passes as it came.
+
+Stored answers (``store``) are not a feature: nothing comes back from the store except through
+references and operations that are features or refused themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from portcullis.core.call import Result, ToolProposal, Usage
+from portcullis.core.errors import Problem
+from portcullis.wire.json import decode, encode
+from portcullis.wire.sse import ServerSentEvent, SSEParser
+
+DONE: Final = "[DONE]"
+"""The data of the event that ends OpenAI's untyped streams."""
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, understood.
+
+    ``payload`` is what will be forwarded: what was parsed, except that a chat stream is told to
+    report its usage; then ``strip_usage`` says that the caller did not ask for it. ``features``
+    are the provider-side tools and references, qualified (``openai.web_search``), each once;
+    ``tools`` are the names of the functions that the caller itself offers.
+    """
+
+    model: str
+    stream: bool
+    payload: dict[str, Any]
+    features: tuple[str, ...]
+    tools: tuple[str, ...]
+    strip_usage: bool = False
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a stream, encoded again, ready to forward.
+
+    ``held`` is True while a tool call is incomplete: this frame and all that follow it wait for
+    the next frame with ``held`` False. ``proposals`` are the tool calls that it completes.
+    """
+
+    data: bytes
+    held: bool = False
+    proposals: tuple[ToolProposal, ...] = ()
+
+
+class StreamDecoder(Protocol):
+    """Reads one stream; the cut of the bytes makes no difference to what it returns.
+
+    An error that the provider reports in mid-stream passes as a frame and ends the stream.
+    """
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """Take the next bytes, return the frames that they complete.
+
+        Raises Problem PC5003 (malformed), PC5004 (an event too large), PC5008 (broken off within
+        a tool call) or PC5010 (unknown event). Nothing may follow a Problem, and frames of the
+        same chunk before it are dropped with it.
+        """
+        ...
+
+    def end(self) -> Result:
+        """Say what it was: no payload; ``size`` counts the bytes forwarded.
+
+        Raises Problem PC5008 when the stream did not end as its API says.
+        """
+        ...
+
+
+class Shape(Protocol):
+    """One operation of one API."""
+
+    @property
+    def api(self) -> str:
+        """``openai`` or ``anthropic``."""
+        ...
+
+    @property
+    def operation(self) -> str:
+        """Method and path, such as ``POST /v1/messages``."""
+        ...
+
+    def request(self, payload: Any) -> ModelRequest:
+        """Understand a request, or raise Problem PC1020 (shape) or PC1021 (unknown field)."""
+        ...
+
+    def result(self, payload: Any, request: ModelRequest) -> Result:
+        """Understand a successful answer, or raise Problem PC5003.
+
+        ``size`` counts the bytes of the canonical encoding.
+        """
+        ...
+
+    def stream(self, request: ModelRequest) -> StreamDecoder:
+        """A decoder for the answer to a request that asked for a stream."""
+        ...
+
+
+class EventStream:
+    """What the decoders have in common: parsing, counting, and how a stream ends.
+
+    A subclass says in ``take`` what an event means: it returns the frame, or None to swallow the
+    event, and sets ``open_calls``, ``ended``, ``failed``, ``usage`` and ``finish``.
+    """
+
+    def __init__(self) -> None:
+        self._parser = SSEParser()
+        self._size = 0
+        self._proposals: list[ToolProposal] = []
+        self.open_calls: dict[Any, Any] = {}
+        self.ended = False
+        self.failed = False
+        self.usage: Usage | None = None
+        self.finish: str | None = None
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """See StreamDecoder."""
+        frames = []
+        for event in self._parser.feed(chunk):
+            frame = self.take(event)
+            if frame is not None:
+                self._size += len(frame.data)
+                self._proposals += frame.proposals
+                frames.append(frame)
+        return frames
+
+    def end(self) -> Result:
+        """See StreamDecoder."""
+        if not self.ended:
+            raise Problem("PC5008", "the stream broke off before its end")
+        return Result(
+            payload=None,
+            size=self._size,
+            is_error=self.failed,
+            usage=self.usage,
+            finish=self.finish,
+            proposals=tuple(self._proposals),
+        )
+
+    def take(self, event: ServerSentEvent) -> Frame | None:
+        """Understand one event."""
+        raise NotImplementedError
+
+    def fail(self) -> None:
+        """The provider reports an error: the end, and a fault if a tool call is incomplete."""
+        if self.open_calls:
+            raise Problem("PC5008", "the provider failed in the middle of a tool call")
+        self.ended = self.failed = True
+
+
+def event_data(event: ServerSentEvent) -> dict[str, Any]:
+    """The JSON object that an event carries, or Problem PC5003."""
+    try:
+        value = decode(event.data.encode())
+    except Problem as problem:
+        raise Problem("PC5003", f"a stream event is not strict JSON: {problem.detail}") from None
+    if type(value) is not dict:
+        raise Problem("PC5003", "a stream event is not an object")
+    return value
+
+
+def proposal(call_id: str, name: str, arguments: str) -> ToolProposal:
+    """A complete tool call; ``arguments`` must be a strict JSON object, or empty for none."""
+    if not name:
+        raise Problem("PC5003", "a tool call without a name")
+    if arguments:
+        try:
+            value = decode(arguments.encode())
+        except Problem as problem:
+            detail = f"the arguments of a tool call are not strict JSON: {problem.detail}"
+            raise Problem("PC5003", detail) from None
+        if type(value) is not dict:
+            raise Problem("PC5003", "the arguments of a tool call are not an object")
+    return ToolProposal(id=call_id, name=name, arguments=arguments)
+
+
+def free_proposal(call_id: str, name: str, text: str) -> ToolProposal:
+    """A complete call of a custom tool, whose input is free text: it becomes a JSON string."""
+    if not name:
+        raise Problem("PC5003", "a tool call without a name")
+    return ToolProposal(id=call_id, name=name, arguments=encode(text).decode())

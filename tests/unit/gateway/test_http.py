@@ -1,0 +1,108 @@
+"""If these fail, two readers of one request may see two requests."""
+
+import asyncio
+
+import pytest
+
+from portcullis.core.errors import Problem
+from portcullis.gateway.http import ClientDisconnect, Request, read_body
+
+pytestmark = pytest.mark.anyio
+
+
+def request(*headers, body=b"{}"):
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message):
+        raise AssertionError(message)
+
+    scope = {"method": "POST", "path": "/x", "client": ("127.0.0.1", 5), "headers": list(headers)}
+    return Request(scope, receive, send)
+
+
+JSON = (b"content-type", b"application/json")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"authorization", b"x-api-key", b"content-type", b"host", b"mcp-session-id", b"mcp-method"],
+)
+async def test_a_header_that_decides_may_not_stand_twice(name):
+    found = request((name, b"a"), (name, b"a"))
+    with pytest.raises(Problem) as caught:
+        found.check()
+    assert caught.value.code == "PC1011"
+
+
+async def test_list_headers_are_joined():
+    found = request((b"accept", b"a"), (b"accept", b"b"))
+    found.check()
+    assert found.header(b"accept") == b"a, b"
+
+
+async def test_both_length_and_chunked_is_smuggling():
+    with pytest.raises(Problem) as caught:
+        request((b"content-length", b"1"), (b"transfer-encoding", b"chunked")).check()
+    assert caught.value.code == "PC1011"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ([], "PC1008"),
+        ([(b"content-type", b"text/plain")], "PC1008"),
+        ([JSON, (b"content-encoding", b"gzip")], "PC1013"),
+        ([JSON, (b"content-length", b"999999")], "PC1007"),
+        ([JSON, (b"content-length", b"+1")], "PC1007"),
+    ],
+)
+async def test_a_body_that_is_not_plain_json_is_refused_before_it_is_read(headers, code):
+    with pytest.raises(Problem) as caught:
+        await request(*headers).json_body(1000, 1)
+    assert caught.value.code == code
+
+
+async def test_a_body_that_grows_beyond_the_limit_is_refused():
+    with pytest.raises(Problem) as caught:
+        await request(JSON, body=b"x" * 1001).json_body(1000, 1)
+    assert caught.value.code == "PC1007"
+
+
+async def test_a_body_that_never_ends_is_refused_in_time():
+    async def receive():
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    with pytest.raises(Problem) as caught:
+        await read_body(receive, 10**9, 0.05)
+    assert caught.value.code == "PC1012"
+
+
+async def test_a_client_that_leaves_is_noticed():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(ClientDisconnect):
+        await read_body(receive, 10, 1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"00-" + b"0" * 32 + b"-" + b"1" * 16 + b"-01",
+        b"ff-" + b"1" * 32 + b"-" + b"1" * 16 + b"-01",
+        b"00-" + b"G" * 32 + b"-" + b"1" * 16 + b"-01",
+        b"00-11-22-01",
+        b"\xff" * 55,
+    ],
+)
+async def test_a_bad_traceparent_gets_a_new_trace(value):
+    found = request((b"traceparent", value))
+    assert len(found.trace_id) == 32
+    assert found.trace_id.encode() not in value
+
+
+async def test_a_good_traceparent_is_kept():
+    found = request((b"traceparent", b"00-" + b"a" * 32 + b"-" + b"1" * 16 + b"-01"))
+    assert found.trace_id == "a" * 32

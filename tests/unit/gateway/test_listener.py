@@ -1,0 +1,126 @@
+"""If these fail, bytes that are no clean HTTP/1.1 get through unseen, or hold the gate up."""
+
+import asyncio
+import json
+
+import pytest
+
+from portcullis.gateway.http import Request, send_json
+from portcullis.gateway.listener import MAX_HEAD, Listener
+
+pytestmark = pytest.mark.anyio
+
+
+class Front:
+    """A listener with an application that answers 200 and remembers what reached it."""
+
+    def __init__(self):
+        self.seen = []
+        self.refused = []
+
+    async def app(self, scope, receive, send):
+        self.seen.append(scope["path"])
+        if scope["path"] == "/slow":
+            await asyncio.sleep(0.3)
+        request = Request(scope, receive, send)
+        try:
+            request.check()
+        except Exception:
+            await send_json(send, 400, b"{}")
+            raise
+        await send_json(send, 200, b"{}")
+
+    def refuse(self, problem, peer):
+        self.refused.append((problem.code, peer))
+        return problem
+
+
+@pytest.fixture
+async def front():
+    made = Front()
+    listener = Listener(
+        made.app, "127.0.0.1:0", refused=made.refuse, head_seconds=0.4, drain_seconds=1
+    )
+    await listener.open()
+    made.listener = listener
+    made.port = int(listener.url.rsplit(":", 1)[1])
+    yield made
+    await listener.close()
+
+
+async def talk(port, *pieces, pause=0.0):
+    """Send pieces, read until the peer closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(pause)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    return answer
+
+
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+async def test_a_good_request_is_served(front):
+    assert (await talk(front.port, GET)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a TLS hello on a plain port
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"GET /x HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nHo st: a\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nX: a\x00b\r\n\r\n",
+        b"GET /x HTTP/1.1\nHost: a\rX: y\r\n\r\n",
+    ],
+)
+async def test_bytes_that_readers_disagree_about_are_refused_and_recorded(front, raw):
+    answer = await talk(front.port, raw)
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 408"))
+    document = json.loads(answer.partition(b"\r\n\r\n")[2] or b"{}")
+    assert front.refused
+    assert front.refused[0][0] == document["code"]
+
+
+async def test_a_head_that_never_ends_is_cut_by_size(front):
+    lines = b"".join(b"X-%d: %s\r\n" % (i, b"a" * 1000) for i in range(MAX_HEAD // 1000 + 2))
+    answer = await talk(front.port, b"GET /x HTTP/1.1\r\nHost: a\r\n" + lines)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert front.refused[0][0] == "PC1011"
+
+
+async def test_a_head_that_trickles_is_cut_by_time(front):
+    answer = await talk(front.port, b"GET /x HT", b"TP/1.1\r\n", b"Host: a\r\n", pause=0.2)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert front.refused[0][0] == "PC1012"
+
+
+async def test_a_second_head_on_a_kept_connection_is_bounded_too(front):
+    first = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+    answer = await talk(front.port, first, b"GET /y HT", pause=0.1)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"HTTP/1.1 408" in answer
+    assert front.seen == ["/x"]
+
+
+async def test_an_idle_connection_is_closed(front):
+    assert await talk(front.port) == b""
+    assert not front.refused
+
+
+async def test_requests_in_flight_finish_when_the_gate_closes(front):
+    running = asyncio.create_task(talk(front.port, GET.replace(b"/x", b"/slow")))
+    await asyncio.sleep(0.1)
+    await front.listener.close()
+    assert (await running).startswith(b"HTTP/1.1 200")

@@ -1,0 +1,301 @@
+"""If these fail, a call may act although a check said no, or without a record."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from portcullis.core.call import Action, Call, Context, Result, RiskClass, Route
+from portcullis.core.check import Check
+from portcullis.core.errors import Problem
+from portcullis.core.principal import Principal, PrincipalKind, Proposal, Session
+from portcullis.core.verdict import Allow, Deny, Transform
+from portcullis.gateway.metrics import Metrics
+from portcullis.gateway.pipeline import Pipeline
+from portcullis.gateway.records import Records
+from portcullis.wire.json import digest, encode
+
+pytestmark = pytest.mark.anyio
+
+
+class Journal:
+    """A recorder that remembers what was asked of it, and in which way."""
+
+    def __init__(self, *, fail_durable=False, full=False):
+        self.events = []
+        self.ways = []
+        self.fail_durable = fail_durable
+        self.full = full
+
+    async def durable(self, event):
+        if self.fail_durable:
+            raise Problem("PC6001", "the disk is full")
+        self.events.append(event)
+        self.ways.append("durable")
+
+    def enqueue(self, event):
+        if self.full:
+            raise Problem("PC6001", "the queue is full")
+        self.events.append(event)
+        self.ways.append("queued")
+
+    def commitment(self, subject, value):
+        return f"hmac-sha256:{hash((subject, value)):x}"
+
+
+class Memory:
+    def __init__(self):
+        self.kept = {}
+
+    async def propose(self, key, proposals):
+        self.kept.setdefault(key, []).extend(proposals)
+
+    async def proposed(self, key, names, wanted):
+        for proposal in self.kept.get(key, []):
+            if proposal.name in names and proposal.digest == wanted:
+                return proposal
+        return None
+
+
+class Policy:
+    digest = "sha256:test"
+
+
+class Clock:
+    def now(self):
+        return 1_750_000_000.0
+
+    def monotonic(self):
+        return 0.0
+
+
+class Grant(Check):
+    name = "grant"
+
+    def __init__(self, risk=RiskClass.READ):
+        self.risk = risk
+
+    def judge(self, call, context, facts):
+        return Allow(rule="rule", risk=self.risk, clear=("shown",))
+
+
+class Refuse(Check):
+    name = "refuse"
+
+    def judge(self, call, context, facts):
+        return Deny(code="PC3001", reason="no")
+
+
+class Broken(Check):
+    name = "broken"
+
+    def judge(self, call, context, facts):
+        raise RuntimeError("boom")
+
+
+class BrokenPrepare(Check):
+    name = "broken_prepare"
+
+    async def prepare(self, call, context):
+        raise RuntimeError("boom")
+
+    def judge(self, call, context, facts):
+        return Allow(rule="never")
+
+
+class Rewrite(Check):
+    name = "rewrite"
+
+    def judge(self, call, context, facts):
+        payload = {"params": {"arguments": {"shown": "rewritten"}}}
+        return Transform(payload=payload, arguments=payload["params"]["arguments"])
+
+
+class Cut(Check):
+    name = "cut"
+
+    def judge_chunk(self, call, context):
+        return Deny(code="PC4001", reason="cut off")
+
+
+class Withhold(Check):
+    name = "withhold"
+
+    def judge_result(self, call, context, result):
+        return Deny(code="PC5009", reason="broken")
+
+
+class BrokenResult(Check):
+    name = "broken_result"
+
+    def judge_result(self, call, context, result):
+        raise RuntimeError("boom")
+
+
+def line(*checks, journal=None, memory=None):
+    journal = journal or Journal()
+    records = Records("test", journal, memory or Memory(), Policy(), Clock())
+    return Pipeline(checks, journal, records, Metrics(CollectorRegistry())), journal
+
+
+def call(**changes):
+    arguments = changes.pop("arguments", {"shown": "x", "hidden": "secret value"})
+    fields = {
+        "id": "e1",
+        "route": Route.MCP_HTTP,
+        "action": Action.TOOL,
+        "server": "orders",
+        "name": "search",
+        "method": "tools/call",
+        "arguments": arguments,
+        "payload": {"params": {"arguments": arguments}},
+        "body": encode(arguments),
+    }
+    return Call(**(fields | changes))
+
+
+def context(session=None):
+    principal = Principal(
+        kind=PrincipalKind.AGENT, id="a1", credential="t1", expires_at=2e9, session=None
+    )
+    return Context(
+        principal=principal, session=session, source="test", trace_id="0" * 32, received_at=0.0
+    )
+
+
+async def test_what_no_check_grants_is_denied():
+    pipeline, journal = line()
+    outcome = await pipeline.request(call(), context())
+    assert outcome.verdict.code == "PC3001"
+    assert journal.events[0].verdict == "deny"
+
+
+async def test_a_read_may_ride_the_queue_but_an_effect_waits_for_the_disk():
+    for risk, way in [
+        (RiskClass.READ, "queued"),
+        (RiskClass.MODIFY, "durable"),
+        (RiskClass.EXTERNAL, "durable"),
+        (RiskClass.DELETE, "durable"),
+    ]:
+        pipeline, journal = line(Grant(risk))
+        outcome = await pipeline.request(call(), context())
+        assert isinstance(outcome.verdict, Allow)
+        assert journal.ways == [way]
+
+
+async def test_a_grant_without_a_risk_class_counts_as_the_highest():
+    pipeline, journal = line(Grant(None))
+    outcome = await pipeline.request(call(), context())
+    assert outcome.risk is RiskClass.DELETE
+    assert journal.ways == ["durable"]
+
+
+async def test_an_effect_that_cannot_be_recorded_is_denied():
+    pipeline, _ = line(Grant(RiskClass.MODIFY), journal=Journal(fail_durable=True))
+    outcome = await pipeline.request(call(), context())
+    assert outcome.verdict.code == "PC6001"
+
+
+async def test_a_read_is_denied_when_the_queue_is_full():
+    pipeline, _ = line(Grant(), journal=Journal(full=True))
+    outcome = await pipeline.request(call(), context())
+    assert outcome.verdict.code == "PC6001"
+
+
+@pytest.mark.parametrize("broken", [Broken(), BrokenPrepare()])
+async def test_a_fault_in_a_check_denies(broken):
+    pipeline, journal = line(Grant(), broken)
+    outcome = await pipeline.request(call(), context())
+    assert outcome.verdict.code == "PC9001"
+    assert journal.events[0].check == broken.name
+
+
+async def test_the_first_refusal_ends_the_line():
+    pipeline, journal = line(Refuse(), Broken())
+    outcome = await pipeline.request(call(), context())
+    assert outcome.verdict.code == "PC3001"
+    assert journal.events[0].check == "refuse"
+
+
+async def test_a_principal_cut_off_while_its_record_was_written_does_not_act():
+    pipeline, journal = line(Grant(RiskClass.MODIFY), Cut())
+    outcome = await pipeline.request(call(), context())
+    assert outcome.verdict.code == "PC4001"
+    assert [event.verdict for event in journal.events] == ["allow", "error"]
+
+
+async def test_a_rewritten_call_is_what_is_recorded_and_forwarded():
+    pipeline, journal = line(Rewrite(), Grant())
+    outcome = await pipeline.request(call(), context())
+    assert outcome.call.arguments == {"shown": "rewritten"}
+    assert outcome.call.body == encode(outcome.call.payload)
+    assert journal.events[0].parameters == {"shown": "rewritten"}
+
+
+async def test_only_clear_fields_stand_in_the_log():
+    pipeline, journal = line(Grant())
+    await pipeline.request(call(), context())
+    event = journal.events[0]
+    assert event.parameters == {"shown": "x"}
+    assert "secret value" not in encode(event).decode()
+    assert event.commitments["arguments.hidden"].startswith("hmac-sha256:")
+
+
+async def test_a_session_stands_in_the_log_without_user_and_subject():
+    session = Session(
+        id="s1",
+        agent="a1",
+        application="app",
+        user="jane@example.org",
+        prompt="find my order",
+        subject={"customer_id": "C-77"},
+        grant=None,
+        opened_at=0,
+        expires_at=2e9,
+    )
+    pipeline, journal = line(Grant())
+    await pipeline.request(call(), context(session))
+    text = encode(journal.events[0]).decode()
+    assert "jane@example.org" not in text
+    assert "C-77" not in text
+    assert "find my order" not in text
+    assert journal.events[0].application == "app"
+
+
+async def test_a_call_is_linked_to_the_model_turn_that_proposed_it():
+    memory = Memory()
+    arguments = {"shown": "x", "hidden": "secret value"}
+    await memory.propose(
+        "agent:a1", [Proposal(name="orders_search", digest=digest(arguments), event="turn")]
+    )
+    pipeline, journal = line(Grant(), memory=memory)
+    await pipeline.request(call(), context())
+    assert journal.events[0].proposed_by == "turn"
+
+
+async def test_a_withheld_result_is_recorded_as_denied():
+    pipeline, journal = line(Grant(), Withhold())
+    outcome = await pipeline.request(call(), context())
+    judged = pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
+    assert judged.code == "PC5009"
+    assert journal.events[-1].verdict == "deny"
+    assert journal.events[-1].decision == outcome.event
+
+
+async def test_a_fault_on_the_way_back_withholds_the_result():
+    pipeline, _ = line(Grant(), BrokenResult())
+    outcome = await pipeline.request(call(), context())
+    judged = pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
+    assert judged.code == "PC9001"
+
+
+async def test_a_result_that_cannot_be_recorded_is_withheld():
+    journal = Journal()
+    pipeline, _ = line(Grant(), journal=journal)
+    outcome = await pipeline.request(call(), context())
+    journal.full = True
+    judged = pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
+    assert judged.code == "PC6001"
+
+
+async def test_a_stream_stops_when_its_principal_is_cut_off():
+    pipeline, _ = line(Grant(), Cut())
+    assert pipeline.chunk(call(), context()).code == "PC4001"
