@@ -49,6 +49,7 @@ CODES: Final[dict[str, Code]] = {
     "PC1011": Code(400, -32600, "Malformed or ambiguous headers", "Send each header once."),
     "PC1012": Code(408, -32600, "The request did not arrive in time", "Send the body faster."),
     "PC1013": Code(415, -32600, "Compressed body", "Send the body without Content-Encoding."),
+    "PC1014": Code(403, -32600, "Foreign web page", "Call the gate from a program, not a page."),
     "PC1020": Code(
         400,
         -32602,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
@@ -35,6 +36,8 @@ _LISTS: Final = frozenset(
 """Headers that may stand in a request more than once; the gate decides on none of them but
 ``accept``, whose lines are joined."""
 
+_LOCAL_ORIGIN: Final = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
+
 _HEX: Final = frozenset("0123456789abcdef")
 
 
@@ -66,22 +69,28 @@ class Request:
         self.source = f"{client[0]}:{client[1]}" if client else "unix"
         headers: dict[bytes, bytes] = {}
         self.headers = headers
-        self._flaw = ""
+        self._flaw: Problem | None = None
         for name, value in scope["headers"]:
             if name not in headers:
                 headers[name] = value
             elif name in _LISTS:
                 headers[name] += b", " + value
             else:
-                self._flaw = f"the header {name.decode('latin-1')} occurs twice"
+                code = "PC1032" if name.startswith(b"mcp-") else "PC1011"
+                self._flaw = Problem(code, f"the header {name.decode('latin-1')} occurs twice")
         if b"transfer-encoding" in headers and b"content-length" in headers:
-            self._flaw = "both Content-Length and Transfer-Encoding"
+            self._flaw = Problem("PC1011", "both Content-Length and Transfer-Encoding")
+        if not _LOCAL_ORIGIN.fullmatch(headers.get(b"origin", b"http://localhost")):
+            self._flaw = Problem("PC1014", "the Origin is a foreign web page")
         self.trace_id = _trace_id(headers.get(b"traceparent"))
 
     def check(self) -> None:
-        """Raise Problem PC1011 on headers that two readers could read in two ways."""
-        if self._flaw:
-            raise Problem("PC1011", self._flaw)
+        """Raise Problem PC1011 or PC1032 on headers that two readers could read in two ways.
+
+        And PC1014 for a request that a foreign web page made (DNS rebinding; MCP, transports).
+        """
+        if self._flaw is not None:
+            raise self._flaw
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a header by its lower-case name."""

@@ -30,6 +30,8 @@ _FORWARD: Final = (b"anthropic-version", b"idempotency-key", b"x-stainless-retry
 _FEATURES: Final = {b"openai-beta": "openai.beta", b"anthropic-beta": "anthropic.beta"}
 _RETURN: Final = ("retry-after", "x-request-id", "request-id", "openai-processing-ms")
 _RETURN_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-")
+_PASSING: Final = frozenset({"PC5001", "PC5006", "PC5013"})
+"""Problems that may be over a moment later; the others would only be repeated."""
 _OK, _ERROR = 200, 400
 
 
@@ -193,8 +195,14 @@ class Recorded(Problem):
 
 
 async def answer(request: Request, api: str, problem: Problem) -> None:
-    """Answer with a problem in the shape that the provider's SDK raises."""
-    await send_json(request.send, problem.status, error_body(api, problem))
+    """Answer with a problem in the shape that the provider's SDK raises.
+
+    The SDKs retry most errors by themselves unless ``x-should-retry`` says that it is no use.
+    """
+    retry = b"true" if problem.code in _PASSING else b"false"
+    await send_json(
+        request.send, problem.status, error_body(api, problem), [(b"x-should-retry", retry)]
+    )
 
 
 def _no_route(method: str, api: str, path: str) -> Problem:

@@ -16,7 +16,7 @@ from portcullis.wire.mcp import Era
 log = structlog.get_logger(__name__)
 
 _SHARE = 4
-"""No caller holds more than one in this many of the conversations."""
+"""No principal holds more than one in this many of the conversations."""
 
 
 class Conversations:
@@ -91,7 +91,7 @@ class Conversations:
         if conversation.server not in self._mcp.channels.servers():
             raise Problem("PC5012", "no MCP server of this name is configured")
         limit = self._mcp.limits.mcp_sessions
-        own = [c for c in self._open.values() if c.owner == conversation.owner]
+        own = [c for c in self._open.values() if c.owner[:2] == conversation.owner[:2]]
         if len(self._open) >= limit or len(own) >= max(1, limit // _SHARE):
             spare = [c for c in own if not c.busy]
             if not spare:

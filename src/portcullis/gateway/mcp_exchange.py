@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
 from portcullis.core.call import Action, Context
 from portcullis.core.errors import Problem
 from portcullis.gateway.mcp import GONE, Emit, Mcp, Recorded, make_call, summary
@@ -44,6 +46,8 @@ from portcullis.wire.mcp import (
     without_nulls,
 )
 from portcullis.wire.mcp_headers import compute, verify, verify_parameters
+
+log = structlog.get_logger(__name__)
 
 _ON_ANY_REQUEST = frozenset(
     {"notifications/progress", "notifications/message", "notifications/cancelled"}
@@ -92,18 +96,27 @@ class Exchange(Stream):
         except asyncio.CancelledError:
             if not self._stopped() or self.reason is None:
                 raise
+            if self._call is None:  # no decision yet that is owed a result
+                return self._refused(self.reason)
             return error_message(request.id, self.reason)
         except Problem as problem:
             if problem.code == "PC5011":
                 conversation.lost = True
-            answered = self._mcp.refuse(
-                problem, self._context, conversation.route, conversation.server, request.method
-            )
-            return error_message(request.id, answered)
+            return self._refused(problem)
+        except Exception:
+            log.exception("mcp_request_failed", server=conversation.server)
+            return self._refused(Problem("PC9002", "the request could not be handled"))
         finally:
             conversation.by_upstream.pop(self._id, None)
             if conversation.by_client.get(request.id) is self:
                 del conversation.by_client[request.id]
+
+    def _refused(self, problem: Problem) -> dict[str, Any]:
+        conversation, request = self._conversation, self._request
+        answered = self._mcp.refuse(
+            problem, self._context, conversation.route, conversation.server, request.method
+        )
+        return error_message(request.id, answered)
 
     async def _serve(self) -> dict[str, Any]:
         request, conversation = self._request, self._conversation

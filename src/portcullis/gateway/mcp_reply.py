@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from time import monotonic
 from typing import Any, Final
 
 from portcullis.core.errors import Problem
@@ -39,7 +38,7 @@ class Reply:
         self._keep_alive = keep_alive
         self._headers = tuple(headers)
         self._lock = asyncio.Lock()
-        self._sent_at = monotonic()
+        self._sent_at = asyncio.get_running_loop().time()
         self.started = False
 
     async def event(self, message: dict[str, Any], event_id: str = "") -> None:
@@ -48,7 +47,7 @@ class Reply:
 
     async def idle(self) -> None:
         """Send a keep-alive when nothing was sent for a while; it opens the stream too."""
-        if monotonic() - self._sent_at >= self._keep_alive:
+        if asyncio.get_running_loop().time() - self._sent_at >= self._keep_alive:
             await self._write(sse.KEEP_ALIVE)
 
     async def open(self) -> None:
@@ -81,7 +80,7 @@ class Reply:
                     {"type": "http.response.body", "body": data, "more_body": not last}
                 )
             )
-            self._sent_at = monotonic()
+            self._sent_at = asyncio.get_running_loop().time()
 
     async def _bounded(self, sending: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -134,6 +134,11 @@ class _Client:
             answered = self._mcp.refuse(problem, context, Route.MCP_STDIO, self._server, "stdio")
             if not _silent(value):
                 await self._write(jsonrpc.error_message(jsonrpc.id_of(value), answered))
+        except Exception:
+            log.exception("mcp_message_failed", server=self._server)
+            fault = Problem("PC9002", "the message could not be handled")
+            answered = self._mcp.refuse(fault, context, Route.MCP_STDIO, self._server, "stdio")
+            await self._write(jsonrpc.error_message(jsonrpc.id_of(value), answered))
 
     async def close(self) -> None:
         """The client has left: stop what runs and end its conversations."""

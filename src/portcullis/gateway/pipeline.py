@@ -9,6 +9,7 @@ denies. Nothing here knows a protocol, a store or a check.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -55,7 +56,7 @@ class Pipeline:
             if isinstance(outcome.verdict, Deny) or outcome.risk is RiskClass.READ:
                 self._recorder.enqueue(event)
             else:
-                await self._recorder.durable(event)
+                await self._durable(event, outcome, context)
                 late = self.chunk(call, context)  # cut off while the record was being written
                 if late is not None:
                     self.failed(outcome, context, Problem(late.code, late.reason))
@@ -70,6 +71,14 @@ class Pipeline:
             outcome = msgspec.structs.replace(outcome, verdict=fault, check="record")
         self._metrics.decided(outcome.call, outcome.verdict, perf_counter() - started)
         return outcome
+
+    async def _durable(self, event: Event, outcome: Outcome, context: Context) -> None:
+        try:
+            await self._recorder.durable(event)
+        except asyncio.CancelledError:  # the record may be there, and then a result is owed
+            gone = Problem("PC5008", "the call ended while its decision was being recorded")
+            self.failed(outcome, context, gone)
+            raise
 
     async def _decide(self, call: Call, context: Context) -> Outcome:
         granted: Allow = PASS

@@ -34,6 +34,14 @@ BUILTINS: Final = frozenset(
 """What the policy's Rego may call: pure functions that every Rego engine has."""
 
 
+_thread: Final = threading.local()
+"""Each thread's VM and the digest of the policy in it.
+
+regorus' objects may be used, and dropped, only by the thread that made them; an engine's own
+attribute could be dropped by any thread, so this cache belongs to the threads.
+"""
+
+
 class EngineFault(Exception):  # noqa: N818 - the design's term; it never leaves this package
     """The engine could not evaluate. The caller denies."""
 
@@ -68,10 +76,7 @@ class Engine(Protocol):
 
 
 class RegorusEngine:
-    """regorus in process. Its objects belong to the thread that made them: one VM per thread."""
-
-    def __init__(self) -> None:
-        self._local = threading.local()
+    """regorus in process."""
 
     def compile(self, bundle: Bundle) -> bytes:
         """Check the built-ins, compile, and return the program in binary form."""
@@ -96,7 +101,7 @@ class RegorusEngine:
 
     def evaluate(self, policy: CompiledPolicy, entry: str, question: str) -> str:
         """Evaluate on this thread's VM, loading the policy's program on first sight."""
-        local = self._local
+        local = _thread
         try:
             if getattr(local, "digest", None) != policy.digest:
                 local.vm = _load(policy)

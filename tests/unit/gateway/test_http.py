@@ -25,14 +25,42 @@ JSON = (b"content-type", b"application/json")
 
 
 @pytest.mark.parametrize(
-    "name",
-    [b"authorization", b"x-api-key", b"content-type", b"host", b"mcp-session-id", b"mcp-method"],
+    ("name", "code"),
+    [
+        (b"authorization", "PC1011"),
+        (b"x-api-key", "PC1011"),
+        (b"content-type", "PC1011"),
+        (b"host", "PC1011"),
+        (b"mcp-session-id", "PC1032"),
+        (b"mcp-method", "PC1032"),
+    ],
 )
-async def test_a_header_that_decides_may_not_stand_twice(name):
+async def test_a_header_that_decides_may_not_stand_twice(name, code):
     found = request((name, b"a"), (name, b"a"))
     with pytest.raises(Problem) as caught:
         found.check()
-    assert caught.value.code == "PC1011"
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("origin", "good"),
+    [
+        (b"http://localhost:3000", True),
+        (b"http://127.0.0.1", True),
+        (b"https://evil.example", False),
+        (b"http://localhost.evil.example", False),
+        (b"http://127.0.0.1@evil.example", False),
+        (b"null", False),
+    ],
+)
+async def test_a_foreign_web_page_cannot_use_the_gate(origin, good):
+    found = request((b"origin", origin))
+    if good:
+        found.check()
+        return
+    with pytest.raises(Problem) as caught:
+        found.check()
+    assert caught.value.code == "PC1014"
 
 
 async def test_list_headers_are_joined():

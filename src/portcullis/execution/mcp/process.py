@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, TypeAlias
 
 import structlog
 
@@ -19,6 +21,9 @@ _GRACE_SECONDS: Final = 1.0
 """How long the child may take to end by itself, then to end on SIGTERM."""
 _STDERR_SHOWN: Final = 200
 
+_Out: TypeAlias = tuple[asyncio.StreamReader, asyncio.ReadTransport]
+_In: TypeAlias = asyncio.StreamWriter
+
 _log = structlog.get_logger(__name__)
 
 
@@ -27,36 +32,50 @@ class Child:
 
     It inherits no descriptor but its three pipes and no variable but those in ``environ``. Its
     standard error is drained: counted at info, shown in part at debug. Times are seconds.
+
+    Started by ``subprocess`` and not by the loop: uvloop lets descriptors through to the child.
     """
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], pipes: tuple[_Out, _Out, _In]
+    ) -> None:
         self._name = name
         self._process = process
+        self._stdout, self._stderr, self._stdin = pipes
         self._writing = asyncio.Lock()
         self._stderr_lines = 0
-        self._drain = asyncio.create_task(self._drain_stderr())
+        self._ended = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+        self._drain = asyncio.create_task(self._drain_stderr())
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._reap, args=(loop,), daemon=True).start()
 
     @classmethod
     async def start(
         cls, name: str, command: tuple[str, ...], *, environ: Mapping[str, str], cwd: Path | None
     ) -> Child:
-        """Start ``command``; Problem PC5011 when that is not possible."""
+        """Start ``command``; Problem PC5011 when that is not possible.
+
+        Must not be cancelled half-way: the process would be left behind.
+        """
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+            process = await asyncio.to_thread(
+                subprocess.Popen,
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
                 env=dict(environ),
                 cwd=cwd,
                 start_new_session=True,
-                limit=_CHUNK,
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "its command line is malformed"
             raise Problem("PC5011", f"cannot start the server {name}: {reason}") from None
-        return cls(name, process)
+        pipes = (await _reader(process.stdout), await _reader(process.stderr),
+                 await _writer(process.stdin))  # fmt: skip
+        return cls(name, process, pipes)
 
     @property
     def pid(self) -> int:
@@ -70,12 +89,10 @@ class Child:
 
     async def write(self, line: bytes, seconds: float) -> None:
         """Write one line; Problem PC5011 when the child does not read it in time or is gone."""
-        stdin = self._process.stdin
-        assert stdin is not None  # noqa: S101 - made with a pipe
         try:
             async with asyncio.timeout(seconds), self._writing:
-                stdin.write(line)
-                await stdin.drain()
+                self._stdin.write(line)
+                await self._stdin.drain()
         except TimeoutError:
             raise Problem("PC5011", f"the server {self._name} does not read") from None
         except (OSError, RuntimeError):
@@ -87,11 +104,9 @@ class Child:
         Raises Problem PC5004 for a line of more than ``limit`` bytes. A last line without its
         end is not a message and is dropped.
         """
-        stdout = self._process.stdout
-        assert stdout is not None  # noqa: S101 - made with a pipe
         pending: list[bytes] = []
         size = 0
-        while chunk := await stdout.read(_CHUNK):
+        while chunk := await self._stdout[0].read(_CHUNK):
             first, *rest = chunk.split(b"\n")
             size += len(first)
             if size > limit:
@@ -104,9 +119,9 @@ class Child:
                 yield line
             pending, size = [rest[-1]], len(rest[-1])
 
-    async def wait(self) -> int:
-        """Wait for the process to end and return its status."""
-        return await self._process.wait()
+    async def wait(self) -> None:
+        """Wait for the process to end."""
+        await self._ended.wait()
 
     async def end(self) -> None:
         """Close standard input, then SIGTERM, then SIGKILL to the whole group; then reap."""
@@ -115,16 +130,14 @@ class Child:
         await asyncio.shield(self._ending)
 
     async def _end(self) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None  # noqa: S101 - made with a pipe
-        stdin.close()
+        self._stdin.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_GRACE_SECONDS):
-                    await self._process.wait()
+                    await self._ended.wait()
                     break
             self._signal(number)
-        await self._process.wait()
+        await self._ended.wait()
         # What the child left behind in its group goes too.
         self._signal(signal.SIGKILL)
         with suppress(TimeoutError):
@@ -132,7 +145,8 @@ class Child:
                 await asyncio.shield(self._drain)
         self._drain.cancel()
         # A process that got away from the group may hold the pipes open: we do not wait for it.
-        self._process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001 - no public way
+        self._stdout[1].close()
+        self._stderr[1].close()
         _log.info(
             "mcp server ended",
             server=self._name,
@@ -140,17 +154,37 @@ class Child:
             stderr_lines=self._stderr_lines,
         )
 
+    def _reap(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for the process, in a thread of its own; the loop may be gone by then."""
+        self._process.wait()
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._ended.set)
+
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
     async def _drain_stderr(self) -> None:
-        stderr = self._process.stderr
-        assert stderr is not None  # noqa: S101 - made with a pipe
-        while chunk := await stderr.read(_CHUNK):
+        while chunk := await self._stderr[0].read(_CHUNK):
             self._stderr_lines += chunk.count(b"\n")
             _log.debug(
                 "mcp server stderr",
                 server=self._name,
                 text=chunk[:_STDERR_SHOWN].decode("utf-8", "replace"),
             )
+
+
+async def _reader(pipe: IO[bytes] | None) -> _Out:
+    reader = asyncio.StreamReader(_CHUNK)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    return reader, transport
+
+
+async def _writer(pipe: IO[bytes] | None) -> _In:
+    loop = asyncio.get_running_loop()
+    # This protocol is the one that knows how to wait until the pipe takes more.
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), pipe
+    )
+    return asyncio.StreamWriter(transport, protocol, None, loop)

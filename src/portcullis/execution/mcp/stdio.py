@@ -150,7 +150,7 @@ class StdioChannel:
 
     def _check(self) -> None:
         if self._problem is not None:
-            raise self._problem
+            raise Problem("PC5011", self._problem.detail)
 
     def _own(self, request_id: object) -> int | None:
         for own, pending in reversed(self._pending.items()):

@@ -23,7 +23,7 @@ at_least(value, limit) if {
 	value >= limit
 }
 
-# Characters of a string, items of a list.
+# Characters of a string (regorus counts one beyond U+FFFF as two), items of a list.
 not_longer(value, limit) if {
 	is_string(value)
 	count(value) <= limit
@@ -37,6 +37,7 @@ not_longer(value, limit) if {
 under(value, prefix) if {
 	is_string(value)
 	startswith(value, prefix)
+	startswith(trim_prefix(value, prefix), "/") == false
 	plain(trim_prefix(value, prefix))
 }
 

@@ -1,0 +1,104 @@
+"""The gate under test: a configuration, a policy of 30 rules and 100 agents, a child process.
+
+The child is ``portcullis up``, as a user starts it: every check, validation and the durable log
+are on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from portcullis.bench.stub import MODEL
+from portcullis.core.errors import Problem
+
+AGENT: Final = "bench-agent"
+_AGENTS: Final = 100
+_ROLES: Final = 10
+_TOOLS_PER_ROLE: Final = 3
+_CREDENTIAL: Final = "PORTCULLIS_BENCH_CREDENTIAL"
+_CLI: Final = (sys.executable, "-c", "from portcullis.cli import main; main()")
+
+
+def policy() -> dict[str, Any]:
+    """100 agents in 10 roles with 3 permissions each (30 rules) on 30 tools, and a model."""
+    agents = {
+        f"agent-{n:03}": {"role": f"role_{n % _ROLES}", "owner": "bench"}
+        for n in range(_AGENTS - 1)
+    }
+    agents[AGENT] = {"role": "role_0", "owner": "bench"}
+    roles, tools = {}, {}
+    for role in range(_ROLES):
+        resources = [f"records_{role}_{number}" for number in range(_TOOLS_PER_ROLE)]
+        roles[f"role_{role}"] = {
+            "permissions": [{"read": resource} for resource in resources],
+            "models": [MODEL, "gpt-*"],
+        }
+        for resource in resources:
+            tools[f"desk.search_{resource}"] = {
+                "resource": resource,
+                "verb": "read",
+                "risk": "read",
+                "arguments": {"limit": {"maximum": 100}},
+            }
+    return {"version": 1, "agents": agents, "roles": roles, "tools": tools}
+
+
+def configuration(folder: Path, *, gate: int, control: int, upstream: str) -> Path:
+    """Write ``portcullis.yaml`` and the policy below ``folder``; returns the former's path."""
+    (folder / "policy").mkdir()
+    (folder / "policy" / "main.yaml").write_text(yaml.safe_dump(policy(), sort_keys=False))
+    path = folder / "portcullis.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "trust_domain": "bench.local",
+                "listen": {"gate": f"127.0.0.1:{gate}", "control": f"127.0.0.1:{control}"},
+                "models": {
+                    "bench": {
+                        "shape": "openai",
+                        "url": upstream,
+                        "credential": f"env:{_CREDENTIAL}",
+                        "serves": [MODEL],
+                    }
+                },
+            }
+        )
+    )
+    return path
+
+
+def agent_token(config: Path) -> str:
+    """Create the agent that makes the calls; its token."""
+    command = ("agent", "create", AGENT, "--owner", "bench", "-c", str(config), "--json")
+    done = subprocess.run(  # noqa: S603 - our own command line
+        (*_CLI, *command), capture_output=True, check=False, timeout=60
+    )
+    if done.returncode:
+        raise Problem("PC7007", f"agent create: {last_line(done.stderr)}")
+    token: str = msgspec.json.decode(done.stdout)["token"]
+    return token
+
+
+def command(config: Path) -> tuple[str, ...]:
+    """The command that runs the gate."""
+    return (*_CLI, "up", "-c", str(config))
+
+
+def environment() -> dict[str, str]:
+    """The gate's environment: ours and a fresh upstream credential."""
+    return {**os.environ, _CREDENTIAL: secrets.token_hex(16)}
+
+
+def last_line(output: bytes) -> str:
+    """The last line that a child printed, for an error message."""
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return json.dumps(lines[-1][:200]) if lines else "it printed nothing"

@@ -1,0 +1,113 @@
+"""``portcullis session``: open, show and close sessions at the gate that runs.
+
+Sessions belong to applications. The command mints itself a short-lived token of the one that
+``--application`` names, which needs the issuer's key and is recorded like any other.
+"""
+
+from __future__ import annotations
+
+import json as codec
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from portcullis.cli import principals
+from portcullis.cli.operate import call, operations, running_gate
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.config import load
+from portcullis.core.errors import Problem
+from portcullis.core.principal import PrincipalKind
+
+app = typer.Typer(no_args_is_help=True)
+
+_TOKEN_SECONDS = 60
+Application = Annotated[str, typer.Option(help="Act as this registered application.")]
+SessionId = Annotated[str, typer.Argument(help="The session's id.")]
+
+
+@app.command("open")
+def open_session(
+    agent: Annotated[str, typer.Argument(help="The agent that will act.")],
+    application: Application,
+    user: Annotated[str, typer.Option(help="The user for whom it acts.")],
+    prompt: Annotated[str, typer.Option(help="What the user asked for, word for word.")],
+    subject: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of the row scope; repeatable.")
+    ] = None,
+    tool: Annotated[
+        list[str] | None, typer.Option(help="server.tool that the task needs; repeatable.")
+    ] = None,
+    *,
+    ttl: Annotated[int | None, typer.Option(min=1, help="Lifetime in seconds.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Open a session and print the token that the agent acts under."""
+    body = {
+        "agent": agent,
+        "user": user,
+        "prompt": prompt,
+        "subject": dict(_pair(item) for item in subject or []),
+        "tools": tool,
+        "ttl_seconds": ttl,
+    }
+    opened = _ask(config, application, "POST", "/v1/sessions", body)
+    if json:
+        print(codec.dumps(opened))
+        return
+    sys.stderr.write(f"session {opened['session']}\n")
+    print(opened["token"])
+
+
+@app.command()
+def show(
+    session: SessionId,
+    application: Application,
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Show an open session of the application's."""
+    found = _ask(config, application, "GET", _path(session))
+    if json:
+        print(codec.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:10} {value}")
+
+
+@app.command()
+def close(
+    session: SessionId, application: Application, *, config: ConfigFile = DEFAULT_CONFIG
+) -> None:
+    """End a session; its token is refused from the next request on."""
+    _ask(config, application, "DELETE", _path(session))
+    sys.stderr.write(f"session {session} closed\n")
+
+
+def _ask(
+    config: Path, application: str, method: str, path: str, body: dict[str, Any] | None = None
+) -> Any:
+    settings = load(config)
+    gate = running_gate(settings)
+    if gate is None:
+        hint = "Start it with `portcullis up`."
+        raise Problem("PC7005", "sessions live in a gate, and none runs here", hint=hint)
+    with operations(settings) as work:
+        token = principals.mint(work, PrincipalKind.APPLICATION, application, ttl=_TOKEN_SECONDS)
+    return call(gate.gate, method, path, token, body)
+
+
+def _path(session: str) -> str:
+    if not session.isalnum() or not session.isascii():
+        raise Problem("PC7004", "a session's id is letters and digits")
+    return f"/v1/sessions/{session}"
+
+
+def _pair(item: str) -> tuple[str, str]:
+    name, equals, value = item.partition("=")
+    if not equals:
+        raise Problem("PC7004", "--subject is NAME=VALUE")
+    return name, value

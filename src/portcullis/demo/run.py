@@ -1,0 +1,127 @@
+"""Run the demonstration: set the stage, tell the story, and stay up if asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from portcullis.audit.publish import CHECKPOINT
+from portcullis.core.errors import Problem
+from portcullis.core.event import Event
+from portcullis.core.principal import PrincipalKind
+from portcullis.demo.ledger import Ledger
+from portcullis.demo.scenes import AGENT, CUSTOMER, SCENES, Cast, open_session
+from portcullis.demo.stage import Stage, staged
+from portcullis.demo.story import Step, tell
+
+APPLICATION: Final = "helpdesk"
+MARKER: Final = ".portcullis-demo"
+"""A file that marks a folder as the demonstration's own: only such a folder is emptied."""
+GATE_PORT, CONTROL_PORT = 7300, 7301
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome: ``ok`` when every step went as told."""
+
+    ok: bool
+    steps: tuple[Step, ...]
+
+
+Tell = Callable[[Step], None]
+Stay = Callable[[Told, Stage, Path], None]
+
+
+async def perform(folder: Path, on_step: Tell, stay: Stay | None = None) -> Told:
+    """Play the whole story with its state in ``folder``, which is emptied first.
+
+    ``on_step`` is called after each step. With ``stay``, the gate keeps its usual ports when
+    they are free, ``stay`` is called with what was told, the stage and a shell script of
+    exports, and everything stays up until SIGINT or SIGTERM.
+    Raises Problem PC7004 for a folder that holds something else.
+    """
+    prepare(folder)
+    before_write: list[Event] = []
+    ledgers: list[Ledger] = []
+
+    def look(_tool: str) -> None:
+        before_write[:] = ledgers[0].events()
+
+    async with staged(folder, on_write=look, settings=_listen(fixed=stay is not None)) as stage:
+        ledger = Ledger(stage.events)
+        ledgers.append(ledger)
+        async with contextlib.AsyncExitStack() as exits:
+            await stage.register(PrincipalKind.AGENT, AGENT, owner="support-platform")
+            application = await stage.register(PrincipalKind.APPLICATION, APPLICATION)
+            held = (stage.gate.audit_directory / CHECKPOINT).read_bytes()
+            cast = Cast(stage, ledger, application, before_write, held, exits)
+            steps = []
+            async for step in tell(SCENES, cast, ledger):
+                on_step(step)
+                steps.append(step)
+            told = Told(ok=all(step.ok for step in steps), steps=tuple(steps))
+            if stay is not None:
+                await open_session(cast)
+                stay(told, stage, _exports(folder, cast))
+                await _until_told_to_stop()
+    return told
+
+
+def prepare(folder: Path) -> None:
+    """Make ``folder`` an empty folder of the demonstration, or raise Problem PC7004."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).is_file():
+            raise Problem(
+                "PC7004",
+                f"{folder} holds something that is not an earlier demonstration",
+                hint="Name another folder with --state.",
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+
+
+def _listen(*, fixed: bool) -> dict[str, Any]:
+    """The usual ports when they are wanted and free, else any."""
+    if not fixed or not (_free(GATE_PORT) and _free(CONTROL_PORT)):
+        return {}
+    return {"listen": {"gate": f"127.0.0.1:{GATE_PORT}", "control": f"127.0.0.1:{CONTROL_PORT}"}}
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _exports(folder: Path, cast: Cast) -> Path:
+    """Write a shell script that points the usual clients at the gate; only we may read it."""
+    script = folder / "env.sh"
+    script.touch(mode=0o600)
+    script.write_text(
+        f"# {AGENT}, in a session about {CUSTOMER}\n"
+        f"export OPENAI_BASE_URL={cast.url}/openai/v1 OPENAI_API_KEY={cast.token}\n"
+        f"export ANTHROPIC_BASE_URL={cast.url}/anthropic ANTHROPIC_API_KEY={cast.token}\n"
+        f"export PORTCULLIS_URL={cast.url} PORTCULLIS_TOKEN={cast.token}\n",
+        encoding="utf-8",
+    )
+    return script
+
+
+async def _until_told_to_stop() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

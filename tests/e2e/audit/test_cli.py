@@ -1,0 +1,162 @@
+"""The audit commands as a user types them: output, errors and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from portcullis.audit.log import open_log
+from portcullis.cli.audit import app
+from portcullis.core.errors import Problem
+from portcullis.core.event import Event, EventType
+
+ORIGIN = "example.org/gate"
+
+
+def make(number: int, **fields: Any) -> Event:
+    given = {"type": EventType.TOOL_CALL, "verdict": "allow", "server": "crm", "name": "find"}
+    return Event(
+        v=1,
+        id=f"event-{number}",
+        time=datetime(2030, 1, 1, 0, 0, number, tzinfo=UTC),
+        gateway="gw",
+        **{**given, **fields},
+    )
+
+
+def audit(*arguments: str) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    with open_log(tmp_path / "state/log", tmp_path / "keys", ORIGIN) as log:
+        log.append_now(make(0))
+        log.append_now(make(1, type=EventType.TOOL_RESULT, decision="event-0", verdict=""))
+        log.append_now(make(2, verdict="deny", code="PC3001", name="evil\x1b[2J\u202e\x9b"))
+    return tmp_path / "state/log"
+
+
+def rows(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_the_last_events_are_shown_and_can_be_read_by_programs(log: Path) -> None:
+    assert [row["index"] for row in rows(audit("tail", log, "-n", "2", "--json"))] == [1, 2]
+    assert [row["index"] for row in rows(audit("tail", log, "--json"))] == [0, 1, 2]
+    assert audit("tail", log, "-n", "0").stdout == ""
+    assert "crm.find" in audit("tail", log).stdout
+
+
+def test_an_agent_cannot_write_on_the_investigators_terminal(log: Path) -> None:
+    shown = audit("query", log, "--verdict", "deny").stdout
+    assert shown.replace("\n", "").isprintable()
+    assert "\\x1b" in shown
+    assert "PC3001" in shown
+
+
+def test_a_query_selects_and_an_event_comes_with_its_result(log: Path) -> None:
+    assert [r["event"]["id"] for r in rows(audit("query", log, "--verdict", "deny", "--json"))] == [
+        "event-2"
+    ]
+    both = rows(audit("query", log, "--event", "event-1", "--json"))
+    assert [row["event"]["id"] for row in both] == ["event-0", "event-1"]
+    since = rows(audit("query", log, "--since", "2030-01-01T00:00:01", "--json"))
+    assert [row["index"] for row in since] == [1, 2]
+    assert len(rows(audit("query", log, "--limit", "1", "--json"))) == 1
+    assert audit("query", log, "--since", "yesterday").exception.code == "PC7004"
+
+
+def test_verification_needs_only_the_public_key(log: Path) -> None:
+    vkey = (log / "log.vkey").read_text().strip()
+    result = audit("verify", log, "--key", vkey, "--checkpoint", log / "checkpoint", "--json")
+    (report,) = rows(result)
+    assert report["ok"] is True
+    assert report["key_given"] is True
+    assert (report["integrity"], report["completeness"]) == ("passed", "passed")
+    assert result.stderr == ""
+    plain = audit("verify", log)
+    assert plain.exit_code == 0
+    assert plain.stdout.startswith("verified: example.org/gate, 3 entries")
+    assert "--key" in plain.stderr
+
+
+def test_a_tampered_log_exits_with_5_and_says_why(log: Path) -> None:
+    bundle = log / "tile/entries/000.p/3"
+    bundle.write_bytes(bundle.read_bytes().replace(b"deny", b"alow"))
+    result = audit("verify", log)
+    assert result.exit_code == 5
+    assert result.stdout.startswith("FAILED")
+    assert "not the hashes of the entries" in result.stdout
+    broken = audit("verify", log, "--json")
+    assert broken.exit_code == 5
+    assert json.loads(broken.stdout)["ok"] is False
+
+
+def test_a_proof_is_written_and_checked_elsewhere(log: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "event-1.tlog-proof"
+    assert audit("prove", "event-1", log, "-o", proof).exit_code == 0
+    assert audit("prove", "event-1", log).stdout == proof.read_text()
+    (made,) = rows(audit("prove", "event-1", log, "--json"))
+    assert (made["index"], made["proof"]) == (1, proof.read_text())
+    vkey = (log / "log.vkey").read_text().strip()
+    (checked,) = rows(audit("verify-proof", proof, "--key", vkey, "--json"))
+    assert (checked["ok"], checked["index"], checked["event"]["id"]) == (True, 1, "event-1")
+    assert "proven: entry 1" in audit("verify-proof", proof, "--key", vkey).stdout
+    proof.write_text(proof.read_text().replace("index 1", "index 0"))
+    assert audit("verify-proof", proof, "--key", vkey).exception.code == "PC6005"
+    refused = audit("verify-proof", proof, "--key", vkey, "--json")
+    assert refused.exit_code == 5
+    assert json.loads(refused.stdout)["ok"] is False
+    assert audit("prove", "event-9", log).exception.code == "PC6004"
+
+
+def test_the_log_is_found_through_the_configuration(log: Path, tmp_path: Path) -> None:
+    config = tmp_path / "portcullis.yaml"
+    config.write_text("trust_domain: example.org\nstate: state\n")
+    assert len(rows(audit("tail", "-c", config, "--json"))) == 3
+    assert audit("verify", "-c", config).exit_code == 0
+
+
+def test_a_missing_log_is_named(tmp_path: Path) -> None:
+    for command in ("tail", "query", "verify"):
+        problem = audit(command, tmp_path).exception
+        assert isinstance(problem, Problem)
+        assert problem.code == "PC7005"
+        assert str(tmp_path) in problem.detail
+    missing = audit("verify-proof", tmp_path / "none", "--key", "x").exception
+    assert isinstance(missing, Problem)
+    assert missing.code == "PC7005"
+
+
+def test_following_prints_events_as_the_gate_writes_them(tmp_path: Path) -> None:
+    place = tmp_path / "log"
+    with open_log(place, tmp_path / "keys", ORIGIN, checkpoint_seconds=0.05) as log:
+        log.append_now(make(0))
+        program = "from portcullis.cli.audit import app; app()"
+        follower = subprocess.Popen(
+            [sys.executable, "-c", program, "tail", str(place), "-f", "--json"],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        assert follower.stdout is not None
+        try:
+            assert json.loads(follower.stdout.readline())["event"]["id"] == "event-0"
+            for number in (1, 2):
+                log.append_now(make(number))
+                assert json.loads(follower.stdout.readline())["event"]["id"] == f"event-{number}"
+                time.sleep(0.1)
+        finally:
+            follower.terminate()
+            follower.wait(10)
+            follower.stdout.close()

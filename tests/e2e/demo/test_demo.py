@@ -1,0 +1,101 @@
+"""``portcullis demo``: the whole line with real clients, and a story that tells the truth."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import openai
+
+from portcullis.demo import run, stage
+from portcullis.demo.scenes import SCENES
+
+PORTCULLIS = [sys.executable, "-c", "from portcullis.cli import main; main()"]
+
+
+def portcullis(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*PORTCULLIS, *arguments], cwd=cwd, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def test_once_as_json_goes_as_told_and_leaves_nothing_behind(tmp_path):
+    done = portcullis("demo", "--once", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["ok"] is True
+    assert [step["title"] for step in told["steps"]] == [scene.title for scene in SCENES]
+    assert all(step["ok"] for step in told["steps"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_once_can_be_read_in_a_pipe_and_its_log_can_be_verified_afterwards(tmp_path):
+    done = portcullis("demo", "--once", "--state", "kept", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert f"All {len(SCENES)} steps went as told." in done.stdout
+    verified = portcullis("audit", "verify", "-c", "kept/portcullis.yaml", cwd=tmp_path)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_no_credential_of_an_upstream_is_told_or_logged(tmp_path):
+    done = portcullis("demo", "--once", "--state", "kept", cwd=tmp_path)
+    kept = tmp_path / "kept"
+    values = [path.read_bytes() for path in (kept / "secrets").iterdir()]
+    written = [path for path in (kept / "state").rglob("*") if path.is_file()]
+    assert len(values) == 2
+    assert len(written) > 3
+    for value in values:
+        assert value.decode() not in done.stdout + done.stderr
+        assert not [path for path in written if value in path.read_bytes()]
+
+
+def test_it_stays_up_for_the_usual_clients_until_it_is_told_to_stop(tmp_path):
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*PORTCULLIS, "demo", "--state", "kept"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            lines = []
+            for line in child.stdout:
+                lines.append(line)
+                if line.startswith("Ctrl-C"):
+                    break
+            exports = dict(re.findall(r"(\w+)=(\S+)", (tmp_path / "kept" / "env.sh").read_text()))
+            client = openai.OpenAI(
+                base_url=exports["OPENAI_BASE_URL"], api_key=exports["OPENAI_API_KEY"]
+            )
+            said = client.chat.completions.create(
+                model="gpt-standin:say", messages=[{"role": "user", "content": "still there?"}]
+            )
+            assert said.choices[0].message.content == "still there?"
+            assert (tmp_path / "kept" / "env.sh").stat().st_mode & 0o077 == 0
+        finally:
+            child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=20) == 0, "".join(lines)
+
+
+def test_a_gate_that_lets_through_what_it_should_not_is_noticed(tmp_path, monkeypatch):
+    lax = (
+        stage.support_policy()
+        .replace("denied_tools: [crm.delete_customer]", "")
+        .replace("- read: customer_records", "- delete: customer_records")
+        .replace(
+            "customer_id: {equals: session.subject.customer_id, log: clear}",
+            "customer_id: {log: clear}",
+        )
+    )
+    monkeypatch.setattr(stage, "support_policy", lambda: lax)
+    told = asyncio.run(run.perform(tmp_path / "demo", lambda _: None))
+    wrong = {step.title for step in told.steps if not step.ok}
+    assert told.ok is False
+    assert {"An agent sees its own tools", "Outside the row scope", "A denied tool"} <= wrong

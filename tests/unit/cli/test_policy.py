@@ -1,0 +1,96 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from policies import SUPPORT, write
+from portcullis.cli.policy import app
+from portcullis.core.errors import Problem
+
+GOOD = {
+    "agent": "support-1",
+    "tool": "orders.search",
+    "arguments": {"customer_id": "C-1"},
+    "session": {"subject": {"customer_id": "C-1"}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write(tmp_path / "policy", SUPPORT)
+
+
+def run(*arguments, text=None):
+    return CliRunner().invoke(app, [str(item) for item in arguments], input=text)
+
+
+def test_check_says_what_was_loaded(folder):
+    result = run("check", folder, "--json")
+    assert result.exit_code == 0
+    said = json.loads(result.stdout)
+    assert (said["ok"], said["agents"], said["roles"], said["catalogue"]) == (True, 2, 2, 4)
+    assert run("check", folder).stdout.startswith("ok: 2 agents, 2 roles, 4 tools\nsha256:")
+
+
+def test_check_finds_the_folder_through_the_configuration(folder):
+    config = folder.parent / "portcullis.yaml"
+    config.write_text("trust_domain: example.org\npolicy: policy\n", encoding="utf-8")
+    assert run("check", "-c", config).exit_code == 0
+
+
+def test_check_fails_with_the_place_of_the_error(folder):
+    write(folder, SUPPORT + "  bad: {}\n")
+    result = run("check", folder)
+    assert isinstance(result.exception, Problem)
+    assert "policy/main.yaml:" in result.exception.detail
+
+
+def test_build_writes_what_decides_and_its_digest(folder, tmp_path):
+    out = tmp_path / "out"
+    assert run("build", folder, "-o", out).exit_code == 0
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert {".manifest", "data.json", "decide.rego", "tools/orders.search.rego"} <= files
+    manifest = json.loads((out / ".manifest").read_text("utf-8"))
+    assert manifest["revision"] == json.loads(run("check", folder, "--json").stdout)["digest"]
+
+
+def test_build_overwrites_nothing_and_stays_in_its_folder(folder, tmp_path):
+    assert isinstance(run("build", folder, "-o", folder).exception, Problem)
+    write(folder, "version: 1\ntools: {'a.x/../../up': {arguments: {y: {required: true}}}}\n")
+    assert run("build", folder, "-o", tmp_path / "out").exit_code == 0
+    assert (tmp_path / "out" / "tools" / "a.x%2F..%2F..%2Fup.rego").is_file()
+
+
+def test_decide_answers_and_its_exit_code_says_denied(folder, tmp_path):
+    allowed = run("decide", "--dir", folder, "--json", text=json.dumps(GOOD))
+    assert allowed.exit_code == 0
+    assert json.loads(allowed.stdout)["verdict"] == "allow"
+    request = tmp_path / "request.json"
+    request.write_text(json.dumps(GOOD | {"arguments": {"customer_id": "C-2"}}), "utf-8")
+    denied = run("decide", request, "--dir", folder, "--json")
+    assert denied.exit_code == 3
+    assert json.loads(denied.stdout)["code"] == "PC3004"
+    assert run("decide", request, "--dir", folder).stdout.startswith("deny PC3004: customer_id")
+
+
+@pytest.mark.parametrize(
+    ("question", "code"),
+    [
+        ({"agent": "support-1", "model": "gpt-4"}, 0),
+        ({"agent": "support-1", "model": "gpt-4", "features": ["openai.mcp"]}, 3),
+        ({"agent": "support-1", "resource": "files.file:///srv/docs/a"}, 0),
+        ({"agent": "support-1", "prompt": "files.summarise"}, 0),
+        (GOOD | {"session": {"subject": {"customer_id": "C-1"}, "grant": []}}, 3),
+    ],
+)
+def test_decide_answers_for_every_kind_of_call(folder, question, code):
+    assert run("decide", "--dir", folder, text=json.dumps(question)).exit_code == code
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"agent": "a"}', '{"agent": "a", "tool": "x.y", "model": "m"}', '{"x": 1}']
+)
+def test_decide_refuses_a_question_that_it_does_not_understand(folder, text):
+    result = run("decide", "--dir", folder, text=text)
+    assert isinstance(result.exception, Problem)
+    assert result.exception.code == "PC7004"

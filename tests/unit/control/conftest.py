@@ -1,0 +1,147 @@
+"""Both APIs in process, over a real store, with a clock that turns and a recorder that can fail."""
+
+import hmac
+import itertools
+import secrets
+from dataclasses import dataclass, field
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import CollectorRegistry, Counter
+from starlette.testclient import TestClient
+
+from portcullis.config import Limits, Tokens
+from portcullis.control import admin, agents_api
+from portcullis.control.services import Services
+from portcullis.core.errors import Problem
+from portcullis.core.event import Event
+from portcullis.core.ports import PrincipalRecord
+from portcullis.core.principal import PrincipalKind
+from portcullis.identity.tokens import TokenAuthority
+from portcullis.store.directory import SqlDirectory
+from portcullis.store.engine import open_sqlite
+from portcullis.store.killfeed import LocalKillFeed
+from portcullis.store.sessions import LocalSessionState
+
+DOMAIN = "example.test"
+
+
+@dataclass
+class TurnableClock:
+    time: float = 1_800_000_000.25
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+@dataclass
+class MemoryRecorder:
+    """Keeps events; ``full`` makes it refuse; ``watch`` is called before each durable write."""
+
+    events: list[Event] = field(default_factory=list)
+    full: bool = False
+    watch: object = None
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+
+    async def durable(self, event: Event) -> None:
+        if self.watch is not None:
+            self.watch(event)
+        self.enqueue(event)
+
+    def enqueue(self, event: Event) -> None:
+        if self.full:
+            raise Problem("PC6001", "the queue is full")
+        self.events.append(event)
+
+    def commitment(self, subject: str, value: bytes) -> str:
+        digest = hmac.digest(self.key, subject.encode() + b"\0" + value, "sha256")
+        return "hmac-sha256:" + digest.hex()
+
+    @property
+    def last(self) -> Event:
+        return self.events[-1]
+
+
+@dataclass
+class World:
+    clock: TurnableClock
+    recorder: MemoryRecorder
+    services: Services
+    ready: bool = True
+
+    def register(self, kind: str, name: str, roles=()) -> str:
+        """Register a principal; its id."""
+        self.services.directory.create(
+            PrincipalRecord(
+                kind=PrincipalKind(kind),
+                id=name,
+                owner="shop",
+                state="active",
+                roles=tuple(roles),
+                created_at=self.clock.now(),
+            )
+        )
+        return name
+
+    def token(self, kind: str, name: str, **fields) -> str:
+        return self.services.authority.mint(
+            PrincipalKind(kind), name, **({"ttl": 600} | fields)
+        ).token
+
+    def bearer(self, kind: str, name: str, **fields) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token(kind, name, **fields)}"}
+
+
+@pytest.fixture
+def world(tmp_path):
+    clock = TurnableClock()
+    recorder = MemoryRecorder()
+    engine = open_sqlite(tmp_path / "portcullis.db")
+    directory = SqlDirectory(engine)
+    numbers = itertools.count(1)
+    authority = TokenAuthority(
+        Ed25519PrivateKey.generate(),
+        trust_domain=DOMAIN,
+        clock=clock,
+        new_id=lambda: f"jti-{next(numbers)}",
+    )
+    services = Services(
+        authority=authority,
+        directory=directory,
+        feed=LocalKillFeed(engine, directory, clock),
+        sessions=LocalSessionState(engine, clock),
+        recorder=recorder,
+        clock=clock,
+        tokens=Tokens(ttl_seconds=600, session_ttl_seconds=900, renew_until_seconds=1500),
+        limits=Limits(body_bytes=1_000_000, receive_seconds=5),
+        gateway="gate-1",
+        version="1.2.3",
+        new_id=lambda: f"id-{next(numbers)}",
+    )
+    yield World(clock=clock, recorder=recorder, services=services)
+    engine.dispose()
+
+
+@pytest.fixture
+def gate(world):
+    """A client of the gate's API, with the agent ``shop-1`` and the application ``web`` there."""
+    world.register("agent", "shop-1")
+    world.register("application", "web")
+    app = agents_api.create_app(world.services)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def control(world):
+    """A client of the control plane's API, with the operators ``ada`` (admin) and ``vic``."""
+    world.register("operator", "ada", ["admin"])
+    world.register("operator", "vic", ["viewer"])
+    registry = CollectorRegistry()
+    Counter("portcullis_example", "An example.", registry=registry).inc()
+    app = admin.create_app(world.services, registry=registry, ready=lambda: world.ready)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client

@@ -1,0 +1,252 @@
+import json
+import secrets
+
+import pytest
+
+from portcullis.core.principal import PrincipalKind
+
+
+@pytest.fixture
+def web(world):
+    return world.bearer("application", "web")
+
+
+def body(**fields):
+    return {
+        "agent": "shop-1",
+        "user": "u-7",
+        "prompt": "where is my order C-1001?",
+        "subject": {"customer_id": "C-1001", "level": 2, "vip": True, "note": None},
+    } | fields
+
+
+def test_an_application_opens_a_session_and_the_agent_acts_under_its_token(gate, world, web):
+    answer = gate.post("/v1/sessions", json=body(tools=["orders.search"]), headers=web)
+    assert answer.status_code == 201
+    opened = answer.json()
+    principal = world.services.authority.authenticate(opened["token"])
+    assert (principal.kind, principal.id) == (PrincipalKind.AGENT, "shop-1")
+    assert principal.session == opened["session"]
+    assert principal.expires_at == opened["expires_at"]
+    assert answer.headers["cache-control"] == "no-store"
+    shown = gate.get(f"/v1/sessions/{opened['session']}", headers=web).json()
+    assert shown == {
+        "session": opened["session"],
+        "agent": "shop-1",
+        "user": "u-7",
+        "tools": ["orders.search"],
+        "opened_at": 1_800_000_000,
+        "expires_at": opened["expires_at"],
+    }
+
+
+def test_opening_is_recorded_before_it_happens_and_without_content(gate, world, web):
+    world.recorder.watch = lambda event: seen.append(dict(world.services.sessions._sessions))
+    seen = []
+    answer = gate.post("/v1/sessions", json=body(), headers=web)
+    assert seen == [{}]
+    event = world.recorder.last
+    assert (event.type, event.method, event.verdict) == ("admin", "sessions.open", "allow")
+    assert (event.principal_kind, event.principal) == ("application", "web")
+    assert event.session == answer.json()["session"]
+    assert set(event.commitments) == {"user", "subject", "prompt"}
+    written = json.dumps(event.parameters) + str(event.commitments) + event.reason
+    for content in ("C-1001", "u-7", "where is"):
+        assert content not in written
+
+
+def test_nothing_is_opened_that_cannot_be_recorded(gate, world, web):
+    world.recorder.full = True
+    answer = gate.post("/v1/sessions", json=body(), headers=web)
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "PC6001"
+    assert world.services.sessions._sessions == {}
+
+
+def test_a_closed_session_is_gone(gate, world, web):
+    opened = gate.post("/v1/sessions", json=body(), headers=web).json()
+    path = f"/v1/sessions/{opened['session']}"
+    assert gate.delete(path, headers=web).status_code == 204
+    assert world.recorder.last.method == "sessions.close"
+    for answer in (gate.get(path, headers=web), gate.delete(path, headers=web)):
+        assert (answer.status_code, answer.json()["code"]) == (404, "PC2010")
+
+
+def test_another_application_neither_sees_nor_closes_a_session(gate, world, web):
+    world.register("application", "other")
+    other = world.bearer("application", "other")
+    path = f"/v1/sessions/{gate.post('/v1/sessions', json=body(), headers=web).json()['session']}"
+    unknown = gate.get("/v1/sessions/nothing", headers=other).json()
+    assert gate.get(path, headers=other).json() == unknown
+    assert gate.delete(path, headers=other).json() == unknown
+    assert gate.get(path, headers=web).status_code == 200
+
+
+def test_a_session_ends_at_its_time(gate, world, web):
+    opened = gate.post("/v1/sessions", json=body(ttl_seconds=30), headers=web).json()
+    assert opened["expires_at"] == 1_800_000_030
+    world.clock.time += 30
+    assert gate.get(f"/v1/sessions/{opened['session']}", headers=web).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"agent": "nobody"}, 403, "PC2007"),
+        ({"ttl_seconds": 901}, 400, "PC1020"),
+        ({"ttl_seconds": 0}, 400, "PC1020"),
+        ({"ttl_seconds": "60"}, 400, "PC1020"),
+        ({"ttl_seconds": True}, 400, "PC1020"),
+        ({"agent": "../etc"}, 400, "PC1020"),
+        ({"agent": None}, 400, "PC1020"),
+        ({"user": ""}, 400, "PC1020"),
+        ({"subject": {"a": {"b": 1}}}, 400, "PC1020"),
+        ({"subject": {"a": [1]}}, 400, "PC1020"),
+        ({"subject": [["a", 1]]}, 400, "PC1020"),
+        ({"tools": ["no-server"]}, 400, "PC1020"),
+        ({"tools": "orders.search"}, 400, "PC1020"),
+        ({"prompt": "x" * 65_537}, 400, "PC1020"),
+        ({"role": "admin"}, 400, "PC1021"),
+    ],
+)
+def test_a_bad_session_request_is_refused_with_its_code_and_recorded(
+    gate, world, web, changes, status, code
+):
+    answer = gate.post("/v1/sessions", json=body(**changes), headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    event = world.recorder.last
+    assert (event.code, event.verdict, event.principal) == (code, "deny", "web")
+    assert event.method == "POST /v1/sessions"
+
+
+def test_a_refusal_repeats_nothing_that_the_caller_wrote(gate, world, web):
+    secret = secrets.token_hex(16)
+    for changes in ({secret: 1}, {"subject": {secret: []}}, {"tools": [secret]}):
+        answer = gate.post("/v1/sessions", json=body(**changes), headers=web)
+        assert answer.status_code == 400
+        assert secret not in answer.text
+        assert secret not in repr(world.recorder.last)
+    gate.get(f"/v1/{secret}", headers=web)
+    assert secret not in repr(world.recorder.last)
+
+
+def test_a_credential_or_a_misspelt_parameter_in_the_query_is_refused(gate, world, web):
+    answer = gate.get("/v1/sessions/s1?access_token=x", headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (400, "PC1021")
+    assert world.recorder.last.code == "PC1021"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "PC1001"),
+        (b"{", "PC1001"),
+        (b'{"agent": "a", "agent": "b"}', "PC1003"),
+        (b'{"agent": "\\u0000"}', "PC1004"),
+        (b"[" * 100 + b"]" * 100, "PC1005"),
+        (b'{"ttl_seconds": 1e999}', "PC1006"),
+        (b'{"agent": "\xff"}', "PC1002"),
+        (b'"' + b"x" * 300_000 + b'"', "PC1007"),
+    ],
+)
+def test_a_body_that_two_parsers_could_read_in_two_ways_is_refused(gate, world, web, content, code):
+    headers = web | {"content-type": "application/json"}
+    answer = gate.post("/v1/sessions", content=content, headers=headers)
+    assert answer.json()["code"] == code
+    assert world.recorder.last.code == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ([("content-type", "text/plain")], "PC1008"),
+        ([], "PC1008"),
+        ([("content-type", "application/json"), ("content-encoding", "gzip")], "PC1013"),
+        ([("content-type", "application/json"), ("content-type", "application/json")], "PC1011"),
+    ],
+)
+def test_an_ambiguous_head_is_refused(gate, world, web, headers, code):
+    content = json.dumps(body()).encode()
+    answer = gate.post("/v1/sessions", content=content, headers=[*web.items(), *headers])
+    assert answer.json()["code"] == code
+    assert world.recorder.last.code == code
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "fields"),
+    [
+        ("agent", "shop-1", {}),
+        ("agent", "shop-1", {"session": "s1"}),
+        ("operator", "ada", {"roles": ("admin",)}),
+    ],
+)
+def test_only_applications_open_sessions(gate, world, kind, name, fields):
+    answer = gate.post("/v1/sessions", json=body(), headers=world.bearer(kind, name, **fields))
+    assert (answer.status_code, answer.json()["code"]) == (403, "PC2004")
+    assert (world.recorder.last.type, world.recorder.last.code) == ("admin", "PC2004")
+
+
+def test_a_session_is_not_opened_for_or_by_a_disabled_principal(gate, world, web):
+    feed = world.services.feed
+    gate.portal.call(feed.set_state, PrincipalKind.AGENT, "shop-1", "disabled")
+    answer = gate.post("/v1/sessions", json=body(), headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (403, "PC4001")
+    gate.portal.call(feed.set_state, PrincipalKind.AGENT, "shop-1", "active")
+    assert gate.post("/v1/sessions", json=body(), headers=web).status_code == 201
+    gate.portal.call(feed.set_state, PrincipalKind.APPLICATION, "web", "disabled")
+    answer = gate.post("/v1/sessions", json=body(), headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (403, "PC4001")
+
+
+def test_a_stale_feed_denies_reads_too(gate, world, web):
+    world.services.feed._stale = True
+    answer = gate.get("/v1/sessions/s1", headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (503, "PC4002")
+    assert world.recorder.last.code == "PC4002"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/sessions", "/v1/sessions/s1", "/v1/nothing", "/openapi.json"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+def test_nobody_without_a_credential_learns_which_routes_there_are(gate, world, method, path):
+    answer = gate.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (401, "PC2001")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert (world.recorder.last.type, world.recorder.last.code) == ("error", "PC2001")
+
+
+def test_unknown_routes_and_methods_are_refused_in_our_shape(gate, world, web):
+    answer = gate.get("/v1/nothing", headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (404, "PC1010")
+    answer = gate.put("/v1/sessions", headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (405, "PC1009")
+    assert answer.headers["allow"] == "POST"
+    assert world.recorder.last.code == "PC1009"
+
+
+def test_a_fault_of_ours_is_a_refusal_that_says_nothing(gate, world, web):
+    async def broken(session_id):
+        raise RuntimeError("select secret from table")
+
+    world.services.sessions.get = broken
+    answer = gate.get("/v1/sessions/s1", headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (500, "PC9002")
+    assert "secret" not in answer.text
+    assert world.recorder.last.code == "PC9002"
+
+
+def test_a_refusal_that_cannot_be_recorded_says_so(gate, world):
+    world.recorder.full = True
+    assert gate.get("/v1/sessions/s1").json()["code"] == "PC6001"
+
+
+def test_the_callers_trace_is_kept_and_a_malformed_one_is_not(gate, world, web):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    good = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    gate.get("/v1/sessions/s1", headers=web | good)
+    assert world.recorder.last.trace_id == trace
+    gate.get("/v1/sessions/s1", headers=web | {"traceparent": f"00-{trace}"})
+    assert len(world.recorder.last.trace_id) == 32
+    assert world.recorder.last.trace_id != trace

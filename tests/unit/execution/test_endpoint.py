@@ -1,0 +1,62 @@
+"""The configuration's upstreams become endpoints; an address by which a secret leaks does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from portcullis.config import Config
+from portcullis.core.errors import Problem
+from portcullis.execution.endpoint import API_KEY, BEARER, Addresses, endpoints
+
+
+def test_models_and_mcp_servers_get_names_that_cannot_clash():
+    config = Config.model_validate(
+        {
+            "trust_domain": "example.test",
+            "models": {
+                "one": {"shape": "openai", "url": "http://127.0.0.1:1", "credential": "env:A"},
+                "two": {"shape": "anthropic", "url": "http://127.0.0.1:2"},
+            },
+            "mcp": {
+                "one": {"url": "http://127.0.0.1:3/mcp", "credential": "file:key"},
+                "local": {"command": ["server"]},
+            },
+        }
+    )
+    found = endpoints(config)
+    assert set(found) == {"one", "two", "mcp:one"}
+    assert (found["one"].header, found["one"].credential) == (BEARER, "env:A")
+    assert (found["two"].header, found["two"].credential) == (API_KEY, None)
+    assert (found["mcp:one"].header, found["mcp:one"].url) == (BEARER, "http://127.0.0.1:3/mcp")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:word@host.example/", "http://user@host.example/", "http://host.example/#part",
+        "ftp://host.example/", "http:///path", "http://[::1", "http://host.example:99999/",
+    ],
+)  # fmt: skip
+def test_an_address_with_a_secret_or_without_a_host_is_refused(url):
+    with pytest.raises(Problem) as caught:
+        Addresses("name", url)
+    assert caught.value.code == "PC7001"
+    assert "word" not in caught.value.detail
+
+
+def test_the_empty_path_is_the_base_itself_with_its_query():
+    assert str(Addresses("a", "https://h.example/mcp?x=1").join("")) == "https://h.example/mcp?x=1"
+
+
+def test_a_path_is_put_below_the_base_exactly_as_it_is_written():
+    addresses = Addresses("a", "http://h.example/base/")
+    assert str(addresses.join("/v1/models/ft:gpt@x")) == "http://h.example/base/v1/models/ft:gpt@x"
+    assert addresses.join("/v1/x") is addresses.join("/v1/x")
+
+
+def test_many_different_paths_do_not_fill_the_memory():
+    addresses = Addresses("a", "http://h.example")
+    for number in range(5000):
+        addresses.join(f"/v1/{number}")
+    assert len(addresses._known) <= 1024
+    assert str(addresses.join("")) == "http://h.example"

@@ -1,0 +1,108 @@
+import stat
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from portcullis.core.errors import Problem
+from portcullis.store.engine import migrate, open_sqlite
+from portcullis.store.tables import METADATA
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "portcullis.db"
+
+
+def test_the_tables_in_code_are_the_tables_that_the_migrations_make(path):
+    engine = open_sqlite(path)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+def test_a_database_is_durable_and_its_owners_alone(path):
+    engine = open_sqlite(path)
+    with engine.begin() as connection:
+
+        def pragma(name):
+            return connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+
+        found = {name: pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
+        assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+        assert (pragma("busy_timeout"), pragma("secure_delete")) == (5000, 1)
+        connection.exec_driver_sql("DELETE FROM sessions")
+        modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        assert modes == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    engine.dispose()
+
+
+def test_a_database_that_others_can_read_is_not_used(path):
+    open_sqlite(path).dispose()
+    path.chmod(0o644)
+    with pytest.raises(Problem, match="PC7001.*open to other users"):
+        open_sqlite(path)
+
+
+def test_a_database_of_a_newer_version_is_not_touched(path):
+    engine = open_sqlite(path)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    with pytest.raises(Problem, match="PC7001.*not a database of this version"):
+        open_sqlite(path)
+
+
+def test_what_is_not_a_database_is_not_touched(path):
+    path.parent.mkdir()
+    path.write_bytes(b"this is not a database, and never was one" * 100)
+    path.chmod(0o600)
+    with pytest.raises(Problem, match="PC7001"):
+        open_sqlite(path)
+    assert path.read_bytes().startswith(b"this is not")
+
+
+def test_a_place_that_cannot_hold_a_database_is_said(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(Problem, match="PC7001"):
+        open_sqlite(tmp_path / "file" / "portcullis.db")
+
+
+def test_a_migration_that_breaks_off_leaves_nothing_behind(path, monkeypatch):
+    from portcullis.store.migrations.versions import s0001_first as step  # noqa: PLC0415
+
+    def broken(*args, **kwargs):
+        raise OSError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("alembic.runtime.migration.HeadMaintainer.update_to_step", broken)
+        with pytest.raises(OSError, match="power cut"):
+            open_sqlite(path)
+    assert step.revision == "0001"
+    engine = open_sqlite(path)
+    migrate(engine)
+    engine.dispose()
+
+
+def test_several_processes_may_start_on_one_new_database(path):
+    with ProcessPoolExecutor(3) as pool:
+        assert list(pool.map(_open, [path] * 3)) == ["ok"] * 3
+
+
+def _open(path):
+    open_sqlite(path).dispose()
+    return "ok"
+
+
+def test_errors_of_the_database_do_not_quote_what_was_written(path):
+    engine = open_sqlite(path)
+    secret = "C-1001"  # noqa: S105 - stands for content
+    with engine.connect() as connection, pytest.raises(Exception, match="sessions") as refused:
+        from sqlalchemy import text  # noqa: PLC0415
+
+        connection.execute(text("INSERT INTO sessions (id) VALUES (:v)"), {"v": secret})
+    assert secret not in str(refused.value)
+    engine.dispose()
