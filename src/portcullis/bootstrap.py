@@ -143,7 +143,7 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
                     app,
                     address,
                     refused=refused,
-                    head_seconds=limits.receive_seconds,
+                    seconds=limits.receive_seconds,
                     drain_seconds=limits.drain_seconds,
                 )
                 await listener.open()

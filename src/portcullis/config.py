@@ -125,7 +125,10 @@ class Config(_Section):
 
 
 def load(path: Path) -> Config:
-    """Read and validate a configuration file; relative paths in it are relative to the file."""
+    """Read and validate a configuration file; relative paths in it are relative to the file.
+
+    That holds for ``state``, ``policy``, ``cwd`` and ``file:`` references alike.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -140,14 +143,47 @@ def load(path: Path) -> Config:
     if not isinstance(data, dict):
         raise Problem("PC7001", f"{path}:1: expected a mapping")
     try:
-        config = Config.model_validate(data)
+        config = Config.model_validate(_anchored(data, path.resolve().parent))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         line = _line(root, first["loc"])
         raise Problem("PC7001", f"{path}:{line}: {place}: {first['msg']}") from None
-    base = path.resolve().parent
-    return config.model_copy(update={"state": base / config.state, "policy": base / config.policy})
+    return config
+
+
+def _anchored(data: dict[str, Any], base: Path) -> dict[str, Any]:
+    """The same document with every relative path below ``base``; what is not a path stays."""
+    found = {"state": "portcullis-state", "policy": "policy"} | data
+    for key in ("state", "policy"):
+        if isinstance(found[key], str):
+            found[key] = str(base / found[key])
+    for section in ("models", "mcp"):
+        if isinstance(found.get(section), dict):
+            found[section] = {
+                name: _anchored_upstream(upstream, base) if isinstance(upstream, dict) else upstream
+                for name, upstream in found[section].items()
+            }
+    return found
+
+
+def _anchored_upstream(upstream: dict[str, Any], base: Path) -> dict[str, Any]:
+    found = dict(upstream)
+    if isinstance(found.get("credential"), str):
+        found["credential"] = _anchored_reference(found["credential"], base)
+    if isinstance(found.get("cwd"), str):
+        found["cwd"] = str(base / found["cwd"])
+    if isinstance(found.get("env"), dict):
+        found["env"] = {
+            name: _anchored_reference(value, base) if isinstance(value, str) else value
+            for name, value in found["env"].items()
+        }
+    return found
+
+
+def _anchored_reference(reference: str, base: Path) -> str:
+    scheme, _, place = reference.partition(":")
+    return f"file:{base / place}" if scheme == "file" and place else reference
 
 
 def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:

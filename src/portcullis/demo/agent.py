@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable
-from types import TracebackType
 from typing import Any, Final, Self
 
 import anthropic
@@ -63,12 +62,7 @@ class SupportAgent:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.gpt.close()
         await self.claude.close()
         await self._http.aclose()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -105,7 +104,7 @@ class Request:
             raise Problem("PC1011", f"the header {name.decode('latin-1')} is not printable ASCII")
         return value.decode("ascii")
 
-    async def json_body(self, limit: int, seconds: float) -> bytes:
+    async def json_body(self, limit: int) -> bytes:
         """The body of a JSON request: Problem PC1008, PC1013 or those of ``read_body``."""
         kind = self.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if kind != b"application/json":
@@ -115,32 +114,27 @@ class Request:
         length = self.headers.get(b"content-length")
         if length is not None and (not length.isdigit() or int(length) > limit):
             raise Problem("PC1007", f"the body is larger than {limit} bytes")
-        return await read_body(self.receive, limit, seconds)
+        return await read_body(self.receive, limit)
 
 
-async def read_body(receive: Receive, limit: int, seconds: float) -> bytes:
-    """Read a request's body.
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Read a request's body; the listener bounds the time that it may take.
 
-    Raises Problem PC1007 beyond ``limit`` bytes, PC1012 when it takes longer than ``seconds``,
-    and ClientDisconnect when the peer goes away.
+    Raises Problem PC1007 beyond ``limit`` bytes and ClientDisconnect when the peer goes away.
     """
     parts: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                part = message.get("body", b"")
-                size += len(part)
-                if size > limit:
-                    raise Problem("PC1007", f"the body is larger than {limit} bytes")
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
-    except TimeoutError:
-        raise Problem("PC1012", f"the body took longer than {seconds:g} s") from None
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise Problem("PC1007", f"the body is larger than {limit} bytes")
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class ClientDisconnect(Exception):  # noqa: N818 - an event, not an error of ours

@@ -1,6 +1,6 @@
 """Listening: uvicorn with httptools, bounded heads, and no request that goes unrecorded.
 
-A connection that does not complete a request's head within its time and size is cut; bytes that
+A request that does not arrive within its time, or whose head is too large, is cut; bytes that
 are not HTTP/1.1 (RFC 9112), smuggling attempts among them, are answered 400 and recorded.
 """
 
@@ -28,41 +28,48 @@ Refused = Callable[[Problem, str], Problem]
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a bounded request head and recorded refusals.
+    """uvicorn's protocol with bounded requests and recorded refusals.
 
-    Each listener makes a subclass that sets ``refused`` and ``head_seconds``.
+    A request, head and body, must arrive within ``seconds``; one timer serves the connection.
+    Each listener makes a subclass that sets ``refused`` and ``seconds``.
     """
 
     refused: ClassVar[Refused]
-    head_seconds: ClassVar[float]
+    seconds: ClassVar[float]
 
-    _head_timer: TimerHandle | None = None
+    _timer: TimerHandle | None = None
+    _in_head = True
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head."""
+        """Begin to wait for a request."""
         super().connection_made(transport)
-        self._await_head()
+        self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._head_done()
+        self._arrived()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes of a head while it is not complete."""
-        if self._head_timer is None and not self._busy():
-            self._await_head()
-        if self._head_timer is not None:
+        if self._timer is None and not self._busy():
+            self._await_request()
+        if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_timer is not None and self._head_bytes > MAX_HEAD:
+        if self._in_head and self._head_bytes > MAX_HEAD:
             self._cut(Problem("PC1011", f"the head is larger than {MAX_HEAD} bytes"))
 
     def on_headers_complete(self) -> None:
-        """The head is complete: stop its clock."""
-        self._head_done()
+        """The head is complete: what follows is body."""
+        self._in_head = False
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is complete: stop its clock."""
+        self._arrived()
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, recorded, as a problem document."""
@@ -73,24 +80,24 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle: Any = self.cycle  # None before the first request, whatever uvicorn's types say
         return cycle is not None and not cycle.response_complete
 
-    def _await_head(self) -> None:
-        self._head_bytes = 0
-        self._head_timer = self.loop.call_later(self.head_seconds, self._too_slow)
+    def _await_request(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        self._timer = self.loop.call_later(self.seconds, self._too_slow)
 
-    def _head_done(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _arrived(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _too_slow(self) -> None:
-        self._head_timer = None
+        self._timer = None
         if self._head_bytes:
-            self._cut(Problem("PC1012", f"the head took longer than {self.head_seconds:g} s"))
+            self._cut(Problem("PC1012", f"the request took longer than {self.seconds:g} s"))
         else:
             self.transport.close()
 
     def _cut(self, problem: Problem) -> None:
-        self._head_done()
+        self._arrived()
         if self.transport.is_closing():
             return
         peer = f"{self.client[0]}:{self.client[1]}" if self.client else "unix"
@@ -108,7 +115,7 @@ class Listener(uvicorn.Server):
     """One listening socket and its application. The process's signals are not its business."""
 
     def __init__(
-        self, app: App, address: str, *, refused: Refused, head_seconds: float, drain_seconds: float
+        self, app: App, address: str, *, refused: Refused, seconds: float, drain_seconds: float
     ) -> None:
         host, _, port = address.rpartition(":")
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
@@ -127,7 +134,7 @@ class Listener(uvicorn.Server):
                 http=type(
                     "ListenerProtocol",
                     (BoundedProtocol,),
-                    {"refused": staticmethod(refused), "head_seconds": head_seconds},
+                    {"refused": staticmethod(refused), "seconds": seconds},
                 ),
                 ws="none",
                 lifespan="off",

@@ -55,7 +55,7 @@ class ModelRoutes:
         shape = SHAPES.get((api, request.method, path))
         if shape is None:
             raise _no_route(request.method, api, path)
-        body = await request.json_body(self._limits.body_bytes, self._limits.receive_seconds)
+        body = await request.json_body(self._limits.body_bytes)
         asked = shape.request(decode(body))
         call = self._call(request, shape, asked)
         outcome = await self._pipeline.request(call, context)

@@ -94,7 +94,7 @@ class McpHttp:
         limits = self._mcp.limits
         if not {"application/json", "text/event-stream"} <= _accepted(request):
             raise Problem("PC1038", "the client must accept JSON and event streams")
-        value = decode(await request.json_body(limits.body_bytes, limits.receive_seconds))
+        value = decode(await request.json_body(limits.body_bytes))
         try:
             message = jsonrpc.parse(value)
             if self._era(request, message) is Era.MODERN:

@@ -7,14 +7,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from portcullis.core.errors import Problem
+from portcullis.store.tables import REVISION
 
 _PRAGMAS = (
     "journal_mode = WAL",
@@ -44,21 +42,44 @@ def open_sqlite(path: Path) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     try:
-        migrate(engine)
-    except (CommandError, DatabaseError) as error:
+        if _revision(engine) != REVISION:
+            migrate(engine)
+    except DatabaseError:
         engine.dispose()
-        kind = type(error).__name__
-        raise Problem("PC7001", f"{path} is not a database of this version ({kind})") from None
+        raise Problem("PC7001", f"{path} is not a database, or is in use") from None
+    except Problem as problem:
+        engine.dispose()
+        raise Problem("PC7001", f"{path}: {problem.detail}") from None
     return engine
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to its newest version, in one transaction; a second process waits."""
+    """Bring the schema to its newest version, in one transaction; a second process waits.
+
+    Raises Problem PC7001 for a database of a version that we do not know.
+    """
+    from alembic import command  # noqa: PLC0415 - slow to import and rarely needed
+    from alembic.config import Config  # noqa: PLC0415 - the same
+    from alembic.util.exc import CommandError  # noqa: PLC0415 - the same
+
     config = Config()
     config.set_main_option("script_location", "portcullis.store:migrations")
     with engine.execution_options(portcullis_immediate=True).begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError:
+            raise Problem("PC7001", "the database is of another, newer version") from None
+
+
+def _revision(engine: Engine) -> str | None:
+    """The version of the schema in the database, or None in a new one."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+        revision: str | None = found.scalar_one_or_none()
+        return revision
 
 
 def _prepare(connection: Any, entry: ConnectionPoolEntry) -> None:

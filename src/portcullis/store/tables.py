@@ -19,6 +19,9 @@ from sqlalchemy import (
     Table,
 )
 
+REVISION: Final = "0001"
+"""The last migration."""
+
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
 
 PRINCIPALS: Final = Table(

@@ -247,7 +247,10 @@ def test_prompts_are_allowed_by_name(pdp):
 
 def test_a_role_reaches_only_servers_on_which_it_has_something(pdp):
     for server in ("orders", "tickets", "kb", "files", "every"):
-        for asked in (call(Action.LIST, f"{server}.tools"), call(Action.PROTOCOL, f"{server}.ping")):
+        for asked in (
+            call(Action.LIST, f"{server}.tools"),
+            call(Action.PROTOCOL, f"{server}.ping"),
+        ):
             assert code(pdp.decide(asked, context())) == "allow"
     for server in ("crm", "danger", "nowhere", "openai", ""):
         assert code(pdp.decide(call(Action.LIST, f"{server}.tools"), context())) == "PC3001"

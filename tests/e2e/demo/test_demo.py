@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import openai
+import pytest
 
 from portcullis.demo import run, stage
 from portcullis.demo.scenes import SCENES
@@ -33,21 +34,31 @@ def test_once_as_json_goes_as_told_and_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_once_can_be_read_in_a_pipe_and_its_log_can_be_verified_afterwards(tmp_path):
-    done = portcullis("demo", "--once", "--state", "kept", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    done = portcullis("demo", "--once", "--state", "kept", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "kept", done
+
+
+def test_once_can_be_read_in_a_pipe(kept):
+    _, done = kept
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert f"All {len(SCENES)} steps went as told." in done.stdout
-    verified = portcullis("audit", "verify", "-c", "kept/portcullis.yaml", cwd=tmp_path)
+
+
+def test_its_log_can_be_verified_afterwards(kept):
+    folder, _ = kept
+    verified = portcullis("audit", "verify", "-c", "portcullis.yaml", cwd=folder)
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
-def test_no_credential_of_an_upstream_is_told_or_logged(tmp_path):
-    done = portcullis("demo", "--once", "--state", "kept", cwd=tmp_path)
-    kept = tmp_path / "kept"
-    values = [path.read_bytes() for path in (kept / "secrets").iterdir()]
-    written = [path for path in (kept / "state").rglob("*") if path.is_file()]
+def test_no_credential_of_an_upstream_is_told_or_logged(kept):
+    folder, done = kept
+    values = [path.read_bytes() for path in (folder / "secrets").iterdir()]
+    written = [path for path in (folder / "state").rglob("*") if path.is_file()]
     assert len(values) == 2
     assert len(written) > 3
     for value in values:

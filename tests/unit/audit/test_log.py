@@ -82,6 +82,7 @@ async def test_a_full_queue_denies_and_recovers(place, event) -> None:
     await becomes(lambda: not log.queued)
     for number in range(1, 5):
         log.enqueue(event(number))
+    assert not first.done()  # the disk has not answered yet
     with pytest.raises(Problem) as caught:
         log.enqueue(event(5))
     assert caught.value.code == "PC6001"

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from portcullis.gateway.http import Request, send_json
+from portcullis.gateway.http import ClientDisconnect, Request, read_body, send_json
 from portcullis.gateway.listener import MAX_HEAD, Listener
 
 pytestmark = pytest.mark.anyio
@@ -23,6 +23,11 @@ class Front:
         if scope["path"] == "/slow":
             await asyncio.sleep(0.3)
         request = Request(scope, receive, send)
+        if request.method == "POST":
+            try:
+                await read_body(receive, 1000)
+            except ClientDisconnect:
+                return
         try:
             request.check()
         except Exception:
@@ -38,9 +43,7 @@ class Front:
 @pytest.fixture
 async def front():
     made = Front()
-    listener = Listener(
-        made.app, "127.0.0.1:0", refused=made.refuse, head_seconds=0.4, drain_seconds=1
-    )
+    listener = Listener(made.app, "127.0.0.1:0", refused=made.refuse, seconds=0.4, drain_seconds=1)
     await listener.open()
     made.listener = listener
     made.port = int(listener.url.rsplit(":", 1)[1])
@@ -76,7 +79,8 @@ async def test_a_good_request_is_served(front):
         b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-        b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
         b"GET /x HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n",
@@ -103,6 +107,13 @@ async def test_a_head_that_never_ends_is_cut_by_size(front):
 async def test_a_head_that_trickles_is_cut_by_time(front):
     answer = await talk(front.port, b"GET /x HT", b"TP/1.1\r\n", b"Host: a\r\n", pause=0.2)
     assert answer.startswith(b"HTTP/1.1 408")
+    assert front.refused[0][0] == "PC1012"
+
+
+async def test_a_body_that_trickles_is_cut_by_time(front):
+    head = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+    answer = await talk(front.port, head, b"{", b" ", pause=0.15)
+    assert b"HTTP/1.1 408" in answer
     assert front.refused[0][0] == "PC1012"
 
 

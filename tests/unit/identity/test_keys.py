@@ -34,14 +34,14 @@ def test_two_that_start_at_once_use_one_key(tmp_path):
 def test_a_key_that_others_can_read_is_not_used(tmp_path, mode):
     issuer_key(tmp_path / "keys")
     (tmp_path / "keys" / "issuer.pem").chmod(mode)
-    with pytest.raises(Problem, match="PC7001.*open to other users"):
+    with pytest.raises(Problem, match=r"PC7001.*open to other users"):
         issuer_key(tmp_path / "keys")
 
 
 def test_a_folder_that_others_can_enter_is_not_used(tmp_path):
     issuer_key(tmp_path / "keys")
     (tmp_path / "keys").chmod(0o755)
-    with pytest.raises(Problem, match="PC7001.*open to other users"):
+    with pytest.raises(Problem, match=r"PC7001.*open to other users"):
         issuer_key(tmp_path / "keys")
 
 
@@ -49,7 +49,7 @@ def test_what_is_not_an_ed25519_key_is_not_used(tmp_path):
     issuer_key(tmp_path / "keys")
     path = tmp_path / "keys" / "issuer.pem"
     path.write_bytes(b"nonsense")
-    with pytest.raises(Problem, match="PC7001.*PEM"):
+    with pytest.raises(Problem, match=r"PC7001.*PEM"):
         issuer_key(tmp_path / "keys")
     other = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM,
@@ -57,7 +57,7 @@ def test_what_is_not_an_ed25519_key_is_not_used(tmp_path):
         serialization.NoEncryption(),
     )
     path.write_bytes(other)
-    with pytest.raises(Problem, match="PC7001.*not an Ed25519 key"):
+    with pytest.raises(Problem, match=r"PC7001.*not an Ed25519 key"):
         issuer_key(tmp_path / "keys")
 
 

@@ -34,7 +34,9 @@ def test_a_tool_without_a_risk_has_the_highest():
 def test_every_entry_of_a_role_carries_its_rule_and_place():
     role = json.loads(policy_of(SUPPORT).bundle.data)["policy"]["roles"]["support"]
     assert role["permissions"]["read"]["orders"].endswith("read:orders @ policy/main.yaml:7")
-    assert role["denied_servers"]["danger"].endswith("denied_tools[1] danger.* @ policy/main.yaml:9")
+    assert role["denied_servers"]["danger"].endswith(
+        "denied_tools[1] danger.* @ policy/main.yaml:9"
+    )
     assert role["reach"].keys() == {"orders", "tickets", "kb", "files", "every"}
 
 

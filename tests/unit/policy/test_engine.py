@@ -81,7 +81,10 @@ def test_a_swap_reaches_every_thread_and_no_decision_mixes_two_policies():
     loose = policy_of(SUPPORT.replace("maximum: 100", "maximum: 1000"))
     expected = {strict.digest: Deny, loose.digest: Allow}
     pdp = RegoPdp(strict, RegorusEngine())
-    asked, around = call(arguments={"customer_id": "C-1", "limit": 500}), context(session=session_of())
+    asked, around = (
+        call(arguments={"customer_id": "C-1", "limit": 500}),
+        context(session=session_of()),
+    )
     stop = threading.Event()
 
     def work(_):

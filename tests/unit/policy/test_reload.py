@@ -29,7 +29,7 @@ async def watching(folder, *, seconds=0.01):
 
 async def until(condition):
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
             await asyncio.sleep(0.005)
 
 

@@ -1,0 +1,202 @@
+"""The command line as users run it: directly on the store, and through a gate that runs."""
+
+import contextlib
+import json
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "portcullis"
+
+
+class Deployment:
+    def __init__(self, folder):
+        self.folder = folder
+        self.state = folder / "portcullis-state"
+        (folder / "portcullis.yaml").write_text(
+            "trust_domain: example.test\n"
+            'listen: {gate: "127.0.0.1:0", control: "127.0.0.1:0"}\n'
+            "tokens: {ttl_seconds: 600}\n"
+        )
+        (folder / "policy").mkdir()
+        (folder / "policy" / "main.yaml").write_text(
+            "version: 1\nroles:\n  support: {models: [gpt-*]}\nagents:\n"
+            "  shop-1: {role: support, owner: shop}\n"
+        )
+
+    def run(self, *words, code=0):
+        done = subprocess.run(
+            [COMMAND, *words], cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done
+
+    def json(self, *words):
+        return json.loads(self.run(*words, "--json").stdout)
+
+    def events(self):
+        done = self.run("audit", "query", "--json")
+        return [json.loads(line)["event"] for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def deployment(tmp_path):
+    return Deployment(tmp_path)
+
+
+@contextlib.contextmanager
+def running(deployment, *, stop=signal.SIGTERM):
+    """The deployment's gate, running; what it wrote to ``gate.json``."""
+    process = subprocess.Popen([COMMAND, "up"], cwd=deployment.folder, stderr=subprocess.PIPE)
+    place = deployment.state / "gate.json"
+    try:
+        for _ in range(1200):
+            with contextlib.suppress(OSError, ValueError):
+                found = json.loads(place.read_bytes())
+                if found["pid"] == process.pid:
+                    break
+            assert process.poll() is None, process.stderr.read().decode()
+            time.sleep(0.05)
+        yield found
+    finally:
+        process.send_signal(stop)
+        process.communicate(timeout=30)
+
+
+@pytest.fixture
+def gate(deployment):
+    with running(deployment) as found:
+        yield found
+
+
+def ask(url, token, body=None):
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {token}"})  # noqa: S310
+    if body is not None:
+        request.data = json.dumps(body).encode()
+        request.add_header("content-type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.load(refused)
+
+
+def methods(events):
+    return [(e.get("method", ""), e.get("verdict", ""), e.get("code", "")) for e in events]
+
+
+def test_without_a_gate_the_command_line_works_on_the_store_and_records_it(deployment):
+    created = deployment.run("agent", "create", "shop-1", "--owner", "shop team")
+    assert created.stdout.count(".") == 2
+    assert len(created.stdout.splitlines()) == 1
+    assert "registered" in created.stderr
+    assert deployment.run("agent", "list").stdout.split()[:2] == ["shop-1", "active"]
+    assert deployment.json("agent", "show", "shop-1")["owner"] == "shop team"
+    token = deployment.json("agent", "token", "shop-1", "--ttl", "60")
+    assert token["token"] not in created.stdout
+    again = deployment.run("agent", "create", "shop-1", "--owner", "x", code=1)
+    assert "PC2009" in again.stderr
+    deployment.run("agent", "disable", "shop-1")
+    refused = deployment.run("agent", "token", "shop-1", code=1)
+    assert "PC4001" in refused.stderr
+    events = deployment.events()
+    assert methods(events) == [
+        ("principals.create", "allow", ""),
+        ("tokens.mint", "allow", ""),
+        ("tokens.mint", "allow", ""),
+        ("principals.create", "deny", "PC2009"),
+        ("principals.disable", "allow", ""),
+        ("tokens.mint", "deny", "PC4001"),
+    ]
+    assert all(event["principal"].startswith("local-") for event in events)
+    assert {event["route"] for event in events} == {"cli"}
+    assert token["credential"] == events[2]["parameters"]["credential"]
+    log = b"".join(p.read_bytes() for p in (deployment.state / "log").rglob("*") if p.is_file())
+    assert token["token"].encode() not in log
+
+
+def test_what_the_state_directory_holds_is_its_owners_alone(deployment):
+    deployment.run("agent", "create", "shop-1", "--owner", "shop")
+    assert stat.S_IMODE(deployment.state.stat().st_mode) == 0o700
+    for path in (deployment.state / "keys", deployment.state / "log"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    for path in (deployment.state / "portcullis.db", *(deployment.state / "keys").rglob("*")):
+        if path.is_file():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_running_gate_does_what_the_command_line_asks_and_at_once(deployment, gate):
+    agent = deployment.json("agent", "create", "shop-1", "--owner", "shop")
+    deployment.run("application", "create", "web", "--owner", "shop")
+    operator = deployment.json("operator", "add", "vic", "--owner", "ops", "--role", "viewer")
+    status, found = ask(f"{gate['control']}/api/v1/principals", operator["token"])
+    assert (status, len(found["principals"])) == (200, 3)
+    opened = deployment.json(
+        *("session", "open", "shop-1", "--application", "web"),
+        *("--user", "u", "--prompt", "where is it?", "--subject", "customer_id=C-1"),
+    )
+    words = (opened["session"], "--application", "web")
+    assert deployment.json("session", "show", *words)["agent"] == "shop-1"
+    models = f"{gate['gate']}/openai/v1/chat/completions"
+    body = {"model": "none", "messages": [{"role": "user", "content": "hello"}]}
+    for token in (agent["token"], opened["token"]):
+        assert ask(models, token, body)[1]["error"]["code"] != "PC2006"
+    deployment.run("session", "close", *words)
+    assert ask(models, opened["token"], body)[1]["error"]["code"] == "PC2006"
+    deployment.run("agent", "disable", "shop-1")
+    status, refused = ask(models, agent["token"], body)
+    assert (status, refused["error"]["code"]) == (403, "PC4001")
+    deployment.run("operator", "disable", "vic")
+    status, refused = ask(f"{gate['control']}/api/v1/version", operator["token"])
+    assert (status, refused["code"]) == (403, "PC4001")
+    shown = deployment.run("session", "show", *words, code=1)
+    assert "PC2010" in shown.stderr
+
+
+def test_a_session_and_a_disabled_principal_survive_the_death_of_the_gate(deployment):
+    with running(deployment, stop=signal.SIGKILL):
+        agent = deployment.json("agent", "create", "shop-1", "--owner", "shop")
+        deployment.run("application", "create", "web", "--owner", "shop")
+        opened = deployment.json(
+            *("session", "open", "shop-1", "--application", "web", "--user", "u", "--prompt", "p")
+        )
+        deployment.run("agent", "disable", "shop-1")
+    with running(deployment) as gate:
+        words = (opened["session"], "--application", "web")
+        assert deployment.json("session", "show", *words)["session"] == opened["session"]
+        answer = ask(f"{gate['gate']}/openai/v1/chat/completions", agent["token"], {})
+        assert answer[1]["error"]["code"] in {"PC4001", "PC1020"}
+
+
+def test_a_gate_that_died_does_not_lock_its_owner_out(deployment):
+    with running(deployment, stop=signal.SIGKILL):
+        pass
+    assert (deployment.state / "gate.json").exists()
+    deployment.run("agent", "create", "shop-1", "--owner", "shop")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("agent", "create", "Shop", "--owner", "x"), "PC7004"),
+        (("agent", "create", "../x", "--owner", "x"), "PC7004"),
+        (("agent", "create", "shop-1", "--owner", ""), "PC7004"),
+        (("operator", "add", "vic", "--owner", "x", "--role", "root"), "PC7004"),
+        (("session", "show", "a/../b", "--application", "web"), "PC7"),
+    ],
+)
+def test_a_bad_word_is_a_usage_error_with_a_hint(deployment, words, text):
+    done = subprocess.run(
+        [COMMAND, *words], cwd=deployment.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in {1, 2}
+    assert done.stdout == ""
+    assert text in done.stderr
+    assert "hint: " in done.stderr
