@@ -93,12 +93,10 @@ def session_of(agent="support-1", subject=None, grant=None, user="ada"):
     )
 
 
-def context(agent="support-1", session=None, kind=PrincipalKind.AGENT, token_session=...):
-    if token_session is ...:
-        token_session = None if session is None else session.id
-    principal = Principal(
-        kind=kind, id=agent, credential="cred", expires_at=1.0, session=token_session
-    )
+def context(agent="support-1", session=None, kind=PrincipalKind.AGENT, bound_to=...):
+    if bound_to is ...:
+        bound_to = None if session is None else session.id
+    principal = Principal(kind=kind, id=agent, credential="cred", expires_at=1.0, session=bound_to)
     return Context(principal=principal, session=session, source="t", trace_id="", received_at=0.0)
 
 

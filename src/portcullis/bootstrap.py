@@ -266,8 +266,8 @@ async def assembled(
             log.info("policy_activated", **in_force)
 
         def report(problem: Problem) -> None:
-            recorder.enqueue(records.event(EventType.ADMIN, problem, method="policy.activate"))
             log.error("policy_refused", code=problem.code, detail=problem.detail)
+            pipeline.refused(problem, kind=EventType.ADMIN, method="policy.activate")
 
         policy = PolicyReload(config.policy, fragment=fault, adopt=adopt, report=report)
         checks = (

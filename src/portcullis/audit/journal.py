@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from portcullis.audit.files import sync_directory
 from portcullis.audit.tiles import pack, unpack
 from portcullis.core.errors import Problem
 
@@ -88,10 +89,11 @@ def frames(path: Path) -> Iterator[Frame]:
 
 def segments(directory: Path) -> list[int]:
     """The first indices of all segments, or Problem PC6002 when one is missing."""
-    found = sorted(int(path.stem) for path in directory.glob("*.journal"))
-    if found != list(range(0, len(found) * SEGMENT, SEGMENT)):
+    names = sorted(path.name for path in directory.glob("*.journal"))
+    expected = range(0, len(names) * SEGMENT, SEGMENT)
+    if names != [segment_path(directory, first).name for first in expected]:
         raise Problem("PC6002", "a journal segment is missing")
-    return found
+    return list(expected)
 
 
 def read(directory: Path, start: int = 0) -> Iterator[Frame]:
@@ -99,19 +101,25 @@ def read(directory: Path, start: int = 0) -> Iterator[Frame]:
 
     Reads only. Raises Problem PC6002 at damage before the end.
     """
-    for first in (all_first := segments(directory)):
-        if first + SEGMENT <= start:
-            continue
-        path, size, end = segment_path(directory, first), first, 0
-        present = path.stat().st_size  # a live writer may add to it while we read
-        for frame in frames(path):
-            if frame.first != size:
-                raise Problem("PC6002", f"{path.name}: entry {size} is missing")
-            size, end = size + len(frame.entries), frame.end
-            yield frame
-        last = first == all_first[-1]
-        if (not last and size != first + SEGMENT) or _frame_after(path, end, present):
-            raise Problem("PC6002", f"{path.name}: damaged at byte {end} (entry {size})")
+    known = segments(directory)
+    for first in known:
+        if first + SEGMENT > start:
+            try:
+                yield from _segment(directory, first, last=first == known[-1])
+            except OSError as error:
+                raise Problem("PC6002", f"the journal cannot be read: {error.strerror}") from None
+
+
+def _segment(directory: Path, first: int, *, last: bool) -> Iterator[Frame]:
+    path, size, end = segment_path(directory, first), first, 0
+    present = path.stat().st_size  # a live writer may add to it while we read
+    for frame in frames(path):
+        if frame.first != size:
+            raise Problem("PC6002", f"{path.name}: entry {size} is missing")
+        size, end = size + len(frame.entries), frame.end
+        yield frame
+    if (not last and size != first + SEGMENT) or _frame_after(path, end, present):
+        raise Problem("PC6002", f"{path.name}: damaged at byte {end} (entry {size})")
 
 
 def recover(directory: Path, start: int, visit: Callable[[list[bytes]], None]) -> Tail:
@@ -188,11 +196,7 @@ class Journal:
     def _open(self, first: int) -> int:
         path = segment_path(self._directory, first)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_directory(self._directory)
         return file
 
 

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from portcullis.audit.files import replace, sync_directory
 from portcullis.audit.note import Signer
 from portcullis.core.errors import Problem
 
@@ -78,14 +79,9 @@ def load_keys(directory: Path, origin: str, *, create: bool) -> LogKeys:
 
 def _create(path: Path, text: str) -> None:
     """Make a key file durable; one that exists is kept."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(file, "w", encoding="ascii") as stream:
-        stream.write(text + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    if not path.exists():
+        replace(path, f"{text}\n".encode(), mode=0o600)
+        sync_directory(path.parent)
 
 
 def _read(path: Path) -> str:

@@ -20,9 +20,10 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Final, Self, TypeAlias
 
+from portcullis.audit.files import replace, sync_directory
 from portcullis.audit.journal import SEGMENT, Journal, lock
 from portcullis.audit.keys import SIGNER_FILE, SubjectKeys, load_keys
-from portcullis.audit.publish import VKEY, Publisher, replace
+from portcullis.audit.publish import VKEY, Publisher
 from portcullis.audit.recovery import is_new, restore, seal, sealed
 from portcullis.audit.shrink import fit
 from portcullis.core.errors import Problem
@@ -268,21 +269,28 @@ def open_log(
     """Open the log in ``directory`` for writing, making it (and its keys) when there is none.
 
     ``origin`` is the log's name in checkpoints, such as ``example.com/gate``. ``queue`` bounds
-    the events that wait for the disk. Raises Problem PC6002 (damaged, or its keys are gone) and
-    PC6003 (another writer), PC7001 (impossible origin).
+    the events that wait for the disk. Raises Problem PC6001 (the disk refuses), PC6002 (damaged,
+    or its keys are gone), PC6003 (another writer), PC7001 (impossible origin).
     """
-    existed = (directory / "journal").exists()
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (directory / "journal").mkdir(mode=0o700, exist_ok=True)
-    held = lock(directory / "journal")
+    folder = directory / "journal"
+    if not folder.exists() and (keys / SIGNER_FILE).exists():
+        raise Problem("PC6002", "there is a key but no log: it was moved or deleted")
     try:
-        new = is_new(directory)
-        if not existed and (keys / SIGNER_FILE).exists():
-            raise Problem("PC6002", "there is a key but no log: it has been moved or deleted")
-        loaded = load_keys(keys, origin, create=new)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        held = lock(folder)
+    except OSError as error:
+        raise Problem("PC6001", f"the audit log cannot be opened: {error.strerror}") from None
+    try:
+        sync_directory(directory)
+        sync_directory(directory.parent)
+        loaded = load_keys(keys, origin, create=is_new(directory))
         tail, publisher = restore(directory, loaded.signer)
         replace(directory / VKEY, f"{loaded.signer.verifier}\n".encode())
-        journal = Journal(directory / "journal", tail, sync=sync)
+        journal = Journal(folder, tail, sync=sync)
+    except OSError as error:
+        os.close(held)
+        raise Problem("PC6001", f"the audit log cannot be opened: {error.strerror}") from None
     except BaseException:
         os.close(held)
         raise

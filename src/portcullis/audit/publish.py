@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from portcullis.audit.checkpoint import Checkpoint
+from portcullis.audit.files import replace
 from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
 from portcullis.audit.note import Signer
 from portcullis.audit.tiles import TileWriter
@@ -37,10 +37,6 @@ class Publisher:
         """How many entries the tree holds, published or not."""
         return self._tree.size
 
-    def root(self) -> bytes:
-        """The root over all entries so far."""
-        return self._tree.root()
-
     def add(self, entries: Sequence[bytes]) -> None:
         """Put entries into the tree; what became complete is written."""
         tiles = self._tree.append([leaf_hash(entry) for entry in entries])
@@ -64,13 +60,3 @@ class Publisher:
         checkpoint = Checkpoint(self._signer.name, self._tree.size, self._tree.root())
         replace(self._directory / CHECKPOINT, checkpoint.sign(self._signer))
         self.published = self._tree.size
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Replace a file as a whole: readers and crashes see the old one or the new one."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

@@ -34,7 +34,7 @@ class Record(msgspec.Struct, frozen=True):
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which events; an empty field does not restrict. Times are aware, ``since`` included.
 
-    ``tool`` is ``name`` or ``server.name``; ``event`` matches an event and its result.
+    ``tool`` is ``name`` or ``server.name``.
     """
 
     type: str = ""
@@ -43,7 +43,6 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     tool: str = ""
     verdict: str = ""
     code: str = ""
-    event: str = ""
     since: datetime | None = None
     until: datetime | None = None
 
@@ -56,7 +55,6 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             and (not self.tool or self.tool in {event.name, f"{event.server}.{event.name}"})
             and (not self.verdict or event.verdict == self.verdict)
             and (not self.code or event.code == self.code)
-            and (not self.event or self.event in {event.id, event.decision})
             and (self.since is None or event.time >= self.since)
             and (self.until is None or event.time < self.until)
         )

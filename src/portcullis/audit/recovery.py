@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
+from portcullis.audit.files import replace
 from portcullis.audit.journal import SEGMENT, Tail, read, recover, segments
 from portcullis.audit.merkle import Tree, leaf_hash
 from portcullis.audit.note import Signer
-from portcullis.audit.publish import CHECKPOINT, Publisher, replace
+from portcullis.audit.publish import CHECKPOINT, Publisher
 from portcullis.audit.tiles import TileReader
 from portcullis.core.errors import Problem
 

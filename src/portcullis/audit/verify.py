@@ -80,7 +80,7 @@ def read_checkpoint(directory: Path, verifier: Verifier) -> tuple[Checkpoint, by
     try:
         note = (directory / CHECKPOINT).read_bytes()
     except OSError:
-        raise Problem("PC7005", f"there is no audit log in {directory}") from None
+        raise Problem("PC7005", f"there is no readable audit log in {directory}") from None
     return open_checkpoint(note, verifier), note
 
 

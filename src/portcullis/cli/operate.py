@@ -209,7 +209,8 @@ class _Direct:
 
     def set_state(self, kind: PrincipalKind, name: str, state: str) -> PrincipalRecord:
         work = self._service.set_state(self._context, kind, name, state)
-        return self._run(work, f"principals.{state}", kind, name)
+        verb = "enable" if state == "active" else "disable"
+        return self._run(work, f"principals.{verb}", kind, name)
 
     def mint(self, kind: PrincipalKind, name: str, *, ttl: int | None = None) -> Minted:
         work = self._service.mint(self._context, kind, name, ttl=ttl)

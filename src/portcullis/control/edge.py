@@ -16,8 +16,6 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from portcullis.control.records import Caller, Records
 from portcullis.control.shapes import FIELDS, PROBLEM_JSON
@@ -124,17 +122,17 @@ class Edge:
         api = Api(title, version)
 
         async def unrouted(request: Request, error: Exception) -> Response:
-            status = error.status_code if isinstance(error, HTTPException) else 500
-            headers = getattr(error, "headers", None) or {}
             try:
                 self.admit(request)  # whoever has no credential learns nothing about routes
             except Problem as problem:
                 return self.refuse(request, problem)
-            if status == 405:  # noqa: PLR2004 - RFC 9110 section 15.5.6
-                return self.refuse(request, Problem("PC1009", "see Allow"), headers)
+            allowed = getattr(error, "headers", None)
+            if allowed:
+                return self.refuse(request, Problem("PC1009", "see Allow"), allowed)
             return self.refuse(request, Problem("PC1010", "the API has no such route"))
 
-        api.add_exception_handler(HTTPException, unrouted)
+        api.add_exception_handler(404, unrouted)
+        api.add_exception_handler(405, unrouted)
         return api
 
     def door(self, kind: PrincipalKind | None = None, role: str = "") -> type[APIRoute]:
@@ -183,8 +181,6 @@ class Edge:
             return self.refuse(request, problem)
         except RequestValidationError as error:
             return self.refuse(request, _misshapen(error))
-        except ClientDisconnect:
-            raise
         except Exception:
             log.exception("api_request_failed", route=self.route)
             return self.refuse(request, Problem("PC9002", "the request could not be handled"))
@@ -252,11 +248,16 @@ class Edge:
         size = 0
         try:
             async with asyncio.timeout(self._receive_seconds):
-                async for part in request.stream():
-                    size += len(part)
+                more = True
+                while more:
+                    message = await request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise Problem("PC1012", "the caller went away before the end of the body")
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
                     if size > self._body_bytes:
                         raise Problem("PC1007", f"the body is larger than {self._body_bytes} bytes")
-                    parts.append(part)
+                    more = message.get("more_body", False)
         except TimeoutError:
             detail = f"the body took longer than {self._receive_seconds:g} s"
             raise Problem("PC1012", detail) from None

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -25,7 +24,6 @@ from portcullis.demo.story import Step, tell
 APPLICATION: Final = "helpdesk"
 MARKER: Final = ".portcullis-demo"
 """A file that marks a folder as the demonstration's own: only such a folder is emptied."""
-GATE_PORT, CONTROL_PORT = 7300, 7301
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +40,8 @@ Stay = Callable[[Told, Stage, Path], None]
 async def perform(folder: Path, on_step: Tell, stay: Stay | None = None) -> Told:
     """Play the whole story with its state in ``folder``, which is emptied first.
 
-    ``on_step`` is called after each step. With ``stay``, the gate keeps its usual ports when
-    they are free, ``stay`` is called with what was told, the stage and a shell script of
-    exports, and everything stays up until SIGINT or SIGTERM.
+    ``on_step`` is called after each step. ``stay`` is called with what was told, the stage and
+    a shell script of exports; then everything stays up until SIGINT or SIGTERM.
     Raises Problem PC7004 for a folder that holds something else.
     """
     prepare(folder)
@@ -54,7 +51,7 @@ async def perform(folder: Path, on_step: Tell, stay: Stay | None = None) -> Told
     def look(_tool: str) -> None:
         before_write[:] = ledgers[0].events()
 
-    async with staged(folder, on_write=look, settings=_listen(fixed=stay is not None)) as stage:
+    async with staged(folder, on_write=look) as stage:
         ledger = Ledger(stage.events)
         ledgers.append(ledger)
         async with contextlib.AsyncExitStack() as exits:
@@ -86,23 +83,6 @@ def prepare(folder: Path) -> None:
         shutil.rmtree(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / MARKER).touch()
-
-
-def _listen(*, fixed: bool) -> dict[str, Any]:
-    """The usual ports when they are wanted and free, else any."""
-    if not fixed or not (_free(GATE_PORT) and _free(CONTROL_PORT)):
-        return {}
-    return {"listen": {"gate": f"127.0.0.1:{GATE_PORT}", "control": f"127.0.0.1:{CONTROL_PORT}"}}
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _exports(folder: Path, cast: Cast) -> Path:

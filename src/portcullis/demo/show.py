@@ -51,9 +51,9 @@ def _try_next(stage: Stage, exports: Path) -> str:
     return f"""
 Everything is still up. In another terminal:
 
-  . {exports}                 # the agent's token, for one hour
-  curl -s $OPENAI_BASE_URL/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
-    -H 'Content-Type: application/json' \\
+  . {exports}   # the agent's token, for one hour
+  curl -s $OPENAI_BASE_URL/chat/completions \\
+    -H "Authorization: Bearer $OPENAI_API_KEY" -H 'Content-Type: application/json' \\
     -d '{{"model": "gpt-standin", "messages": [{{"role": "user", "content": "Hello"}}]}}'
   portcullis audit tail -c {config}
   portcullis audit verify -c {config}
@@ -61,7 +61,7 @@ Everything is still up. In another terminal:
 
   edit {config.parent / "policy" / "support.yaml"} and try again: the gate reloads it
 
-  gate     {gate.gate_url}   (/openai/v1, /anthropic, /mcp/orders, /mcp/tickets, ...)
+  gate     {gate.gate_url}   (/openai/v1, /anthropic, /mcp/orders, ...)
   control  {gate.control_url}
 
 Ctrl-C ends it.

@@ -151,14 +151,15 @@ class Pipeline:
         self._metrics.failed(outcome.call, problem)
         self._enqueue_or_log(self.records.failure(outcome, context, problem))
 
-    def refused(self, problem: Problem, **where: str) -> Problem:
+    def refused(self, problem: Problem, kind: EventType = EventType.ERROR, **where: str) -> Problem:
         """Record a request that never became a call; returns the problem to answer with.
 
-        ``where`` are fields of the event (principal, source, route, method, server, ...).
+        That is PC6001 when it cannot be recorded. ``where`` are fields of the event (principal,
+        source, route, method, server, ...).
         """
         self._metrics.refused(where.get("route", ""), problem)
         try:
-            self._recorder.enqueue(self.records.event(EventType.ERROR, problem, **where))
+            self._recorder.enqueue(self.records.event(kind, problem, **where))
         except Problem as unrecorded:
             return unrecorded
         return problem

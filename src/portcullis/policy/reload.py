@@ -24,7 +24,8 @@ class PolicyReload:
     the content and compiles off the event loop; it waits until it has read the same twice, so
     that a half-written file is not taken for a policy, and compiles what it read. ``adopt`` is
     called with each policy just before it takes force (on the event loop, with no decision in
-    between), ``report`` with each Problem, once per content.
+    between) and may refuse it with a Problem; ``report`` is called with each Problem, once per
+    content.
     """
 
     def __init__(
@@ -77,9 +78,8 @@ class PolicyReload:
             if problem is not None:
                 raise problem
             policy = await asyncio.to_thread(compile_files, files, self._fragment, self._engine)
+            if policy.digest != self.pdp.digest:
+                self._adopt(policy)
+                self.pdp.swap(policy)
         except Problem as refused:
             self._report(refused)
-            return
-        if policy.digest != self.pdp.digest:
-            self._adopt(policy)
-            self.pdp.swap(policy)

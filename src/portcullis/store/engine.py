@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -31,17 +33,20 @@ def open_sqlite(path: Path) -> Engine:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with contextlib.suppress(FileExistsError):  # opening an existing one would drop its locks
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         mode = stat.S_IMODE(path.stat().st_mode)
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise Problem("PC7001", f"cannot open {path}: {error.strerror}") from None
-    if mode & 0o077:
-        hint = f"Run `chmod go-rwx {path}`."
-        raise Problem("PC7001", f"{path} is open to other users", hint=hint)
     engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     try:
+        if mode & 0o077:
+            hint = f"Run `chmod go-rwx {path}`."
+            raise Problem("PC7001", "the database is open to other users", hint=hint)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # SQLite does not wait while another turns WAL on
         if _revision(engine) != REVISION:
             migrate(engine)
     except DatabaseError:
@@ -49,7 +54,9 @@ def open_sqlite(path: Path) -> Engine:
         raise Problem("PC7001", f"{path} is not a database, or is in use") from None
     except Problem as problem:
         engine.dispose()
-        raise Problem("PC7001", f"{path}: {problem.detail}") from None
+        raise Problem("PC7001", f"{path}: {problem.detail}", hint=problem.hint) from None
+    finally:
+        os.close(lock)
     return engine
 
 

@@ -69,8 +69,8 @@ def test_only_agents_act(pdp, kind):
     "around",
     [
         context(session=session_of(agent="other")),
-        context(session=session_of(), token_session="another"),
-        context(session=None, token_session="session"),
+        context(session=session_of(), bound_to="another"),
+        context(session=None, bound_to="session"),
     ],
     ids=["another agent's", "another than the token's", "the token's is gone"],
 )

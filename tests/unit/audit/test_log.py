@@ -250,15 +250,28 @@ def test_an_emptied_journal_a_lost_checkpoint_and_a_lost_log_refuse_to_open(plac
     path = segment_path(place.log / "journal", 0)
     for victim in (path, place.log / "checkpoint", place.log):
         away = victim.rename(place.root / "away")
-        with pytest.raises(Problem) as caught:
-            place.open()
-        assert caught.value.code == "PC6002"
-        if victim == place.log:
-            (place.log / "journal" / "lock").unlink()
-            (place.log / "journal").rmdir()
-            place.log.rmdir()
+        for _ in range(2):
+            with pytest.raises(Problem) as caught:
+                place.open()
+            assert caught.value.code == "PC6002"
         away.rename(victim)
     place.open().close()
+
+
+def test_a_place_where_no_log_can_be_is_named(place) -> None:
+    place.log.write_text("in the way")
+    with pytest.raises(Problem) as caught:
+        place.open()
+    assert caught.value.code == "PC6001"
+
+
+def test_a_first_start_that_died_half_way_can_be_repeated(place) -> None:
+    place.open().close()
+    (place.log / "checkpoint").unlink()
+    segment_path(place.log / "journal", 0).unlink()
+    (place.keys / "commitments.key").unlink()
+    place.fill(3)
+    assert verify(place.log, place.verifier).size == 3
 
 
 def test_a_journal_rewritten_before_the_signed_end_refuses_to_open(place, event) -> None:

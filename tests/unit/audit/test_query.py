@@ -25,7 +25,6 @@ def numbers(found) -> list[int]:
         (Filter(tool="orders.search"), [0]),
         (Filter(verdict="deny"), [2]),
         (Filter(code="PC3001"), [2]),
-        (Filter(event="0" * 31 + "1"), [1, 2]),
         (Filter(verdict="deny", principal="agent-2"), []),
     ],
 )

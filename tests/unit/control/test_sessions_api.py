@@ -1,8 +1,12 @@
+import asyncio
+import dataclasses
 import json
 import secrets
 
 import pytest
 
+from portcullis.config import Limits
+from portcullis.control import agents_api
 from portcullis.core.principal import PrincipalKind
 
 
@@ -250,3 +254,46 @@ def test_the_callers_trace_is_kept_and_a_malformed_one_is_not(gate, world, web):
     gate.get("/v1/sessions/s1", headers=web | {"traceparent": f"00-{trace}"})
     assert len(world.recorder.last.trace_id) == 32
     assert world.recorder.last.trace_id != trace
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("messages", "status", "code"),
+    [
+        ([{"type": "http.request", "body": b"{", "more_body": True}], 408, "PC1012"),
+        ([{"type": "http.request", "more_body": True}, {"type": "http.disconnect"}], 408, "PC1012"),
+        ([{"type": "http.request", "body": b"x" * 999, "more_body": True}] * 300, 413, "PC1007"),
+    ],
+)
+async def test_a_body_that_never_ends_is_given_up_and_recorded(world, messages, status, code):
+    limits = Limits(receive_seconds=0.05)
+    app = agents_api.create_app(dataclasses.replace(world.services, limits=limits))
+    arriving = iter(messages)
+    sent = []
+
+    async def receive():
+        message = next(arriving, None)
+        if message is None:
+            await asyncio.sleep(60)
+        return message
+
+    async def send(message):
+        sent.append(message)
+
+    headers = world.bearer("application", "web") | {"content-type": "application/json"}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/sessions",
+        "raw_path": b"/v1/sessions",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 5123),
+        "server": ("127.0.0.1", 80),
+        "scheme": "http",
+        "http_version": "1.1",
+        "root_path": "",
+    }
+    await app(scope, receive, send)
+    assert sent[0]["status"] == status
+    assert (world.recorder.last.code, world.recorder.last.source) == (code, "127.0.0.1:5123")

@@ -3,7 +3,7 @@ import contextlib
 
 import pytest
 
-from policies import SUPPORT, call, context, session_of, write
+from policies import SUPPORT, call, context, policy_of, session_of, write
 from portcullis.catalogue.schema import fault
 from portcullis.core.errors import Problem
 from portcullis.policy.reload import PolicyReload
@@ -89,3 +89,19 @@ async def test_a_gate_does_not_start_on_a_policy_that_does_not_compile(tmp_path)
     with pytest.raises(Problem) as caught:
         PolicyReload(folder, fragment=fault, adopt=print, report=print)
     assert caught.value.code == "PC7002"
+
+
+async def test_a_policy_that_is_not_adopted_does_not_take_force(tmp_path):
+    def adopt(policy):
+        if policy.digest != first:
+            raise Problem("PC6001", "the log cannot take it")
+
+    folder, reported = write(tmp_path / "policy", SUPPORT), []
+    first = policy_of(SUPPORT).digest
+    reload = PolicyReload(folder, fragment=fault, adopt=adopt, report=reported.append, seconds=0.01)
+    task = asyncio.create_task(reload.run())
+    write(folder, LOOSE)
+    await until(lambda: reported)
+    task.cancel()
+    assert reported[0].code == "PC6001"
+    assert not allows_500(reload)

@@ -1,0 +1,245 @@
+"""One gate with good and misbehaving upstreams behind it, and what the tests need to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from mcp import Client
+
+import standins
+from e2e.matrix.peer import Peer
+from e2e.matrix.seen import Seen, code_in
+from e2e.matrix.upstreams import PeerOverHttp, Provider
+from portcullis.audit.query import records
+from portcullis.audit.verify import own_verifier
+from portcullis.core.event import Event
+from portcullis.core.principal import PrincipalKind
+from portcullis.demo.serve import serving
+
+PORTCULLIS = [sys.executable, "-c", "from portcullis.cli import main; main()"]
+HERE = Path(__file__).parent
+APPLICATION = "matrix"
+RIVAL = "rival-agent"
+
+
+def policy() -> str:
+    """The demonstration's policy, and the misbehaving servers under both their names."""
+    text = standins.support_policy()
+    text = text.replace("models: [gpt-*,", "models: [probe*, gpt-*,")
+    granted = [
+        f"{server}.{tool}"
+        for server in ("peer", "piped")
+        for tool in ("say", "write", "spare", "typed", "misbehave", "ask", "imaginary")
+    ]
+    asks = ", ".join(f"{server}.elicitation/create" for server in ("peer", "piped"))
+    text = text.replace(
+        "allowed_tools: [", f"server_requests: [{asks}]\n    allowed_tools: [{', '.join(granted)}, "
+    )
+    text = text.replace("\nroles:", f"\n  {RIVAL}: {{role: support_agent}}\n\nroles:", 1)
+    for server in ("peer", "piped"):
+        for tool in ("say", "spare", "typed", "misbehave", "ask"):
+            text += f"  {server}.{tool}: {{risk: read}}\n"
+        text += f"  {server}.write: {{risk: modify}}\n"
+    desk = """\
+  desk.search:
+    resource: customer_orders
+    verb: read
+    risk: read
+    arguments:
+      customer_id: {equals: session.subject.customer_id, log: clear}
+"""
+    return text + desk
+
+
+@dataclass
+class Deployment:
+    """Everything around one gate. ``token`` is the agent's in its session."""
+
+    stage: standins.Stage
+    provider: Provider
+    peer: Peer
+    peer_key_reference: str
+    folder: Path
+    application: str = ""
+    token: str = ""
+    session: str = ""
+    before: set[str] = field(default_factory=set)
+    kept: dict[Any, Kept] = field(default_factory=dict)
+    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return self.stage.gate.gate_url
+
+    @property
+    def config(self) -> Path:
+        return self.stage.config
+
+    @property
+    def piped_log(self) -> Path:
+        return self.folder / "piped.log"
+
+    async def begin(self) -> None:
+        """Register who acts, and open the session that they act in."""
+        for agent in (standins.AGENT, RIVAL):
+            await self.stage.register(PrincipalKind.AGENT, agent)
+        self.application = await self.stage.register(PrincipalKind.APPLICATION, APPLICATION)
+        self.session, self.token = await self.open()
+
+    async def open(
+        self, agent: str = standins.AGENT, tools: list[str] | None = None
+    ) -> tuple[str, str]:
+        """Open a session; its id and its token."""
+        return await self.stage.open_session(
+            self.application, agent, subject=standins.SUBJECT, tools=tools
+        )
+
+    async def close_session(self, session: str) -> None:
+        headers = {"authorization": f"Bearer {self.application}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as http,
+            http.delete(f"{self.url}/v1/sessions/{session}") as answer,
+        ):
+            assert answer.status == 204
+
+    async def post(
+        self, path: str, body: bytes, headers: list[tuple[str, str]], *, token: str | None
+    ) -> Seen:
+        """A request that no well-behaved client sends: its headers in order, repeated or not."""
+        if token is not None:
+            headers = [*headers, ("authorization", f"Bearer {token}")]
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        lines = [f"POST {path} HTTP/1.1", f"host: {host}", "connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        if not any(name.lower() == "transfer-encoding" for name, _ in headers):
+            lines.append(f"content-length: {len(body)}")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        async with asyncio.timeout(30):
+            answer = (await reader.read()).decode()
+        writer.close()
+        status = int(answer.split()[1])
+        return Seen(failed=status >= 400, code=code_in(answer), text=answer)
+
+    def peer_saw(self, *, piped: bool = False) -> list[dict[str, Any]]:
+        log = self.piped_log if piped else self.peer.log
+        if not log.exists():
+            return []
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+    def events(self, *, piped: bool = False) -> list[Event]:
+        """The events of the gate's log, or of all logs of wrapped servers."""
+        folders = [self.stage.gate.audit_directory]
+        if piped:
+            folders = sorted((self.config.parent / "state" / "mcp").glob("*"))
+        return [
+            record.event
+            for folder in folders
+            if (folder / "checkpoint").exists()
+            for record in records(folder, own_verifier(folder))
+        ]
+
+    async def keep(self, key: Any, make: Callable[[], Client]) -> Client:
+        """A client that lives until the deployment ends."""
+        if key not in self.kept:
+            self.kept[key] = Kept(make)
+        return await asyncio.shield(self.kept[key].ready)
+
+    async def process(self, command: list[str], token: str) -> asyncio.subprocess.Process:
+        """A wrapped server whose standard streams are ours, initialized."""
+        if token not in self.processes:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env={"PORTCULLIS_TOKEN": token, "PATH": "/usr/bin:/bin"},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            self.processes[token] = process
+            asked = {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "raw", "version": "1"},
+            }
+            message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": asked}
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+            async with asyncio.timeout(60):
+                assert b"protocolVersion" in await process.stdout.readline()
+        return self.processes[token]
+
+    async def end(self) -> None:
+        for process in self.processes.values():
+            assert process.stdin is not None
+            process.stdin.close()
+        await asyncio.gather(
+            *(kept.end() for kept in self.kept.values()),
+            *(process.wait() for process in self.processes.values()),
+        )
+
+
+class Kept:
+    """A client in a task of its own, so that it may outlive the test that asked for it."""
+
+    def __init__(self, make: Callable[[], Client]) -> None:
+        self.ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+        self._task = asyncio.create_task(self._live(make))
+
+    async def _live(self, make: Callable[[], Client]) -> None:
+        try:
+            async with make() as client:
+                self.ready.set_result(client)
+                await self._over.wait()
+        except BaseException as error:
+            if self.ready.done():
+                raise
+            self.ready.set_exception(error)
+
+    async def end(self) -> None:
+        self._over.set()
+        with contextlib.suppress(Exception):
+            await self._task
+
+
+@contextlib.asynccontextmanager
+async def deployed(
+    folder: Path, *, limits: Mapping[str, Any] | None = None
+) -> AsyncIterator[Deployment]:
+    """A gate with everything behind it, below ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    references: dict[str, str] = {}
+    keys = {name: f"{name}-{secrets.token_urlsafe(24)}" for name in ("provider", "peer")}
+    for name, value in keys.items():
+        place = folder / f"{name}.key"
+        place.touch(mode=0o600)
+        place.write_text(value)
+        references[name] = f"file:{place}"
+    provider, peer = Provider(keys["provider"]), Peer(folder / "peer.log", keys["peer"])
+    async with serving(provider) as model_url, serving(PeerOverHttp(peer)) as peer_url:
+        model = {"url": model_url, "credential": references["provider"], "serves": ["probe*"]}
+        settings = {
+            "models": {
+                "probe-openai": model | {"shape": "openai"},
+                "probe-anthropic": model | {"shape": "anthropic"},
+            },
+            "mcp": {"peer": {"url": peer_url, "credential": references["peer"]}},
+            "limits": dict(limits or {}),
+        }
+        async with standins.staged(folder, policy=policy(), settings=settings) as stage:
+            made = Deployment(stage, provider, peer, references["peer"], folder)
+            await made.begin()
+            try:
+                yield made
+            finally:
+                await made.end()
