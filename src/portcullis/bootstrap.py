@@ -21,7 +21,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from portcullis import __version__
-from portcullis.audit.log import AuditLog, open_log
+from portcullis.audit.log import open_log
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.schema import fault
 from portcullis.checks.authorize import Authorize
@@ -57,10 +57,13 @@ from portcullis.policy.reload import PolicyReload
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
-from portcullis.store.sessions import LocalSessionState
+from portcullis.store.sessions import LocalSessionState, SharedSessionState
 from portcullis.wire.mcp_state import Seal
 
 log = structlog.get_logger(__name__)
+
+GATE = "gate"
+"""The name of the gate's own log."""
 
 _WRAPPERS = 16
 """Most `portcullis mcp` processes for one server at once; each writes a log of its own."""
@@ -97,7 +100,6 @@ class Parts:
     forwarder: HttpForwarder
     registry: CollectorRegistry
     metrics: Metrics
-    audit: AuditLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,7 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
 
     Raises Problem when it cannot start: configuration, policy, keys, log or addresses.
     """
-    audit = config.state / "log"
-    async with assembled(config, audit, "gate", os.environ) as parts:
+    async with assembled(config, GATE, os.environ) as parts:
         limits = config.limits
         router = Router(
             access=parts.access,
@@ -156,7 +157,9 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
                 json.dumps({"control": plane.url, "gate": gate.url, "pid": os.getpid()})
             )
             stack.callback(place.unlink, missing_ok=True)
-            yield Gate(gate.url, plane.url, audit, parts.services, parts.reload_policy)
+            yield Gate(
+                gate.url, plane.url, audit_directory(config), parts.services, parts.reload_policy
+            )
 
 
 async def wrap_stdio(
@@ -219,44 +222,74 @@ async def _first_free(stack: contextlib.AsyncExitStack, config: Config, server: 
     for number in range(1, _WRAPPERS + 1):
         name = f"mcp-{server}" if number == 1 else f"mcp-{server}-{number}"
         try:
-            return await stack.enter_async_context(
-                assembled(config, config.state / "mcp" / name, name, os.environ)
-            )
+            return await stack.enter_async_context(assembled(config, name, os.environ))
         except Problem as problem:
             if problem.code != "PC6003" or number == _WRAPPERS:
                 raise
     raise Problem("PC6003", "no log is free")
 
 
-@contextlib.asynccontextmanager
-async def assembled(
-    config: Config, audit: Path, name: str, environ: Mapping[str, str]
-) -> AsyncIterator[Parts]:
-    """Put the parts together around the log in ``audit``; take them apart in reverse."""
-    limits, clock, registry = config.limits, SystemClock(), CollectorRegistry()
-    for folder in (config.state, config.state / "keys"):
+def founded(
+    stack: contextlib.ExitStack | contextlib.AsyncExitStack, config: Config, name: str
+) -> Services:
+    """Open what outlives a process: keys, the log called ``name``, principals and sessions.
+
+    The stack closes it. ``gate`` is the gate's own log; the others lie below ``state/mcp``.
+    Raises Problem PC6003 while another process writes the log.
+    """
+    clock, state = SystemClock(), config.state
+    for folder in (state, state / "keys"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     origin = f"{config.trust_domain}/{name}"
+    recorder = open_log(
+        audit_directory(config, name),
+        state / "keys" / name,
+        origin,
+        queue=config.limits.audit_queue,
+        checkpoint_seconds=config.audit.checkpoint_seconds,
+    )
+    stack.callback(recorder.close)
+    engine = open_sqlite(state / "portcullis.db")
+    stack.callback(engine.dispose)
+    directory = SqlDirectory(engine)
+    return Services(
+        authority=authority_of(config),
+        directory=directory,
+        feed=LocalKillFeed(engine, directory, clock),
+        sessions=(LocalSessionState if name == GATE else SharedSessionState)(engine, clock),
+        recorder=recorder,
+        clock=clock,
+        tokens=config.tokens,
+        limits=config.limits,
+        gateway=origin,
+        version=__version__,
+        new_id=new_id,
+    )
+
+
+def authority_of(config: Config) -> TokenAuthority:
+    """The issuer of this deployment's tokens; its key is made when there is none."""
+    return TokenAuthority(
+        issuer_key(config.state / "keys"),
+        trust_domain=config.trust_domain,
+        clock=SystemClock(),
+        new_id=new_id,
+    )
+
+
+def audit_directory(config: Config, name: str = GATE) -> Path:
+    """Where a log lies: the gate's own, or that of a ``portcullis mcp``."""
+    return config.state / "log" if name == GATE else config.state / "mcp" / name
+
+
+@contextlib.asynccontextmanager
+async def assembled(config: Config, name: str, environ: Mapping[str, str]) -> AsyncIterator[Parts]:
+    """Put the parts together around the log called ``name``; take them apart in reverse."""
+    limits, registry = config.limits, CollectorRegistry()
     async with contextlib.AsyncExitStack() as stack:
-        recorder = open_log(
-            audit,
-            config.state / "keys" / name,
-            origin,
-            queue=limits.audit_queue,
-            checkpoint_seconds=config.audit.checkpoint_seconds,
-        )
-        stack.push_async_callback(asyncio.to_thread, recorder.close)
-        engine = open_sqlite(config.state / "portcullis.db")
-        stack.callback(engine.dispose)
-        directory = SqlDirectory(engine)
-        feed = LocalKillFeed(engine, directory, clock)
-        sessions = LocalSessionState(engine, clock)
-        authority = TokenAuthority(
-            issuer_key(config.state / "keys"),
-            trust_domain=config.trust_domain,
-            clock=clock,
-            new_id=new_id,
-        )
+        services = founded(stack, config, name)
+        recorder, sessions, clock = services.recorder, services.sessions, services.clock
+        origin = services.gateway
         inventory = LocalInventory()
 
         def adopt(new: CompiledPolicy) -> None:
@@ -271,7 +304,7 @@ async def assembled(
 
         policy = PolicyReload(config.policy, fragment=fault, adopt=adopt, report=report)
         checks = (
-            Contain(feed),
+            Contain(services.feed),
             Validate(inventory, policy.pdp),
             Authorize(policy.pdp),
         )
@@ -295,25 +328,12 @@ async def assembled(
         )
         conversations = Conversations(mcp)
         stack.push_async_callback(conversations.close)
-        for work in (policy.run(), conversations.run()):
+        for work in (policy.run(), conversations.run(), services.feed.watch()):
             await stack.enter_async_context(_background(work))
-        services = Services(
-            authority=authority,
-            directory=directory,
-            feed=feed,
-            sessions=sessions,
-            recorder=recorder,
-            clock=clock,
-            tokens=config.tokens,
-            limits=limits,
-            gateway=origin,
-            version=__version__,
-            new_id=new_id,
-        )
         yield Parts(
             config=config,
             services=services,
-            access=Access(authority, sessions, clock),
+            access=Access(services.authority, sessions, clock),
             pipeline=pipeline,
             reload_policy=policy.reload,
             mcp=mcp,
@@ -321,7 +341,6 @@ async def assembled(
             forwarder=forwarder,
             registry=registry,
             metrics=metrics,
-            audit=recorder,
         )
 
 

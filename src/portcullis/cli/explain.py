@@ -1,4 +1,4 @@
-"""``portcullis explain CODE`` and ``portcullis version``."""
+"""``portcullis explain CODE``: what an error code means and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from portcullis import __version__
 from portcullis.cli.options import Json
 from portcullis.core.codes import CODES, RANGES
 from portcullis.core.errors import Problem
@@ -46,8 +45,3 @@ def explain(
     print(f"  where   {known['about']}")
     print(f"  do      {entry.hint}")
     print(f"  answer  HTTP {entry.status}; JSON-RPC {entry.rpc} on MCP routes")
-
-
-def version(*, as_json: Json = False) -> None:
-    """Print the version."""
-    print(json.dumps({"version": __version__}) if as_json else __version__)

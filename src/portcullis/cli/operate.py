@@ -16,32 +16,22 @@ import pwd
 import re
 import secrets
 from collections.abc import Coroutine, Iterator
-from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from portcullis import __version__
-from portcullis.audit.log import open_log
-from portcullis.bootstrap import GATE_FILE, SystemClock
+from portcullis.bootstrap import GATE, GATE_FILE, authority_of, founded
 from portcullis.config import Config
 from portcullis.control.principals import LOCAL, Principals
 from portcullis.control.records import Caller, Records
-from portcullis.control.services import Services
 from portcullis.control.shapes import PrincipalView, TokenView
 from portcullis.core.call import Context
 from portcullis.core.codes import CODES
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind
-from portcullis.gateway.records import new_id
-from portcullis.identity.keys import issuer_key
 from portcullis.identity.tokens import Minted, TokenAuthority
-from portcullis.store.directory import SqlDirectory
-from portcullis.store.engine import open_sqlite
-from portcullis.store.killfeed import LocalKillFeed
-from portcullis.store.sessions import LocalSessionState
 from portcullis.wire.json import decode
 
 _T = TypeVar("_T")
@@ -76,20 +66,12 @@ def running_gate(config: Config) -> RunningGate | None:
 @contextlib.contextmanager
 def operations(config: Config) -> Iterator[Operations]:
     """Administer the deployment of ``config`` until the block ends."""
-    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    clock = SystemClock()
-    authority = TokenAuthority(
-        issuer_key(config.state / "keys"),
-        trust_domain=config.trust_domain,
-        clock=clock,
-        new_id=new_id,
-    )
     gate = running_gate(config)
     if gate is not None:
-        yield _Remote(gate.control, authority)
+        yield _Remote(gate.control, authority_of(config))
         return
     with contextlib.ExitStack() as stack:
-        yield _direct(stack, config, authority, clock)
+        yield _direct(stack, config)
 
 
 def call(url: str, method: str, path: str, token: str, body: dict[str, Any] | None = None) -> Any:
@@ -106,9 +88,9 @@ def call(url: str, method: str, path: str, token: str, body: dict[str, Any] | No
         answer = connection.getresponse()
         content = answer.read(_MAX_ANSWER)
     except (OSError, http.client.HTTPException) as error:
-        raise Problem(
-            "PC7005", f"the gate at {url} does not answer ({type(error).__name__})"
-        ) from None
+        detail = f"the gate at {url} does not answer ({type(error).__name__})"
+        hint = f"If no gate runs, remove {GATE_FILE} from the state directory."
+        raise Problem("PC7005", detail, hint=hint) from None
     finally:
         connection.close()
     value = decode(content) if content else None
@@ -231,37 +213,11 @@ class _Direct:
             raise self._records.refused(problem, caller, method, f"{kind}:{name}") from None
 
 
-def _direct(
-    stack: contextlib.ExitStack, config: Config, authority: TokenAuthority, clock: Clock
-) -> Operations:
+def _direct(stack: contextlib.ExitStack, config: Config) -> Operations:
     """Open the store and the gate's own log, as their only writer (else Problem PC6003)."""
-    origin = f"{config.trust_domain}/gate"
-    log = open_log(
-        config.state / "log",
-        config.state / "keys" / "gate",
-        origin,
-        queue=config.limits.audit_queue,
-        checkpoint_seconds=config.audit.checkpoint_seconds,
-    )
-    stack.callback(log.close)
-    engine = open_sqlite(Path(config.state / "portcullis.db"))
-    stack.callback(engine.dispose)
-    directory = SqlDirectory(engine)
-    services = Services(
-        authority=authority,
-        directory=directory,
-        feed=LocalKillFeed(engine, directory, clock),
-        sessions=LocalSessionState(engine, clock),
-        recorder=log,
-        clock=clock,
-        tokens=config.tokens,
-        limits=config.limits,
-        gateway=origin,
-        version=__version__,
-        new_id=new_id,
-    )
+    services = founded(stack, config, GATE)
     runner = stack.enter_context(asyncio.Runner())
-    return _Direct(runner, services.principals("cli"), services.records(), clock)
+    return _Direct(runner, services.principals("cli"), services.records(), services.clock)
 
 
 Operations: TypeAlias = _Remote | _Direct

@@ -23,6 +23,7 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Authenticator, Clock, KillFeed
 from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.trace import trace_of
 from portcullis.wire.json import decode, encode
 
 log = structlog.get_logger(__name__)
@@ -323,12 +324,4 @@ def _source(request: Request) -> str:
 
 
 def _trace_id(request: Request) -> str:
-    """The trace id of a W3C traceparent, or a new one (32 hex digits)."""
-    parts = request.headers.get("traceparent", "").split("-")
-    if (
-        [len(part) for part in parts] == [2, 32, 16, 2]
-        and set("".join(parts)) <= set("0123456789abcdef")
-        and parts[1].strip("0")
-    ):
-        return parts[1]
-    return secrets.token_hex(16)
+    return trace_of(request.headers.get("traceparent", "")) or secrets.token_hex(16)

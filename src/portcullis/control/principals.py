@@ -28,6 +28,9 @@ class Containment(KillFeed, Protocol):
         """Disable or enable, at once and durably; False for an unknown principal."""
         ...
 
+    async def watch(self, seconds: float = 0.1) -> None:
+        """Follow what other processes change, at most so far behind, until cancelled."""
+
 
 class Principals:
     """Registers, disables and enables principals, and mints their tokens.

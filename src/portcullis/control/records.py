@@ -12,7 +12,7 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from portcullis.core.ports import Clock, Recorder
-from portcullis.core.principal import Principal, Session
+from portcullis.core.principal import Principal, Session, subject_key
 from portcullis.wire.json import encode
 
 MAX_TEXT: Final = 256
@@ -59,7 +59,7 @@ class Records:
         """
         commitments = {}
         if session is not None:
-            key = _subject_key(session)
+            key = subject_key(context.principal, session)
             commitments = {
                 "user": self._recorder.commitment(key, session.user.encode()),
                 "subject": self._recorder.commitment(key, encode(session.subject)),
@@ -123,10 +123,3 @@ class Records:
             name=name[:MAX_TEXT],
             **fields,
         )
-
-
-def _subject_key(session: Session) -> str:
-    """Whose key the commitments are under, as on the line: the session's subject, or its user."""
-    if session.subject:
-        return "subject:" + encode(session.subject).decode()
-    return f"user:{session.user}"

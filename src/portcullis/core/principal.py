@@ -57,6 +57,15 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float
 
 
+def subject_key(principal: Principal, session: Session | None) -> str:
+    """Whose key commitments are under: the session's subject, its user, or else the caller."""
+    if session is None:
+        return f"{principal.kind}:{principal.id}"
+    if session.subject:
+        return "subject:" + msgspec.json.encode(session.subject, order="sorted").decode()
+    return f"user:{session.user}"
+
+
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """A tool call that a model's answer proposed: links the model turn to the call that ran.
 

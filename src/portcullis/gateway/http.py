@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from portcullis.core.errors import Problem
+from portcullis.core.trace import trace_of
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -36,8 +37,6 @@ _LISTS: Final = frozenset(
 ``accept``, whose lines are joined."""
 
 _LOCAL_ORIGIN: Final = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
-
-_HEX: Final = frozenset("0123456789abcdef")
 
 
 class Request:
@@ -81,7 +80,8 @@ class Request:
             self._flaw = Problem("PC1011", "both Content-Length and Transfer-Encoding")
         if not _LOCAL_ORIGIN.fullmatch(headers.get(b"origin", b"http://localhost")):
             self._flaw = Problem("PC1014", "the Origin is a foreign web page")
-        self.trace_id = _trace_id(headers.get(b"traceparent"))
+        parent = headers.get(b"traceparent", b"").decode("latin-1")
+        self.trace_id = trace_of(parent) or secrets.token_hex(16)
 
     def check(self) -> None:
         """Raise Problem PC1011 or PC1032 on headers that two readers could read in two ways.
@@ -171,18 +171,3 @@ async def send_json(
         head.append((b"content-type", kind))
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})
-
-
-def _trace_id(traceparent: bytes | None) -> str:
-    """The trace id of a W3C traceparent, or a new one (32 hex digits)."""
-    if traceparent is not None:
-        parts = traceparent.decode("latin-1").split("-")
-        if (
-            len(parts) == 4  # noqa: PLR2004 - version, trace id, parent id, flags
-            and [len(part) for part in parts] == [2, 32, 16, 2]
-            and _HEX.issuperset("".join(parts))
-            and parts[0] != "ff"
-            and parts[1].strip("0")
-        ):
-            return parts[1]
-    return secrets.token_hex(16)

@@ -14,7 +14,7 @@ from portcullis.core.call import Action, Call, Context, Result
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType, ResultSummary
 from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder, SessionState
-from portcullis.core.principal import Principal, Proposal, Session
+from portcullis.core.principal import Principal, Proposal, Session, subject_key
 from portcullis.core.verdict import Deny, Finding
 from portcullis.gateway.outcome import Outcome
 from portcullis.wire.json import decode, digest, encode
@@ -224,15 +224,6 @@ class Records:
             raise Problem("PC5003", f"proposed arguments: {problem.detail}") from None
         if proposals:
             await self._sessions.propose(memory_key(context.principal, context.session), proposals)
-
-
-def subject_key(principal: Principal, session: Session | None) -> str:
-    """Whose key the commitments are under: the session's subject, its user, or the caller."""
-    if session is None:
-        return f"{principal.kind}:{principal.id}"
-    if session.subject:
-        return "subject:" + encode(session.subject).decode()
-    return f"user:{session.user}"
 
 
 def memory_key(principal: Principal, session: Session | None) -> str:

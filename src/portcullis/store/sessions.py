@@ -1,4 +1,4 @@
-"""Open sessions and what is remembered within them, for one gate: ``LocalSessionState``."""
+"""Open sessions and what is remembered within them, for the gates of one machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import Engine, delete, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
@@ -114,3 +114,32 @@ class LocalSessionState:
     def _delete(self, session_id: str) -> None:
         with self._engine.begin() as connection:
             connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session_id))
+
+
+class SharedSessionState(LocalSessionState):
+    """The same for a process beside the one that opens and closes sessions.
+
+    Each session is looked up anew, so that it is found as soon as it is open and gone as soon as
+    it is closed. Raises Problem PC9002 while the database cannot be read.
+    """
+
+    async def get(self, session_id: str) -> Session | None:
+        """The session, or None when it is unknown, closed or expired."""
+        try:
+            document = await asyncio.to_thread(self._select, session_id)
+        except SQLAlchemyError:
+            raise Problem("PC9002", "the session cannot be looked up") from None
+        session = None if document is None else _decode(document)
+        return session if session and self._clock.now() < session.expires_at else None
+
+    async def close(self, session_id: str) -> bool:
+        """End a session; False when it is not open."""
+        found = await self.get(session_id) is not None
+        await super().close(session_id)
+        await asyncio.to_thread(self._delete, session_id)
+        return found
+
+    def _select(self, session_id: str) -> bytes | None:
+        query = select(SESSIONS.c.document).where(SESSIONS.c.id == session_id)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one_or_none()

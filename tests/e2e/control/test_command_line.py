@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -191,6 +192,15 @@ def test_a_gate_that_died_does_not_lock_its_owner_out(deployment):
         pass
     assert (deployment.state / "gate.json").exists()
     deployment.run("agent", "create", "shop-1", "--owner", "shop")
+
+
+def test_a_gate_file_left_behind_by_a_reused_process_number_says_what_to_do(deployment):
+    deployment.state.mkdir(mode=0o700)
+    left = {"control": "http://127.0.0.1:1", "gate": "http://127.0.0.1:1", "pid": os.getpid()}
+    (deployment.state / "gate.json").write_text(json.dumps(left))
+    done = deployment.run("agent", "list", code=1)
+    assert "PC7005" in done.err
+    assert "remove gate.json" in done.err
 
 
 def test_a_session_needs_a_gate(deployment):

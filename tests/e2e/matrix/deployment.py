@@ -130,6 +130,24 @@ class Deployment:
         status = int(answer.split()[1])
         return Seen(failed=status >= 400, code=code_in(answer), text=answer)
 
+    async def first_event(self, path: str, session: str, token: str, *, after: str = "") -> str:
+        """Listen in a legacy session until its first event; the event's id, empty if refused."""
+        headers = {
+            "authorization": f"Bearer {token}",
+            "accept": "text/event-stream",
+            "mcp-session-id": session,
+        }
+        if after:
+            headers["last-event-id"] = after
+        async with (
+            aiohttp.ClientSession(headers=headers) as http,
+            http.get(self.url + path) as answer,
+        ):
+            async for line in answer.content:
+                if line.startswith(b"id: "):
+                    return line[4:].decode().strip()
+        return ""
+
     def peer_saw(self, *, piped: bool = False) -> list[dict[str, Any]]:
         log = self.piped_log if piped else self.peer.log
         if not log.exists():

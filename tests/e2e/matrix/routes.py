@@ -178,6 +178,7 @@ class McpRoute:
         token: str | None = None,
         on_piece: Any = None,
         options: dict[str, Any] | None = None,
+        more: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> Seen:
         """One tool call with the official client; progress messages are its pieces."""
@@ -190,7 +191,9 @@ class McpRoute:
 
         try:
             async with self.client(server, token, **(options or {})) as client:
-                answer = await client.call_tool(name, arguments, progress_callback=progress)
+                answer = await client.call_tool(
+                    name, arguments, progress_callback=progress, **(more or {})
+                )
                 seen.text = "".join(part.text for part in answer.content)
                 seen.failed = answer.is_error
         except BaseExceptionGroup as group:

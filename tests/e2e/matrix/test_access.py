@@ -41,3 +41,48 @@ async def test_a_session_that_was_closed_serves_nobody(route, deployment, record
     assert seen.failed
     assert seen.code in {"PC2006", ""}
     await recorded("PC2006")
+
+
+@cells("binding", "request", *MCP_HTTP)
+async def test_nobody_rides_on_anothers_conversation(route, deployment, recorded):
+    _, rival = await deployment.open(RIVAL)
+    if route.mode == MODERN:
+        await state_is_bound(route, rival)
+        await recorded("PC1037", principal=RIVAL)
+        return
+    own = await route.session(route.token)
+    head = [("accept", "application/json, text/event-stream"), ("content-type", "application/json")]
+    body = route.body("tools/call", name="say", arguments={"text": "hi"})
+    session = ("mcp-session-id", own)
+    path = f"/mcp/{route.server}"
+    mine = await deployment.post(path, body, [*head, session], token=route.token)
+    assert mine.passed
+    foreign = await deployment.post(path, body, [*head, session], token=rival)
+    assert foreign.code == "PC1035"
+    await recorded("PC1035", principal=RIVAL)
+    event = await deployment.first_event(path, own, route.token)
+    resumed = await deployment.first_event(path, own, route.token, after=event)
+    assert resumed
+    theirs = await route.session(rival)
+    assert await deployment.first_event(path, theirs, rival, after=event) == ""
+    await recorded("PC1037", principal=RIVAL)
+
+
+async def state_is_bound(route, rival):
+    """The requestState that one agent was given is worth nothing to another."""
+    options = {"elicitation_callback": say_yes}
+    answered = await route.call("ask", options=options, method="elicitation/create")
+    assert answered.text == "answered"
+    arguments = {"method": "elicitation/create"}
+    yes = {"q": {"action": "accept", "content": {"sure": True}}}
+    async with route.client(**options) as client:
+        asked = await client.session.call_tool("ask", arguments, allow_input_required=True)
+    for token, code in ((route.token, ""), (rival, "PC1037")):
+        seen = await route.call(
+            "ask",
+            token=token,
+            options=options,
+            more={"input_responses": yes, "request_state": asked.request_state},
+            **arguments,
+        )
+        assert seen.code == code

@@ -20,7 +20,7 @@ CHECKS = [
     status_code_conformance,
 ]
 LIMITS = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     database=None,
     phases=[Phase.generate],

@@ -1,0 +1,88 @@
+"""If these fail, an agent that was cut off goes on: asking, receiving, or listening."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from e2e.matrix.cells import ALL, cells
+
+pytestmark = pytest.mark.anyio
+REASON = "cut by the test"
+
+
+@contextlib.asynccontextmanager
+async def cut(deployment, route):
+    """Cut the session off, and return once the route's gate has seen it; lift it afterwards."""
+    feed = deployment.stage.gate.services.feed
+    await feed.cut("session", deployment.session, REASON)
+    try:
+        await until(route, "PC4001")
+        yield
+    finally:
+        await feed.lift("session", deployment.session)
+        await until(route, "")
+
+
+async def until(route, code):
+    async with asyncio.timeout(10):
+        while (await route.good()).code != code:
+            await asyncio.sleep(0.02)
+
+
+@cells("contain", "request", *ALL)
+async def test_whoever_is_cut_off_asks_in_vain(route, deployment, recorded):
+    assert (await route.good()).passed
+    async with cut(deployment, route):
+        before = len(route.upstream_saw())
+        seen = await route.good()
+        assert seen.code == "PC4001"
+        assert len(route.upstream_saw()) == before
+        await recorded("PC4001", check="contain", session=deployment.session)
+    assert (await route.good()).passed
+
+
+@cells("contain", "result", *ALL)
+async def test_what_comes_back_after_the_cut_is_withheld(route, deployment, recorded, tmp_path):
+    for name in ("before", "after"):
+        folder = tmp_path / name
+        folder.mkdir()
+        asking = asyncio.create_task(route.scripted("wait", folder))
+        await begun(folder)
+        if name == "before":
+            (folder / "go").touch()
+            assert (await asking).passed
+            continue
+        async with cut(deployment, route):
+            (folder / "go").touch()
+            seen = await asking
+    assert seen.code == "PC4001"
+    assert seen.pieces == []
+    assert str(folder) not in seen.text
+    event = await recorded("PC4001", session=deployment.session)
+    assert event.verdict in {"deny", "error"}
+
+
+@cells("contain", "stream", *ALL)
+async def test_a_stream_that_is_open_ends_with_the_cut(route, deployment, recorded, tmp_path):
+    folder = tmp_path / "in-mid-stream"
+    folder.mkdir()
+    asking = asyncio.create_task(route.scripted("pieces-wait", folder))
+    await begun(folder)
+    async with cut(deployment, route):
+        (folder / "go").touch()
+        seen = await asking
+    assert seen.code == "PC4001"
+    assert seen.pieces or route.name == "llm-json"  # it was open; a whole answer has no pieces
+    assert "after the pieces" not in seen.text
+    await recorded("PC4001", session=deployment.session)
+    folder = tmp_path / "undisturbed"
+    folder.mkdir()
+    (folder / "go").touch()
+    assert (await route.scripted("pieces-wait", folder)).passed
+
+
+async def begun(folder):
+    async with asyncio.timeout(20):
+        while not (folder / "begun").exists():
+            await asyncio.sleep(0.01)
