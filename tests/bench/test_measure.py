@@ -9,14 +9,15 @@ from portcullis.bench.subjects import JSON
 from portcullis.core.errors import Problem
 
 PROXY = f"{sys.executable} -m portcullis.bench.passthrough {{port}} {{upstream}}"
-SHORT = {"seconds": 0.2, "repeats": 1, "connections": (2,), "with_gate": False}
+SHORT = {"seconds": 0.2, "repeats": 1, "connections": (2,)}
 
 
+@pytest.mark.slow
 def test_a_short_run_measures_both_shapes_beside_another_proxy(tmp_path):
     heard = []
     result = measure(Settings(**SHORT, beside=PROXY, folder=tmp_path), heard.append)
     for shape in ("json", "sse"):
-        for subject in ("direct", "bare", "beside"):
+        for subject in ("direct", "bare", "gate", "beside"):
             assert result.figures[f"{shape}_c2_{subject}_rps"] > 10
             assert result.figures[f"{shape}_c2_{subject}_cpu_us"] > 0
         assert result.figures[f"{shape}_half_bare_p99_ms"] > 0

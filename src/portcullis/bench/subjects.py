@@ -60,12 +60,12 @@ SSE: Final = Shape(
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, with_gate: bool, beside: str | None) -> Iterator[tuple[Subject, ...]]:
-    """Start the stub, the bare proxy, the gate and ``beside``; end them with the block.
+def running(folder: Path, *, beside: str | None) -> Iterator[tuple[Subject, ...]]:
+    """Start the stub, the bare proxy, ``beside`` and the gate; end them with the block.
 
-    The subjects come in this order: direct, bare, gate, beside. ``beside`` is a command line in
-    which ``{port}`` and ``{upstream}`` (a base URL) are filled in. ``folder`` takes the state of
-    the gate and what the children print. Raises Problem PC7007 when one does not answer.
+    The subjects are called direct, bare, beside (if given) and gate. ``beside`` is a command line
+    in which ``{port}`` and ``{upstream}`` (a base URL) are filled in. ``folder`` takes the state
+    of the gate and what the children print. Raises Problem PC7007 when one does not answer.
     """
     with contextlib.ExitStack() as stack:
         stub, bare, third, control, other = _free_ports(5)
@@ -90,13 +90,12 @@ def running(folder: Path, *, with_gate: bool, beside: str | None) -> Iterator[tu
                 "none",
             ),
         ]
-        if with_gate:
-            config = gate.configuration(folder, gate=third, control=control, upstream=upstream)
-            token = gate.agent_token(config)
-            found.append(start("gate", third, gate.command(config), f"/openai{_PATH}", token))
         if beside is not None:
             line = beside.replace("{port}", str(other)).replace("{upstream}", upstream)
             found.append(start("beside", other, shlex.split(line), _PATH, "none"))
+        config = gate.configuration(folder, gate=third, control=control, upstream=upstream)
+        token = gate.agent_token(config)
+        found.append(start("gate", third, gate.command(config), f"/openai{_PATH}", token))
         yield tuple(found)
 
 

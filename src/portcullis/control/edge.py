@@ -8,7 +8,6 @@ leaves a record and answers with an RFC 9457 problem document.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Authenticator, Clock, KillFeed
 from portcullis.core.principal import Principal, PrincipalKind
-from portcullis.core.trace import trace_of
+from portcullis.core.trace import new_trace, trace_of
 from portcullis.wire.json import decode, encode
 
 log = structlog.get_logger(__name__)
@@ -324,4 +323,4 @@ def _source(request: Request) -> str:
 
 
 def _trace_id(request: Request) -> str:
-    return trace_of(request.headers.get("traceparent", "")) or secrets.token_hex(16)
+    return trace_of(request.headers.get("traceparent", "")) or new_trace()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import Final
 
@@ -14,3 +15,8 @@ def trace_of(traceparent: str) -> str | None:
     """The trace id (32 hex digits) of a ``traceparent`` header, or None when it has none."""
     match = _TRACEPARENT.fullmatch(traceparent)
     return match.group(1) if match else None
+
+
+def new_trace() -> str:
+    """A new trace id: unique, not secret, so no system call is spent on it."""
+    return f"{random.getrandbits(128):032x}"

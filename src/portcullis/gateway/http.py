@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from portcullis.core.errors import Problem
-from portcullis.core.trace import trace_of
+from portcullis.core.trace import new_trace, trace_of
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -81,7 +80,7 @@ class Request:
         if not _LOCAL_ORIGIN.fullmatch(headers.get(b"origin", b"http://localhost")):
             self._flaw = Problem("PC1014", "the Origin is a foreign web page")
         parent = headers.get(b"traceparent", b"").decode("latin-1")
-        self.trace_id = trace_of(parent) or secrets.token_hex(16)
+        self.trace_id = trace_of(parent) or new_trace()
 
     def check(self) -> None:
         """Raise Problem PC1011 or PC1032 on headers that two readers could read in two ways.

@@ -162,16 +162,19 @@ class ModelRoutes:
     async def _pieces(self, exchange: Exchange, response: UpstreamResponse, out: StreamOut) -> None:
         decoder = exchange.shape.stream(exchange.asked)
         held = HeldBack(self._limits.held_bytes)
+        end = b""
         async for chunk in response.chunks():
             denied = self._pipeline.chunk(exchange.outcome.call, exchange.context)
             if denied is not None:
                 raise Problem(denied.code, denied.reason)
             ready = held.feed(decoder.feed(chunk))
-            if ready:
+            if decoder.ended:  # a client that has seen the end would not see a refusal after it
+                end += ready
+            elif ready:
                 await out.send(ready)
         result = msgspec.structs.replace(decoder.end(), chunks=held.frames)
         await self._judge(exchange, result)
-        await out.send(held.rest(), last=True)
+        await out.send(end + held.rest(), last=True)
 
     async def _judge(self, exchange: Exchange, result: Result) -> Result:
         """Take the line back. Raises Recorded when the result may not be passed on."""

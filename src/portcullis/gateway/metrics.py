@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from portcullis.core.call import Call
@@ -46,15 +48,27 @@ class Metrics:
             ["route", "code"],
             registry=registry,
         )
-        self.in_flight = Gauge(
+        self._in_flight = Gauge(
             "portcullis_calls_in_flight", "Requests on the hot routes.", registry=registry
         )
+        self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+
+    def watch_in_flight(self, count: Callable[[], float]) -> None:
+        """Where to read, at each scrape, how many requests are running."""
+        self._in_flight.set_function(count)
 
     def decided(self, call: Call, verdict: Allow | Deny, seconds: float) -> None:
         """Count a decision and the time it took, the record's durability included."""
         code = verdict.code if isinstance(verdict, Deny) else ""
-        self._decisions.labels(call.route, "deny" if code else "allow", code).inc()
-        self._seconds.labels(call.route).observe(seconds)
+        found = self._children.get((call.route, code))
+        if found is None:  # looking children up by label costs more than counting
+            found = (
+                self._decisions.labels(call.route, "deny" if code else "allow", code),
+                self._seconds.labels(call.route),
+            )
+            self._children[call.route, code] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def withheld(self, call: Call, denied: Deny) -> None:
         """Count a result that was not passed on."""

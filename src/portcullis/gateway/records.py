@@ -6,7 +6,8 @@ is a short scalar; everything else is a keyed commitment under the data subject'
 
 from __future__ import annotations
 
-import os
+import random
+import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,12 +30,11 @@ _RESULTS: Final = {Action.TOOL: EventType.TOOL_RESULT, Action.MODEL: EventType.L
 
 
 def new_id() -> str:
-    """An event's id: 32 hex digits, the first 12 the time in milliseconds, the rest random."""
-    return f"{_now_ms():012x}{os.urandom(10).hex()}"
+    """An event's id: 32 hex digits, the first 12 the time in milliseconds, the rest random.
 
-
-def _now_ms() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)
+    It is unique and no secret, so no system call is spent on it.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{random.getrandbits(80):020x}"
 
 
 def changed(gateway: str, clock: Clock, method: str, parameters: dict[str, str]) -> Event:

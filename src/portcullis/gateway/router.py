@@ -59,8 +59,8 @@ class Router:
         self._mcp = mcp
         self._api = api
         self._limits = limits
-        self._metrics = metrics
         self._in_flight = 0
+        metrics.watch_in_flight(lambda: self._in_flight)
         self.draining = False
 
     def drain(self) -> None:
@@ -78,7 +78,6 @@ class Router:
         request = Request(scope, receive, send)
         context: Context | None = None
         self._in_flight += 1
-        self._metrics.in_flight.set(self._in_flight)
         try:
             request.check()
             if self.draining:
@@ -104,7 +103,6 @@ class Router:
             await self._refuse(request, context, first, rest, fault)
         finally:
             self._in_flight -= 1
-            self._metrics.in_flight.set(self._in_flight)
 
     async def _refuse(
         self, request: Request, context: Context | None, first: str, rest: str, problem: Problem

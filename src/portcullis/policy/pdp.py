@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -73,6 +73,9 @@ class _Answer(msgspec.Struct):
     clear: tuple[str, ...] = ()
 
 
+_SHORT: Final = 2048
+"""Longest question, in bytes, whose answer is remembered."""
+
 _encode = msgspec.json.Encoder().encode
 _answer = msgspec.json.Decoder(_Answer).decode
 _names = msgspec.json.Decoder(frozenset[str]).decode
@@ -100,42 +103,67 @@ def load(folder: Path, fragment: Fragment, engine: Engine | None = None) -> Comp
     return compile_files(read(folder), fragment, engine or RegorusEngine())
 
 
+class _InForce(msgspec.Struct, frozen=True):
+    """A policy and what it has answered: each question's bytes and the verdict.
+
+    What policy may call is pure (``engine.BUILTINS``), so the same question has the same answer
+    for as long as the policy is in force.
+    """
+
+    policy: CompiledPolicy
+    answers: dict[bytes, Allow | Deny]
+
+
 class RegoPdp:
     """Implements ``core.ports.PolicyDecisionPoint``.
 
     A decision sees one policy wholly: its verdict carries the digest of the policy that made it.
-    ``swap`` takes effect with the next decision, on every thread.
+    ``swap`` takes effect with the next decision, on every thread. At most ``remember`` answers to
+    short questions are kept, faults never.
     """
 
-    def __init__(self, policy: CompiledPolicy, engine: Engine) -> None:
-        self._policy = policy
+    def __init__(self, policy: CompiledPolicy, engine: Engine, *, remember: int = 4096) -> None:
+        self._force = _InForce(policy, {})
         self._engine = engine
+        self._remember = remember
 
     @property
     def digest(self) -> str:
         """``sha256:`` hex of the policy in force."""
-        return self._policy.digest
+        return self._force.policy.digest
 
     def swap(self, policy: CompiledPolicy) -> None:
         """Put another policy in force."""
-        self._policy = policy
+        self._force = _InForce(policy, {})
 
     def decide(self, call: Call, context: Context) -> Allow | Deny:
         """Judge a call; every fault and every undefined answer is a Deny PC9001."""
-        policy = self._policy
-        question = _Question(
-            call.action,
-            call.server,
-            call.name,
-            call.arguments if call.action is Action.TOOL else {},
-            call.features,
-            *_who(context),
-        )
+        force = self._force
         try:
-            text = self._engine.evaluate(policy, DECISION, _encode(question).decode())
-            answer = _answer(text)
+            question = _encode(
+                _Question(
+                    call.action,
+                    call.server,
+                    call.name,
+                    call.arguments if call.action is Action.TOOL else {},
+                    call.features,
+                    *_who(context),
+                )
+            )
+            known = force.answers.get(question)
+            if known is not None:
+                return known
+            verdict = self._ask(force.policy, question)
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
-            return _fault(policy)
+            return _fault(force.policy)
+        if len(question) <= _SHORT:
+            if len(force.answers) >= self._remember:
+                force.answers.clear()
+            force.answers[question] = verdict
+        return verdict
+
+    def _ask(self, policy: CompiledPolicy, question: bytes) -> Allow | Deny:
+        answer = _answer(self._engine.evaluate(policy, DECISION, question.decode()))
         if answer.allow:
             return Allow(
                 rule=answer.rule,
@@ -145,7 +173,7 @@ class RegoPdp:
                 policy=policy.digest,
             )
         if answer.code not in CODES:
-            return _fault(policy)
+            raise ValueError(answer.code)
         return Deny(
             code=answer.code,
             reason=answer.reason,
@@ -160,7 +188,7 @@ class RegoPdp:
         """Which of a server's names the agent may be shown; on a fault, none."""
         listing = _Listing(kind, server, names, *_who(context))
         try:
-            text = self._engine.evaluate(self._policy, VISIBLE, _encode(listing).decode())
+            text = self._engine.evaluate(self._force.policy, VISIBLE, _encode(listing).decode())
             return _names(text)
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
             return frozenset()

@@ -59,6 +59,11 @@ class StreamDecoder(Protocol):
     An error that the provider reports in mid-stream passes as a frame and ends the stream.
     """
 
+    @property
+    def ended(self) -> bool:
+        """Whether the end has been read that the API gives its streams."""
+        ...
+
     def feed(self, chunk: bytes) -> list[Frame]:
         """Take the next bytes, return the frames that they complete.
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from e2e.matrix.deployment import Deployment, deployed
-from e2e.matrix.routes import McpRoute, ModelRoute, StdioRoute
+from e2e.matrix.deployment import deployed
+from e2e.matrix.routes import route_of
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,6 @@ def limits():
 async def deployment(tmp_path_factory, anyio_backend, limits):
     async with deployed(tmp_path_factory.mktemp("matrix"), limits=limits) as made:
         yield made
-
-
-def route_of(deployment: Deployment, name: str):
-    kind, _, api = name.partition("/")
-    if kind.startswith("llm-"):
-        return ModelRoute(deployment, api, stream=kind == "llm-stream")
-    return StdioRoute(deployment) if kind == "mcp-stdio" else McpRoute(deployment, kind)
 
 
 @pytest.fixture

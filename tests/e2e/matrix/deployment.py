@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 from mcp import Client
 
 import standins
@@ -87,6 +88,10 @@ class Deployment:
     @property
     def piped_log(self) -> Path:
         return self.folder / "piped.log"
+
+    def configured(self) -> dict[str, Any]:
+        """The configuration file, as it was written."""
+        return yaml.safe_load(self.config.read_text())
 
     async def begin(self) -> None:
         """Register who acts, and open the session that they act in."""

@@ -43,6 +43,7 @@ class ModelRoute:
         self.stream = stream
         self.name = "llm-stream" if stream else "llm-json"
         self.token = deployment.token
+        self.mode = ""
         self.path = "/anthropic/v1/messages" if api == "anthropic" else "/openai/v1/chat/completions"
 
     async def good(self, token: str | None = None) -> Seen:
@@ -122,6 +123,9 @@ class ModelRoute:
     ) -> Seen:
         pairs = [("content-type", "application/json"), *(headers or [])]
         return await self.deployment.post(self.path, body, pairs, token=token or self.token)
+
+    async def renew(self) -> None:
+        """Nothing of this route outlives a request."""
 
     def upstream_saw(self) -> list[Any]:
         """What reached the upstreams of this route."""
@@ -215,7 +219,12 @@ class McpRoute:
         return json.dumps(asked).encode()
 
     async def raw(
-        self, body: bytes, headers: list[tuple[str, str]] | None = None, *, token: str | None = None
+        self,
+        body: bytes,
+        headers: list[tuple[str, str]] | None = None,
+        *,
+        token: str | None = None,
+        method: str = "tools/list",
     ) -> Seen:
         """Send bytes in place of a message, within a session of our own where the era has them."""
         pairs = [
@@ -223,7 +232,7 @@ class McpRoute:
             ("accept", "application/json, text/event-stream"),
         ]
         if self.mode == MODERN:
-            pairs += [("mcp-protocol-version", MODERN), ("mcp-method", "tools/list")]
+            pairs += [("mcp-protocol-version", MODERN), ("mcp-method", method)]
         else:
             pairs += [("mcp-session-id", await self.session(token or self.token))]
         path = f"/mcp/{self.server}"
@@ -249,6 +258,9 @@ class McpRoute:
             http.post(url, json=message) as answer,
         ):
             return answer.headers["mcp-session-id"]
+
+    async def renew(self) -> None:
+        """Nothing of this route outlives a client."""
 
     def upstream_saw(self) -> list[Any]:
         return self.deployment.peer_saw()
@@ -293,10 +305,15 @@ class StdioRoute(McpRoute):
         )
 
     async def raw(
-        self, body: bytes, headers: list[tuple[str, str]] | None = None, *, token: str | None = None
+        self,
+        body: bytes,
+        headers: list[tuple[str, str]] | None = None,
+        *,
+        token: str | None = None,
+        method: str = "",
     ) -> Seen:
         """Send one line after ``initialize``, and read the answer to it."""
-        del headers
+        del headers, method
         process = await self.deployment.process(
             [PORTCULLIS[0], *self.command(self.server)], token or self.token
         )
@@ -309,11 +326,23 @@ class StdioRoute(McpRoute):
         answer = json.loads(line)
         return Seen(code=code_in(answer.get("error", "")), text=line.decode())
 
+    async def renew(self) -> None:
+        """Act in a session, and so through a process, of its own: it may be broken."""
+        self.token = (await self.deployment.open())[1]
+
     def upstream_saw(self) -> list[Any]:
         return self.deployment.peer_saw(piped=True)
 
     def events(self) -> list[Any]:
         return self.deployment.events(piped=True)
+
+
+def route_of(deployment: Deployment, name: str) -> ModelRoute | McpRoute:
+    """The route of a case: ``llm-json/openai``, ``mcp-stdio``."""
+    kind, _, api = name.partition("/")
+    if kind.startswith("llm-"):
+        return ModelRoute(deployment, api, stream=kind == "llm-stream")
+    return StdioRoute(deployment) if kind == "mcp-stdio" else McpRoute(deployment, kind)
 
 
 def _failed(seen: Seen, error: BaseException) -> None:

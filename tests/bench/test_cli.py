@@ -1,0 +1,55 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from portcullis.cli import application
+
+GATE = ("--only", "json", "--connections", "50", "--seconds", "0.2", "--repeats", "1")
+
+
+def run(*arguments):
+    return CliRunner().invoke(application("bench"), ["bench", *arguments])
+
+
+@pytest.mark.slow
+def test_bench_without_a_noun_measures_the_gate_and_holds_its_promises_against_figures():
+    done = run(*GATE, "--json")
+    assert done.exit_code == 0
+    result = json.loads(done.stdout)
+    assert sorted(result) == ["command", "figures", "machine", "targets", "version"]
+    assert result["command"] == "bench gate"
+    assert sorted(result["targets"]) == ["cpu_ratio_json", "p99_half_capacity_ms"]
+    for name, target in result["targets"].items():
+        assert target["op"] == "<="
+        assert target["met"] == (result["figures"][name] <= target["value"])
+    figures = result["figures"]
+    limit = figures["json_half_bare_p99_ms"] + figures["fdatasync_p50_ms"] + 2
+    assert result["targets"]["p99_half_capacity_ms"]["value"] == pytest.approx(limit, abs=0.01)
+    assert figures["json_half_offered_rps"] == pytest.approx(
+        figures["json_c50_bare_rps"] / 2, rel=0.01
+    )
+
+
+@pytest.mark.slow
+def test_people_get_a_table_that_says_whether_the_promises_were_kept():
+    done = run("gate", *GATE)
+    assert done.exit_code == 0
+    assert "cpu_ratio_json" in done.stdout
+    assert "fdatasync p50" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("part", "figure"), [("policy", "decision_p50_us"), ("audit", "durable_c50_per_s")]
+)
+def test_the_costliest_parts_can_be_measured_alone(part, figure):
+    result = json.loads(run(part, "--seconds", "0.2", "--json").stdout)
+    assert result["command"] == f"bench {part}"
+    assert result["figures"][figure] > 0
+    assert result["targets"] == {}
+    assert figure in run(part, "--seconds", "0.2").stdout
+
+
+def test_a_senseless_number_of_connections_is_refused_before_anything_starts():
+    assert run("--connections", "1,none").exception.code == "PC7004"
