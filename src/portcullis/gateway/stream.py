@@ -54,8 +54,9 @@ class HeldBack:
             if not frame.held:
                 ready += self._held
                 self._held, self._size = [], 0
-        if self._size > self._limit:
-            raise Problem("PC5004", f"more than {self._limit} bytes of one tool call in a stream")
+            elif self._size > self._limit:
+                limit = f"more than {self._limit} bytes of one tool call in a stream"
+                raise Problem("PC5004", limit)
         return b"".join(ready)
 
     def rest(self) -> bytes:

@@ -156,7 +156,7 @@ class RegoPdp:
             verdict = self._ask(force.policy, question)
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
             return _fault(force.policy)
-        if len(question) <= _SHORT:
+        if self._remember and len(question) <= _SHORT:
             if len(force.answers) >= self._remember:
                 force.answers.clear()
             force.answers[question] = verdict

@@ -44,7 +44,8 @@ class PolicyReload:
         self._seconds = seconds
         self._engine = RegorusEngine()
         self._now = asyncio.Event()
-        policy = compile_files(read(folder), fragment, self._engine)
+        self._first = read(folder)
+        policy = compile_files(self._first, fragment, self._engine)
         adopt(policy)
         self.pdp = RegoPdp(policy, self._engine)
 
@@ -54,7 +55,8 @@ class PolicyReload:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        before = judged = None
+        before: object = None
+        judged: object = self._first
         while True:
             asked = self._now.is_set()
             self._now.clear()

@@ -1,4 +1,8 @@
-"""Which cells a test fills: one case for each route, marked for the matrix."""
+"""Which cells a test fills: one case for each route, marked for the matrix; and waiting."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -8,14 +12,30 @@ MCP_HTTP = MCP[:2]
 ALL = (*LLM, *MCP)
 
 
-def cells(control: str, phase: str, *routes: str, argument: str = "route"):
+def cells(control: str, phases: str, *routes: str, argument: str = "route"):
     """Run the test on each route (on a model's, with both official clients).
 
-    Another ``argument`` than the fixture ``route`` gets the name of the case.
+    ``phases`` are those whose cells it fills, with spaces between them. Another ``argument`` than the fixture ``route`` gets the name of the case.
     """
     cases = [
-        pytest.param(case, marks=pytest.mark.control(control, name, phase), id=case)
+        pytest.param(
+            case,
+            marks=[pytest.mark.control(control, name, phase) for phase in phases.split()],
+            id=case,
+        )
         for name in routes
         for case in ([f"{name}/openai", f"{name}/anthropic"] if name in LLM else [name])
     ]
     return pytest.mark.parametrize(argument, cases, indirect=argument == "route")
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for what another process, or the log, will show."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - no event comes from a file
+            await asyncio.sleep(0.01)
+
+
+async def begun(folder: Path) -> None:
+    """Wait until an upstream that waits has begun to answer."""
+    await until((folder / "begun").exists)

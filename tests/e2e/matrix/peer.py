@@ -91,9 +91,7 @@ class Peer:
                 serverInfo={"name": "peer", "version": "1"},
             )
         elif method == "server/discover":
-            yield self.result(
-                message, supportedVersions=["2026-07-28"], capabilities={"tools": {}}
-            )
+            yield self.result(message, supportedVersions=["2026-07-28"], capabilities={"tools": {}})
         elif method == "tools/list":
             yield self.result(message, tools=TOOLS)
         elif method == "tools/call":

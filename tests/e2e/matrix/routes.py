@@ -44,7 +44,9 @@ class ModelRoute:
         self.name = "llm-stream" if stream else "llm-json"
         self.token = deployment.token
         self.mode = ""
-        self.path = "/anthropic/v1/messages" if api == "anthropic" else "/openai/v1/chat/completions"
+        self.path = (
+            "/anthropic/v1/messages" if api == "anthropic" else "/openai/v1/chat/completions"
+        )
 
     async def good(self, token: str | None = None) -> Seen:
         family = "claude" if self.api == "anthropic" else "gpt"
@@ -70,9 +72,7 @@ class ModelRoute:
         messages = [{"role": "user", "content": text}]
         try:
             async with create(token or self.token) as make:
-                answer = await make(
-                    model=model, messages=messages, stream=self.stream, **extra
-                )
+                answer = await make(model=model, messages=messages, stream=self.stream, **extra)
                 seen.headers = dict(answer.headers)
                 parsed = answer.parse()
                 if inspect.isawaitable(parsed):
@@ -114,9 +114,7 @@ class ModelRoute:
     def body(self) -> bytes:
         """A good request's bytes."""
         asked = {"model": "probe:plain", "max_tokens": 9, "stream": self.stream}
-        return json.dumps(
-            asked | {"messages": [{"role": "user", "content": "hello"}]}
-        ).encode()
+        return json.dumps(asked | {"messages": [{"role": "user", "content": "hello"}]}).encode()
 
     async def raw(
         self, body: bytes, headers: list[tuple[str, str]] | None = None, *, token: str | None = None

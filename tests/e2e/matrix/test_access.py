@@ -3,7 +3,7 @@
 import pytest
 
 import standins
-from e2e.matrix.cells import ALL, LLM, MCP_HTTP, cells
+from e2e.matrix.cells import ALL, MCP_HTTP, cells
 from e2e.matrix.deployment import RIVAL
 from e2e.matrix.routes import MODERN, say_yes
 from portcullis.core.principal import PrincipalKind

@@ -15,7 +15,7 @@ def limits():
     return {
         "body_bytes": 20_000,
         "result_bytes": 65_536,
-        "held_bytes": 16_384,
+        "held_bytes": 8_192,
         "request_seconds": SECONDS,
         "stream_seconds": SECONDS,
     }

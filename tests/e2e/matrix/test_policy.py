@@ -1,4 +1,5 @@
 """If these fail, an agent does what its role, its task or its customer do not allow."""
+
 import pytest
 from mcp.types import CreateMessageResult, TextContent
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.matrix.cells import ALL, cells
+from e2e.matrix.cells import ALL, begun, cells, until
 from e2e.matrix.deployment import deployed
 from e2e.matrix.routes import route_of
 from portcullis.core.errors import Problem
@@ -56,7 +56,7 @@ async def breaking(folder, case):
             yield deployment
 
 
-@cells("record", "request", *ALL, argument="case")
+@cells("record", "request result", *ALL, argument="case")
 async def test_nothing_is_done_or_handed_out_that_cannot_be_recorded(case, tmp_path):
     async with breaking(tmp_path / "d", case) as deployment:
         route = route_of(deployment, case)
@@ -64,9 +64,7 @@ async def test_nothing_is_done_or_handed_out_that_cannot_be_recorded(case, tmp_p
         folder = tmp_path / "waits"
         folder.mkdir()
         asking = asyncio.create_task(route.scripted("wait", folder))
-        async with asyncio.timeout(20):
-            while not (folder / "begun").exists():
-                await asyncio.sleep(0.01)
+        await begun(folder)
         fill_disk(deployment, route)
         first = await route.effect()
         before = len(route.upstream_saw())
@@ -100,9 +98,7 @@ async def test_a_stream_leaves_its_result_however_it_ends(route, told, tmp_path)
     assert whole.verdict == "allow"
     assert whole.result.chunks > 0 or route.name == "llm-json"
     leaving = asyncio.create_task(route.scripted("pieces-wait", tmp_path))
-    async with asyncio.timeout(20):
-        while not (tmp_path / "begun").exists():
-            await asyncio.sleep(0.01)
+    await begun(tmp_path)
     before = len(results(told()))
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
@@ -130,9 +126,3 @@ def results(events):
     """What was recorded on calls after they were decided."""
     decisions = {event.id for event in events if event.type in {"tool_call", "llm_call"}}
     return [event for event in events if event.decision in decisions]
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.02)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from e2e.matrix.cells import ALL, LLM, MCP, MCP_HTTP, cells
+from e2e.matrix.cells import ALL, LLM, MCP_HTTP, cells
 from e2e.matrix.routes import MODERN
 
 pytestmark = pytest.mark.anyio

@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
-from portcullis.demo.serve import Receive, Scope, Send, read_body
-
 from e2e.matrix.peer import BREAK, LARGE, Peer, document, wait
+from portcullis.demo.serve import Receive, Scope, Send, read_body
 
 STRAY = [
     (b"set-cookie", b"stray=1; Path=/"),
