@@ -147,6 +147,7 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
                     refused=refused,
                     seconds=limits.receive_seconds,
                     drain_seconds=limits.drain_seconds,
+                    stalled_seconds=limits.idle_seconds,
                 )
                 await listener.open()
                 stack.push_async_callback(listener.close)

@@ -38,7 +38,7 @@ _COMMANDS: Final = {
 _DENIED, _VERIFICATION, _USAGE, _FAULT = 3, 5, 2, 1
 
 
-def application(wanted: str) -> typer.Typer:
+def _app(wanted: str) -> typer.Typer:
     """The commands, of which only ``wanted`` is imported; the others are names in the help."""
     app = typer.Typer(
         name="portcullis",
@@ -69,7 +69,7 @@ def main() -> None:
     logs.configure()
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
-        application(wanted)()
+        _app(wanted)()
     except Problem as problem:
         sys.stderr.write(f"error: {problem.code} {problem.entry.title}: {problem.detail}\n")
         sys.stderr.write(f"hint: {problem.hint}\n")

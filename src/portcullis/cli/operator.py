@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 
 from portcullis.cli import principals
+from portcullis.cli.nouns import noun
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.control.principals import ROLES
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
 
-app = typer.Typer(no_args_is_help=True)
-
 _KIND = PrincipalKind.OPERATOR
+
+app = noun(_KIND)
 
 
 @app.command()
@@ -31,33 +32,3 @@ def add(
     if not set(ROLES).issuperset(role):
         raise Problem("PC7004", f"--role must be one of {', '.join(ROLES)}")
     principals.create(config, _KIND, name, owner=owner, ttl=ttl, roles=tuple(role), as_json=json)
-
-
-@app.command("list")
-def list_all(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
-    """List all operators."""
-    principals.print_list(config, _KIND, as_json=json)
-
-
-@app.command()
-def token(
-    name: principals.Name,
-    *,
-    ttl: principals.Ttl = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    json: Json = False,
-) -> None:
-    """Mint a fresh token and print it."""
-    principals.token(config, _KIND, name, ttl=ttl, as_json=json)
-
-
-@app.command()
-def disable(name: principals.Name, *, config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Cut an operator off, from the next request on."""
-    principals.set_state(config, _KIND, name, "disabled")
-
-
-@app.command()
-def enable(name: principals.Name, *, config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Let a disabled operator act again."""
-    principals.set_state(config, _KIND, name, "active")

@@ -1,7 +1,8 @@
 """Listening: uvicorn with httptools, bounded heads, and no request that goes unrecorded.
 
 A request that does not arrive within its time, or whose head is too large, is cut; bytes that
-are not HTTP/1.1 (RFC 9112), smuggling attempts among them, are answered 400 and recorded.
+are not HTTP/1.1 (RFC 9112), smuggling attempts among them, are answered 400 and recorded. A peer
+that does not read its answers is dropped.
 """
 
 from __future__ import annotations
@@ -22,24 +23,31 @@ from portcullis.wire.json import encode
 
 MAX_HEAD: Final = 65_536
 """Most bytes of a request's line and headers together."""
+MAX_PIPELINED: Final = 8
+"""Most requests that may wait on a connection for the answer to an earlier one."""
 
 Refused = Callable[[Problem, str], Problem]
 """Records a refusal below HTTP, given the peer's address; returns the problem to answer with."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with bounded requests and recorded refusals.
+    """uvicorn's protocol with bounded requests, readers that must read, and recorded refusals.
 
     A request, head and body, must arrive within ``seconds``; one timer serves the connection.
-    Each listener makes a subclass that sets ``refused`` and ``seconds``.
+    What surrounds bodies (heads, trailers) is bounded by ``MAX_HEAD``, and trailers are dropped
+    (RFC 9110 section 6.5.1). A peer that leaves more than three quarters of what waits for it
+    for ``stalled_seconds`` is dropped: it would hold its call, and our memory, for ever.
+    Each listener makes a subclass that sets ``refused`` and the seconds.
     """
 
     refused: ClassVar[Refused]
     seconds: ClassVar[float]
+    stalled_seconds: ClassVar[float]
 
     _timer: TimerHandle | None = None
-    _in_head = True
-    _head_bytes = 0
+    _reader_timer: TimerHandle | None = None
+    _begun = False
+    _bare = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -49,27 +57,64 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._arrived()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count the bytes of a head while it is not complete."""
+        """Count the bytes since the last that belonged to a body."""
         if self._timer is None and not self._busy():
             self._await_request()
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._bare += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD:
+        if self._bare > MAX_HEAD:
             self._cut(Problem("PC1011", f"the head is larger than {MAX_HEAD} bytes"))
 
+    def on_message_begin(self) -> None:
+        """Start a request's clock, whatever else the connection is doing."""
+        super().on_message_begin()
+        self._begun = True
+        if self._timer is None:
+            self._await_request()
+
     def on_headers_complete(self) -> None:
-        """The head is complete: what follows is body."""
-        self._in_head = False
+        """The head is complete: what follows is body, and trailers that nobody reads."""
         super().on_headers_complete()
+        self.headers = []
+        if len(self.pipeline) > MAX_PIPELINED:
+            raise OverflowError  # the parser stops, and the connection is refused
+
+    def on_body(self, body: bytes) -> None:
+        """What arrived was body, which its reader bounds."""
+        self._bare = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete: stop its clock."""
+        self._begun, self._bare = False, 0
         self._arrived()
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """Watch a peer that reads more slowly than we write."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stop_watching()
+
+    def on_response_complete(self) -> None:
+        """Watch that the peer takes the rest when this was the last answer."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close, though the peer may not have read everything."""
+        super().timeout_keep_alive_handler()
+        self._watch_reader()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, recorded, as a problem document."""
@@ -81,7 +126,6 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _await_request(self) -> None:
-        self._in_head, self._head_bytes = True, 0
         self._timer = self.loop.call_later(self.seconds, self._too_slow)
 
     def _arrived(self) -> None:
@@ -91,10 +135,28 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
-        if self._head_bytes:
+        if self._begun or self._bare:
             self._cut(Problem("PC1012", f"the request took longer than {self.seconds:g} s"))
         else:
             self.transport.close()
+            self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        self._stop_watching()
+        waiting = self.transport.get_write_buffer_size()
+        if waiting:
+            self._reader_timer = self.loop.call_later(self.stalled_seconds, self._unread, waiting)
+
+    def _stop_watching(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def _unread(self, before: int) -> None:
+        if 4 * self.transport.get_write_buffer_size() > 3 * before:
+            self.transport.abort()
+        else:
+            self._watch_reader()
 
     def _cut(self, problem: Problem) -> None:
         self._arrived()
@@ -102,6 +164,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         peer = f"{self.client[0]}:{self.client[1]}" if self.client else "unix"
         problem = type(self).refused(problem, peer)
+        if self._busy() and (self.pipeline or not self._unanswered()):
+            self.transport.abort()  # our refusal would be read as part of another answer
+            return
         body = encode(problem.document())
         head = (
             f"HTTP/1.1 {problem.status} Refused\r\ncontent-type: application/problem+json\r\n"
@@ -109,13 +174,25 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode("ascii") + body)
         self.transport.close()
+        self._watch_reader()
+
+    def _unanswered(self) -> bool:
+        """Whether the request that is arriving is the one that is being served."""
+        return self.cycle.more_body and not self.cycle.response_started
 
 
 class Listener(uvicorn.Server):
     """One listening socket and its application. The process's signals are not its business."""
 
     def __init__(
-        self, app: App, address: str, *, refused: Refused, seconds: float, drain_seconds: float
+        self,
+        app: App,
+        address: str,
+        *,
+        refused: Refused,
+        seconds: float,
+        drain_seconds: float,
+        stalled_seconds: float = 60,
     ) -> None:
         host, _, port = address.rpartition(":")
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
@@ -134,7 +211,11 @@ class Listener(uvicorn.Server):
                 http=type(
                     "ListenerProtocol",
                     (BoundedProtocol,),
-                    {"refused": staticmethod(refused), "seconds": seconds},
+                    {
+                        "refused": staticmethod(refused),
+                        "seconds": seconds,
+                        "stalled_seconds": stalled_seconds,
+                    },
                 ),
                 ws="none",
                 lifespan="off",

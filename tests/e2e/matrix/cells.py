@@ -15,7 +15,8 @@ ALL = (*LLM, *MCP)
 def cells(control: str, phases: str, *routes: str, argument: str = "route"):
     """Run the test on each route (on a model's, with both official clients).
 
-    ``phases`` are those whose cells it fills, with spaces between them. Another ``argument`` than the fixture ``route`` gets the name of the case.
+    ``phases`` are those whose cells it fills, with spaces between them. Another ``argument``
+    than the fixture ``route`` gets the name of the case.
     """
     cases = [
         pytest.param(

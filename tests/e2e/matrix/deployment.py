@@ -70,12 +70,11 @@ class Deployment:
     peer: Peer
     peer_key_reference: str
     folder: Path
-    application: str = ""
-    token: str = ""
+    application: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
     session: str = ""
-    before: set[str] = field(default_factory=set)
-    kept: dict[Any, Kept] = field(default_factory=dict)
-    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    kept: dict[Any, Kept] = field(default_factory=dict, repr=False)
+    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict, repr=False)
 
     @property
     def url(self) -> str:
@@ -235,19 +234,20 @@ class Kept:
             await self._task
 
 
+def kept(place: Path, value: str) -> str:
+    """Write a secret where only we can read it; the reference to it."""
+    place.touch(mode=0o600)
+    place.write_text(value)
+    return f"file:{place}"
+
+
 @contextlib.asynccontextmanager
 async def deployed(
     folder: Path, *, limits: Mapping[str, Any] | None = None
 ) -> AsyncIterator[Deployment]:
-    """A gate with everything behind it, below ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    references: dict[str, str] = {}
+    """A gate with everything behind it, in ``folder``, which is there and empty."""
     keys = {name: f"{name}-{secrets.token_urlsafe(24)}" for name in ("provider", "peer")}
-    for name, value in keys.items():
-        place = folder / f"{name}.key"
-        place.touch(mode=0o600)
-        place.write_text(value)
-        references[name] = f"file:{place}"
+    references = {name: kept(folder / f"{name}.key", value) for name, value in keys.items()}
     provider, peer = Provider(keys["provider"]), Peer(folder / "peer.log", keys["peer"])
     async with serving(provider) as model_url, serving(PeerOverHttp(peer)) as peer_url:
         model = {"url": model_url, "credential": references["provider"], "serves": ["probe*"]}

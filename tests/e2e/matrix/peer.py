@@ -128,27 +128,22 @@ class Peer:
             }.get(how) or self.text(message, "plain")
             return
         yield self.progress(message, 1)
-        match how.partition("-")[2]:
-            case "wait":
+        match how:
+            case "pieces-wait":
                 await wait(Path(folder))
-                yield self.progress(message, 2)
-            case "duplicate-key":
-                yield self.progress(message, 2)[:-1] + b', "method": "notifications/message"}'
-            case "unknown":
-                yield document(method="notifications/steal", params={"what": "all"})
-            case "reflect":
-                yield self.progress(message, 2, f"my key is {self.key}")
-            case "large":
-                yield self.progress(message, 2, LARGE)
-            case "endless":
+            case "pieces-endless":
                 for count in range(2, 10_000_000):
                     yield self.progress(message, count, "and so on " * 20)
                     await asyncio.sleep(0.002)
-            case "break":
+            case "pieces-break":
                 yield BREAK
                 return
-            case _:
-                yield self.progress(message, 2)
+        second = self.progress(message, 2)
+        yield {
+            "pieces-duplicate-key": second[:-1] + b', "method": "notifications/message"}',
+            "pieces-unknown": document(method="notifications/steal", params={"what": "all"}),
+            "pieces-reflect": self.progress(message, 2, f"my key is {self.key}"),
+        }.get(how, second)
         yield self.text(message, "after the pieces")
 
     async def ask(self, message: dict[str, Any], method: str) -> AsyncIterator[bytes | None]:

@@ -1,5 +1,7 @@
 """If these fail, somebody acts through the gate who may not, or in another's name."""
 
+import asyncio
+
 import pytest
 
 import standins
@@ -20,14 +22,15 @@ def expired(deployment) -> str:
 async def test_without_a_valid_credential_of_an_agent_nothing_passes(route, deployment, recorded):
     assert (await route.good()).passed
     before = len(route.upstream_saw())
-    for token, code in (
-        ("not-a-token", "PC2002"),
-        (expired(deployment), "PC2003"),
-        (deployment.application, "PC2004"),
-    ):
-        seen = await route.good(token=token)
-        assert seen.failed
-        assert seen.code in {code, ""}  # the MCP client hides the answer to a failed handshake
+    bad = {
+        "PC2002": "not-a-token",
+        "PC2003": expired(deployment),
+        "PC2004": deployment.application,
+    }
+    seen = await asyncio.gather(*(route.good(token=token) for token in bad.values()))
+    for code, answer in zip(bad, seen, strict=True):
+        assert answer.failed
+        assert answer.code in {code, ""}  # the MCP client hides the answer to a failed handshake
         await recorded(code)
     assert len(route.upstream_saw()) == before
 

@@ -58,7 +58,7 @@ async def breaking(folder, case):
 
 @cells("record", "request result", *ALL, argument="case")
 async def test_nothing_is_done_or_handed_out_that_cannot_be_recorded(case, tmp_path):
-    async with breaking(tmp_path / "d", case) as deployment:
+    async with breaking(tmp_path, case) as deployment:
         route = route_of(deployment, case)
         assert (await route.effect()).passed
         folder = tmp_path / "waits"

@@ -142,24 +142,20 @@ class Provider:
                 ),
             }.get(how, good)
             return
-        flaw = how.partition("-")[2]
-        if flaw == "duplicate-key":
-            good = good[:-1] + b', "type": "message"' * 2 + b"}"
-        if flaw == "reflect":
-            good = good.replace(b"hello", self.key.encode())
-        if flaw == "unknown":
-            good = b"".join(streamed(api, "hello"))
-        if flaw == "large":
-            good = good[:-1] + b', "pad": "' + LARGE.encode() + b'"}'
+        good = {
+            "pieces-duplicate-key": good[:-1] + b', "type": "message"' * 2 + b"}",
+            "pieces-reflect": good.replace(b"hello", self.key.encode()),
+            "pieces-unknown": b"".join(streamed(api, "hello")),
+        }.get(how, good)
         third = len(good) // 3
         yield good[:third]
-        if flaw == "wait":
+        if how == "pieces-wait":
             await wait(Path(json.loads(good)["folder"]))
         yield good[third : 2 * third]
-        if flaw == "break":
+        if how == "pieces-break":
             yield BREAK
             return
-        while flaw == "endless":
+        while how == "pieces-endless":
             yield b" "
             await asyncio.sleep(0.01)
         yield good[2 * third :]
@@ -170,25 +166,24 @@ class Provider:
         for frame in frames[:half]:
             yield frame
         word = delta(api, "more ")
-        match how.partition("-")[2]:
-            case "wait":
+        match how:
+            case "pieces-wait":
                 await wait(Path(text))
-            case "duplicate-key":
-                yield word.replace(b"}\n\n", b', "id": "1", "id": "2"}\n\n')
-            case "unknown":
-                yield event({"type": "shadow_event", "object": "shadow", "do": "steal"}, api)
-            case "reflect":
-                for piece in cut(delta(api, f"the key is {self.key}")):
-                    yield piece
-            case "large":
-                yield delta(api, LARGE)
-            case "endless":
+            case "pieces-endless":
                 while True:
                     yield word * 50
                     await asyncio.sleep(0.005)
-            case "break":
+            case "pieces-break":
                 yield BREAK
                 return
+        stray = {"type": "shadow_event", "object": "shadow", "do": "steal"}
+        flaws: dict[str, Iterable[bytes]] = {
+            "pieces-duplicate-key": [word.replace(b"}\n\n", b', "id": "1", "id": "2"}\n\n')],
+            "pieces-unknown": [event(stray, api)],
+            "pieces-reflect": cut(delta(api, f"the key is {self.key}")),
+        }
+        for piece in flaws.get(how, []):
+            yield piece
         for frame in frames[half:]:
             yield frame
 
