@@ -137,7 +137,10 @@ def load(path: Path) -> Config:
         ) from None
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_duplicates(path, root)
         data = yaml.safe_load(text)
+    except RecursionError:
+        raise Problem("PC7001", f"{path}: an alias refers to itself") from None
     except yaml.YAMLError as error:
         raise Problem("PC7001", f"{path}: {error}") from None
     if not isinstance(data, dict):
@@ -152,9 +155,25 @@ def load(path: Path) -> Config:
     return config
 
 
+def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
+    """A key that stands twice would lose one of its values in silence."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise Problem("PC7001", f"{path}:{line}: {key.value} stands twice")
+            seen.add(key.value)
+            _refuse_duplicates(path, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_duplicates(path, item)
+
+
 def _anchored(data: dict[str, Any], base: Path) -> dict[str, Any]:
-    """The same document with every relative path below ``base``; what is not a path stays."""
-    found = {"state": "portcullis-state", "policy": "policy"} | data
+    """The same document with every relative path below ``base``, and without empty sections."""
+    given = {key: value for key, value in data.items() if value is not None}
+    found = {"state": "portcullis-state", "policy": "policy"} | given
     for key in ("state", "policy"):
         if isinstance(found[key], str):
             found[key] = str(base / found[key])

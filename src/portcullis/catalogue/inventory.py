@@ -33,14 +33,16 @@ class LocalInventory:
 
     def __init__(self) -> None:
         self._servers: dict[str, dict[str, _Tool]] = {}
+        self._stale: set[str] = set()
         self._fragments: dict[str, dict[str, Validator]] = {}
 
     def known(self, server: str) -> bool:
-        """Whether a full tools/list of the server has been seen."""
-        return server in self._servers
+        """Whether a full tools/list of the server has been seen since it was last forgotten."""
+        return server in self._servers and server not in self._stale
 
     def learn(self, server: str, tools: Sequence[ToolSpec]) -> None:
         """Replace the server's tools."""
+        self._stale.discard(server)
         times = Counter(spec.name for spec in tools)
         self._servers[server] = {
             spec.name: _Tool(
@@ -52,8 +54,12 @@ class LocalInventory:
         }
 
     def forget(self, server: str) -> None:
-        """Drop the server's tools; the server is unknown again."""
-        self._servers.pop(server, None)
+        """Have the server unknown again: its tools are to be listed before the next call.
+
+        What it said of them stands until then, for the results of calls that are on their way:
+        a server cannot get rid of a schema by announcing another list.
+        """
+        self._stale.add(server)
 
     def narrow(self, fragments: Mapping[str, Mapping[str, Any]]) -> None:
         """Put in force the policy's schemas: qualified tool -> argument -> schema.

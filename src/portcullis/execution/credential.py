@@ -3,18 +3,25 @@
 The guard is against reflection: an upstream that repeats the request's headers in an error, or a
 tool that prints its environment. It finds the credential as it was sent and in the encodings
 that JSON and URLs give it. An upstream that is set on leaking its own credential can always
-disguise it; what it cannot do is hand it out unnoticed by accident.
+disguise it; what it cannot do is hand it out unnoticed by accident, or have us take an escape
+off that it put on.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from typing import Final
 from urllib.parse import quote
 
 from portcullis.core.errors import Problem
 
 MIN_LENGTH = 8
 """A shorter credential would be found by chance in innocent answers."""
+
+_NESTED: Final = 3
+"""So many layers of escapes are looked through: JSON in a string of JSON has two."""
+_ESCAPE: Final = re.compile(rb"\\u00([2-7][0-9A-Fa-f])|%([2-7][0-9A-Fa-f])|\\([\\/\"])")
 
 
 def reflected() -> Problem:
@@ -45,8 +52,14 @@ class Credential:
 
     def found_in(self, data: bytes) -> bool:
         """Say whether ``data`` holds the credential in one of its forms."""
-        for needle in self.needles:  # noqa: SIM110 - any() costs a generator, on every call
+        for needle in self.needles:
             if needle in data:
+                return True
+        for _ in range(_NESTED):
+            if b"\\u00" not in data and b"%" not in data:
+                break
+            data = _ESCAPE.sub(_unescaped, data)
+            if self.needles[0] in data:
                 return True
         return False
 
@@ -67,20 +80,33 @@ class Credential:
 class ReflectionGuard:
     """Passes a stream on, piece by piece, and raises before the credential would be out.
 
-    What may be the credential's beginning is held back until the next piece shows otherwise.
+    What may be the credential's beginning is held back until the next piece shows otherwise; of
+    a line with escapes, which may be it in any number of forms, the whole line is.
     """
 
-    __slots__ = ("_credential", "_tail")
+    __slots__ = ("_credential", "_line", "_tail")
 
     def __init__(self, credential: Credential) -> None:
         self._credential = credential
+        self._line: list[bytes] = []
         self._tail = b""
 
     def feed(self, piece: bytes) -> bytes:
         """Return what may go out now; Problem PC5005 when the credential is complete."""
-        data = self._tail + piece if self._tail else piece
+        if self._line:
+            self._line.append(piece)
+            if b"\n" not in piece:
+                return b""
+            data = b"".join(self._line)
+            self._line = []
+        else:
+            data = self._tail + piece if self._tail else piece
         if self._credential.found_in(data):
             raise reflected()
+        end = data.rfind(b"\n") + 1
+        if data.find(b"\\", end) >= 0 or data.find(b"%", end) >= 0:
+            self._line, self._tail = [data[end:]], b""
+            return data[:end]
         count = self._credential.held(data)
         if not count:
             self._tail = b""
@@ -89,6 +115,15 @@ class ReflectionGuard:
         return data[:-count]
 
     def end(self) -> bytes:
-        """Return what was held back: the stream has ended, so it was innocent."""
-        tail, self._tail = self._tail, b""
-        return tail
+        """Return what was held back, unless it is the credential: Problem PC5005."""
+        rest = b"".join(self._line) or self._tail
+        self._line, self._tail = [], b""
+        if self._credential.found_in(rest):
+            raise reflected()
+        return rest
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    """What one escape of JSON or a URL stands for."""
+    code = match[1] or match[2]
+    return bytes([int(code, 16)]) if code else match[3]

@@ -7,6 +7,7 @@ what it understood. In a stream, text goes on as it comes; a tool call is held u
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Final
@@ -28,6 +29,7 @@ from portcullis.wire.model import ModelRequest, Shape
 
 _FORWARD: Final = (b"anthropic-version", b"idempotency-key", b"x-stainless-retry-count")
 _FEATURES: Final = {b"openai-beta": "openai.beta", b"anthropic-beta": "anthropic.beta"}
+_BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,63}")
 _RETURN: Final = ("retry-after", "x-request-id", "request-id", "openai-processing-ms")
 _RETURN_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-")
 _PASSING: Final = frozenset({"PC5001", "PC5006", "PC5013"})
@@ -79,7 +81,7 @@ class ModelRoutes:
         for header, feature in _FEATURES.items():
             value = request.text(header)
             if value:
-                features += [f"{feature}.{part.strip()}" for part in value.split(",")]
+                features += [f"{feature}.{_named(part.strip())}" for part in value.split(",")]
         return Call(
             id=new_id(),
             route=Route.LLM_STREAM if asked.stream else Route.LLM_JSON,
@@ -206,6 +208,13 @@ async def answer(request: Request, api: str, problem: Problem) -> None:
     await send_json(
         request.send, problem.status, error_body(api, problem), [(b"x-should-retry", retry)]
     )
+
+
+def _named(beta: str) -> str:
+    """The name of a beta, which will stand in the log: Problem PC1011 for any other text."""
+    if not _BETA.fullmatch(beta):
+        raise Problem("PC1011", "a beta header is not a list of names")
+    return beta
 
 
 def _no_route(method: str, api: str, path: str) -> Problem:

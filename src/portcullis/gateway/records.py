@@ -7,6 +7,7 @@ is a short scalar; everything else is a keyed commitment under the data subject'
 from __future__ import annotations
 
 import random
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,6 +26,7 @@ MAX_CLEAR: Final = 256
 MAX_NAMES: Final = 64
 """Most argument names in one record; the rest is covered by the commitment to the request."""
 
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _DECISIONS: Final = {Action.TOOL: EventType.TOOL_CALL, Action.MODEL: EventType.LLM_CALL}
 _RESULTS: Final = {Action.TOOL: EventType.TOOL_RESULT, Action.MODEL: EventType.LLM_RESULT}
 
@@ -155,7 +157,7 @@ class Records:
             result=ResultSummary(
                 bytes=result.size,
                 error=result.is_error,
-                finish=result.finish,
+                finish=_word(result.finish),
                 proposals=len(result.proposals),
                 chunks=result.chunks,
             ),
@@ -214,7 +216,7 @@ class Records:
         try:
             proposals = [
                 Proposal(
-                    name=proposal.name,
+                    name=proposal.name[:MAX_CLEAR],
                     digest=digest(decode(proposal.arguments.encode() or b"{}")),
                     event=outcome.event,
                 )
@@ -238,6 +240,11 @@ def _model_names(server: str, tool: str) -> frozenset[str]:
         {tool, flat}
         | {f"{server}{joint}{name}" for joint in (".", "_", "__", "-") for name in (tool, flat)}
     )
+
+
+def _word(finish: str | None) -> str | None:
+    """How an answer ended, as a word; what the upstream put in its place is not for the log."""
+    return finish if finish is None or _WORD.fullmatch(finish) else "other"
 
 
 def _short(value: Any) -> bool:

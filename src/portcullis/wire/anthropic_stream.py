@@ -18,6 +18,7 @@ from portcullis.wire.fields import (
     Check,
     Fields,
     anything,
+    count,
     fit_result,
     integer,
     items,
@@ -29,7 +30,14 @@ from portcullis.wire.fields import (
     tagged,
 )
 from portcullis.wire.json import encode
-from portcullis.wire.model import EventStream, Frame, ModelRequest, event_data, proposal
+from portcullis.wire.model import (
+    EventStream,
+    Frame,
+    ModelRequest,
+    event_data,
+    only_failure,
+    proposal,
+)
 from portcullis.wire.sse import ServerSentEvent
 from portcullis.wire.sse import encode as event_bytes
 
@@ -53,10 +61,10 @@ _BLOCK: Final = tagged(
 )
 _COUNTS: Final = record(
     {
-        "input_tokens": integer,
-        "output_tokens": integer,
-        "cache_creation_input_tokens": integer,
-        "cache_read_input_tokens": integer,
+        "input_tokens": count,
+        "output_tokens": count,
+        "cache_creation_input_tokens": count,
+        "cache_read_input_tokens": count,
         **LOOSE,
     }
 )
@@ -145,7 +153,7 @@ class MessageStream(EventStream):
             raise Problem("PC5003", "a stream event has two types")
         if kind == "error":
             self.fail()
-            return Frame(data=event_bytes(encode(data), "error"))
+            return Frame(data=event_bytes(encode(only_failure(data)), "error"))
         if kind not in _EVENTS:
             raise Problem("PC5010", "a stream event of unknown type")
         fit_result(_EVENT, data, self._features)

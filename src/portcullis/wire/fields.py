@@ -15,6 +15,7 @@ import msgspec
 
 from portcullis.core.errors import Problem
 
+_MAX_COUNT: Final = 2**53
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -96,6 +97,12 @@ def integer(value: Any, _: Seen) -> None:
     """An integer (a boolean is none)."""
     if type(value) is not int:
         raise Misfit("expected an integer")
+
+
+def count(value: Any, _: Seen) -> None:
+    """An integer that counts or numbers something: what every reader of JSON reads alike."""
+    if type(value) is not int or not 0 <= value < _MAX_COUNT:
+        raise Misfit("expected a count")
 
 
 def number(value: Any, _: Seen) -> None:

@@ -19,6 +19,8 @@ LISTS: Final = {
 
 _CACHEABLE: Final = frozenset({*LISTS, "resources/read", "server/discover"})
 _ROUNDS: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+_TYPES: Final = {Era.MODERN: ("complete", "input_required"), Era.LEGACY: ("complete",)}
+"""What a result may say that it is. A tool's output is held to its schema when it is complete."""
 _PROMISED: Final = ("tasks",)
 """Capabilities whose methods the gate refuses: a client is not told of them."""
 
@@ -34,6 +36,8 @@ def check(era: Era, method: str, result: dict[str, Any]) -> None:
             raise Problem("PC5003", f"{method} has no list of named {member}")
     elif method == "initialize" and result.get("protocolVersion") not in LEGACY_VERSIONS:
         raise Problem("PC5003", "initialize settled on a version that the gate does not speak")
+    if result.get("resultType", "complete") not in _TYPES[era]:
+        raise Problem("PC5003", "the result is of a type that the gate does not know")
     if input_required(era, result) and method not in _ROUNDS:
         raise Problem("PC5003", f"{method} cannot ask for input")
 

@@ -173,6 +173,15 @@ def event_data(event: ServerSentEvent) -> dict[str, Any]:
     return value
 
 
+def only_failure(data: dict[str, Any]) -> dict[str, Any]:
+    """What of an event passes that reports an error: no content or call beside the error."""
+    return {
+        name: value
+        for name, value in data.items()
+        if name == "error" or (type(value) is not dict and type(value) is not list)
+    }
+
+
 def proposal(call_id: str, name: str, arguments: str) -> ToolProposal:
     """A complete tool call; ``arguments`` must be a strict JSON object, or empty for none."""
     if not name:

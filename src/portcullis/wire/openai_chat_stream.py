@@ -16,8 +16,8 @@ from portcullis.wire.fields import (
     OPEN,
     Check,
     anything,
+    count,
     fit_result,
-    integer,
     items,
     mapping,
     need,
@@ -32,6 +32,7 @@ from portcullis.wire.model import (
     Frame,
     event_data,
     free_proposal,
+    only_failure,
     proposal,
 )
 from portcullis.wire.openai_fields import USAGE, usage
@@ -50,7 +51,7 @@ _DELTA: Final = record(
         "tool_calls": items(
             record(
                 {
-                    "index": need(integer),
+                    "index": need(count),
                     "id": string,
                     "type": one_of("function", "custom"),
                     "function": _FUNCTION,
@@ -68,7 +69,7 @@ _CHUNK: Final[Check] = record(
             items(
                 record(
                     {
-                        "index": need(integer),
+                        "index": need(count),
                         "delta": need(_DELTA),
                         "finish_reason": string,
                         "logprobs": mapping,
@@ -134,7 +135,7 @@ class ChatStream(EventStream):
         chunk = event_data(event)
         if chunk.get("error"):
             self.fail()
-            return Frame(data=event_bytes(encode(chunk)))
+            return Frame(data=event_bytes(encode(only_failure(chunk))))
         fit_result(_CHUNK, chunk, ())
         proposals: list[ToolProposal] = []
         for choice in chunk["choices"]:
@@ -187,6 +188,8 @@ class ChatStream(EventStream):
         fragments = self.open_calls.get(key)
         if fragments is None:
             fragments = self.open_calls[key] = _Fragments(custom=custom is not None)
-        if (function if fragments.custom else custom) is not None:
+        kind = "custom" if fragments.custom else "function"
+        other = function if fragments.custom else custom
+        if other is not None or (call.get("type") or kind) != kind:
             raise Problem("PC5003", "a tool call is of two types")
         fragments.add(call.get("id"), (custom if fragments.custom else function) or {})

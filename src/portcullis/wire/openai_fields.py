@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from portcullis.core.call import Usage
@@ -11,6 +12,7 @@ from portcullis.wire.fields import (
     Fields,
     Seen,
     boolean,
+    count,
     integer,
     items,
     mapping,
@@ -59,17 +61,23 @@ GRAMMAR: Final[Fields] = plain("definition syntax")
 ALLOWED_TOOLS: Final[Fields] = {"mode": need(string), "tools": need(items(mapping))}
 USAGE: Final[Check] = record(
     {
-        "prompt_tokens": integer,
-        "completion_tokens": integer,
-        "input_tokens": integer,
-        "output_tokens": integer,
+        "prompt_tokens": count,
+        "completion_tokens": count,
+        "input_tokens": count,
+        "output_tokens": count,
         **LOOSE,
     }
 )
 
 
+_SEARCHES: Final = re.compile(r"(?i)[-_]search[-_](preview|api)|:online$")
+"""Models that search the web on every call, whether or not the request says so."""
+
+
 def model_request(payload: dict[str, Any], seen: Seen) -> ModelRequest:
     """A request that forwards what was parsed."""
+    if _SEARCHES.search(payload["model"]):
+        seen.features.append("openai.web_search")
     return ModelRequest(
         model=payload["model"],
         stream=payload.get("stream") is True,

@@ -16,6 +16,7 @@ from portcullis.wire.fields import (
     OPEN,
     Check,
     anything,
+    count,
     fit_result,
     integer,
     items,
@@ -32,6 +33,7 @@ from portcullis.wire.model import (
     ModelRequest,
     event_data,
     free_proposal,
+    only_failure,
     proposal,
 )
 from portcullis.wire.openai_fields import USAGE, usage
@@ -83,7 +85,7 @@ _EVENT: Final = record(
     {
         "type": need(string),
         "sequence_number": need(integer),
-        "output_index": integer,
+        "output_index": count,
         "item": _ITEM,
         "part": _PART,
         "response": _RESPONSE,
@@ -169,6 +171,7 @@ class ResponseStream(EventStream):
         self._features = request.features
         self._sequence = -1
         self._streamed: set[ToolProposal] = set()
+        self._begun: dict[int, tuple[str, str, str]] = {}
 
     def take(self, event: ServerSentEvent) -> Frame | None:
         """Understand one event."""
@@ -180,7 +183,7 @@ class ResponseStream(EventStream):
         kind = data.get("type")
         if kind == "error" or data.get("error"):
             self.fail()
-            return Frame(data=event_bytes(encode(data), "error"))
+            return Frame(data=event_bytes(encode(only_failure(data)), "error"))
         fit_result(_EVENT, data, self._features)
         if event.event not in {"", kind}:
             raise Problem("PC5003", "a stream event has two types")
@@ -221,6 +224,7 @@ class ResponseStream(EventStream):
         if at is None or at in self.open_calls:
             raise Problem("PC5003", "a tool call begins where another is open")
         self.open_calls[at] = [item[_CALLS[item["type"]]]]
+        self._begun[at] = _identity(item)
 
     def _fragment(self, data: dict[str, Any], name: str, kind: str) -> None:
         pieces = self.open_calls.get(data.get("output_index"))
@@ -236,8 +240,13 @@ class ResponseStream(EventStream):
             raise Problem("PC5003", "a tool call is not what was streamed")
 
     def _close(self, data: dict[str, Any], item: dict[str, Any]) -> tuple[ToolProposal, ...]:
-        pieces = self.open_calls.pop(data.get("output_index"), None)
-        if pieces is None or "".join(pieces) != item[_CALLS[item["type"]]]:
+        at = data.get("output_index", -1)
+        pieces = self.open_calls.pop(at, None)
+        if (
+            pieces is None
+            or self._begun.pop(at) != _identity(item)
+            or "".join(pieces) != item[_CALLS[item["type"]]]
+        ):
             raise Problem("PC5003", "a tool call is not what was streamed")
         return _calls([item])
 
@@ -255,6 +264,11 @@ class ResponseStream(EventStream):
         self.failed = kind == "response.failed"
         self.finish = kind.rpartition(".")[2]
         self.usage = usage(response.get("usage"), "input_tokens", "output_tokens")
+
+
+def _identity(item: dict[str, Any]) -> tuple[str, str, str]:
+    """What a call is from its beginning: clients read it from the first event or the last."""
+    return item["type"], item["call_id"], item["name"]
 
 
 def _member(data: dict[str, Any], name: str) -> dict[str, Any]:

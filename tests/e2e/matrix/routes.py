@@ -129,6 +129,8 @@ class ModelRoute:
         """What reached the upstreams of this route."""
         return [*self.deployment.stage.model.seen, *self.deployment.provider.seen]
 
+    effects = upstream_saw
+
     def events(self) -> list[Any]:
         return self.deployment.events()
 
@@ -262,6 +264,11 @@ class McpRoute:
 
     def upstream_saw(self) -> list[Any]:
         return self.deployment.peer_saw()
+
+    def effects(self) -> list[Any]:
+        """The calls of ``effect`` that reached the server."""
+        params = [one["message"].get("params", {}) for one in self.upstream_saw()]
+        return [one for one in params if one.get("name") == "write"]
 
     def events(self) -> list[Any]:
         return self.deployment.events()

@@ -65,12 +65,12 @@ async def test_nothing_is_done_or_handed_out_that_cannot_be_recorded(case, tmp_p
         folder.mkdir()
         asking = asyncio.create_task(route.scripted("wait", folder))
         await begun(folder)
+        before = len(route.effects())
         fill_disk(deployment, route)
-        first = await route.effect()
-        before = len(route.upstream_saw())
-        refused = await route.effect()
-        assert first.code == refused.code == "PC6001"
-        assert len(route.upstream_saw()) == before
+        for _ in range(2):
+            refused = await route.effect()
+            assert refused.code == "PC6001"
+        assert len(route.effects()) == before >= 1
         (folder / "go").touch()
         withheld = await asking
         assert withheld.code == "PC6001"

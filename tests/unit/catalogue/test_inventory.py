@@ -172,7 +172,7 @@ def test_a_server_cannot_shadow_anothers_tool():
     assert inventory.validate("s", "t", {}) == ("$: required (id)",)
 
 
-def test_learning_replaces_and_forgetting_drops():
+def test_learning_replaces_and_a_forgotten_server_is_unknown():
     inventory = inventory_of(SEARCH)
     assert inventory.known("s")
     assert not inventory.known("other")
@@ -183,8 +183,19 @@ def test_learning_replaces_and_forgetting_drops():
     inventory.forget("s")
     inventory.forget("s")
     assert not inventory.known("s")
+    inventory.learn("s", [])
+    assert inventory.known("s")
     with pytest.raises(KeyError):
         inventory.validate("s", "u", {"id": "x"})
+
+
+def test_a_server_cannot_get_rid_of_a_tools_schema_while_the_tool_is_called():
+    inventory = LocalInventory()
+    promised = {"type": "object", "required": ["ok"]}
+    inventory.learn("s", [ToolSpec(name="t", input_schema=SEARCH, output_schema=promised)])
+    inventory.forget("s")
+    assert not inventory.known("s")
+    assert inventory.validate_output("s", "t", {}) == ("$: required (ok)",)
 
 
 def test_the_policys_schema_holds_beside_the_servers():

@@ -1,0 +1,88 @@
+"""If these fail, a wrong configuration is accepted, or its error does not say where."""
+
+import pytest
+
+from portcullis.config import load
+from portcullis.core.errors import Problem
+
+GOOD = """\
+trust_domain: example.test
+models:
+  gpt: {shape: openai, url: "https://models.example", credential: "file:secrets/key"}
+mcp:
+  clock:
+    command: [mcp-server-time]
+    cwd: work
+    env: {TOKEN: "file:secrets/token", PLAIN: value}
+"""
+
+
+def loaded(tmp_path, text):
+    path = tmp_path / "portcullis.yaml"
+    path.write_text(text)
+    return load(path)
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path):
+    config = loaded(tmp_path, GOOD)
+    assert config.state == tmp_path / "portcullis-state"
+    assert config.policy == tmp_path / "policy"
+    assert config.models["gpt"].credential == f"file:{tmp_path}/secrets/key"
+    assert config.mcp["clock"].cwd == tmp_path / "work"
+    assert config.mcp["clock"].env == {
+        "TOKEN": f"file:{tmp_path}/secrets/token",
+        "PLAIN": "value",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("{}", "1", "trust_domain"),
+        ("trust_domain: example.test\nstate_dir: x", "2", "state_dir"),
+        ("trust_domain: example.test\nlisten:\n  gate: 0.0.0.0:80", "3", "listen.gate"),
+        ("trust_domain: example.test\nlisten:\n  gate: 127.0.0.1:99999", "3", "listen.gate"),
+        (
+            (
+                "trust_domain: example.test\nmodels:\n  gpt:\n    shape: openai\n"
+                "    url: http://x\n    credential: sk-given-by-value"
+            ),
+            "6",
+            "models.gpt.credential",
+        ),
+        (
+            "trust_domain: example.test\nmcp:\n  a:\n    url: http://x\n    command: [y]",
+            "3",
+            "mcp.a",
+        ),
+        ("trust_domain: example.test\nmcp:\n  a: {}", "3", "mcp.a"),
+        ("trust_domain: example.test\nmcp:\n  A.b: {url: 'http://x'}", "3", "mcp.A.b"),
+        ("trust_domain: example.test\nlimits:\n  body_bytes: many", "3", "limits.body_bytes"),
+        ("trust_domain: Example!", "1", "trust_domain"),
+    ],
+)
+def test_a_fault_names_its_line_and_key(tmp_path, text, line, key):
+    with pytest.raises(Problem) as caught:
+        loaded(tmp_path, text)
+    assert caught.value.code == "PC7001"
+    assert f"portcullis.yaml:{line}: {key}" in caught.value.detail
+    assert "sk-given-by-value" not in caught.value.detail
+
+
+@pytest.mark.parametrize("text", ["", "[]", "just text", "a: [", "\tx: 1", "trust_domain: &a [*a]"])
+def test_what_is_no_configuration_is_refused(tmp_path, text):
+    with pytest.raises(Problem) as caught:
+        loaded(tmp_path, text)
+    assert caught.value.code == "PC7001"
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    with pytest.raises(Problem) as caught:
+        loaded(tmp_path, "trust_domain: example.test\ntrust_domain: other.test\n")
+    assert "portcullis.yaml:2" in caught.value.detail
+
+
+def test_a_file_that_is_not_there_says_what_to_do(tmp_path):
+    with pytest.raises(Problem) as caught:
+        load(tmp_path / "portcullis.yaml")
+    assert "portcullis init" in caught.value.hint
