@@ -132,15 +132,20 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
             metrics=parts.metrics,
         )
         control = admin.create_app(
-            parts.services, registry=parts.registry, ready=lambda: not router.draining
+            parts.services,
+            registry=parts.registry,
+            ready=lambda: not (router.draining or parts.services.recorder.failure),
         )
 
         def refused(problem: Problem, peer: str) -> Problem:
             return parts.pipeline.refused(problem, source=peer, method="http")
 
         async with contextlib.AsyncExitStack() as stack:
+            # the control plane opens first and closes last: operators act while the gate drains
+            place = config.state / GATE_FILE
+            stack.callback(place.unlink, missing_ok=True)
             listeners = []
-            for app, address in ((router, config.listen.gate), (control, config.listen.control)):
+            for app, address in ((control, config.listen.control), (router, config.listen.gate)):
                 listener = Listener(
                     app,
                     address,
@@ -153,12 +158,10 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
                 stack.push_async_callback(listener.close)
                 listeners.append(listener)
             stack.callback(router.drain)
-            gate, plane = listeners
-            place = config.state / GATE_FILE
+            plane, gate = listeners
             place.write_text(
                 json.dumps({"control": plane.url, "gate": gate.url, "pid": os.getpid()})
             )
-            stack.callback(place.unlink, missing_ok=True)
             yield Gate(
                 gate.url, plane.url, audit_directory(config), parts.services, parts.reload_policy
             )

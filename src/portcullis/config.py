@@ -8,15 +8,42 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from portcullis.core.errors import Problem
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME)]
 SECRET = r"^(env|file):.+$"  # noqa: S105 - the form of a reference, not a secret
+
+
+def _reaches(url: str) -> str:
+    """An address that can be connected to and holds no secret; else ValueError."""
+    parts = urlsplit(url)
+    try:
+        complete = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # its message repeats what stands where a port belongs
+        complete = False
+    if not complete:
+        msg = "expected http:// or https://, a host and perhaps a port"
+        raise ValueError(msg)
+    if "@" in parts.netloc or parts.fragment:
+        msg = "a URL holds no credential and no fragment; use `credential`"
+        raise ValueError(msg)
+    return url
+
+
+def _before_v1(url: str) -> str:
+    if url.rstrip("/").endswith("/v1"):
+        msg = "the url ends before /v1, which the gate adds"
+        raise ValueError(msg)
+    return url
+
+
+Url = Annotated[str, AfterValidator(_reaches)]
 
 
 class _Section(BaseModel):
@@ -46,7 +73,7 @@ class ModelUpstream(_Section):
     """A model endpoint. ``url`` ends before ``/v1``; ``serves`` are globs of model names."""
 
     shape: Literal["openai", "anthropic"]
-    url: str = Field(pattern=r"^https?://")
+    url: Annotated[Url, AfterValidator(_before_v1)]
     credential: str | None = Field(default=None, pattern=SECRET)
     serves: tuple[str, ...] = ("*",)
 
@@ -54,7 +81,7 @@ class ModelUpstream(_Section):
 class McpUpstream(_Section):
     """An MCP server: either ``url`` (streamable HTTP) or ``command`` (stdio)."""
 
-    url: str | None = Field(default=None, pattern=r"^https?://")
+    url: Url | None = None
     credential: str | None = Field(default=None, pattern=SECRET)
     command: tuple[str, ...] | None = None
     cwd: Path | None = None
@@ -124,6 +151,9 @@ class Config(_Section):
     audit: Audit = Audit()
 
 
+_WORDS = {"extra_forbidden": "unknown key", "missing": "this key is required"}
+
+
 def load(path: Path) -> Config:
     """Read and validate a configuration file; relative paths in it are relative to the file.
 
@@ -141,6 +171,10 @@ def load(path: Path) -> Config:
         data = yaml.safe_load(text)
     except RecursionError:
         raise Problem("PC7001", f"{path}: an alias refers to itself") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = 1 if mark is None else mark.line + 1
+        raise Problem("PC7001", f"{path}:{line}: not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise Problem("PC7001", f"{path}: {error}") from None
     if not isinstance(data, dict):
@@ -149,9 +183,10 @@ def load(path: Path) -> Config:
         config = Config.model_validate(_anchored(data, path.resolve().parent))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"] if part != "[key]")
         line = _line(root, first["loc"])
-        raise Problem("PC7001", f"{path}:{line}: {place}: {first['msg']}") from None
+        said = _WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+        raise Problem("PC7001", f"{path}:{line}: {place}: {said}") from None
     return config
 
 

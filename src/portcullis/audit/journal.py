@@ -74,7 +74,10 @@ def _decode(head: bytes, read: Callable[[int], bytes], offset: int) -> Frame | N
     payload = read(length)
     if len(payload) != length or zlib.crc32(payload, zlib.crc32(head[_CHECKED])) != crc:
         return None
-    entries = unpack(payload)
+    try:
+        entries = unpack(payload)
+    except ValueError:
+        return None
     return Frame(first, entries, offset + _HEAD.size + length) if len(entries) == count else None
 
 
@@ -112,6 +115,8 @@ def read(directory: Path, start: int = 0) -> Iterator[Frame]:
 
 def _segment(directory: Path, first: int, *, last: bool) -> Iterator[Frame]:
     path, size, end = segment_path(directory, first), first, 0
+    if not path.is_file():
+        raise Problem("PC6002", f"{path.name}: not a file")
     present = path.stat().st_size  # a live writer may add to it while we read
     for frame in frames(path):
         if frame.first != size:

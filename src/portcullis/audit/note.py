@@ -20,7 +20,7 @@ from portcullis.core.errors import Problem
 _ED25519: Final = b"\x01"
 _KEY_SIZE: Final = 32
 _ID_SIZE: Final = 4
-_MAX_NOTE: Final = 1 << 20
+MAX_NOTE: Final = 1 << 20
 _MAX_SIGNATURES: Final = 100
 _PRIVATE: Final = "PRIVATE+KEY+"
 
@@ -139,7 +139,7 @@ class Signer:
 def _split(note: bytes) -> tuple[str, list[str]]:
     """The text and the signature lines (without their dash)."""
     try:
-        whole = note.decode() if len(note) <= _MAX_NOTE else ""
+        whole = note.decode() if len(note) <= MAX_NOTE else ""
     except UnicodeDecodeError:
         whole = ""
     body, gap, tail = whole.rpartition("\n\n")

@@ -147,5 +147,5 @@ def _tiles(directory: Path, start: int, size: int) -> Iterator[tuple[int, bytes]
 def _record(index: int, entry: bytes) -> Record:
     try:
         return Record(index, _decode(entry), entry)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Problem("PC6005", f"entry {index} is not an event of this version") from None

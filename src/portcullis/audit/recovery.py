@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
+from portcullis.audit.files import read as read_file
 from portcullis.audit.files import replace
 from portcullis.audit.journal import SEGMENT, Tail, read, recover, segments
 from portcullis.audit.merkle import Tree, leaf_hash
-from portcullis.audit.note import Signer
+from portcullis.audit.note import MAX_NOTE, Signer
 from portcullis.audit.publish import CHECKPOINT, Publisher
 from portcullis.audit.tiles import TileReader
 from portcullis.core.errors import Problem
@@ -85,7 +86,7 @@ def seal(directory: Path, base: int) -> None:
 
 def _signed(directory: Path, signer: Signer) -> Checkpoint:
     try:
-        return open_checkpoint((directory / CHECKPOINT).read_bytes(), signer.verifier)
+        return open_checkpoint(read_file(directory / CHECKPOINT, MAX_NOTE), signer.verifier)
     except Problem as problem:
         raise Problem("PC6002", f"the log's checkpoint: {problem.detail}") from None
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import msgspec
 
 from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
+from portcullis.audit.files import read as read_file
 from portcullis.audit.journal import read
 from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
-from portcullis.audit.note import Verifier
+from portcullis.audit.note import MAX_NOTE, Verifier
 from portcullis.audit.publish import CHECKPOINT, VKEY
 from portcullis.audit.tiles import TileReader, tile_path
 from portcullis.core.errors import Problem
@@ -57,12 +58,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def load_verifier(key: str) -> Verifier:
     """A verifier from a verifier key, or from a file that holds one. Problem PC6005."""
-    if "+" in key and not Path(key).exists():
-        return Verifier.parse(key)
     try:
-        return Verifier.parse(Path(key).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        raise Problem("PC6005", f"{key}: neither a verifier key nor a readable file") from None
+        text = Path(key).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        if "+" not in key:
+            detail = f"{key}: neither a verifier key nor a readable file"
+            raise Problem("PC6005", detail) from None
+        text = key
+    return Verifier.parse(text)
 
 
 def own_verifier(directory: Path) -> Verifier:
@@ -78,7 +81,7 @@ def own_verifier(directory: Path) -> Verifier:
 def read_checkpoint(directory: Path, verifier: Verifier) -> tuple[Checkpoint, bytes]:
     """The log's checkpoint and its note, verified; Problem PC6005 or, for no log, PC7005."""
     try:
-        note = (directory / CHECKPOINT).read_bytes()
+        note = read_file(directory / CHECKPOINT, MAX_NOTE)
     except OSError:
         raise Problem("PC7005", f"there is no readable audit log in {directory}") from None
     return open_checkpoint(note, verifier), note
@@ -242,5 +245,5 @@ class _Timed(msgspec.Struct):
 def _time(entry: bytes) -> str:
     try:
         return msgspec.json.decode(entry, type=_Timed).time if entry else ""
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""

@@ -7,6 +7,7 @@ that is not printable is escaped.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -180,7 +181,7 @@ def _place(directory: Path | None, config: Path) -> Path:
 
 
 def _verifier(place: Path, key: str | None) -> Verifier:
-    return load_verifier(key) if key else own_verifier(place)
+    return own_verifier(place) if key is None else load_verifier(key)
 
 
 def _log(directory: Path | None, config: Path, key: str | None) -> tuple[Path, Verifier]:
@@ -269,7 +270,10 @@ def _plain(report: Report) -> dict[str, Any]:
 
 
 def _line(value: Any) -> None:
-    print(msgspec.json.encode(value).decode(), flush=True)
+    text = msgspec.json.encode(value).decode()
+    if not text.isprintable():  # JSON's own escapes: the document stays the same
+        text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    print(text, flush=True)
 
 
 def _note(text: str) -> None:

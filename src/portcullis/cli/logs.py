@@ -1,14 +1,18 @@
 """Structured logs on stderr: one JSON object a line, without content.
 
 An exception is logged by its type and the places it passed, never by its message or by values:
-either could hold what an agent or an upstream sent.
+either could hold what an agent or an upstream sent. What the libraries beneath us log is treated
+alike: which of them, at what place in its code, and the exception's type.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -27,15 +31,37 @@ def configure() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Libraries) for handler in root.handlers):
+        root.addHandler(_Libraries())
+
+
+class _Libraries(logging.Handler):
+    """Says that a library logged something and where, and nothing of what it said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; what cannot be written is lost, like any line of a log."""
+        said: dict[str, Any] = {"library": record.name, "where": f"{record.module}:{record.lineno}"}
+        kind, _error, frames = record.exc_info or (None, None, None)
+        if kind is not None:
+            said |= _traced(kind, frames)
+        with contextlib.suppress(OSError, ValueError):
+            structlog.get_logger(__name__).log(record.levelno, "library_log", **said)
+
+
+def _traced(kind: type[BaseException], frames: TracebackType | None) -> dict[str, Any]:
+    return {
+        "exception": kind.__name__,
+        "at": [
+            f"{frame.filename.rpartition('portcullis/')[2]}:{frame.lineno}"
+            for frame in traceback.extract_tb(frames)
+        ],
+    }
 
 
 def _places(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace ``exc_info`` by the exception's type and its frames."""
     if entry.pop("exc_info", None):
         kind, _error, frames = sys.exc_info()
-        entry["exception"] = kind.__name__ if kind else ""
-        entry["at"] = [
-            f"{frame.filename.rpartition('portcullis/')[2]}:{frame.lineno}"
-            for frame in traceback.extract_tb(frames)
-        ]
+        entry.update({"exception": "", "at": []} if kind is None else _traced(kind, frames))
     return entry

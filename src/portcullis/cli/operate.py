@@ -15,6 +15,7 @@ import os
 import pwd
 import re
 import secrets
+import time
 from collections.abc import Coroutine, Iterator
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -37,6 +38,8 @@ from portcullis.wire.json import decode
 _T = TypeVar("_T")
 _TOKEN_SECONDS: Final = 60
 _TIMEOUT_SECONDS: Final = 30
+PATIENCE_SECONDS: Final = 5
+"""How long a command waits for another process that has the log open and is no running gate."""
 _MAX_ANSWER: Final = 16 * 2**20
 
 
@@ -66,12 +69,23 @@ def running_gate(config: Config) -> RunningGate | None:
 @contextlib.contextmanager
 def operations(config: Config) -> Iterator[Operations]:
     """Administer the deployment of ``config`` until the block ends."""
-    gate = running_gate(config)
-    if gate is not None:
-        yield _Remote(gate.control, authority_of(config))
-        return
     with contextlib.ExitStack() as stack:
-        yield _direct(stack, config)
+        yield _reached(stack, config)
+
+
+def _reached(stack: contextlib.ExitStack, config: Config) -> Operations:
+    """The gate that runs, or else the store and the log; a gate that is starting gets its time."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        gate = running_gate(config)
+        if gate is not None:
+            return _Remote(gate.control, authority_of(config))
+        try:
+            return _direct(stack, config)
+        except Problem as problem:
+            if problem.code != "PC6003" or time.monotonic() > until:
+                raise
+        time.sleep(0.05)
 
 
 def call(url: str, method: str, path: str, token: str, body: dict[str, Any] | None = None) -> Any:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 import sys
+import time
 
 import uvloop
 
 from portcullis import bootstrap
+from portcullis.cli.operate import PATIENCE_SECONDS, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
 from portcullis.config import Config, load
+from portcullis.core.errors import Problem
 
 
 def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -22,7 +26,8 @@ def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
 async def _serve(config: Config) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with bootstrap.running_gate(config) as gate:
+    async with contextlib.AsyncExitStack() as stack:
+        gate = await _started(stack, config)
         _settle()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
@@ -44,3 +49,21 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+
+
+async def _started(stack: contextlib.AsyncExitStack, config: Config) -> bootstrap.Gate:
+    """Start the gate; a command that has the log open gets time to finish, another gate not."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await stack.enter_async_context(bootstrap.running_gate(config))
+        except Problem as problem:
+            if problem.code != "PC6003":
+                raise
+            other = running_gate(config)
+            if other is not None:
+                detail = f"a gate runs here already: process {other.pid}, {other.gate}"
+                raise Problem("PC6003", detail) from None
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(0.05)

@@ -13,7 +13,6 @@ from portcullis.core.errors import Problem
 
 BEARER: Final = "Authorization"
 API_KEY: Final = "x-api-key"
-_CACHED = 1024
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)?")
 
 
@@ -47,45 +46,46 @@ def endpoints(config: Config) -> dict[str, Endpoint]:
 
 
 class Addresses:
-    """Joins paths to one base URL; what is joined cannot leave it.
+    """Where one base URL leads: what to connect to, and which targets lie below it.
 
-    Raises Problem PC7001 for a base URL with user information (a secret given by value), a
-    fragment or no host.
+    ``host`` and ``port`` are for the connection, ``tls`` says whether it is encrypted;
+    ``authority`` is the value of the Host header. Raises Problem PC7001 for a base URL with user
+    information (a secret given by value), a fragment or no host.
     """
+
+    __slots__ = ("_base", "_query", "authority", "host", "port", "tls")
 
     def __init__(self, name: str, base: str) -> None:
         try:
             url = URL(base)
         except ValueError:
             url = URL()
-        if url.scheme not in {"http", "https"} or not url.raw_host:
+        if url.scheme not in {"http", "https"} or not url.raw_host or not url.port:
             raise Problem("PC7001", f"the URL of {name} is not an http or https URL with a host")
         if url.raw_user is not None or url.raw_password is not None:
             raise Problem("PC7001", f"the URL of {name} holds a credential; use `credential`")
         if url.raw_fragment:
             raise Problem("PC7001", f"the URL of {name} has a fragment")
-        self._base = url
-        self._root = str(url.with_query(None)).rstrip("/")
-        self._known: dict[str, URL] = {"": url}
+        self.host = url.raw_host
+        self.port = url.port
+        self.tls = url.scheme == "https"
+        self.authority = url.host_port_subcomponent or ""
+        self._base = url.raw_path
+        self._query = url.raw_query_string
 
-    def join(self, path: str) -> URL:
-        """Return the address of ``path`` below the base; the empty path is the base itself.
+    def target(self, path: str) -> str:
+        """Return the request target of ``path`` below the base; the empty path is the base.
 
         Problem PC1010 for a path with dot segments, empty segments, percent-encoding (it could
         hide either) or a character that has no place in a path.
         """
-        url = self._known.get(path)
-        if url is None:
-            plain = path.partition("?")[0]
-            if (
-                not path.startswith("/")
-                or not _PATH.fullmatch(path)
-                or not {".", ".."}.isdisjoint(plain.split("/"))
-                or self._base.raw_query_string
-            ):
-                raise Problem("PC1010", "the path does not lie below the upstream's address")
-            url = URL(self._root + path, encoded=True)
-            if len(self._known) >= _CACHED:
-                self._known = {"": self._base}
-            self._known[path] = url
-        return url
+        if not path:
+            return f"{self._base}?{self._query}" if self._query else self._base
+        if (
+            not path.startswith("/")
+            or not _PATH.fullmatch(path)
+            or not {".", ".."}.isdisjoint(path.partition("?")[0].split("/"))
+            or self._query
+        ):
+            raise Problem("PC1010", "the path does not lie below the upstream's address")
+        return self._base.rstrip("/") + path

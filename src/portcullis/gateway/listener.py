@@ -77,11 +77,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._await_request()
 
     def on_headers_complete(self) -> None:
-        """The head is complete: what follows is body, and trailers that nobody reads."""
+        """The head is complete: what follows is body, and trailers that nobody reads.
+
+        The parser takes no body after an Upgrade, so the body would be read as the next request.
+        """
+        if self.parser.should_upgrade():
+            raise ValueError("upgrade")  # the parser stops, and the connection is refused
         super().on_headers_complete()
         self.headers = []
         if len(self.pipeline) > MAX_PIPELINED:
-            raise OverflowError  # the parser stops, and the connection is refused
+            raise ValueError("pipeline")
 
     def on_body(self, body: bytes) -> None:
         """What arrived was body, which its reader bounds."""

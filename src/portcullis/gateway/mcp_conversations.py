@@ -16,7 +16,7 @@ from portcullis.wire.mcp import Era
 log = structlog.get_logger(__name__)
 
 _SHARE = 4
-"""No principal holds more than one in this many of the conversations."""
+"""No principal holds more than one in this many of the conversations, nor of the processes."""
 
 
 class Conversations:
@@ -88,11 +88,16 @@ class Conversations:
             await self.end(conversation)
 
     async def _begin(self, conversation: Conversation) -> Conversation:
-        if conversation.server not in self._mcp.channels.servers():
+        limits, channels = self._mcp.limits, self._mcp.channels
+        if conversation.server not in channels.servers():
             raise Problem("PC5012", "no MCP server of this name is configured")
-        limit = self._mcp.limits.mcp_sessions
+        limit = limits.mcp_sessions
         own = [c for c in self._open.values() if c.owner[:2] == conversation.owner[:2]]
-        if len(self._open) >= limit or len(own) >= max(1, limit // _SHARE):
+        full = len(self._open) >= limit or len(own) >= max(1, limit // _SHARE)
+        if not full and channels.spawns(conversation.server):
+            own = [c for c in own if channels.spawns(c.server)]
+            full = len(own) >= max(1, limits.processes // _SHARE)
+        if full:
             spare = [c for c in own if not c.busy]
             if not spare:
                 raise Problem("PC5006", "too many MCP conversations are open")

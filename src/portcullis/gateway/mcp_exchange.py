@@ -52,6 +52,7 @@ log = structlog.get_logger(__name__)
 _ON_ANY_REQUEST = frozenset(
     {"notifications/progress", "notifications/message", "notifications/cancelled"}
 )
+_TOOLS = Asked(action=Action.LIST, name="tools", arguments={})
 
 
 class Exchange(Stream):
@@ -159,14 +160,21 @@ class Exchange(Stream):
             raise unsupported(self._version)
 
     async def _check_tool(self, asked: Asked, params: dict[str, Any]) -> None:
-        """Know the server's tools, unless the caller is cut off: then the line says so."""
+        """Know the server's tools, unless the caller may not list them: the line says so then.
+
+        So nothing is asked of a server, and no process started, for one who may not use it.
+        """
         conversation = self._conversation
         probe = make_call(
             conversation.route, conversation.server, self._request.method, asked, params, self._id
         )
         if self._mcp.pipeline.chunk(probe, self._context) is not None:
             return
-        await ensure_known(self._mcp, conversation)
+        if not self._mcp.inventory.known(conversation.server):
+            look = make_call(conversation.route, conversation.server, "tools/list", _TOOLS, {})
+            if not await self._mcp.pipeline.permits(look, self._context):
+                return
+            await ensure_known(self._mcp, conversation)
         spec = self._mcp.inventory.tool(conversation.server, asked.name)
         if spec is not None and self._headers is not None and conversation.era is Era.MODERN:
             verify_parameters(self._headers, asked.arguments, spec.input_schema)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from portcullis.core.call import Call, Context
 from portcullis.core.errors import Problem
@@ -31,6 +31,9 @@ from portcullis.wire.mcp import (
     without_nulls,
 )
 
+MAX_REQUESTS: Final = 1024
+"""Most requests of a server's within one stream; more are a flood, which ends the stream."""
+
 
 class Stream:
     """Messages from a server to one client, for as long as one request or listening lasts.
@@ -49,6 +52,7 @@ class Stream:
         self._call: Call | None = None
         self._task: asyncio.Task[Any] | None = None
         self._dropped = False
+        self._asked = 0
         self.reason: Problem | None = None
         self.chunks = 0
 
@@ -135,6 +139,9 @@ class Stream:
         conversation = self._conversation
         if conversation.era is Era.MODERN:
             raise Problem("PC5003", "servers of the modern era send no requests")
+        self._asked += 1
+        if self._asked > MAX_REQUESTS:
+            raise Problem("PC5003", "the server floods its client with requests")
         try:
             params = without_nulls(message.params)
             asked = interpret(SERVER_REQUESTS, message.method, params)

@@ -8,6 +8,7 @@ from portcullis import __version__
 from portcullis.core.errors import Problem
 from portcullis.gateway.mcp import Mcp, leaving
 from portcullis.gateway.mcp_conversation import Conversation
+from portcullis.gateway.mcp_stream import MAX_REQUESTS
 from portcullis.gateway.records import new_id
 from portcullis.wire.jsonrpc import (
     Failure,
@@ -69,6 +70,7 @@ async def _page(conversation: Conversation, cursor: str | None) -> dict[str, Any
         headers = compute(version, "tools/list", params, None)
     request = request_message(new_id(), "tools/list", params)
     channel = await conversation.channel()
+    asked = 0
     async with leaving(channel.request(request, headers)) as incoming:
         async for item in incoming:
             try:
@@ -76,6 +78,9 @@ async def _page(conversation: Conversation, cursor: str | None) -> dict[str, Any
             except Problem as problem:
                 raise Problem("PC5003", problem.detail) from None
             if isinstance(message, Request):
+                asked += 1
+                if asked > MAX_REQUESTS:
+                    raise Problem("PC5003", "the server floods its client with requests")
                 refusal = Problem("PC5006", "the client cannot take a request of the server's now")
                 await conversation.tell_server(error_message(message.id, refusal))
             elif isinstance(message, Response) and message.id == request["id"]:

@@ -72,6 +72,10 @@ class Pipeline:
         self._metrics.decided(outcome.call, outcome.verdict, perf_counter() - started)
         return outcome
 
+    async def permits(self, call: Call, context: Context) -> bool:
+        """Whether the line would allow a call of the gate's own, which leaves no record."""
+        return not isinstance((await self._decide(call, context)).verdict, Deny)
+
     async def _durable(self, event: Event, outcome: Outcome, context: Context) -> None:
         try:
             await self._recorder.durable(event)

@@ -6,11 +6,12 @@ the API for applications and tokens (which authenticates by itself), or refused 
 
 from __future__ import annotations
 
+import re
 from typing import Final, Protocol
 
 import structlog
 
-from portcullis.config import Limits
+from portcullis.config import NAME, Limits
 from portcullis.core.call import Context, Route
 from portcullis.core.errors import Problem
 from portcullis.gateway.access import Access, credential_of
@@ -118,7 +119,7 @@ class Router:
             session=(principal.session or "") if principal else "",
             source=request.source,
             method=f"{request.method} /{first}" if first in _ROUTES else request.method,
-            server=rest if first == "mcp" else "",
+            server=rest if first == "mcp" and re.fullmatch(NAME, rest) else "",
             trace_id=request.trace_id,
         )
         if first in _APIS:

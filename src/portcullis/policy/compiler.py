@@ -78,6 +78,7 @@ def _condition(bound: Bound) -> str:
         return f"bounds.present({name})"
     if bound.session:
         wanted = "input.session" + "".join(f"[{_literal(part)}]" for part in bound.session)
+        return f"bounds.scoped(input.arguments[{name}], {wanted})"
     if bound.kind == "equals":
         return f"bounds.equal(input.arguments[{name}], {wanted})"
     function, absent = {

@@ -73,6 +73,8 @@ class _Answer(msgspec.Struct):
     clear: tuple[str, ...] = ()
 
 
+_EXACT: Final = 2**53
+"""From here on a float stands for many integers, and the engine finds it equal to all of them."""
 _SHORT: Final = 2048
 """Longest question, in bytes, whose answer is remembered."""
 
@@ -145,7 +147,7 @@ class RegoPdp:
                     call.action,
                     call.server,
                     call.name,
-                    call.arguments if call.action is Action.TOOL else {},
+                    _comparable(call.arguments) if call.action is Action.TOOL else {},
                     call.features,
                     *_who(context),
                 )
@@ -202,6 +204,14 @@ def _who(context: Context) -> tuple[_Principal, _Session | None]:
         if session is None
         else _Session(session.id, session.agent, session.user, session.subject, session.grant),
     )
+
+
+def _comparable(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, in which a float that is no exact number equals nothing and has no size."""
+    return {
+        name: {"float": value} if type(value) is float and abs(value) >= _EXACT else value
+        for name, value in arguments.items()
+    }
 
 
 def _fault(policy: CompiledPolicy) -> Deny:

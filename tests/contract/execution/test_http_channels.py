@@ -231,6 +231,12 @@ async def test_a_server_that_breaks_off_again_and_again_is_given_up(opened, upst
     assert len(gets) == 3
 
 
+async def test_an_answer_in_endless_pieces_is_given_up_in_time(opened, upstream, wire):
+    piece = event(message(method="notifications/message"), b"id: 7", b"retry: 10")
+    upstream.script = gives(wire.stream + wire.chunked(piece))
+    assert (await refused(await opened.open("it", "k", legacy=True))).code == "PC5002"
+
+
 async def test_listening_goes_on_over_broken_connections(opened, upstream, wire):
     news = [
         wire.stream + wire.chunked(event(message(method=f"n/{n}"), b"id: e%d" % n, b"retry: 10"))

@@ -134,6 +134,22 @@ def test_a_required_argument_cannot_be_left_out(pdp):
     assert denied.rule == "tools.tickets.create.arguments.text.required @ policy/main.yaml:31"
 
 
+@pytest.mark.parametrize(
+    ("subject", "argument"),
+    [
+        (1234567890123456789, 1234567890123456768.0),
+        (2**63 - 1, float(2**63)),
+        (-(2**60) - 1, -float(2**60)),
+        (None, None),
+    ],
+)
+def test_no_other_value_passes_for_the_sessions_subject(pdp, subject, argument):
+    ours = context(session=session_of(subject={"customer_id": subject}))
+    assert code(pdp.decide(search(customer_id=argument), ours)) == "PC3004"
+    if subject is not None:
+        assert code(pdp.decide(search(customer_id=subject), ours)) == "allow"
+
+
 def test_row_scope_without_a_session_asks_for_one(pdp):
     assert code(pdp.decide(search(), context())) == "PC3008"
 

@@ -63,6 +63,10 @@ def test_an_agent_cannot_write_on_the_investigators_terminal(log: Path) -> None:
     assert shown.replace("\n", "").isprintable()
     assert "\\x1b" in shown
     assert "PC3001" in shown
+    for command in ("query", "tail"):
+        printed = audit(command, log, "--json")
+        assert printed.stdout.replace("\n", "").isprintable()
+        assert rows(printed)[-1]["event"]["name"] == "evil\x1b[2J\u202e\x9b"
 
 
 def test_a_query_selects_and_an_event_comes_with_its_result(log: Path) -> None:
@@ -101,6 +105,13 @@ def test_a_tampered_log_exits_with_5_and_says_why(log: Path) -> None:
     broken = audit("verify", log, "--json")
     assert broken.exit_code == 5
     assert json.loads(broken.stdout)["ok"] is False
+
+
+def test_an_empty_key_is_not_taken_for_the_key_that_lies_beside_the_log(log: Path) -> None:
+    for key in ("", "+" * 5000, "a\0b"):
+        problem = audit("verify", log, "--key", key).exception
+        assert isinstance(problem, Problem)
+        assert problem.code == "PC6005"
 
 
 def test_a_proof_is_written_and_checked_elsewhere(log: Path, tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ def kill_soon(writer: subprocess.Popen[bytes]) -> list[bytes]:
     """Kill it while it opens the log, or just after it began to write; what it said."""
     assert writer.stdout is not None
     first = b""
-    if random.random() < OPENING:  # noqa: S311 - any moment will do
-        time.sleep(random.uniform(0.1, 0.4))  # noqa: S311
+    if random.random() < OPENING:
+        time.sleep(random.uniform(0.1, 0.4))
     else:
         first = writer.stdout.readline()
-        time.sleep(random.uniform(0, 0.02))  # noqa: S311
+        time.sleep(random.uniform(0, 0.02))
     writer.kill()
     rest, errors = writer.communicate()
     assert writer.returncode == -signal.SIGKILL, errors

@@ -222,3 +222,32 @@ def test_a_bad_word_is_a_usage_error_with_a_hint(deployment, words, text):
     assert done.out == ""
     assert text in done.err
     assert "hint: " in done.err
+
+
+def test_the_first_agent_is_registered_while_its_gate_is_still_starting(deployment):
+    with subprocess.Popen(
+        [COMMAND, "up"], cwd=deployment.folder, stderr=subprocess.PIPE, text=True
+    ) as gate:
+        try:
+            deployment.run("agent", "create", "shop-1", "--owner", "shop")
+            deployment.run("agent", "create", "shop-2", "--owner", "shop")
+            place = deployment.state / "gate.json"
+            assert eventually(place.exists), gate.stderr.read()
+            assert len(deployment.json("agent", "list")) == 2
+        finally:
+            gate.send_signal(signal.SIGTERM)
+
+
+def test_a_second_gate_says_which_one_runs(deployment, gate):
+    refused = deployment.run("up", code=1)
+    assert "PC6003" in refused.err
+    assert gate["gate"] in refused.err
+
+
+def eventually(wanted, seconds=10):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if wanted():
+            return True
+        time.sleep(0.05)
+    return False

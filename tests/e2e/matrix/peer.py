@@ -2,7 +2,8 @@
 
 ``misbehave(how=...)`` does what ``how`` says. Of the ways, those that begin with ``pieces`` send
 messages before the answer; over HTTP they make it an event stream. A way that waits makes the
-file ``begun`` in the folder it is told, and goes on when it finds ``go`` there. Every message
+file ``begun`` in the folder it is told, and goes on when it finds ``go`` there; in mid-stream it
+says one thing more then, and waits for ``end``. Every message
 that arrives is written to the file ``log``, one JSON line each, with its headers.
 
 Run for standard streams: ``peer.py LOG``; its credential is then in the variable PEER_KEY.
@@ -131,6 +132,8 @@ class Peer:
         match how:
             case "pieces-wait":
                 await wait(Path(folder))
+                yield self.progress(message, 2)
+                await wait(Path(folder), "end")
             case "pieces-endless":
                 for count in range(2, 10_000_000):
                     yield self.progress(message, count, "and so on " * 20)
@@ -190,9 +193,9 @@ def document(**members: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0"} | members).encode()
 
 
-async def wait(folder: Path) -> None:
+async def wait(folder: Path, name: str = "go") -> None:
     (folder / "begun").touch()
-    while not (folder / "go").exists():  # noqa: ASYNC110 - the other side may be another process
+    while not (folder / name).exists():  # noqa: ASYNC110 - the other side may be another process
         await asyncio.sleep(0.01)
 
 

@@ -47,13 +47,14 @@ def wrapper(token):
 @contextlib.asynccontextmanager
 async def breaking(folder, case):
     """A deployment whose log breaks; a gate that ends with a broken log says so."""
-    if case == "mcp-stdio":
-        async with deployed(folder) as deployment:
-            yield deployment
-        return
-    with pytest.raises(Problem, match="PC6001"):
-        async with deployed(folder) as deployment:
-            yield deployment
+    running = deployed(folder)
+    deployment = await running.__aenter__()
+    says = contextlib.nullcontext() if case == "mcp-stdio" else pytest.raises(Problem, match="6001")
+    try:
+        yield deployment
+    finally:  # what the test found wrong goes before what the gate says
+        with says:
+            await running.__aexit__(None, None, None)
 
 
 @cells("record", "request result", *ALL, argument="case")

@@ -169,6 +169,8 @@ class Provider:
         match how:
             case "pieces-wait":
                 await wait(Path(text))
+                yield word
+                await wait(Path(text), "end")
             case "pieces-endless":
                 while True:
                     yield word * 50

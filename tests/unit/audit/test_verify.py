@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
-from portcullis.audit.journal import Journal, Tail, segment_path
+from portcullis.audit.journal import Journal, Tail, encode_frame, segment_path
 from portcullis.audit.keys import load_keys
 from portcullis.audit.merkle import Tree
 from portcullis.audit.note import Signer
@@ -253,3 +255,42 @@ def test_an_ill_meant_log_gives_a_verdict_not_a_crash(log, place, check) -> None
     (log / "tile/entries/000").unlink()
     (log / "tile/entries/000").mkdir()
     refused(check(), "tile/entries/000")
+
+
+@pytest.mark.parametrize("last", [b'{"time":"\xff"}', b"[" * 20_000 + b"]" * 20_000])
+def test_an_entry_that_cannot_be_read_is_a_failed_verification(log, check, last) -> None:
+    bundle = log / "tile/entries/002.p/88"
+    bundle.write_bytes(pack([*unpack(bundle.read_bytes())[:-1], last]))
+    refused(check(), "the entries do not give the root")
+
+
+def test_a_frame_whose_lengths_lie_is_a_failed_verification(log, check, place) -> None:
+    payload = b"\xff\xff{}"
+    lying = encode_frame(SIZE, [b"{}"]).replace(b"\x00\x02{}", payload)
+    crc = zlib.crc32(payload, zlib.crc32(lying[4:20])).to_bytes(4, "big")
+    segment = segment_path(log / "journal", 0)
+    segment.write_bytes(lying[:20] + crc + payload + segment.read_bytes())
+    refused(check(), "journal: ")
+    with pytest.raises(Problem) as caught:
+        place.open()
+    assert caught.value.code == "PC6002"
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "tile/entries/001", "tile/0/001"])
+def test_a_pipe_or_a_bottomless_file_in_the_log_does_not_stop_verification(
+    log, check, name
+) -> None:
+    whole = (log / name).stat().st_size
+    os.truncate(log / name, 2**33)
+    refused(check())
+    os.truncate(log / name, whole)
+    (log / name).unlink()
+    os.mkfifo(log / name)
+    refused(check())
+
+
+def test_a_pipe_in_place_of_the_journal_does_not_stop_verification(log, check) -> None:
+    segment = segment_path(log / "journal", 0)
+    segment.unlink()
+    os.mkfifo(segment)
+    refused(check(), "not a file")

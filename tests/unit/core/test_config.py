@@ -59,6 +59,15 @@ def test_relative_paths_are_relative_to_the_file(tmp_path):
         ("trust_domain: example.test\nmcp:\n  A.b: {url: 'http://x'}", "3", "mcp.A.b"),
         ("trust_domain: example.test\nlimits:\n  body_bytes: many", "3", "limits.body_bytes"),
         ("trust_domain: Example!", "1", "trust_domain"),
+        ("trust_domain: a\nstate: [x\npolicy: y", "3", "not YAML"),
+        ("trust_domain: a\nmcp:\n  a: {url: 'http://'}", "3", "mcp.a.url"),
+        ("trust_domain: a\nmcp:\n  a: {url: 'http://h:99999'}", "3", "mcp.a.url"),
+        ("trust_domain: a\nmcp:\n  a: {url: 'http://u:sk-given-by-value@h'}", "3", "mcp.a.url"),
+        (
+            "trust_domain: a\nmodels:\n  a: {shape: openai, url: 'http://h/v1/'}",
+            "3",
+            "models.a.url: the url ends before /v1",
+        ),
     ],
 )
 def test_a_fault_names_its_line_and_key(tmp_path, text, line, key):

@@ -31,6 +31,35 @@ def test_it_is_found_in_the_encodings_of_json_and_urls():
     assert not credential.found_in(value[:-1].encode())
 
 
+def test_it_is_found_under_escapes_that_we_would_take_off_ourselves():
+    credential = make()
+    value = credential.value
+    every = "".join(f"\\u{ord(letter):04X}" for letter in value)
+    dotnet = json.dumps(value).replace("+", "\\u002B").replace("&", "\\u0026")
+    for form in (
+        every,
+        dotnet,
+        json.dumps(dotnet),
+        json.dumps(json.dumps(every)),
+        "".join(f"%{ord(letter):02x}" for letter in value),
+    ):
+        data = b"data: " + form.encode() + b"\n"
+        assert credential.found_in(data)
+        for size in (1, 2, 5, 7):
+            guard = ReflectionGuard(credential)
+            with pytest.raises(Problem):  # noqa: PT012 - which piece raises does not matter
+                for start in range(0, len(data), size):
+                    guard.feed(data[start : start + size])
+    assert not credential.found_in(every[:-1].encode())
+
+
+def test_escapes_in_an_innocent_stream_do_not_change_it():
+    guard = ReflectionGuard(make())
+    data = b'data: "\\u0073k\\n 100%"\n\ndata: "\\u0073'
+    passed = b"".join(guard.feed(data[at : at + 1]) for at in range(len(data))) + guard.end()
+    assert passed == data
+
+
 def test_it_is_not_shown_by_accident():
     credential = make()
     assert credential.value not in repr(credential)

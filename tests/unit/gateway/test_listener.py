@@ -17,9 +17,14 @@ class Front:
     def __init__(self):
         self.seen = []
         self.refused = []
+        self.answered = 0
 
     async def app(self, scope, receive, send):
         self.seen.append(scope["path"])
+        if scope["path"] == "/big":
+            await send_json(send, 200, b"x" * 2**23)
+            self.answered += 1
+            return
         if scope["path"] == "/slow":
             await asyncio.sleep(0.3)
         request = Request(scope, receive, send)
@@ -43,7 +48,14 @@ class Front:
 @pytest.fixture
 async def front():
     made = Front()
-    listener = Listener(made.app, "127.0.0.1:0", refused=made.refuse, seconds=0.4, drain_seconds=1)
+    listener = Listener(
+        made.app,
+        "127.0.0.1:0",
+        refused=made.refuse,
+        seconds=0.4,
+        drain_seconds=1,
+        stalled_seconds=0.3,
+    )
     await listener.open()
     made.listener = listener
     made.port = int(listener.url.rsplit(":", 1)[1])
@@ -125,6 +137,87 @@ async def test_a_second_head_on_a_kept_connection_is_bounded_too(front):
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"HTTP/1.1 408" in answer
     assert front.seen == ["/x"]
+
+
+async def test_a_body_behind_an_unanswered_request_is_cut_by_time(front):
+    slow = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
+    answer = await talk(
+        front.port, slow + b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"
+    )
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"HTTP/1.1 408" in answer
+    assert front.refused[0][0] == "PC1012"
+
+
+LINES = b"X: %s\r\n" % (b"a" * 1000) * (2 * MAX_HEAD // 1000)
+CHUNKED = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+
+
+@pytest.mark.parametrize(
+    "before", [CHUNKED, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET /x HTTP/1.1\r\n"]
+)
+async def test_headers_without_end_do_not_fill_the_memory_wherever_they_stand(front, before):
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(before)
+    await asyncio.sleep(0.05)
+    for _ in range(10):
+        writer.write(LINES)
+        await asyncio.sleep(0.005)
+    assert [code for code, _ in front.refused] == ["PC1011"]
+    writer.transport.abort()
+    del reader
+
+
+async def test_trailers_do_not_become_headers(front):
+    trailed = CHUNKED + b"Authorization: a\r\nAuthorization: b\r\n\r\n"
+    answer = await talk(front.port, trailed + GET)
+    assert answer.count(b"HTTP/1.1 200") == 2
+
+
+async def test_what_follows_an_upgrade_is_not_taken_for_a_request(front):
+    inner = GET.replace(b"/x", b"/smuggled")
+    head = b"POST /x HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+    outer = head + b"Content-Length: %d\r\n\r\n" % len(inner)
+    answer = await talk(front.port, outer, inner, pause=0.1)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert "/smuggled" not in front.seen
+    assert front.refused[0][0] == "PC1011"
+
+
+async def test_requests_do_not_pile_up_behind_an_unanswered_one(front):
+    slow = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
+    await talk(front.port, slow * 1000)
+    assert len(front.seen) == 1
+    assert front.refused[0][0] == "PC1011"
+
+
+async def test_a_peer_that_does_not_read_does_not_hold_its_call_for_ever(front):
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port, limit=1024)
+    writer.transport.pause_reading()
+    writer.write(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n" * 4)
+    for _ in range(100):
+        await asyncio.sleep(0.03)
+        if front.answered and front.answered == len(front.seen):
+            break
+    assert front.answered == len(front.seen)
+    for _ in range(100):
+        if writer.transport.is_closing():
+            break
+        writer.write(GET)
+        await asyncio.sleep(0.01)
+    assert writer.transport.is_closing()
+    del reader
+
+
+async def test_a_peer_that_reads_slowly_gets_everything(front):
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(GET.replace(b"/x", b"/big"))
+    size = 0
+    while piece := await reader.read(2**19):
+        size += len(piece)
+        await asyncio.sleep(0.05)
+    assert size > 2**23
+    writer.close()
 
 
 async def test_an_idle_connection_is_closed(front):

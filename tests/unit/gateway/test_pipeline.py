@@ -299,3 +299,12 @@ async def test_a_result_that_cannot_be_recorded_is_withheld():
 async def test_a_stream_stops_when_its_principal_is_cut_off():
     pipeline, _ = line(Grant(), Cut())
     assert pipeline.chunk(call(), context()).code == "PC4001"
+
+
+async def test_what_an_upstream_says_of_its_end_stands_in_the_log_only_as_a_word():
+    pipeline, journal = line(Grant())
+    outcome = await pipeline.request(call(), context())
+    for finish in ("tool_calls", "the customer's card is 4111 1111 1111 1111", "x" * 41, ""):
+        pipeline.result(outcome, context(), Result(payload={}, size=1, finish=finish))
+    ends = [event.result.finish for event in journal.events if event.result]
+    assert ends == ["tool_calls", "other", "other", "other"]

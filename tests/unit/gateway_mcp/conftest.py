@@ -205,6 +205,9 @@ class Servers:
     def servers(self):
         return ("orders", "crm")
 
+    def spawns(self, server):
+        return server == "crm"
+
     async def open(self, server, key, *, legacy):
         return self.opened.setdefault((server, key, legacy), Channel(self.script))
 

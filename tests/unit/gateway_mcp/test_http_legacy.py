@@ -6,6 +6,7 @@ import pytest
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Incoming
+from portcullis.gateway.mcp_stream import MAX_REQUESTS
 
 pytestmark = pytest.mark.anyio
 SAMPLING = {
@@ -136,6 +137,25 @@ async def test_busy_session_does_not_expire(gate, hang):
     assert len(gate.conversations) == 1
     leave.set()
     await task
+
+
+async def test_one_agent_cannot_take_all_server_processes(make_gate):
+    gate = make_gate(processes=8)
+    mine = [await gate.begin(server="crm") for _ in range(3)]
+    assert (await gate.legacy(mine[0], CALL, server="crm")).status == 404
+    assert [channel.closed for channel in gate.servers.opened.values()] == [True, False, False]
+    over_http = [await gate.begin() for _ in range(3)]
+    assert "result" in (await gate.legacy(over_http[0], CALL)).json
+
+
+async def test_a_flood_of_a_servers_requests_ends_the_call_and_neither_log_nor_client(gate):
+    session = await gate.begin()
+    asking = {"jsonrpc": "2.0", "id": "same", "method": "roots/list"}
+    gate.script["tools/call"] = [asking] * (MAX_REQUESTS + 1) + [{"result": {"content": []}}]
+    answer = await gate.legacy(session, CALL)
+    assert answer.messages[-1]["error"]["data"]["code"] == "PC5003"
+    assert len(answer.messages) == MAX_REQUESTS + 1
+    assert gate.channel.left == ["tools/call"]
 
 
 async def test_one_agent_cannot_take_all_sessions(make_gate):

@@ -283,6 +283,14 @@ async def test_cut_off_agent_does_not_even_start_a_server(gate):
     assert not gate.servers.opened
 
 
+async def test_nothing_is_asked_of_a_server_for_an_agent_that_may_not_use_it(gate):
+    gate.policy.denied = {"tools", "read_order"}
+    answer = await gate.modern("tools/call", call())
+    assert answer.json["error"]["data"]["code"] == "PC3002"
+    assert not gate.servers.opened
+    assert gate.codes() == ["PC3002"]
+
+
 async def test_stream_ends_with_the_credential(gate, hang):
     gate.script["tools/call"] = [hang]
     task = asyncio.create_task(gate.modern("tools/call", call(), context=gate.context(ttl=60)))

@@ -45,7 +45,8 @@ async def test_question_is_judged_shown_and_answered(asking):
     assert sent["requestState"] == "server-secret-state"
     assert sent["inputResponses"] == YES["inputResponses"]
     judged = [call.name for call in asking.policy.seen]
-    assert judged == ["read_order", "elicitation/create", "elicitation/create", "read_order"]
+    asked = ["read_order", "elicitation/create", "elicitation/create", "read_order"]
+    assert judged == ["tools", *asked]  # first, whether the gate may list them for this agent
     pairs = [(e.action, bool(e.decision)) for e in asking.journal.events]
     assert pairs.count(("server_request", False)) == pairs.count(("server_request", True)) == 2
 

@@ -9,7 +9,7 @@ def test_the_generated_rego_says_where_each_line_comes_from():
     assert 'package portcullis.tools["orders.search"]' in text
     assert "# policy/main.yaml:22 customer_id: equals\n" in text
     assert (
-        'held contains "customer_id.equals" if bounds.equal(input.arguments["customer_id"], '
+        'held contains "customer_id.equals" if bounds.scoped(input.arguments["customer_id"], '
         'input.session["subject"]["customer_id"])\n' in text
     )
 

@@ -262,3 +262,14 @@ def test_what_acts_behind_the_gate_is_known_by_name(api, path):
 )  # fmt: skip
 def test_what_nobody_knows_is_not_taken_for_something_known(api, path):
     assert not behind(api, path)
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4o-search-preview", "gpt-4o-mini-search-preview-2025-03-11", "gpt-5-search-api",
+              "GPT-5-Search-API", "x/gpt-5:online"],
+)  # fmt: skip
+def test_a_model_that_searches_by_itself_is_the_search_feature(model):
+    assert CHAT.request(chat(model=model)).features == ("openai.web_search",)
+    asked = RESPONSES.request({"model": model, "input": "x"})
+    assert asked.features == ("openai.web_search",)
+    assert CHAT.request(chat(model="gpt-4o-research")).features == ()

@@ -185,6 +185,9 @@ def test_a_custom_tools_call_is_held_and_proposed_as_a_json_string():
         [delta(tool_calls=[call(0, "a", "f")]), delta(tool_calls=[call(0, "b")])],
         [delta(tool_calls=[call(0, "a", "f")]), delta(tool_calls=[call(0, None, "g")])],
         [delta(tool_calls=[{"index": 0, "custom": {}, "function": {}}])],
+        [delta(tool_calls=[{"index": 0, "type": "custom", "function": {"name": "f"}}])],
+        [delta(tool_calls=[call(-1, "a", "f", '{"a":')]), delta(function_call={"arguments": "1}"})],
+        [delta(-1, tool_calls=[call(0, "a", "f", "{}")])],
         [delta(tool_calls=[call(0, "a", "f")]), "[DONE]"],
         [delta(content="a"), "[DONE]"],
         [delta(finish="stop"), delta(content="more")],
@@ -366,3 +369,33 @@ def test_a_chat_stream_may_say_done_after_its_error():
     decoder = chat_stream()
     decoder.feed(data(delta(content="a"), {"error": {"message": "overloaded"}}, "[DONE]"))
     assert decoder.end().is_error
+
+
+def test_an_error_brings_no_tool_call_past_the_checks():
+    half = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a":1,"a":2}'}}
+    chat = {"error": {"message": "x"}, **delta(tool_calls=[half], finish="tool_calls")}
+    item = {"type": "response.output_item.done", "error": "x", "item": {**FUNCTION}}
+    for decoder, event in (
+        (chat_stream(), data(chat)),
+        (responses_stream(), data(item)),
+        (messages_stream(), typed({"type": "error", "error": {}, "content_block": TOOL})),
+    ):
+        (frame,) = decoder.feed(event)
+        assert b"error" in frame.data
+        for member in (b"tool_calls", b"item", b"content_block", b'"f"'):
+            assert member not in frame.data.replace(b"response.output_item.done", b"")
+
+
+def test_a_call_that_ends_as_another_than_it_began_does_not_pass():
+    whole = {**FUNCTION, "arguments": "{}"}
+    for other in ({"name": "g"}, {"call_id": "d"}):
+        begun = {"type": "response.output_item.added", "output_index": 0, "item": whole}
+        ended = {"type": "response.output_item.done", "output_index": 0, "item": whole | other}
+        assert code(responses_stream(), numbered(begun, ended)) == "PC5003"
+
+
+@pytest.mark.parametrize("tokens", [-1, 2**63 - 1])
+def test_a_count_of_tokens_that_is_no_count_does_not_pass(tokens):
+    assert code(chat_stream(), data(delta() | {"usage": {"prompt_tokens": tokens}})) == "PC5003"
+    start = {**START, "message": {**START["message"], "usage": {"input_tokens": tokens}}}
+    assert code(messages_stream(), typed(start)) == "PC5003"

@@ -31,6 +31,18 @@ def test_result_in_which_something_could_hide_is_refused(method, result):
     assert caught.value.code == "PC5003"
 
 
+@pytest.mark.parametrize("era", Era)
+def test_result_cannot_escape_its_schema_under_a_type_that_nobody_knows(era):
+    check(era, "tools/call", {"resultType": "complete", "structuredContent": {}})
+    for odd in ("odd", "task", "", None, ["complete"]):
+        with pytest.raises(Problem) as caught:
+            check(era, "tools/call", {"resultType": odd, "structuredContent": {}})
+        assert caught.value.code == "PC5003"
+    if era is Era.LEGACY:
+        with pytest.raises(Problem):
+            check(era, "tools/call", {"resultType": "input_required"})
+
+
 @pytest.mark.parametrize(
     "method", ["tools/list", "resources/list", "resources/templates/list", "prompts/list"]
 )

@@ -61,6 +61,10 @@ class McpChannels:
         """Return the names of the configured servers."""
         return tuple(self._servers)
 
+    def spawns(self, server: str) -> bool:
+        """Say whether a configured server is a command, so that each channel is a process."""
+        return self._servers[server].command is not None
+
     async def open(self, server: str, key: str, *, legacy: bool) -> _AnyChannel:
         """Return the channel of this conversation, opening it if need be."""
         configured = self._servers.get(server)

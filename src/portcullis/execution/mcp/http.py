@@ -39,6 +39,11 @@ class McpEndpoint:
         self._forwarder = forwarder
         self._limits = limits
 
+    @property
+    def patience(self) -> float:
+        """How many seconds one request's answer may take in all, over however many streams."""
+        return self._limits.stream_seconds
+
     def parser(self) -> SSEParser:
         """Return a parser for one event stream, bounded by the limit on results."""
         return SSEParser(self._limits.result_bytes)

@@ -125,6 +125,8 @@ class LegacyHttpChannel:
     ) -> AsyncGenerator[Incoming, None]:
         """Read a request's answer, asking for the rest where its stream broke off."""
         last, attempts = "", 0
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._endpoint.patience
         while True:
             parser = self._endpoint.parser()
             try:
@@ -139,6 +141,8 @@ class LegacyHttpChannel:
                     raise
             else:
                 return
+            if clock() >= deadline:
+                raise Problem("PC5002", "the server took too long over its answer")
             await asyncio.sleep(_pause(parser))
             response = await self._get(last)
 

@@ -8,6 +8,12 @@ present(name) if name in object.keys(input.arguments)
 
 equal(value, wanted) if value == wanted
 
+# A session whose subject has null there has no scope: nothing is in it, null neither.
+scoped(value, wanted) if {
+	wanted != null
+	value == wanted
+}
+
 one_of(value, wanted) if {
 	some item in wanted
 	item == value

@@ -1,0 +1,122 @@
+"""The connections to one upstream: made when none is idle, kept for reuse, never shared.
+
+A pool belongs to one upstream of the configuration, so that no connection ever carries two
+credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from portcullis.core.errors import Problem
+from portcullis.execution.connection import Connection
+from portcullis.execution.endpoint import Addresses
+
+KEEP_SECONDS: Final = 15.0
+
+
+def tls_context() -> ssl.SSLContext:
+    """TLS 1.2 or newer, HTTP/1.1, certificates checked against the system's authorities.
+
+    OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR name other authorities.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Pool:
+    """``take`` or ``connect`` gives a connection; ``give`` takes it back.
+
+    The one used last is reused first; one that was idle for ``keep_seconds`` is closed within as
+    much again. A connection is made only when none is idle, so there are never more than there
+    were exchanges at once.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        *,
+        tls: Callable[[], ssl.SSLContext],
+        connect_seconds: float,
+        keep_seconds: float = KEEP_SECONDS,
+    ) -> None:
+        self._addresses = addresses
+        self._tls = tls
+        self._connect_seconds = connect_seconds
+        self._keep_seconds = keep_seconds
+        self._all: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._reaper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many connections there are, idle or not."""
+        return len(self._all)
+
+    def take(self) -> Connection | None:
+        """Return an idle connection, if there is one that is still open."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closing:
+                return connection
+        return None
+
+    async def connect(self) -> Connection:
+        """Make a connection; Problem PC5001 when there is none in time."""
+        addresses = self._addresses
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: Connection(self._all.discard),
+                    addresses.host,
+                    addresses.port,
+                    ssl=self._tls() if addresses.tls else None,
+                    server_hostname=addresses.host.rstrip(".") if addresses.tls else None,
+                )
+        except TimeoutError:
+            raise Problem("PC5001", "no connection to the upstream in time") from None
+        except ssl.SSLCertVerificationError:
+            raise Problem("PC5001", "the upstream's certificate is not trusted") from None
+        except (OSError, UnicodeError):
+            raise Problem("PC5001", "no connection to the upstream") from None
+        if self._closed:
+            connection.abort()
+            raise Problem("PC5013", "the forwarder is closed")
+        if not connection.closing:
+            self._all.add(connection)
+        return connection
+
+    def give(self, connection: Connection) -> None:
+        """End a connection's exchange; keep it when it may carry another."""
+        if connection.finish():
+            self._idle.append(connection)
+            if self._reaper is None:
+                self._await_idle()
+
+    def close(self) -> None:
+        """Abort all connections; exchanges that are under way fail."""
+        self._closed = True
+        self._idle.clear()
+        if self._reaper is not None:
+            self._reaper.cancel()
+        for connection in tuple(self._all):
+            connection.abort()
+
+    def _await_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._reaper = loop.call_later(self._keep_seconds, self._reap, loop)
+
+    def _reap(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._reaper = None
+        oldest = loop.time() - self._keep_seconds
+        kept = [one for one in self._idle if one.idle_since > oldest and not one.closing]
+        for connection in set(self._idle).difference(kept):
+            connection.abort()
+        self._idle = kept
+        if kept:
+            self._await_idle()
