@@ -47,5 +47,6 @@ lock: setup-dev ## make the locks anew, without any address in them
 docs: setup-dev ## generate the threat model and the tables from the register of controls
 	$(BIN)/python tools/docs.py
 
-clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache portcullis-state
+clean: ## remove what make made; keys and logs of your own gates stay
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		src/*.egg-info tests/node/node_modules portcullis-state/demo

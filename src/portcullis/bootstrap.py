@@ -241,8 +241,12 @@ def founded(
     Raises Problem PC6003 while another process writes the log.
     """
     clock, state = SystemClock(), config.state
-    for folder in (state, state / "keys"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        for folder in (state, state / "keys"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        detail = f"state: {state} cannot be used: {error.strerror}"
+        raise Problem("PC7001", detail, hint="Run `portcullis doctor`.") from None
     origin = f"{config.trust_domain}/{name}"
     recorder = open_log(
         audit_directory(config, name),
@@ -307,7 +311,7 @@ async def assembled(config: Config, name: str, environ: Mapping[str, str]) -> As
 
         policy = PolicyReload(config.policy, fragment=fault, adopt=adopt, report=report)
         checks = (
-            Contain(services.feed),
+            Contain(services.feed, sessions),
             Validate(inventory, policy.pdp),
             Authorize(policy.pdp),
         )

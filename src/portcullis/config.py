@@ -116,6 +116,8 @@ class Limits(_Section):
     session_idle_seconds: float = Field(default=1800, gt=0)
     """After this silence a legacy MCP session (and its server process) is ended."""
     calls_in_flight: int = Field(default=512, ge=1)
+    calls_per_agent: int = Field(default=256, ge=1)
+    """The share of ``calls_in_flight`` that one agent can take."""
     mcp_sessions: int = Field(default=256, ge=1)
     processes: int = Field(default=32, ge=1)
     audit_queue: int = Field(default=8192, ge=1)

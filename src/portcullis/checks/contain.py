@@ -1,4 +1,7 @@
-"""Contain: who is cut off gets nothing, in any phase; and nobody does while that is unknown."""
+"""Contain: who is cut off gets nothing, in any phase; and nobody does while that is unknown.
+
+The end of a session is the mildest cut: what still runs in it gets nothing more either.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,24 @@ from typing import ClassVar, Final
 
 from portcullis.core.call import Call, Context, Result
 from portcullis.core.check import Check
-from portcullis.core.ports import KillFeed
+from portcullis.core.ports import KillFeed, SessionState
 from portcullis.core.verdict import PASS, Deny, Verdict
 
+_CLOSED: Final = Deny(code="PC2006", reason="the session has been closed or has expired")
 _STALE: Final = Deny(code="PC4002", reason="the containment feed may have missed something")
 
 
 class Contain(Check):
-    """Consults the kill feed before a call, on its result and on every chunk of a stream."""
+    """Consults feed and session before a call, on its result and on every chunk of a stream."""
 
     name: ClassVar[str] = "contain"
 
-    def __init__(self, feed: KillFeed) -> None:
+    def __init__(self, feed: KillFeed, sessions: SessionState) -> None:
         self._feed = feed
+        self._sessions = sessions
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
-        """Deny PC4002 when the feed is stale, PC4001 when the principal or session is cut off."""
+        """Deny PC4002 (feed stale), PC4001 (principal or session cut off), PC2006 (it is over)."""
         del call, facts
         return self._look(context)
 
@@ -39,4 +44,8 @@ class Contain(Check):
         if self._feed.stale():
             return _STALE
         reason = self._feed.reason(context.principal, context.session)
-        return PASS if reason is None else Deny(code="PC4001", reason=reason)
+        if reason is not None:
+            return Deny(code="PC4001", reason=reason)
+        if context.session is not None and not self._sessions.is_open(context.session.id):
+            return _CLOSED
+        return PASS

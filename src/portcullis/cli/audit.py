@@ -25,8 +25,9 @@ from portcullis.audit.verify import Report, load_verifier, own_verifier
 from portcullis.audit.verify import verify as check_log
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import load
+from portcullis.core.codes import CODES
 from portcullis.core.errors import Problem
-from portcullis.core.event import Event
+from portcullis.core.event import Event, EventType
 
 _FAILED = 5
 
@@ -72,7 +73,7 @@ def query(
     principal: Annotated[str, typer.Option(help="Who acted.")] = "",
     session: Annotated[str, typer.Option(help="In which session.")] = "",
     tool: Annotated[str, typer.Option(help="name or server.name.")] = "",
-    verdict: Annotated[str, typer.Option(help="allow or deny.")] = "",
+    verdict: Annotated[str, typer.Option(help="allow, deny or error.")] = "",
     code: Annotated[str, typer.Option(help="An error code such as PC3001.")] = "",
     since: Annotated[str, typer.Option(help="ISO 8601, included; UTC if it says nothing.")] = "",
     until: Annotated[str, typer.Option(help="ISO 8601, not included.")] = "",
@@ -85,6 +86,9 @@ def query(
     as_json: Json = False,
 ) -> None:
     """Print the events that fit every option given."""
+    _one_of("--type", kind, tuple(EventType))
+    _one_of("--verdict", verdict, ("allow", "deny", "error"))
+    _one_of("--code", code, tuple(CODES))
     place, verifier = _log(directory, config, key)
     wanted = Filter(
         type=kind,
@@ -204,6 +208,12 @@ def _moment(text: str) -> datetime | None:
     except ValueError:
         raise Problem("PC7004", "a time must be ISO 8601, such as 2030-01-31T12:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    """A word that no event holds would find nothing, which reads as if nothing had happened."""
+    if value and value not in known:
+        raise Problem("PC7004", f"no event has {option} {value}", hint=f"Known: {', '.join(known)}")
 
 
 def _first(found: Iterator[Record], limit: int) -> Iterator[Record]:

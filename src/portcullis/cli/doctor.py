@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import regorus
 import typer
 
 from portcullis.catalogue.schema import fault
+from portcullis.cli.operate import running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, McpUpstream, load
 from portcullis.core.errors import Problem
@@ -78,8 +80,7 @@ def _deployment(config: Config) -> Iterator[Finding]:
     yield from _state(config.state)
     yield _tried("policy", str(config.policy), partial(load_policy, config.policy, fault))
     secrets = local_secrets(os.environ)
-    for address in (config.listen.gate, config.listen.control):
-        yield _free(address)
+    yield from _addresses(config)
     for name, model in config.models.items():
         if model.credential:
             reference = model.credential
@@ -94,8 +95,17 @@ def _deployment(config: Config) -> Iterator[Finding]:
 
 
 def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Finding]:
+    if server.cwd is not None and not server.cwd.is_dir():
+        yield Finding(
+            f"folder of {name}",
+            ok=False,
+            found=f"{server.cwd} is not a folder",
+            do=f"Change mcp.{name}.cwd.",
+        )
     if server.command:
         program = server.command[0]
+        if server.cwd is not None and "/" in program:
+            program = str(server.cwd / program)
         found = shutil.which(program, path=os.environ.get("PATH"))
         yield Finding(
             f"command of {name}",
@@ -114,18 +124,21 @@ def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Findin
 
 
 def _state(state: Path) -> Iterator[Finding]:
-    parent = state if state.exists() else state.parent
-    if not os.access(parent, os.W_OK):
-        yield Finding("state", ok=False, found=f"{parent} is not writable", do="Change `state:`.")
+    place = state
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        found = f"{place} is not a folder that can be written"
+        yield Finding("state", ok=False, found=found, do="Change `state:`.")
         return
-    if state.exists():
+    if place == state:
         mode = stat.S_IMODE(state.stat().st_mode)
         yield Finding(
             "state", mode & 0o077 == 0, f"{state} has mode {mode:o}", f"Run `chmod 700 {state}`."
         )
     else:
         yield Finding("state", ok=True, found=f"{state} will be created")
-    median = _sync_ms(parent)
+    median = _sync_ms(place)
     yield Finding(
         "disk",
         median < SLOW_SYNC_MS,
@@ -152,6 +165,24 @@ def _tried(what: str, found: str, attempt: Callable[[], object]) -> Finding:
     except Problem as problem:
         return Finding(what, ok=False, found=problem.detail, do=problem.hint)
     return Finding(what, ok=True, found=found)
+
+
+def _addresses(config: Config) -> Iterator[Finding]:
+    addresses = (config.listen.gate, config.listen.control)
+    running = None
+    with contextlib.suppress(Problem):  # `_state` says what is wrong with the folder
+        running = running_gate(config)
+    if running is not None:
+        yield Finding("gate", ok=True, found=f"{running.gate} runs, process {running.pid}")
+    elif addresses[0] == addresses[1] and not addresses[0].endswith(":0"):
+        yield Finding(
+            "address",
+            ok=False,
+            found=f"{addresses[0]} is given to the gate and to the control plane",
+            do="Change `listen:`.",
+        )
+    else:
+        yield from map(_free, addresses)
 
 
 def _free(address: str) -> Finding:

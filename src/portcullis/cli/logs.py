@@ -13,9 +13,24 @@ import sys
 import traceback
 from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
+
+
+class _Stderr:
+    """Whatever ``sys.stderr`` is when a line is written."""
+
+    def write(self, text: str) -> int:
+        """Pass text on."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Pass it on now."""
+        sys.stderr.flush()
+
+
+_STDERR: TextIO = cast("TextIO", _Stderr())
 
 
 def configure() -> None:
@@ -28,7 +43,7 @@ def configure() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(_STDERR),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()

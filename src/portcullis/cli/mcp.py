@@ -7,16 +7,23 @@ the policy, so ``--agent`` is enough there; elsewhere PORTCULLIS_TOKEN holds the
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import re
+import signal
+import stat
+import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvloop
 
 from portcullis import bootstrap
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
-from portcullis.config import McpUpstream, load
+from portcullis.config import NAME, McpUpstream, load
 from portcullis.core.errors import Problem
 
 TOKEN = "PORTCULLIS_TOKEN"  # noqa: S105 - the name of a variable
@@ -39,12 +46,44 @@ def mcp(
     """Wrap a stdio MCP server: stdio on both sides, every check in between."""
     settings = load(config)
     name = server or Path(command[0]).stem.lower().replace(".", "-")
+    if re.fullmatch(NAME.removeprefix("^").removesuffix("$"), name) is None:
+        raise Problem("PC7004", "--server is 1 to 63 of a-z, 0-9, - and _")
     known = settings.mcp.get(name)
     if known is not None and known.command is None:
         raise Problem("PC7004", f"{name} is an HTTP server in {config}; choose another --server")
+    if not all("=" in pair.lstrip("=") for pair in env or []):
+        raise Problem("PC7004", "--env is NAME=VALUE")
     pairs = dict(pair.partition("=")[::2] for pair in env or [])
     upstream = McpUpstream(command=tuple(command), env=pairs)
     token = os.environ.pop(TOKEN, "")
     if bool(agent) == bool(token):
         raise Problem("PC7004", f"give exactly one of --agent and {TOKEN}")
-    uvloop.run(bootstrap.wrap_stdio(settings, name, upstream, agent=agent, token=token))
+    _between_pipes()
+    uvloop.run(_serve(bootstrap.wrap_stdio(settings, name, upstream, agent=agent, token=token)))
+
+
+async def _serve(serving: Coroutine[Any, Any, None]) -> None:
+    """Serve until the client or a signal ends it; either way the server's process ends with us."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(serving)
+
+    def stop() -> None:
+        if not task.cancelling():
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _between_pipes() -> None:
+    """Refuse streams that cannot be served: they would be lost, or end the process at once."""
+    streams = [os.fstat(number) for number in (sys.stdin.fileno(), sys.stdout.fileno())]
+    if os.path.samestat(*streams) or not all(
+        stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode) for found in streams
+    ):
+        raise Problem(
+            "PC7004",
+            "standard input and output must be two pipes",
+            hint="An MCP client starts this command; give it to the client as the server's.",
+        )

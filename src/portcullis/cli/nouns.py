@@ -34,12 +34,16 @@ def noun(kind: PrincipalKind) -> typer.Typer:
         principals.token(config, kind, name, ttl=ttl, as_json=json)
 
     @app.command(help=f"Cut an {kind} off, from its next request on.")
-    def disable(name: principals.Name, *, config: ConfigFile = DEFAULT_CONFIG) -> None:
-        principals.set_state(config, kind, name, "disabled")
+    def disable(
+        name: principals.Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False
+    ) -> None:
+        principals.set_state(config, kind, name, "disabled", as_json=json)
 
     @app.command(help=f"Let a disabled {kind} act again.")
-    def enable(name: principals.Name, *, config: ConfigFile = DEFAULT_CONFIG) -> None:
-        principals.set_state(config, kind, name, "active")
+    def enable(
+        name: principals.Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False
+    ) -> None:
+        principals.set_state(config, kind, name, "active", as_json=json)
 
     return app
 

@@ -57,7 +57,7 @@ def running_gate(config: Config) -> RunningGate | None:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=RunningGate)
         os.kill(found.pid, 0)
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
         return None
     except PermissionError as error:
         raise Problem("PC7001", f"the gate of {path} is another user's: {error.strerror}") from None

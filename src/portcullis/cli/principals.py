@@ -84,12 +84,14 @@ def print_list(config: Path, kind: PrincipalKind, *, as_json: bool) -> None:
         print(f"{record.id:40} {record.state:8} {record.owner:24} {roles}".rstrip())
 
 
-def set_state(config: Path, kind: PrincipalKind, name: str, state: str) -> None:
+def set_state(config: Path, kind: PrincipalKind, name: str, state: str, *, as_json: bool) -> None:
     """Disable or enable a principal."""
     _check_name(name)
     with operations(load(config)) as work:
         record = work.set_state(kind, name, state)
     sys.stderr.write(f"{kind} {name} is {record.state}\n")
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(record)))
 
 
 def mint(work: Operations, kind: PrincipalKind, name: str, *, ttl: int) -> str:

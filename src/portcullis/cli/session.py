@@ -80,11 +80,17 @@ def show(
 
 @app.command()
 def close(
-    session: SessionId, application: Application, *, config: ConfigFile = DEFAULT_CONFIG
+    session: SessionId,
+    application: Application,
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
 ) -> None:
     """End a session; its token is refused from the next request on."""
     _ask(config, application, "DELETE", _path(session))
     sys.stderr.write(f"session {session} closed\n")
+    if json:
+        print(codec.dumps({"session": session, "state": "closed"}))
 
 
 def _ask(

@@ -50,6 +50,7 @@ CODES: Final[dict[str, Code]] = {
     "PC1012": Code(408, -32600, "The request did not arrive in time", "Send the body faster."),
     "PC1013": Code(415, -32600, "Compressed body", "Send the body without Content-Encoding."),
     "PC1014": Code(403, -32600, "Foreign web page", "Call the gate from a program, not a page."),
+    "PC1015": Code(413, -32600, "Too many values", "Send fewer, in several requests."),
     "PC1020": Code(
         400,
         -32602,
@@ -93,7 +94,7 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC2005": Code(401, -32001, "Two credentials in one request", "Send exactly one."),
     "PC2006": Code(403, -32001, "The session is closed or expired", "Open a new session."),
-    "PC2007": Code(403, -32001, "Unknown principal", "Create it with `portcullis agent create`."),
+    "PC2007": Code(403, -32001, "Unknown principal", "Register it: `portcullis agent create`."),
     "PC2008": Code(400, -32600, "Token request refused", "See RFC 8693 for its parameters."),
     "PC2009": Code(409, -32600, "It exists already", "Choose another name."),
     "PC2010": Code(
@@ -162,7 +163,7 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC7004": Code(500, -32603, "Usage error", "See --help."),
     "PC7005": Code(500, -32603, "Something is missing on this machine", "See the detail."),
-    "PC7006": Code(404, -32603, "Unknown error code", "Codes look like PC1042."),
+    "PC7006": Code(404, -32603, "Unknown error code", "`portcullis explain` lists them all."),
     "PC7007": Code(
         500, -32603, "A measured process failed", "See the detail; the run measured nothing."
     ),

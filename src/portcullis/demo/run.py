@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -42,9 +43,13 @@ async def perform(folder: Path, on_step: Tell, stay: Stay | None = None) -> Told
 
     ``on_step`` is called after each step. ``stay`` is called with what was told, the stage and
     a shell script of exports; then everything stays up until SIGINT or SIGTERM.
-    Raises Problem PC7004 for a folder that holds something else.
+    Raises Problem PC7004 for a folder that holds something else, or a story that still runs.
     """
-    prepare(folder)
+    with prepared(folder):
+        return await _perform(folder, on_step, stay)
+
+
+async def _perform(folder: Path, on_step: Tell, stay: Stay | None) -> Told:
     before_write: list[Event] = []
     ledgers: list[Ledger] = []
 
@@ -71,18 +76,35 @@ async def perform(folder: Path, on_step: Tell, stay: Stay | None = None) -> Told
     return told
 
 
-def prepare(folder: Path) -> None:
-    """Make ``folder`` an empty folder of the demonstration, or raise Problem PC7004."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / MARKER).is_file():
+@contextlib.contextmanager
+def prepared(folder: Path) -> Iterator[None]:
+    """Make ``folder`` an empty folder of this demonstration's alone until the block ends.
+
+    Raises Problem PC7004 when it holds something else, or another demonstration that still runs.
+    """
+    marker = folder / MARKER
+    if folder.exists() and any(folder.iterdir()) and not marker.is_file():
+        raise Problem(
+            "PC7004",
+            f"{folder} holds something that is not an earlier demonstration",
+            hint="Name another folder with --state.",
+        )
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with marker.open("a") as mine:
+        try:
+            fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             raise Problem(
                 "PC7004",
-                f"{folder} holds something that is not an earlier demonstration",
-                hint="Name another folder with --state.",
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / MARKER).touch()
+                f"a demonstration still runs in {folder}",
+                hint="End it with Ctrl-C, or name another folder with --state.",
+            ) from None
+        for old in folder.iterdir():
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            elif old != marker:
+                old.unlink()
+        yield
 
 
 def _exports(folder: Path, cast: Cast) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -47,7 +48,7 @@ def stay(folder: Path) -> bool:
 
 
 def _try_next(stage: Stage, exports: Path) -> str:
-    gate, config = stage.gate, stage.config
+    gate, config, program = stage.gate, stage.config, _program()
     return f"""
 Everything is still up. In another terminal:
 
@@ -55,9 +56,9 @@ Everything is still up. In another terminal:
   curl -s $OPENAI_BASE_URL/chat/completions \\
     -H "Authorization: Bearer $OPENAI_API_KEY" -H 'Content-Type: application/json' \\
     -d '{{"model": "gpt-standin", "messages": [{{"role": "user", "content": "Hello"}}]}}'
-  portcullis audit tail -c {config}
-  portcullis audit verify -c {config}
-  portcullis policy check -c {config}
+  {program} audit tail -c {config}
+  {program} audit verify -c {config}
+  {program} policy check -c {config}
 
   edit {config.parent / "policy" / "support.yaml"} and try again: the gate reloads it
 
@@ -66,3 +67,8 @@ Everything is still up. In another terminal:
 
 Ctrl-C ends it.
 """
+
+
+def _program() -> str:
+    """This command as it can be typed in another terminal in the same folder."""
+    return sys.argv[0] if "/" in sys.argv[0] and os.access(sys.argv[0], os.X_OK) else "portcullis"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -111,9 +112,8 @@ class Connection(asyncio.Protocol):
         except Problem as problem:
             self._fail(problem)
             return
-        if self._waiter is not None:
-            self._wake()
-        elif answer.waiting > HIGH_WATER and not self._paused:
+        self._wake()
+        if answer.waiting > HIGH_WATER and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
@@ -121,6 +121,9 @@ class Connection(asyncio.Protocol):
         """Take the peer's orderly end (asyncio's callback); the transport then closes itself."""
         if self._answer is None:
             return
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is not None and not _ended(tls):
+            return  # the loop calls this for a cut connection, too; then it is lost
         try:
             self._answer.end()
         except Problem as problem:
@@ -180,6 +183,17 @@ class Connection(asyncio.Protocol):
                 self._waiter = None
         if self._problem is not None:
             raise self._problem
+
+
+def _ended(tls: ssl.SSLObject) -> bool:
+    """Say whether the peer ended TLS itself (close_notify), which nobody on the way can forge.
+
+    Without it, what looks like an end may be a cut (RFC 9112 section 9.8).
+    """
+    try:
+        return not tls.read(1)
+    except ssl.SSLError:
+        return False
 
 
 def _closed() -> Problem:

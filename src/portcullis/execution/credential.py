@@ -10,7 +10,6 @@ off that it put on.
 from __future__ import annotations
 
 import json
-import re
 from typing import Final
 from urllib.parse import quote
 
@@ -19,9 +18,8 @@ from portcullis.core.errors import Problem
 MIN_LENGTH = 8
 """A shorter credential would be found by chance in innocent answers."""
 
-_NESTED: Final = 3
-"""So many layers of escapes are looked through: JSON in a string of JSON has two."""
-_ESCAPE: Final = re.compile(rb"\\u00([2-7][0-9A-Fa-f])|%([2-7][0-9A-Fa-f])|\\([\\/\"])")
+_PLAIN: Final = ((b"\\\\", b"\\"), (b'\\"', b'"'), (b"\\/", b"/"))
+"""The escapes of JSON that are a character and a backslash, and what they stand for."""
 
 
 def reflected() -> Problem:
@@ -32,7 +30,7 @@ def reflected() -> Problem:
 class Credential:
     """A secret value and the byte strings by which an answer would betray it."""
 
-    __slots__ = ("_longest", "needles", "value")
+    __slots__ = ("_escapes", "_longest", "needles", "value")
 
     def __init__(self, value: str) -> None:
         """Raise Problem PC5007 when the value is too short to be guarded, or not ASCII."""
@@ -44,6 +42,8 @@ class Credential:
         text = json.dumps(value)[1:-1]
         forms = (value, text, text.replace("/", "\\/"), quote(value, safe=""), quote(value))
         self.needles = tuple(dict.fromkeys(form.encode() for form in forms))
+        numbers = {form for each in set(value) | set("%\\") for form in _numbered(ord(each))}
+        self._escapes = tuple(sorted(numbers))
         self._longest = max(len(needle) for needle in self.needles)
 
     def __repr__(self) -> str:
@@ -55,11 +55,13 @@ class Credential:
         for needle in self.needles:
             if needle in data:
                 return True
-        for _ in range(_NESTED):
-            if b"\\u00" not in data and b"%" not in data:
-                break
-            data = _ESCAPE.sub(_unescaped, data)
-            if self.needles[0] in data:
+        if b"\\u00" not in data and b"%" not in data:
+            return False
+        for escapes in (_PLAIN, _PLAIN, _PLAIN, self._escapes, self._escapes):
+            before = data
+            for escape, character in escapes:
+                data = data.replace(escape, character)
+            if data != before and self.needles[0] in data:
                 return True
         return False
 
@@ -123,7 +125,8 @@ class ReflectionGuard:
         return rest
 
 
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    """What one escape of JSON or a URL stands for."""
-    code = match[1] or match[2]
-    return bytes([int(code, 16)]) if code else match[3]
+def _numbered(code: int) -> list[tuple[bytes, bytes]]:
+    """The escapes of JSON and of URLs that are a character's number, and the character."""
+    character = bytes([code])
+    digits = {f"{code:02x}", f"{code:02X}"}  # the first digit of an ASCII code is no letter
+    return [(f"{prefix}{each}".encode(), character) for prefix in ("\\u00", "%") for each in digits]

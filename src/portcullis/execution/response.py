@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -11,6 +12,8 @@ from portcullis.execution.answer import Answer
 from portcullis.execution.connection import Connection
 from portcullis.execution.credential import Credential, ReflectionGuard, reflected
 
+_LARGE: Final = 262_144
+"""From this size on, in bytes, an answer is searched beside the loop."""
 _WITHHELD: Final = frozenset(
     {
         # RFC 9110 section 7.6.1: they speak of the connection, not of the answer
@@ -74,7 +77,7 @@ class HttpResponse:
                 while piece := await self._piece():
                     pieces.append(piece)
                 body = b"".join(pieces)
-            if self._credential is not None and self._credential.found_in(body):
+            if self._credential is not None and await _holds(self._credential, body):
                 raise reflected()
         finally:
             self.close()
@@ -105,6 +108,13 @@ class HttpResponse:
         if self._closed:
             raise Problem("PC5008", "the answer was closed while it was being read")
         return await self._connection.piece()
+
+
+async def _holds(credential: Credential, body: bytes) -> bool:
+    """Look for the credential; in a large body beside the loop, which others wait for."""
+    if len(body) < _LARGE:
+        return credential.found_in(body)
+    return await asyncio.to_thread(credential.found_in, body)
 
 
 def _clean(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The timer of one connection to an upstream, for one exchange after the other.
 
-``asyncio.timeout`` costs about 9 us each time it is entered, a timer armed and cancelled about 3;
-a whole call costs about 30. So the timer stays armed from exchange to exchange: when it fires too
-early for the one at hand, it is armed again for the rest.
+``asyncio.timeout`` costs 4 to 9 us each time it is entered, a tenth of a whole call and more, and
+a stream would enter it once per chunk; this costs 0.2. The timer stays armed from exchange to
+exchange: when it fires too early for the one at hand, it is armed again for the rest.
 """
 
 from __future__ import annotations

@@ -24,14 +24,17 @@ from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
 from portcullis.gateway.stream import Exchange, HeldBack, StreamOut
 from portcullis.wire import SHAPES, behind, error_body, error_frame
-from portcullis.wire.json import decode, encode
+from portcullis.wire.json import decode, digest, encode
 from portcullis.wire.model import ModelRequest, Shape
 
-_FORWARD: Final = (b"anthropic-version", b"idempotency-key", b"x-stainless-retry-count")
+_FORWARD: Final = (b"anthropic-version", b"x-stainless-retry-count")
 _FEATURES: Final = {b"openai-beta": "openai.beta", b"anthropic-beta": "anthropic.beta"}
 _BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,63}")
 _RETURN: Final = ("retry-after", "x-request-id", "request-id", "openai-processing-ms")
 _RETURN_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-")
+MAX_ANSWER_VALUES: Final = 1_000_000
+"""Most JSON values in an answer: embeddings as lists of numbers hold many."""
+
 _PASSING: Final = frozenset({"PC5001", "PC5006", "PC5013"})
 """Problems that may be over a moment later; the others would only be repeated."""
 _OK, _ERROR = 200, 400
@@ -113,7 +116,7 @@ class ModelRoutes:
                 upstream=call.server,
                 method=request.method,
                 path=call.method.partition(" ")[2],
-                headers=_request_headers(request, stream=call.stream),
+                headers=_request_headers(exchange),
                 body=call.body,
             )
         )
@@ -131,7 +134,7 @@ class ModelRoutes:
     async def _json(self, exchange: Exchange, response: UpstreamResponse) -> None:
         raw = await response.read()
         try:
-            payload = decode(raw)
+            payload = decode(raw, max_values=MAX_ANSWER_VALUES)
         except Problem as problem:
             raise Problem("PC5003", f"the answer is not strict JSON: {problem.detail}") from None
         if response.status >= _ERROR:
@@ -221,12 +224,17 @@ def _no_route(method: str, api: str, path: str) -> Problem:
     if any(key[0] == api and key[2] == path for key in SHAPES):
         return Problem("PC1009", f"{method} is not served here")
     if behind(api, path):
-        return Problem("PC3006", "this operation acts or keeps content behind the gate")
+        return Problem(
+            "PC3006",
+            "this operation acts or keeps content behind the gate",
+            hint="The gate does not serve it; send content within the requests that it serves.",
+        )
     return Problem("PC1010", "no such operation")
 
 
-def _request_headers(request: Request, *, stream: bool) -> tuple[tuple[str, str], ...]:
+def _request_headers(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """What goes upstream: our own, and the few of the caller's that change nothing unseen."""
+    request, stream = exchange.request, exchange.asked.stream
     headers = [
         ("content-type", "application/json"),
         ("accept", "text/event-stream" if stream else "application/json"),
@@ -235,7 +243,19 @@ def _request_headers(request: Request, *, stream: bool) -> tuple[tuple[str, str]
         value = request.text(name)
         if value is not None:
             headers.append((name.decode(), value))
+    key = request.text(b"idempotency-key")
+    if key is not None:
+        headers.append(("idempotency-key", _own_key(exchange.context, key)))
     return tuple(headers)
+
+
+def _own_key(context: Context, key: str) -> str:
+    """The caller's key, made its own: behind one credential of ours, agents share a name space.
+
+    Another's key would otherwise bring another's answer.
+    """
+    principal = context.principal
+    return digest([principal.kind, principal.id, principal.session, key])
 
 
 def _response_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -76,7 +76,7 @@ async def serve_stdio(
 
 
 async def standard_streams() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """This process's standard input and output, which must be pipes, sockets or terminals."""
+    """This process's standard input and output, which must be two pipes or sockets."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=_CHUNK)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)

@@ -61,6 +61,7 @@ class Router:
         self._api = api
         self._limits = limits
         self._in_flight = 0
+        self._running: dict[str, int] = {}
         metrics.watch_in_flight(lambda: self._in_flight)
         self.draining = False
 
@@ -88,12 +89,7 @@ class Router:
             context = await self._access.admit(
                 credential_of(request.headers), source=request.source, trace_id=request.trace_id
             )
-            if first in _APIS:
-                await self._models(request, context, first, "/" + rest)
-            elif first == "mcp" and rest and "/" not in rest:
-                await self._mcp(request, context, rest)
-            else:
-                raise Problem("PC1010", "the gate has no such route")
+            await self._serve(request, context, first, rest)
         except Problem as problem:
             await self._refuse(request, context, first, rest, problem)
         except ClientDisconnect:
@@ -104,6 +100,25 @@ class Router:
             await self._refuse(request, context, first, rest, fault)
         finally:
             self._in_flight -= 1
+
+    async def _serve(self, request: Request, context: Context, first: str, rest: str) -> None:
+        """Serve an authenticated request, within the agent's share of what may run at once."""
+        agent = context.principal.id
+        running = self._running.get(agent, 0)
+        if running >= self._limits.calls_per_agent:
+            raise Problem("PC5006", f"more than {self._limits.calls_per_agent} calls of one agent")
+        self._running[agent] = running + 1
+        try:
+            if first in _APIS:
+                await self._models(request, context, first, "/" + rest)
+            elif first == "mcp" and rest and "/" not in rest:
+                await self._mcp(request, context, rest)
+            else:
+                raise Problem("PC1010", "the gate has no such route")
+        finally:
+            self._running[agent] -= 1
+            if not self._running[agent]:
+                del self._running[agent]
 
     async def _refuse(
         self, request: Request, context: Context | None, first: str, rest: str, problem: Problem

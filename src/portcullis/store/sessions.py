@@ -58,6 +58,11 @@ class LocalSessionState:
             return None
         return session
 
+    def is_open(self, session_id: str) -> bool:
+        """Whether a call that runs in this session may go on."""
+        session = self._sessions.get(session_id)
+        return session is not None and self._clock.now() < session.expires_at
+
     async def close(self, session_id: str) -> bool:
         """End a session at once, then durably; False when it is not open."""
         self._purge()
@@ -130,7 +135,11 @@ class SharedSessionState(LocalSessionState):
         except SQLAlchemyError:
             raise Problem("PC9002", "the session cannot be looked up") from None
         session = None if document is None else _decode(document)
-        return session if session and self._clock.now() < session.expires_at else None
+        if session is None or self._clock.now() >= session.expires_at:
+            self._sessions.pop(session_id, None)
+            return None
+        self._remember(session)
+        return session
 
     async def close(self, session_id: str) -> bool:
         """End a session; False when it is not open."""

@@ -7,9 +7,11 @@ is forwarded is our own encoding of what we read.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -17,6 +19,9 @@ import msgspec
 from portcullis.core.errors import Problem
 
 MAX_DEPTH: Final = 64
+MAX_VALUES: Final = 100_000
+"""Most values in one document: what one peer sends must not keep the others waiting."""
+_LARGE: Final = 65_536
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 _decoder = msgspec.json.Decoder()
@@ -26,15 +31,17 @@ encode = _encoder.encode
 """Canonical bytes of a JSON value: UTF-8, no white space, key order kept."""
 
 
-def decode(body: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+def decode(body: bytes, *, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES) -> Any:
     """Parse one JSON document, refusing what parsers disagree about.
 
     Raises Problem PC1001 (not JSON), PC1002 (not UTF-8, or a lone surrogate), PC1003 (duplicate
     key), PC1004 (U+0000 in a string), PC1005 (deeper than ``max_depth``), PC1006 (an integer
-    beyond 64 bits, or a float that is not finite).
+    beyond 64 bits, or a float that is not finite), PC1015 (more than ``max_values``).
     """
     try:
-        value = _decoder.decode(body)
+        value = _parse(body)
+        if body.count(b",") + body.count(b"[") + body.count(b"{") >= max_values:
+            _count(value, max_values)  # some of those stand in strings: count the values
         same = _encoder.encode(value) == body
     except UnicodeDecodeError:
         raise Problem("PC1002", "the body is not valid UTF-8") from None
@@ -66,6 +73,30 @@ def _explain(body: bytes, error: msgspec.DecodeError) -> NoReturn:
         raise Problem("PC1006", "a number is out of range") from None
     position = text.rpartition("(")[2].rstrip(")") if "(byte" in text else "unknown position"
     raise Problem("PC1001", f"the body is not valid JSON ({position})") from None
+
+
+def _parse(body: bytes) -> Any:
+    """Decode; over a large body the collector would only look at what cannot be garbage yet."""
+    if len(body) < _LARGE or not gc.isenabled():
+        return _decoder.decode(body)
+    gc.disable()
+    try:
+        return _decoder.decode(body)
+    finally:
+        gc.enable()
+
+
+def _count(value: Any, limit: int) -> None:
+    waiting, seen = [value], 1
+    while waiting:
+        held = waiting.pop()
+        if type(held) is dict:
+            held = held.values()
+        if type(held) is not str and isinstance(held, Collection):
+            seen += len(held)
+            if seen > limit:
+                raise Problem("PC1015", f"the document holds more than {limit} values")
+            waiting += held
 
 
 def _refuse_duplicates(body: bytes) -> None:

@@ -51,8 +51,8 @@ class RawServer:
                 self.requests.append(request)
                 await self.script(self, request, writer)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.ended.set()
+        except (asyncio.IncompleteReadError, ConnectionError, RuntimeError):
+            self.ended.set()  # uvloop raises RuntimeError for a write to a closed transport
         finally:
             writer.close()
 

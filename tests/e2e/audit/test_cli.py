@@ -81,6 +81,13 @@ def test_a_query_selects_and_an_event_comes_with_its_result(log: Path) -> None:
     assert audit("query", log, "--since", "yesterday").exception.code == "PC7004"
 
 
+@pytest.mark.parametrize("words", [("--verdict", "denied"), ("--type", "call"), ("--code", "3001")])
+def test_a_mistyped_query_is_an_error_and_not_an_empty_answer(log: Path, words: tuple[str]) -> None:
+    refused = audit("query", log, *words).exception
+    assert isinstance(refused, Problem)
+    assert refused.code == "PC7004"
+
+
 def test_verification_needs_only_the_public_key(log: Path) -> None:
     vkey = (log / "log.vkey").read_text().strip()
     result = audit("verify", log, "--key", vkey, "--checkpoint", log / "checkpoint", "--json")

@@ -72,6 +72,46 @@ def test_doctor_shows_no_secret(folder):
     assert "a-secret-of-some-length" not in done.stdout + done.stderr
 
 
+def missing(folder):
+    findings = json.loads(run(folder, "doctor", "--json").stdout)["findings"]
+    return {f["what"]: f["found"] for f in findings if not f["ok"]}
+
+
+def test_doctor_finds_what_would_keep_the_gate_from_starting(folder):
+    (folder / "a-file").write_text("")
+    (folder / "tool").write_text("#!/bin/sh\n")
+    (folder / "tool").chmod(0o700)
+    configure(
+        folder,
+        state="a-file",
+        listen={"gate": "127.0.0.1:7399", "control": "127.0.0.1:7399"},
+        mcp={
+            "lost": {"command": ["sh"], "cwd": "no-such-folder"},
+            "own": {"command": ["./tool"], "cwd": "."},
+        },
+    )
+    found = missing(folder)
+    assert set(found) == {"state", "address", "folder of lost"}
+    assert "a-file" in found["state"]
+    configure(folder, state="not/yet/there", mcp={"own": {"command": ["./tool"], "cwd": "."}})
+    assert missing(folder) == {}
+
+
+def test_doctor_does_not_take_the_running_gate_for_a_stranger(folder):
+    configure(folder, mcp={"tool": {"command": ["sh"]}})
+    with subprocess.Popen([COMMAND, "up"], cwd=folder, stderr=subprocess.DEVNULL) as gate:
+        try:
+            place = folder / "portcullis-state" / "gate.json"
+            assert eventually(place.exists)
+            found = json.loads(place.read_text())
+            listen = {name: found[name].removeprefix("http://") for name in ("gate", "control")}
+            configure(folder, mcp={"tool": {"command": ["sh"]}}, listen=listen)
+            assert missing(folder) == {}
+            assert f"process {gate.pid}" in run(folder, "doctor").stdout
+        finally:
+            gate.send_signal(signal.SIGTERM)
+
+
 def test_explain_says_what_to_do(tmp_path):
     done = run(tmp_path, "explain", "pc3004")
     assert done.returncode == 0

@@ -238,6 +238,46 @@ def test_the_first_agent_is_registered_while_its_gate_is_still_starting(deployme
             gate.send_signal(signal.SIGTERM)
 
 
+def test_a_state_that_is_no_folder_is_named(deployment):
+    deployment.state.write_text("")
+    for words in (("up",), ("agent", "list")):
+        assert "PC7001" in deployment.run(*words, code=1).err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--server", "../../elsewhere"), "--server"),
+        (("--env", "NAME"), "--env"),
+        ((), "two pipes"),
+    ],
+)
+def test_a_wrapper_that_cannot_serve_says_so_and_does_not_crash(deployment, words, text):
+    done = subprocess.run(
+        [COMMAND, "mcp", "--agent", "shop-1", *words, "--", "cat"],
+        cwd=deployment.folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "PC7004" in done.stderr
+    assert text in done.stderr
+
+
+def test_what_changes_something_says_so_in_json_too(deployment, gate):
+    deployment.run("agent", "create", "shop-1", "--owner", "shop")
+    deployment.run("application", "create", "web", "--owner", "shop")
+    assert deployment.json("agent", "disable", "shop-1")["state"] == "disabled"
+    assert deployment.json("agent", "enable", "shop-1")["state"] == "active"
+    who = ("--application", "web")
+    opened = deployment.json("session", "open", "shop-1", *who, "--user", "u", "--prompt", "p")
+    closed = deployment.json("session", "close", opened["session"], *who)
+    assert closed == {"session": opened["session"], "state": "closed"}
+
+
 def test_a_second_gate_says_which_one_runs(deployment, gate):
     refused = deployment.run("up", code=1)
     assert "PC6003" in refused.err

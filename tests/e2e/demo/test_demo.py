@@ -69,7 +69,7 @@ def test_no_credential_of_an_upstream_is_told_or_logged(kept):
 def test_it_stays_up_for_the_usual_clients_until_it_is_told_to_stop(tmp_path):
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*PORTCULLIS, "demo", "--state", "kept"],
+        [str(Path(sys.executable).parent / "portcullis"), "demo", "--state", "kept"],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,
@@ -90,6 +90,20 @@ def test_it_stays_up_for_the_usual_clients_until_it_is_told_to_stop(tmp_path):
             )
             assert said.choices[0].message.content == "still there?"
             assert (tmp_path / "kept" / "env.sh").stat().st_mode & 0o077 == 0
+            suggested = [
+                line for line in lines if re.match(r"  \S*portcullis (audit|policy) ", line)
+            ]
+            assert len(suggested) == 3
+            for line in suggested:
+                typed = subprocess.run(
+                    ["/bin/sh", "-c", line],
+                    cwd=tmp_path,
+                    env={"PATH": "/usr/bin:/bin"},
+                    capture_output=True,
+                    timeout=30,
+                    check=False,
+                )
+                assert typed.returncode == 0, typed.stderr
         finally:
             child.send_signal(signal.SIGTERM)
         assert child.wait(timeout=20) == 0, "".join(lines)

@@ -37,6 +37,7 @@ async def until(condition: Callable[[], object], seconds: float = 20) -> None:
             await asyncio.sleep(0.01)
 
 
-async def begun(folder: Path) -> None:
-    """Wait until an upstream that waits has begun to answer."""
-    await until((folder / "begun").exists)
+async def begun(folder: Path, asking: asyncio.Future[object]) -> None:
+    """Wait until the upstream that was asked has begun to answer, and waits."""
+    await until(lambda: asking.done() or (folder / "begun").exists())
+    assert not asking.done()

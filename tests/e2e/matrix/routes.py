@@ -171,7 +171,7 @@ class McpRoute:
         self, how: str, folder: Path | None = None, *, on_piece: Any = None, **more: Any
     ) -> Seen:
         where = {"folder": str(folder)} if folder else {}
-        return await self.call("misbehave", on_piece=on_piece, how=how, **where, **more)
+        return await self.call("misbehave", on_piece=on_piece, lists=True, how=how, **where, **more)
 
     async def call(
         self,
@@ -181,11 +181,15 @@ class McpRoute:
         server: str | None = None,
         token: str | None = None,
         on_piece: Any = None,
+        lists: bool = False,
         options: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> Seen:
-        """One tool call with the official client; progress messages are its pieces."""
+        """One tool call with the official client; progress messages are its pieces.
+
+        A client that does not list the tools before (``lists``) does so when it has a result.
+        """
         seen = Seen()
 
         async def progress(done: float, total: float | None, message: str | None) -> None:
@@ -195,6 +199,8 @@ class McpRoute:
 
         try:
             async with self.client(server, token, **(options or {})) as client:
+                if lists:
+                    await client.list_tools()
                 answer = await client.call_tool(
                     name, arguments, progress_callback=progress, **(more or {})
                 )

@@ -48,7 +48,7 @@ async def test_what_comes_back_after_the_cut_is_withheld(route, deployment, reco
         folder = tmp_path / name
         folder.mkdir()
         asking = asyncio.create_task(route.scripted("wait", folder))
-        await begun(folder)
+        await begun(folder, asking)
         if name == "before":
             (folder / "go").touch()
             assert (await asking).passed
@@ -69,7 +69,7 @@ async def test_a_stream_that_is_open_ends_with_the_cut(route, deployment, record
     folder.mkdir()
     pieces = []
     asking = asyncio.create_task(route.scripted("pieces-wait", folder, on_piece=pieces.append))
-    await begun(folder)
+    await begun(folder, asking)
     # A whole answer has no pieces for the agent.
     await until(lambda: pieces or route.name == "llm-json")
     async with cut(deployment, route):

@@ -65,7 +65,7 @@ async def test_nothing_is_done_or_handed_out_that_cannot_be_recorded(case, tmp_p
         folder = tmp_path / "waits"
         folder.mkdir()
         asking = asyncio.create_task(route.scripted("wait", folder))
-        await begun(folder)
+        await begun(folder, asking)
         before = len(route.effects())
         fill_disk(deployment, route)
         for _ in range(2):
@@ -99,7 +99,7 @@ async def test_a_stream_leaves_its_result_however_it_ends(route, told, tmp_path)
     assert whole.verdict == "allow"
     assert whole.result.chunks > 0 or route.name == "llm-json"
     leaving = asyncio.create_task(route.scripted("pieces-wait", tmp_path))
-    await begun(tmp_path)
+    await begun(tmp_path, leaving)
     before = len(results(told()))
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)

@@ -64,7 +64,7 @@ class PeerOverHttp:
                 if found is BREAK or not streams:
                     yield found
                 else:
-                    event = b"event: steal\n" if b"notifications/steal" in found else b""
+                    event = b"event: steal\n" if how == "pieces-event" else b""
                     yield event + b"data: " + found + b"\n\n"
 
         kind = b"text/event-stream" if streams else b"application/json"

@@ -1,6 +1,6 @@
 import pytest
 
-from policies import call, context
+from policies import call, context, session_of
 from portcullis.checks.contain import Contain
 from portcullis.core.call import Result
 from portcullis.core.verdict import PASS
@@ -17,14 +17,29 @@ class Feed:
         return self._reason
 
 
-def looks(feed):
-    check = Contain(feed)
+class Sessions:
+    def __init__(self, *, open_now=True):
+        self._open = open_now
+
+    def is_open(self, session_id):
+        return self._open
+
+
+def looks(feed, sessions=None, session=None):
+    check = Contain(feed, sessions or Sessions())
     result = Result(payload={}, size=0)
+    around = context(session=session)
     return [
-        check.judge(call(), context(), None),
-        check.judge_result(call(), context(), result),
-        check.judge_chunk(call(), context()),
+        check.judge(call(), around, None),
+        check.judge_result(call(), around, result),
+        check.judge_chunk(call(), around),
     ]
+
+
+def test_what_runs_in_a_session_that_ends_gets_nothing_more():
+    assert looks(Feed(), Sessions(), session_of()) == [PASS] * 3
+    over = looks(Feed(), Sessions(open_now=False), session_of())
+    assert [verdict.code for verdict in over] == ["PC2006"] * 3
 
 
 def test_nobody_is_held_up_without_a_reason():

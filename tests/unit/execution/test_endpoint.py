@@ -35,6 +35,7 @@ def test_models_and_mcp_servers_get_names_that_cannot_clash():
     [
         "http://user:word@host.example/", "http://user@host.example/", "http://host.example/#part",
         "ftp://host.example/", "http:///path", "http://[::1", "http://host.example:99999/",
+        "http://host.example:0/",
     ],
 )  # fmt: skip
 def test_an_address_with_a_secret_or_without_a_host_is_refused(url):
@@ -45,18 +46,33 @@ def test_an_address_with_a_secret_or_without_a_host_is_refused(url):
 
 
 def test_the_empty_path_is_the_base_itself_with_its_query():
-    assert str(Addresses("a", "https://h.example/mcp?x=1").join("")) == "https://h.example/mcp?x=1"
+    assert Addresses("a", "https://h.example/mcp?x=1").target("") == "/mcp?x=1"
+    assert Addresses("a", "http://h.example").target("") == "/"
 
 
-def test_a_path_is_put_below_the_base_exactly_as_it_is_written():
-    addresses = Addresses("a", "http://h.example/base/")
-    assert str(addresses.join("/v1/models/ft:gpt@x")) == "http://h.example/base/v1/models/ft:gpt@x"
-    assert addresses.join("/v1/x") is addresses.join("/v1/x")
+@pytest.mark.parametrize("base", ["http://h.example/base/", "http://h.example/base"])
+def test_a_path_is_put_below_the_base_exactly_as_it_is_written(base):
+    assert Addresses("a", base).target("/v1/models/ft:gpt@x") == "/base/v1/models/ft:gpt@x"
 
 
-def test_many_different_paths_do_not_fill_the_memory():
-    addresses = Addresses("a", "http://h.example")
-    for number in range(5000):
-        addresses.join(f"/v1/{number}")
-    assert len(addresses._known) <= 1024
-    assert str(addresses.join("")) == "http://h.example"
+def test_nothing_lies_below_a_base_with_a_query():
+    with pytest.raises(Problem) as caught:
+        Addresses("a", "http://h.example/mcp?x=1").target("/y")
+    assert caught.value.code == "PC1010"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://h.example/x", ("h.example", 443, True, "h.example")),
+        ("http://h.example:8080", ("h.example", 8080, False, "h.example:8080")),
+        ("http://[::1]:99/", ("::1", 99, False, "[::1]:99")),
+        (
+            "https://b\u00fccher.example",
+            ("xn--bcher-kva.example", 443, True, "xn--bcher-kva.example"),
+        ),
+    ],
+)
+def test_it_says_where_to_connect_and_whom_to_name(url, expected):
+    found = Addresses("a", url)
+    assert (found.host, found.port, found.tls, found.authority) == expected

@@ -35,6 +35,9 @@ REFUSED = [
     (b'{"n":-9223372036854775809}', "PC1006"),
     (b"1e400", "PC1006"),
     (b"9" * 5000, "PC1006"),
+    (b"[" + b"0," * 100_000 + b"0]", "PC1015"),
+    (b"[" + b"[[]]," * 60_000 + b"0]", "PC1015"),
+    (b"[" + b'{"a":{}},' * 60_000 + b"0]", "PC1015"),
 ]
 
 
@@ -47,6 +50,10 @@ def test_what_parsers_disagree_about_is_refused_with_its_own_code(body, code):
 
 def test_depth_is_allowed_up_to_its_limit():
     assert decode(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+
+
+def test_a_long_text_full_of_commas_is_one_value():
+    assert decode(encode(["a,[{" * 200_000]))
 
 
 def test_a_backslash_before_u0000_is_text_and_passes():

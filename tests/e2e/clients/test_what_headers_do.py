@@ -1,9 +1,10 @@
-"""If these fail, an agent's content stands in the log in clear, or a provider acts unasked."""
+"""If these fail, an agent's content stands in the log, or a header or a model's name does more
+than was decided on."""
 
 import aiohttp
 import pytest
 
-from standins import agent_token, eventually, staged
+from standins import agent_token, eventually, openai_client, session_token, staged
 
 pytestmark = pytest.mark.anyio
 
@@ -45,3 +46,18 @@ async def test_a_model_that_searches_the_web_by_itself_is_refused(tmp_path):
         denied = await eventually(stage, lambda event: event.code == "PC3006")
         assert denied.features == ("openai.web_search",)
         assert not stage.model.seen
+
+
+async def test_an_agent_cannot_ask_for_the_answer_to_anothers_idempotency_key(tmp_path):
+    async with staged(tmp_path) as stage:
+        tokens = [
+            await agent_token(stage, application="first"),
+            await session_token(stage, application="second"),
+        ]
+        sent = []
+        for token in (*tokens, tokens[0]):
+            client = openai_client(stage, token)
+            headers = {"idempotency-key": "guessed"}
+            await client.chat.completions.create(**CHAT, extra_headers=headers)
+            sent.append(dict(stage.model.seen[-1].headers)["idempotency-key"])
+        assert sent[0] == sent[2] != sent[1]

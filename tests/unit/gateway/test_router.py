@@ -1,0 +1,114 @@
+"""If these fail, one agent can keep the others out."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from portcullis.config import Limits
+from portcullis.core.call import Context
+from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.gateway.metrics import Metrics
+from portcullis.gateway.router import Router
+
+pytestmark = pytest.mark.anyio
+
+
+class Access:
+    async def admit(self, credential, *, source, trace_id):
+        principal = Principal(
+            kind=PrincipalKind.AGENT, id=credential, credential=credential, expires_at=2e9
+        )
+        return Context(
+            principal=principal, session=None, source=source, trace_id=trace_id, received_at=0
+        )
+
+
+class Refusals:
+    def __init__(self):
+        self.codes = []
+
+    def refused(self, problem, **where):
+        self.codes.append((problem.code, where["principal"]))
+        return problem
+
+
+@dataclass
+class Busy:
+    """A handler that holds every request until it is let go."""
+
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, request, context, *where):
+        await self.free.wait()
+        await request.send({"type": "http.response.start", "status": 200, "headers": []})
+
+
+@pytest.fixture
+def busy():
+    return Busy()
+
+
+@pytest.fixture
+def refusals():
+    return Refusals()
+
+
+@pytest.fixture
+def router(busy, refusals):
+    return Router(
+        access=Access(),
+        pipeline=refusals,
+        models=busy,
+        mcp=busy,
+        api=None,
+        limits=Limits(calls_in_flight=4, calls_per_agent=2),
+        metrics=Metrics(CollectorRegistry()),
+    )
+
+
+def ask(router, agent):
+    statuses = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/mcp/orders",
+        "headers": [(b"authorization", b"Bearer " + agent.encode())],
+    }
+
+    async def run():
+        await router(scope, receive, send)
+        return statuses[0]
+
+    return asyncio.create_task(run())
+
+
+async def test_one_agent_gets_its_share_and_no_more(router, busy, refusals):
+    greedy = [ask(router, "greedy") for _ in range(3)]
+    other = ask(router, "other")
+    await asyncio.sleep(0.01)
+    assert refusals.codes == [("PC5006", "greedy")]
+    busy.free.set()
+    assert sorted(await asyncio.gather(*greedy, other)) == [200, 200, 200, 503]
+
+
+async def test_a_share_is_given_back(router, busy, refusals):
+    busy.free.set()
+    for _ in range(5):
+        assert await ask(router, "greedy") == 200
+    assert refusals.codes == []
+
+
+async def test_a_draining_gate_takes_no_more(router, refusals):
+    router.drain()
+    assert await ask(router, "late") == 503
+    assert refusals.codes[0][0] == "PC5013"
