@@ -32,7 +32,7 @@ from portcullis.core.event import Event
 QUEUE_BYTES: Final = 64 * 2**20
 """The most that may wait for the disk, beside the bound on the number of events."""
 
-SPACING: Final = 0.001
+SPACING: Final = 0.002
 """Seconds from the start of one commit to that of the next, at least."""
 
 LINGER: Final = 0.005
