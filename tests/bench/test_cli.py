@@ -3,13 +3,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from portcullis.cli import application
+from portcullis import cli
 
 GATE = ("--only", "json", "--connections", "50", "--seconds", "0.2", "--repeats", "1")
 
 
 def run(*arguments):
-    return CliRunner().invoke(application("bench"), ["bench", *arguments])
+    return CliRunner().invoke(cli._app("bench"), ["bench", *arguments])
 
 
 @pytest.mark.slow

@@ -56,8 +56,8 @@ async def test_an_agent_cannot_ask_for_the_answer_to_anothers_idempotency_key(tm
         ]
         sent = []
         for token in (*tokens, tokens[0]):
-            client = openai_client(stage, token)
             headers = {"idempotency-key": "guessed"}
-            await client.chat.completions.create(**CHAT, extra_headers=headers)
+            async with openai_client(stage, token) as client:
+                await client.chat.completions.create(**CHAT, extra_headers=headers)
             sent.append(dict(stage.model.seen[-1].headers)["idempotency-key"])
         assert sent[0] == sent[2] != sent[1]
