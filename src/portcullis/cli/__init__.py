@@ -66,8 +66,8 @@ def _elsewhere() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    logs.configure()
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    logs.configure("warning" if wanted == "demo" else "info")
     try:
         _app(wanted)()
     except Problem as problem:

@@ -33,8 +33,8 @@ class _Stderr:
 _STDERR: TextIO = cast("TextIO", _Stderr())
 
 
-def configure() -> None:
-    """Set up the logs of this process."""
+def configure(level: str = "info") -> None:
+    """Set up the logs of this process: what is at least of this level."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -42,7 +42,7 @@ def configure() -> None:
             _places,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(_STDERR),
         cache_logger_on_first_use=True,
     )

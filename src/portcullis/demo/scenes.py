@@ -151,7 +151,7 @@ async def obey_planted_instruction(cast: Cast) -> Ending:
 
 async def unknown_tool(cast: Cast) -> Ending:
     """A tool that no server offers and no policy names."""
-    return await _refused(cast, "orders.export_everything", {}, "PC3003", "PC3001")
+    return await _refused(cast, "orders.export_everything", {}, "PC3001")
 
 
 async def bad_argument(cast: Cast) -> Ending:
@@ -330,7 +330,7 @@ SCENES: Final[tuple[Scene[Cast], ...]] = (
     Scene(
         "An unknown tool",
         "orders.export_everything",
-        "denied, PC3003 or PC3001: what is not known is not done",
+        "denied, PC3001: what is not granted is not done",
         unknown_tool,
     ),
     Scene(

@@ -74,9 +74,6 @@ class Router:
         if scope["type"] != "http":
             return
         first, _, rest = scope["path"][1:].partition("/")
-        if first == "v1":
-            await self._api(scope, receive, send)
-            return
         request = Request(scope, receive, send)
         context: Context | None = None
         self._in_flight += 1
@@ -86,6 +83,9 @@ class Router:
                 raise Problem("PC5013", "the gate is shutting down")
             if self._in_flight > self._limits.calls_in_flight:
                 raise Problem("PC5006", f"more than {self._limits.calls_in_flight} calls at once")
+            if first == "v1":
+                await self._api(scope, receive, send)
+                return
             context = await self._access.admit(
                 credential_of(request.headers), source=request.source, trace_id=request.trace_id
             )

@@ -62,13 +62,21 @@ def router(busy, refusals):
         pipeline=refusals,
         models=busy,
         mcp=busy,
-        api=None,
+        api=busy_api(busy),
         limits=Limits(calls_in_flight=4, calls_per_agent=2),
         metrics=Metrics(CollectorRegistry()),
     )
 
 
-def ask(router, agent):
+def busy_api(busy):
+    async def api(scope, receive, send):
+        await busy.free.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    return api
+
+
+def ask(router, agent, path="/mcp/orders"):
     statuses = []
 
     async def receive():
@@ -81,7 +89,7 @@ def ask(router, agent):
     scope = {
         "type": "http",
         "method": "POST",
-        "path": "/mcp/orders",
+        "path": path,
         "headers": [(b"authorization", b"Bearer " + agent.encode())],
     }
 
@@ -99,6 +107,14 @@ async def test_one_agent_gets_its_share_and_no_more(router, busy, refusals):
     assert refusals.codes == [("PC5006", "greedy")]
     busy.free.set()
     assert sorted(await asyncio.gather(*greedy, other)) == [200, 200, 200, 503]
+
+
+async def test_the_api_for_applications_is_bounded_too(router, busy, refusals):
+    asked = [ask(router, "anybody", "/v1/sessions") for _ in range(5)]
+    await asyncio.sleep(0.01)
+    assert [code for code, _ in refusals.codes] == ["PC5006"]
+    busy.free.set()
+    assert sorted(await asyncio.gather(*asked)) == [200, 200, 200, 200, 503]
 
 
 async def test_a_share_is_given_back(router, busy, refusals):
