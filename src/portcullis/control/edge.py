@@ -256,7 +256,8 @@ class Edge:
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
                     if size > self._body_bytes:
-                        raise Problem("PC1007", f"the body is larger than {self._body_bytes} bytes")
+                        detail = f"the body is larger than {self._body_bytes} bytes"
+                        raise Problem("PC1007", detail, hint="This API takes no larger ones.")
                     more = message.get("more_body", False)
         except TimeoutError:
             detail = f"the body took longer than {self._receive_seconds:g} s"
