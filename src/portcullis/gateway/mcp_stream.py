@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ MAX_REQUESTS: Final = 1024
 """Most requests of a server's within one stream; more are a flood, which ends the stream."""
 
 
-class Stream:
+class Stream(ABC):
     """Messages from a server to one client, for as long as one request or listening lasts.
 
     Without ``emit`` nothing can reach the client yet: notifications are dropped and the
@@ -95,9 +96,9 @@ class Stream:
                     return message
         return None
 
+    @abstractmethod
     def _answers(self, message: Response | Failure) -> bool:
         """Whether this answer is the one that ends the stream; others raise or are dropped."""
-        raise NotImplementedError
 
     def _restore(self, message: Notification, params: dict[str, Any]) -> dict[str, Any] | None:
         """The parameters as the client knows them (its ids and tokens), None to drop it."""

@@ -11,6 +11,7 @@ references and operations that are features or refused themselves.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -110,7 +111,7 @@ class Shape(Protocol):
         ...
 
 
-class EventStream:
+class EventStream(ABC):
     """What the decoders have in common: parsing, counting, and how a stream ends.
 
     A subclass says in ``take`` what an event means: it returns the frame, or None to swallow the
@@ -151,9 +152,9 @@ class EventStream:
             proposals=tuple(self._proposals),
         )
 
+    @abstractmethod
     def take(self, event: ServerSentEvent) -> Frame | None:
         """Understand one event."""
-        raise NotImplementedError
 
     def fail(self) -> None:
         """The provider reports an error: the end, and a fault if a tool call is incomplete."""
