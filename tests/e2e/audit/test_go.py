@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from needs import needs_go
 from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
 from portcullis.audit.log import open_log
 from portcullis.audit.proofs import consistency_proof
 from portcullis.audit.tiles import TileReader
 from portcullis.audit.verify import own_verifier
 from portcullis.core.event import Event, EventType
+
+pytestmark = needs_go
 
 SOURCE = Path(__file__).with_name("go_verify") / "main.go"
 FIRST, SECOND = 300, 237

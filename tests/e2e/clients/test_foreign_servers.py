@@ -1,6 +1,5 @@
 """MCP servers that nobody here wrote, behind the gate. If these fail, only our own servers work."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +7,12 @@ from pathlib import Path
 import pytest
 from mcp import MCPError
 
+from needs import NODE, needs_node
 from standins import agent_token, mcp_client, staged
 
 pytestmark = pytest.mark.anyio
 
-NODE = Path(__file__).parents[2] / "node/node_modules/.bin"
+BIN = NODE / ".bin"
 AGENT = "support-agent-prod-001"
 
 POLICY = """\
@@ -68,10 +68,10 @@ async def stage(tmp_path, repository):
         "git": {"command": [str(program / "mcp-server-git"), "--repository", str(repository)]},
         "clock": {"command": [str(program / "mcp-server-time"), "--local-timezone", "UTC"]},
     }
-    if shutil.which("node") and NODE.exists():
+    if BIN.exists():
         servers |= {
-            "files": {"command": [str(NODE / "mcp-server-filesystem"), str(repository)]},
-            "every": {"command": [str(NODE / "mcp-server-everything"), "stdio"]},
+            "files": {"command": [str(BIN / "mcp-server-filesystem"), str(repository)]},
+            "every": {"command": [str(BIN / "mcp-server-everything"), "stdio"]},
         }
     async with staged(tmp_path / "stage", policy=POLICY, settings={"mcp": servers}) as running:
         yield running
@@ -82,9 +82,6 @@ async def token(stage):
     return await agent_token(stage)
 
 
-needs_node = pytest.mark.skipif(
-    not (shutil.which("node") and NODE.exists()), reason="needs Node.js: see `make packages`"
-)
 both_eras = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 

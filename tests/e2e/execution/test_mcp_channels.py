@@ -6,15 +6,15 @@ import asyncio
 import subprocess
 import sys
 from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 
+from needs import NODE, needs_node
 from portcullis.core.errors import Problem
 
 pytestmark = pytest.mark.anyio
 
-NODE = Path(__file__).parents[2] / "node" / "node_modules" / "@modelcontextprotocol"
+SERVERS = NODE / "@modelcontextprotocol"
 ERAS = pytest.mark.parametrize("legacy", [True, False], ids=["legacy", "modern"])
 
 
@@ -186,17 +186,19 @@ async def test_the_git_server_works(legacy, connect, tmp_path):
     assert "No commits yet" in result["content"][0]["text"]
 
 
+@needs_node
 async def test_the_everything_server_works_and_asks_for_samples(connect):
-    command = ("node", str(NODE / "server-everything" / "dist" / "index.js"), "stdio")
+    command = ("node", str(SERVERS / "server-everything" / "dist" / "index.js"), "stdio")
     peer = await connect(command, legacy=True)
     assert "result" in await peer.start()
     result = await peer.call("echo", message="hello")
     assert "hello" in result["content"][0]["text"]
 
 
+@needs_node
 async def test_the_filesystem_server_works(connect, tmp_path):
     (tmp_path / "note").write_text("written here")
-    command = ("node", str(NODE / "server-filesystem" / "dist" / "index.js"), str(tmp_path))
+    command = ("node", str(SERVERS / "server-filesystem" / "dist" / "index.js"), str(tmp_path))
     peer = await connect(command, legacy=True)
     await peer.start()
     result = await peer.call("read_text_file", path=str(tmp_path / "note"))

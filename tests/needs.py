@@ -1,0 +1,16 @@
+"""What some tests need from outside Python: `make packages` installs it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+NODE = Path(__file__).parent / "node/node_modules"
+_GO_MOD = Path("/usr/share/gocode/src/golang.org/x/mod/sumdb")
+
+needs_node = pytest.mark.skipif(
+    not (shutil.which("node") and NODE.exists()), reason="needs Node.js: see `make packages`"
+)
+needs_go = pytest.mark.skipif(
+    not (shutil.which("go") and _GO_MOD.exists()), reason="needs Debian's Go: see `make packages`"
+)
