@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -54,7 +55,14 @@ class RawServer:
         except (asyncio.IncompleteReadError, ConnectionError, RuntimeError):
             self.ended.set()  # uvloop raises RuntimeError for a write to a closed transport
         finally:
-            writer.close()
+            await ended(writer)
+
+
+async def ended(writer: asyncio.StreamWriter) -> None:
+    """Close a connection whatever its state, and take note of how it ended."""
+    writer.close()
+    with contextlib.suppress(OSError, RuntimeError):
+        await writer.wait_closed()
 
 
 def answer(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 
 import pytest
@@ -219,6 +220,8 @@ async def test_an_early_answer_is_passed_on_and_its_connection_is_not_used_again
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
         await asyncio.sleep(0.2)
         writer.close()
+        with contextlib.suppress(OSError, RuntimeError):  # how it ended is no news
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
     port = server.sockets[0].getsockname()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import ipaddress
 import ssl
@@ -106,6 +107,8 @@ class Server:
                 await self.script(writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+            with contextlib.suppress(OSError, RuntimeError):  # how it ended is no news
+                await asyncio.wait_for(writer.wait_closed(), 1)
 
 
 @pytest.fixture
