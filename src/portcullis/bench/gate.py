@@ -61,7 +61,13 @@ def configuration(folder: Path, *, gate: int, control: int, upstream: str) -> Pa
         yaml.safe_dump(
             {
                 "trust_domain": "bench.local",
-                "listen": {"gate": f"127.0.0.1:{gate}", "control": f"127.0.0.1:{control}"},
+                "listen": {
+                    "gate": f"127.0.0.1:{gate}",
+                    "control": f"127.0.0.1:{control}",
+                    "mtls": None,
+                    "workload": None,
+                },
+                "tokens": {"bearer": "loopback", "ttl_seconds": 3600},
                 "models": {
                     "bench": {
                         "shape": "openai",

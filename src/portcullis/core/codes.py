@@ -100,6 +100,47 @@ CODES: Final[dict[str, Code]] = {
     "PC2010": Code(
         404, -32600, "No such session or principal", "Check the name; a session may have ended."
     ),
+    "PC2020": Code(401, -32001, "No client certificate", "Show your SVID: `agent connect`."),
+    "PC2021": Code(401, -32001, "Certificate not trusted", "Get an SVID of this trust domain."),
+    "PC2022": Code(401, -32001, "Certificate not valid now", "Renew the SVID; check your clock."),
+    "PC2023": Code(401, -32001, "Not exactly one URI in the certificate", "Use an X.509-SVID."),
+    "PC2024": Code(401, -32001, "Malformed SPIFFE ID", "See SPIFFE-ID.md section 2."),
+    "PC2025": Code(401, -32001, "An authority's certificate as a leaf", "Use an X.509-SVID."),
+    "PC2026": Code(401, -32001, "Key usage not that of an SVID", "Use an X.509-SVID."),
+    "PC2027": Code(401, -32001, "Wrong trust domain", "Federate with it, or use an ID of ours."),
+    "PC2030": Code(
+        401, -32001, "Algorithm not allowed", "Tokens are signed as their kind demands."
+    ),
+    "PC2031": Code(401, -32001, "Signature or key wrong", "Get a new token."),
+    "PC2032": Code(401, -32001, "Wrong audience", "Ask for a token for this gate."),
+    "PC2033": Code(401, -32001, "Wrong issuer", "Get a token from this gate's /v1/token."),
+    "PC2034": Code(401, -32001, "Token not valid yet", "Check both clocks."),
+    "PC2035": Code(401, -32001, "Token of another kind", "Show the kind that is asked for here."),
+    "PC2036": Code(401, -32001, "Token used before", "Get a new one for each exchange."),
+    "PC2037": Code(401, -32001, "Token valid for too long", "Ask for minutes, not hours."),
+    "PC2040": Code(401, -32001, "Token without its key", "Show its certificate or a DPoP proof."),
+    "PC2041": Code(401, -32001, "Token of another certificate", "Get one for this certificate."),
+    "PC2042": Code(401, -32001, "DPoP proof malformed", "See RFC 9449 section 4.2."),
+    "PC2043": Code(401, -32001, "DPoP proof's signature wrong", "Sign it with the key in it."),
+    "PC2044": Code(401, -32001, "DPoP proof for another request", "Sign this method and URL."),
+    "PC2045": Code(401, -32001, "DPoP proof not of now", "Make one per request; check your clock."),
+    "PC2046": Code(401, -32001, "DPoP proof used before", "Make a new proof for each request."),
+    "PC2047": Code(401, -32001, "DPoP proof by another key", "Use the key the token is bound to."),
+    "PC2048": Code(
+        401, -32001, "DPoP proof for another token", "Put this token's hash into `ath`."
+    ),
+    "PC2049": Code(401, -32001, "Token bound to no key", "Get a bound one: `agent connect`."),
+    "PC2050": Code(400, -32001, "Scope refused", "Ask for no more than the agent may use."),
+    "PC2051": Code(403, -32001, "May not act for it", "The token names who may (`may_act`)."),
+    "PC2052": Code(400, -32001, "Delegation malformed or too deep", "See docs/identity.md."),
+    "PC2060": Code(403, -32001, "Not attested", "Add a registration entry for this workload."),
+    "PC2061": Code(403, -32001, "Join token unknown, used or expired", "Make a new one."),
+    "PC2062": Code(403, -32001, "Service-account token refused", "Check audience and cluster."),
+    "PC2063": Code(400, -32001, "Certificate request refused", "Send a P-256 or Ed25519 PKCS #10."),
+    "PC2070": Code(401, -32001, "Login refused", "Check name, password and one-time code."),
+    "PC2071": Code(429, -32001, "Too many failed logins", "Wait; the time is in the detail."),
+    "PC2072": Code(401, -32001, "ID token refused", "Log in again at your identity provider."),
+    "PC2073": Code(409, -32600, "Not in this state", "See the table in docs/identity.md."),
     # Range PC3, policy
     "PC3001": Code(403, -32003, "Not allowed by policy", "Ask the policy's owner for a grant."),
     "PC3002": Code(403, -32003, "Denied by policy", "The role's denied_tools name it."),
@@ -118,6 +159,8 @@ CODES: Final[dict[str, Code]] = {
     "PC3010": Code(403, -32602, "Arguments do not fit the tool's schema", "See tools/list."),
     "PC3011": Code(403, -32602, "Suspicious argument value", "See the field named in the detail."),
     "PC3012": Code(403, -32003, "Argument outside its bounds", "See the policy's tools section."),
+    "PC3013": Code(403, -32003, "Outside the token's scope", "Get a token with this in its scope."),
+    "PC3014": Code(403, -32003, "Not allowed to the delegator", "Delegation only ever narrows."),
     # Range PC4, containment
     "PC4001": Code(403, -32004, "Cut off", "An operator has cut this principal off."),
     "PC4002": Code(
@@ -167,6 +210,9 @@ CODES: Final[dict[str, Code]] = {
     "PC7007": Code(
         500, -32603, "A measured process failed", "See the detail; the run measured nothing."
     ),
+    "PC7008": Code(500, -32603, "The trust domain's authority cannot sign", "See `doctor`."),
+    "PC7009": Code(500, -32603, "A trust bundle cannot be used", "See the detail."),
+    "PC7010": Code(500, -32603, "Sealed data does not open", "Check `keys` in portcullis.yaml."),
     # Range PC9, our own faults
     "PC9001": Code(500, -32603, "A check failed", "The action was not done. Report this."),
     "PC9002": Code(500, -32603, "Internal error", "The action was not done. Report this."),

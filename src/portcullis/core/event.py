@@ -26,6 +26,7 @@ class EventType(StrEnum):
     LLM_RESULT = "llm_result"
     ERROR = "error"
     ADMIN = "admin"
+    IDENTITY = "identity"
 
 
 class ResultSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -5,13 +5,15 @@ Every adapter of a port passes the port's shared contract suite in ``tests/contr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from portcullis.core.call import Call, Context
+from portcullis.core.credential import Presented
 from portcullis.core.event import Event
+from portcullis.core.lifecycle import State
 from portcullis.core.principal import Principal, PrincipalKind, Proposal, Session
 from portcullis.core.verdict import Allow, Deny
 
@@ -24,25 +26,58 @@ class Clock(Protocol):
 
 
 class Authenticator(Protocol):
-    """Turns a credential into a principal. Certificates and bound tokens plug in here.
+    """Turns what a request presents into a principal.
 
-    ``authenticate`` raises Problem PC2002 or PC2003 for anything that is not a valid, unexpired
-    credential of ours. It is called on every request: it must cache by digest and cost
-    microseconds on a hit; it never caches a refusal and never answers from a cache past expiry.
+    ``authenticate`` raises a Problem of the range PC2 for anything that is not a valid, unexpired
+    credential of ours whose holder has shown that it is his. It is called on every request: it
+    must cache the verification of tokens by digest and cost microseconds on a hit; it never
+    caches a refusal, never answers from a cache past expiry, and checks the binding every time.
     """
 
-    def authenticate(self, credential: str) -> Principal: ...
+    def authenticate(self, presented: Presented) -> Principal: ...
+
+
+class KeyManager(Protocol):
+    """Holds key-encryption keys that never leave it, and wraps data keys under the newest.
+
+    ``context`` is authenticated with the key: what was wrapped for one purpose does not unwrap
+    for another. ``unwrap`` raises Problem PC7010 for anything that was not wrapped here under
+    this context. ``rotate`` makes a new key for what is wrapped from now on and returns its
+    version; older versions go on to unwrap. ``version`` is the one in use. All calls block.
+    """
+
+    @property
+    def version(self) -> str: ...
+    def wrap(self, key: bytes, context: bytes) -> bytes: ...
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes: ...
+    def rotate(self) -> str: ...
+
+
+class Sealer(Protocol):
+    """Encrypts what is at rest (AES-256-GCM under data keys that a ``KeyManager`` wraps).
+
+    ``purpose`` says what it is and where it lies (``file:issuer``, ``sessions:ID``): it is
+    authenticated, so a sealed value moved elsewhere does not open. ``open`` raises Problem PC7010.
+    ``current`` says whether a sealed value is under the newest key.
+    """
+
+    def seal(self, plaintext: bytes, purpose: str) -> bytes: ...
+    def open(self, sealed: bytes, purpose: str) -> bytes: ...
+    def current(self, sealed: bytes) -> bool: ...
 
 
 class KillFeed(Protocol):
     """Who is cut off. Consulted on every request and every chunk: O(1), in memory.
 
     ``stale`` is True when the feed may have missed something: then everything is denied.
-    ``reason`` returns why this principal or session is cut off, or None.
+    ``reason`` returns why this principal, its credential, anyone on whose behalf it acts, or the
+    session is cut off, or None. ``subscribe`` has ``changed`` called, on the loop and at once,
+    after every change that can cut somebody off, also one that another process made.
     """
 
     def stale(self) -> bool: ...
     def reason(self, principal: Principal, session: Session | None) -> str | None: ...
+    def subscribe(self, changed: Callable[[], None]) -> None: ...
 
 
 class SessionState(Protocol):
@@ -64,27 +99,83 @@ class SessionState(Protocol):
 
 
 class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A principal as it is registered. ``state`` is ``active`` or ``disabled``."""
+    """A principal as it is registered.
+
+    ``purpose`` says what it is for, ``review_at`` (seconds since the epoch, 0 for never) when it
+    expires unless somebody reviews it. ``spiffe_id`` is an identity of another trust domain that
+    also stands for it, or empty. Credentials made before ``rotated_at`` are no longer good.
+    """
 
     kind: PrincipalKind
     id: str
     owner: str
-    state: str
+    state: State
     roles: tuple[str, ...]
     created_at: float
+    purpose: str = ""
+    review_at: float = 0.0
+    spiffe_id: str = ""
+    rotated_at: float = 0.0
 
 
 class Directory(Protocol):
-    """The registered principals, durable.
+    """The registered principals, durable. Every method blocks.
 
-    ``create`` raises Problem PC2009 when (kind, id) exists. ``get`` returns None for unknown.
-    A write that returned survives a crash.
+    ``create`` raises Problem PC2009 when (kind, id) or the ``spiffe_id`` exists. ``get`` and
+    ``named`` (by foreign SPIFFE ID) return None for unknown. ``put`` replaces the record of a
+    registered principal and returns False when there is none. A write that returned survives a
+    crash.
     """
 
     def create(self, record: PrincipalRecord) -> None: ...
     def get(self, kind: PrincipalKind, principal_id: str) -> PrincipalRecord | None: ...
+    def named(self, spiffe_id: str) -> PrincipalRecord | None: ...
     def list(self, kind: PrincipalKind | None = None) -> tuple[PrincipalRecord, ...]: ...
-    def set_state(self, kind: PrincipalKind, principal_id: str, state: str) -> bool: ...
+    def put(self, record: PrincipalRecord) -> bool: ...
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A registration entry, as in SPIRE: a workload that has all ``selectors`` is the principal.
+
+    Selectors look like ``unix:uid:1000`` or ``k8s:sa:default``; there is at least one.
+    ``ttl_seconds`` is the longest life of its SVIDs, 0 for the configured one.
+    """
+
+    id: str
+    kind: PrincipalKind
+    principal: str
+    selectors: tuple[str, ...]
+    ttl_seconds: int
+    created_at: float
+
+
+class Registrations(Protocol):
+    """Who may become whom: registration entries and one-time join tokens. Every method blocks.
+
+    ``join`` keeps the SHA-256 of a join token; ``joined`` consumes it, once and for all, and
+    returns whom it stands for, or None when it is unknown, used or past its time.
+    ``entries`` returns all entries; ``remove`` returns False for an unknown one.
+    ``version`` changes with every change of the entries, also one by another process.
+    """
+
+    def version(self) -> int: ...
+    def entries(self) -> tuple[Entry, ...]: ...
+    def add(self, entry: Entry) -> None: ...
+    def remove(self, entry_id: str) -> bool: ...
+    def join(
+        self, digest: bytes, kind: PrincipalKind, principal_id: str, expires_at: float
+    ) -> None: ...
+    def joined(self, digest: bytes, now: float) -> tuple[PrincipalKind, str] | None: ...
+
+
+class Once(Protocol):
+    """Remembers what may be used only once: proofs, JWT-SVIDs. In memory and bounded.
+
+    ``spend`` returns True the first time that it sees ``key`` and False again until ``until``
+    (seconds since the epoch); when it can hold no more, it returns False: nobody gets in.
+    """
+
+    def spend(self, key: bytes, until: float) -> bool: ...
 
 
 class SecretSource(Protocol):

@@ -22,9 +22,14 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated caller.
 
     ``id`` is unique within its ``kind``. ``credential`` names the credential it was
-    authenticated by (a token id today, an SVID serial later): it goes into every event and is
-    what the kill feed can name. ``session`` is set when the credential is a session's token.
-    ``roles`` are an operator's roles; an agent's role is the policy's business, not the token's.
+    authenticated by, a token's id or ``svid:`` and a certificate's serial: it goes into every
+    event and is what the kill feed can name. ``svid`` is the serial of the certificate that the
+    request came under, also when it carried a token. ``issued_at`` is when the credential was
+    made: a rotation cuts off all that is older. ``session`` is set when the credential is a
+    session's token. ``roles`` are an operator's roles; an agent's role is the policy's business,
+    not the token's. ``scope`` is what the token is narrowed to (``core.scope``), None when it is
+    not. ``chain`` are the agents on whose behalf it acts, nearest first: each of them has to be
+    allowed what it does, and to be alive.
     """
 
     kind: PrincipalKind
@@ -33,6 +38,10 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float
     session: str | None = None
     roles: tuple[str, ...] = ()
+    svid: str = ""
+    issued_at: float = 0.0
+    scope: tuple[str, ...] | None = None
+    chain: tuple[str, ...] = ()
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

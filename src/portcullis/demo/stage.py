@@ -146,7 +146,13 @@ def _write(
         "trust_domain": TRUST_DOMAIN,
         "state": "state",
         "policy": "policy",
-        "listen": {"gate": "127.0.0.1:0", "control": "127.0.0.1:0"},
+        "listen": {
+            "gate": "127.0.0.1:0",
+            "control": "127.0.0.1:0",
+            "mtls": "127.0.0.1:0",
+            "workload": None,
+        },
+        "tokens": {"bearer": "loopback", "ttl_seconds": 3600},
     }
     sections |= {name: value for name, value in settings.items() if name not in upstreams}
     for name, written in upstreams.items():

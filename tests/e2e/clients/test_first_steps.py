@@ -29,7 +29,7 @@ def run(folder, *words, **environment):
 def configure(folder, **changes):
     path = folder / "portcullis.yaml"
     data = yaml.safe_load(path.read_text())
-    data["listen"] = {"gate": "127.0.0.1:0", "control": "127.0.0.1:0"}
+    data["listen"] = {"gate": "127.0.0.1:0", "control": "127.0.0.1:0", "mtls": "127.0.0.1:0"}
     path.write_text(yaml.safe_dump(data | changes))
 
 

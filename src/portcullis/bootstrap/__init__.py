@@ -1,0 +1,29 @@
+"""The only composition root: here adapters meet the ports, and nowhere else.
+
+A new check, store or secret source is one file of its own plus one line here.
+"""
+
+from portcullis.bootstrap.foundation import (
+    GATE,
+    SystemClock,
+    audit_directory,
+    authority_of,
+    founded,
+)
+from portcullis.bootstrap.gate import GATE_FILE, Gate, running_gate
+from portcullis.bootstrap.parts import Parts, assembled
+from portcullis.bootstrap.stdio import wrap_stdio
+
+__all__ = [
+    "GATE",
+    "GATE_FILE",
+    "Gate",
+    "Parts",
+    "SystemClock",
+    "assembled",
+    "audit_directory",
+    "authority_of",
+    "founded",
+    "running_gate",
+    "wrap_stdio",
+]

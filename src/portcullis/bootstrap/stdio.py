@@ -1,0 +1,88 @@
+"""The gate on standard streams, in front of one stdio server."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+
+from portcullis.bootstrap.parts import Parts, assembled
+from portcullis.config import Config, McpUpstream
+from portcullis.control.principals import LOCAL
+from portcullis.control.services import Services
+from portcullis.core.call import Context
+from portcullis.core.errors import Problem
+from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.trace import new_trace
+from portcullis.gateway.mcp_stdio import serve_stdio, standard_streams
+from portcullis.identity.tokens import Minted
+
+_WRAPPERS = 16
+"""Most `portcullis mcp` processes for one server at once; each writes a log of its own."""
+
+_RENEW_SECONDS = 60
+
+
+async def wrap_stdio(
+    config: Config, server: str, upstream: McpUpstream, *, agent: str, token: str
+) -> None:
+    """Serve MCP on standard streams in front of one stdio server, with every check in between.
+
+    The caller is ``agent``, vouched for by the issuer's key in the state directory, or whoever
+    ``token`` was minted for. The log is one of its own below ``state/mcp``, since one process
+    writes one log.
+    """
+    alone = config.model_copy(update={"mcp": {server: upstream}, "models": {}})
+    async with contextlib.AsyncExitStack() as stack:
+        parts = await _first_free(stack, alone, server)
+        vouched = _Vouched(parts.services, agent)
+
+        async def context() -> Context:
+            credential = token or await vouched.credential()
+            return await parts.access.admit(credential, source="stdio", trace_id=new_trace())
+
+        reader, writer = await standard_streams()
+        await serve_stdio(
+            reader,
+            writer,
+            mcp=parts.mcp,
+            conversations=parts.conversations,
+            server=server,
+            contexts=context,
+        )
+
+
+class _Vouched:
+    """Tokens for one agent, minted under the issuer's key that this process can read."""
+
+    def __init__(self, services: Services, agent: str) -> None:
+        self._principals = services.principals("cli")
+        self._clock = services.clock
+        self._agent = agent
+        self._minted: Minted | None = None
+
+    async def credential(self) -> str:
+        """A token that is good for a while yet. Raises Problem PC2007 for an unknown agent."""
+        now = self._clock.now()
+        if self._minted is None or self._minted.expires_at - now < _RENEW_SECONDS:
+            name = f"{LOCAL}{getpass.getuser()}"
+            owner = Principal(
+                kind=PrincipalKind.OPERATOR, id=name, credential="issuer-key", expires_at=now
+            )
+            context = Context(
+                principal=owner, session=None, source="stdio", trace_id="", received_at=now
+            )
+            self._minted = await self._principals.mint(context, PrincipalKind.AGENT, self._agent)
+        return self._minted.token
+
+
+async def _first_free(stack: contextlib.AsyncExitStack, config: Config, server: str) -> Parts:
+    """Assemble around the first of a server's logs that no other process is writing."""
+    for number in range(1, _WRAPPERS + 1):
+        name = f"mcp-{server}" if number == 1 else f"mcp-{server}-{number}"
+        try:
+            return await stack.enter_async_context(assembled(config, name, os.environ))
+        except Problem as problem:
+            if problem.code != "PC6003" or number == _WRAPPERS:
+                raise
+    raise Problem("PC6003", "no log is free")

@@ -1,0 +1,1 @@
+"""The SDK for agents and applications: identities, bound tokens, transports that renew them."""

@@ -1,0 +1,193 @@
+"""The one configuration file, ``portcullis.yaml``, typed.
+
+Every key has a default except the trust domain and the upstreams. An unknown key, a wrong type
+or a secret given by value is a Problem PC7001 that names the file, the line and the key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from portcullis.config.common import NAME, SECRET, Name, Section, Url, before_v1
+from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
+from portcullis.config.load import load as _load
+from portcullis.core.spiffe import TRUST_DOMAIN
+
+__all__ = [
+    "NAME",
+    "SECRET",
+    "Config",
+    "Limits",
+    "Listen",
+    "McpUpstream",
+    "ModelUpstream",
+    "Tokens",
+    "UpstreamTls",
+    "load",
+]
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the range of a port
+        msg = "expected host:port"
+        raise ValueError(msg)
+    return value
+
+
+def _loopback(value: str) -> str:
+    if _address(value).rpartition(":")[0] not in {"127.0.0.1", "[::1]", "localhost"}:
+        msg = (
+            "only loopback here (127.0.0.1, [::1], localhost); from elsewhere, agents come to"
+            " listen.mtls"
+        )
+        raise ValueError(msg)
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Loopback = Annotated[str, AfterValidator(_loopback)]
+
+
+class Listen(Section):
+    """Where to listen: ``host:port``.
+
+    ``gate`` and ``control`` are plain HTTP, ``tls`` is TLS without client certificates: all three
+    are for loopback only. ``mtls`` asks every client for its SVID. ``bootstrap`` serves, over TLS
+    with our own SVID, the two things for which nobody can have a certificate yet: the trust
+    bundle (SPIFFE federation) and enrolment. ``workload`` is the SPIFFE Workload API's Unix
+    socket, relative to the state directory. ``names`` are the DNS names and addresses that
+    clients know the gate by: they stand in its certificate.
+    """
+
+    gate: Loopback = "127.0.0.1:7300"
+    control: Loopback = "127.0.0.1:7301"
+    mtls: Address | None = "127.0.0.1:7302"
+    tls: Loopback | None = None
+    bootstrap: Address | None = None
+    workload: Path | None = Path("workload.sock")
+    names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,253}$")], ...] = (
+        "localhost",
+        "127.0.0.1",
+        "::1",
+    )
+
+
+class UpstreamTls(Section):
+    """How the gate and an ``https`` upstream know each other.
+
+    ``svid``: the gate shows its own SVID when it is asked for a certificate. ``spiffe_id``: the
+    upstream must be exactly this workload, of our trust domain or a federated one; without it,
+    its certificate is held against its host name and the system's authorities.
+    """
+
+    svid: bool = True
+    spiffe_id: str | None = Field(default=None, pattern=r"^spiffe://")
+
+
+class ModelUpstream(Section):
+    """A model endpoint. ``url`` ends before ``/v1``; ``serves`` are globs of model names."""
+
+    shape: Literal["openai", "anthropic"]
+    url: Annotated[Url, AfterValidator(before_v1)]
+    credential: str | None = Field(default=None, pattern=SECRET)
+    serves: tuple[str, ...] = ("*",)
+    tls: UpstreamTls = UpstreamTls()
+
+
+class McpUpstream(Section):
+    """An MCP server: either ``url`` (streamable HTTP) or ``command`` (stdio)."""
+
+    url: Url | None = None
+    credential: str | None = Field(default=None, pattern=SECRET)
+    tls: UpstreamTls = UpstreamTls()
+    command: tuple[str, ...] | None = None
+    cwd: Path | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    """For ``command``: the whole environment beyond PATH, HOME and LANG; values may be
+    secret references."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Exactly one of url and command."""
+        del context
+        if (self.url is None) == (self.command is None):
+            msg = "give exactly one of url and command"
+            raise ValueError(msg)
+        if self.command is not None and (self.credential or not self.command):
+            msg = "command must not be empty and takes its secrets through env, not credential"
+            raise ValueError(msg)
+
+
+class Limits(Section):
+    """Bounds on every request; sizes in bytes, times in seconds."""
+
+    body_bytes: int = Field(default=4 * 2**20, ge=1024)
+    result_bytes: int = Field(default=16 * 2**20, ge=1024)
+    held_bytes: int = Field(default=2**20, ge=1024)
+    """How much of a stream may be held back while a tool call is incomplete."""
+    receive_seconds: float = Field(default=15, gt=0)
+    connect_seconds: float = Field(default=5, gt=0)
+    request_seconds: float = Field(default=120, gt=0)
+    idle_seconds: float = Field(default=60, gt=0)
+    """The longest silence within a stream."""
+    stream_seconds: float = Field(default=900, gt=0)
+    session_idle_seconds: float = Field(default=1800, gt=0)
+    """After this silence a legacy MCP session (and its server process) is ended."""
+    calls_in_flight: int = Field(default=512, ge=1)
+    calls_per_agent: int = Field(default=256, ge=1)
+    """The share of ``calls_in_flight`` that one agent can take."""
+    mcp_sessions: int = Field(default=256, ge=1)
+    processes: int = Field(default=32, ge=1)
+    audit_queue: int = Field(default=8192, ge=1)
+    drain_seconds: float = Field(default=10, ge=0)
+
+
+class Tokens(Section):
+    """Lifetimes in seconds, and whether a token alone is enough.
+
+    ``bearer: loopback`` lets agents and applications use tokens that are bound to no key, on the
+    plain loopback listener only; by default there are none. Operators' tokens are of that kind:
+    the control plane listens on loopback.
+    """
+
+    ttl_seconds: int = Field(default=300, ge=10, le=3600)
+    operator_ttl_seconds: int = Field(default=3600, ge=10, le=43200)
+    session_ttl_seconds: int = Field(default=3600, ge=10, le=43200)
+    renew_until_seconds: int = Field(default=43200, ge=10, le=259200)
+    """A chain of renewals of a token that is bound to no key ends this long after the first."""
+    bearer: Literal["never", "loopback"] = "never"
+    clock_skew_seconds: int = Field(default=5, ge=0, le=60)
+    """How far another's clock may be ahead of ours."""
+
+
+class Audit(Section):
+    """How often a checkpoint is signed, in seconds."""
+
+    checkpoint_seconds: float = Field(default=0.5, gt=0, le=60)
+
+
+class Config(Section):
+    """The whole file."""
+
+    trust_domain: str = Field(pattern=TRUST_DOMAIN)
+    state: Path = Path("portcullis-state")
+    policy: Path = Path("policy")
+    listen: Listen = Listen()
+    models: dict[Name, ModelUpstream] = Field(default_factory=dict)
+    mcp: dict[Name, McpUpstream] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    tokens: Tokens = Tokens()
+    keys: KeyManagerSettings = Field(default=FileKeys(), discriminator="kind")
+    identity: Identity = Identity()
+    audit: Audit = Audit()
+
+
+def load(path: Path) -> Config:
+    """Read and validate a configuration file; relative paths in it are relative to the file.
+
+    That holds for ``state``, ``policy``, ``cwd`` and ``file:`` references alike.
+    """
+    return _load(path, Config)
