@@ -14,3 +14,8 @@ needs_node = pytest.mark.skipif(
 needs_go = pytest.mark.skipif(
     not (shutil.which("go") and _GO_MOD.exists()), reason="needs Debian's Go: see `make packages`"
 )
+SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
+needs_softhsm = pytest.mark.skipif(
+    not (shutil.which("softhsm2-util") and SOFTHSM.exists()),
+    reason="needs Debian's softhsm2: see `make packages`",
+)

@@ -28,6 +28,7 @@ from portcullis.audit.recovery import is_new, restore, seal, sealed
 from portcullis.audit.shrink import fit
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
+from portcullis.core.ports import Sealer
 
 QUEUE_BYTES: Final = 64 * 2**20
 """The most that may wait for the disk, beside the bound on the number of events."""
@@ -261,6 +262,7 @@ def open_log(
     keys: Path,
     origin: str,
     *,
+    sealer: Sealer,
     queue: int = 8192,
     checkpoint_seconds: float = 0.5,
     spacing: float = SPACING,
@@ -268,9 +270,10 @@ def open_log(
 ) -> AuditLog:
     """Open the log in ``directory`` for writing, making it (and its keys) when there is none.
 
-    ``origin`` is the log's name in checkpoints, such as ``example.com/gate``. ``queue`` bounds
-    the events that wait for the disk. Raises Problem PC6001 (the disk refuses), PC6002 (damaged,
-    or its keys are gone), PC6003 (another writer), PC7001 (impossible origin).
+    ``origin`` is the log's name in checkpoints, such as ``example.com/gate``. ``sealer`` keeps
+    its keys. ``queue`` bounds the events that wait for the disk. Raises Problem PC6001 (the disk
+    refuses), PC6002 (damaged, or its keys are gone), PC6003 (another writer), PC7001 (impossible
+    origin), PC7010 (its keys do not open).
     """
     folder = directory / "journal"
     if not folder.exists() and (keys / SIGNER_FILE).exists():
@@ -284,7 +287,7 @@ def open_log(
     try:
         sync_directory(directory)
         sync_directory(directory.parent)
-        loaded = load_keys(keys, origin, create=is_new(directory))
+        loaded = load_keys(keys, origin, create=is_new(directory), sealer=sealer)
         tail, publisher = restore(directory, loaded.signer)
         replace(directory / VKEY, f"{loaded.signer.verifier}\n".encode())
         journal = Journal(folder, tail, sync=sync)

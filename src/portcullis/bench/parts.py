@@ -23,6 +23,8 @@ from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.core.verdict import Allow
+from portcullis.identity.keymanager.file import FileKeyManager
+from portcullis.identity.sealing import Envelope
 from portcullis.policy.engine import RegorusEngine
 from portcullis.policy.pdp import RegoPdp, load
 
@@ -64,7 +66,8 @@ def measure_audit(seconds: float, folder: Path | None) -> Report:
             "fdatasync_p50_ms": percentile(disk, 0.5),
             "fdatasync_p99_ms": percentile(disk, 0.99),
         }
-        with open_log(place / "log", place / "keys", "bench.local/gate") as log:
+        sealer = Envelope(FileKeyManager(place / "master.key", create=True))
+        with open_log(place / "log", place / "keys", "bench.local/gate", sealer=sealer) as log:
             for writers in _WRITERS:
                 taken, took = asyncio.run(_write(log, writers, seconds))
                 figures[f"durable_c{writers}_per_s"] = len(taken) / took

@@ -9,6 +9,7 @@ from portcullis.bootstrap.foundation import (
     audit_directory,
     authority_of,
     founded,
+    keys_of,
 )
 from portcullis.bootstrap.gate import GATE_FILE, Gate, running_gate
 from portcullis.bootstrap.parts import Parts, assembled
@@ -24,6 +25,7 @@ __all__ = [
     "audit_directory",
     "authority_of",
     "founded",
+    "keys_of",
     "running_gate",
     "wrap_stdio",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -11,16 +12,28 @@ from portcullis.audit.log import open_log
 from portcullis.config import Config
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
+from portcullis.core.ports import Clock, KeyManager, Sealer
+from portcullis.execution.keysets import key_source
+from portcullis.execution.secrets import local_secrets
+from portcullis.execution.tls import WebTls
 from portcullis.gateway.records import new_id
+from portcullis.identity.keymanager import key_manager
 from portcullis.identity.keys import issuer_key
+from portcullis.identity.oidc import IdTokens
+from portcullis.identity.once import LocalOnce
+from portcullis.identity.sealing import Envelope
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
+from portcullis.store.operators import SqlOperators
+from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.sessions import LocalSessionState, SharedSessionState
 
 GATE = "gate"
 """The name of the gate's own log."""
+CA = "ca"
+"""Below the state directory: the trust domain's authority."""
 
 
 class SystemClock:
@@ -36,12 +49,16 @@ class SystemClock:
 
 
 def founded(
-    stack: contextlib.ExitStack | contextlib.AsyncExitStack, config: Config, name: str
+    stack: contextlib.ExitStack | contextlib.AsyncExitStack,
+    config: Config,
+    name: str,
+    sealer: Sealer | None = None,
 ) -> Services:
     """Open what outlives a process: keys, the log called ``name``, principals and sessions.
 
     The stack closes it. ``gate`` is the gate's own log; the others lie below ``state/mcp``.
-    Raises Problem PC6003 while another process writes the log.
+    ``sealer`` is the configured one by default. Raises Problem PC6003 while another process
+    writes the log, PC7010 when what is sealed does not open.
     """
     clock, state = SystemClock(), config.state
     try:
@@ -50,11 +67,13 @@ def founded(
     except OSError as error:
         detail = f"state: {state} cannot be used: {error.strerror}"
         raise Problem("PC7001", detail, hint="Run `portcullis doctor`.") from None
+    sealer = sealer or Envelope(keys_of(config))
     origin = f"{config.trust_domain}/{name}"
     recorder = open_log(
         audit_directory(config, name),
         state / "keys" / name,
         origin,
+        sealer=sealer,
         queue=config.limits.audit_queue,
         checkpoint_seconds=config.audit.checkpoint_seconds,
     )
@@ -62,25 +81,57 @@ def founded(
     engine = open_sqlite(state / "portcullis.db")
     stack.callback(engine.dispose)
     directory = SqlDirectory(engine)
+    feed = LocalKillFeed(engine, directory, clock)
+    once = LocalOnce(clock)
     return Services(
-        authority=authority_of(config),
+        authority=TokenAuthority(
+            issuer_key(state / "keys", sealer),
+            trust_domain=config.trust_domain,
+            clock=clock,
+            new_id=new_id,
+            once=once,
+            named=feed.named,
+            bearer=config.tokens.bearer == "loopback",
+            skew=config.tokens.clock_skew_seconds,
+        ),
+        once=once,
+        id_tokens=_id_tokens(config, clock),
         directory=directory,
-        feed=LocalKillFeed(engine, directory, clock),
-        sessions=(LocalSessionState if name == GATE else SharedSessionState)(engine, clock),
+        registrations=SqlRegistrations(engine),
+        operators=SqlOperators(engine),
+        feed=feed,
+        sessions=(LocalSessionState if name == GATE else SharedSessionState)(engine, clock, sealer),
         recorder=recorder,
+        sealer=sealer,
         clock=clock,
         tokens=config.tokens,
         limits=config.limits,
+        trust_domain=config.trust_domain,
         gateway=origin,
         version=__version__,
         new_id=new_id,
     )
 
 
-def authority_of(config: Config) -> TokenAuthority:
-    """The issuer of this deployment's tokens; its key is made when there is none."""
+def keys_of(config: Config, *, create: bool | None = None) -> KeyManager:
+    """The configured key manager; see ``key_manager`` for ``create`` and its Problems."""
+    secret = local_secrets(os.environ).resolve
+    return key_manager(config.keys, state=config.state, secret=secret, create=create)
+
+
+def _id_tokens(config: Config, clock: Clock) -> IdTokens | None:
+    issuers = config.identity.oidc
+    if not issuers:
+        return None
+    web = WebTls()
+    keys = {name: key_source(one.jwks, tls=web, clock=clock) for name, one in issuers.items()}
+    return IdTokens(issuers, keys=keys, clock=clock, skew=config.tokens.clock_skew_seconds)
+
+
+def authority_of(config: Config, sealer: Sealer | None = None) -> TokenAuthority:
+    """What signs this deployment's tokens, for a command; its key is made when there is none."""
     return TokenAuthority(
-        issuer_key(config.state / "keys"),
+        issuer_key(config.state / "keys", sealer or Envelope(keys_of(config))),
         trust_domain=config.trust_domain,
         clock=SystemClock(),
         new_id=new_id,

@@ -9,80 +9,146 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from portcullis.bootstrap.foundation import GATE, audit_directory
-from portcullis.bootstrap.parts import assembled
+from portcullis.bootstrap.domain import Domain, opened
+from portcullis.bootstrap.foundation import GATE, audit_directory, founded
+from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.config import Config
 from portcullis.control import admin, agents_api
+from portcullis.control.bundle import bootstrap_app
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
+from portcullis.core.event import EventType
+from portcullis.execution.tls import upstream_tls
+from portcullis.gateway.http import App
 from portcullis.gateway.listener import Listener
+from portcullis.gateway.live import Live
 from portcullis.gateway.llm import ModelRoutes
 from portcullis.gateway.mcp_http import McpHttp
 from portcullis.gateway.router import Router
+from portcullis.gateway.tls import ServerTls
 
 GATE_FILE = "gate.json"
-"""Below the state directory while a gate runs: where its control plane listens."""
+"""Below the state directory while a gate runs: where it listens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A running gate. ``reload_policy`` looks at the policy folder at once."""
+    """A running gate. ``urls`` has each listener's by its name in the configuration.
 
-    gate_url: str
-    control_url: str
+    ``reload_policy`` looks at the policy folder at once.
+    """
+
+    urls: dict[str, str]
+    workload: Path | None
     audit_directory: Path
     services: Services
+    domain: Domain
     reload_policy: Callable[[], None]
+
+    @property
+    def gate_url(self) -> str:
+        """The plain loopback listener for agents."""
+        return self.urls["gate"]
+
+    @property
+    def control_url(self) -> str:
+        """The control plane."""
+        return self.urls["control"]
+
+    @property
+    def mtls_url(self) -> str:
+        """The listener that asks for SVIDs. KeyError when it is switched off."""
+        return self.urls["mtls"]
 
 
 @contextlib.asynccontextmanager
 async def running_gate(config: Config) -> AsyncIterator[Gate]:
-    """Run a gate on its two listeners until the block ends; then drain and close.
+    """Run a gate on its listeners until the block ends; then drain and close.
 
     Raises Problem when it cannot start: configuration, policy, keys, log or addresses.
     """
-    async with assembled(config, GATE, os.environ) as parts:
-        limits = config.limits
-        router = Router(
-            access=parts.access,
-            pipeline=parts.pipeline,
-            models=ModelRoutes(parts.pipeline, parts.forwarder, config.models, limits),
-            mcp=McpHttp(parts.mcp, parts.conversations),
-            api=agents_api.create_app(parts.services),
-            limits=limits,
-            metrics=parts.metrics,
-        )
-        control = admin.create_app(
-            parts.services,
-            registry=parts.registry,
-            ready=lambda: not (router.draining or parts.services.recorder.failure),
-        )
-
-        def refused(problem: Problem, peer: str) -> Problem:
-            return parts.pipeline.refused(problem, source=peer, method="http")
-
-        async with contextlib.AsyncExitStack() as stack:
-            # the control plane opens first and closes last: operators act while the gate drains
-            place = config.state / GATE_FILE
-            stack.callback(place.unlink, missing_ok=True)
-            listeners = []
-            for app, address in ((control, config.listen.control), (router, config.listen.gate)):
-                listener = Listener(
-                    app,
-                    address,
-                    refused=refused,
-                    seconds=limits.receive_seconds,
-                    drain_seconds=limits.drain_seconds,
-                    stalled_seconds=limits.idle_seconds,
-                )
-                await listener.open()
-                stack.push_async_callback(listener.close)
-                listeners.append(listener)
-            stack.callback(router.drain)
-            plane, gate = listeners
-            place.write_text(
-                json.dumps({"control": plane.url, "gate": gate.url, "pid": os.getpid()})
+    async with contextlib.AsyncExitStack() as stack:
+        services = founded(stack, config, GATE)
+        domain = opened(config, services)
+        live = Live(services.feed, domain.trust, config.trust_domain, services.clock)
+        services.feed.subscribe(live.sweep)
+        domain.trust.subscribe(live.sweep)
+        await stack.enter_async_context(domain.kept())
+        parts = await stack.enter_async_context(
+            assembled(
+                config, services, live, os.environ, tls=upstream_tls(domain.own, domain.trust)
             )
-            yield Gate(
-                gate.url, plane.url, audit_directory(config), parts.services, parts.reload_policy
-            )
+        )
+        place = config.state / GATE_FILE
+        stack.callback(place.unlink, missing_ok=True)
+        urls = await _listening(stack, config, parts, domain)
+        workload = await stack.enter_async_context(domain.workload_api())
+        place.write_text(json.dumps(urls | {"pid": os.getpid()}))
+        yield Gate(urls, workload, audit_directory(config), services, domain, parts.reload_policy)
+
+
+async def _listening(
+    stack: contextlib.AsyncExitStack, config: Config, parts: Parts, domain: Domain
+) -> dict[str, str]:
+    """Open every configured listener; their URLs by name.
+
+    The control plane opens first and closes last: operators act while the gate drains.
+    """
+    limits, services, listen = config.limits, parts.services, config.listen
+    router = Router(
+        access=parts.access,
+        live=parts.live,
+        pipeline=parts.pipeline,
+        models=ModelRoutes(parts.pipeline, parts.forwarder, config.models, limits),
+        mcp=McpHttp(parts.mcp, parts.conversations),
+        api=agents_api.create_app(
+            services,
+            trust=domain.trust,
+            usable=parts.usable,
+            names=listen.names,
+            routers=domain.agents_routers,
+        ),
+        limits=limits,
+        metrics=parts.metrics,
+        names=listen.names,
+    )
+    control = admin.create_app(
+        services,
+        registry=parts.registry,
+        ready=lambda: not (router.draining or services.recorder.failure),
+        routers=domain.control_routers,
+    )
+    edge = services.edge("bootstrap")
+    bootstrap = bootstrap_app(edge, services.version, *domain.agents_routers(edge))
+    one_way = ServerTls(domain.own, domain.trust, mutual=False)
+    mutual = ServerTls(domain.own, domain.trust, mutual=True)
+    wanted: tuple[tuple[str, App, str | None, ServerTls | None], ...] = (
+        ("control", control, listen.control, None),
+        ("bootstrap", bootstrap, listen.bootstrap, one_way),
+        ("gate", router, listen.gate, None),
+        ("tls", router, listen.tls, one_way),
+        ("mtls", router, listen.mtls, mutual),
+    )
+
+    def refused(problem: Problem, peer: str, **who: str) -> Problem:
+        return parts.pipeline.refused(problem, EventType.ERROR, source=peer, **({"method": "http"} | who))
+
+    urls = {}
+    for name, app, address, tls in wanted:
+        if address is None:
+            continue
+        listener = Listener(
+            app,
+            address,
+            refused=refused,
+            live=parts.live,
+            seconds=limits.receive_seconds,
+            drain_seconds=limits.drain_seconds,
+            stalled_seconds=limits.idle_seconds,
+            tls=tls,
+        )
+        await listener.open()
+        stack.push_async_callback(listener.close)
+        urls[name] = listener.url
+    stack.callback(router.drain)
+    return urls

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from portcullis.bootstrap.foundation import founded
+from portcullis.bootstrap.background import background
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.schema import fault
 from portcullis.checks.authorize import Authorize
 from portcullis.checks.contain import Contain
 from portcullis.checks.validate import Validate
 from portcullis.config import Config
+from portcullis.control.scopes import Scopes
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
-from portcullis.execution.endpoint import endpoints
+from portcullis.execution.endpoint import Endpoint, endpoints
 from portcullis.execution.http import HttpForwarder
 from portcullis.execution.mcp.channels import McpChannels
 from portcullis.execution.secrets import local_secrets
+from portcullis.execution.tls import Tls
 from portcullis.gateway.access import Access
+from portcullis.gateway.live import Live
 from portcullis.gateway.mcp import Mcp
 from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.metrics import Metrics
@@ -46,6 +47,8 @@ class Parts:
     config: Config
     services: Services
     access: Access
+    live: Live
+    usable: Scopes
     pipeline: Pipeline
     reload_policy: Callable[[], None]
     mcp: Mcp
@@ -56,11 +59,16 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def assembled(config: Config, name: str, environ: Mapping[str, str]) -> AsyncIterator[Parts]:
-    """Put the parts together around the log called ``name``; take them apart in reverse."""
+async def assembled(
+    config: Config,
+    services: Services,
+    live: Live,
+    environ: Mapping[str, str],
+    tls: Callable[[Endpoint], Tls] | None = None,
+) -> AsyncIterator[Parts]:
+    """Put the parts together; take them apart in reverse. ``tls`` verifies the upstreams."""
     limits, registry = config.limits, CollectorRegistry()
     async with contextlib.AsyncExitStack() as stack:
-        services = founded(stack, config, name)
         recorder, sessions, clock = services.recorder, services.sessions, services.clock
         origin = services.gateway
         inventory = LocalInventory()
@@ -85,7 +93,7 @@ async def assembled(config: Config, name: str, environ: Mapping[str, str]) -> As
         metrics = Metrics(registry)
         pipeline = Pipeline(checks, recorder, records, metrics)
         sources = local_secrets(environ)
-        forwarder = HttpForwarder(endpoints(config), secrets=sources, limits=limits)
+        forwarder = HttpForwarder(endpoints(config), secrets=sources, limits=limits, tls=tls)
         stack.push_async_callback(forwarder.close)
         channels = McpChannels(
             config.mcp, forwarder=forwarder, secrets=sources, limits=limits, environ=environ
@@ -107,6 +115,8 @@ async def assembled(config: Config, name: str, environ: Mapping[str, str]) -> As
             config=config,
             services=services,
             access=Access(services.authority, sessions, clock),
+            live=live,
+            usable=Scopes(policy.pdp),
             pipeline=pipeline,
             reload_policy=policy.reload,
             mcp=mcp,
@@ -115,15 +125,3 @@ async def assembled(config: Config, name: str, environ: Mapping[str, str]) -> As
             registry=registry,
             metrics=metrics,
         )
-
-
-@contextlib.asynccontextmanager
-async def background(work: Awaitable[Any]) -> AsyncIterator[None]:
-    """Run something beside the block, and end it with the block."""
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

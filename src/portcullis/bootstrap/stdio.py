@@ -6,14 +6,17 @@ import contextlib
 import getpass
 import os
 
+from portcullis.bootstrap.foundation import founded
 from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.config import Config, McpUpstream
 from portcullis.control.principals import LOCAL
 from portcullis.control.services import Services
 from portcullis.core.call import Context
+from portcullis.core.credential import Peer, Presented
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.core.trace import new_trace
+from portcullis.gateway.live import Live
 from portcullis.gateway.mcp_stdio import serve_stdio, standard_streams
 from portcullis.identity.tokens import Minted
 
@@ -38,8 +41,8 @@ async def wrap_stdio(
         vouched = _Vouched(parts.services, agent)
 
         async def context() -> Context:
-            credential = token or await vouched.credential()
-            return await parts.access.admit(credential, source="stdio", trace_id=new_trace())
+            shown = Presented(token=token or await vouched.credential(), local=True)
+            return await parts.access.admit(shown, source="stdio", trace_id=new_trace())
 
         reader, writer = await standard_streams()
         await serve_stdio(
@@ -49,7 +52,17 @@ async def wrap_stdio(
             conversations=parts.conversations,
             server=server,
             contexts=context,
+            live=parts.live,
         )
+
+
+class _Nobody:
+    """Nobody shows a certificate on standard streams."""
+
+    def holds(self, peer: Peer) -> bool:
+        """Trust none."""
+        del peer
+        return False
 
 
 class _Vouched:
@@ -81,8 +94,12 @@ async def _first_free(stack: contextlib.AsyncExitStack, config: Config, server: 
     for number in range(1, _WRAPPERS + 1):
         name = f"mcp-{server}" if number == 1 else f"mcp-{server}-{number}"
         try:
-            return await stack.enter_async_context(assembled(config, name, os.environ))
+            services = founded(stack, config, name)
         except Problem as problem:
             if problem.code != "PC6003" or number == _WRAPPERS:
                 raise
+            continue
+        live = Live(services.feed, _Nobody(), config.trust_domain, services.clock)
+        services.feed.subscribe(live.sweep)
+        return await stack.enter_async_context(assembled(config, services, live, os.environ))
     raise Problem("PC6003", "no log is free")

@@ -1,21 +1,36 @@
-"""Authorize: the policy decides on the call, and an agent is shown only what it may use."""
+"""Authorize: the policy decides on the call, and an agent is shown only what it may use.
+
+A token's scope and the agents on whose behalf the caller acts can only narrow that.
+"""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+import msgspec
+
 from portcullis.core.call import Action, Call, Context, Result
 from portcullis.core.check import Check
 from portcullis.core.ports import PolicyDecisionPoint
+from portcullis.core.scope import covers
 from portcullis.core.verdict import PASS, Deny, Transform, Verdict
 
 _LISTS: Final = {
-    "tools": ("tools", "name"),
-    "prompts": ("prompts", "name"),
-    "resources": ("resources", "uri"),
-    "resource_templates": ("resourceTemplates", "uriTemplate"),
+    "tools": ("tools", "name", "tool"),
+    "prompts": ("prompts", "name", "prompt"),
+    "resources": ("resources", "uri", "resource"),
+    "resource_templates": ("resourceTemplates", "uriTemplate", "resource"),
 }
-"""Kind of list -> the member of the result that holds it, and what names an entry (MCP)."""
+"""Kind of list -> the member of the result that holds it, what names an entry (MCP), and the
+scope's word for an entry."""
+_SCOPED: Final = {
+    Action.MODEL: ("model",),
+    Action.TOOL: ("tool",),
+    Action.RESOURCE: ("resource",),
+    Action.PROMPT: ("prompt",),
+    Action.COMPLETE: ("prompt", "resource"),
+}
+"""The actions that a scope is about, and its words for what they name."""
 
 
 class Authorize(Check):
@@ -27,9 +42,28 @@ class Authorize(Check):
         self._pdp = pdp
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
-        """The PDP's decision."""
+        """The PDP's decision for the caller.
+
+        Deny PC3013 when the call is outside the token's scope, PC3014 when policy does not allow
+        it to an agent on whose behalf it is made.
+        """
         del facts
-        return self._pdp.decide(call, context)
+        scope = context.principal.scope
+        kinds = _SCOPED.get(call.action)
+        if scope is not None and kinds is not None:
+            server = "" if call.action is Action.MODEL else call.server
+            if not any(covers(scope, kind, server, call.name) for kind in kinds):
+                return Deny(code="PC3013", reason=f"the token's scope has no such {kinds[0]}")
+        caller, *delegators = on_behalf(context)
+        verdict = self._pdp.decide(call, caller)
+        if isinstance(verdict, Deny):
+            return verdict
+        for delegator in delegators:
+            denied = self._pdp.decide(call, delegator)
+            if isinstance(denied, Deny):
+                reason = f"agent {delegator.principal.id}: {denied.code}: {denied.reason}"
+                return msgspec.structs.replace(denied, code="PC3014", reason=reason)
+        return verdict
 
     def judge_result(self, call: Call, context: Context, result: Result) -> Verdict:
         """Of a list, leave what the agent may use; an entry without a name is left out."""
@@ -37,16 +71,42 @@ class Authorize(Check):
             return PASS
         if call.name not in _LISTS:
             return Deny(code="PC5003", reason="a list of an unknown kind")
-        member, key = _LISTS[call.name]
+        member, key, kind = _LISTS[call.name]
         payload = result.payload
         if not isinstance(payload, dict) or not isinstance(payload.get(member), list):
             return Deny(code="PC5003", reason=f"the result has no list {member}")
         entries: list[Any] = payload[member]
         names = [_name(entry, key) for entry in entries]
-        wanted = [name for name in names if name is not None]
-        shown = self._pdp.visible(call.name, call.server, wanted, context) if wanted else ()
+        scope = context.principal.scope
+        shown = [
+            name
+            for name in names
+            if name is not None and (scope is None or covers(scope, kind, call.server, name))
+        ]
+        for asker in on_behalf(context):
+            if shown:
+                visible = self._pdp.visible(call.name, call.server, shown, asker)
+                shown = [name for name in shown if name in visible]
         kept = [entry for entry, name in zip(entries, names, strict=True) if name in shown]
         return PASS if len(kept) == len(entries) else Transform(payload={**payload, member: kept})
+
+
+def on_behalf(context: Context) -> tuple[Context, ...]:
+    """The context as policy is asked: of the caller, and of each agent that it acts for.
+
+    Each of them is asked about as if the session were its own.
+    """
+    principal, session = context.principal, context.session
+    if not principal.chain and (session is None or session.agent == principal.id):
+        return (context,)
+    return tuple(
+        msgspec.structs.replace(
+            context,
+            principal=msgspec.structs.replace(principal, id=agent, chain=()),
+            session=None if session is None else msgspec.structs.replace(session, agent=agent),
+        )
+        for agent in (principal.id, *principal.chain)
+    )
 
 
 def _name(entry: Any, key: str) -> str | None:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json as codec
+import os
+import sys
+from typing import Annotated, Any
 
 import typer
 
 from portcullis.cli import principals
 from portcullis.cli.nouns import noun
+from portcullis.cli.operate import Operations, call, operations, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.config import load
 from portcullis.control.principals import ROLES
+from portcullis.control.shapes import TokenView
 from portcullis.core.errors import Problem
+from portcullis.core.lifecycle import Verb
 from portcullis.core.principal import PrincipalKind
+from portcullis.execution.secrets import local_secrets
+from portcullis.identity.passwords import SHORTEST
 
 _KIND = PrincipalKind.OPERATOR
+
+Role = Annotated[list[str], typer.Option(help=f"One of {', '.join(ROLES)}; repeatable.")]
+Password = Annotated[
+    str | None, typer.Option(help="The password as env:NAME or file:PATH; default: ask.")
+]
 
 app = noun(_KIND)
 
@@ -22,13 +36,126 @@ app = noun(_KIND)
 def add(
     name: principals.Name,
     owner: principals.Owner,
-    role: Annotated[list[str], typer.Option(help=f"One of {', '.join(ROLES)}; repeatable.")],
+    role: Role,
+    password: Password = None,
     *,
-    ttl: principals.Ttl = None,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
-    """Register an operator and print a first token."""
-    if not set(ROLES).issuperset(role):
+    """Register an operator with a password, and print the URI for an authenticator app, once."""
+    principals.check_owner(name, owner)
+    _check(role)
+    chosen = _new(password)
+    with operations(load(config)) as work:
+        record = work.create(_KIND, name, owner=owner, roles=tuple(role))
+        sys.stderr.write(f"operator {name} registered, owned by {owner}\n")
+        _enrol(work, name, chosen, as_json=json, more={"kind": "operator", "id": record.id})
+
+
+@app.command("password")
+def set_password(
+    name: principals.Name,
+    password: Password = None,
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Set a new password and authenticator secret; tokens of the old ones are worthless."""
+    principals.check_name(name)
+    chosen = _new(password)
+    with operations(load(config)) as work:
+        _enrol(work, name, chosen, as_json=json, more={})
+
+
+@app.command()
+def role(
+    name: principals.Name, role: Role, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False
+) -> None:
+    """Give an operator other roles; its tokens are worthless from then on."""
+    principals.check_name(name)
+    _check(role)
+    with operations(load(config)) as work:
+        record = work.set_roles(name, tuple(role))
+    sys.stderr.write(f"operator {name} is {', '.join(record.roles)}\n")
+    principals.print_record(record, as_json=json)
+
+
+@app.command()
+def remove(
+    name: principals.Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False
+) -> None:
+    """Cut an operator off at once and for ever; the name is not given out again."""
+    principals.change(config, _KIND, name, Verb.REVOKE, as_json=json)
+
+
+@app.command()
+def login(
+    name: Annotated[str, typer.Argument(help="Your name; not needed with --id-token.")] = "",
+    password: Password = None,
+    code: Annotated[
+        str | None, typer.Option(help="The one-time code as env:NAME or file:PATH; default: ask.")
+    ] = None,
+    id_token: Annotated[
+        str | None, typer.Option(help="Your issuer's ID token, as env:NAME or file:PATH.")
+    ] = None,
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Log in at the gate that runs, and print your token."""
+    settings = load(config)
+    gate = running_gate(settings)
+    if gate is None:
+        hint = "Start it with `portcullis up`."
+        raise Problem("PC7005", "operators log in at a gate, and none runs here", hint=hint)
+    if id_token is not None:
+        body = {"id_token": _secret(id_token)}
+    else:
+        principals.check_name(name)
+        body = {
+            "name": name,
+            "password": _ask("Password") if password is None else _secret(password),
+            "code": _ask("One-time code") if code is None else _secret(code),
+        }
+    view = TokenView.model_validate(call(gate.control, "POST", "/api/v1/login", body=body))
+    if json:
+        print(codec.dumps(view.model_dump()))
+        return
+    sys.stderr.write(f"token valid until {principals.moment(view.expires_at)}\n")
+    print(view.token)
+
+
+def _enrol(
+    work: Operations, name: str, password: str, *, as_json: bool, more: dict[str, Any]
+) -> None:
+    uri = work.password(name, password)
+    if as_json:
+        print(codec.dumps(more | {"otpauth": uri}))
+        return
+    sys.stderr.write("for an authenticator app; it is shown once and holds a secret:\n")
+    print(uri)
+
+
+def _check(roles: list[str]) -> None:
+    if not set(ROLES).issuperset(roles):
         raise Problem("PC7004", f"--role must be one of {', '.join(ROLES)}")
-    principals.create(config, _KIND, name, owner=owner, ttl=ttl, roles=tuple(role), as_json=json)
+
+
+def _new(reference: str | None) -> str:
+    """A new password: from a reference, or asked for twice."""
+    found = _ask("New password", twice=True) if reference is None else _secret(reference)
+    if len(found) < SHORTEST:
+        raise Problem("PC7004", f"a password has at least {SHORTEST} characters")
+    return found
+
+
+def _secret(reference: str) -> str:
+    return local_secrets(os.environ).resolve(reference)
+
+
+def _ask(what: str, *, twice: bool = False) -> str:
+    """What somebody types, without an echo."""
+    if not sys.stdin.isatty():
+        raise Problem("PC7004", f"{what}: no terminal to ask on; give it as env:NAME or file:PATH")
+    typed: str = typer.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
+    return typed

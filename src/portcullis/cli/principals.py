@@ -1,4 +1,4 @@
-"""What the nouns ``agent``, ``application`` and ``operator`` share: names, printing, tokens."""
+"""What the nouns ``agent``, ``application`` and ``operator`` do and print."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -15,7 +15,8 @@ import typer
 from portcullis.cli.operate import Operations, operations
 from portcullis.config import NAME, load
 from portcullis.core.errors import Problem
-from portcullis.core.ports import PrincipalRecord
+from portcullis.core.lifecycle import Verb
+from portcullis.core.ports import Entry, PrincipalRecord
 from portcullis.core.principal import PrincipalKind
 from portcullis.identity.tokens import Minted
 
@@ -26,8 +27,14 @@ Owner = Annotated[
 Ttl = Annotated[
     int | None, typer.Option(min=1, help="The token's lifetime in seconds; default: configured.")
 ]
+Review = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="When its review is due (UTC); default: in 90 days."),
+]
 
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@/-]{0,127}")
+_PURPOSE = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+_SECONDS = "seconds"
 
 
 def create(
@@ -36,38 +43,69 @@ def create(
     name: str,
     *,
     owner: str,
+    purpose: str,
+    review: datetime | None,
+    spiffe_id: str,
     ttl: int | None,
-    roles: tuple[str, ...] = (),
     as_json: bool,
 ) -> None:
-    """Register a principal, mint its first token, and print that."""
-    _check_name(name)
-    if _OWNER.fullmatch(owner) is None:
-        raise Problem("PC7004", "--owner is 1 to 128 letters, digits, spaces and . _ @ / -")
-    with operations(load(config)) as work:
-        record = work.create(kind, name, owner=owner, roles=roles)
-        sys.stderr.write(f"{kind} {name} registered, owned by {owner}\n")
-        _print_token(record, work.mint(kind, name, ttl=ttl), as_json=as_json)
+    """Register a program; print its first token where tokens alone are enough."""
+    check_owner(name, owner)
+    if _PURPOSE.fullmatch(purpose) is None:
+        raise Problem("PC7004", "--purpose is one line of 1 to 200 characters")
+    settings = load(config)
+    bound = settings.tokens.bearer == "never"
+    if bound and ttl is not None:
+        raise Problem("PC7004", "--ttl is for a token, and tokens.bearer is never")
+    with operations(settings) as work:
+        record = work.create(
+            kind,
+            name,
+            owner=owner,
+            purpose=purpose,
+            review_at=_seconds(review),
+            spiffe_id=spiffe_id,
+        )
+        sys.stderr.write(
+            f"{kind} {name} registered, owned by {owner}; review due {_day(record.review_at)}\n"
+        )
+        if not bound:
+            _print_token(record, work.bearer(kind, name, ttl=ttl), as_json=as_json)
+            return
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(record)))
+        return
+    sys.stderr.write(
+        "next: say which workload it is, and the Workload API gives it its SVID:\n"
+        f"  portcullis {kind} register {name} --selector unix:uid:1000\n"
+        "or hand it a one-time join token and run it beside `connect`:\n"
+        f"  portcullis {kind} join {name} > join-token\n"
+        f"  portcullis {kind} connect {name} --join-token file:join-token\n"
+    )
 
 
 def token(config: Path, kind: PrincipalKind, name: str, *, ttl: int | None, as_json: bool) -> None:
     """Mint a fresh token and print it."""
-    _check_name(name)
+    check_name(name)
     with operations(load(config)) as work:
         record = work.get(kind, name)
-        _print_token(record, work.mint(kind, name, ttl=ttl), as_json=as_json)
+        _print_token(record, work.bearer(kind, name, ttl=ttl), as_json=as_json)
 
 
 def show(config: Path, kind: PrincipalKind, name: str, *, as_json: bool) -> None:
-    """Print one principal."""
-    _check_name(name)
+    """Print one principal, a program with its registration entries."""
+    check_name(name)
     with operations(load(config)) as work:
         record = work.get(kind, name)
+        entries = () if kind is PrincipalKind.OPERATOR else work.entries(kind, name)
     if as_json:
-        print(json.dumps(msgspec.to_builtins(record)))
+        value: dict[str, Any] = msgspec.to_builtins(record)
+        if kind is not PrincipalKind.OPERATOR:
+            value["entries"] = msgspec.to_builtins(entries)
+        print(json.dumps(value))
         return
-    for field, value in _fields(record):
-        print(f"{field:8} {value}")
+    for field, text in (*_fields(record), *(("entry", _line(entry)) for entry in entries)):
+        print(f"{field:8} {text}")
 
 
 def print_list(config: Path, kind: PrincipalKind, *, as_json: bool) -> None:
@@ -80,33 +118,108 @@ def print_list(config: Path, kind: PrincipalKind, *, as_json: bool) -> None:
     if not records:
         sys.stderr.write(f"no {kind}s yet\n")
     for record in records:
-        roles = ",".join(record.roles)
-        print(f"{record.id:40} {record.state:8} {record.owner:24} {roles}".rstrip())
+        last = ",".join(record.roles) if record.roles else _day(record.review_at)
+        print(f"{record.id:40} {record.state:9} {last:12} {record.owner}".rstrip())
 
 
-def set_state(config: Path, kind: PrincipalKind, name: str, state: str, *, as_json: bool) -> None:
-    """Disable or enable a principal."""
-    _check_name(name)
+def change(
+    config: Path,
+    kind: PrincipalKind,
+    name: str,
+    verb: Verb,
+    *,
+    review: datetime | None = None,
+    as_json: bool,
+) -> None:
+    """Suspend, resume, review or revoke a principal."""
+    check_name(name)
     with operations(load(config)) as work:
-        record = work.set_state(kind, name, state)
-    sys.stderr.write(f"{kind} {name} is {record.state}\n")
+        record = work.change(kind, name, verb, review_at=_seconds(review))
+    due = f"; review due {_day(record.review_at)}" if verb is Verb.REVIEW else ""
+    sys.stderr.write(f"{kind} {name} is {record.state}{due}\n")
+    print_record(record, as_json=as_json)
+
+
+def rotate(config: Path, kind: PrincipalKind, name: str, *, as_json: bool) -> None:
+    """Make a principal's credentials worthless."""
+    check_name(name)
+    with operations(load(config)) as work:
+        record = work.rotate(kind, name)
+    sys.stderr.write(f"every credential that {kind} {name} had is worthless\n")
+    print_record(record, as_json=as_json)
+
+
+def register(
+    config: Path,
+    kind: PrincipalKind,
+    name: str,
+    selectors: tuple[str, ...],
+    ttl: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Add a registration entry."""
+    check_name(name)
+    with operations(load(config)) as work:
+        entry = work.register(kind, name, selectors, ttl)
+    sys.stderr.write(f"workloads with {', '.join(entry.selectors)} are {kind} {name}\n")
+    print(json.dumps(msgspec.to_builtins(entry)) if as_json else entry.id)
+
+
+def unregister(config: Path, entry: str, *, as_json: bool) -> None:
+    """Remove a registration entry."""
+    if not entry.isalnum() or not entry.isascii():
+        raise Problem("PC7004", "an entry's id is letters and digits")
+    with operations(load(config)) as work:
+        work.unregister(entry)
+    sys.stderr.write(f"entry {entry} removed; what it gave lives until it expires\n")
     if as_json:
-        print(json.dumps(msgspec.to_builtins(record)))
+        print(json.dumps({"id": entry, "state": "removed"}))
+
+
+def join(config: Path, kind: PrincipalKind, name: str, ttl: int, *, as_json: bool) -> None:
+    """Print a one-time join token."""
+    check_name(name)
+    with operations(load(config)) as work:
+        made = work.join(kind, name, ttl)
+    if as_json:
+        print(json.dumps({"join_token": made.token, "expires_at": made.expires_at}))
+        return
+    sys.stderr.write(f"join token for {kind} {name}, once and until {moment(made.expires_at)}\n")
+    print(made.token)
 
 
 def mint(work: Operations, kind: PrincipalKind, name: str, *, ttl: int) -> str:
     """A short-lived token for a command's own use."""
-    _check_name(name)
-    return work.mint(kind, name, ttl=ttl).token
+    check_name(name)
+    return work.bearer(kind, name, ttl=ttl).token
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse what cannot be a name."""
     if re.fullmatch(NAME.removeprefix("^").removesuffix("$"), name) is None:
         raise Problem("PC7004", "a name is 1 to 63 of a-z, 0-9, - and _, not beginning with - or _")
 
 
+def check_owner(name: str, owner: str) -> None:
+    """Refuse what cannot be a name or an owner."""
+    check_name(name)
+    if _OWNER.fullmatch(owner) is None:
+        raise Problem("PC7004", "--owner is 1 to 128 letters, digits, spaces and . _ @ / -")
+
+
+def print_record(record: PrincipalRecord, *, as_json: bool) -> None:
+    """Print a record for programs."""
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(record)))
+
+
+def moment(at: float) -> str:
+    """A time for people."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec=_SECONDS)
+
+
 def _print_token(record: PrincipalRecord, minted: Minted, *, as_json: bool) -> None:
-    until = datetime.fromtimestamp(minted.expires_at, UTC).isoformat()
     if as_json:
         value = msgspec.to_builtins(record) | {
             "token": minted.token,
@@ -115,13 +228,33 @@ def _print_token(record: PrincipalRecord, minted: Minted, *, as_json: bool) -> N
         }
         print(json.dumps(value))
         return
-    sys.stderr.write(f"token valid until {until}; renew it at POST /v1/token\n")
+    sys.stderr.write(f"token valid until {moment(minted.expires_at)}; renew it at POST /v1/token\n")
     print(minted.token)
 
 
+def _seconds(day: datetime | None) -> float | None:
+    return None if day is None else day.replace(tzinfo=UTC).timestamp()
+
+
+def _day(at: float) -> str:
+    return "never" if at == 0 else datetime.fromtimestamp(at, UTC).date().isoformat()
+
+
+def _line(entry: Entry) -> str:
+    ttl = f" (at most {entry.ttl_seconds} s)" if entry.ttl_seconds else ""
+    return f"{entry.id} {' '.join(entry.selectors)}{ttl}"
+
+
 def _fields(record: PrincipalRecord) -> list[tuple[str, str]]:
-    created = datetime.fromtimestamp(record.created_at, UTC).isoformat(timespec="seconds")
-    fields = [("name", record.id), ("state", record.state), ("owner", record.owner)]
-    if record.roles:
-        fields.append(("roles", ", ".join(record.roles)))
-    return [*fields, ("created", created)]
+    fields = [
+        ("name", record.id),
+        ("state", record.state.value),
+        ("owner", record.owner),
+        ("purpose", record.purpose),
+        ("roles", ", ".join(record.roles)),
+        ("created", moment(record.created_at)),
+        ("review", _day(record.review_at) if record.kind is not PrincipalKind.OPERATOR else ""),
+        ("spiffe", record.spiffe_id),
+        ("rotated", moment(record.rotated_at) if record.rotated_at else ""),
+    ]
+    return [(field, text) for field, text in fields if text]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -10,24 +10,30 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from portcullis.control import entries_api, login_api
 from portcullis.control.edge import Api, Edge
 from portcullis.control.principals import Principals
 from portcullis.control.services import Services
 from portcullis.control.shapes import (
     BODY,
     CREDENTIAL,
+    CredentialId,
+    CredentialView,
     Kind,
     OperatorRequest,
     PrincipalList,
     PrincipalName,
     PrincipalRequest,
     PrincipalView,
+    ReviewRequest,
     Status,
     TokenMintRequest,
     TokenView,
     VersionView,
+    Workload,
     refusals,
 )
+from portcullis.core.lifecycle import Verb
 from portcullis.core.principal import PrincipalKind
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
@@ -35,14 +41,27 @@ _ONE: Final = "/api/v1/principals/{kind}/{id}"
 
 
 def create_app(
-    services: Services, *, registry: CollectorRegistry, ready: Callable[[], bool]
+    services: Services,
+    *,
+    registry: CollectorRegistry,
+    ready: Callable[[], bool],
+    routers: Callable[[Edge], Iterable[APIRouter]] = lambda _: (),
 ) -> Api:
-    """The ASGI application of the control listener. ``ready`` says whether the gate serves."""
+    """The ASGI application of the control listener.
+
+    ``ready`` says whether the gate serves; ``routers`` are further routes on the same edge.
+    """
     edge = services.edge("control")
     api = edge.app("Portcullis: control plane", services.version)
     principals = services.principals("control")
     api.include_router(_readers(edge, principals, registry, api))
+    api.include_router(_cutters(edge, principals))
     api.include_router(_writers(edge, principals))
+    api.include_router(entries_api.router(edge, services.entries("control")))
+    for router in login_api.routers(edge, principals, services.logins("control")):
+        api.include_router(router)
+    for router in routers(edge):
+        api.include_router(router)
     api.include_router(_health(edge, ready))
     return api
 
@@ -100,54 +119,132 @@ def _readers(
     return router
 
 
+def _cutters(edge: Edge, principals: Principals) -> APIRouter:
+    """What has to be quick: a responder may cut off, and nothing else."""
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "responder"))
+    changes = refusals(*CREDENTIAL, "PC1020", "PC1021", "PC2010", "PC2073", "PC1007", "PC1012")
+
+    @router.post(f"{_ONE}/suspend", responses=changes, openapi_extra=_BEARER)
+    async def suspend_principal(
+        request: Request,
+        kind: Kind,
+        id: PrincipalName,  # noqa: A002 - the API's name
+    ) -> PrincipalView:
+        """Cut a principal off at once, until it is resumed."""
+        context = request.state.context
+        return PrincipalView.of(
+            await principals.change(context, PrincipalKind(kind), id, Verb.SUSPEND)
+        )
+
+    @router.post(f"{_ONE}/revoke", responses=changes, openapi_extra=_BEARER)
+    async def revoke_principal(
+        request: Request,
+        kind: Kind,
+        id: PrincipalName,  # noqa: A002 - the API's name
+    ) -> PrincipalView:
+        """Cut a principal off at once and for ever; nobody gets its name again."""
+        context = request.state.context
+        return PrincipalView.of(
+            await principals.change(context, PrincipalKind(kind), id, Verb.REVOKE)
+        )
+
+    @router.post(f"{_ONE}/rotate", responses=changes, openapi_extra=_BEARER)
+    async def rotate_principal(
+        request: Request,
+        kind: Kind,
+        id: PrincipalName,  # noqa: A002 - the API's name
+    ) -> PrincipalView:
+        """Make every credential worthless that a principal has; it may get new ones."""
+        return PrincipalView.of(
+            await principals.rotate(request.state.context, PrincipalKind(kind), id)
+        )
+
+    @router.post(
+        "/api/v1/credentials/{id}/revoke",
+        responses=refusals(*CREDENTIAL, "PC1020", "PC1021", "PC1007", "PC1012"),
+        openapi_extra=_BEARER,
+    )
+    async def revoke_credential(
+        request: Request,
+        id: CredentialId,  # noqa: A002 - the API's name
+    ) -> CredentialView:
+        """Cut one credential off at once: a token's id, or svid: and a serial number."""
+        await principals.cut(request.state.context, id)
+        return CredentialView(credential=id, state="revoked")
+
+    return router
+
+
 def _writers(edge: Edge, principals: Principals) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
 
     @router.post(
         "/api/v1/principals",
         status_code=201,
-        responses=refusals(*CREDENTIAL, *BODY, "PC2009"),
+        responses=refusals(*CREDENTIAL, *BODY, "PC2009", "PC2024", "PC2027"),
         openapi_extra=_BEARER,
     )
     async def create_principal(request: Request, body: PrincipalRequest) -> PrincipalView:
         """Register an agent, an application or an operator."""
-        record = await principals.create(
-            request.state.context,
-            PrincipalKind(body.kind),
-            body.id,
-            owner=body.owner,
-            roles=tuple(body.roles) if isinstance(body, OperatorRequest) else (),
+        context, kind = request.state.context, PrincipalKind(body.kind)
+        if isinstance(body, OperatorRequest):
+            made = principals.create(
+                context, kind, body.id, owner=body.owner, roles=tuple(body.roles)
+            )
+        else:
+            made = principals.create(
+                context,
+                kind,
+                body.id,
+                owner=body.owner,
+                purpose=body.purpose or "",
+                review_at=body.review_at,
+                spiffe_id=body.spiffe_id or "",
+            )
+        return PrincipalView.of(await made)
+
+    @router.post(
+        f"{_ONE}/resume",
+        responses=refusals(*CREDENTIAL, "PC1020", "PC1021", "PC2010", "PC2073", "PC1007", "PC1012"),
+        openapi_extra=_BEARER,
+    )
+    async def resume_principal(
+        request: Request,
+        kind: Kind,
+        id: PrincipalName,  # noqa: A002 - the API's name
+    ) -> PrincipalView:
+        """Let a suspended principal act again."""
+        context = request.state.context
+        return PrincipalView.of(
+            await principals.change(context, PrincipalKind(kind), id, Verb.RESUME)
         )
-        return PrincipalView.of(record)
 
-    async def set_state(request: Request, kind: str, name: str, state: str) -> PrincipalView:
-        record = await principals.set_state(request.state.context, PrincipalKind(kind), name, state)
-        return PrincipalView.of(record)
-
-    changes = refusals(*CREDENTIAL, "PC1020", "PC1021", "PC2010", "PC1007", "PC1012")
-
-    @router.post(f"{_ONE}/disable", responses=changes, openapi_extra=_BEARER)
-    async def disable_principal(
+    @router.post(
+        f"{_ONE}/review",
+        responses=refusals(*CREDENTIAL, *BODY, "PC2010", "PC2073"),
+        openapi_extra=_BEARER,
+    )
+    async def review_principal(
         request: Request,
-        kind: Kind,
+        kind: Workload,
         id: PrincipalName,  # noqa: A002 - the API's name
+        body: ReviewRequest,
     ) -> PrincipalView:
-        """Cut a principal off, from its next request on."""
-        return await set_state(request, kind, id, "disabled")
-
-    @router.post(f"{_ONE}/enable", responses=changes, openapi_extra=_BEARER)
-    async def enable_principal(
-        request: Request,
-        kind: Kind,
-        id: PrincipalName,  # noqa: A002 - the API's name
-    ) -> PrincipalView:
-        """Let a disabled principal act again."""
-        return await set_state(request, kind, id, "active")
+        """Let a program live on until its next review; one that expired is active again."""
+        return PrincipalView.of(
+            await principals.change(
+                request.state.context,
+                PrincipalKind(kind),
+                id,
+                Verb.REVIEW,
+                review_at=body.review_at,
+            )
+        )
 
     @router.post(
         f"{_ONE}/tokens",
         status_code=201,
-        responses=refusals(*CREDENTIAL, *BODY, "PC2007"),
+        responses=refusals(*CREDENTIAL, *BODY, "PC2007", "PC2049"),
         openapi_extra=_BEARER,
     )
     async def mint_token(
@@ -156,11 +253,12 @@ def _writers(edge: Edge, principals: Principals) -> APIRouter:
         id: PrincipalName,  # noqa: A002 - the API's name
         body: TokenMintRequest,
     ) -> TokenView:
-        """Mint a token for a registered, active principal."""
-        minted = await principals.mint(
-            request.state.context, PrincipalKind(kind), id, ttl=body.ttl_seconds
+        """Mint a token that is bound to no key, where the configuration allows them."""
+        return TokenView.of(
+            await principals.bearer(
+                request.state.context, PrincipalKind(kind), id, ttl=body.ttl_seconds
+            )
         )
-        return TokenView(token=minted.token, credential=minted.id, expires_at=minted.expires_at)
 
     return router
 

@@ -1,21 +1,25 @@
-"""The gate's own API: sessions for applications, and the token endpoint for everyone."""
+"""The gate's own API: sessions for applications, the token endpoint, and where clients find it."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, Final, TypeAlias
 
-import structlog
 from fastapi import APIRouter, Request, Response
 
-from portcullis.control.edge import NO_STORE, Api, Edge
-from portcullis.control.exchange import (
-    ACCESS_TOKEN,
-    GRANT,
-    TOKEN_TYPES,
-    TokenExchange,
-    TokenProblem,
-    parse,
+from portcullis.control.callers import Asked, Callers
+from portcullis.control.edge import (
+    LOCAL_NAMES,
+    NO_STORE,
+    Api,
+    Edge,
+    source_of,
+    token_of,
+    trace_id_of,
 )
+from portcullis.control.exchange import TokenExchange, Usable
+from portcullis.control.form import CLIENT_CREDENTIALS, GRANT, TOKEN_TYPES, TokenProblem
+from portcullis.control.metadata import metadata
 from portcullis.control.services import Services
 from portcullis.control.sessions import Sessions
 from portcullis.control.shapes import (
@@ -28,16 +32,19 @@ from portcullis.control.shapes import (
     TokenError,
     refusals,
 )
-from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
+from portcullis.identity.oidc import Person
+from portcullis.identity.trust import Trust
 from portcullis.wire.json import encode
 
-log = structlog.get_logger(__name__)
+Vouched: TypeAlias = Callable[[str], Awaitable[Person]]
+"""The user whom an ID token is about. Raises Problem PC2072."""
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
+_TEXT: Final = {"type": "string"}
 _TOKEN_FORM: Final[dict[str, Any]] = {
-    "security": [],  # the subject_token is the credential
+    "security": [],  # what the form and the connection show is the credential
     "requestBody": {
         "required": True,
         "content": {
@@ -45,17 +52,22 @@ _TOKEN_FORM: Final[dict[str, Any]] = {
                 "schema": {
                     "type": "object",
                     "additionalProperties": False,
-                    "required": ["grant_type", "subject_token", "subject_token_type"],
+                    "required": ["grant_type"],
                     "properties": {
-                        "grant_type": {"type": "string", "enum": [GRANT]},
-                        "subject_token": {"type": "string", "minLength": 1},
+                        "grant_type": {"type": "string", "enum": [CLIENT_CREDENTIALS, GRANT]},
+                        "subject_token": _TEXT,
                         "subject_token_type": {"type": "string", "enum": sorted(TOKEN_TYPES)},
+                        "actor_token": _TEXT,
+                        "actor_token_type": {"type": "string", "enum": sorted(TOKEN_TYPES)},
                         "requested_token_type": {"type": "string", "enum": sorted(TOKEN_TYPES)},
                         "requested_subject": {
                             "type": "string",
                             "pattern": "^(agent|application):[a-z0-9][a-z0-9_-]{0,62}$",
                         },
-                        "audience": {"type": "string", "enum": ["portcullis"]},
+                        "audience": _TEXT,
+                        "scope": _TEXT,
+                        "resource": _TEXT,
+                        "client_id": _TEXT,
                     },
                 }
             }
@@ -64,17 +76,40 @@ _TOKEN_FORM: Final[dict[str, Any]] = {
 }
 _TOKEN_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": TokenError, "description": "Refused (RFC 6749 section 5.2)"},
-    401: {"model": TokenError, "description": "The Authorization header is not valid"},
+    401: {"model": TokenError, "description": "The caller did not show who it is"},
     500: {"model": TokenError, "description": "A fault of ours"},
     503: {"model": TokenError, "description": "Nothing is done unrecorded"},
     408: refusals("PC1012")[408],
     413: refusals("PC1007")[413],
 }
+_PROOF: Final = frozenset({f"PC{number}" for number in range(2042, 2049)})
+_ERRORS: Final = {
+    "PC2005": "invalid_client",
+    "PC2020": "invalid_client",
+    "PC2022": "invalid_client",
+    "PC2040": "invalid_client",
+    "PC2041": "invalid_client",
+    "PC2004": "unauthorized_client",
+    "PC2051": "unauthorized_client",
+    "PC2050": "invalid_scope",
+} | dict.fromkeys(_PROOF, "invalid_dpop_proof")
+"""RFC 6749 section 5.2 and RFC 9449 section 5; all else is ``invalid_request`` (RFC 8693)."""
 
 
-def create_app(services: Services) -> Api:
-    """The ASGI application under ``/v1/`` on the gate's listener."""
-    edge = services.edge("api")
+def create_app(
+    services: Services,
+    *,
+    trust: Trust,
+    usable: Usable,
+    names: Collection[str] = LOCAL_NAMES,
+    routers: Callable[[Edge], Iterable[APIRouter]] = lambda _: (),
+) -> Api:
+    """The ASGI application under ``/v1/`` and ``/.well-known/`` on the gate's listeners.
+
+    ``usable`` says what a token's scope may hold. ``names`` are what clients know the gate by.
+    ``routers`` are further routes on the same edge.
+    """
+    edge = services.edge("api", names)
     api = edge.app("Portcullis: sessions and tokens", services.version)
     principals = services.principals("api")
     sessions = Sessions(
@@ -86,36 +121,59 @@ def create_app(services: Services) -> Api:
         tokens=services.tokens,
         new_id=services.new_id,
     )
-    exchange = TokenExchange(
+    callers = Callers(
         authority=services.authority,
         principals=principals,
         feed=services.feed,
         sessions=services.sessions,
+        trust=trust,
+        once=services.once,
+        clock=services.clock,
+        tokens=services.tokens,
+        trust_domain=services.trust_domain,
     )
-    api.include_router(_sessions(edge, sessions))
-    api.include_router(_token(edge, exchange, services))
+    exchange = TokenExchange(
+        callers=callers,
+        authority=services.authority,
+        principals=principals,
+        usable=usable,
+        records=services.identity_records(),
+        clock=services.clock,
+        tokens=services.tokens,
+        trust_domain=services.trust_domain,
+    )
+    vouched = None if services.id_tokens is None else services.id_tokens.user
+    for router in (
+        _sessions(edge, sessions, vouched),
+        _token(edge, exchange, services),
+        metadata(edge),
+        *routers(edge),
+    ):
+        api.include_router(router)
     return api
 
 
-def _sessions(edge: Edge, sessions: Sessions) -> APIRouter:
+def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.APPLICATION))
 
     @router.post(
         "/v1/sessions",
         status_code=201,
-        responses=refusals(*CREDENTIAL, *BODY, "PC2007"),
+        responses=refusals(*CREDENTIAL, *BODY, "PC2007", "PC2072"),
         openapi_extra=_BEARER,
     )
     async def open_session(request: Request, body: SessionRequest) -> SessionOpened:
-        """Open a session for one task of one agent, and get the token it acts under."""
+        """Open a session for one task of one agent, and get the delegation it acts under."""
+        user, issuer = await _user(body, vouched)
         session, minted = await sessions.open(
             request.state.context,
             agent=body.agent,
-            user=body.user,
+            user=user,
             prompt=body.prompt,
             subject=dict(body.subject),
             tools=None if body.tools is None else tuple(body.tools),
             ttl=body.ttl_seconds,
+            issuer=issuer,
         )
         return SessionOpened(session=session.id, token=minted.token, expires_at=minted.expires_at)
 
@@ -135,10 +193,20 @@ def _sessions(edge: Edge, sessions: Sessions) -> APIRouter:
         openapi_extra=_BEARER,
     )
     async def close_session(request: Request, session: str) -> None:
-        """End a session: its token is refused from the next request on."""
+        """End a session: its tokens are refused from the next request on."""
         await sessions.close(request.state.context, session)
 
     return router
+
+
+async def _user(body: SessionRequest, vouched: Vouched | None) -> tuple[str, str]:
+    """Whom a session is for, and who vouches for that when it is not the application."""
+    if body.user_token is None:
+        return body.user or "", ""
+    if vouched is None:
+        raise Problem("PC2072", "no issuer of ID tokens is configured for users")
+    person = await vouched(body.user_token)
+    return person.id, person.issuer
 
 
 def _token(edge: Edge, exchange: TokenExchange, services: Services) -> APIRouter:
@@ -151,62 +219,54 @@ def _token(edge: Edge, exchange: TokenExchange, services: Services) -> APIRouter
         openapi_extra=_TOKEN_FORM,
     )
     async def exchange_token(request: Request) -> Response:
-        """Renew a token, or get one for an agent (RFC 8693)."""
+        """Get a token for an SVID, for a delegation, or for another agent (RFC 8693)."""
+        asked = Asked(
+            content_type=request.headers.get("content-type", ""),
+            body=await request.body(),
+            presented=edge.presented(request, ""),
+            source=source_of(request),
+            trace_id=trace_id_of(request),
+            origin=edge.origin(request),
+        )
         try:
-            form = parse(request.headers.get("content-type", ""), await request.body())
-            claims = exchange.subject(form)
-            context = edge.admit_as(request, claims.principal())
-            _same_principal(edge, request, context)
-            minted = await exchange.exchange(context, claims, form.get("requested_subject"))
+            asked.authorization = token_of(request)
         except Problem as problem:
-            return _refused(edge, request, problem)
-        except Exception:
-            log.exception("token_exchange_failed")
-            return _refused(edge, request, Problem("PC9002", "the exchange failed"))
+            return _refused(exchange.refused(asked, problem))
+        try:
+            issued = await exchange.serve(asked)
+        except Problem as problem:
+            return _refused(problem)
         answer = {
-            "access_token": minted.token,
-            "issued_token_type": form.get("requested_token_type", ACCESS_TOKEN),
-            "token_type": "Bearer",
-            "expires_in": int(minted.expires_at - services.clock.now()),
+            "access_token": issued.minted.token,
+            "issued_token_type": issued.issued_token_type,
+            "token_type": issued.token_type,
+            "expires_in": int(issued.minted.expires_at - services.clock.now()),
         }
+        if issued.scope is not None:
+            answer["scope"] = " ".join(issued.scope)
         return Response(encode(answer), media_type="application/json")
 
     return router
 
 
-def _same_principal(edge: Edge, request: Request, context: Context) -> None:
-    """An Authorization header is not needed here; one that names another is refused."""
-    if "authorization" not in request.headers:
-        return
-    try:
-        caller = edge.authenticate(request)
-    except Problem as problem:
-        raise TokenProblem("invalid_client", problem.code, problem.detail) from None
-    subject = context.principal
-    if (caller.kind, caller.id) != (subject.kind, subject.id):
-        detail = "Authorization and subject_token name two principals"
-        raise TokenProblem("invalid_client", "PC2005", detail)
-
-
-def _refused(edge: Edge, request: Request, problem: Problem) -> Response:
+def _refused(problem: Problem) -> Response:
     """RFC 6749 section 5.2: 400, or 401 for invalid_client; faults keep their status."""
-    answered = edge.record(request, problem)
-    status = answered.status if answered.status >= 500 else 400  # noqa: PLR2004 - server errors
+    status = problem.status if problem.status >= 500 else 400  # noqa: PLR2004 - server errors
     if status != 400:  # noqa: PLR2004 - the same
         error = "temporarily_unavailable" if status == 503 else "server_error"  # noqa: PLR2004
-    elif isinstance(answered, TokenProblem):
-        error = answered.error
+    elif isinstance(problem, TokenProblem):
+        error = problem.error
     else:
-        error = "invalid_request"  # RFC 8693 section 2.2.2
+        error = _ERRORS.get(problem.code, "invalid_request")
     headers = dict(NO_STORE)
     if error == "invalid_client":
         status = 401
         headers["www-authenticate"] = "Bearer"
     body = {
         "error": error,
-        "error_description": answered.detail,
-        "code": answered.code,
-        "hint": answered.hint,
+        "error_description": problem.detail,
+        "code": problem.code,
+        "hint": problem.hint,
     }
     return Response(
         encode(body), status_code=status, media_type="application/json", headers=headers

@@ -8,7 +8,7 @@ leaves a record and answers with an RFC 9457 problem document.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -19,21 +19,28 @@ from fastapi.routing import APIRoute
 from portcullis.control.records import Caller, Records
 from portcullis.control.shapes import FIELDS, PROBLEM_JSON
 from portcullis.core.call import Context
+from portcullis.core.credential import Presented
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Authenticator, Clock, KillFeed
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.core.trace import new_trace, trace_of
+from portcullis.wire.challenge import challenge
 from portcullis.wire.json import decode, encode
+from portcullis.wire.target import origin, target
 
 log = structlog.get_logger(__name__)
 
 NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
+LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+
+_SCHEMES: Final = frozenset({"bearer", "dpop"})
 _ONCE: Final = (
     "authorization",
     "content-encoding",
     "content-length",
     "content-type",
+    "dpop",
     "host",
     "transfer-encoding",
 )
@@ -96,7 +103,10 @@ class Api(FastAPI):
 
 
 class Edge:
-    """Shared by both APIs; ``route`` names the API in the records (``api`` or ``control``)."""
+    """Shared by both APIs; ``route`` names the API in the records (``api`` or ``control``).
+
+    ``names`` are the names and addresses that clients know this host by.
+    """
 
     def __init__(
         self,
@@ -108,8 +118,10 @@ class Edge:
         clock: Clock,
         body_bytes: int,
         receive_seconds: float,
+        names: Collection[str] = LOCAL_NAMES,
     ) -> None:
         self.route = route
+        self._names = frozenset(name.lower() for name in names)
         self._authenticator = authenticator
         self._feed = feed
         self._records = records
@@ -190,21 +202,32 @@ class Edge:
     def admit(self, request: Request) -> Context:
         """Who asks: a live, uncut principal. Also left in ``request.state.context``.
 
-        Raises Problem PC2001, PC2002, PC2003, PC4001, PC4002.
+        Raises Problem PC4001, PC4002 and those of the authenticator.
         """
-        return self.admit_as(request, self.authenticate(request))
+        presented = self.presented(request, token_of(request))
+        return self.admit_as(request, self._authenticator.authenticate(presented))
 
-    def authenticate(self, request: Request) -> Principal:
-        """Whose token the Authorization header holds. Raises Problem PC2001, PC2002, PC2003."""
-        return self._authenticator.authenticate(_bearer(request))
+    def presented(self, request: Request, token: str) -> Presented:
+        """What a request shows, with the token that came with it."""
+        return Presented(
+            token=token,
+            peer=request.scope.get("portcullis.peer"),
+            dpop=request.headers.get("dpop", ""),
+            method=request.method,
+            url=target(request.scope, request.headers.get("host", ""), self._names),
+        )
+
+    def origin(self, request: Request) -> str:
+        """Scheme and authority of the listener that a request came to."""
+        return origin(request.scope, request.headers.get("host", ""), self._names)
 
     def admit_as(self, request: Request, principal: Principal) -> Context:
         """Go on as ``principal`` unless it is cut off. Raises Problem PC4001, PC4002."""
         request.state.context = context = Context(
             principal=principal,
             session=None,
-            source=_source(request),
-            trace_id=_trace_id(request),
+            source=source_of(request),
+            trace_id=trace_id_of(request),
             received_at=self._clock.now(),
         )
         if self._feed.stale():
@@ -220,8 +243,8 @@ class Edge:
         route = request.scope.get("route")
         caller = Caller(
             route=self.route,
-            source=_source(request),
-            trace_id=context.trace_id if context else _trace_id(request),
+            source=source_of(request),
+            trace_id=context.trace_id if context else trace_id_of(request),
             principal=context.principal if context else None,
         )
         path = getattr(route, "path", "?")  # the template: a path of the caller's may hold content
@@ -234,8 +257,8 @@ class Edge:
         answered = self.record(request, problem)
         extra = {} if headers is None else dict(headers)
         if answered.status == 401:  # noqa: PLR2004 - RFC 6750 section 3
-            lacking = answered.code == "PC2001"
-            extra["www-authenticate"] = "Bearer" if lacking else 'Bearer error="invalid_token"'
+            where = self.origin(request) if self.route == "api" else ""
+            extra["www-authenticate"] = challenge(answered.code, where)
         return Response(
             encode(answered.document()),
             status_code=answered.status,
@@ -290,16 +313,19 @@ def _known_query(request: Request, known: frozenset[str]) -> None:
         raise Problem("PC1020", "the query names a parameter twice")
 
 
-def _bearer(request: Request) -> str:
-    """The token of the one Authorization header (RFC 6750 section 2.1)."""
+def token_of(request: Request) -> str:
+    """The token of the one Authorization header (RFC 6750 section 2.1, RFC 9449 section 7.1).
+
+    Empty without one. Raises Problem PC2005 with two, PC2002 for another scheme.
+    """
     found = request.headers.getlist("authorization")
     if not found:
-        raise Problem("PC2001", "the request carries no credential")
+        return ""
     if len(found) > 1:
         raise Problem("PC2005", "the header Authorization occurs twice")
     scheme, _, token = found[0].partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Problem("PC2002", "the Authorization scheme must be Bearer")
+    if scheme.lower() not in _SCHEMES or not token:
+        raise Problem("PC2002", "the Authorization scheme must be Bearer or DPoP")
     return token
 
 
@@ -319,9 +345,11 @@ def _misshapen(error: RequestValidationError) -> Problem:
     return Problem(code, f"{place}: {first['type']}")
 
 
-def _source(request: Request) -> str:
+def source_of(request: Request) -> str:
+    """The caller's address, for the record."""
     return f"{request.client.host}:{request.client.port}" if request.client else "unix"
 
 
-def _trace_id(request: Request) -> str:
+def trace_id_of(request: Request) -> str:
+    """The caller's trace, or a new one."""
     return trace_of(request.headers.get("traceparent", "")) or new_trace()

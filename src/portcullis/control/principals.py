@@ -1,62 +1,105 @@
-"""Who exists and who gets a token: the service behind the APIs and the command line alike."""
+"""Who exists, in which state, and who gets a token: behind the APIs and the command line alike."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+import math
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
+import structlog
 
 from portcullis.config import Tokens
 from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock, Directory, KillFeed, PrincipalRecord
+from portcullis.core.lifecycle import TRANSITIONS, State, Verb, after
+from portcullis.core.ports import (
+    Clock,
+    CutScope,
+    Directory,
+    KillFeed,
+    Operators,
+    PrincipalRecord,
+    Registrations,
+)
 from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.spiffe import parse
 from portcullis.identity.tokens import Minted, TokenAuthority
 
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
 ROLES: Final = ("viewer", "approver", "responder", "admin")
-"""What operators may be. Any of them reads; ``admin`` writes."""
+"""What operators may be. Any of them reads, ``responder`` cuts off, ``admin`` does everything."""
 LOCAL: Final = "local-"
 """How the names begin of operators who hold the issuer's key instead of a registration."""
+OIDC: Final = "oidc-"
+"""How the names begin of operators for whom an issuer of ID tokens vouches."""
+REVIEW_SECONDS: Final = 90 * 86_400
+"""How long a program lives without a review, unless its owner names a date."""
 
 
 class Containment(KillFeed, Protocol):
-    """The kill feed with the one way to disable a principal, so that it acts at once."""
+    """The kill feed with the ways to cut off and to take it back.
 
-    async def set_state(self, kind: PrincipalKind, principal_id: str, state: str) -> bool:
-        """Disable or enable, at once and durably; False for an unknown principal."""
-        ...
+    ``hold`` (a state), ``outdate`` (credentials older than a time) and ``sever`` (the first half
+    of ``cut``) act at once, in memory; the first two return what takes it back. ``put`` makes a
+    record durable and then acts on it, ``cut`` makes a cut durable. ``changing`` is held by
+    whoever reads a record to write it back. ``watch`` follows other processes until cancelled.
+    """
 
-    async def watch(self, seconds: float = 0.1) -> None:
-        """Follow what other processes change, at most so far behind, until cancelled."""
+    changing: asyncio.Lock
+
+    def hold(  # noqa: D102 - the contract stands above, as in core.ports
+        self, kind: PrincipalKind, principal_id: str, state: State
+    ) -> Callable[[], None]: ...
+    def outdate(  # noqa: D102 - the same
+        self, kind: PrincipalKind, principal_id: str, at: float
+    ) -> Callable[[], None]: ...
+    def sever(self, scope: CutScope, value: str, reason: str) -> None: ...  # noqa: D102 - the same
+    async def cut(  # noqa: D102 - the same
+        self, scope: CutScope, value: str, reason: str
+    ) -> None: ...
+    async def put(self, record: PrincipalRecord) -> bool: ...  # noqa: D102 - the same
+    async def watch(self, seconds: float = 0.1) -> None: ...  # noqa: D102 - the same
 
 
 class Principals:
-    """Registers, disables and enables principals, and mints their tokens.
+    """Registers principals, leads them through their life, and mints their tokens.
 
-    Each change is recorded durably before it takes effect; a refusal is the caller's to record.
-    ``route`` names the face in the records (``control``, ``api``, ``cli``).
+    What cuts somebody off acts first and is then recorded and written; when either fails it
+    stays, and the caller gets the error. Everything else is recorded durably before it takes
+    effect. A refusal is the caller's to record. ``route`` names the face in the records.
     """
 
     def __init__(
         self,
         *,
         directory: Directory,
+        registrations: Registrations,
+        operators: Operators,
         feed: Containment,
         authority: TokenAuthority,
         records: Records,
         clock: Clock,
         tokens: Tokens,
+        trust_domain: str,
         route: str,
     ) -> None:
         self._directory = directory
+        self._registrations = registrations
+        self._operators = operators
         self._feed = feed
         self._authority = authority
         self._records = records
         self._clock = clock
         self._tokens = tokens
+        self._trust_domain = trust_domain
         self._route = route
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def create(
         self,
@@ -65,32 +108,42 @@ class Principals:
         principal_id: str,
         *,
         owner: str,
+        purpose: str = "",
+        review_at: float | None = None,
+        spiffe_id: str = "",
         roles: tuple[str, ...] = (),
+        vouched: bool = False,
     ) -> PrincipalRecord:
         """Register a principal. Raises Problem PC2009 when it exists or the name is reserved.
 
-        ``owner`` is the team that answers for it: it stands in the log in clear.
+        A program is up for review in 90 days unless ``review_at`` says when. ``spiffe_id`` is an
+        identity of another trust domain that also stands for it (PC2024, PC2027). ``owner``, the
+        team that answers for it, and ``purpose`` stand in the log in clear. ``vouched``: for this
+        operator an issuer of ID tokens vouches.
         """
         name = f"{kind}:{principal_id}"
-        if kind is PrincipalKind.OPERATOR and principal_id.startswith(LOCAL):
-            raise Problem("PC2009", f"operators whose names begin with {LOCAL} are reserved")
+        reserved = LOCAL if vouched else (LOCAL, OIDC)
+        if kind is PrincipalKind.OPERATOR and principal_id.startswith(reserved):
+            raise Problem("PC2009", f"operators' names that begin with {LOCAL} or {OIDC} are taken")
+        if spiffe_id and parse(spiffe_id).trust_domain == self._trust_domain:
+            raise Problem("PC2027", "identities of our own trust domain follow from the name")
         if await asyncio.to_thread(self._directory.get, kind, principal_id) is not None:
-            raise Problem("PC2009", f"{name} exists")
+            raise Problem("PC2009", f"{name} exists, or did and was revoked")
         record = PrincipalRecord(
             kind=kind,
             id=principal_id,
             owner=owner,
-            state="active",
+            state=State.ACTIVE,
             roles=tuple(sorted(set(roles))),
             created_at=self._clock.now(),
+            purpose=purpose,
+            review_at=0.0 if kind is PrincipalKind.OPERATOR else self._review(review_at),
+            spiffe_id=spiffe_id,
         )
-        await self._records.act(
-            context,
-            "principals.create",
-            name,
-            route=self._route,
-            parameters={"owner": owner, "roles": list(record.roles)},
-        )
+        parameters = {"owner": owner, "purpose": purpose, "review_at": int(record.review_at)}
+        if spiffe_id:
+            parameters["spiffe_id"] = spiffe_id
+        await self._act(context, "create", name, parameters | {"roles": list(record.roles)})
         await asyncio.to_thread(self._directory.create, record)
         return record
 
@@ -105,16 +158,118 @@ class Principals:
             raise Problem("PC2010", f"there is no {kind} of this name")
         return record
 
-    async def set_state(
-        self, context: Context, kind: PrincipalKind, principal_id: str, state: str
+    async def change(
+        self,
+        context: Context,
+        kind: PrincipalKind,
+        principal_id: str,
+        verb: Verb,
+        *,
+        review_at: float | None = None,
     ) -> PrincipalRecord:
-        """Disable (from the next request on) or enable. Raises Problem PC2010 for unknown."""
-        record = await self.get(kind, principal_id)
-        verb = "enable" if state == "active" else "disable"
-        name = f"{kind}:{principal_id}"
-        await self._records.act(context, f"principals.{verb}", name, route=self._route)
-        await self._feed.set_state(kind, principal_id, state)
-        return msgspec.structs.replace(record, state=state)
+        """Suspend, resume, review or revoke a principal; its new record.
+
+        A review moves the review date on, by 90 days or to ``review_at``. Raises Problem PC2010
+        for an unknown principal, PC2073 when the verb does not apply to its state.
+        """
+        review = self._review(review_at) if verb is Verb.REVIEW else None
+
+        def changed(record: PrincipalRecord) -> PrincipalRecord:
+            if verb is Verb.REVIEW and record.kind is PrincipalKind.OPERATOR:
+                raise Problem("PC2073", "operators are not reviewed")
+            state = after(record.state, verb)
+            if review is None:
+                return msgspec.structs.replace(record, state=state)
+            return msgspec.structs.replace(record, state=state, review_at=review)
+
+        held = _CUTTING.get(verb)
+        release = _nothing if held is None else self._feed.hold(kind, principal_id, held)
+        parameters = {} if review is None else {"review_at": int(review)}
+        return await self._apart(
+            self._changed(
+                context, kind, principal_id, verb, changed, release, parameters, cuts=bool(held)
+            )
+        )
+
+    async def rotate(
+        self, context: Context, kind: PrincipalKind, principal_id: str
+    ) -> PrincipalRecord:
+        """Make every credential that a principal has worthless; it may get new ones.
+
+        Raises Problem PC2010 for an unknown principal, PC2073 for a revoked one.
+        """
+        return await self._outdated(context, kind, principal_id, "rotate", None)
+
+    async def set_roles(
+        self, context: Context, principal_id: str, roles: tuple[str, ...]
+    ) -> PrincipalRecord:
+        """Give an operator other roles; the tokens that name the old ones are worthless."""
+        kind = PrincipalKind.OPERATOR
+        return await self._outdated(context, kind, principal_id, "roles", roles)
+
+    async def cut(self, context: Context, credential: str) -> None:
+        """Cut off one credential, a token's id or ``svid:`` and a certificate's serial number."""
+        reason = "its credential was revoked"
+        self._feed.sever("credential", credential, reason)
+
+        async def durably() -> None:
+            try:
+                await self._records.act(
+                    context, "credentials.revoke", credential, route=self._route
+                )
+            finally:
+                await self._feed.cut("credential", credential, reason)
+
+        await self._apart(durably())
+
+    async def expire_due(self) -> int:
+        """Expire whoever's review date has come; how many."""
+        now = self._clock.now()
+        due = await asyncio.to_thread(self._directory.due, now)
+        for found in due:
+
+            def expired(record: PrincipalRecord) -> PrincipalRecord:
+                if not 0 < record.review_at <= now:
+                    raise Problem("PC2073", "it has just been reviewed")
+                state = after(record.state, Verb.EXPIRE)
+                self._feed.hold(record.kind, record.id, state)
+                return msgspec.structs.replace(record, state=state)
+
+            try:
+                await self._changed(
+                    *(_time(now), found.kind, found.id, Verb.EXPIRE, expired, _nothing),
+                    {"review_at": int(found.review_at)},
+                    cuts=True,
+                )
+            except Problem as problem:
+                if problem.code != "PC2073":
+                    raise
+        return len(due)
+
+    async def watch_reviews(self, seconds: float = 1.0) -> None:
+        """Let time do its part every so many seconds, until cancelled."""
+        while True:
+            try:
+                await self.expire_due()
+            except Exception:
+                log.exception("expiry_failed")  # tried again; new credentials are refused anyway
+            await asyncio.sleep(seconds)
+
+    async def bearer(
+        self, context: Context, kind: PrincipalKind, principal_id: str, *, ttl: int | None = None
+    ) -> Minted:
+        """A token that is bound to no key, for who asks by name.
+
+        Raises Problem PC2049 unless ``tokens.bearer`` allows it, PC2004 for an operator, and
+        those of ``mint``.
+        """
+        if kind is PrincipalKind.OPERATOR:
+            hint = "Log in: `portcullis operator login NAME`."
+            raise Problem("PC2004", "operators get their tokens by logging in", hint=hint)
+        if self._tokens.bearer == "never":
+            detail = "tokens.bearer is never: no token is handed out that is bound to no key"
+            raise Problem("PC2049", detail)
+        return await self.mint(context, kind, principal_id, ttl=ttl)
 
     async def mint(
         self,
@@ -135,7 +290,8 @@ class Principals:
         chain or ``until`` has ended), PC1020 (``ttl`` too long).
         """
         record = await self.present(kind, principal_id)
-        longest = self._tokens.ttl_seconds
+        operator = kind is PrincipalKind.OPERATOR
+        longest = self._tokens.operator_ttl_seconds if operator else self._tokens.ttl_seconds
         if ttl is not None and ttl > longest:
             raise Problem("PC1020", f"ttl_seconds is more than {longest}, the configured time")
         now = int(self._clock.now())
@@ -170,8 +326,113 @@ class Principals:
             raise Problem("PC2007", f"there is no {kind} of this name")
         if self._feed.stale():
             raise Problem("PC4002", "the containment feed is stale")
-        holder = Principal(kind=kind, id=principal_id, credential="", expires_at=0)
+        holder = Principal(  # with a credential that is yet to be made
+            kind=kind, id=principal_id, credential="", expires_at=math.inf, issued_at=math.inf
+        )
         reason = self._feed.reason(holder, None)
-        if reason is not None or record.state != "active":
+        overdue = 0 < record.review_at <= self._clock.now()
+        if reason is not None or record.state is not State.ACTIVE or overdue:
             raise Problem("PC4001", f"the {kind} is cut off")
+        if record.rotated_at > self._clock.now():  # by a millisecond: what is made now is newer
+            await asyncio.sleep(record.rotated_at - self._clock.now())
         return record
+
+    async def _outdated(
+        self,
+        context: Context,
+        kind: PrincipalKind,
+        principal_id: str,
+        method: str,
+        roles: tuple[str, ...] | None,
+    ) -> PrincipalRecord:
+        at = (math.floor(self._clock.now() * 1000) + 1) / 1000  # credentials know milliseconds
+        release = self._feed.outdate(kind, principal_id, at)
+
+        def changed(record: PrincipalRecord) -> PrincipalRecord:
+            if record.state not in _LIVING:
+                raise Problem("PC2073", f"nothing is left of a principal that is {record.state}")
+            new = record.roles if roles is None else tuple(sorted(set(roles)))
+            return msgspec.structs.replace(record, rotated_at=at, roles=new)
+
+        parameters = {} if roles is None else {"roles": sorted(set(roles))}
+        return await self._apart(
+            self._changed(
+                *(context, kind, principal_id, method, changed, release, parameters),
+                cuts=roles is None,  # whoever gets roles has to be recorded first
+            )
+        )
+
+    async def _changed(
+        self,
+        context: Context,
+        kind: PrincipalKind,
+        principal_id: str,
+        method: str,
+        changed: Callable[[PrincipalRecord], PrincipalRecord],
+        release: Callable[[], None],
+        parameters: Mapping[str, Any],
+        *,
+        cuts: bool,
+    ) -> PrincipalRecord:
+        """Record a change and make it durable. ``release`` undoes what acted when it is none.
+
+        What ``cuts`` somebody off becomes durable even when it cannot be recorded.
+        """
+        name = f"{kind}:{principal_id}"
+        async with self._feed.changing:
+            try:
+                new = changed(await self.get(kind, principal_id))
+            except Problem:
+                release()
+                raise
+            if not cuts:
+                await self._act(context, method, name, parameters)
+                await self._feed.put(new)
+                return new
+            try:
+                await self._act(context, method, name, parameters)
+            finally:
+                await self._feed.put(new)
+                await asyncio.to_thread(self._registrations.forget, kind, principal_id)
+                if kind is PrincipalKind.OPERATOR and new.state not in _LIVING:
+                    await asyncio.to_thread(self._operators.remove, principal_id)
+        return new
+
+    async def _act(
+        self, context: Context, method: str, name: str, parameters: Mapping[str, Any]
+    ) -> None:
+        await self._records.act(
+            context, f"principals.{method}", name, route=self._route, parameters=parameters
+        )
+
+    def _review(self, at: float | None) -> float:
+        now = self._clock.now()
+        if at is not None and at <= now:
+            raise Problem("PC1020", "review_at is not in the future")
+        return now + REVIEW_SECONDS if at is None else at
+
+    async def _apart(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Finish ``work`` even if its caller is cut off meanwhile, perhaps by this very work."""
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+
+_CUTTING: Final = {
+    verb: state
+    for (_, verb), state in TRANSITIONS.items()
+    if all(result is not State.ACTIVE for (_, same), result in TRANSITIONS.items() if same is verb)
+}
+"""The verbs that always cut somebody off, and the state that they lead to."""
+_LIVING: Final = frozenset(state for state, _ in TRANSITIONS)
+
+
+def _nothing() -> None:
+    """Nothing acted yet that would have to be taken back."""
+
+
+def _time(now: float) -> Context:
+    """What happens by itself is the gate's doing."""
+    gate = Principal(kind=PrincipalKind.GATEWAY, id="gate", credential="", expires_at=math.inf)
+    return Context(principal=gate, session=None, source="time", trace_id="", received_at=now)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from portcullis.config import Limits, Tokens
-from portcullis.control.edge import Edge
+from portcullis.control.edge import LOCAL_NAMES, Edge
+from portcullis.control.entries import Entries
+from portcullis.control.login import GRAIN_SECONDS, Logins
 from portcullis.control.principals import Containment, Principals
 from portcullis.control.records import Records
-from portcullis.core.ports import Clock, Directory, Recorder, SessionState
+from portcullis.core.ports import (
+    Clock,
+    Directory,
+    Once,
+    Operators,
+    Recorder,
+    Registrations,
+    Sealer,
+    SessionState,
+)
+from portcullis.identity.oidc import IdTokens
+from portcullis.identity.passwords import STANDARD, Cost
+from portcullis.identity.records import IdentityRecords
 from portcullis.identity.tokens import TokenAuthority
 
 
@@ -18,20 +32,30 @@ class Services:
     """The ports that the APIs stand on.
 
     ``gateway`` names this gate in the records; ``new_id`` gives ids that never repeat (events,
-    sessions); ``version`` is the program's.
+    sessions); ``version`` is the program's. ``id_tokens`` is None when no issuer of them is
+    configured; ``argon2`` is what an operator's password costs to guess; refused logins take a
+    multiple of ``login_grain`` seconds.
     """
 
     authority: TokenAuthority
+    once: Once
     directory: Directory
+    registrations: Registrations
+    operators: Operators
     feed: Containment
     sessions: SessionState
     recorder: Recorder
+    sealer: Sealer
     clock: Clock
     tokens: Tokens
     limits: Limits
+    trust_domain: str
     gateway: str
     version: str
     new_id: Callable[[], str]
+    id_tokens: IdTokens | None = None
+    argon2: Cost = STANDARD
+    login_grain: float = GRAIN_SECONDS
 
     def records(self) -> Records:
         """What writes the events of the APIs."""
@@ -42,8 +66,15 @@ class Services:
             new_id=self.new_id,
         )
 
-    def edge(self, route: str) -> Edge:
-        """The edge of the API that is called ``route`` in the records."""
+    def identity_records(self) -> IdentityRecords:
+        """What writes the events about credentials."""
+        return IdentityRecords(self.gateway, self.recorder, self.clock, self.new_id)
+
+    def edge(self, route: str, names: Collection[str] = LOCAL_NAMES) -> Edge:
+        """The edge of the API that is called ``route`` in the records.
+
+        ``names`` are the names and addresses that clients know this host by.
+        """
         return Edge(
             route=route,
             authenticator=self.authority,
@@ -52,16 +83,45 @@ class Services:
             clock=self.clock,
             body_bytes=min(self.limits.body_bytes, 262_144),
             receive_seconds=self.limits.receive_seconds,
+            names=names,
         )
 
     def principals(self, route: str) -> Principals:
         """The service of principals and tokens, under this ``route`` in the records."""
         return Principals(
             directory=self.directory,
+            registrations=self.registrations,
+            operators=self.operators,
             feed=self.feed,
             authority=self.authority,
             records=self.records(),
             clock=self.clock,
             tokens=self.tokens,
+            trust_domain=self.trust_domain,
             route=route,
+        )
+
+    def entries(self, route: str) -> Entries:
+        """The service of registration entries and join tokens."""
+        return Entries(
+            registrations=self.registrations,
+            principals=self.principals(route),
+            records=self.records(),
+            clock=self.clock,
+            new_id=self.new_id,
+            route=route,
+        )
+
+    def logins(self, route: str) -> Logins:
+        """The operators' logins; one in a process, since it counts failures."""
+        return Logins(
+            operators=self.operators,
+            principals=self.principals(route),
+            sealer=self.sealer,
+            records=self.identity_records(),
+            clock=self.clock,
+            vouched=None if self.id_tokens is None else self.id_tokens.operator,
+            issuer=self.trust_domain,
+            cost=self.argon2,
+            grain=self.login_grain,
         )

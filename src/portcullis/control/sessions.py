@@ -12,7 +12,7 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, SessionState
 from portcullis.core.principal import PrincipalKind, Session
-from portcullis.identity.tokens import Minted, TokenAuthority
+from portcullis.identity.tokens import Actor, Grant, Minted, TokenAuthority
 
 
 class Sessions:
@@ -47,11 +47,13 @@ class Sessions:
         subject: dict[str, Any],
         tools: tuple[str, ...] | None,
         ttl: int | None,
+        issuer: str = "",
     ) -> tuple[Session, Minted]:
-        """Open a session of ``context``'s application and mint the token its agent acts under.
+        """Open a session of ``context``'s application and make the delegation for its agent.
 
-        Both end together. Raises Problem PC2007, PC4001 or PC4002 when the agent is not there or
-        may not act, PC1020 when ``ttl`` is longer than configured.
+        Both end together. ``issuer`` is who vouched for the user, when that is not the
+        application. Raises Problem PC2007, PC4001 or PC4002 when the agent is not there or may
+        not act, PC1020 when ``ttl`` is longer than configured.
         """
         if ttl is not None and ttl > self._longest:
             raise Problem("PC1020", f"ttl_seconds is more than {self._longest}")
@@ -69,7 +71,14 @@ class Sessions:
             opened_at=now,
             expires_at=now + lifetime,
         )
-        minted = self._authority.mint(PrincipalKind.AGENT, agent, ttl=lifetime, session=session.id)
+        grant = Grant(
+            sub=f"user:{session.id}",
+            client_id=f"application:{session.application}",
+            auth_time=now,
+            sid=session.id,
+            may_act=Actor(f"agent:{agent}"),
+        )
+        minted = self._authority.issue(grant, expires_at=now + lifetime)
         await self._records.act(
             context,
             "sessions.open",
@@ -79,7 +88,8 @@ class Sessions:
                 "credential": minted.id,
                 "expires_at": int(session.expires_at),
                 "tools": None if tools is None else list(tools),
-            },
+            }
+            | ({"issuer": issuer} if issuer else {}),
             session=session,
         )
         await self._state.open(session)
@@ -93,7 +103,7 @@ class Sessions:
         return session
 
     async def close(self, context: Context, session_id: str) -> None:
-        """End a session: its token is refused from the next request on. Problem PC2010."""
+        """End a session: its tokens are refused from the next request on. Problem PC2010."""
         session = await self.get(context, session_id)
         await self._records.act(
             context, "sessions.close", f"agent:{session.agent}", route="api", session=session

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 
 from portcullis.config import NAME
 from portcullis.core.codes import CODES
-from portcullis.core.ports import PrincipalRecord
-from portcullis.core.principal import PrincipalKind, Session
+from portcullis.core.ports import Entry, PrincipalRecord
+from portcullis.core.principal import Session
+from portcullis.identity.tokens import Minted
 
 PROBLEM_JSON: Final = "application/problem+json"
 
 Kind: TypeAlias = Literal["agent", "application", "operator"]
+Workload: TypeAlias = Literal["agent", "application"]
+StateName: TypeAlias = Literal["active", "suspended", "expired", "revoked"]
 Role: TypeAlias = Literal["viewer", "approver", "responder", "admin"]
 PrincipalName = Annotated[str, Field(pattern=NAME)]
 Owner = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@/-]{0,127}$")]
+Roles = Annotated[list[Role], Field(min_length=1, max_length=4)]
+Purpose = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
+Instant = Annotated[StrictFloat | StrictInt, Field(gt=0, le=253_402_300_799)]
+ForeignId = Annotated[str, Field(pattern=r"^spiffe://", max_length=2048)]
+Selector = Annotated[str, Field(min_length=1, max_length=4200)]
+CredentialId = Annotated[str, Field(pattern=r"^(svid:)?[0-9a-f]{1,40}$")]
 Ttl = Annotated[int, Field(ge=1, le=43_200)]
 ToolName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\.[A-Za-z0-9_./-]{1,128}$")]
 Scalar: TypeAlias = (
@@ -30,14 +40,25 @@ class _Shape(BaseModel):
 
 
 class SessionRequest(_Shape):
-    """What an application sends to open a session."""
+    """What an application sends to open a session.
+
+    Either it vouches for the ``user``, or it shows the user's ID token, ``user_token``.
+    """
 
     agent: PrincipalName
-    user: Annotated[str, Field(min_length=1, max_length=256)]
+    user: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    user_token: Annotated[str, Field(min_length=1, max_length=16_384)] | None = None
     prompt: Annotated[str, Field(max_length=65_536)]
     subject: Annotated[dict[SubjectKey, Scalar], Field(max_length=32)] = {}
     tools: Annotated[list[ToolName], Field(max_length=128)] | None = None
     ttl_seconds: Ttl | None = None
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Exactly one of the two."""
+        del context
+        if (self.user is None) == (self.user_token is None):
+            msg = "give exactly one of user and user_token"
+            raise ValueError(msg)
 
 
 class SessionOpened(_Shape):
@@ -71,12 +92,30 @@ class SessionView(_Shape):
         )
 
 
-class WorkloadRequest(_Shape):
-    """A new agent or application. ``owner``, the team that answers for it, is logged in clear."""
+class AgentRequest(_Shape):
+    """A new agent. ``owner``, the team that answers for it, and ``purpose`` are logged in clear.
 
-    kind: Literal["agent", "application"]
+    It expires at ``review_at`` (in 90 days when that is not given) unless it is reviewed before.
+    ``spiffe_id`` is an identity of another trust domain that also stands for it.
+    """
+
+    kind: Literal["agent"]
     id: PrincipalName
     owner: Owner
+    purpose: Purpose
+    review_at: Instant | None = None
+    spiffe_id: ForeignId | None = None
+
+
+class ApplicationRequest(_Shape):
+    """A new application: as an agent, and its purpose may be left out."""
+
+    kind: Literal["application"]
+    id: PrincipalName
+    owner: Owner
+    purpose: Purpose | None = None
+    review_at: Instant | None = None
+    spiffe_id: ForeignId | None = None
 
 
 class OperatorRequest(_Shape):
@@ -85,52 +124,135 @@ class OperatorRequest(_Shape):
     kind: Literal["operator"]
     id: PrincipalName
     owner: Owner
-    roles: Annotated[list[Role], Field(min_length=1, max_length=4)]
+    roles: Roles
 
 
-PrincipalRequest = Annotated[WorkloadRequest | OperatorRequest, Field(discriminator="kind")]
+PrincipalRequest = Annotated[
+    AgentRequest | ApplicationRequest | OperatorRequest, Field(discriminator="kind")
+]
+
+
+class ReviewRequest(_Shape):
+    """When the next review is due; in 90 days when that is not given."""
+
+    review_at: Instant | None = None
+
+
+class RolesRequest(_Shape):
+    """What an operator is from now on."""
+
+    roles: Roles
 
 
 class PrincipalView(_Shape):
-    """A registered principal."""
+    """A registered principal. Times are seconds since the epoch; 0 is never."""
 
     kind: Kind
     id: str
     owner: str
-    state: Literal["active", "disabled"]
+    state: StateName
     roles: list[str]
     created_at: float
+    purpose: str
+    review_at: float
+    spiffe_id: str
+    rotated_at: float
 
     @classmethod
     def of(cls, record: PrincipalRecord) -> PrincipalView:
         """The view of a record."""
-        return cls.model_validate(
-            {
-                "kind": record.kind.value,
-                "id": record.id,
-                "owner": record.owner,
-                "state": record.state,
-                "roles": list(record.roles),
-                "created_at": record.created_at,
-            }
-        )
+        return cls.model_validate(msgspec.to_builtins(record) | {"roles": list(record.roles)})
 
     def record(self) -> PrincipalRecord:
         """The record behind the view."""
-        return PrincipalRecord(
-            kind=PrincipalKind(self.kind),
-            id=self.id,
-            owner=self.owner,
-            state=self.state,
-            roles=tuple(self.roles),
-            created_at=self.created_at,
-        )
+        return msgspec.convert(self.model_dump(), PrincipalRecord)
 
 
 class PrincipalList(_Shape):
     """All principals that were asked for, by kind and name."""
 
     principals: list[PrincipalView]
+
+
+class EntryRequest(_Shape):
+    """A workload that has all ``selectors`` becomes the principal; 0 is the configured life."""
+
+    kind: Workload
+    principal: PrincipalName
+    selectors: Annotated[list[Selector], Field(min_length=1, max_length=32)]
+    ttl_seconds: Annotated[int, Field(ge=0, le=259_200)] = 0
+
+
+class EntryView(_Shape):
+    """A registration entry."""
+
+    id: str
+    kind: Workload
+    principal: str
+    selectors: list[str]
+    ttl_seconds: int
+    created_at: float
+
+    @classmethod
+    def of(cls, entry: Entry) -> EntryView:
+        """The view of an entry."""
+        return cls.model_validate(msgspec.to_builtins(entry) | {"selectors": [*entry.selectors]})
+
+    def entry(self) -> Entry:
+        """The entry behind the view."""
+        return msgspec.convert(self.model_dump(), Entry)
+
+
+class EntryList(_Shape):
+    """All entries that were asked for, the oldest first."""
+
+    entries: list[EntryView]
+
+
+class JoinRequest(_Shape):
+    """How long the join token shall be good; 10 minutes by default."""
+
+    ttl_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+
+
+class JoinView(_Shape):
+    """A join token, for one use."""
+
+    join_token: str
+    expires_at: float
+
+
+class PasswordLogin(_Shape):
+    """What a local operator shows."""
+
+    name: PrincipalName
+    password: Annotated[str, Field(min_length=1, max_length=1024)]
+    code: Annotated[str, Field(pattern=r"^[0-9]{6}$")]
+
+
+class IdTokenLogin(_Shape):
+    """What an operator shows for whom an issuer of ID tokens vouches."""
+
+    id_token: Annotated[str, Field(min_length=1, max_length=16_384)]
+
+
+class PasswordRequest(_Shape):
+    """A new password."""
+
+    password: Annotated[str, Field(min_length=12, max_length=1024)]
+
+
+class PasswordView(_Shape):
+    """The URI with the new secret, for an authenticator app. It is shown once."""
+
+    otpauth: str
+
+
+class CredentialView(_Shape):
+    """A credential that was cut off."""
+
+    credential: str
+    state: Literal["revoked"]
 
 
 class TokenMintRequest(_Shape):
@@ -145,6 +267,11 @@ class TokenView(_Shape):
     token: str
     credential: str
     expires_at: float
+
+    @classmethod
+    def of(cls, minted: Minted) -> TokenView:
+        """The view of a token."""
+        return cls(token=minted.token, credential=minted.id, expires_at=minted.expires_at)
 
 
 class VersionView(_Shape):
@@ -166,6 +293,7 @@ class ExchangedToken(_Shape):
     issued_token_type: str
     token_type: str
     expires_in: int
+    scope: str | None = None
 
 
 class ProblemView(_Shape):
@@ -193,7 +321,17 @@ _PROBLEM: Final = ProblemView.model_json_schema()
 FIELDS: Final = frozenset({"body", "path", "query"}).union(
     *(
         shape.model_fields
-        for shape in (SessionRequest, WorkloadRequest, OperatorRequest, TokenMintRequest)
+        for shape in (
+            SessionRequest,
+            AgentRequest,
+            ApplicationRequest,
+            OperatorRequest,
+            ReviewRequest,
+            EntryRequest,
+            PasswordLogin,
+            IdTokenLogin,
+            TokenMintRequest,
+        )
     )
 )
 """The names that a refusal may repeat: ours, never the caller's."""

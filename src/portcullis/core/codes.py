@@ -137,6 +137,7 @@ CODES: Final[dict[str, Code]] = {
     "PC2061": Code(403, -32001, "Join token unknown, used or expired", "Make a new one."),
     "PC2062": Code(403, -32001, "Service-account token refused", "Check audience and cluster."),
     "PC2063": Code(400, -32001, "Certificate request refused", "Send a P-256 or Ed25519 PKCS #10."),
+    "PC2064": Code(429, -32001, "Too many failed enrolments", "Wait; the time is in the detail."),
     "PC2070": Code(401, -32001, "Login refused", "Check name, password and one-time code."),
     "PC2071": Code(429, -32001, "Too many failed logins", "Wait; the time is in the detail."),
     "PC2072": Code(401, -32001, "ID token refused", "Log in again at your identity provider."),
@@ -213,6 +214,8 @@ CODES: Final[dict[str, Code]] = {
     "PC7008": Code(500, -32603, "The trust domain's authority cannot sign", "See `doctor`."),
     "PC7009": Code(500, -32603, "A trust bundle cannot be used", "See the detail."),
     "PC7010": Code(500, -32603, "Sealed data does not open", "Check `keys` in portcullis.yaml."),
+    "PC7011": Code(502, -32603, "The gate cannot be reached", "Check its address; is it running?"),
+    "PC7012": Code(502, -32603, "The gate is not who it should be", "Check --gate and --ca."),
     # Range PC9, our own faults
     "PC9001": Code(500, -32603, "A check failed", "The action was not done. Report this."),
     "PC9002": Code(500, -32603, "Internal error", "The action was not done. Report this."),

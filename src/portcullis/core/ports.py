@@ -6,7 +6,7 @@ Every adapter of a port passes the port's shared contract suite in ``tests/contr
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -53,6 +53,10 @@ class KeyManager(Protocol):
     def rotate(self) -> str: ...
 
 
+SEALED: Final = b"\0PCS1"
+"""What every sealed value begins with; no text and no MessagePack map begins so."""
+
+
 class Sealer(Protocol):
     """Encrypts what is at rest (AES-256-GCM under data keys that a ``KeyManager`` wraps).
 
@@ -64,6 +68,10 @@ class Sealer(Protocol):
     def seal(self, plaintext: bytes, purpose: str) -> bytes: ...
     def open(self, sealed: bytes, purpose: str) -> bytes: ...
     def current(self, sealed: bytes) -> bool: ...
+
+
+CutScope: TypeAlias = Literal["agent", "application", "operator", "session", "credential"]
+"""What can be cut off."""
 
 
 class KillFeed(Protocol):
@@ -123,14 +131,15 @@ class Directory(Protocol):
 
     ``create`` raises Problem PC2009 when (kind, id) or the ``spiffe_id`` exists. ``get`` and
     ``named`` (by foreign SPIFFE ID) return None for unknown. ``put`` replaces the record of a
-    registered principal and returns False when there is none. A write that returned survives a
-    crash.
+    registered principal and returns False when there is none. ``due`` returns those whose review
+    date has come and that can still expire. A write that returned survives a crash.
     """
 
     def create(self, record: PrincipalRecord) -> None: ...
     def get(self, kind: PrincipalKind, principal_id: str) -> PrincipalRecord | None: ...
     def named(self, spiffe_id: str) -> PrincipalRecord | None: ...
     def list(self, kind: PrincipalKind | None = None) -> tuple[PrincipalRecord, ...]: ...
+    def due(self, now: float) -> tuple[PrincipalRecord, ...]: ...
     def put(self, record: PrincipalRecord) -> bool: ...
 
 
@@ -153,7 +162,8 @@ class Registrations(Protocol):
     """Who may become whom: registration entries and one-time join tokens. Every method blocks.
 
     ``join`` keeps the SHA-256 of a join token; ``joined`` consumes it, once and for all, and
-    returns whom it stands for, or None when it is unknown, used or past its time.
+    returns whom it stands for, or None when it is unknown, used or past its time. ``forget``
+    makes all join tokens of a principal useless.
     ``entries`` returns all entries; ``remove`` returns False for an unknown one.
     ``version`` changes with every change of the entries, also one by another process.
     """
@@ -166,6 +176,37 @@ class Registrations(Protocol):
         self, digest: bytes, kind: PrincipalKind, principal_id: str, expires_at: float
     ) -> None: ...
     def joined(self, digest: bytes, now: float) -> tuple[PrincipalKind, str] | None: ...
+    def forget(self, kind: PrincipalKind, principal_id: str) -> None: ...
+
+
+class OperatorCredential(msgspec.Struct, frozen=True, kw_only=True):
+    """What a local operator logs in with.
+
+    ``password`` is a PHC string of Argon2id, ``totp`` the sealed secret (purpose
+    ``operators:NAME``), ``counter`` the time step of the last one-time code that was used.
+    """
+
+    name: str
+    password: str
+    totp: bytes
+    counter: int = 0
+    failures: int = 0
+    locked_until: float = 0.0
+
+
+class Operators(Protocol):
+    """The credentials of local operators, durable. Every method blocks.
+
+    ``spend`` uses a code up: it stores ``counter``, sets the failures to 0 and returns True only
+    when ``counter`` is beyond the one stored, however many ask at once. ``failed`` stores the
+    count of failures and the time until which nobody gets in; it ignores an unknown name.
+    """
+
+    def get(self, name: str) -> OperatorCredential | None: ...
+    def put(self, credential: OperatorCredential) -> None: ...
+    def remove(self, name: str) -> bool: ...
+    def spend(self, name: str, counter: int) -> bool: ...
+    def failed(self, name: str, failures: int, locked_until: float) -> None: ...
 
 
 class Once(Protocol):
@@ -173,8 +214,12 @@ class Once(Protocol):
 
     ``spend`` returns True the first time that it sees ``key`` and False again until ``until``
     (seconds since the epoch); when it can hold no more, it returns False: nobody gets in.
+    ``since`` is when its memory began, in seconds since the epoch: what was made before may have
+    been used, so whoever asks refuses it.
     """
 
+    @property
+    def since(self) -> float: ...
     def spend(self, key: bytes, until: float) -> bool: ...
 
 

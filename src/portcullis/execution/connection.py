@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
+from portcullis.core.credential import Peer
 from portcullis.core.errors import Problem
 from portcullis.execution.answer import Answer
 from portcullis.execution.watch import Watch
@@ -19,12 +20,13 @@ class Connection(asyncio.Protocol):
     """``ask`` begins an exchange, ``piece`` reads its body, ``finish`` ends it.
 
     ``lost`` is called once, when the socket is closed. ``idle_since`` is the loop's time at which
-    the last exchange ended. Data that comes while no answer is due closes the connection: it
-    must not be taken for the answer to the next request.
+    the last exchange ended, ``peer`` the workload at the other end where it was verified as one.
+    Data that comes while no answer is due closes the connection: it must not be taken for the
+    answer to the next request.
     """
 
     __slots__ = ("_answer", "_loop", "_lost", "_paused", "_problem", "_transport",
-                 "_waiter", "idle_since", "watch")  # fmt: skip
+                 "_waiter", "idle_since", "peer", "watch")  # fmt: skip
 
     _transport: asyncio.Transport
 
@@ -36,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
         self.idle_since = 0.0
+        self.peer: Peer | None = None
         self.watch = Watch(self._expired)
 
     async def ask(self, request: bytes, *, seconds: float, limit: int) -> Answer:
@@ -134,10 +137,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits (asyncio's callback)."""
-        del exc
         self.watch.close()
         if self._answer is None or not self._answer.complete:
-            self._fail(self._cut("the upstream broke the connection"))
+            said = alert(exc)
+            how = f"refused TLS with us ({said})" if said else "broke the connection"
+            self._fail(self._cut(f"the upstream {how}"))
         self._lost(self)
 
     def _expired(self) -> None:
@@ -183,6 +187,12 @@ class Connection(asyncio.Protocol):
                 self._waiter = None
         if self._problem is not None:
             raise self._problem
+
+
+def alert(error: Exception | None) -> str:
+    """The peer's TLS alert (RFC 8446 section 6) in OpenSSL's words; empty for another error."""
+    reason = error.reason or "" if isinstance(error, ssl.SSLError) else ""
+    return reason.lower() if "_ALERT_" in reason else ""
 
 
 def _ended(tls: ssl.SSLObject) -> bool:

@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 from yarl import URL
 
-from portcullis.config import Config
+from portcullis.config import Config, UpstreamTls
 from portcullis.core.errors import Problem
+from portcullis.core.spiffe import SpiffeId, parse
 
 BEARER: Final = "Authorization"
 API_KEY: Final = "x-api-key"
@@ -17,11 +18,16 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?(?:\?[A-Za-z0-9._~!$&'
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """An upstream: its base URL, its credential's reference and the header that carries it."""
+    """An upstream: its base URL, its credential's reference and the header that carries it.
+
+    Over https it may see our SVID (``svid``), and must be exactly the workload ``spiffe_id``.
+    """
 
     url: str
     credential: str | None = None
     header: str = BEARER
+    svid: bool = True
+    spiffe_id: SpiffeId | None = None
 
 
 def mcp_upstream(server: str) -> str:
@@ -30,19 +36,42 @@ def mcp_upstream(server: str) -> str:
 
 
 def endpoints(config: Config) -> dict[str, Endpoint]:
-    """Return every HTTP upstream: model endpoints by their name, MCP servers as ``mcp:NAME``."""
+    """Return every HTTP upstream: model endpoints by their name, MCP servers as ``mcp:NAME``.
+
+    Raises Problem PC7001 for a SPIFFE ID that is none, or that a plain connection cannot verify.
+    """
     found = {
         name: Endpoint(
             url=model.url,
             credential=model.credential,
             header=API_KEY if model.shape == "anthropic" else BEARER,
+            svid=model.tls.svid,
+            spiffe_id=_workload(name, model.url, model.tls),
         )
         for name, model in config.models.items()
     }
     for name, server in config.mcp.items():
         if server.url is not None:
-            found[mcp_upstream(name)] = Endpoint(url=server.url, credential=server.credential)
+            found[mcp_upstream(name)] = Endpoint(
+                url=server.url,
+                credential=server.credential,
+                svid=server.tls.svid,
+                spiffe_id=_workload(name, server.url, server.tls),
+            )
+        elif server.tls.spiffe_id is not None:
+            raise Problem("PC7001", f"{name} is a process: tls.spiffe_id cannot be verified")
     return found
+
+
+def _workload(name: str, url: str, tls: UpstreamTls) -> SpiffeId | None:
+    if tls.spiffe_id is None:
+        return None
+    if not url.startswith("https://"):
+        raise Problem("PC7001", f"tls.spiffe_id of {name} needs an https URL")
+    try:
+        return parse(tls.spiffe_id)
+    except Problem as problem:
+        raise Problem("PC7001", f"tls.spiffe_id of {name}: {problem.detail}") from None
 
 
 class Addresses:

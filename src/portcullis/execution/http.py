@@ -6,8 +6,7 @@ Why not a library's client: docs/decisions/006-own-upstream-client.md.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
 
 from portcullis.config import Limits
 from portcullis.core.errors import Problem
@@ -15,9 +14,10 @@ from portcullis.core.ports import SecretSource, UpstreamRequest
 from portcullis.execution.connection import Connection
 from portcullis.execution.credential import Credential
 from portcullis.execution.endpoint import BEARER, Addresses, Endpoint
-from portcullis.execution.pool import Pool, tls_context
+from portcullis.execution.pool import Pool
 from portcullis.execution.request import RequestWriter, field
 from portcullis.execution.response import HttpResponse
+from portcullis.execution.tls import Tls, upstream_tls
 
 
 class _Upstream:
@@ -59,21 +59,27 @@ class HttpForwarder:
     head), PC5004 (an announced length beyond the limit), PC5005 (the credential in the head),
     PC1010 (a path that would leave the upstream's address) and PC1011 (a header that cannot be
     sent). ``limits.calls_in_flight`` holds for each upstream; ``limits.request_seconds`` count
-    from when the request is written. Connections are made on the loop that sends.
+    from when the request is written. Connections are made on the loop that sends. ``tls`` says
+    how each endpoint is verified and what it is shown; by default it is shown nothing.
     """
 
     def __init__(
-        self, endpoints: Mapping[str, Endpoint], *, secrets: SecretSource, limits: Limits
+        self,
+        endpoints: Mapping[str, Endpoint],
+        *,
+        secrets: SecretSource,
+        limits: Limits,
+        tls: Callable[[Endpoint], Tls] | None = None,
     ) -> None:
         self._secrets = secrets
         self._limits = limits
         self._closed = False
         self._upstreams: dict[str, _Upstream] = {}
-        tls = cache(tls_context)
+        choose = tls or upstream_tls()
         connect_seconds = min(limits.connect_seconds, limits.request_seconds)
         for name, endpoint in endpoints.items():
             addresses = Addresses(name, endpoint.url)
-            pool = Pool(addresses, tls=tls, connect_seconds=connect_seconds)
+            pool = Pool(addresses, tls=choose(endpoint), connect_seconds=connect_seconds)
             self._upstreams[name] = _Upstream(endpoint, pool, RequestWriter(addresses))
 
     async def send(self, request: UpstreamRequest) -> HttpResponse:

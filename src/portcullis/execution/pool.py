@@ -8,25 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
 from typing import Final
 
 from portcullis.core.errors import Problem
-from portcullis.execution.connection import Connection
+from portcullis.execution.connection import Connection, alert
 from portcullis.execution.endpoint import Addresses
+from portcullis.execution.tls import Tls
 
 KEEP_SECONDS: Final = 15.0
-
-
-def tls_context() -> ssl.SSLContext:
-    """TLS 1.2 or newer, HTTP/1.1, certificates checked against the system's authorities.
-
-    OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR name other authorities.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Pool:
@@ -34,14 +23,14 @@ class Pool:
 
     The one used last is reused first; one that was idle for ``keep_seconds`` is closed within as
     much again. A connection is made only when none is idle, so there are never more than there
-    were exchanges at once.
+    were exchanges at once. One whose peer is no longer trusted (``tls``) is not reused.
     """
 
     def __init__(
         self,
         addresses: Addresses,
         *,
-        tls: Callable[[], ssl.SSLContext],
+        tls: Tls,
         connect_seconds: float,
         keep_seconds: float = KEEP_SECONDS,
     ) -> None:
@@ -62,8 +51,11 @@ class Pool:
         """Return an idle connection, if there is one that is still open."""
         while self._idle:
             connection = self._idle.pop()
-            if not connection.closing:
+            if connection.closing:
+                continue
+            if connection.peer is None or self._tls.trusts(connection.peer):
                 return connection
+            connection.abort()
         return None
 
     async def connect(self) -> Connection:
@@ -71,19 +63,27 @@ class Pool:
         addresses = self._addresses
         try:
             async with asyncio.timeout(self._connect_seconds):
-                _, connection = await asyncio.get_running_loop().create_connection(
+                transport, connection = await asyncio.get_running_loop().create_connection(
                     lambda: Connection(self._all.discard),
                     addresses.host,
                     addresses.port,
-                    ssl=self._tls() if addresses.tls else None,
+                    ssl=self._tls.context() if addresses.tls else None,
                     server_hostname=addresses.host.rstrip(".") if addresses.tls else None,
                 )
         except TimeoutError:
             raise Problem("PC5001", "no connection to the upstream in time") from None
         except ssl.SSLCertVerificationError:
-            raise Problem("PC5001", "the upstream's certificate is not trusted") from None
-        except (OSError, UnicodeError):
-            raise Problem("PC5001", "no connection to the upstream") from None
+            raise Problem("PC5001", self._tls.untrusted) from None
+        except (OSError, UnicodeError) as error:
+            said = alert(error)
+            why = f": it refused TLS with us ({said})" if said else ""
+            raise Problem("PC5001", f"no connection to the upstream{why}") from None
+        if addresses.tls:
+            try:
+                connection.peer = self._tls.peer(transport.get_extra_info("ssl_object"))
+            except Problem:
+                connection.abort()
+                raise
         if self._closed:
             connection.abort()
             raise Problem("PC5013", "the forwarder is closed")

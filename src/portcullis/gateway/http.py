@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from portcullis.core.errors import Problem
 from portcullis.core.trace import new_trace, trace_of
+from portcullis.gateway.live import Connection
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -41,25 +42,30 @@ _LOCAL_ORIGIN: Final = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:
 class Request:
     """A request's head. ``headers`` has lower-case names, each with its one value.
 
-    Call ``check`` before anything is read from it.
+    Call ``check`` before anything is read from it. ``started`` says that its answer has begun;
+    ``connection`` is what it came on (``gateway.live``), if the listener says so.
     """
 
     __slots__ = (
         "_flaw",
+        "_send",
+        "connection",
         "headers",
         "method",
         "path",
         "receive",
         "scope",
-        "send",
         "source",
+        "started",
         "trace_id",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.receive = receive
-        self.send = send
+        self._send = send
+        self.started = False
+        self.connection: Connection | None = scope.get("portcullis.connection")
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         client = scope.get("client")
@@ -81,6 +87,11 @@ class Request:
             self._flaw = Problem("PC1014", "the Origin is a foreign web page")
         parent = headers.get(b"traceparent", b"").decode("latin-1")
         self.trace_id = trace_of(parent) or new_trace()
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer (ASGI)."""
+        self.started = True
+        await self._send(message)
 
     def check(self) -> None:
         """Raise Problem PC1011 or PC1032 on headers that two readers could read in two ways.

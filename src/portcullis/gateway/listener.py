@@ -2,7 +2,10 @@
 
 A request that does not arrive within its time, or whose head is too large, is cut; bytes that
 are not HTTP/1.1 (RFC 9112), smuggling attempts among them, are answered 400 and recorded. A peer
-that does not read its answers is dropped.
+that does not read its answers is dropped. Under TLS, ``gateway.admission`` comes first.
+
+An application finds in its scope ``portcullis.connection`` (``gateway.live``) and, under TLS,
+``portcullis.peer`` (``core.credential``).
 """
 
 from __future__ import annotations
@@ -11,14 +14,17 @@ import asyncio
 import contextlib
 import socket
 from asyncio import TimerHandle
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Final
+from collections.abc import Iterator
+from typing import Any, ClassVar, Final, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from portcullis.core.errors import Problem
+from portcullis.gateway.admission import Admissions, Refused
 from portcullis.gateway.http import App
+from portcullis.gateway.live import Connection, Live
+from portcullis.gateway.tls import ServerTls
 from portcullis.wire.json import encode
 
 MAX_HEAD: Final = 65_536
@@ -26,8 +32,10 @@ MAX_HEAD: Final = 65_536
 MAX_PIPELINED: Final = 8
 """Most requests that may wait on a connection for the answer to an earlier one."""
 
-Refused = Callable[[Problem, str], Problem]
-"""Records a refusal below HTTP, given the peer's address; returns the problem to answer with."""
+KEEP_ALIVE: Final = 75.0
+"""Seconds that a connection is kept without a request."""
+_CLOSE_SECONDS: Final = 1.0
+"""How long an idle client may take to answer the end of TLS when the gate closes."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -37,10 +45,12 @@ class BoundedProtocol(HttpToolsProtocol):
     What surrounds bodies (heads, trailers) is bounded by ``MAX_HEAD``, and trailers are dropped
     (RFC 9110 section 6.5.1). A peer that leaves more than three quarters of what waits for it
     for ``stalled_seconds`` is dropped: it would hold its call, and our memory, for ever.
-    Each listener makes a subclass that sets ``refused`` and the seconds.
+    Each listener makes a subclass that sets ``refused``, ``live`` and the seconds.
+    ``connection`` is given to it when it comes out of an ``Admission``.
     """
 
     refused: ClassVar[Refused]
+    live: ClassVar[Live]
     seconds: ClassVar[float]
     stalled_seconds: ClassVar[float]
 
@@ -48,17 +58,26 @@ class BoundedProtocol(HttpToolsProtocol):
     _reader_timer: TimerHandle | None = None
     _begun = False
     _bare = 0
+    connection: Connection | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        under_tls = self.connection is not None
+        self.connection = self.connection or Connection(transport.abort)
+        self._extra: dict[str, Any] = {"portcullis.connection": self.connection}
+        if under_tls:
+            self._extra["portcullis.peer"] = self.connection.peer
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Stop waiting, and end what runs for a client that has left."""
         self._arrived()
         self._stop_watching()
         super().connection_lost(exc)
+        if self.connection is not None:
+            self.connection.lost()
+            self.live.disconnect(self.connection)
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes since the last that belonged to a body."""
@@ -72,6 +91,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start a request's clock, whatever else the connection is doing."""
         super().on_message_begin()
+        cast("dict[str, Any]", self.scope).update(self._extra)
         self._begun = True
         if self._timer is None:
             self._await_request()
@@ -85,6 +105,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("upgrade")  # the parser stops, and the connection is refused
         super().on_headers_complete()
         self.headers = []
+        if self._lasts() <= 0:
+            self.cycle.keep_alive = False
         if len(self.pipeline) > MAX_PIPELINED:
             raise ValueError("pipeline")
 
@@ -94,10 +116,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is complete: stop its clock."""
+        """The request is complete: stop its clock, and go on reading to see a client leave."""
         self._begun, self._bare = False, 0
         self._arrived()
         super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         """Watch a peer that reads more slowly than we write."""
@@ -112,6 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Watch that the peer takes the rest when this was the last answer."""
+        self.timeout_keep_alive = min(KEEP_ALIVE, max(0.0, self._lasts()))  # type: ignore[assignment]
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_reader()
@@ -121,10 +146,19 @@ class BoundedProtocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self._watch_reader()
 
+    def shutdown(self) -> None:
+        """Close when idle; a client that does not answer the end of TLS is not waited for."""
+        super().shutdown()
+        if self.scheme == "https" and self.transport.is_closing():
+            self.loop.call_later(_CLOSE_SECONDS, self.transport.abort)
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, recorded, as a problem document."""
         del msg  # uvicorn's one sentence says less than the code does
         self._cut(Problem("PC1011", "the bytes are not a well-formed HTTP/1.1 request"))
+
+    def _lasts(self) -> float:
+        return KEEP_ALIVE if self.connection is None else self.live.lasts(self.connection)
 
     def _busy(self) -> bool:
         cycle: Any = self.cycle  # None before the first request, whatever uvicorn's types say
@@ -187,7 +221,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class Listener(uvicorn.Server):
-    """One listening socket and its application. The process's signals are not its business."""
+    """One listening socket and its application. The process's signals are not its business.
+
+    With ``tls`` every connection is admitted first, in at most ``seconds``.
+    """
 
     def __init__(
         self,
@@ -195,33 +232,27 @@ class Listener(uvicorn.Server):
         address: str,
         *,
         refused: Refused,
+        live: Live,
         seconds: float,
         drain_seconds: float,
         stalled_seconds: float = 60,
+        tls: ServerTls | None = None,
     ) -> None:
-        host, _, port = address.rpartition(":")
-        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host.strip("[]"), int(port)))
-        except OSError as error:
-            self._socket.close()
-            raise Problem("PC7001", f"cannot listen on {address}: {error.strerror}") from None
-        self._socket.listen(1024)
-        self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        self._socket = _bound(address)
+        protocol: type[BoundedProtocol] = type(
+            "ListenerProtocol",
+            (BoundedProtocol,),
+            {
+                "refused": staticmethod(refused),
+                "live": live,
+                "seconds": seconds,
+                "stalled_seconds": stalled_seconds,
+            },
+        )
         super().__init__(
             uvicorn.Config(
                 app,
-                http=type(
-                    "ListenerProtocol",
-                    (BoundedProtocol,),
-                    {
-                        "refused": staticmethod(refused),
-                        "seconds": seconds,
-                        "stalled_seconds": stalled_seconds,
-                    },
-                ),
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -230,22 +261,48 @@ class Listener(uvicorn.Server):
                 server_header=False,
                 date_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=75,
+                timeout_keep_alive=round(KEEP_ALIVE),
                 timeout_graceful_shutdown=max(1, round(drain_seconds)),
             )
         )
         self._task: asyncio.Task[None] | None = None
+        self._admissions: Admissions | None = None
+        if tls is not None:
+
+            def served(connection: Connection) -> BoundedProtocol:
+                made = protocol(self.config, self.server_state, {})
+                made.connection = connection
+                return made
+
+            self._admissions = Admissions(
+                tls,
+                live,
+                refused=refused,
+                seconds=seconds,
+                shutdown_seconds=stalled_seconds,
+                served=served,
+            )
 
     @property
     def url(self) -> str:
         """Where it listens, with the real port."""
         host, port = self._socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self._admissions is None else "https"
+        return f"{scheme}://" + (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the composition root."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept by ourselves what has to be admitted (uvicorn's method)."""
+        if self._admissions is None:
+            await super().startup(sockets)
+            return
+        self._admissions.start(self._socket)
+        self.servers = cast("list[asyncio.base_events.Server]", [self._admissions])
+        self.started = True
 
     async def open(self) -> None:
         """Start to accept connections."""
@@ -265,3 +322,21 @@ class Listener(uvicorn.Server):
         tasks: list[asyncio.Task[Any]] = list(self.server_state.tasks)
         if tasks:
             await asyncio.wait(tasks, timeout=2)
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+
+
+def _bound(address: str) -> socket.socket:
+    """A socket that listens there. Raises Problem PC7001 when it cannot."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # with no delay
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        listening.close()
+        raise Problem("PC7001", f"cannot listen on {address}: {error.strerror}") from None
+    listening.listen(1024)
+    listening.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return listening

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -19,7 +19,9 @@ from portcullis.core.call import Action, Call, Context, Result, Route
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Forwarder, UpstreamRequest, UpstreamResponse
 from portcullis.core.verdict import Deny
-from portcullis.gateway.http import Request, send_json, watch_disconnect
+from portcullis.gateway.http import Request, send_json
+from portcullis.gateway.live import cuttable, quietly
+from portcullis.gateway.outcome import Recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
 from portcullis.gateway.stream import Exchange, HeldBack, StreamOut
@@ -68,7 +70,8 @@ class ModelRoutes:
             await answer(request, api, Problem(outcome.verdict.code, outcome.verdict.reason))
             return
         try:
-            await self._forward(Exchange(request, context, outcome, shape, asked))
+            with cuttable():
+                last = await self._forward(Exchange(request, context, outcome, shape, asked))
         except Recorded as problem:
             await answer(request, api, problem)
         except Problem as problem:
@@ -78,6 +81,8 @@ class ModelRoutes:
             gone = Problem("PC5008", "the call ended before its answer was complete")
             self._pipeline.failed(outcome, context, gone)
             raise
+        else:
+            await quietly(last)
 
     def _call(self, request: Request, shape: Shape, asked: ModelRequest) -> Call:
         features = list(asked.features)
@@ -106,7 +111,8 @@ class ModelRoutes:
                 return name
         return ""
 
-    async def _forward(self, exchange: Exchange) -> None:
+    async def _forward(self, exchange: Exchange) -> Awaitable[None]:
+        """Forward what was decided on; returns the sending of what is left of the answer."""
         call = exchange.outcome.call
         if not call.server:
             raise Problem("PC5012", "no configured upstream serves this model")
@@ -123,15 +129,14 @@ class ModelRoutes:
         try:
             kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
             if response.status == _OK and call.stream and kind == "text/event-stream":
-                await self._stream(exchange, response)
-            elif kind == "application/json":
-                await self._json(exchange, response)
-            else:
-                raise Problem("PC5003", f"status {response.status} with an unexpected media type")
+                return await self._stream(exchange, response)
+            if kind == "application/json":
+                return await self._json(exchange, response)
+            raise Problem("PC5003", f"status {response.status} with an unexpected media type")
         finally:
             response.close()
 
-    async def _json(self, exchange: Exchange, response: UpstreamResponse) -> None:
+    async def _json(self, exchange: Exchange, response: UpstreamResponse) -> Awaitable[None]:
         raw = await response.read()
         try:
             payload = decode(raw, max_values=MAX_ANSWER_VALUES)
@@ -145,26 +150,26 @@ class ModelRoutes:
             result = exchange.shape.result(payload, exchange.asked)
         judged = await self._judge(exchange, result)
         headers = _response_headers(response.headers)
-        await send_json(exchange.request.send, response.status, encode(judged.payload), headers)
+        return send_json(exchange.request.send, response.status, encode(judged.payload), headers)
 
-    async def _stream(self, exchange: Exchange, response: UpstreamResponse) -> None:
+    async def _stream(self, exchange: Exchange, response: UpstreamResponse) -> Awaitable[None]:
         """Pass a stream on. Faults after the head become an error event that SDKs raise on."""
         out = StreamOut(exchange.request, _response_headers(response.headers))
-        gone = asyncio.ensure_future(watch_disconnect(exchange.request.receive))
-        gone.add_done_callback(lambda _: response.close())
         try:
-            async with asyncio.timeout(self._limits.stream_seconds):
-                await self._pieces(exchange, response, out)
+            with cuttable():
+                async with asyncio.timeout(self._limits.stream_seconds):
+                    rest = await self._pieces(exchange, response, out)
         except TimeoutError:
             limit = f"the stream took longer than {self._limits.stream_seconds:g} s"
-            await self._break(exchange, out, Problem("PC5002", limit))
+            rest = self._broken(exchange, out, Problem("PC5002", limit))
         except Problem as problem:
-            left = Problem("PC5008", "the client went away in mid-stream")
-            await self._break(exchange, out, left if gone.done() else problem)
-        finally:
-            gone.cancel()
+            rest = self._broken(exchange, out, problem)
+        return out.send(rest, last=True)
 
-    async def _pieces(self, exchange: Exchange, response: UpstreamResponse, out: StreamOut) -> None:
+    async def _pieces(
+        self, exchange: Exchange, response: UpstreamResponse, out: StreamOut
+    ) -> bytes:
+        """Pass on what comes, until the result was judged; returns what is left to send."""
         decoder = exchange.shape.stream(exchange.asked)
         held = HeldBack(self._limits.held_bytes)
         end = b""
@@ -179,7 +184,7 @@ class ModelRoutes:
                 await out.send(ready)
         result = msgspec.structs.replace(decoder.end(), chunks=held.frames)
         await self._judge(exchange, result)
-        await out.send(end + held.rest(), last=True)
+        return end + held.rest()
 
     async def _judge(self, exchange: Exchange, result: Result) -> Result:
         """Take the line back. Raises Recorded when the result may not be passed on."""
@@ -189,28 +194,25 @@ class ModelRoutes:
             raise Recorded(judged.code, judged.reason)
         return judged
 
-    async def _break(self, exchange: Exchange, out: StreamOut, problem: Problem) -> None:
-        """End a stream that went wrong, recorded once."""
+    def _broken(self, exchange: Exchange, out: StreamOut, problem: Problem) -> bytes:
+        """The end of a stream that went wrong, recorded once."""
         if not out.started:
             raise problem
         if not isinstance(problem, Recorded):
             self._pipeline.failed(exchange.outcome, exchange.context, problem)
-        await out.send(error_frame(exchange.shape.api, problem), last=True)
+        return error_frame(exchange.shape.api, problem)
 
 
-class Recorded(Problem):
-    """A result that the line withheld: its record is written already."""
-
-
-async def answer(request: Request, api: str, problem: Problem) -> None:
+async def answer(
+    request: Request, api: str, problem: Problem, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
     """Answer with a problem in the shape that the provider's SDK raises.
 
     The SDKs retry most errors by themselves unless ``x-should-retry`` says that it is no use.
     """
     retry = b"true" if problem.code in _PASSING else b"false"
-    await send_json(
-        request.send, problem.status, error_body(api, problem), [(b"x-should-retry", retry)]
-    )
+    extra = [(b"x-should-retry", retry), *headers]
+    await send_json(request.send, problem.status, error_body(api, problem), extra)
 
 
 def _named(beta: str) -> str:

@@ -12,7 +12,7 @@ from portcullis.core.call import Action, Call, Context, Result, Route
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Channels, Clock, Incoming, Inventory
 from portcullis.core.verdict import Deny
-from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.outcome import Outcome, Recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
 from portcullis.wire.json import encode
@@ -34,10 +34,6 @@ async def leaving(incoming: AsyncIterator[Incoming]) -> AsyncIterator[AsyncItera
         close = getattr(incoming, "aclose", None)
         if close is not None:
             await close()
-
-
-class Recorded(Problem):
-    """A Problem that the log already holds: it is answered, not recorded again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +82,16 @@ class Mcp:
         )
         return problem if recorded is problem else recorded
 
-    def expired(self, context: Context) -> Problem | None:
-        """Whether the credential or the session behind a stream has ended."""
-        now = self.clock.now()
-        if now >= context.principal.expires_at:
-            return Problem("PC2003", "the credential expired while the stream was open")
-        if context.session is not None and now >= context.session.expires_at:
+    def over(self, context: Context) -> Problem | None:
+        """Whether the session behind a stream has ended."""
+        if context.session is not None and self.clock.now() >= context.session.expires_at:
             return Problem("PC2006", "the session expired while the stream was open")
+        return None
+
+    def expired(self, context: Context) -> Problem | None:
+        """Whether the credential behind a stream has ended."""
+        if self.clock.now() >= context.principal.expires_at:
+            return Problem("PC2003", "the credential expired while the stream was open")
         return None
 
 

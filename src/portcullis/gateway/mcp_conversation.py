@@ -13,8 +13,9 @@ import structlog
 from portcullis.core.call import Context, Route
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Channel
-from portcullis.gateway.mcp import Mcp, Recorded, make_call, summary
-from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.live import cuttable
+from portcullis.gateway.mcp import Mcp, make_call, summary
+from portcullis.gateway.outcome import Outcome, Recorded
 from portcullis.wire.jsonrpc import (
     Failure,
     Notification,
@@ -163,7 +164,8 @@ class Conversation:
         call = make_call(self.route, self.server, message.method, asked, payload)
         outcome = await self._mcp.decide(call, context)
         try:
-            await self.tell_server(outcome.call.payload)
+            with cuttable():
+                await self.tell_server(outcome.call.payload)
         except Problem as problem:
             self._mcp.pipeline.failed(outcome, context, problem)
             raise Recorded(problem.code, problem.detail) from None

@@ -14,12 +14,12 @@ import structlog
 
 from portcullis.core.call import Action, Context
 from portcullis.core.errors import Problem
-from portcullis.gateway.mcp import GONE, Emit, Mcp, Recorded, make_call, summary
+from portcullis.gateway.mcp import GONE, Emit, Mcp, make_call, summary
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.mcp_rounds import Rounds
 from portcullis.gateway.mcp_stream import Stream
 from portcullis.gateway.mcp_tools import ensure_known
-from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.outcome import Outcome, Recorded
 from portcullis.gateway.records import new_id
 from portcullis.wire import mcp_results as results
 from portcullis.wire.jsonrpc import (

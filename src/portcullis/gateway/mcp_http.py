@@ -18,7 +18,8 @@ import structlog
 from portcullis.core.call import Context, Route
 from portcullis.core.errors import Problem
 from portcullis.gateway.http import Request, send_json, watch_disconnect
-from portcullis.gateway.mcp import Mcp, Recorded, make_call, protocol, summary
+from portcullis.gateway.live import LEFT, cuttable, ended, left, quietly
+from portcullis.gateway.mcp import Mcp, make_call, protocol, summary
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.mcp_exchange import Exchange
@@ -186,7 +187,7 @@ class McpHttp:
         )
         problem = await self._attend(request, listening, reply, listening.run(), opens=True)
         if reply.started:
-            await self._quietly(reply.end())
+            await quietly(reply.end())
         elif isinstance(problem, Problem):
             status = problem.status
             await self._answer(request, status, jsonrpc.error_message(None, problem))
@@ -200,9 +201,10 @@ class McpHttp:
         call = make_call(conversation.route, conversation.server, "DELETE", protocol("end"), {})
         try:
             outcome = await self._mcp.decide(call, context)
-            await self._conversations.end(conversation)
             self._mcp.conclude(outcome, context, summary({}))
-        except Recorded as problem:
+            with cuttable():
+                await asyncio.shield(self._conversations.end(conversation))
+        except Problem as problem:  # recorded already
             await self._answer(request, problem.status, jsonrpc.error_message(None, problem))
             return
         await send_json(request.send, _OK, b"")
@@ -214,7 +216,7 @@ class McpHttp:
         message = await self._attend(request, exchange, reply, exchange.run())
         if message is not None:
             code = message.get("error", {}).get("code")
-            await self._quietly(reply.finish(message, statuses.get(code, _OK)))
+            await quietly(reply.finish(message, statuses.get(code, _OK)))
 
     async def _attend(
         self,
@@ -239,7 +241,7 @@ class McpHttp:
                 if work.done():
                     break
                 if gone.done():
-                    stream.stop(Problem("PC5014", "the client went away"))
+                    stream.stop(left())
                     await asyncio.wait({work})
                     return None
                 problem = stream.overdue() or await self._show(reply, opens=opens)
@@ -247,6 +249,13 @@ class McpHttp:
                     stream.stop(problem)
                     await asyncio.wait({work})
             return work.result()
+        except asyncio.CancelledError as error:
+            problem = ended(error)
+            if problem is None:
+                raise
+            stream.stop(problem)
+            await asyncio.wait({work})
+            return None if problem.code == LEFT else work.result()
         finally:
             gone.cancel()
             work.cancel()
@@ -262,14 +271,6 @@ class McpHttp:
         except Problem as problem:
             return problem
         return None
-
-    @staticmethod
-    async def _quietly(sending: Any) -> None:
-        """Send the last of an answer; a client that is not there to read it loses only that."""
-        try:
-            await sending
-        except Problem as problem:
-            log.info("answer_not_read", code=problem.code)
 
     async def _session(self, request: Request, context: Context, server: str) -> Conversation:
         """The caller's session that the request names, in the version that it settled on."""

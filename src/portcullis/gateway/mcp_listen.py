@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from portcullis.core.call import Context
+from portcullis.core.call import Context, Route
 from portcullis.core.errors import Problem
-from portcullis.gateway.mcp import GONE, Emit, Mcp, Recorded, make_call, protocol, summary
+from portcullis.gateway.mcp import GONE, Emit, Mcp, make_call, protocol, summary
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.mcp_stream import Stream
+from portcullis.gateway.outcome import Recorded
 from portcullis.wire.jsonrpc import Failure, Response
 
 
@@ -29,6 +30,17 @@ class Listening(Stream):
     ) -> None:
         super().__init__(mcp, conversation, context, self._sealed(emit))
         self._after = last_event_id
+
+    def overdue(self) -> Problem | None:
+        """What ends any stream, and over HTTP the credential's end.
+
+        A client listens for as long as it likes, and listens again with a new credential; over
+        standard streams each message is vouched for anew.
+        """
+        problem = super().overdue()
+        if problem is None and self._conversation.route is not Route.MCP_STDIO:
+            return self._mcp.expired(self._context)
+        return problem
 
     async def run(self) -> Problem | None:
         """Listen until the server or ``stop`` ends it; what ended it badly is returned.

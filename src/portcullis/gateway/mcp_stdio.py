@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import structlog
 
 from portcullis.core.call import Context, Route
 from portcullis.core.errors import Problem
+from portcullis.gateway.live import Live, left
 from portcullis.gateway.mcp import Mcp
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.mcp_conversations import Conversations
@@ -58,12 +59,13 @@ async def serve_stdio(
     conversations: Conversations,
     server: str,
     contexts: Callable[[], Awaitable[Context]],
+    live: Live,
 ) -> None:
     """Serve one client until it ends its stream, then end what it began.
 
     ``contexts`` authenticates anew for each message; its Problems refuse that message.
     """
-    served = _Client(writer, mcp, conversations, server, contexts)
+    served = _Client(writer, mcp, conversations, server, contexts, live)
     lines = Lines(mcp.limits.body_bytes)
     try:
         while chunk := await reader.read(_CHUNK):
@@ -96,12 +98,14 @@ class _Client:
         conversations: Conversations,
         server: str,
         contexts: Callable[[], Awaitable[Context]],
+        live: Live,
     ) -> None:
         self._writer = writer
         self._mcp = mcp
         self._conversations = conversations
         self._server = server
         self._contexts = contexts
+        self._live = live
         self._legacy: Conversation | None = None
         self._modern: Conversation | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,7 +149,7 @@ class _Client:
         if self._watch is not None:
             self._watch.cancel()
         for stream in list(self._streams):
-            stream.stop(Problem("PC5014", "the client went away"))
+            stream.stop(left())
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for conversation in (self._legacy, self._modern):
             if conversation is not None:
@@ -159,7 +163,7 @@ class _Client:
         exchange = Exchange(
             self._mcp, conversation, context, message, emit=None if begins else self._emit
         )
-        self._start(exchange, self._answer(exchange))
+        self._start(exchange, context, self._answer(exchange))
         await asyncio.sleep(0)  # the exchange is known by its id before the next line is read
 
     async def _other(
@@ -174,7 +178,7 @@ class _Client:
         await conversation.told(message, context)
         if message.method == "notifications/initialized" and conversation.listening is None:
             listening = Listening(self._mcp, conversation, context, emit=self._emit)
-            self._start(listening, self._listen(listening))
+            self._start(listening, context, self._listen(listening))
 
     async def _conversation(self, message: jsonrpc.Request, context: Context) -> Conversation:
         if message.method == "initialize":
@@ -196,8 +200,14 @@ class _Client:
         self._modern = await self._conversations.modern(self._server, context, Route.MCP_STDIO)
         return self._modern
 
-    def _start(self, stream: Exchange | Listening, running: Any) -> None:
-        task = asyncio.create_task(running)
+    def _start(
+        self, stream: Exchange | Listening, context: Context, running: Coroutine[Any, Any, None]
+    ) -> None:
+        async def run() -> None:
+            with self._live.holding(context, stream.stop):
+                await running
+
+        task = asyncio.create_task(run())
         self._tasks.add(task)
         self._streams.add(stream)
 

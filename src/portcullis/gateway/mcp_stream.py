@@ -62,16 +62,20 @@ class Stream(ABC):
         if self.reason is None:
             self.reason = problem
             if self._task is not None:
-                self._task.cancel()
+                self._task.cancel(problem)
 
     def overdue(self) -> Problem | None:
-        """Why the stream may not go on: expiry or containment. Cheap; asked for each piece."""
+        """Why the stream may not go on: containment, or the session's end. Asked for each piece.
+
+        A call that was admitted may outlive its credential; what it came under is renewed
+        meanwhile.
+        """
         if self._call is None:
             return None
         denied = self._mcp.pipeline.chunk(self._call, self._context)
         if denied is not None:
             return Problem(denied.code, denied.reason)
-        return self._mcp.expired(self._context)
+        return self._mcp.over(self._context)
 
     async def _enter(self) -> None:
         """Note the task that ``stop`` cancels; a stop that came first takes effect now."""

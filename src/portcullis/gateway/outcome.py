@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from portcullis.core.call import Call, RiskClass
+from portcullis.core.errors import Problem
 from portcullis.core.verdict import Allow, Deny, Finding
 
 
@@ -21,3 +22,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     def risk(self) -> RiskClass:
         """The risk class; what nobody classified is in the highest."""
         return self.verdict.risk or RiskClass.DELETE
+
+
+class Recorded(Problem):
+    """A Problem that the log already holds: it is answered, not recorded again."""

@@ -22,6 +22,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from portcullis.core.ports import Recorder
 from portcullis.core.verdict import PASS, Allow, Deny, Finding, Transform, Verdict
+from portcullis.gateway.live import ended
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.outcome import Outcome
 from portcullis.gateway.records import Records
@@ -79,10 +80,13 @@ class Pipeline:
     async def _durable(self, event: Event, outcome: Outcome, context: Context) -> None:
         try:
             await self._recorder.durable(event)
-        except asyncio.CancelledError:  # the record may be there, and then a result is owed
+        except asyncio.CancelledError as error:  # it may be recorded, and then a result is owed
             gone = Problem("PC5008", "the call ended while its decision was being recorded")
-            self.failed(outcome, context, gone)
-            raise
+            problem = ended(error)
+            self.failed(outcome, context, problem or gone)
+            if problem is None:
+                raise
+            raise problem from None
 
     async def _decide(self, call: Call, context: Context) -> Outcome:
         granted: Allow = PASS

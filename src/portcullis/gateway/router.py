@@ -6,7 +6,9 @@ the API for applications and tokens (which authenticates by itself), or refused 
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Collection
 from typing import Final, Protocol
 
 import structlog
@@ -14,16 +16,23 @@ import structlog
 from portcullis.config import NAME, Limits
 from portcullis.core.call import Context, Route
 from portcullis.core.errors import Problem
-from portcullis.gateway.access import Access, credential_of
+from portcullis.gateway.access import Access, presented
 from portcullis.gateway.http import App, ClientDisconnect, Receive, Request, Scope, Send, send_json
+from portcullis.gateway.live import Live, ended
 from portcullis.gateway.llm import ModelRoutes, answer
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
+from portcullis.wire.challenge import challenge
 from portcullis.wire.json import encode
 from portcullis.wire.jsonrpc import error_message
+from portcullis.wire.target import origin
+
+_UNAUTHORIZED: Final = 401
+_PATH: Final = re.compile(rf"/mcp/{NAME.strip('^$')}")
 
 log = structlog.get_logger(__name__)
 
+_API: Final = frozenset({"v1", ".well-known"})
 _APIS: Final = frozenset({"openai", "anthropic"})
 _ROUTES: Final = {
     "openai": Route.LLM_JSON.value,
@@ -41,20 +50,27 @@ class McpRoutes(Protocol):
 
 
 class Router:
-    """The ASGI application of the gate's listener. ``draining`` refuses new calls."""
+    """The ASGI application of the gate's listeners. ``draining`` refuses new calls.
+
+    ``names`` are the DNS names and addresses that clients know the gate by.
+    """
 
     def __init__(
         self,
         *,
         access: Access,
+        live: Live,
         pipeline: Pipeline,
         models: ModelRoutes,
         mcp: McpRoutes,
         api: App,
         limits: Limits,
         metrics: Metrics,
+        names: Collection[str],
     ) -> None:
+        self._names = frozenset(name.lower() for name in names)
         self._access = access
+        self._live = live
         self._pipeline = pipeline
         self._models = models
         self._mcp = mcp
@@ -78,20 +94,24 @@ class Router:
         context: Context | None = None
         self._in_flight += 1
         try:
-            request.check()
-            if self.draining:
-                raise Problem("PC5013", "the gate is shutting down")
-            if self._in_flight > self._limits.calls_in_flight:
-                raise Problem("PC5006", f"more than {self._limits.calls_in_flight} calls at once")
-            if first == "v1":
-                await self._api(scope, receive, send)
+            self._check(request)
+            if first in _API:
+                await self._api(scope, receive, request.send)
                 return
             context = await self._access.admit(
-                credential_of(request.headers), source=request.source, trace_id=request.trace_id
+                presented(request, self._names),
+                source=request.source,
+                trace_id=request.trace_id,
             )
-            await self._serve(request, context, first, rest)
+            with self._live.running(context, request.connection):
+                await self._serve(request, context, first, rest)
         except Problem as problem:
             await self._refuse(request, context, first, rest, problem)
+        except asyncio.CancelledError as error:
+            cut = ended(error)
+            if cut is None:
+                raise
+            await self._refuse(request, context, first, rest, cut)
         except ClientDisconnect:
             log.info("client_left", kind=first)
         except Exception:
@@ -100,6 +120,16 @@ class Router:
             await self._refuse(request, context, first, rest, fault)
         finally:
             self._in_flight -= 1
+
+    def _check(self, request: Request) -> None:
+        """Whether the request may be looked at, whoever sent it."""
+        request.check()
+        if request.connection is not None:
+            self._live.check(request.connection)
+        if self.draining:
+            raise Problem("PC5013", "the gate is shutting down")
+        if self._in_flight > self._limits.calls_in_flight:
+            raise Problem("PC5006", f"more than {self._limits.calls_in_flight} calls at once")
 
     async def _serve(self, request: Request, context: Context, first: str, rest: str) -> None:
         """Serve an authenticated request, within the agent's share of what may run at once."""
@@ -123,7 +153,10 @@ class Router:
     async def _refuse(
         self, request: Request, context: Context | None, first: str, rest: str, problem: Problem
     ) -> None:
-        """Record a refusal and answer in the route's own error shape."""
+        """Record a refusal and answer in the route's own error shape.
+
+        When another answer has begun, the connection is closed instead.
+        """
         principal = context.principal if context else None
         problem = self._pipeline.refused(
             problem,
@@ -137,14 +170,26 @@ class Router:
             server=rest if first == "mcp" and re.fullmatch(NAME, rest) else "",
             trace_id=request.trace_id,
         )
+        if request.started:
+            if request.connection is not None:
+                request.connection.abort()
+            return
+        headers = self._challenge(request, problem, "" if first != "mcp" else request.path)
         if first in _APIS:
-            await answer(request, first, problem)
-        elif first == "mcp":
-            await send_json(request.send, problem.status, encode(error_message(None, problem)))
-        else:
-            await send_json(
-                request.send,
-                problem.status,
-                encode(problem.document()),
-                kind=b"application/problem+json",
-            )
+            await answer(request, first, problem, headers)
+            return
+        kind, body = b"application/json", encode(error_message(None, problem))
+        if first != "mcp":
+            kind, body = b"application/problem+json", encode(problem.document())
+        await send_json(request.send, problem.status, body, headers, kind=kind)
+
+    def _challenge(
+        self, request: Request, problem: Problem, path: str
+    ) -> tuple[tuple[bytes, bytes], ...]:
+        """What a client without a good credential is told about getting one (RFC 9110, 11.6.1)."""
+        if problem.status != _UNAUTHORIZED:
+            return ()
+        host = request.headers.get(b"host", b"").decode("latin-1")
+        where = origin(request.scope, host, self._names)
+        path = path if _PATH.fullmatch(path) else ""
+        return ((b"www-authenticate", challenge(problem.code, where, path).encode("ascii")),)

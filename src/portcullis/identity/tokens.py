@@ -1,32 +1,43 @@
 """Our own tokens: JWTs (RFC 7519) signed with Ed25519 (RFC 8037), short-lived, one issuer.
 
-A token names its holder and nothing that the holder may do, except an operator's roles and the
-session that an agent acts in. It is a bearer credential: certificates and tokens bound to a key
-are further adapters of ``core.ports.Authenticator``, beside this one.
+There are two kinds. An *access token* (RFC 9068) is what an agent or application shows; it is
+bound to the key of its certificate or of its DPoP proofs, and worth nothing without that key. A
+*delegation* names the agent that may act by it, and is worth nothing without that agent. Tokens
+bound to no key are operators', and others' only where ``tokens.bearer`` is ``loopback``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import jwt
 import msgspec
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from portcullis.core.credential import Peer, Presented
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock
+from portcullis.core.ports import Clock, Once
 from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.spiffe import SpiffeId
+from portcullis.identity import dpop, jws
+from portcullis.identity.claims import Actor, Claims, Confirmation, Grant
 from portcullis.identity.keys import thumbprint
+from portcullis.identity.once import LocalOnce
+from portcullis.wire.json import decode, encode
+
+__all__ = ["AUDIENCE", "Actor", "Claims", "Confirmation", "Grant", "Minted", "TokenAuthority"]
 
 AUDIENCE: Final = "portcullis"
 MAX_TOKEN: Final = 4096
 """Longest token that is looked at, in characters; ours have some 500."""
+NO_TOKEN: Final = frozenset({"", "spiffe"})
+"""What stands for no token: some SDKs insist on sending a key."""
 
-_ALGORITHM: Final = "EdDSA"
-_SUBJECT: Final = re.compile(r"(agent|application|operator):([a-z0-9][a-z0-9_-]{0,62})")
+_ACCESS: Final = "at+jwt"
+_DELEGATION: Final = "delegation+jwt"
+_claims = msgspec.json.Decoder(Claims)
 
 
 class Minted(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,44 +48,23 @@ class Minted(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float
 
 
-class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What our tokens say; all of it is checked. Times are whole seconds since the epoch.
+class _Verified(msgspec.Struct, frozen=True):
+    """What is remembered of a token: nothing that depends on the request that it came in."""
 
-    ``auth_time`` is when the chain of renewals began (OpenID Connect Core section 2).
-    """
-
-    iss: str
-    aud: str
-    sub: str
-    jti: str
-    iat: int
-    nbf: int
-    exp: int
-    auth_time: int
-    sid: str | None = None
-    roles: tuple[str, ...] = ()
-
-    def principal(self) -> Principal:
-        """The principal that the token stands for. ValueError for a subject not of our form."""
-        match = _SUBJECT.fullmatch(self.sub)
-        if match is None:
-            raise ValueError(self.sub)
-        kind = PrincipalKind(match[1])
-        return Principal(
-            kind=kind,
-            id=match[2],
-            credential=self.jti,
-            expires_at=self.exp,
-            session=self.sid,
-            roles=self.roles,
-        )
+    principal: Principal
+    binding: Confirmation | None
+    delegation: bool
 
 
 class TokenAuthority:
     """Mints and verifies tokens of one trust domain. An adapter of ``core.ports.Authenticator``.
 
-    ``new_id`` gives a token's ``jti``: a string that never repeats. At most ``cache_size``
-    verified tokens are remembered, by SHA-256, until they expire; refusals are not.
+    ``new_id`` gives a token's ``jti``: 32 hex digits that never repeat, the first 12 of them the
+    time in milliseconds. ``named`` says which principal an SVID of a federated trust domain
+    stands for. ``bearer`` lets agents and applications use tokens bound to no key where nobody
+    shows certificates; those listeners are on loopback. ``skew`` is how many seconds another's
+    clock may be ahead. At most ``cache_size`` verified tokens are remembered, by SHA-256, until
+    they expire; refusals are not.
     """
 
     def __init__(
@@ -84,6 +74,10 @@ class TokenAuthority:
         trust_domain: str,
         clock: Clock,
         new_id: Callable[[], str],
+        once: Once | None = None,
+        named: Callable[[str], tuple[PrincipalKind, str] | None] = lambda _: None,
+        bearer: bool = False,
+        skew: float = 5,
         cache_size: int = 4096,
     ) -> None:
         self._key = key
@@ -91,10 +85,15 @@ class TokenAuthority:
         self._trust_domain = trust_domain
         self._clock = clock
         self._new_id = new_id
+        self._named = named
+        self._bearer = bearer
+        self._skew = skew
+        self._once = LocalOnce(clock) if once is None else once
         self._cache_size = cache_size
         self._kid = thumbprint(self._public)
-        self._head = jwt.encode({}, key, _ALGORITHM, {"kid": self._kid}).partition(".")[0] + "."
-        self._cache: dict[bytes, Principal] = {}
+        self._access = self._head(_ACCESS)
+        self._delegation = self._head(_DELEGATION)
+        self._cache: dict[bytes, _Verified] = {}
 
     def mint(
         self,
@@ -106,83 +105,215 @@ class TokenAuthority:
         session: str | None = None,
         auth_time: int | None = None,
     ) -> Minted:
-        """A new token for ``ttl`` seconds. Whether its holder exists is the caller's to know."""
+        """A new token for ``ttl`` seconds, bound to no key. See ``issue``."""
         now = int(self._clock.now())
-        claims = Claims(
-            iss=self._trust_domain,
-            aud=AUDIENCE,
-            sub=f"{kind}:{principal_id}",
-            jti=self._new_id(),
-            iat=now,
-            nbf=now,
-            exp=now + ttl,
+        name = f"{kind}:{principal_id}"
+        grant = Grant(
+            sub=name,
+            client_id=name,
             auth_time=now if auth_time is None else auth_time,
             sid=session,
             roles=roles,
         )
-        claims.principal()
-        return Minted(token=self._encode(claims), id=claims.jti, expires_at=claims.exp)
+        return self.issue(grant, expires_at=now + ttl)
 
-    def authenticate(self, credential: str) -> Principal:
-        """The holder of a token. Raises Problem PC2002 (not ours) or PC2003 (expired)."""
-        if len(credential) > MAX_TOKEN:
-            raise Problem("PC2002", "the token is too long to be ours")
-        digest = hashlib.sha256(credential.encode("utf-8", "replace")).digest()
-        known = self._cache.get(digest)
-        if known is not None and self._clock.now() < known.expires_at:
-            return known
-        if known is not None:
-            del self._cache[digest]
-        principal = self.verify(credential).principal()
-        if len(self._cache) >= self._cache_size:
-            del self._cache[next(iter(self._cache))]
-        self._cache[digest] = principal
-        return principal
+    def issue(self, grant: Grant, *, expires_at: int) -> Minted:
+        """A new token. Whether its holder exists and may have this is the caller's to know.
+
+        Raises the Problems of ``Claims.principal``, and PC2050 when it would be too long.
+        """
+        now = int(self._clock.now())
+        claims = Claims(
+            iss=self._trust_domain,
+            aud=AUDIENCE,
+            jti=self._new_id(),
+            iat=now,
+            nbf=now,
+            exp=expires_at,
+            **msgspec.structs.asdict(grant),
+        )
+        claims.principal()
+        head = self._access if claims.may_act is None else self._delegation
+        signed = head + jws.encoded(encode(claims))
+        token = f"{signed}.{jws.encoded(self._key.sign(signed.encode()))}"
+        if len(token) > MAX_TOKEN:
+            raise Problem("PC2050", f"the token would be longer than {MAX_TOKEN} characters")
+        return Minted(token=token, id=claims.jti, expires_at=claims.exp)
+
+    def authenticate(self, presented: Presented) -> Principal:
+        """Who makes a request, by its token, by its certificate, or by both.
+
+        Raises Problem PC2001 (nothing is shown), PC2020 (a certificate was promised), PC2022
+        (it has expired), PC2007 (it stands for nobody), those of ``verify``, and when the token
+        is not the caller's: PC2040, PC2041, PC2042 to PC2048 (``dpop.verify``), PC2049, PC2051,
+        PC2005 (token and certificate name two principals).
+        """
+        token, peer = presented.token, presented.peer
+        now = self._clock.now()
+        holder = None if peer is None else self._holder(peer, now)
+        if token in NO_TOKEN:
+            if peer is None or holder is None:
+                raise _nothing(token)
+            return Principal(
+                kind=holder[0],
+                id=holder[1],
+                credential=f"svid:{peer.serial}",
+                expires_at=peer.expires_at,
+                svid=peer.serial,
+                issued_at=peer.issued_at,
+            )
+        known = self._known(token, now)
+        binding, principal = known.binding, known.principal
+        if binding is None:
+            self._unbound(known, presented)
+        elif binding.jkt is not None and presented.dpop:
+            self._proof(presented, token, binding.jkt, now)
+        else:
+            hold(binding, peer, None)
+        if peer is None:
+            return principal
+        if holder != (principal.kind, principal.id):
+            if known.delegation:
+                raise Problem("PC2051", "the delegation names another agent")
+            raise Problem("PC2005", "token and certificate name two principals")
+        return msgspec.structs.replace(principal, svid=peer.serial)
+
+    def stands_for(self, spiffe_id: SpiffeId) -> tuple[PrincipalKind, str]:
+        """Which principal a workload is, ours or of a federated domain. Raises Problem PC2007."""
+        ours = spiffe_id.trust_domain == self._trust_domain
+        found = spiffe_id.principal() if ours else self._named(str(spiffe_id))
+        if found is None:
+            raise Problem("PC2007", "no principal is registered for this SPIFFE ID")
+        return found
+
+    def wrote(self, token: str) -> bool:
+        """Whether a token begins as ours do; nothing in it is verified."""
+        return token.startswith((self._access, self._delegation))
+
+    def proof(self, presented: Presented) -> str:
+        """The thumbprint of the key in a proof made for the token endpoint. See ``dpop.verify``."""
+        return self._proof(presented, None, None, self._clock.now())
 
     def verify(self, token: str) -> Claims:
-        """A token's claims, all checked. Raises Problem PC2002 (not ours) or PC2003 (expired)."""
+        """The claims of a token of ours, all checked but its binding.
+
+        Raises Problem PC2002 (malformed), PC2030 (algorithm), PC2031 (key or signature), PC2035
+        (of a kind that is not ours), PC2033 (issuer), PC2032 (audience), PC2034 (not valid yet),
+        PC2003 (expired), PC2052 (delegation malformed).
+        """
         if len(token) > MAX_TOKEN or not token.isascii():
-            raise Problem("PC2002", "the token is malformed")
-        if not token.startswith(self._head):  # no other algorithm, key, type or extension is read
-            raise Problem("PC2002", "the token's header is not the one that we write")
-        try:
-            payload = jwt.decode(
-                token,
-                self._public,
-                algorithms=[_ALGORITHM],
-                options={  # the signature is PyJWT's to check, the claims are ours
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                    "verify_aud": False,
-                    "verify_iss": False,
-                    "verify_sub": False,
-                    "verify_jti": False,
-                },
-            )
-        except jwt.PyJWTError:
-            raise Problem("PC2002", "the token is malformed or its signature is wrong") from None
-        claims = _claims(payload)
+            raise Problem("PC2002", f"not a token of at most {MAX_TOKEN} characters")
+        if not self.wrote(token):
+            raise self._misfit(token)  # no other algorithm, key, type or extension is read
+        claims = self._signed(token)
         if claims.iss != self._trust_domain:
-            raise Problem("PC2002", "the token is of another trust domain")
+            raise Problem("PC2033", "the token is of another trust domain")
         if claims.aud != AUDIENCE:
-            raise Problem("PC2002", "the token is for another audience")
+            raise Problem("PC2032", "the token is for another audience")
         now = self._clock.now()
-        if now < claims.nbf:
-            raise Problem("PC2002", "the token is not valid yet")
+        if now + self._skew < claims.nbf:
+            raise Problem("PC2034", "the token is not valid yet")
         if now >= claims.exp:
             raise Problem("PC2003", "the token has expired")
         return claims
 
-    def _encode(self, claims: Claims) -> str:
-        return jwt.encode(msgspec.to_builtins(claims), self._key, _ALGORITHM, {"kid": self._kid})
-
-
-def _claims(payload: Any) -> Claims:
-    """Read the claims strictly: every one present, of its type, and none that we do not know."""
-    try:
-        claims = msgspec.convert(payload, Claims)
+    def _signed(self, token: str) -> Claims:
+        signed, _, signature = token.rpartition(".")
+        payload = signed.partition(".")[2]
+        try:
+            self._public.verify(jws.decoded(signature), signed.encode())
+            claims = _claims.decode(jws.decoded(payload))
+        except InvalidSignature:
+            raise Problem("PC2031", "the token's signature is wrong") from None
+        except (ValueError, msgspec.DecodeError):
+            raise Problem("PC2002", "the token is not in our form") from None
         claims.principal()
-    except (msgspec.ValidationError, ValueError):
-        raise Problem("PC2002", "the token's claims are not in our form") from None
-    return claims
+        if (claims.may_act is not None) != token.startswith(self._delegation):
+            raise Problem("PC2035", "the token says that it is of another kind than it is")
+        return claims
+
+    def _known(self, token: str, now: float) -> _Verified:
+        if len(token) > MAX_TOKEN:
+            raise Problem("PC2002", f"not a token of at most {MAX_TOKEN} characters")
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        known = self._cache.get(digest)
+        if known is not None:
+            if now < known.principal.expires_at:
+                return known
+            del self._cache[digest]
+        claims = self.verify(token)
+        known = _Verified(claims.principal(), claims.cnf, claims.may_act is not None)
+        if len(self._cache) >= self._cache_size:
+            del self._cache[next(iter(self._cache))]
+        self._cache[digest] = known
+        return known
+
+    def _holder(self, peer: Peer, now: float) -> tuple[PrincipalKind, str]:
+        """Which principal a certificate stands for, on a connection that may be older than it."""
+        if now >= peer.expires_at:
+            raise Problem("PC2022", "the certificate of this connection has expired")
+        return self.stands_for(peer.id)
+
+    def _unbound(self, known: _Verified, presented: Presented) -> None:
+        """A token bound to no key: where it may be used all the same."""
+        if presented.local or (presented.peer is not None and known.delegation):
+            return
+        operator = known.principal.kind is PrincipalKind.OPERATOR
+        if presented.peer is not None or not (self._bearer or operator):
+            raise Problem("PC2049", "the token is bound to no key and proves nothing here")
+
+    def _proof(self, presented: Presented, token: str | None, jkt: str | None, now: float) -> str:
+        return dpop.verify(
+            presented.dpop,
+            method=presented.method,
+            url=presented.url,
+            token=token,
+            now=now,
+            once=self._once,
+            skew=self._skew,
+            jkt=jkt,
+        )
+
+    def _head(self, kind: str) -> str:
+        return jws.encoded(encode({"alg": "EdDSA", "kid": self._kid, "typ": kind})) + "."
+
+    def _misfit(self, token: str) -> Problem:
+        """Why a header is not one that we write: for the reader, nothing is decided by it."""
+        try:
+            header = decode(jws.decoded(token.partition(".")[0]), max_depth=jws.MAX_DEPTH)
+        except (Problem, ValueError):
+            header = None
+        if not isinstance(header, dict):
+            return Problem("PC2002", "the token is malformed")
+        algorithm = str(header.get("alg"))
+        if algorithm.lower() == "none" or algorithm.startswith("HS"):
+            return Problem("PC2030", "the token is not signed with a private key")
+        if header.get("typ") not in {_ACCESS, _DELEGATION}:
+            return Problem("PC2035", "the token is neither an access token nor a delegation")
+        if algorithm != "EdDSA":
+            return Problem("PC2030", "our tokens are signed with Ed25519")
+        if header.get("kid") != self._kid:
+            return Problem("PC2031", "the token is signed with another key")
+        return Problem("PC2002", "the token's header is not the one that we write")
+
+
+def hold(binding: Confirmation, peer: Peer | None, jkt: str | None) -> None:
+    """Hold a token's binding against the certificate and the DPoP key that its bearer has shown.
+
+    Raises Problem PC2040 (no key shown), PC2041 (another certificate) or PC2047 (another key).
+    """
+    if binding.x5t is not None:
+        if peer is None:
+            raise Problem("PC2040", "the token is bound to a certificate, and none is shown")
+        if binding.x5t != peer.thumbprint:
+            raise Problem("PC2041", "the token is bound to another certificate")
+    elif jkt is None:
+        raise Problem("PC2040", "the token is bound to a DPoP key, and no proof is shown")
+    elif jkt != binding.jkt:
+        raise Problem("PC2047", "the token is bound to another key")
+
+
+def _nothing(token: str) -> Problem:
+    if token:
+        return Problem("PC2020", "the certificate is to be the credential, and none is shown")
+    return Problem("PC2001", "the request carries no credential")

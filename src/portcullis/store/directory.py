@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Engine, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from portcullis.core.errors import Problem
+from portcullis.core.lifecycle import TRANSITIONS, State, Verb
 from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import PrincipalKind
 from portcullis.store.tables import PRINCIPALS
+
+_EXPIRING: Final = sorted(state for state, verb in TRANSITIONS if verb is Verb.EXPIRE)
 
 
 class SqlDirectory:
@@ -20,28 +23,30 @@ class SqlDirectory:
         self._engine = engine
 
     def create(self, record: PrincipalRecord) -> None:
-        """Register a principal. Raises Problem PC2009 when it exists."""
-        row = {
-            "kind": record.kind.value,
-            "id": record.id,
-            "owner": record.owner,
-            "state": record.state,
-            "roles": list(record.roles),
-            "created_at": record.created_at,
-        }
+        """Register a principal. Raises Problem PC2009 when it or its ``spiffe_id`` exists."""
         try:
             with self._engine.begin() as connection:
-                connection.execute(insert(PRINCIPALS).values(row))
+                connection.execute(insert(PRINCIPALS).values(_row(record)))
         except IntegrityError:
-            if self.get(record.kind, record.id) is None:
-                raise
-            raise Problem("PC2009", f"{record.kind} {record.id} exists") from None
+            if self.get(record.kind, record.id) is not None:
+                raise Problem("PC2009", f"{record.kind} {record.id} exists") from None
+            self._refuse_second(record)
+            raise
 
     def get(self, kind: PrincipalKind, principal_id: str) -> PrincipalRecord | None:
         """The principal's record, or None."""
         query = select(PRINCIPALS).where(
             PRINCIPALS.c.kind == kind.value, PRINCIPALS.c.id == principal_id
         )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _record(row)
+
+    def named(self, spiffe_id: str) -> PrincipalRecord | None:
+        """The principal that an identity of another trust domain stands for, or None."""
+        if not spiffe_id:
+            return None
+        query = select(PRINCIPALS).where(PRINCIPALS.c.spiffe_id == spiffe_id)
         with self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else _record(row)
@@ -54,15 +59,50 @@ class SqlDirectory:
         with self._engine.connect() as connection:
             return tuple(_record(row) for row in connection.execute(query))
 
-    def set_state(self, kind: PrincipalKind, principal_id: str, state: str) -> bool:
-        """Change ``active`` to ``disabled`` or back; False for an unknown principal."""
+    def due(self, now: float) -> tuple[PrincipalRecord, ...]:
+        """Those whose review date has come and that have not expired yet."""
+        query = select(PRINCIPALS).where(
+            PRINCIPALS.c.review_at > 0,
+            PRINCIPALS.c.review_at <= now,
+            PRINCIPALS.c.state.in_(_EXPIRING),
+        )
+        with self._engine.connect() as connection:
+            return tuple(_record(row) for row in connection.execute(query))
+
+    def put(self, record: PrincipalRecord) -> bool:
+        """Replace a principal's record; False when there is none. Problem PC2009 as above."""
         change = (
             update(PRINCIPALS)
-            .where(PRINCIPALS.c.kind == kind.value, PRINCIPALS.c.id == principal_id)
-            .values(state=state)
+            .where(PRINCIPALS.c.kind == record.kind.value, PRINCIPALS.c.id == record.id)
+            .values(_row(record))
         )
-        with self._engine.begin() as connection:
-            return connection.execute(change).rowcount == 1
+        try:
+            with self._engine.begin() as connection:
+                return connection.execute(change).rowcount == 1
+        except IntegrityError:
+            self._refuse_second(record)
+            raise
+
+    def _refuse_second(self, record: PrincipalRecord) -> None:
+        """One foreign identity stands for one principal."""
+        holder = self.named(record.spiffe_id)
+        if holder is not None and (holder.kind, holder.id) != (record.kind, record.id):
+            raise Problem("PC2009", f"the SPIFFE ID is that of {holder.kind} {holder.id}")
+
+
+def _row(record: PrincipalRecord) -> dict[str, Any]:
+    return {
+        "kind": record.kind.value,
+        "id": record.id,
+        "owner": record.owner,
+        "state": record.state.value,
+        "roles": [*record.roles],
+        "created_at": record.created_at,
+        "purpose": record.purpose,
+        "review_at": record.review_at,
+        "spiffe_id": record.spiffe_id,
+        "rotated_at": record.rotated_at,
+    }
 
 
 def _record(row: Row[Any]) -> PrincipalRecord:
@@ -70,7 +110,11 @@ def _record(row: Row[Any]) -> PrincipalRecord:
         kind=PrincipalKind(row.kind),
         id=row.id,
         owner=row.owner,
-        state=row.state,
+        state=State(row.state),
         roles=tuple(row.roles),
         created_at=row.created_at,
+        purpose=row.purpose,
+        review_at=row.review_at,
+        spiffe_id=row.spiffe_id,
+        rotated_at=row.rotated_at,
     )

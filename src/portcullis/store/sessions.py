@@ -1,4 +1,7 @@
-"""Open sessions and what is remembered within them, for the gates of one machine."""
+"""Open sessions and what is remembered within them, for the gates of one machine.
+
+A session's document holds the user's prompt: it lies sealed in the database, for its own row.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock
+from portcullis.core.ports import SEALED, Clock, Sealer
 from portcullis.core.principal import Proposal, Session
+from portcullis.store.sealed import forget_plain, session_purpose
 from portcullis.store.tables import SESSIONS
 
 PROPOSALS: Final = 64
@@ -31,19 +35,30 @@ class LocalSessionState:
 
     Sessions that are open survive a restart. Proposals do not: without them a tool call is
     recorded without the model turn that it came from, and nothing else changes. Use it from one
-    event loop; the database is only ever touched on a thread.
+    event loop; the database is only ever touched on a thread, but by the constructor. That brings
+    all documents under the newest key, also those from before they were sealed, and raises
+    Problem PC7010 for one that does not open.
     """
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, sealer: Sealer) -> None:
         self._engine = engine
         self._clock = clock
+        self._sealer = sealer
         self._sessions: dict[str, Session] = {}
         self._expiries: list[tuple[float, str]] = []
         self._proposals: OrderedDict[str, deque[Proposal]] = OrderedDict()
         with engine.begin() as connection:
             connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= clock.now()))
-            for document in connection.execute(select(SESSIONS.c.document)).scalars():
-                self._remember(_decode(document))
+            rows = connection.execute(select(SESSIONS.c.id, SESSIONS.c.document)).all()
+            opened = [(row, self._opened(row.id, row.document, plain=True)) for row in rows]
+            stale = [each for each in opened if not self._current(each[0].document)]
+            for row, session in stale:
+                changed = update(SESSIONS).where(SESSIONS.c.id == row.id)
+                connection.execute(changed.values(document=self._sealed(session)))
+        for _, session in opened:
+            self._remember(session)
+        if stale:
+            forget_plain(engine)
 
     async def open(self, session: Session) -> None:
         """Make a session known, durably. Raises Problem PC2009 when its id is taken."""
@@ -107,7 +122,7 @@ class LocalSessionState:
         row = {
             "id": session.id,
             "expires_at": session.expires_at,
-            "document": _encode(session),
+            "document": self._sealed(session),
         }
         try:
             with self._engine.begin() as connection:
@@ -120,21 +135,33 @@ class LocalSessionState:
         with self._engine.begin() as connection:
             connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session_id))
 
+    def _sealed(self, session: Session) -> bytes:
+        return self._sealer.seal(_encode(session), session_purpose(session.id))
+
+    def _current(self, document: bytes) -> bool:
+        return document.startswith(SEALED) and self._sealer.current(document)
+
+    def _opened(self, session_id: str, document: bytes, *, plain: bool = False) -> Session:
+        """A row's session; ``plain`` takes one from before documents were sealed."""
+        if document.startswith(SEALED) or not plain:
+            document = self._sealer.open(document, session_purpose(session_id))
+        return _decode(document)
+
 
 class SharedSessionState(LocalSessionState):
     """The same for a process beside the one that opens and closes sessions.
 
     Each session is looked up anew, so that it is found as soon as it is open and gone as soon as
-    it is closed. Raises Problem PC9002 while the database cannot be read.
+    it is closed. Raises Problem PC9002 while the database cannot be read, PC7010 when the
+    session's document does not open.
     """
 
     async def get(self, session_id: str) -> Session | None:
         """The session, or None when it is unknown, closed or expired."""
         try:
-            document = await asyncio.to_thread(self._select, session_id)
+            session = await asyncio.to_thread(self._select, session_id)
         except SQLAlchemyError:
             raise Problem("PC9002", "the session cannot be looked up") from None
-        session = None if document is None else _decode(document)
         if session is None or self._clock.now() >= session.expires_at:
             self._sessions.pop(session_id, None)
             return None
@@ -148,7 +175,8 @@ class SharedSessionState(LocalSessionState):
         await asyncio.to_thread(self._delete, session_id)
         return found
 
-    def _select(self, session_id: str) -> bytes | None:
+    def _select(self, session_id: str) -> Session | None:
         query = select(SESSIONS.c.document).where(SESSIONS.c.id == session_id)
         with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one_or_none()
+            document = connection.execute(query).scalar_one_or_none()
+        return None if document is None else self._opened(session_id, document)

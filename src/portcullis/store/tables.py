@@ -2,6 +2,8 @@
 
 Times are seconds since the epoch. ``sessions.document`` is the MessagePack form of
 ``core.principal.Session``: it holds the user's prompt, so the file is its owner's alone.
+Secrets are not here: join tokens as SHA-256, passwords as Argon2id, TOTP secrets sealed.
+``versions`` counts the changes of a table, for whoever keeps a copy of it in memory.
 """
 
 from __future__ import annotations
@@ -10,19 +12,27 @@ from typing import Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     Column,
     Double,
+    Index,
+    Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
+    text,
 )
 
-REVISION: Final = "0001"
+from portcullis.core.lifecycle import State
+
+REVISION: Final = "0002"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
+
+_STATES: Final = ", ".join(f"'{state}'" for state in State)
 
 PRINCIPALS: Final = Table(
     "principals",
@@ -33,7 +43,18 @@ PRINCIPALS: Final = Table(
     Column("state", String(16), nullable=False),
     Column("roles", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
-    CheckConstraint("state IN ('active', 'disabled')", name="principals_state"),
+    Column("purpose", String(200), nullable=False),
+    Column("review_at", Double, nullable=False, index=True),
+    Column("spiffe_id", String(2048), nullable=False),
+    Column("rotated_at", Double, nullable=False),
+    CheckConstraint(f"state IN ({_STATES})", name="principals_state"),
+    Index(
+        "ix_principals_spiffe_id",
+        "spiffe_id",
+        unique=True,
+        sqlite_where=text("spiffe_id <> ''"),
+        postgresql_where=text("spiffe_id <> ''"),
+    ),
 )
 
 SESSIONS: Final = Table(
@@ -51,4 +72,42 @@ CUTS: Final = Table(
     Column("value", String(64), primary_key=True),
     Column("reason", String(200), nullable=False),
     Column("made_at", Double, nullable=False),
+)
+
+ENTRIES: Final = Table(
+    "entries",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("principal", String(63), nullable=False),
+    Column("selectors", JSON, nullable=False),
+    Column("ttl_seconds", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+JOIN_TOKENS: Final = Table(
+    "join_tokens",
+    METADATA,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("principal", String(63), nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+OPERATOR_CREDENTIALS: Final = Table(
+    "operator_credentials",
+    METADATA,
+    Column("name", String(63), primary_key=True),
+    Column("password", String(200), nullable=False),
+    Column("totp", LargeBinary, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("locked_until", Double, nullable=False),
+)
+
+VERSIONS: Final = Table(
+    "versions",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
 )

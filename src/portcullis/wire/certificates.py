@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import ssl
+import sys
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 
 def pem(certificates: Iterable[bytes]) -> str:
@@ -32,3 +34,11 @@ def load_identity(context: ssl.SSLContext, chain: Sequence[bytes], key_pem: byte
         file.write(pem(chain).encode("ascii") + key_pem)
         file.flush()
         context.load_cert_chain(f"/proc/self/fd/{handle}")
+
+
+def verified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The peer's chain as OpenSSL verified it: DER, leaf to authority; empty if none was shown."""
+    if sys.version_info >= (3, 13):
+        return tuple(tls.get_verified_chain())
+    found = cast("Any", tls)._sslobj.get_verified_chain() or ()  # noqa: SLF001 - public from 3.13
+    return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found)

@@ -13,8 +13,9 @@ from portcullis.core.errors import Problem
 from portcullis.execution.connection import HIGH_WATER, Connection
 from portcullis.execution.endpoint import Addresses, Endpoint
 from portcullis.execution.http import HttpForwarder
-from portcullis.execution.pool import Pool, tls_context
+from portcullis.execution.pool import Pool
 from portcullis.execution.secrets import local_secrets
+from portcullis.execution.tls import WebTls
 
 pytestmark = pytest.mark.anyio
 
@@ -263,7 +264,7 @@ async def test_there_are_never_more_connections_than_calls_at_once(upstream, cal
 
 async def test_idle_connections_are_closed_and_the_latest_is_reused_first(upstream):
     addresses = Addresses("a", upstream.url)
-    kept = Pool(addresses, tls=tls_context, connect_seconds=1, keep_seconds=0.1)
+    kept = Pool(addresses, tls=WebTls(), connect_seconds=1, keep_seconds=0.1)
     request = b"GET / HTTP/1.1\r\n\r\n"
     used: list[Connection] = [await kept.connect() for _ in range(3)]
     for connection in used:

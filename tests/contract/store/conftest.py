@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from portcullis.identity.sealing import Envelope
 from portcullis.store.engine import open_sqlite
+from sealers import sealer_at
 
 
 class TurnableClock:
@@ -49,3 +51,8 @@ def reopen(request, tmp_path) -> Iterator[Callable[[], Engine]]:
 @pytest.fixture
 def engine(reopen) -> Engine:
     return reopen()
+
+
+@pytest.fixture
+def sealer(tmp_path) -> Envelope:
+    return sealer_at(tmp_path)

@@ -1,15 +1,19 @@
 import asyncio
 import contextlib
 import time
+import timeit
 
 import pytest
 
+from portcullis.core.lifecycle import State
 from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.store.directory import SqlDirectory
-from portcullis.store.killfeed import DISABLED, LocalKillFeed
+from portcullis.store.killfeed import ROTATED, LocalKillFeed, why
 
 pytestmark = pytest.mark.anyio
+
+SUSPENDED = why(State.SUSPENDED)
 
 
 @pytest.fixture
@@ -17,20 +21,24 @@ def feed(engine, clock):
     return LocalKillFeed(engine, SqlDirectory(engine), clock)
 
 
-def agent(name="shop-1", credential="jti-1", session=None):
+def agent(name="shop-1", credential="jti-1", session=None, **fields):
     return Principal(
         kind=PrincipalKind.AGENT,
         id=name,
         credential=credential,
         expires_at=2e9,
         session=session,
+        **fields,
     )
 
 
-def register(engine, kind, name):
-    SqlDirectory(engine).create(
-        PrincipalRecord(kind=kind, id=name, owner="shop", state="active", roles=(), created_at=1.0)
-    )
+def record(kind=PrincipalKind.AGENT, name="shop-1", state=State.ACTIVE, **fields):
+    values = {"owner": "shop", "roles": (), "created_at": 1.0} | fields
+    return PrincipalRecord(kind=kind, id=name, state=state, **values)
+
+
+def register(engine, kind, name, **fields):
+    SqlDirectory(engine).create(record(kind, name, **fields))
 
 
 SESSION = Session(
@@ -95,29 +103,126 @@ async def test_a_cut_holds_even_when_it_cannot_be_written(engine, feed):
     assert feed.reason(agent(), None) == "leaked"
 
 
-async def test_a_disabled_principal_is_cut_off_at_once_and_after_a_restart(
-    engine, reopen, feed, clock
+@pytest.mark.parametrize("state", [state for state in State if state is not State.ACTIVE])
+async def test_who_is_not_active_is_cut_off_at_once_and_after_a_restart(
+    engine, reopen, feed, clock, state
 ):
     register(engine, PrincipalKind.AGENT, "shop-1")
-    assert await feed.set_state(PrincipalKind.AGENT, "shop-1", "disabled") is True
-    assert feed.reason(agent(), None) == DISABLED
+    assert await feed.put(record(state=state)) is True
+    assert feed.reason(agent(), None) == why(state)
     second = reopen()
     again = LocalKillFeed(second, SqlDirectory(second), clock)
-    assert again.reason(agent(), None) == DISABLED
-    assert await again.set_state(PrincipalKind.AGENT, "shop-1", "active") is True
+    assert again.reason(agent(), None) == why(state)
+    assert await again.put(record()) is True
     assert again.reason(agent(), None) is None
 
 
-async def test_disabling_nobody_disables_nobody(feed):
-    assert await feed.set_state(PrincipalKind.AGENT, "shop-1", "disabled") is False
+async def test_changing_nobody_cuts_nobody_off(feed):
+    assert await feed.put(record(state=State.SUSPENDED)) is False
     assert feed.reason(agent(), None) is None
 
 
-async def test_a_disabled_application_ends_the_sessions_it_opened(engine, feed):
+async def test_a_suspended_application_ends_the_sessions_it_opened(engine, feed):
     register(engine, PrincipalKind.APPLICATION, "web")
-    await feed.set_state(PrincipalKind.APPLICATION, "web", "disabled")
-    assert feed.reason(agent(), SESSION) == DISABLED
+    await feed.put(record(PrincipalKind.APPLICATION, "web", State.SUSPENDED))
+    assert feed.reason(agent(), SESSION) == SUSPENDED
     assert feed.reason(agent(), None) is None
+
+
+async def test_a_hold_acts_before_and_without_the_database(engine, feed):
+    register(engine, PrincipalKind.AGENT, "shop-1")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE principals RENAME TO hidden")
+    feed.hold(PrincipalKind.AGENT, "shop-1", State.REVOKED)
+    assert feed.reason(agent(), None) == why(State.REVOKED)
+    with pytest.raises(Exception, match="principals"):
+        await feed.put(record(state=State.REVOKED))
+    assert feed.reason(agent(), None) == why(State.REVOKED)
+
+
+async def test_a_hold_is_taken_back_only_by_who_made_it_or_by_coming_back_to_life(engine, feed):
+    register(engine, PrincipalKind.AGENT, "shop-1")
+    failed = feed.hold(PrincipalKind.AGENT, "shop-1", State.SUSPENDED)
+    again = feed.hold(PrincipalKind.AGENT, "shop-1", State.SUSPENDED)
+    again()
+    assert feed.reason(agent(), None) == SUSPENDED
+    await feed.put(record(purpose="a change that does not bring it back to life"))
+    assert feed.reason(agent(), None) == SUSPENDED
+    await feed.put(record(state=State.SUSPENDED))
+    failed()
+    assert feed.reason(agent(), None) == SUSPENDED
+    await feed.put(record())
+    assert feed.reason(agent(), None) is None
+
+
+async def test_a_rotation_outdates_what_is_older_and_nothing_else(engine, reopen, feed, clock):
+    register(engine, PrincipalKind.AGENT, "shop-1")
+    feed.outdate(PrincipalKind.AGENT, "shop-1", 100.0)
+    old, new = agent(issued_at=99.999), agent(issued_at=100.0)
+    assert (feed.reason(old, None), feed.reason(new, None)) == (ROTATED, None)
+    assert feed.reason(agent("shop-2", issued_at=99.0, chain=("shop-1",)), None) == ROTATED
+    assert feed.reason(agent("shop-2", issued_at=99.0), None) is None
+    await feed.put(record(rotated_at=100.0))
+    assert (feed.reason(old, None), feed.reason(new, None)) == (ROTATED, None)
+    second = reopen()
+    again = LocalKillFeed(second, SqlDirectory(second), clock)
+    assert (again.reason(old, None), again.reason(new, None)) == (ROTATED, None)
+
+
+async def test_a_rotation_that_was_none_is_taken_back(feed):
+    release = feed.outdate(PrincipalKind.AGENT, "shop-1", 100.0)
+    release()
+    assert feed.reason(agent(issued_at=1.0), None) is None
+
+
+async def test_a_cut_certificate_is_cut_under_every_token_shown_with_it(feed):
+    await feed.cut("credential", "svid:ab12", "leaked")
+    assert feed.reason(agent(credential="svid:ab12", svid="ab12"), None) == "leaked"
+    assert feed.reason(agent(credential="jti-9", svid="ab12"), None) == "leaked"
+    assert feed.reason(agent(credential="jti-9", svid="ab13"), None) is None
+
+
+async def test_who_acts_for_somebody_who_is_cut_off_is_cut_off_too(engine, feed):
+    register(engine, PrincipalKind.AGENT, "shop-1")
+    await feed.put(record(state=State.REVOKED))
+    acting = agent("shop-3", chain=("shop-2", "shop-1"))
+    assert feed.reason(acting, None) == why(State.REVOKED)
+    assert feed.reason(agent("shop-3", chain=("shop-2",)), None) is None
+
+
+async def test_whoever_listens_is_told_at_once_even_when_another_listener_fails(feed):
+    heard = []
+
+    def broken():
+        raise RuntimeError
+
+    feed.subscribe(broken)
+    feed.subscribe(lambda: heard.append(feed.reason(agent(), None)))
+    feed.sever("agent", "shop-1", "leaked")
+    assert heard == ["leaked"]
+    feed.hold(PrincipalKind.AGENT, "shop-2", State.SUSPENDED)
+    feed.outdate(PrincipalKind.AGENT, "shop-2", 5.0)
+    await feed.lift("agent", "shop-1")
+    assert heard[-1] is None
+    assert len(heard) == 4
+
+
+async def test_a_cut_and_a_suspension_are_lifted_one_by_one(engine, feed):
+    register(engine, PrincipalKind.AGENT, "shop-1")
+    await feed.put(record(state=State.SUSPENDED))
+    await feed.cut("agent", "shop-1", "leaked")
+    assert feed.reason(agent(), None) == "leaked"
+    await feed.lift("agent", "shop-1")
+    assert feed.reason(agent(), None) == SUSPENDED
+    await feed.put(record())
+    assert feed.reason(agent(), None) is None
+
+
+async def test_a_foreign_identity_is_found_in_memory(engine, reopen, clock, watched):
+    register(engine, PrincipalKind.AGENT, "shop-1", spiffe_id="spiffe://partner.test/shop")
+    found = (PrincipalKind.AGENT, "shop-1")
+    await becomes(found, lambda: watched.named("spiffe://partner.test/shop"))
+    assert watched.named("spiffe://partner.test/other") is None
 
 
 async def test_a_feed_that_could_not_be_loaded_is_stale(engine, clock):
@@ -126,10 +231,17 @@ async def test_a_feed_that_could_not_be_loaded_is_stale(engine, clock):
     assert LocalKillFeed(engine, SqlDirectory(engine), clock).stale() is True
 
 
+async def test_asking_costs_a_microsecond_while_nobody_is_cut_off(feed):
+    principal = agent(session="s1", svid="ab12")
+    best = min(timeit.repeat(lambda: feed.reason(principal, SESSION), number=10_000, repeat=5))
+    assert best / 10_000 < 1e-6
+
+
 async def test_asking_costs_microseconds_with_ten_thousand_cuts(feed):
     for number in range(10_000):
-        feed._cuts["credential", f"other-{number}"] = "leaked"
-    principal = agent(session="s1")
+        feed.sever("credential", f"other-{number}", "leaked")
+        feed.outdate(PrincipalKind.AGENT, f"other-{number}", 5.0)
+    principal = agent(session="s1", svid="ab12", chain=("shop-2",))
     best = min(_time(feed, principal) for _ in range(5))
     assert best < 50e-6
 
@@ -161,24 +273,41 @@ async def becomes(expected, ask):
     assert ask() == expected
 
 
-async def test_what_one_process_cuts_or_disables_acts_in_the_other(engine, feed, watched):
+async def test_what_one_process_cuts_or_suspends_acts_in_the_other_and_is_told_there(
+    engine, feed, watched
+):
     register(engine, PrincipalKind.AGENT, "shop-1")
+    heard = []
+    watched.subscribe(lambda: heard.append(watched.reason(agent("shop-2"), SESSION)))
     await feed.cut("session", "s1", "leaked")
     await becomes("leaked", lambda: watched.reason(agent("shop-2"), SESSION))
-    await feed.set_state(PrincipalKind.AGENT, "shop-1", "disabled")
-    await becomes(DISABLED, lambda: watched.reason(agent(), None))
+    assert heard == ["leaked"]
+    await feed.put(record(state=State.SUSPENDED, rotated_at=7.0))
+    await becomes(SUSPENDED, lambda: watched.reason(agent(), None))
     await feed.lift("session", "s1")
-    await feed.set_state(PrincipalKind.AGENT, "shop-1", "active")
-    await becomes(None, lambda: watched.reason(agent(), SESSION))
+    await feed.put(record(rotated_at=7.0))
+    await becomes(ROTATED, lambda: watched.reason(agent(issued_at=6.9), SESSION))
+    assert watched.reason(agent(issued_at=7.0), SESSION) is None
+
+
+async def test_what_has_nothing_to_do_with_cuts_wakes_nobody(engine, watched):
+    heard = []
+    watched.subscribe(lambda: heard.append(True))
+    register(engine, PrincipalKind.AGENT, "shop-9")
+    await asyncio.sleep(0.1)
+    assert heard == []
 
 
 async def test_a_feed_that_loses_its_tables_is_stale_until_they_are_back(engine, watched):
+    heard = []
+    watched.subscribe(lambda: heard.append(watched.stale()))
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE cuts RENAME TO hidden")
     await becomes(expected=True, ask=watched.stale)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE hidden RENAME TO cuts")
     await becomes(expected=False, ask=watched.stale)
+    assert heard == [True, False]
 
 
 async def test_following_others_never_drops_an_own_cut(engine, watched):

@@ -1,9 +1,20 @@
+import secrets
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from portcullis.core.errors import Problem
+from portcullis.core.ports import OperatorCredential
 from portcullis.core.principal import Proposal, Session
+from portcullis.identity.keymanager.file import FileKeyManager
+from portcullis.identity.sealing import Envelope
+from portcullis.store import sealed
 from portcullis.store import sessions as module
+from portcullis.store.operators import SqlOperators
 from portcullis.store.sessions import LocalSessionState, SharedSessionState
+from portcullis.store.tables import SESSIONS
+from sealers import sealer_at
 
 pytestmark = pytest.mark.anyio
 
@@ -31,8 +42,8 @@ def proposal(digest="d", name="orders__search", event="e"):
     return Proposal(name=name, digest=digest, event=event)
 
 
-async def test_an_open_session_is_found_until_it_is_closed(adapter, engine, clock):
-    state = adapter(engine, clock)
+async def test_an_open_session_is_found_until_it_is_closed(adapter, engine, clock, sealer):
+    state = adapter(engine, clock, sealer)
     await state.open(session(clock))
     assert await state.get("s1") == session(clock)
     assert await state.close("s1") is True
@@ -40,8 +51,8 @@ async def test_an_open_session_is_found_until_it_is_closed(adapter, engine, cloc
     assert await state.close("s1") is False
 
 
-async def test_a_session_is_gone_at_its_expiry(adapter, engine, clock):
-    state = adapter(engine, clock)
+async def test_a_session_is_gone_at_its_expiry(adapter, engine, clock, sealer):
+    state = adapter(engine, clock, sealer)
     await state.open(session(clock, ttl=60))
     clock.time += 59.9
     assert await state.get("s1") is not None
@@ -51,24 +62,26 @@ async def test_a_session_is_gone_at_its_expiry(adapter, engine, clock):
 
 
 async def test_an_open_session_survives_a_restart_and_a_closed_or_expired_one_does_not(
-    adapter, reopen, clock
+    adapter, reopen, clock, sealer
 ):
-    state = adapter(reopen(), clock)
+    state = adapter(reopen(), clock, sealer)
     open_one = session(clock, "open")
     await state.open(open_one)
     await state.open(session(clock, "closed"))
     await state.open(session(clock, "brief", ttl=1))
     await state.close("closed")
     clock.time += 1
-    again = adapter(reopen(), clock)
+    again = adapter(reopen(), clock, sealer)
     assert await again.get("open") == open_one
     assert await again.get("closed") is None
     assert await again.get("brief") is None
 
 
-async def test_a_prompt_does_not_outlive_its_session_in_the_database(adapter, reopen, clock):
+async def test_a_prompt_does_not_outlive_its_session_in_the_database(
+    adapter, reopen, clock, sealer
+):
     engine = reopen()
-    state = adapter(engine, clock)
+    state = adapter(engine, clock, sealer)
     await state.open(session(clock, "brief", ttl=1))
     clock.time += 2
     await state.open(session(clock, "next"))
@@ -77,15 +90,15 @@ async def test_a_prompt_does_not_outlive_its_session_in_the_database(adapter, re
     assert kept == ["next"]
 
 
-async def test_a_session_id_is_given_once(adapter, engine, clock):
-    state = adapter(engine, clock)
+async def test_a_session_id_is_given_once(adapter, engine, clock, sealer):
+    state = adapter(engine, clock, sealer)
     await state.open(session(clock))
     with pytest.raises(Problem, match="PC2009"):
         await state.open(session(clock))
 
 
-async def test_a_session_that_could_not_be_written_is_not_open(engine, clock):
-    state = LocalSessionState(engine, clock)
+async def test_a_session_that_could_not_be_written_is_not_open(engine, clock, sealer):
+    state = LocalSessionState(engine, clock, sealer)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE sessions")
     with pytest.raises(Exception, match="sessions"):
@@ -93,8 +106,10 @@ async def test_a_session_that_could_not_be_written_is_not_open(engine, clock):
     assert await state.get("s1") is None
 
 
-async def test_a_proposal_is_found_by_name_and_arguments_and_consumed(adapter, engine, clock):
-    state = adapter(engine, clock)
+async def test_a_proposal_is_found_by_name_and_arguments_and_consumed(
+    adapter, engine, clock, sealer
+):
+    state = adapter(engine, clock, sealer)
     names = frozenset({"orders__search", "search"})
     await state.propose("s1", [proposal(event="first"), proposal(event="second")])
     assert await state.proposed("s2", names, "d") is None
@@ -105,8 +120,8 @@ async def test_a_proposal_is_found_by_name_and_arguments_and_consumed(adapter, e
     assert await state.proposed("s1", names, "d") is None
 
 
-async def test_the_last_64_proposals_of_each_key_are_kept(adapter, engine, clock):
-    state = adapter(engine, clock)
+async def test_the_last_64_proposals_of_each_key_are_kept(adapter, engine, clock, sealer):
+    state = adapter(engine, clock, sealer)
     names = frozenset({"orders__search"})
     for key in ("s1", "agent:shop-1"):
         await state.propose(key, [proposal(digest=str(n)) for n in range(65)])
@@ -116,10 +131,10 @@ async def test_the_last_64_proposals_of_each_key_are_kept(adapter, engine, clock
 
 
 async def test_memory_of_proposals_is_bounded_and_ends_with_the_session(
-    adapter, engine, clock, monkeypatch
+    adapter, engine, clock, monkeypatch, sealer
 ):
     monkeypatch.setattr(module, "KEYS", 2)
-    state = adapter(engine, clock)
+    state = adapter(engine, clock, sealer)
     await state.open(session(clock))
     await state.propose("s1", [proposal()])
     await state.close("s1")
@@ -130,18 +145,116 @@ async def test_memory_of_proposals_is_bounded_and_ends_with_the_session(
     assert await state.proposed("c", frozenset({"orders__search"}), "d") is not None
 
 
-async def test_a_process_beside_the_gate_sees_at_once_what_is_open(reopen, clock):
-    gate, beside = LocalSessionState(reopen(), clock), SharedSessionState(reopen(), clock)
+async def test_a_process_beside_the_gate_sees_at_once_what_is_open(reopen, clock, sealer):
+    gate, beside = (
+        LocalSessionState(reopen(), clock, sealer),
+        SharedSessionState(reopen(), clock, sealer),
+    )
     await gate.open(session(clock))
     assert await beside.get("s1") == session(clock)
     await gate.close("s1")
     assert await beside.get("s1") is None
 
 
-async def test_sessions_that_cannot_be_looked_up_admit_nobody(engine, clock):
-    state = SharedSessionState(engine, clock)
+async def test_sessions_that_cannot_be_looked_up_admit_nobody(engine, clock, sealer):
+    state = SharedSessionState(engine, clock, sealer)
     await state.open(session(clock))
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE sessions")
     with pytest.raises(Problem, match="PC9002"):
         await state.get("s1")
+
+
+def documents(engine):
+    with engine.connect() as connection:
+        return {row.id: row.document for row in connection.execute(SESSIONS.select())}
+
+
+def put(engine, clock, name, document):
+    row = {"id": name, "expires_at": clock.now() + 60, "document": document}
+    with engine.begin() as connection:
+        connection.execute(SESSIONS.delete().where(SESSIONS.c.id == name))
+        connection.execute(SESSIONS.insert().values(row))
+
+
+def nowhere(folder: Path, text: bytes) -> bool:
+    return not any(text in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+async def test_a_prompt_is_nowhere_in_the_clear(adapter, engine, clock, sealer, tmp_path):
+    state = adapter(engine, clock, sealer)
+    await state.open(session(clock))
+    assert (await state.get("s1")).prompt == "where is my order?"
+    assert nowhere(tmp_path, b"where is my order")
+    assert nowhere(tmp_path, b"C-1")
+
+
+async def test_sessions_from_before_they_were_sealed_go_on_and_are_sealed(
+    adapter, reopen, clock, sealer, tmp_path
+):
+    engine = reopen()
+    for number in range(30):
+        each = session(clock, f"old-{number}")
+        put(engine, clock, each.id, msgspec.msgpack.encode(each))
+    assert not nowhere(tmp_path, b"where is my order")
+    state = adapter(reopen(), clock, sealer)
+    assert await state.get("old-7") == session(clock, "old-7")
+    assert nowhere(tmp_path, b"where is my order")
+    again = adapter(reopen(), clock, sealer)
+    assert await again.get("old-7") == session(clock, "old-7")
+
+
+async def test_a_document_moved_to_another_row_opens_no_session(reopen, clock, sealer):
+    engine = reopen()
+    state, beside = (
+        LocalSessionState(engine, clock, sealer),
+        SharedSessionState(reopen(), clock, sealer),
+    )
+    for name in ("rich", "poor"):
+        await state.open(session(clock, name))
+    put(engine, clock, "poor", documents(engine)["rich"])
+    with pytest.raises(Problem, match=r"PC7010.*moved"):
+        await beside.get("poor")
+    with pytest.raises(Problem, match=r"PC7010.*moved"):
+        LocalSessionState(reopen(), clock, sealer)
+
+
+async def test_a_row_put_in_the_clear_beside_a_running_gate_opens_no_session(reopen, clock, sealer):
+    engine = reopen()
+    state = SharedSessionState(engine, clock, sealer)
+    put(engine, clock, "forged", msgspec.msgpack.encode(session(clock, "forged")))
+    with pytest.raises(Problem, match="PC7010"):
+        await state.get("forged")
+
+
+async def test_under_a_wrong_key_no_session_opens_and_nothing_is_overwritten(
+    adapter, engine, clock, sealer, tmp_path
+):
+    await adapter(engine, clock, sealer).open(session(clock))
+    before = documents(engine)
+    with pytest.raises(Problem, match="PC7010"):
+        adapter(engine, clock, sealer_at(tmp_path / "other"))
+    assert documents(engine) == before
+
+
+async def test_after_a_rotation_every_value_comes_under_the_new_version(reopen, clock, tmp_path):
+    manager = FileKeyManager(tmp_path / "master.key", create=True)
+    sealer, engine = Envelope(manager), reopen()
+    state = LocalSessionState(engine, clock, sealer)
+    for name in ("a", "b"):
+        await state.open(session(clock, name))
+    credential = OperatorCredential(
+        name="eve",
+        password=secrets.token_hex(),
+        totp=sealer.seal(b"totp secret", "operators:eve"),
+    )
+    SqlOperators(engine).put(credential)
+    assert sealed.count(engine, sealer) == (3, 0)
+    manager.rotate()
+    assert sealed.count(engine, sealer) == (3, 3)
+    sealed.reseal(engine, sealer)
+    assert sealed.count(engine, sealer) == (3, 0)
+    totp = SqlOperators(engine).get("eve").totp
+    assert sealer.open(totp, "operators:eve") == b"totp secret"
+    again = LocalSessionState(reopen(), clock, Envelope(manager))
+    assert await again.get("a") == session(clock, "a")

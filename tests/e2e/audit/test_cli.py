@@ -18,6 +18,7 @@ from portcullis.audit.log import open_log
 from portcullis.cli.audit import app
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
+from sealers import sealer_at
 
 ORIGIN = "example.org/gate"
 
@@ -39,7 +40,9 @@ def audit(*arguments: str) -> Result:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    with open_log(tmp_path / "state/log", tmp_path / "keys", ORIGIN) as log:
+    with open_log(
+        tmp_path / "state/log", tmp_path / "keys", ORIGIN, sealer=sealer_at(tmp_path)
+    ) as log:
         log.append_now(make(0))
         log.append_now(make(1, type=EventType.TOOL_RESULT, decision="event-0", verdict=""))
         log.append_now(make(2, verdict="deny", code="PC3001", name="evil\x1b[2J\u202e\x9b"))
@@ -159,7 +162,9 @@ def test_a_missing_log_is_named(tmp_path: Path) -> None:
 
 def test_following_prints_events_as_the_gate_writes_them(tmp_path: Path) -> None:
     place = tmp_path / "log"
-    with open_log(place, tmp_path / "keys", ORIGIN, checkpoint_seconds=0.05) as log:
+    with open_log(
+        place, tmp_path / "keys", ORIGIN, checkpoint_seconds=0.05, sealer=sealer_at(tmp_path)
+    ) as log:
         log.append_now(make(0))
         program = "from portcullis.cli.audit import app; app()"
         follower = subprocess.Popen(

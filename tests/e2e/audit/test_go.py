@@ -17,6 +17,7 @@ from portcullis.audit.proofs import consistency_proof
 from portcullis.audit.tiles import TileReader
 from portcullis.audit.verify import own_verifier
 from portcullis.core.event import Event, EventType
+from sealers import sealer_at
 
 pytestmark = needs_go
 
@@ -44,7 +45,7 @@ def go_verify(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fill(root: Path, start: int, count: int) -> Checkpoint:
-    with open_log(root / "log", root / "keys", "example.org/gate") as log:
+    with open_log(root / "log", root / "keys", "example.org/gate", sealer=sealer_at(root)) as log:
         for number in range(start, start + count):
             log.enqueue(
                 Event(

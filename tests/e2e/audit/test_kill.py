@@ -14,6 +14,7 @@ import pytest
 from portcullis.audit.log import open_log
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier, verify
+from sealers import sealer_at
 
 WRITER = str(Path(__file__).with_name("writer.py"))
 KILLS = 100
@@ -61,7 +62,7 @@ def test_ten_kills_lose_no_acknowledged_event(tmp_path: Path, log_number: int) -
     for turn in range(KILLS // LOGS):
         numbers = kill_soon(start(tmp_path, 1 + turn * 100_000))
         acknowledged |= {f"event-{int(number)}" for number in numbers}
-        open_log(log, tmp_path / "keys", "example.org/gate").close()
+        open_log(log, tmp_path / "keys", "example.org/gate", sealer=sealer_at(tmp_path)).close()
         assert acknowledged <= present(tmp_path)
         report = verify(log, own_verifier(log), held)
         assert report.ok, report.reasons
@@ -77,6 +78,8 @@ def test_a_full_disk_denies_keeps_what_was_acknowledged_and_does_not_hang(tmp_pa
     assert b"File too large" in errors
     acknowledged = {f"event-{int(number)}" for number in said.split()}
     assert len(acknowledged) > 50
-    open_log(tmp_path / "log", tmp_path / "keys", "example.org/gate").close()
+    open_log(
+        tmp_path / "log", tmp_path / "keys", "example.org/gate", sealer=sealer_at(tmp_path)
+    ).close()
     assert acknowledged <= present(tmp_path)
     assert verify(tmp_path / "log", own_verifier(tmp_path / "log")).ok

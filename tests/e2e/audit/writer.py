@@ -16,6 +16,8 @@ from pathlib import Path
 from portcullis.audit.log import AuditLog, open_log
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
+from portcullis.identity.keymanager.file import FileKeyManager
+from portcullis.identity.sealing import Envelope
 
 
 def make(number: int) -> Event:
@@ -38,7 +40,9 @@ async def write(log: AuditLog, numbers: count) -> None:
 
 
 async def main(root: Path, start: int) -> None:
-    log = open_log(root / "log", root / "keys", "example.org/gate", checkpoint_seconds=0.01)
+    sealer = Envelope(FileKeyManager(root / "master.key", create=True))
+    place = root / "log", root / "keys", "example.org/gate"
+    log = open_log(*place, sealer=sealer, checkpoint_seconds=0.01)
     numbers = count(start)
     results = await asyncio.gather(
         *(write(log, numbers) for _ in range(20)), return_exceptions=True

@@ -13,6 +13,7 @@ from portcullis.audit.log import AuditLog, open_log
 from portcullis.audit.note import Verifier
 from portcullis.audit.verify import own_verifier
 from portcullis.core.event import Event, EventType
+from sealers import sealer_at
 
 ORIGIN = "example.org/gate"
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -43,9 +44,10 @@ class Place:
         self.root = root
         self.log = root / "log"
         self.keys = root / "keys"
+        self.sealer = sealer_at(root)
 
     def open(self, **options: Any) -> AuditLog:
-        return open_log(self.log, self.keys, ORIGIN, **options)
+        return open_log(self.log, self.keys, ORIGIN, sealer=self.sealer, **options)
 
     def fill(self, count: int, start: int = 0, **fields: Any) -> None:
         with self.open() as log:

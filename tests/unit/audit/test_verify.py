@@ -99,7 +99,11 @@ def test_an_edit_with_recomputed_tiles_and_journal_is_found(log, place, check) -
     note = place.checkpoint
     entries = [e for name in ("000", "001", "002.p/88") for e in bundle(log, name)]
     entries[17] = entries[17].replace(b'"allow"', b'"denyX"')
-    rewrite(log, load_keys(place.keys, "example.org/gate", create=False).signer, entries)
+    rewrite(
+        log,
+        load_keys(place.keys, "example.org/gate", create=False, sealer=place.sealer).signer,
+        entries,
+    )
     (log / "checkpoint").write_bytes(note)
     refused(check(), "root that was signed")
 
@@ -152,7 +156,7 @@ def test_a_rewrite_by_the_holder_of_the_key_is_found_with_a_checkpoint_held(
     log, place, check
 ) -> None:
     held = place.checkpoint
-    signer = load_keys(place.keys, "example.org/gate", create=False).signer
+    signer = load_keys(place.keys, "example.org/gate", create=False, sealer=place.sealer).signer
     entries = [e for name in ("000", "001", "002.p/88") for e in bundle(log, name)]
     entries[17] = entries[17].replace(b'"allow"', b'"denyX"')
     rewrite(log, signer, [*entries, *entries])
@@ -164,7 +168,7 @@ def test_a_rewrite_by_the_holder_of_the_key_is_found_with_a_checkpoint_held(
 
 def test_a_truncation_signed_again_by_the_holder_of_the_key_is_found(log, place, check) -> None:
     held = place.checkpoint
-    signer = load_keys(place.keys, "example.org/gate", create=False).signer
+    signer = load_keys(place.keys, "example.org/gate", create=False, sealer=place.sealer).signer
     rewrite(log, signer, bundle(log, "000"))
     assert check().ok
     report = check(held)
@@ -184,7 +188,9 @@ def test_a_log_put_back_whole_to_an_older_state_is_found(log, place, check) -> N
 
 def test_a_log_emptied_and_signed_again_is_found(log, place, check) -> None:
     held = place.checkpoint
-    rewrite(log, load_keys(place.keys, "example.org/gate", create=False).signer, [])
+    rewrite(
+        log, load_keys(place.keys, "example.org/gate", create=False, sealer=place.sealer).signer, []
+    )
     refused(check(held), "covers 600 entries, the log 0")
 
 
@@ -247,7 +253,7 @@ def test_keys_are_read_from_text_or_file(place, log) -> None:
 
 
 def test_an_ill_meant_log_gives_a_verdict_not_a_crash(log, place, check) -> None:
-    signer = load_keys(place.keys, "example.org/gate", create=False).signer
+    signer = load_keys(place.keys, "example.org/gate", create=False, sealer=place.sealer).signer
     huge = Checkpoint(signer.name, 2**62, bytes(32))
     (log / "checkpoint").write_bytes(huge.sign(signer))
     refused(check(), "missing")

@@ -5,6 +5,7 @@ import itertools
 import secrets
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry, Counter
@@ -13,15 +14,22 @@ from starlette.testclient import TestClient
 from portcullis.config import Limits, Tokens
 from portcullis.control import admin, agents_api
 from portcullis.control.services import Services
+from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
+from portcullis.core.lifecycle import State
 from portcullis.core.ports import PrincipalRecord
-from portcullis.core.principal import PrincipalKind
+from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.identity.oidc import Person
+from portcullis.identity.passwords import Cost
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
+from portcullis.store.operators import SqlOperators
+from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.sessions import LocalSessionState
+from sealers import sealer_at
 
 DOMAIN = "example.test"
 
@@ -65,6 +73,18 @@ class MemoryRecorder:
         return self.events[-1]
 
 
+class People:
+    """An issuer of ID tokens: ``known`` are the people whom they are about."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Person] = {}
+
+    async def operator(self, token: str) -> Person:
+        if token not in self.known:
+            raise Problem("PC2072", "the signature is wrong")
+        return self.known[token]
+
+
 @dataclass
 class World:
     clock: TurnableClock
@@ -79,17 +99,37 @@ class World:
                 kind=PrincipalKind(kind),
                 id=name,
                 owner="shop",
-                state="active",
+                state=State.ACTIVE,
                 roles=tuple(roles),
                 created_at=self.clock.now(),
             )
         )
         return name
 
+    def context(self, operator: str, *roles: str) -> Context:
+        """What an operator does."""
+        return Context(
+            principal=self.principal("operator", operator, roles=roles),
+            session=None,
+            source="127.0.0.1:5000",
+            trace_id="",
+            received_at=self.clock.now(),
+        )
+
+    async def set_state(self, kind: str, name: str, state: str) -> None:
+        """Put a principal into a state, at once and durably."""
+        record = self.services.directory.get(PrincipalKind(kind), name)
+        await self.services.feed.put(msgspec.structs.replace(record, state=State(state)))
+
     def token(self, kind: str, name: str, **fields) -> str:
         return self.services.authority.mint(
             PrincipalKind(kind), name, **({"ttl": 600} | fields)
         ).token
+
+    def principal(self, kind: str, name: str, **fields) -> Principal:
+        """A principal as it would be authenticated now."""
+        values = {"credential": "ab34", "expires_at": 2e9, "issued_at": self.clock.now()}
+        return Principal(kind=PrincipalKind(kind), id=name, **(values | fields))
 
     def bearer(self, kind: str, name: str, **fields) -> dict[str, str]:
         return {"authorization": f"Bearer {self.token(kind, name, **fields)}"}
@@ -102,24 +142,39 @@ def world(tmp_path):
     engine = open_sqlite(tmp_path / "portcullis.db")
     directory = SqlDirectory(engine)
     numbers = itertools.count(1)
+    sealer = sealer_at(tmp_path)
     authority = TokenAuthority(
         Ed25519PrivateKey.generate(),
         trust_domain=DOMAIN,
         clock=clock,
-        new_id=lambda: f"jti-{next(numbers)}",
+        bearer=True,
+        new_id=lambda: f"{int(clock.time * 1000):012x}{next(numbers):020x}",
     )
     services = Services(
         authority=authority,
         directory=directory,
+        registrations=SqlRegistrations(engine),
+        operators=SqlOperators(engine),
         feed=LocalKillFeed(engine, directory, clock),
-        sessions=LocalSessionState(engine, clock),
+        sessions=LocalSessionState(engine, clock, sealer),
         recorder=recorder,
+        sealer=sealer,
         clock=clock,
-        tokens=Tokens(ttl_seconds=600, session_ttl_seconds=900, renew_until_seconds=1500),
+        tokens=Tokens(
+            ttl_seconds=600,
+            operator_ttl_seconds=600,
+            session_ttl_seconds=900,
+            renew_until_seconds=1500,
+            bearer="loopback",
+        ),
         limits=Limits(body_bytes=1_000_000, receive_seconds=5),
+        trust_domain=DOMAIN,
         gateway="gate-1",
         version="1.2.3",
         new_id=lambda: f"id-{next(numbers)}",
+        id_tokens=People(),
+        argon2=Cost(iterations=1, lanes=1, memory_kib=64),
+        login_grain=0,
     )
     yield World(clock=clock, recorder=recorder, services=services)
     engine.dispose()

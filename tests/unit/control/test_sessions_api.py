@@ -191,14 +191,13 @@ def test_only_applications_open_sessions(gate, world, kind, name, fields):
     assert (world.recorder.last.type, world.recorder.last.code) == ("admin", "PC2004")
 
 
-def test_a_session_is_not_opened_for_or_by_a_disabled_principal(gate, world, web):
-    feed = world.services.feed
-    gate.portal.call(feed.set_state, PrincipalKind.AGENT, "shop-1", "disabled")
+def test_a_session_is_not_opened_for_or_by_a_suspended_principal(gate, world, web):
+    gate.portal.call(world.set_state, "agent", "shop-1", "suspended")
     answer = gate.post("/v1/sessions", json=body(), headers=web)
     assert (answer.status_code, answer.json()["code"]) == (403, "PC4001")
-    gate.portal.call(feed.set_state, PrincipalKind.AGENT, "shop-1", "active")
+    gate.portal.call(world.set_state, "agent", "shop-1", "active")
     assert gate.post("/v1/sessions", json=body(), headers=web).status_code == 201
-    gate.portal.call(feed.set_state, PrincipalKind.APPLICATION, "web", "disabled")
+    gate.portal.call(world.set_state, "application", "web", "suspended")
     answer = gate.post("/v1/sessions", json=body(), headers=web)
     assert (answer.status_code, answer.json()["code"]) == (403, "PC4001")
 

@@ -133,9 +133,9 @@ def test_an_administrator_gets_no_token_for_an_impossible_subject(gate, world, s
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
-def test_a_disabled_principal_renews_nothing(gate, world):
+def test_a_suspended_principal_renews_nothing(gate, world):
     token = world.token("agent", "shop-1")
-    gate.portal.call(world.services.feed.set_state, PrincipalKind.AGENT, "shop-1", "disabled")
+    gate.portal.call(world.set_state, "agent", "shop-1", "suspended")
     answer = exchange(gate, token)
     assert (answer.status_code, answer.json()["code"]) == (400, "PC4001")
     admin = world.token("operator", "ada", roles=("admin",))

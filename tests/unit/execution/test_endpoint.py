@@ -76,3 +76,46 @@ def test_nothing_lies_below_a_base_with_a_query():
 def test_it_says_where_to_connect_and_whom_to_name(url, expected):
     found = Addresses("a", url)
     assert (found.host, found.port, found.tls, found.authority) == expected
+
+
+def test_how_an_upstream_is_verified_comes_from_its_configuration():
+    config = Config.model_validate(
+        {
+            "trust_domain": "example.test",
+            "models": {
+                "one": {
+                    "shape": "openai",
+                    "url": "https://127.0.0.1:1",
+                    "tls": {"svid": False, "spiffe_id": "spiffe://other.test/model"},
+                },
+                "two": {"shape": "openai", "url": "https://127.0.0.1:2"},
+            },
+            "mcp": {
+                "bank": {
+                    "url": "https://127.0.0.1:3/mcp",
+                    "tls": {"spiffe_id": "spiffe://example.test/agent/bank"},
+                }
+            },
+        }
+    )
+    found = endpoints(config)
+    assert (found["one"].svid, str(found["one"].spiffe_id)) == (False, "spiffe://other.test/model")
+    assert (found["two"].svid, found["two"].spiffe_id) == (True, None)
+    assert str(found["mcp:bank"].spiffe_id) == "spiffe://example.test/agent/bank"
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [
+        {"url": "http://127.0.0.1:1", "tls": {"spiffe_id": "spiffe://example.test/a"}},
+        {"url": "https://127.0.0.1:1", "tls": {"spiffe_id": "spiffe://example.test"}},
+        {"url": "https://127.0.0.1:1", "tls": {"spiffe_id": "spiffe://example.test/a/../b"}},
+        {"command": ["server"], "tls": {"spiffe_id": "spiffe://example.test/a"}},
+    ],
+)
+def test_an_identity_that_could_not_be_verified_is_refused_with_its_upstream(upstream):
+    config = Config.model_validate({"trust_domain": "example.test", "mcp": {"bank": upstream}})
+    with pytest.raises(Problem) as caught:
+        endpoints(config)
+    assert caught.value.code == "PC7001"
+    assert "bank" in caught.value.detail

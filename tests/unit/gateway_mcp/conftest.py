@@ -16,6 +16,7 @@ from portcullis.core.ports import Incoming
 from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.core.verdict import PASS, Allow, Deny, Transform
 from portcullis.gateway.http import Request
+from portcullis.gateway.live import Live
 from portcullis.gateway.mcp import Mcp
 from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.mcp_http import McpHttp
@@ -104,6 +105,10 @@ class Policy(Check):
 
     def judge_chunk(self, call, context):
         return Deny(code="PC4001", reason=self.cut) if self.cut else PASS
+
+    def reason(self, principal, session):
+        """As the kill feed that ``Live`` asks."""
+        return self.cut
 
 
 class Shelf:
@@ -272,6 +277,7 @@ class Gate:
             limits=Limits(**limits),
         )
         self.conversations = Conversations(self.mcp)
+        self.live = Live(self.policy, None, "example.test", self.clock)
         self.http = McpHttp(self.mcp, self.conversations, keep_alive=0.05, tick=0.01)
 
     @property
@@ -360,8 +366,10 @@ class Gate:
             "headers": [(k.lower().encode(), str(v).encode()) for k, v in headers],
         }
         request = Request(scope, receive, send)
+        context = context or self.context()
         try:
-            await self.http(request, context or self.context(), server)
+            with self.live.running(context, request.connection):
+                await self.http(request, context, server)
         except Problem as problem:  # what the router does with it
             answer.status = problem.status
             answer.body = json.dumps({"error": {"data": {"code": problem.code}}}).encode()

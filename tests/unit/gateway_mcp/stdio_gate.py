@@ -52,6 +52,7 @@ async def main():
             conversations=gate.conversations,
             server="orders",
             contexts=contexts,
+            live=gate.live,
         )
     finally:
         await channels.close()

@@ -438,6 +438,18 @@ def _until(event):
     return step
 
 
-async def _listen(gate, session, live, *headers):
+async def test_listening_ends_with_the_credential_and_the_client_comes_again(gate):
+    session = await gate.begin()
+    live = gate.answer()
+    short = gate.context(ttl=60)
+    task = asyncio.create_task(_listen(gate, session, live, context=short))
+    await asyncio.sleep(0.03)
+    gate.clock.time += 61
+    await asyncio.wait_for(task, 2)
+    assert live.ended
+    assert gate.codes() == ["PC2003"]
+
+
+async def _listen(gate, session, live, *headers, context=None):
     sent = [("mcp-session-id", session), ("accept", "text/event-stream"), *headers]
-    return await gate.http_call("GET", headers=sent, answer=live)
+    return await gate.http_call("GET", headers=sent, answer=live, context=context)

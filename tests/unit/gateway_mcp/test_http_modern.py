@@ -291,13 +291,39 @@ async def test_nothing_is_asked_of_a_server_for_an_agent_that_may_not_use_it(gat
     assert gate.codes() == ["PC3002"]
 
 
-async def test_stream_ends_with_the_credential(gate, hang):
-    gate.script["tools/call"] = [hang]
+async def test_call_that_was_admitted_may_outlive_its_credential_which_is_renewed(gate):
+    go = asyncio.Event()
+    gate.script["tools/call"] = [PROGRESS, go.wait, {"result": {"content": []}}]
     task = asyncio.create_task(gate.modern("tools/call", call(), context=gate.context(ttl=60)))
     await asyncio.sleep(0.03)
     gate.clock.time += 61
+    await asyncio.sleep(0.03)
+    go.set()
     answer = await asyncio.wait_for(task, 2)
-    assert answer.json["error"]["data"]["code"] == "PC2003"
+    assert answer.messages[-1]["result"] == {"content": []}
+
+
+async def test_call_does_not_outlive_its_session(gate, hang):
+    gate.script["tools/call"] = [hang]
+    task = asyncio.create_task(gate.modern("tools/call", call()))
+    await asyncio.sleep(0.03)
+    gate.clock.time += 7201
+    answer = await asyncio.wait_for(task, 2)
+    assert answer.json["error"]["data"]["code"] == "PC2006"
+
+
+async def test_cut_reaches_a_silent_call_at_once(make_gate, hang):
+    gate = make_gate()
+    gate.http._tick = 60.0  # nobody looks at what runs
+    gate.script["tools/call"] = [PROGRESS, hang]
+    task = asyncio.create_task(gate.modern("tools/call", call()))
+    await asyncio.sleep(0.03)
+    gate.policy.cut = "killed"
+    gate.live.sweep()
+    answer = await asyncio.wait_for(task, 0.2)
+    assert answer.messages[-1]["error"]["data"]["code"] == "PC4001"
+    assert gate.channel.left == ["tools/call"]
+    assert [(e.type, e.code) for e in gate.journal.events if e.code] == [("tool_result", "PC4001")]
 
 
 async def test_client_that_does_not_read_is_given_up(make_gate, hang):

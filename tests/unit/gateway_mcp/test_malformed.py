@@ -123,6 +123,7 @@ def test_hostile_lines_never_end_the_conversation(make_gate, lines):
                 conversations=gate.conversations,
                 server="orders",
                 contexts=contexts,
+                live=gate.live,
             ),
             5,
         )

@@ -67,6 +67,7 @@ class Desk:
                 conversations=gate.conversations,
                 server="orders",
                 contexts=contexts,
+                live=gate.live,
             )
         )
 
@@ -222,7 +223,19 @@ async def test_cut_off_agent_loses_what_runs(desk, gate, hang):
     desk.say(MODERN)
     await asyncio.sleep(0.02)
     gate.policy.cut = "killed"
-    assert (await desk.out.line(0))["error"]["data"]["code"] == "PC4001"
+    gate.live.sweep()
+    await asyncio.sleep(0.02)  # long before anybody looks at what runs
+    assert desk.out.lines[0]["error"]["data"]["code"] == "PC4001"
+    assert gate.channel.left == ["tools/call"]
+    assert gate.codes() == ["PC4001"]
+
+
+async def test_session_that_ends_is_noticed_without_any_cut(desk, gate, hang):
+    gate.script["tools/call"] = [hang]
+    desk.say(MODERN)
+    await asyncio.sleep(0.02)
+    gate.clock.time += 7201
+    assert (await desk.out.line(0))["error"]["data"]["code"] == "PC2006"
 
 
 async def test_both_eras_do_not_mix(desk, gate):

@@ -1,12 +1,19 @@
 import stat
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from portcullis.core.errors import Problem
+from portcullis.core.lifecycle import State
+from portcullis.core.ports import PrincipalRecord
+from portcullis.core.principal import PrincipalKind
+from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import migrate, open_sqlite
 from portcullis.store.tables import METADATA, REVISION
 
@@ -83,6 +90,80 @@ def test_a_migration_that_breaks_off_leaves_nothing_behind(path, monkeypatch):
             open_sqlite(path)
     engine = open_sqlite(path)
     migrate(engine)  # a second time changes nothing
+    engine.dispose()
+
+
+def at_0001(path):
+    """A database as the first version left it, with a principal in each state."""
+    engine = open_sqlite(path)
+    with engine.execution_options(portcullis_immediate=True).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "portcullis.store:migrations")
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    with engine.begin() as connection:
+        insert = "INSERT INTO principals VALUES (?, ?, 'shop', ?, '[\"admin\"]', 1.5)"
+        for row in (
+            ("agent", "shop-1", "active"),
+            ("agent", "shop-2", "disabled"),
+            ("operator", "ada", "active"),
+        ):
+            connection.exec_driver_sql(insert, row)
+    return engine
+
+
+def test_a_first_database_is_brought_up_to_date_and_nobody_comes_back_to_life(path):
+    at_0001(path).dispose()
+    before = time.time()
+    engine = open_sqlite(path)
+    directory = SqlDirectory(engine)
+    one, two = directory.list(PrincipalKind.AGENT)
+    assert (one.id, one.state, one.owner, one.created_at) == ("shop-1", "active", "shop", 1.5)
+    assert (one.purpose, one.spiffe_id, one.rotated_at) == ("", "", 0.0)
+    assert before + 89 * 86_400 < one.review_at < before + 91 * 86_400
+    assert (two.id, two.state) == ("shop-2", "suspended")
+    (ada,) = directory.list(PrincipalKind.OPERATOR)
+    assert (ada.roles, ada.review_at) == (("admin",), 0.0)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+    with pytest.raises(Exception, match="principals_state"), engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE principals SET state = 'disabled'")
+    engine.dispose()
+
+
+def test_going_back_to_the_first_version_brings_nobody_back_to_life(path):
+    engine = open_sqlite(path)
+    for state in State:
+        SqlDirectory(engine).create(
+            PrincipalRecord(
+                kind=PrincipalKind.AGENT,
+                id=f"was-{state}",
+                owner="shop",
+                state=state,
+                roles=(),
+                created_at=1.0,
+                spiffe_id=f"spiffe://partner.test/{state}",
+            )
+        )
+    engine.dispose()
+    engine = at_0001(path)
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == [
+            "alembic_version",
+            "cuts",
+            "principals",
+            "sessions",
+        ]
+        query = "SELECT id, state FROM principals WHERE id LIKE 'was-%' ORDER BY id"
+        assert [tuple(row) for row in connection.exec_driver_sql(query)] == [
+            ("was-active", "active"),
+            ("was-expired", "disabled"),
+            ("was-revoked", "disabled"),
+            ("was-suspended", "disabled"),
+        ]
+    with pytest.raises(Exception, match="principals_state"), engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE principals SET state = 'suspended'")
     engine.dispose()
 
 

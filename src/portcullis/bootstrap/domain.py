@@ -1,0 +1,165 @@
+"""The trust domain of a running gate: its authority, whom it trusts, and its own certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import APIRouter
+
+from portcullis.bootstrap.background import background
+from portcullis.bootstrap.foundation import CA
+from portcullis.config import Config
+from portcullis.config.identity import Kubernetes
+from portcullis.control import enrol
+from portcullis.control.authority import TrustDomain
+from portcullis.control.authority import routers as authority_routers
+from portcullis.control.bundle import bundle_router
+from portcullis.control.edge import Edge
+from portcullis.control.services import Services
+from portcullis.core.principal import PrincipalKind
+from portcullis.core.spiffe import ours
+from portcullis.execution.bundles import Bundles
+from portcullis.execution.fetch import Fetcher
+from portcullis.execution.keysets import key_source
+from portcullis.execution.secrets import local_secrets
+from portcullis.execution.tls import WebTls
+from portcullis.identity.attest.kubernetes import Cluster, Clusters, PublishedKeys, TokenReview
+from portcullis.identity.authority import Authority, open_authority
+from portcullis.identity.own import OwnSvid
+from portcullis.identity.trust import Trust
+from portcullis.identity.workload import serving
+
+GATEWAY = "gate"
+"""The name of the gateway principal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What proves who is who. ``directory`` is where other domains' bundles are kept."""
+
+    config: Config
+    services: Services
+    authority: Authority
+    trust: Trust
+    own: OwnSvid
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep it current until the block ends: rotation, renewal, reviews, others' bundles."""
+        services, federation = self.services, self.config.identity.federation
+        bundles = Bundles(
+            federation,
+            directory=self.config.state / "bundles",
+            trust=self.trust,
+            web=WebTls(),
+            records=services.identity_records(),
+        )
+        await asyncio.to_thread(bundles.load)
+        async with contextlib.AsyncExitStack() as stack:
+            work = [self.authority.run(), self.own.run()]
+            work.append(services.principals("gate").watch_reviews())
+            if federation:
+                work.append(bundles.run())
+            for each in work:
+                await stack.enter_async_context(background(each))
+            yield
+
+    @contextlib.asynccontextmanager
+    async def workload_api(self) -> AsyncIterator[Path | None]:
+        """Serve the SPIFFE Workload API until the block ends, where it is configured."""
+        place, services = self.config.listen.workload, self.services
+        if place is None:
+            yield None
+            return
+        path = self.config.state / place
+        async with serving(
+            path,
+            authority=self.authority,
+            trust=self.trust,
+            registrations=services.registrations,
+            directory=services.directory,
+            feed=services.feed,
+            records=services.identity_records(),
+            clock=services.clock,
+            settings=self.config.identity,
+            skew=services.tokens.clock_skew_seconds,
+        ):
+            yield path
+
+    def agents_routers(self, edge: Edge) -> Iterator[APIRouter]:
+        """What both the gate's listeners and the bootstrap listener serve."""
+        services = self.services
+        clusters = _clusters(self.config, services)
+        enrolment = enrol.Enrolment(
+            authority=self.authority,
+            authenticator=services.authority,
+            registrations=services.registrations,
+            directory=services.directory,
+            feed=services.feed,
+            records=services.identity_records(),
+            clock=services.clock,
+            selectors=None if clusters is None else enrol.of_clusters(clusters),
+        )
+        yield enrol.router(edge, enrolment)
+        yield bundle_router(self.authority.bundle)
+
+    def control_routers(self, edge: Edge) -> Iterable[APIRouter]:
+        """The authority's routes on the control plane."""
+        return authority_routers(
+            edge, TrustDomain(self.authority, self.services.records(), "control")
+        )
+
+
+def opened(config: Config, services: Services) -> Domain:
+    """Open the trust domain; on the loop that the gate runs on, whose only writer this is."""
+    authority = open_authority(
+        config.state / CA,
+        trust_domain=config.trust_domain,
+        settings=config.identity,
+        sealer=services.sealer,
+        clock=services.clock,
+        new_id=services.new_id,
+    )
+    authority.maintain()
+    trust = Trust(authority.bundle, services.clock.now)
+    loop = asyncio.get_running_loop()
+    authority.subscribe(lambda: _soon(loop, trust.refresh))
+    gateway = ours(config.trust_domain, PrincipalKind.GATEWAY, GATEWAY)
+    own = OwnSvid(authority, gateway, config.listen.names, services.clock)
+    return Domain(config, services, authority, trust, own)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Call it on the loop: the authority changes on threads."""
+    loop.call_soon_threadsafe(call)
+
+
+def _clusters(config: Config, services: Services) -> Clusters | None:
+    found: dict[str, Cluster] = {
+        name: _cluster(name, settings, services)
+        for name, settings in config.identity.kubernetes.items()
+    }
+    return Clusters(found) if found else None
+
+
+def _cluster(name: str, settings: Kubernetes, services: Services) -> Cluster:
+    if settings.jwks is not None:
+        return PublishedKeys(
+            name,
+            settings,
+            keys=key_source(str(settings.jwks), tls=WebTls(), clock=services.clock),
+            clock=services.clock,
+            skew=services.tokens.clock_skew_seconds,
+        )
+    fetcher = Fetcher(
+        settings.review or "",
+        tls=WebTls(authorities=settings.ca),
+        secrets=local_secrets(os.environ),
+        credential=settings.credential,
+    )
+    return TokenReview(name, settings, fetcher.post)

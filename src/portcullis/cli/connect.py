@@ -1,0 +1,263 @@
+"""``agent connect`` and ``agent login``: what runs beside an agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from portcullis import client
+from portcullis.cli.options import Json
+from portcullis.client.ask import CUT
+from portcullis.client.connector import Connector
+from portcullis.client.gate import Gate
+from portcullis.client.identity import Identity
+from portcullis.client.saved import Saved
+from portcullis.client.tls import domain_of, read_authorities
+from portcullis.core.errors import Problem
+from portcullis.core.principal import PrincipalKind
+from portcullis.execution.secrets import local_secrets
+from portcullis.wire.certificates import pem
+
+DENIED = 3
+
+Name = Annotated[str, typer.Argument(help="Its name, as registered.")]
+GateUrl = Annotated[str, typer.Option("--gate", help="The gate's mutual TLS listener.")]
+Enrol = Annotated[
+    str, typer.Option("--enrol", help="Where to enrol: the gate on this machine, or bootstrap.")
+]
+JoinToken = Annotated[
+    str | None, typer.Option(help="A one-time join token, as env:NAME or file:PATH.")
+]
+KubernetesToken = Annotated[
+    str | None, typer.Option(help="A projected service-account token, as file:PATH.")
+]
+Cluster = Annotated[str, typer.Option(help="The cluster of --kubernetes-token.")]
+Socket = Annotated[Path | None, typer.Option(help="The SPIFFE Workload API's socket.")]
+Spiffe = Annotated[
+    str | None, typer.Option(help="Which of the identities at --socket; default: by its name.")
+]
+Ca = Annotated[Path | None, typer.Option(help="The trust domain's authorities (for --enrol).")]
+Save = Annotated[Path | None, typer.Option(help="Keep SVID and key in this directory (0600).")]
+Scope = Annotated[list[str] | None, typer.Option(help="Narrow the token, such as tool:orders.*")]
+
+GATE = "https://127.0.0.1:7302"
+ENROL = "http://127.0.0.1:7300"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the two verbs have in common."""
+
+    kind: PrincipalKind
+    name: str
+    gate: str
+    enrol: str
+    join_token: str | None
+    kubernetes_token: str | None
+    cluster: str
+    socket: Path | None
+    spiffe_id: str | None
+    ca: Path | None
+    save: Path | None
+    scope: tuple[str, ...]
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[Gate]:
+        """The gate under the identity that the options describe, which both sides know."""
+        async with self._source() as identity:
+            principal = identity.current.id.principal()
+            if self.spiffe_id is None and principal != (self.kind, self.name):
+                detail = f"this is not {self.kind} {self.name}, but {identity.current.id}"
+                raise Problem("PC7004", detail)
+            roots = () if self.ca is None else read_authorities(self.ca)
+            gate = Gate(
+                self.gate,
+                identity,
+                scope=self.scope,
+                trust_domain=domain_of(roots) if self.socket and roots else "",
+                roots=roots if self.socket else (),
+            )
+            await gate.ready()
+            yield gate
+
+    def _source(self) -> Identity:
+        ways = (self.join_token, self.kubernetes_token, self.socket)
+        given = sum(way is not None for way in ways)
+        if given > 1 or not (given or self.save):
+            hint = "They are references (env:NAME, file:PATH), never values."
+            detail = "give one of --join-token, --kubernetes-token and --socket"
+            raise Problem("PC7004", detail, hint=hint)
+        if self.socket is not None:
+            wanted = self.spiffe_id or f"/{self.kind}/{self.name}"
+            return client.workload(self.socket, spiffe_id=wanted)
+        secrets = local_secrets(os.environ)
+        return client.enrolled(
+            self.enrol,
+            gate=self.gate,
+            join_token=secrets.resolve(self.join_token) if self.join_token else "",
+            kubernetes_token=(
+                secrets.resolve(self.kubernetes_token) if self.kubernetes_token else ""
+            ),
+            cluster=self.cluster,
+            ca=self.ca,
+            save=self.save,
+        )
+
+
+def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
+    """Add the two verbs to the noun of a kind of workload."""
+
+    @app.command(help="Run beside an unmodified client: plain on loopback, mutual TLS behind.")
+    def connect(
+        name: Name,
+        *,
+        gate: GateUrl = GATE,
+        enrol: Enrol = ENROL,
+        join_token: JoinToken = None,
+        kubernetes_token: KubernetesToken = None,
+        cluster: Cluster = "",
+        socket: Socket = None,
+        spiffe_id: Spiffe = None,
+        ca: Ca = None,
+        save: Save = None,
+        scope: Scope = None,
+        listen: Annotated[
+            str, typer.Option(help="HOST:PORT on loopback, or unix:PATH.")
+        ] = "127.0.0.1:0",
+        require_key: Annotated[
+            str | None, typer.Option(help="A key that clients show, as env:NAME or file:PATH.")
+        ] = None,
+        json: Json = False,
+    ) -> None:
+        options = Options(
+            kind=kind,
+            name=name,
+            gate=gate,
+            enrol=enrol,
+            join_token=join_token,
+            kubernetes_token=kubernetes_token,
+            cluster=cluster,
+            socket=socket,
+            spiffe_id=spiffe_id,
+            ca=ca,
+            save=save,
+            scope=tuple(scope or ()),
+        )
+        key = "" if require_key is None else local_secrets(os.environ).resolve(require_key)
+        _run(_connect(options, listen, key, as_json=json))
+
+    @app.command(help="Get a bound token once, for a script; print it with its key.")
+    def login(
+        name: Name,
+        *,
+        gate: GateUrl = GATE,
+        enrol: Enrol = ENROL,
+        join_token: JoinToken = None,
+        kubernetes_token: KubernetesToken = None,
+        cluster: Cluster = "",
+        socket: Socket = None,
+        spiffe_id: Spiffe = None,
+        ca: Ca = None,
+        save: Save = None,
+        scope: Scope = None,
+    ) -> None:
+        options = Options(
+            kind=kind,
+            name=name,
+            gate=gate,
+            enrol=enrol,
+            join_token=join_token,
+            kubernetes_token=kubernetes_token,
+            cluster=cluster,
+            socket=socket,
+            spiffe_id=spiffe_id,
+            ca=ca,
+            save=save,
+            scope=tuple(scope or ()),
+        )
+        _run(_login(options))
+
+
+async def _connect(options: Options, listen: str, key: str, *, as_json: bool) -> Problem | None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with options.opened() as gate:
+        connector = Connector(gate, key=key)
+        async with connector.listening(listen) as base:
+            _announce(gate.identity, base, as_json=as_json)
+            stopping = asyncio.create_task(stop.wait())
+            running = asyncio.create_task(connector.run())
+            await asyncio.wait({stopping, running}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if running.done():
+                return running.result()
+            running.cancel()
+            return None
+
+
+def _announce(identity: Identity, base: str, *, as_json: bool) -> None:
+    svid = identity.current
+    urls = {
+        "openai": f"{base}/openai/v1",
+        "anthropic": f"{base}/anthropic",
+        "mcp": f"{base}/mcp/SERVER",
+    }
+    if as_json:
+        print(json.dumps({"spiffe_id": str(svid.id), "base": base, **urls}), flush=True)
+        return
+    sys.stderr.write(f"connected as {svid.id}\n")
+    for name, url in urls.items():
+        print(f"{name:10}{url}", flush=True)
+
+
+async def _login(options: Options) -> None:
+    save = options.save
+    async with options.opened() as gate:
+        token = await gate.ready()
+        svid = gate.link().svid
+    answer: dict[str, str | float] = {
+        "spiffe_id": str(svid.id),
+        "token": token.value,
+        "token_type": token.scheme,
+        "expires_at": token.expires_at,
+        "bound_to": svid.thumbprint,
+        "svid_expires_at": svid.expires_at,
+    }
+    if save is None:
+        chain, key = pem(svid.chain), svid.key.decode("ascii")
+        answer |= {"svid": chain, "key": key, "bundle": pem(svid.roots)}
+        where = "The key is in the output and nowhere else; nothing was written to disk."
+    else:
+        Saved(save).store(svid)
+        answer |= {"cert": str(save / "svid.pem"), "cacert": str(save / "bundle.pem")}
+        where = f"SVID and key are in {save}: curl --cert {save}/svid.pem ..."
+    until = datetime.fromtimestamp(token.expires_at, UTC).isoformat(timespec="seconds")
+    sys.stderr.write(f"token valid until {until}, over mutual TLS with its key only.\n{where}\n")
+    print(json.dumps(answer))
+
+
+def _run(work: Coroutine[Any, Any, Problem | None]) -> None:
+    """Run to the end; exit 3 when the gate has cut this principal off."""
+    try:
+        why = asyncio.run(work)
+        if why is not None:
+            raise why
+    except Problem as problem:
+        if problem.code not in CUT:
+            raise
+        sys.stderr.write(f"error: {problem.code} {problem.entry.title}: {problem.detail}\n")
+        sys.stderr.write(f"hint: {problem.hint}\n")
+        raise typer.Exit(DENIED) from None

@@ -1,0 +1,157 @@
+"""``portcullis keys``: what is sealed at rest, under which key, and changing that key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import json as codec
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from sqlalchemy import Engine
+
+from portcullis.audit import keys as log_keys
+from portcullis.bootstrap import GATE, founded, keys_of
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.config import Config, load
+from portcullis.control.principals import LOCAL
+from portcullis.control.services import Services
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Sealer
+from portcullis.identity.authority import open_authority
+from portcullis.identity.keymanager import KEYS, sealed_files
+from portcullis.identity.keys import issuer_key
+from portcullis.identity.records import IdentityRecords
+from portcullis.identity.sealing import Envelope
+from portcullis.store import sealed as columns
+from portcullis.store.engine import open_sqlite
+
+app = typer.Typer(no_args_is_help=True)
+
+DATABASE = "portcullis.db"
+
+
+class Holdings(NamedTuple):
+    """How much is sealed, and how much of it not under the version in use."""
+
+    files: int
+    older_files: int
+    values: int
+    older_values: int
+
+
+@app.command()
+def status(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
+    """Say where the keys are, which version is in use, and what is still under older ones."""
+    settings = load(config)
+    if not (settings.state / DATABASE).exists():
+        detail = f"nothing is sealed yet: there is no gate's state in {settings.state}"
+        raise Problem("PC7005", detail, hint="Start one with `portcullis up`.")
+    manager = keys_of(settings)
+    with _database(settings) as engine:
+        held = _held(settings.state, engine, Envelope(manager))
+    _print(settings.keys.kind, manager.version, held, as_json=json)
+
+
+@app.command()
+def rotate(
+    former: Annotated[
+        Path | None,
+        typer.Option("--from", help="The configuration until now, when `keys` changed."),
+    ] = None,
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Make a new version of the key and seal everything under it, while no gate runs.
+
+    With --from, everything moves to the key manager that is configured now. A run that was
+    interrupted has lost nothing: run it again.
+    """
+    settings = load(config)
+    manager = keys_of(settings, create=True if former else None)
+    sealer = Envelope(manager)
+    if former is not None:
+        before = settings.model_copy(update={"keys": load(former).keys})
+        sealer = Envelope(manager, keys_of(before, create=False))
+    with contextlib.ExitStack() as stack:
+        services = founded(stack, settings, GATE, sealer)
+        record = _recorder(stack, services)
+        record("keys.rotate", {"manager": settings.keys.kind, "version": manager.version})
+        version = manager.version if former else manager.rotate()
+        engine = stack.enter_context(_database(settings))
+        _reseal(settings, services, engine, sealer)
+        held = _held(settings.state, engine, sealer)
+        record("keys.sealed", {"version": version, **held._asdict()})
+    _print(settings.keys.kind, version, held, as_json=json)
+
+
+def _reseal(settings: Config, services: Services, engine: Engine, sealer: Sealer) -> None:
+    """Bring everything under the newest version; each piece is whole before and after."""
+    state = settings.state
+    issuer_key(state / KEYS, sealer)  # opening it seals it anew
+    for folder in sorted((state / KEYS).iterdir()):
+        if (folder / log_keys.SIGNER_FILE).exists():
+            log_keys.reseal(folder, sealer)
+    if (state / "ca").exists():  # here too
+        open_authority(
+            state / "ca",
+            trust_domain=settings.trust_domain,
+            settings=settings.identity,
+            sealer=sealer,
+            clock=services.clock,
+            new_id=services.new_id,
+        )
+    columns.reseal(engine, sealer)
+
+
+def _held(state: Path, engine: Engine, sealer: Sealer) -> Holdings:
+    files = sealed_files(state).values()
+    older = sum(not sealer.current(content) for content in files)
+    return Holdings(len(files), older, *columns.count(engine, sealer))
+
+
+@contextlib.contextmanager
+def _database(settings: Config) -> Iterator[Engine]:
+    engine = open_sqlite(settings.state / DATABASE)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _recorder(
+    stack: contextlib.ExitStack, services: Services
+) -> Callable[[str, dict[str, Any]], None]:
+    """Writes what happens to the keys into the gate's own log, durably."""
+    runner = stack.enter_context(asyncio.Runner())
+    records = IdentityRecords(services.gateway, services.recorder, services.clock, services.new_id)
+
+    def record(method: str, parameters: dict[str, Any]) -> None:
+        work = records.done(
+            method,
+            kind="operator",
+            principal=f"{LOCAL}{getpass.getuser()}",
+            credential="issuer-key",
+            source="cli",
+            parameters=parameters,
+        )
+        runner.run(work)
+
+    return record
+
+
+def _print(kind: str, version: str, held: Holdings, *, as_json: bool) -> None:
+    if as_json:
+        print(codec.dumps({"manager": kind, "version": version, **held._asdict()}))
+        return
+    print(f"manager  {kind}")
+    print(f"version  {version}")
+    print(f"files    {held.files}, {held.older_files} of them under older versions")
+    print(f"values   {held.values}, {held.older_values} of them under older versions")
+    if held.older_files or held.older_values:
+        sys.stderr.write("Run `portcullis keys rotate` while no gate runs.\n")

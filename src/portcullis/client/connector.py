@@ -1,0 +1,260 @@
+"""The side process: plain HTTP on this machine in front, mutual TLS to the gate behind.
+
+An unmodified client needs only its base URL. What it shows as its key is a placeholder, which is
+replaced, or its session's delegation, which is exchanged for a bound token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import re
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from portcullis.client.aiohttp import session
+from portcullis.client.ask import CUT, origin_of, unlike
+from portcullis.client.gate import Gate
+from portcullis.core.errors import Problem
+from portcullis.wire.json import encode
+
+log = structlog.get_logger(__name__)
+
+KEY_HEADER: Final = "x-portcullis-key"
+"""Where the local key may stand when ``Authorization`` holds a delegation."""
+
+_REPLAYABLE: Final = 4 * 2**20
+"""Bodies up to this size are read whole, so that a request can be sent again; bytes."""
+_HOP: Final = frozenset(
+    {
+        "connection",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        KEY_HEADER,
+    }
+)
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_CUT: Final = re.compile("|".join(sorted(CUT)).encode())
+_REFUSALS: Final = frozenset({401, 403})
+
+
+class Connector:
+    """Serves on loopback or a Unix socket for as long as the gate lets its identity act.
+
+    It answers only requests whose ``Host`` is its own address and whose ``Origin``, if any, is
+    too (DNS rebinding). With ``key``, they have to show that as ``Authorization: Bearer``, as
+    ``x-api-key`` or as ``X-Portcullis-Key``: on loopback any local process could ask. Nothing
+    that passes through is logged.
+    """
+
+    def __init__(self, gate: Gate, *, key: str = "") -> None:
+        self._gate = gate
+        self._key = key.encode()
+        self._hosts: frozenset[str] | None = None
+        self._http: aiohttp.ClientSession | None = None
+
+    async def run(self) -> Problem:
+        """Serve until the gate has cut the identity off, or it has run out; that is why."""
+        return await self._gate.cut_off()
+
+    @contextlib.asynccontextmanager
+    async def listening(self, address: str) -> AsyncIterator[str]:
+        """Serve on ``HOST:PORT`` (loopback; port 0 for a free one) or ``unix:PATH``.
+
+        Yields the base URL. A request that runs at the end is cancelled. Raises Problem PC7004.
+        """
+        unix = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
+        if unix is not None:
+            listener = _unix(unix)
+        else:
+            listener = _tcp(address)
+            host, port = address.rpartition(":")[0], listener.getsockname()[1]
+            address = f"http://{host}:{port}"
+            self._hosts = frozenset(
+                f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in _LOOPBACK
+            )
+        options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
+        server = web.Server(self._serve, handler_cancellation=True, **options)
+        runner = web.ServerRunner(server)
+        async with session(
+            self._gate,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
+        ) as self._http:
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
+            try:
+                yield address
+            finally:
+                await server.shutdown(0.1)
+                await runner.cleanup()
+                if unix is not None:
+                    os.unlink(unix)  # noqa: PTH108 - a moment, on our way out
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            self._check(request)
+            return await self._forward(request)
+        except Problem as problem:
+            return _refusal(problem)
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+            return _refusal(unlike(error))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            detail = f"{origin_of(self._gate.url)}: {type(error).__name__}"
+            return _refusal(Problem("PC7011", detail))
+
+    def _check(self, request: web.BaseRequest) -> None:
+        if not request.raw_path.startswith("/"):
+            raise Problem("PC1011", "the request's target is not a path")
+        hosts = request.headers.getall("host", [])
+        if self._hosts is not None and (len(hosts) != 1 or hosts[0].lower() not in self._hosts):
+            raise Problem("PC1014", "Host is not the address of this connector")
+        if any(not self._own(each) for each in request.headers.getall("origin", [])):
+            raise Problem("PC1014", "Origin is not the address of this connector")
+        if self._key and not self._knows(request):
+            raise Problem("PC2001", "the connector's key is missing or wrong")
+
+    def _own(self, page: str) -> bool:
+        scheme, _, host = page.partition("://")
+        return scheme == "http" and self._hosts is not None and host.lower() in self._hosts
+
+    def _knows(self, request: web.BaseRequest) -> bool:
+        found = False
+        for name in ("authorization", "x-api-key", KEY_HEADER):
+            for value in request.headers.getall(name, []):
+                found |= self._is_key(value.removeprefix("Bearer "))
+        return found
+
+    def _is_key(self, value: str) -> bool:
+        return hmac.compare_digest(value.encode("utf-8", "surrogateescape"), self._key)
+
+    async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._http is None:
+            raise Problem("PC9002", "the connector is not listening")
+        async with self._http.request(
+            request.method,
+            URL(self._gate.url + request.raw_path, encoded=True),
+            headers=self._passing(request),
+            data=await _body(request),
+            allow_redirects=False,
+        ) as answer:
+            return await self._pass_back(request, answer)
+
+    def _passing(self, request: web.BaseRequest) -> CIMultiDict[str]:
+        """The headers that go to the gate: our own key does not."""
+        headers = _end_to_end(request.headers)
+        for name in ("authorization", "x-api-key") if self._key else ():
+            values = headers.popall(name, [])
+            for value in values:
+                if not self._is_key(value.removeprefix("Bearer ")):
+                    headers.add(name, value)
+        return headers
+
+    async def _pass_back(
+        self, request: web.BaseRequest, answer: aiohttp.ClientResponse
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(
+            status=answer.status, reason=answer.reason, headers=_end_to_end(answer.headers)
+        )
+        refused = answer.status in _REFUSALS
+        try:
+            await response.prepare(request)
+            async for part in answer.content.iter_any():
+                if refused and _CUT.search(part):
+                    self._gate.doubt()
+                await response.write(part)
+            await response.write_eof()
+        except (aiohttp.ClientError, TimeoutError, ConnectionError):
+            if request.transport is not None:
+                request.transport.abort()  # a clean end would say that this was all
+        return response
+
+
+def _end_to_end(headers: Any) -> CIMultiDict[str]:
+    """All headers but those for one connection (RFC 9110 section 7.6.1)."""
+    named = {
+        name.strip().lower()
+        for value in headers.getall("connection", [])
+        for name in value.split(",")
+    }
+    return CIMultiDict(
+        (name, value)
+        for name, value in headers.items()
+        if name.lower() not in _HOP and name.lower() not in named
+    )
+
+
+async def _body(request: web.BaseRequest) -> Any:
+    """The body: bytes when it is small and of a known size, a stream otherwise."""
+    if not request.can_read_body:
+        return None
+    length = request.content_length
+    if length is None or length > _REPLAYABLE:
+        return request.content.iter_any()
+    return await request.content.read()
+
+
+def _refusal(problem: Problem) -> web.Response:
+    return web.Response(
+        status=problem.status,
+        body=encode(problem.document()),
+        content_type="application/problem+json",
+        headers={"cache-control": "no-store"},
+    )
+
+
+def _tcp(where: str) -> socket.socket:
+    host, _, port = where.rpartition(":")
+    if host.strip("[]") not in _LOOPBACK or not port.isdigit():
+        raise Problem("PC7004", "--listen is HOST:PORT on loopback, such as 127.0.0.1:0")
+    family = socket.AF_INET6 if "::" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
+    except (OSError, OverflowError) as error:
+        raise Problem("PC7004", f"cannot listen on {where}: {type(error).__name__}") from None
+
+
+def _unix(path: Path) -> socket.socket:
+    """A listening Unix socket for this user alone; one that nobody serves any more is replaced."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket() and _dead(path):
+            path.unlink()
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise Problem("PC7004", f"cannot listen on {path}: {error.strerror}") from None
+    return listener
+
+
+def _dead(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+    return False

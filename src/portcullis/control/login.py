@@ -1,0 +1,265 @@
+"""How operators log in: a password and a one-time code, or the ID token of a known issuer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cached_property
+from typing import Final, Protocol
+
+from portcullis.control.principals import OIDC, Principals
+from portcullis.control.throttle import Throttle
+from portcullis.core.call import Context
+from portcullis.core.errors import Problem
+from portcullis.core.ports import (
+    Clock,
+    OperatorCredential,
+    Operators,
+    Sealer,
+)
+from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.identity.passwords import (
+    Cost,
+    hashed,
+    matches,
+    nobodys,
+    otpauth,
+    step_of,
+    totp_secret,
+)
+from portcullis.identity.records import IdentityRecords
+from portcullis.identity.tokens import Minted
+
+AT_ONCE: Final = 2
+"""How many passwords are verified at the same time: each takes 64 MiB and a core."""
+WAITING: Final = 16
+"""How many more logins may wait for that."""
+GRAIN_SECONDS: Final = 0.25
+"""Refusals leave at multiples of this after the request: their time tells nothing."""
+
+_KIND: Final = PrincipalKind.OPERATOR
+_SAME: Final = frozenset({"PC2003", "PC2007", "PC2009", "PC4001"})
+"""What must not be told apart from a wrong password."""
+
+
+class Locked(Problem):
+    """Problem PC2071: too many failures. ``seconds`` is how long to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = max(1, math.ceil(seconds))
+        super().__init__("PC2071", f"wait {self.seconds} s")
+
+
+class Person(Protocol):
+    """Whom an ID token is about; ``id`` begins with the issuer's name in our configuration."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102 - the class says it
+    @property
+    def issuer(self) -> str: ...  # noqa: D102 - the same
+    @property
+    def roles(self) -> tuple[str, ...]: ...  # noqa: D102 - the same
+    @property
+    def expires_at(self) -> float: ...  # noqa: D102 - the same
+
+
+class Logins:
+    """Gives operators their tokens.
+
+    Every refusal is Problem PC2070 whatever was wrong (PC2071 while too many failed, PC2072 for
+    an ID token), and it is recorded here. Use it from one event loop.
+
+    ``vouched`` turns an ID token into the operator that it is about, or raises Problem PC2072;
+    None when no issuer is configured. ``issuer`` is what authenticator apps show.
+    """
+
+    def __init__(
+        self,
+        *,
+        operators: Operators,
+        principals: Principals,
+        sealer: Sealer,
+        records: IdentityRecords,
+        clock: Clock,
+        vouched: Callable[[str], Awaitable[Person]] | None,
+        issuer: str,
+        cost: Cost,
+        grain: float = GRAIN_SECONDS,
+    ) -> None:
+        self._operators = operators
+        self._principals = principals
+        self._sealer = sealer
+        self._records = records
+        self._clock = clock
+        self._vouched = vouched
+        self._issuer = issuer
+        self._cost = cost
+        self._grain = grain
+        self._names = Throttle(clock, free=3, longest=900)
+        self._sources = Throttle(clock, free=20, longest=60)
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+
+    async def password(self, name: str, password: str, code: str, *, source: str) -> Minted:
+        """A token for who knows the password and holds the authenticator."""
+        host = source.rpartition(":")[0]
+        async with self._refusals(source) as login:
+            async with self._slot():
+                self._refuse_locked(host, name)
+                credential, right = await asyncio.to_thread(self._verify, name, password, code)
+            if credential is not None:
+                login.known = name
+            try:
+                if not right:
+                    raise Problem("PC4001", "not this operator")
+                minted = await self._principals.mint(_self(name, source), _KIND, name)
+            except Problem as problem:
+                if problem.code not in _SAME:
+                    raise
+                await self._failed(host, name, credential)
+                raise Problem("PC2070", "name, password or one-time code is wrong") from None
+            self._names.clear(name)
+            await self._done(name, minted, source, by="password")
+        return minted
+
+    async def id_token(self, token: str, *, source: str) -> Minted:
+        """A token for the operator for whom an issuer vouches; registers who comes first."""
+        host = source.rpartition(":")[0]
+        async with self._refusals(source) as login:
+            if self._vouched is None:
+                raise Problem("PC2072", "no issuer of ID tokens is configured")
+            self._refuse_locked(host)
+            try:
+                person = await self._vouched(token)
+            except Problem:
+                self._sources.failed(host)
+                raise
+            name = OIDC + hashlib.sha256(person.id.encode()).hexdigest()[:32]
+            login.known = name
+            context = _self(name, source)
+            try:
+                await self._registered(context, name, person)
+                minted = await self._principals.mint(context, _KIND, name, until=person.expires_at)
+            except Problem as problem:
+                if problem.code not in _SAME:
+                    raise
+                raise Problem("PC2072", "this operator may not log in") from None
+            await self._done(name, minted, source, by=person.issuer)
+        return minted
+
+    async def enrol(self, context: Context, name: str, password: str) -> str:
+        """Set an operator's password and a new authenticator secret; its otpauth:// URI, once.
+
+        Tokens of the former ones are worthless. Raises Problem PC2010 for an unknown operator,
+        PC2004 for one that logs in at an issuer, PC1020 for a bad password.
+        """
+        if name.startswith(OIDC):
+            raise Problem("PC2004", "this operator logs in at its issuer")
+        await self._principals.get(_KIND, name)
+        phc = await asyncio.to_thread(hashed, password, self._cost)
+        secret = totp_secret()
+        sealed = await asyncio.to_thread(self._sealer.seal, secret, _purpose(name))
+        await self._principals.rotate(context, _KIND, name)
+        credential = OperatorCredential(name=name, password=phc, totp=sealed)
+        await asyncio.to_thread(self._operators.put, credential)
+        self._names.clear(name)
+        return otpauth(secret, name, self._issuer)
+
+    @cached_property
+    def _nobodys(self) -> str:
+        return nobodys(self._cost)
+
+    def _verify(
+        self, name: str, password: str, code: str
+    ) -> tuple[OperatorCredential | None, bool]:
+        """The operator's credential, and whether all is right; then the code is used up."""
+        credential, phc = self._operators.get(name), self._nobodys
+        if not matches(password, phc if credential is None else credential.password):
+            return credential, False
+        now = self._clock.now()
+        if credential is None or now < credential.locked_until:
+            return credential, False
+        step = step_of(code, self._sealer.open(credential.totp, _purpose(name)), now)
+        return credential, step is not None and self._operators.spend(name, step)
+
+    async def _registered(self, context: Context, name: str, person: Person) -> None:
+        """Make the register say what the issuer says."""
+        try:
+            record = await self._principals.present(_KIND, name)
+        except Problem as problem:
+            if problem.code != "PC2007":
+                raise
+            await self._principals.create(
+                context, _KIND, name, owner=person.issuer, roles=person.roles, vouched=True
+            )
+            return
+        if record.roles != person.roles:
+            await self._principals.set_roles(context, name, person.roles)
+
+    async def _failed(self, host: str, name: str, credential: OperatorCredential | None) -> None:
+        self._sources.failed(host)
+        before = 0 if credential is None else credential.failures
+        failures, until = self._names.failed(name, before)
+        await asyncio.to_thread(self._operators.failed, name, failures, until)
+
+    def _refuse_locked(self, host: str, name: str | None = None) -> None:
+        seconds = self._sources.wait(host)
+        if name is not None:
+            seconds = max(seconds, self._names.wait(name))
+        if seconds > 0:
+            raise Locked(seconds)
+
+    async def _done(self, name: str, minted: Minted, source: str, *, by: str) -> None:
+        await self._records.done(
+            "login",
+            kind=_KIND,
+            principal=name,
+            credential=minted.id,
+            source=source,
+            parameters={"by": by, "expires_at": int(minted.expires_at)},
+        )
+
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._waiting >= AT_ONCE + WAITING:
+            raise Locked(1)
+        self._waiting += 1
+        try:
+            async with self._slots:
+                yield
+        finally:
+            self._waiting -= 1
+
+    @contextlib.asynccontextmanager
+    async def _refusals(self, source: str) -> AsyncIterator[_Attempt]:
+        """Record a refusal, with the operator's name when it is known, and take its time."""
+        started, attempt = self._clock.monotonic(), _Attempt()
+        try:
+            yield attempt
+        except Problem as problem:
+            answer = self._records.refused(
+                "login", problem, source=source, kind=_KIND, principal=attempt.known
+            )
+            if self._grain:
+                spent = self._clock.monotonic() - started
+                await asyncio.sleep(self._grain - spent % self._grain)
+            raise answer from None
+
+
+class _Attempt:
+    """What is known of who tries to log in: a name only when it is an operator's."""
+
+    known = ""
+
+
+def _self(name: str, source: str) -> Context:
+    """Who logs in acts for itself."""
+    operator = Principal(kind=_KIND, id=name, credential="login", expires_at=math.inf)
+    return Context(principal=operator, session=None, source=source, trace_id="", received_at=0.0)
+
+
+def _purpose(name: str) -> str:
+    return f"operators:{name}"

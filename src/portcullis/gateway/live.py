@@ -1,0 +1,262 @@
+"""What is connected and what runs, so that whoever is cut off loses it at once.
+
+Containment is consulted on every request, result and chunk all the same. This is for what waits:
+a silent upstream, an idle connection, a caller that is gone. A run is ended by cancelling its task
+with the Problem as the cancellation's message; ``cuttable`` and ``ended`` make a Problem of it
+again where the record is written and the answer made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import structlog
+
+from portcullis.core.call import Context
+from portcullis.core.credential import Peer
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Clock, KillFeed
+from portcullis.core.principal import Principal, PrincipalKind
+
+log = structlog.get_logger(__name__)
+
+GRACE: Final = 0.05
+"""Seconds in which a run that was cut off may still tell its caller why."""
+LEFT: Final = "PC5014"
+RETIRE: Final = 0.75
+"""The part of a certificate's life after which its connections are given no more requests."""
+
+
+class Held(Protocol):
+    """What ``Live`` asks of ``identity.trust.Trust``."""
+
+    def holds(self, peer: Peer) -> bool:
+        """Whether the authority that vouched for it is still trusted."""
+        ...
+
+
+class Connection:
+    """One client's connection. ``principal`` is whose certificate it was made with, if known."""
+
+    __slots__ = ("_abort", "gone", "peer", "principal", "run")
+
+    def __init__(self, abort: Callable[[], None], peer: Peer | None = None) -> None:
+        self._abort = abort
+        self.peer = peer
+        self.principal: Principal | None = None
+        self.run: Run | None = None
+        self.gone = False
+
+    def abort(self) -> None:
+        """Close the socket at once, whatever waits in it."""
+        if not self.gone:
+            self._abort()
+
+    def lost(self) -> None:
+        """The socket is closed: what runs for its caller ends."""
+        self.gone = True
+        if self.run is not None:
+            self.run.stop(left())
+
+
+class Run:
+    """One call that runs. ``stop`` ends it, once: who is cut off is not cancelled again."""
+
+    __slots__ = ("_stop", "connection", "context")
+
+    def __init__(
+        self, context: Context, stop: Callable[[Problem], object], connection: Connection | None
+    ) -> None:
+        self.context = context
+        self.connection = connection
+        self._stop: Callable[[Problem], object] | None = stop
+
+    def stop(self, problem: Problem) -> None:
+        """End it for this reason."""
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop(problem)
+
+
+class Live:
+    """The connections and runs of one process. Use it from one event loop.
+
+    ``trust_domain`` is ours: a certificate of it names its principal. One of another domain is
+    known by the first request that was admitted on its connection.
+    """
+
+    def __init__(self, feed: KillFeed, trust: Held, trust_domain: str, clock: Clock) -> None:
+        self._feed = feed
+        self._clock = clock
+        self._trust = trust
+        self._trust_domain = trust_domain
+        self._connections: set[Connection] = set()
+        self._runs: set[Run] = set()
+
+    def connect(self, connection: Connection) -> None:
+        """Keep a connection that a certificate was shown on.
+
+        Raises Problem PC4001 for who is cut off. What was cut before is refused here, what is cut
+        later is swept.
+        """
+        peer = connection.peer
+        if peer is None:
+            return
+        named = peer.id.principal() if peer.id.trust_domain == self._trust_domain else None
+        if named is not None:
+            connection.principal = _holder(peer, *named)
+        problem = self._against(connection)
+        if problem is not None:
+            raise problem
+        self._connections.add(connection)
+
+    def disconnect(self, connection: Connection) -> None:
+        """The connection is closed."""
+        self._connections.discard(connection)
+
+    def check(self, connection: Connection) -> None:
+        """Raise Problem PC2022 when the certificate has expired while its connection was open."""
+        peer = connection.peer
+        if peer is not None and self._clock.now() >= peer.expires_at:
+            raise Problem("PC2022", "the certificate expired while the connection was open")
+
+    def lasts(self, connection: Connection) -> float:
+        """For how many seconds it may be given requests; then the client comes with a new SVID."""
+        peer = connection.peer
+        if peer is None:
+            return math.inf
+        life = peer.expires_at - peer.issued_at
+        return peer.issued_at + RETIRE * life - self._clock.now()
+
+    @contextmanager
+    def running(self, context: Context, connection: Connection | None) -> Iterator[None]:
+        """Keep the current task, which serves a request, within reach of a cut.
+
+        Raises Problem PC5014 when the caller has left already.
+        """
+        task = asyncio.current_task()
+
+        def stop(problem: Problem) -> None:
+            if task is not None:
+                task.cancel(problem)
+
+        run = Run(context, stop, connection)
+        if connection is not None:
+            if connection.gone:
+                raise left()
+            connection.run = run
+            if connection.peer is not None and connection.principal is None:
+                principal = context.principal
+                connection.principal = _holder(connection.peer, principal.kind, principal.id)
+        self._runs.add(run)
+        try:
+            yield
+        finally:
+            self._runs.discard(run)
+            if connection is not None:
+                connection.run = None
+
+    @contextmanager
+    def holding(self, context: Context, stop: Callable[[Problem], None]) -> Iterator[None]:
+        """Keep something else that runs for a caller within reach of a cut."""
+        run = Run(context, stop, None)
+        self._runs.add(run)
+        try:
+            yield
+        finally:
+            self._runs.discard(run)
+
+    def sweep(self) -> None:
+        """End what belongs to whoever the feed now cuts off or whose authority is trusted no more.
+
+        Runs are cancelled and idle connections closed at once; the connections of runs follow
+        after ``GRACE``. Everybody else is left alone. Call it after every change of either.
+        """
+        last: list[Connection] = []
+        for run in tuple(self._runs):
+            context = run.context
+            reason = self._feed.reason(context.principal, context.session)
+            if reason is not None:
+                run.stop(Problem("PC4001", reason))
+                if run.connection is not None:
+                    last.append(run.connection)
+        for connection in tuple(self._connections):
+            problem = self._against(connection)
+            if problem is None:
+                continue
+            if connection.run is None:
+                connection.abort()
+            else:
+                connection.run.stop(problem)
+                last.append(connection)
+        if last:
+            asyncio.get_running_loop().call_later(GRACE, _abort, last)
+
+    def _against(self, connection: Connection) -> Problem | None:
+        """Why a connection may not stay."""
+        peer, principal = connection.peer, connection.principal
+        if peer is not None and not self._trust.holds(peer):
+            return Problem("PC2021", "the certificate's authority is trusted no more")
+        reason = None if principal is None else self._feed.reason(principal, None)
+        return None if reason is None else Problem("PC4001", reason)
+
+
+def left() -> Problem:
+    """What ends the call of a caller that went away."""
+    return Problem(LEFT, "the client went away")
+
+
+def ended(error: asyncio.CancelledError) -> Problem | None:
+    """Why ``Live`` cancelled the current task, which thereby goes on; None for any other cancel.
+
+    Call it once for each cancellation, where the task is to answer or record the Problem.
+    """
+    problem = error.args[0] if error.args else None
+    if not isinstance(problem, Problem):
+        return None
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+    return problem
+
+
+@contextmanager
+def cuttable() -> Iterator[None]:
+    """Raise the Problem that the block was cut with, in place of its cancellation."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        problem = ended(error)
+        if problem is None:
+            raise
+        raise problem from None
+
+
+async def quietly(sending: Awaitable[None]) -> None:
+    """Send the last of an answer; a client that is not there to read it loses only that."""
+    try:
+        with cuttable():
+            await sending
+    except Problem as problem:
+        log.info("answer_not_read", code=problem.code)
+
+
+def _holder(peer: Peer, kind: PrincipalKind, name: str) -> Principal:
+    """The principal of a certificate, as the feed can name it."""
+    return Principal(
+        kind=kind,
+        id=name,
+        credential=f"svid:{peer.serial}",
+        expires_at=peer.expires_at,
+        svid=peer.serial,
+        issued_at=peer.issued_at,
+    )
+
+
+def _abort(connections: list[Connection]) -> None:
+    for connection in connections:
+        connection.abort()

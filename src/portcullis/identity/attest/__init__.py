@@ -1,0 +1,1 @@
+"""Attestation: what can be known about a workload without asking it."""

@@ -1,0 +1,99 @@
+"""Registration entries and join tokens: the ``Registrations`` port over SQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from portcullis.core.ports import Entry
+from portcullis.core.principal import PrincipalKind
+from portcullis.store.tables import ENTRIES, JOIN_TOKENS, VERSIONS
+
+
+class SqlRegistrations:
+    """An adapter of ``core.ports.Registrations``. Every method blocks: call it on a thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def version(self) -> int:
+        """A number that grows with every change of the entries."""
+        query = select(VERSIONS.c.value).where(VERSIONS.c.name == ENTRIES.name)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one_or_none() or 0
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries, the oldest first."""
+        query = select(ENTRIES).order_by(ENTRIES.c.created_at, ENTRIES.c.id)
+        with self._engine.connect() as connection:
+            return tuple(
+                Entry(
+                    id=row.id,
+                    kind=PrincipalKind(row.kind),
+                    principal=row.principal,
+                    selectors=tuple(row.selectors),
+                    ttl_seconds=row.ttl_seconds,
+                    created_at=row.created_at,
+                )
+                for row in connection.execute(query)
+            )
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry; its id is new."""
+        row = {
+            "id": entry.id,
+            "kind": entry.kind.value,
+            "principal": entry.principal,
+            "selectors": list(entry.selectors),
+            "ttl_seconds": entry.ttl_seconds,
+            "created_at": entry.created_at,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(ENTRIES).values(row))
+            _count(connection)
+
+    def remove(self, entry_id: str) -> bool:
+        """Remove an entry; False for an unknown one."""
+        with self._engine.begin() as connection:
+            found = connection.execute(delete(ENTRIES).where(ENTRIES.c.id == entry_id)).rowcount
+            if found:
+                _count(connection)
+        return found == 1
+
+    def join(
+        self, digest: bytes, kind: PrincipalKind, principal_id: str, expires_at: float
+    ) -> None:
+        """Keep the SHA-256 of a join token."""
+        row = {
+            "digest": digest,
+            "kind": kind.value,
+            "principal": principal_id,
+            "expires_at": expires_at,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(JOIN_TOKENS).values(row))
+
+    def joined(self, digest: bytes, now: float) -> tuple[PrincipalKind, str] | None:
+        """Consume a join token: whom it stands for, or None (unknown, used, past its time)."""
+        consume = delete(JOIN_TOKENS).where(JOIN_TOKENS.c.digest == digest).returning(JOIN_TOKENS)
+        with self._engine.begin() as connection:
+            row = connection.execute(consume).one_or_none()
+            connection.execute(delete(JOIN_TOKENS).where(JOIN_TOKENS.c.expires_at <= now))
+        if row is None or row.expires_at <= now:
+            return None
+        return PrincipalKind(row.kind), row.principal
+
+    def forget(self, kind: PrincipalKind, principal_id: str) -> None:
+        """Make a principal's join tokens useless."""
+        change = delete(JOIN_TOKENS).where(
+            JOIN_TOKENS.c.kind == kind.value, JOIN_TOKENS.c.principal == principal_id
+        )
+        with self._engine.begin() as connection:
+            connection.execute(change)
+
+
+def _count(connection: Connection) -> None:
+    """Count a change of the entries, in the transaction that makes it."""
+    name = ENTRIES.name
+    counted = update(VERSIONS).where(VERSIONS.c.name == name).values(value=VERSIONS.c.value + 1)
+    if connection.execute(counted).rowcount == 0:
+        connection.execute(insert(VERSIONS).values(name=name, value=1))

@@ -1,0 +1,383 @@
+import asyncio
+import base64
+import dataclasses
+import secrets
+import threading
+import time
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
+
+from portcullis.control import login as module
+from portcullis.core.credential import Presented
+from portcullis.core.errors import Problem
+from portcullis.core.principal import PrincipalKind
+from portcullis.identity.oidc import Person
+from portcullis.store.operators import SqlOperators
+
+OPERATOR = PrincipalKind.OPERATOR
+WRONG = secrets.token_hex(12)
+
+
+class Vic:
+    """An operator with a password and an authenticator."""
+
+    def __init__(self, control, world, name="vic"):
+        self.control, self.world, self.name = control, world, name
+        self.password = secrets.token_hex(12)
+        ada = world.bearer("operator", "ada", roles=("admin",))
+        path = f"/api/v1/principals/operator/{name}/password"
+        answer = control.post(path, json={"password": self.password}, headers=ada)
+        assert answer.status_code == 201
+        self.uri = answer.json()["otpauth"]
+        self.secret = base64.b32decode(parse_qs(urlsplit(self.uri).query)["secret"][0])
+        world.clock.time += 0.001
+
+    def code(self, later=0):
+        now = self.world.clock.now() + later
+        return TOTP(self.secret, 6, SHA1(), 30).generate(now).decode()  # noqa: S303 - RFC 6238
+
+    def login(self, **changes):
+        body = {"name": self.name, "password": self.password, "code": self.code()} | changes
+        return self.control.post("/api/v1/login", json=body)
+
+
+@pytest.fixture
+def vic(control, world):
+    return Vic(control, world)
+
+
+def refused(answer, code="PC2070"):
+    assert answer.json()["code"] == code
+    return answer.status_code
+
+
+def test_an_operator_logs_in_with_password_and_code_and_its_token_works(control, world, vic):
+    answer = vic.login()
+    assert answer.status_code == 201
+    assert answer.headers["cache-control"] == "no-store"
+    body = answer.json()
+    principal = world.services.authority.authenticate(Presented(token=body["token"]))
+    assert (principal.kind, principal.id, principal.roles) == (OPERATOR, "vic", ("viewer",))
+    assert body["expires_at"] == int(world.clock.now()) + 600
+    headers = {"authorization": f"Bearer {body['token']}"}
+    assert control.get("/api/v1/version", headers=headers).status_code == 200
+    event = next(e for e in world.recorder.events if e.method == "login")
+    assert (event.type, event.verdict, event.principal) == ("identity", "allow", "vic")
+    assert (event.credential, event.parameters["by"]) == (body["credential"], "password")
+    assert event.source.startswith("testclient:")
+
+
+def test_nothing_secret_is_recorded_or_stored_in_clear(control, world, vic):
+    vic.login(password=WRONG)
+    token = vic.login().json()["token"]
+    stored = world.services.operators.get("vic")
+    written = repr(world.recorder.events) + repr(stored)
+    for secret in (vic.password, WRONG, vic.code(), token, vic.uri):
+        assert secret not in written
+    assert vic.secret not in stored.totp
+    assert base64.b32encode(vic.secret).decode() not in written
+
+
+def test_whatever_is_wrong_the_answer_is_the_same(control, world, vic):
+    world.register("operator", "oli", ["viewer"])
+    answers = [
+        vic.login(password=WRONG),
+        vic.login(code="000000" if vic.code() != "000000" else "000001"),
+        vic.login(name="nobody"),
+        vic.login(name="oli"),
+        vic.login(name="local-root"),
+    ]
+    assert {refused(answer) for answer in answers} == {401}
+    assert len({answer.text for answer in answers}) == 1
+    denied = [e for e in world.recorder.events if e.method == "login"]
+    assert [(e.verdict, e.code, e.principal) for e in denied] == [
+        ("deny", "PC2070", "vic"),
+        ("deny", "PC2070", "vic"),
+        *[("deny", "PC2070", "")] * 3,
+    ]
+
+
+def test_a_code_is_good_once(world, vic):
+    assert vic.login().status_code == 201
+    refused(vic.login())
+    refused(vic.login(code=vic.code(-30)))
+    assert vic.login(code=vic.code(30)).status_code == 201
+
+
+def test_a_code_used_at_once_by_two_lets_one_in(world, vic):
+    answers = []
+    body = {"name": "vic", "password": vic.password, "code": vic.code()}
+
+    def attempt():
+        answers.append(vic.control.post("/api/v1/login", json=body).status_code)
+
+    threads = [threading.Thread(target=attempt) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [201, 401, 401, 401]
+
+
+def test_a_code_for_a_wrong_password_is_not_used_up(vic):
+    refused(vic.login(password=WRONG))
+    assert vic.login().status_code == 201
+
+
+@pytest.mark.parametrize("verb", ["suspend", "revoke"])
+def test_who_is_cut_off_does_not_log_in(control, world, vic, verb):
+    ada = world.bearer("operator", "ada", roles=("admin",))
+    control.post(f"/api/v1/principals/operator/vic/{verb}", headers=ada)
+    refused(vic.login())
+    kept = world.services.operators.get("vic")
+    assert (kept is None) == (verb == "revoke")
+
+
+def test_failures_lock_a_name_ever_longer_and_a_right_password_does_not_help(world, vic):
+    for _ in range(3):
+        refused(vic.login(password=WRONG))
+    refused(vic.login(password=WRONG))
+    for seconds in (1, 2, 4):
+        answer = vic.login()
+        assert refused(answer, "PC2071") == 429
+        assert answer.headers["retry-after"] == str(seconds)
+        assert str(seconds) in answer.json()["detail"]
+        world.clock.time += seconds
+        refused(vic.login(password=WRONG))
+    assert world.recorder.last.code == "PC2070"
+    world.clock.time += 8
+    assert vic.login().status_code == 201
+    refused(vic.login(password=WRONG))
+    assert vic.login(code=vic.code(30)).status_code == 201
+
+
+def test_a_name_that_nobody_has_is_locked_just_the_same(vic):
+    for _ in range(4):
+        refused(vic.login(name="nobody"))
+    assert refused(vic.login(name="nobody"), "PC2071") == 429
+    assert vic.login().status_code == 201
+
+
+def test_an_address_that_keeps_failing_is_locked_for_all_names(world, vic):
+    for number in range(21):
+        refused(vic.login(name=f"nobody-{number}"))
+    assert refused(vic.login(), "PC2071") == 429
+    world.clock.time += 1
+    assert vic.login().status_code == 201
+
+
+def test_a_lock_survives_a_restart(world, vic, control):
+    for _ in range(4):
+        refused(vic.login(password=WRONG))
+    logins = world.services.logins("control")
+
+    def login():
+        return control.portal.call(
+            lambda: logins.password("vic", vic.password, vic.code(), source="127.0.0.1:1")
+        )
+
+    with pytest.raises(Problem, match="PC2070"):
+        login()
+    world.clock.time += 40
+    assert login().token
+
+
+def test_a_new_password_ends_the_old_one_its_codes_and_its_tokens(control, world, vic):
+    token = vic.login().json()["token"]
+    new = Vic(control, world)
+    headers = {"authorization": f"Bearer {token}"}
+    assert refused(control.get("/api/v1/version", headers=headers), "PC4001") == 403
+    refused(vic.login())
+    assert new.login().status_code == 201
+
+
+def test_other_roles_end_the_tokens_that_name_the_old_ones(control, world, vic):
+    token = vic.login().json()["token"]
+    ada = world.bearer("operator", "ada", roles=("admin",))
+    path = "/api/v1/principals/operator/vic/roles"
+    changed = control.post(path, json={"roles": ["responder", "viewer"]}, headers=ada)
+    assert changed.json()["roles"] == ["responder", "viewer"]
+    headers = {"authorization": f"Bearer {token}"}
+    assert refused(control.get("/api/v1/version", headers=headers), "PC4001") == 403
+    world.clock.time += 30
+    again = vic.login().json()["token"]
+    principal = world.services.authority.authenticate(Presented(token=again))
+    assert principal.roles == ("responder", "viewer")
+
+
+def test_roles_that_cannot_be_recorded_are_not_given(control, world, vic):
+    ada = world.bearer("operator", "ada", roles=("admin",))
+    world.recorder.full = True
+    path = "/api/v1/principals/operator/vic/roles"
+    refused(control.post(path, json={"roles": ["admin"]}, headers=ada), "PC6001")
+    assert world.services.directory.get(OPERATOR, "vic").roles == ("viewer",)
+
+
+def test_no_token_leaves_unrecorded(world, vic):
+    world.recorder.full = True
+    answer = vic.login()
+    assert refused(answer, "PC6001") == 503
+    assert "token" not in answer.json()
+
+
+def test_a_stale_feed_lets_nobody_in(world, vic):
+    world.services.feed._stale = True
+    assert refused(vic.login(), "PC4002") == 503
+
+
+def test_an_unknown_operator_gets_no_password(control, world):
+    ada = world.bearer("operator", "ada", roles=("admin",))
+    body = {"password": secrets.token_hex(12)}
+    path = "/api/v1/principals/operator/nobody/password"
+    refused(control.post(path, json=body, headers=ada), "PC2010")
+    assert world.services.operators.get("nobody") is None
+
+
+def test_a_token_is_no_way_to_log_in(control, world):
+    for kind in ("agent", "application", "operator"):
+        answer = control.post("/api/v1/login", json={}, headers=world.bearer(kind, "vic"))
+        assert refused(answer, "PC1020") == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": "vic", "password": "x", "code": "12345"},
+        {"name": "vic", "password": "x", "code": 123456},
+        {"name": "Vic", "password": "x", "code": "123456"},
+        {"name": "vic", "password": "x", "code": "123456", "id_token": "x"},
+        {"name": "vic", "password": "x" * 1025, "code": "123456"},
+        {"id_token": ""},
+        ["vic"],
+    ],
+)
+def test_a_malformed_login_is_refused_and_repeats_nothing(control, world, body):
+    answer = control.post("/api/v1/login", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["code"] in {"PC1020", "PC1021"}
+    assert "123456" not in answer.text + repr(world.recorder.last)
+
+
+PERSON = Person(
+    issuer="corp", subject="u-7", groups=("ops",), roles=("responder",), expires_at=1_800_000_300
+)
+
+
+def test_an_issuer_vouches_for_an_operator_who_is_registered_and_can_be_cut_off(control, world):
+    world.services.id_tokens.known["good"] = PERSON
+    answer = control.post("/api/v1/login", json={"id_token": "good"})
+    assert answer.status_code == 201
+    assert answer.json()["expires_at"] == 1_800_000_300
+    principal = world.services.authority.authenticate(Presented(token=answer.json()["token"]))
+    assert principal.roles == ("responder",)
+    assert principal.id.startswith("oidc-")
+    assert "u-7" not in repr(world.recorder.events)
+    record = world.services.directory.get(OPERATOR, principal.id)
+    assert (record.owner, record.roles) == ("corp", ("responder",))
+    ada = world.bearer("operator", "ada", roles=("admin",))
+    suspended = f"/api/v1/principals/operator/{principal.id}/suspend"
+    assert control.post(suspended, headers=ada).status_code == 200
+    assert refused(control.post("/api/v1/login", json={"id_token": "good"}), "PC2072") == 401
+    assert world.recorder.last.principal == principal.id
+
+
+def test_roles_follow_the_issuer_and_end_the_tokens_that_name_the_old_ones(control, world):
+    world.services.id_tokens.known["good"] = PERSON
+    first = control.post("/api/v1/login", json={"id_token": "good"}).json()["token"]
+    world.services.id_tokens.known["good"] = msgspec.structs.replace(PERSON, roles=("viewer",))
+    clock = world.clock
+    put = world.services.directory.put
+
+    def slow(record):
+        clock.time += 0.01
+        return put(record)
+
+    world.services.directory.put = slow
+    second = control.post("/api/v1/login", json={"id_token": "good"}).json()["token"]
+    path = "/api/v1/version"
+    answer = control.get(path, headers={"authorization": f"Bearer {first}"})
+    assert refused(answer, "PC4001") == 403
+    assert control.get(path, headers={"authorization": f"Bearer {second}"}).status_code == 200
+
+
+def test_an_id_token_that_is_not_good_is_refused_and_recorded_without_it(control, world):
+    answer = control.post("/api/v1/login", json={"id_token": "forged-token"})
+    assert refused(answer, "PC2072") == 401
+    event = world.recorder.last
+    assert (event.method, event.verdict, event.code) == ("login", "deny", "PC2072")
+    assert "forged-token" not in repr(world.recorder.events)
+
+
+def test_an_operator_of_an_issuer_gets_no_password(control, world):
+    world.services.id_tokens.known["good"] = PERSON
+    control.post("/api/v1/login", json={"id_token": "good"})
+    name = world.services.directory.list(OPERATOR)[-2].id
+    assert name.startswith("oidc-")
+    ada = world.bearer("operator", "ada", roles=("admin",))
+    body = {"password": secrets.token_hex(12)}
+    answer = control.post(f"/api/v1/principals/operator/{name}/password", json=body, headers=ada)
+    assert refused(answer, "PC2004") == 403
+
+
+@pytest.mark.anyio
+async def test_without_an_issuer_no_id_token_is_taken(world):
+    logins = dataclasses.replace(world.services, id_tokens=None).logins("control")
+    with pytest.raises(Problem, match="PC2072"):
+        await logins.id_token("good", source="127.0.0.1:1")
+
+
+@pytest.mark.anyio
+async def test_refusals_take_their_time_so_that_their_time_tells_nothing(world):
+    class Clock:
+        now = staticmethod(world.clock.now)
+        monotonic = staticmethod(time.monotonic)
+
+    services = dataclasses.replace(world.services, clock=Clock(), login_grain=0.05)
+    logins = services.logins("control")
+    for name in ("nobody", "vic"):
+        started = time.monotonic()
+        with pytest.raises(Problem, match="PC2070"):
+            await logins.password(name, WRONG, "000000", source="127.0.0.1:1")
+        spent = time.monotonic() - started
+        assert spent >= 0.05
+        assert spent % 0.05 < 0.04
+
+
+@pytest.mark.anyio
+async def test_only_so_many_passwords_are_verified_and_wait_at_once(world, monkeypatch):
+    gate, running, most = threading.Event(), [], []
+
+    def matches(password, phc):
+        running.append(password)
+        most.append(len(running))
+        gate.wait(5)
+        running.remove(password)
+        return False
+
+    monkeypatch.setattr(module, "matches", matches)
+    monkeypatch.setattr(module, "WAITING", 3)
+    logins = world.services.logins("control")
+    tasks = [
+        asyncio.ensure_future(
+            logins.password(f"nobody-{number}", "x", "000000", source="127.0.0.1:1")
+        )
+        for number in range(6)
+    ]
+    await asyncio.sleep(0.1)
+    gate.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sorted(answer.code for answer in answers) == [*["PC2070"] * 5, "PC2071"]
+    assert max(most) <= module.AT_ONCE
+
+
+def test_the_database_of_a_login_is_the_register_of_operators(world, vic):
+    assert isinstance(world.services.operators, SqlOperators)
+    before = world.services.operators.get("vic")
+    vic.login()
+    after = world.services.operators.get("vic")
+    assert after.counter == int(world.clock.now()) // 30 > before.counter
