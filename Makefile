@@ -34,6 +34,7 @@ check: setup-dev ## format, lint, types, layers, dependencies, dead code, genera
 	$(BIN)/deptry src
 	$(BIN)/vulture
 	$(BIN)/python tools/docs.py --check
+	$(BIN)/python tools/proto.py --check
 
 test: setup-dev packages ## everything, on free loopback ports
 	tools/run-tests

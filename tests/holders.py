@@ -88,7 +88,8 @@ class Issuer:
         said = {name: value for name, value in said.items() if value is not None}
         head = {"kid": self.kid, "typ": "JWT"} | (header or {})
         head = {name: value for name, value in head.items() if value is not None}
-        return jwt.encode(said, key or self.key, algorithm or self.algorithm, head)
+        key = None if algorithm == "none" else key or self.key
+        return jwt.encode(said, key, algorithm or self.algorithm, head)
 
 
 def trust_in(own, *foreign):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import msgspec
+
 from portcullis.catalogue.schema import fault
 from portcullis.core.call import Action, Call, Context, Route
 from portcullis.core.principal import Principal, PrincipalKind, Session
@@ -47,6 +49,27 @@ tools:
     arguments:
       path: {prefix: /srv/docs/}
 """
+
+PAIR = """\
+version: 1
+agents: {shop: {role: shop, owner: team}, helper: {role: helper, owner: team}}
+roles:
+  shop:
+    allowed_tools: [kb.search, kb.read, orders.find]
+    models: [gpt-*]
+    allowed_prompts: [kb.hello]
+    allowed_resources: ["kb.memo://one"]
+  helper:
+    allowed_tools: [kb.search, kb.write, orders.find]
+    models: [gpt-5.2, claude-*]
+    allowed_prompts: [kb.hello, kb.bye]
+    allowed_resources: ["kb.memo://*"]
+tools:
+  orders.find:
+    arguments:
+      customer_id: {equals: session.subject.customer_id}
+"""
+"""Two agents that may do different things: ``kb.search`` and ``gpt-5.2`` are what both may."""
 
 
 def policy_of(*texts, names=("main.yaml",)):
@@ -98,6 +121,12 @@ def context(agent="support-1", session=None, kind=PrincipalKind.AGENT, bound_to=
         bound_to = None if session is None else session.id
     principal = Principal(kind=kind, id=agent, credential="cred", expires_at=1.0, session=bound_to)
     return Context(principal=principal, session=session, source="t", trace_id="", received_at=0.0)
+
+
+def chained(around, *delegators):
+    """The same context, on behalf of other agents, nearest first."""
+    principal = msgspec.structs.replace(around.principal, chain=delegators)
+    return msgspec.structs.replace(around, principal=principal)
 
 
 def write(folder: Path, text: str, name: str = "main.yaml") -> Path:

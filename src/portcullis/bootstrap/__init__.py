@@ -4,6 +4,7 @@ A new check, store or secret source is one file of its own plus one line here.
 """
 
 from portcullis.bootstrap.foundation import (
+    CA,
     GATE,
     SystemClock,
     audit_directory,
@@ -16,6 +17,7 @@ from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.bootstrap.stdio import wrap_stdio
 
 __all__ = [
+    "CA",
     "GATE",
     "GATE_FILE",
     "Gate",

@@ -40,7 +40,7 @@ GATEWAY = "gate"
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What proves who is who. ``directory`` is where other domains' bundles are kept."""
+    """What proves who is who."""
 
     config: Config
     services: Services
@@ -54,7 +54,7 @@ class Domain:
         services, federation = self.services, self.config.identity.federation
         bundles = Bundles(
             federation,
-            directory=self.config.state / "bundles",
+            directory=self.config.state / "federation",
             trust=self.trust,
             web=WebTls(),
             records=services.identity_records(),

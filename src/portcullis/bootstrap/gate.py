@@ -131,7 +131,9 @@ async def _listening(
     )
 
     def refused(problem: Problem, peer: str, **who: str) -> Problem:
-        return parts.pipeline.refused(problem, EventType.ERROR, source=peer, **({"method": "http"} | who))
+        return parts.pipeline.refused(
+            problem, EventType.ERROR, source=peer, **({"method": "http"} | who)
+        )
 
     urls = {}
     for name, app, address, tls in wanted:

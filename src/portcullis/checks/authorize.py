@@ -94,19 +94,20 @@ class Authorize(Check):
 def on_behalf(context: Context) -> tuple[Context, ...]:
     """The context as policy is asked: of the caller, and of each agent that it acts for.
 
-    Each of them is asked about as if the session were its own.
+    Each of them is asked about as if the session were its own, if it is that of one of them.
     """
     principal, session = context.principal, context.session
-    if not principal.chain and (session is None or session.agent == principal.id):
+    agents = (principal.id, *principal.chain)
+    if len(agents) == 1:
         return (context,)
-    return tuple(
-        msgspec.structs.replace(
-            context,
-            principal=msgspec.structs.replace(principal, id=agent, chain=()),
-            session=None if session is None else msgspec.structs.replace(session, agent=agent),
-        )
-        for agent in (principal.id, *principal.chain)
-    )
+    found = []
+    for agent in agents:
+        asked = msgspec.structs.replace(principal, id=agent, chain=())
+        its = session
+        if session is not None and session.agent in agents:
+            its = msgspec.structs.replace(session, agent=agent)
+        found.append(msgspec.structs.replace(context, principal=asked, session=its))
+    return tuple(found)
 
 
 def _name(entry: Any, key: str) -> str | None:

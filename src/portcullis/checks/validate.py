@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from portcullis.checks.authorize import on_behalf
 from portcullis.checks.suspicious import suspicious
 from portcullis.core.call import Action, Call, Context, Result
 from portcullis.core.check import Check
@@ -39,8 +40,9 @@ class Validate(Check):
         denial = self._deny(call)
         if denial is None:
             return PASS
-        if call.name not in self._pdp.visible("tools", call.server, (call.name,), context):
-            decision = self._pdp.decide(call, context)
+        caller = on_behalf(context)[0]
+        if call.name not in self._pdp.visible("tools", call.server, (call.name,), caller):
+            decision = self._pdp.decide(call, caller)
             if isinstance(decision, Deny):
                 return decision
         return denial

@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "application": "Applications that open sessions.",
     "operator": "Operators of this deployment.",
     "credential": "Single tokens and certificates: revoke.",
+    "ca": "The trust domain's authority: show, rotate, retire, offline, bundle.",
     "session": "Sessions: open, show, close.",
     "policy": "Policy: check, build, decide.",
     "keys": "The key that seals what is at rest: status, rotate.",

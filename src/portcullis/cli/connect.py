@@ -18,7 +18,7 @@ import typer
 
 from portcullis import client
 from portcullis.cli.options import Json
-from portcullis.client.ask import CUT
+from portcullis.client.ask import CUT, MUTE
 from portcullis.client.connector import Connector
 from portcullis.client.gate import Gate
 from portcullis.client.identity import Identity
@@ -256,7 +256,7 @@ def _run(work: Coroutine[Any, Any, Problem | None]) -> None:
         if why is not None:
             raise why
     except Problem as problem:
-        if problem.code not in CUT:
+        if problem.code not in CUT | {MUTE}:
             raise
         sys.stderr.write(f"error: {problem.code} {problem.entry.title}: {problem.detail}\n")
         sys.stderr.write(f"hint: {problem.hint}\n")

@@ -20,12 +20,16 @@ from urllib.parse import urlsplit
 import regorus
 import typer
 
+from portcullis.bootstrap import CA, authority_of
 from portcullis.catalogue.schema import fault
 from portcullis.cli.operate import running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, McpUpstream, load
 from portcullis.core.errors import Problem
 from portcullis.execution.secrets import Secrets, local_secrets
+from portcullis.identity.authority_files import Files, parse_state
+from portcullis.identity.in_force import attention
+from portcullis.identity.workload.socket import MAX_PATH
 from portcullis.policy.pdp import load as load_policy
 
 SLOW_SYNC_MS = 20.0
@@ -80,6 +84,7 @@ def _deployment(config: Config) -> Iterator[Finding]:
     yield from _state(config.state)
     yield _tried("policy", str(config.policy), partial(load_policy, config.policy, fault))
     secrets = local_secrets(os.environ)
+    yield from _keys(config)
     yield from _addresses(config)
     for name, model in config.models.items():
         if model.credential:
@@ -92,6 +97,19 @@ def _deployment(config: Config) -> Iterator[Finding]:
         yield Finding(
             "upstreams", ok=False, found="none", do="Name model endpoints or MCP servers."
         )
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    """Whether what is sealed opens, and whether the authority can go on by itself."""
+    if not (config.state / "keys").is_dir():
+        yield Finding("keys", ok=True, found=f"{config.keys.kind}: they will be made")
+        return
+    yield _tried("keys", config.keys.kind, partial(authority_of, config))
+    files = Files(config.state / CA)
+    raw = files.raw_state()
+    if raw is not None:
+        said = attention(files, parse_state(raw), time.time())
+        yield Finding("trust domain", not said, said or config.trust_domain, "See `ca show`.")
 
 
 def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Finding]:
@@ -168,21 +186,29 @@ def _tried(what: str, found: str, attempt: Callable[[], object]) -> Finding:
 
 
 def _addresses(config: Config) -> Iterator[Finding]:
-    addresses = (config.listen.gate, config.listen.control)
+    listen = config.listen
+    given = (listen.gate, listen.control, listen.mtls, listen.tls, listen.bootstrap)
+    addresses = [address for address in given if address is not None]
+    fixed = [address for address in addresses if not address.endswith(":0")]
     running = None
     with contextlib.suppress(Problem):  # `_state` says what is wrong with the folder
         running = running_gate(config)
     if running is not None:
         yield Finding("gate", ok=True, found=f"{running.gate} runs, process {running.pid}")
-    elif addresses[0] == addresses[1] and not addresses[0].endswith(":0"):
+    elif len(fixed) > len(set(fixed)):
         yield Finding(
-            "address",
-            ok=False,
-            found=f"{addresses[0]} is given to the gate and to the control plane",
-            do="Change `listen:`.",
+            "address", ok=False, found="one is given to two listeners", do="Change `listen:`."
         )
     else:
         yield from map(_free, addresses)
+    if listen.workload is not None:
+        path = config.state / listen.workload
+        yield Finding(
+            "workload",
+            len(os.fsencode(path)) <= MAX_PATH,
+            str(path),
+            f"Set listen.workload to a path of at most {MAX_PATH} bytes.",
+        )
 
 
 def _free(address: str) -> Finding:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from portcullis.cli import connect, principals
+from portcullis.cli import principals
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.control.entries import JOIN_SECONDS, LONGEST_JOIN
 from portcullis.core.lifecycle import Verb
@@ -140,5 +140,4 @@ def workload(kind: PrincipalKind) -> typer.Typer:
     ) -> None:
         principals.join(config, kind, name, ttl, as_json=json)
 
-    connect.add_to(app, kind)
     return app

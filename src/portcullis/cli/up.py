@@ -32,13 +32,15 @@ async def _serve(config: Config) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, gate.reload_policy)
-        sys.stderr.write(f"gate     {gate.gate_url}\n")
+        for name, url in gate.urls.items():
+            sys.stderr.write(f"{name:9} {url}\n")
         for shape in sorted({upstream.shape for upstream in config.models.values()}):
-            sys.stderr.write(f"         {gate.gate_url}/{shape}{'/v1' * (shape == 'openai')}\n")
+            sys.stderr.write(f"serves    /{shape}{'/v1' * (shape == 'openai')}\n")
         for server in config.mcp:
-            sys.stderr.write(f"         {gate.gate_url}/mcp/{server}\n")
-        sys.stderr.write(f"control  {gate.control_url}\n")
-        sys.stderr.write(f"log      {gate.audit_directory}\n")
+            sys.stderr.write(f"serves    /mcp/{server}\n")
+        if gate.workload is not None:
+            sys.stderr.write(f"workload  unix:{gate.workload.resolve()}\n")
+        sys.stderr.write(f"log       {gate.audit_directory}\n")
         sys.stderr.flush()
         await stop.wait()
         sys.stderr.write("draining\n")

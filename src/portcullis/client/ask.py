@@ -16,6 +16,8 @@ from portcullis.wire.json import decode
 
 CUT: Final = frozenset({"PC2007", "PC4001"})
 """What the gate says to those whom it has cut off."""
+MUTE: Final = "PC7013"
+"""What it looks like to them when they come anew: it takes the connection, and ends it."""
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 _MAX_ANSWER: Final = 2**20
@@ -54,8 +56,8 @@ async def ask(
 ) -> dict[str, Any]:
     """The JSON object that the gate answers with.
 
-    Raises the gate's own refusal as a Problem, PC7012 when it is not the gate that it should be
-    and PC7011 when there is no answer, or none that we understand.
+    Raises the gate's own refusal as a Problem, PC7012 when it is not the gate that it should be,
+    PC7013 when it ends the connection and PC7011 for no answer, or none that we understand.
     """
     try:
         async with (
@@ -78,8 +80,7 @@ async def ask(
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
         raise unlike(error) from None
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        detail = f"{origin_of(url)} does not answer ({type(error).__name__})"
-        raise Problem("PC7011", detail) from None
+        raise unanswered(error, url) from None
     return _understood(answer.status, body)
 
 
@@ -91,6 +92,15 @@ def unlike(
     why = getattr(reason, "verify_message", "") or str(reason.args[0] if reason.args else "")
     found = _DETAIL.search(str(why))
     return Problem("PC7012", found[0] if found else type(error).__name__)
+
+
+def unanswered(error: Exception, url: str) -> Problem:
+    """The problem that stands for no answer."""
+    where = origin_of(url)
+    ended = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    if ended and not isinstance(error, aiohttp.ClientConnectorError):
+        return Problem(MUTE, f"{where} ended the connection before it answered")
+    return Problem("PC7011", f"{where} does not answer ({type(error).__name__})")
 
 
 def origin_of(url: str) -> str:

@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from portcullis.client.aiohttp import session
-from portcullis.client.ask import CUT, origin_of, unlike
+from portcullis.client.ask import CUT, MUTE, unanswered, unlike
 from portcullis.client.gate import Gate
 from portcullis.core.errors import Problem
 from portcullis.wire.json import encode
@@ -115,12 +115,14 @@ class Connector:
             self._check(request)
             return await self._forward(request)
         except Problem as problem:
+            if problem.code in CUT or problem.code == MUTE:
+                self._gate.doubt()
             return _refusal(problem)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
             return _refusal(unlike(error))
         except (aiohttp.ClientError, TimeoutError) as error:
-            detail = f"{origin_of(self._gate.url)}: {type(error).__name__}"
-            return _refusal(Problem("PC7011", detail))
+            self._gate.doubt()
+            return _refusal(unanswered(error, self._gate.url))
 
     def _check(self, request: web.BaseRequest) -> None:
         if not request.raw_path.startswith("/"):

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from portcullis.client.ask import CUT, ask, origin
+from portcullis.client.ask import CUT, MUTE, ask, origin
 from portcullis.client.dpop import Prover
 from portcullis.client.identity import Identity, SystemClock
 from portcullis.client.svid import Svid
@@ -19,7 +19,13 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 
 _GRACE_SECONDS: Final = 2.0
+"""How long a newer SVID may take to come, as after ``agent rotate``."""
 _LOOK_SECONDS: Final = 30.0
+_AGAIN_SECONDS: Final = 0.5
+_DOUBT_SECONDS: Final = 0.05
+"""Between two questions, however many doubts come."""
+_ENDED: Final = 3
+"""So many connections in a row that the gate ended say that it means us."""
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -35,7 +41,7 @@ class Granted(msgspec.Struct, frozen=True):
 class Link(Protocol):
     """One way to the gate: connections under ``context`` go with what ``grant`` gives.
 
-    ``context`` is None for plain http. ``grant`` raises the gate's refusal, PC7011 or PC7012;
+    ``context`` is None for plain http. ``grant`` raises the gate's refusal, PC7011 to PC7013;
     ``spent`` is a token that the gate refused a moment ago.
     """
 
@@ -106,8 +112,12 @@ class Gate:
         self._doubt.set()
 
     async def cut_off(self) -> Problem:
-        """Keep a token at hand; return why when the identity is cut off or has run out."""
-        spent = ""
+        """Keep a token at hand; return why when the identity is cut off or has run out.
+
+        It is cut off when the gate says so, or ends one connection after the other, and no newer
+        SVID comes.
+        """
+        spent, ended = "", 0
         while True:
             self._doubt.clear()
             try:
@@ -115,21 +125,24 @@ class Gate:
             except Problem as problem:
                 return problem
             try:
-                spent = (await self.link().own(spent=spent)).value
+                held = (await self.link().own(spent=spent)).value
             except Problem as problem:
-                if problem.code in CUT and not await self._succeeded(used):
+                ended = ended + 1 if problem.code == MUTE else 0
+                refused = problem.code in CUT or ended == _ENDED
+                if refused and not await self._succeeded(used):
                     return problem
-                spent = ""
-                await asyncio.sleep(1)
+                await asyncio.sleep(_AGAIN_SECONDS)
                 continue
+            spent, ended = "", 0
             try:
                 await asyncio.wait_for(self._doubt.wait(), _LOOK_SECONDS)
-                await asyncio.sleep(0.05)  # whatever doubts come, twenty questions a second
+                await asyncio.sleep(_DOUBT_SECONDS)
+                spent = held
             except TimeoutError:
-                spent = ""
+                spent = held if self.identity.failure is not None else ""
 
     async def _succeeded(self, used: Svid) -> bool:
-        """Whether there is a newer SVID than the refused one, as after ``agent rotate``."""
+        """Whether there is a newer SVID than the refused one."""
         try:
             await asyncio.wait_for(self.identity.newer(used), _GRACE_SECONDS)
         except TimeoutError:

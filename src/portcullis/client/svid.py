@@ -70,11 +70,17 @@ def svid(chain: Sequence[bytes], key: bytes, roots: Sequence[bytes], now: float)
         chain=tuple(chain),
         key=key,
         roots=tuple(roots),
-        serial=format(leaf.serial_number, "x"),
+        serial=_serial(leaf.serial_number),
         thumbprint=base64.urlsafe_b64encode(leaf.fingerprint(hashes.SHA256())).decode().rstrip("="),
         issued_at=now,
         expires_at=leaf.not_valid_after_utc.timestamp(),
     )
+
+
+def _serial(number: int) -> str:
+    """In hex, whole octets: as the gate's records name it."""
+    digits = format(number, "x")
+    return digits.zfill(len(digits) + len(digits) % 2)
 
 
 class Request:

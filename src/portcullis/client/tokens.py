@@ -53,7 +53,7 @@ class TokenSource:
         """A token that is good now and is not ``spent``, which the gate refused.
 
         However many ask for the same one, the gate is asked once. A token that is still good
-        serves while the gate cannot renew it. Raises the gate's refusal, PC7011 and PC7012.
+        serves while the gate cannot renew it. Raises the gate's refusal, PC7011 to PC7013.
         """
         key = hashlib.sha256(delegation.encode()).digest()
         held = self._held.get(key)

@@ -111,10 +111,6 @@ class AuthorityView(_Shape):
         return cls.model_validate(msgspec.to_builtins(state))
 
 
-FIELDS: Final = frozenset({"root_key", "digests"})
-"""The names of ours that a refusal may repeat."""
-
-
 def routers(edge: Edge, domain: TrustDomain) -> tuple[APIRouter, APIRouter]:
     """The routes of the control plane: for viewers, and for administrators."""
     readers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))

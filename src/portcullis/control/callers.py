@@ -136,7 +136,8 @@ class Callers:
         if asked.authorization:
             self._agree(asked, caller)
         self._uncut(caller, None)
-        await self._principals.present(caller.kind, caller.id)
+        if caller.kind is not PrincipalKind.OPERATOR:  # those of the issuer's key are nowhere
+            await self._principals.present(caller.kind, caller.id)
 
     def _agree(self, asked: Asked, caller: Principal) -> None:
         """An Authorization header is not needed here; one that names another is refused."""

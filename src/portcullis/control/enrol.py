@@ -78,14 +78,13 @@ class SvidIssued(BaseModel):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """For whom somebody stands, by what, and how long his certificates may live at most.
+    """For whom somebody stands, and by what.
 
     ``principal`` carries the proof: its ``credential``, and as ``issued_at`` when it was good.
     """
 
     principal: Principal
     attestor: str
-    ttl: int = 0
 
 
 class Enrolment:
@@ -131,25 +130,16 @@ class Enrolment:
         self._throttle.clear(host)
         return shown
 
-    async def renewing(self, peer: Peer) -> Shown:
-        """Who renews a certificate of ours. Raises what the Authenticator raises, and PC2027.
-
-        The new one lives no longer than the shortest that the principal's entries ask for.
-        """
+    def renewing(self, peer: Peer) -> Shown:
+        """Who renews a certificate of ours. Raises what the Authenticator raises, and PC2027."""
         if peer.id.trust_domain != self._authority.trust_domain:
             raise Problem("PC2027", "an SVID is renewed by the trust domain that issued it")
-        holder = self._authenticator.authenticate(Presented(peer=peer))
-        entries = await asyncio.to_thread(self._registrations.entries)
-        bounds = [
-            entry.ttl_seconds
-            for entry in entries
-            if (entry.kind, entry.principal) == (holder.kind, holder.id) and entry.ttl_seconds
-        ]
-        return Shown(holder, "svid", min(bounds, default=0))
+        return Shown(self._authenticator.authenticate(Presented(peer=peer)), "svid")
 
     async def issue(self, shown: Shown, key: Any, source: str) -> X509Svid:
         """A certificate for ``key``, recorded durably.
 
+        It lives no longer than the shortest life that one of its principal's entries asks for.
         Raises Problem PC2004 (not a workload), PC2007, PC4001, PC4002, PC6001, PC7008.
         """
         holder = shown.principal
@@ -165,7 +155,7 @@ class Enrolment:
         issued = self._authority.issue(
             ours(self._authority.trust_domain, holder.kind, holder.id),
             key,
-            ttl=shown.ttl or None,
+            ttl=await self._ttl(holder),
         )
         await self._records.done(
             "svid.renew" if shown.attestor == "svid" else "svid.issue",
@@ -182,6 +172,15 @@ class Enrolment:
         )
         self._uncut(holder)  # a rotation since it showed its proof makes that worthless
         return issued
+
+    async def _ttl(self, holder: Principal) -> int | None:
+        entries = await asyncio.to_thread(self._registrations.entries)
+        lives = (
+            entry.ttl_seconds
+            for entry in entries
+            if (entry.kind, entry.principal) == (holder.kind, holder.id)
+        )
+        return min(filter(None, lives), default=None)
 
     def bundle(self) -> str:
         """The authorities, in PEM."""
@@ -213,7 +212,7 @@ class Enrolment:
         entry = _one(matching(entries, selectors))
         attestor = f"kubernetes:{body.cluster}"
         holder = _holder(entry.kind, entry.principal, attestor, now)
-        return Shown(holder, attestor, entry.ttl_seconds)
+        return Shown(holder, attestor)
 
 
 class _Attestor(Protocol):
@@ -256,7 +255,7 @@ def router(edge: Edge, enrolment: Enrolment) -> APIRouter:
             peer: Peer | None = request.scope.get("portcullis.peer")
             if peer is None:
                 raise Problem("PC2020", "a renewal shows the certificate that it renews")
-            shown = await enrolment.renewing(peer)
+            shown = enrolment.renewing(peer)
         else:
             shown = await enrolment.attest(body, source.rpartition(":")[0] or source)
         edge.admit_as(request, shown.principal)
@@ -293,12 +292,12 @@ def _key(text: str) -> EllipticCurvePublicKey | Ed25519PublicKey:
 
 
 def _one(entries: tuple[Entry, ...]) -> Entry:
-    """The entry of the one principal that is meant; of several, the most exact one."""
+    """The entry of the one principal that is meant."""
     if not entries:
         raise Problem("PC2060", "no registration entry is for this workload")
     if len({(entry.kind, entry.principal) for entry in entries}) > 1:
         raise Problem("PC2060", "registration entries make this workload two principals")
-    return max(entries, key=lambda entry: len(entry.selectors))
+    return entries[0]
 
 
 def _holder(kind: PrincipalKind, name: str, credential: str, now: float) -> Principal:

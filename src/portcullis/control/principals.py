@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
 
 from portcullis.config import Tokens
+from portcullis.control.containment import CUTTING, LIVING, Containment, by_itself, nothing
 from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
-from portcullis.core.lifecycle import TRANSITIONS, State, Verb, after
+from portcullis.core.lifecycle import State, Verb, after
 from portcullis.core.ports import (
     Clock,
-    CutScope,
     Directory,
-    KillFeed,
     Operators,
     PrincipalRecord,
     Registrations,
@@ -40,31 +39,6 @@ OIDC: Final = "oidc-"
 """How the names begin of operators for whom an issuer of ID tokens vouches."""
 REVIEW_SECONDS: Final = 90 * 86_400
 """How long a program lives without a review, unless its owner names a date."""
-
-
-class Containment(KillFeed, Protocol):
-    """The kill feed with the ways to cut off and to take it back.
-
-    ``hold`` (a state), ``outdate`` (credentials older than a time) and ``sever`` (the first half
-    of ``cut``) act at once, in memory; the first two return what takes it back. ``put`` makes a
-    record durable and then acts on it, ``cut`` makes a cut durable. ``changing`` is held by
-    whoever reads a record to write it back. ``watch`` follows other processes until cancelled.
-    """
-
-    changing: asyncio.Lock
-
-    def hold(  # noqa: D102 - the contract stands above, as in core.ports
-        self, kind: PrincipalKind, principal_id: str, state: State
-    ) -> Callable[[], None]: ...
-    def outdate(  # noqa: D102 - the same
-        self, kind: PrincipalKind, principal_id: str, at: float
-    ) -> Callable[[], None]: ...
-    def sever(self, scope: CutScope, value: str, reason: str) -> None: ...  # noqa: D102 - the same
-    async def cut(  # noqa: D102 - the same
-        self, scope: CutScope, value: str, reason: str
-    ) -> None: ...
-    async def put(self, record: PrincipalRecord) -> bool: ...  # noqa: D102 - the same
-    async def watch(self, seconds: float = 0.1) -> None: ...  # noqa: D102 - the same
 
 
 class Principals:
@@ -182,8 +156,8 @@ class Principals:
                 return msgspec.structs.replace(record, state=state)
             return msgspec.structs.replace(record, state=state, review_at=review)
 
-        held = _CUTTING.get(verb)
-        release = _nothing if held is None else self._feed.hold(kind, principal_id, held)
+        held = CUTTING.get(verb)
+        release = nothing if held is None else self._feed.hold(kind, principal_id, held)
         parameters = {} if review is None else {"review_at": int(review)}
         return await self._apart(
             self._changed(
@@ -237,7 +211,7 @@ class Principals:
 
             try:
                 await self._changed(
-                    *(_time(now), found.kind, found.id, Verb.EXPIRE, expired, _nothing),
+                    *(by_itself(now), found.kind, found.id, Verb.EXPIRE, expired, nothing),
                     {"review_at": int(found.review_at)},
                     cuts=True,
                 )
@@ -349,7 +323,7 @@ class Principals:
         release = self._feed.outdate(kind, principal_id, at)
 
         def changed(record: PrincipalRecord) -> PrincipalRecord:
-            if record.state not in _LIVING:
+            if record.state not in LIVING:
                 raise Problem("PC2073", f"nothing is left of a principal that is {record.state}")
             new = record.roles if roles is None else tuple(sorted(set(roles)))
             return msgspec.structs.replace(record, rotated_at=at, roles=new)
@@ -394,7 +368,7 @@ class Principals:
             finally:
                 await self._feed.put(new)
                 await asyncio.to_thread(self._registrations.forget, kind, principal_id)
-                if kind is PrincipalKind.OPERATOR and new.state not in _LIVING:
+                if kind is PrincipalKind.OPERATOR and new.state not in LIVING:
                     await asyncio.to_thread(self._operators.remove, principal_id)
         return new
 
@@ -417,22 +391,3 @@ class Principals:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
-
-
-_CUTTING: Final = {
-    verb: state
-    for (_, verb), state in TRANSITIONS.items()
-    if all(result is not State.ACTIVE for (_, same), result in TRANSITIONS.items() if same is verb)
-}
-"""The verbs that always cut somebody off, and the state that they lead to."""
-_LIVING: Final = frozenset(state for state, _ in TRANSITIONS)
-
-
-def _nothing() -> None:
-    """Nothing acted yet that would have to be taken back."""
-
-
-def _time(now: float) -> Context:
-    """What happens by itself is the gate's doing."""
-    gate = Principal(kind=PrincipalKind.GATEWAY, id="gate", credential="", expires_at=math.inf)
-    return Context(principal=gate, session=None, source="time", trace_id="", received_at=now)

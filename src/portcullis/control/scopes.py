@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from portcullis.checks.authorize import on_behalf
 from portcullis.core.call import Action, Call, Context, Route
 from portcullis.core.ports import PolicyDecisionPoint
 from portcullis.core.verdict import Allow
 
-_LISTS = {"tool": "tools", "resource": "resources", "prompt": "prompts"}
+_LISTS: Final = {"tool": "tools", "resource": "resources", "prompt": "prompts"}
 
 
 class Scopes:
     """Asks the PDP for each word, for the agent and for each agent on whose behalf it acts.
 
-    ``tool:SERVER.*`` is within policy when policy itself grants the server's tools by a glob
-    that ``*`` matches. A scope only narrows: what it names is decided again at every call.
+    A scope only narrows: what it names is decided again at every call. So ``tool:SERVER.*``,
+    which stands for whatever policy grants there, is never beyond it.
     """
 
     def __init__(self, pdp: PolicyDecisionPoint) -> None:
@@ -29,6 +31,8 @@ class Scopes:
         if kind == "model":
             return isinstance(self._pdp.decide(_model_call(rest), context), Allow)
         server, _, name = rest.partition(".")
+        if kind == "tool" and name == "*":
+            return True
         return name in self._pdp.visible(_LISTS[kind], server, [name], context)
 
 

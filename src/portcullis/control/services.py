@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from portcullis.config import Limits, Tokens
+from portcullis.control.containment import Containment
 from portcullis.control.edge import LOCAL_NAMES, Edge
 from portcullis.control.entries import Entries
 from portcullis.control.login import GRAIN_SECONDS, Logins
-from portcullis.control.principals import Containment, Principals
+from portcullis.control.principals import Principals
 from portcullis.control.records import Records
 from portcullis.core.ports import (
     Clock,

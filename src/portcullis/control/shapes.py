@@ -318,7 +318,9 @@ class TokenError(_Shape):
 
 _PROBLEM: Final = ProblemView.model_json_schema()
 
-FIELDS: Final = frozenset({"body", "path", "query"}).union(
+FIELDS: Final = frozenset(
+    {"body", "path", "query", "root_key", "digests", "csr", "join_token", "kubernetes_token"}
+).union(
     *(
         shape.model_fields
         for shape in (

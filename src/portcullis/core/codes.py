@@ -216,6 +216,9 @@ CODES: Final[dict[str, Code]] = {
     "PC7010": Code(500, -32603, "Sealed data does not open", "Check `keys` in portcullis.yaml."),
     "PC7011": Code(502, -32603, "The gate cannot be reached", "Check its address; is it running?"),
     "PC7012": Code(502, -32603, "The gate is not who it should be", "Check --gate and --ca."),
+    "PC7013": Code(
+        502, -32603, "The gate ends our connections", "It may be cut off: ask an operator."
+    ),
     # Range PC9, our own faults
     "PC9001": Code(500, -32603, "A check failed", "The action was not done. Report this."),
     "PC9002": Code(500, -32603, "Internal error", "The action was not done. Report this."),

@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 GRACE: Final = 0.05
 """Seconds in which a run that was cut off may still tell its caller why."""
 LEFT: Final = "PC5014"
+SOON: Final = 0.001
+"""Seconds after which idle connections follow: what runs is told first, they can do nothing."""
 RETIRE: Final = 0.75
 """The part of a certificate's life after which its connections are given no more requests."""
 
@@ -173,9 +175,11 @@ class Live:
     def sweep(self) -> None:
         """End what belongs to whoever the feed now cuts off or whose authority is trusted no more.
 
-        Runs are cancelled and idle connections closed at once; the connections of runs follow
-        after ``GRACE``. Everybody else is left alone. Call it after every change of either.
+        Runs are cancelled at once, idle connections are closed ``SOON`` and the connections of
+        runs after ``GRACE``. Everybody else is left alone. Call it after every change of either,
+        on the loop.
         """
+        idle: list[Connection] = []
         last: list[Connection] = []
         for run in tuple(self._runs):
             context = run.context
@@ -189,12 +193,14 @@ class Live:
             if problem is None:
                 continue
             if connection.run is None:
-                connection.abort()
+                idle.append(connection)
             else:
                 connection.run.stop(problem)
                 last.append(connection)
-        if last:
-            asyncio.get_running_loop().call_later(GRACE, _abort, last)
+        loop = asyncio.get_running_loop()
+        for connections, seconds in ((idle, SOON), (last, GRACE)):
+            if connections:
+                loop.call_later(seconds, _abort, connections)
 
     def _against(self, connection: Connection) -> Problem | None:
         """Why a connection may not stay."""

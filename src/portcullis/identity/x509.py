@@ -178,9 +178,11 @@ def made_at(serial: str) -> float:
 
 
 def _common_name(id: SpiffeId) -> str:  # noqa: A002 - the field's name
-    """``agent.shop-1`` for ``/agent/shop-1``: no two IDs share one, and it fits into 64."""
+    """``agent.shop-1`` for ``/agent/shop-1``, else a digest: no two IDs share one of at most 64."""
     name = id.path[1:].replace("/", ".")
-    return name if len(name) <= _MAX_CN else hashlib.sha256(name.encode()).hexdigest()
+    if len(name) <= _MAX_CN and "." not in id.path:
+        return name
+    return hashlib.sha256(id.path.encode()).hexdigest()
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -127,8 +127,13 @@ def test_a_gate_comes_up_reloads_its_policy_and_drains_on_sigterm(folder):
         try:
             place = folder / "portcullis-state" / "gate.json"
             assert eventually(place.exists)
-            token = run(folder, "agent", "create", "my-agent", "--owner", "me").stdout.strip()
-            assert token.count(".") == 2
+            made = run(
+                folder, "agent", "create", "my-agent", "--owner", "me", "--purpose", "to try it"
+            )
+            assert made.returncode == 0, made.stderr
+            assert "agent join my-agent" in made.stderr  # what to do next; nothing secret
+            assert made.stdout == ""
+            assert run(folder, "agent", "token", "my-agent").returncode != 0
             policy = folder / "policy" / "main.yaml"
             good = policy.read_text()
             policy.write_text(good + "\nnonsense: true\n")

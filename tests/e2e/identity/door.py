@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
 from domains import Domain, MemoryRecorder, WallClock
@@ -26,7 +27,7 @@ from portcullis.checks.contain import Contain
 from portcullis.config import Config, Limits
 from portcullis.core.call import RiskClass
 from portcullis.core.check import Check
-from portcullis.core.principal import PrincipalKind
+from portcullis.core.principal import PrincipalKind, Session
 from portcullis.core.verdict import Allow
 from portcullis.execution.endpoint import endpoints
 from portcullis.execution.http import HttpForwarder
@@ -41,7 +42,6 @@ from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import Records, new_id
 from portcullis.gateway.router import Router
 from portcullis.gateway.tls import ServerTls
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.identity.trust import Trust
 from portcullis.wire.certificates import load_identity, pem
@@ -100,6 +100,9 @@ class Policy:
 
 
 class Memory:
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+
     async def propose(self, key, proposals) -> None:
         return None
 
@@ -109,8 +112,8 @@ class Memory:
     def is_open(self, session_id) -> bool:
         return True
 
-    async def get(self, session_id) -> None:
-        return None
+    async def get(self, session_id) -> Session | None:
+        return self.sessions.get(session_id)
 
 
 class Upstream:
@@ -185,7 +188,9 @@ class Door:
         self.upstream = upstream
         self.domain = Domain(DOMAIN, folder / "ours", **settings)
         self.trust = Trust(self.domain.authority.bundle)
-        self.domain.authority.subscribe(self.trust.refresh)
+        loop = asyncio.get_running_loop()
+        refresh = self.trust.refresh
+        self.domain.authority.subscribe(lambda: loop.call_soon_threadsafe(refresh))
         self.own = self.domain.own()
         self.recorder = MemoryRecorder()
         self.recorder.commitment = lambda subject, value: "hmac-sha256:00"
@@ -211,12 +216,12 @@ class Door:
             }
         )
         self.forwarder = HttpForwarder(endpoints(config), secrets=local_secrets({}), limits=limits)
-        memory, metrics = Memory(), Metrics(CollectorRegistry())
-        records = Records("gate", self.recorder, memory, Policy(), self.clock)
-        checks = (Contain(self.feed, memory), self.grant)
+        self.memory, metrics = Memory(), Metrics(CollectorRegistry())
+        records = Records("gate", self.recorder, self.memory, Policy(), self.clock)
+        checks = (Contain(self.feed, self.memory), self.grant)
         self.pipeline = Pipeline(checks, self.recorder, records, metrics)
         self.router = Router(
-            access=Access(self.tokens, memory, self.clock),
+            access=Access(self.tokens, self.memory, self.clock),
             live=self.live,
             pipeline=self.pipeline,
             models=ModelRoutes(self.pipeline, self.forwarder, config.models, limits),
@@ -246,9 +251,7 @@ class Door:
 
     def context(self, agent: str = "", *, shown: tuple[tuple[bytes, ...], bytes] | None = None):
         """A client's TLS, with an agent's fresh SVID, another identity, or none."""
-        context = ssl.create_default_context(
-            cadata=pem(self.domain.authority.bundle().x509)
-        )
+        context = ssl.create_default_context(cadata=pem(self.domain.authority.bundle().x509))
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if agent:
             shown = self.domain.identity(f"/agent/{agent}")

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import socket
 import ssl
 import time
+from pathlib import Path
 
 import aiohttp
+import httpx2
 import openai
 import pytest
 from cryptography import x509
@@ -76,15 +78,15 @@ class Mint:
         return (made,), pem
 
     def _built(self, subject, key, signer, life, uris, *, ca, purpose=None):
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self.name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now + datetime.timedelta(seconds=life[0]))
-            .not_valid_after(now + datetime.timedelta(seconds=life[1]))
+            .not_valid_before(now + dt.timedelta(seconds=life[0]))
+            .not_valid_after(now + dt.timedelta(seconds=life[1]))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(
                 x509.KeyUsage(
@@ -138,8 +140,6 @@ async def test_an_agent_is_known_by_its_certificate(door):
 
 
 async def test_an_unmodified_openai_client_needs_a_certificate_and_no_key(door):
-    import httpx2
-
     context = door.context("shop-1")
     async with httpx2.AsyncClient(verify=context) as http:
         client = openai.AsyncOpenAI(
@@ -205,17 +205,15 @@ async def test_a_federated_domain_does_not_speak_for_our_agents(door, tmp_path):
         ("PC2027", {}),
     ],
 )
-async def test_a_certificate_that_is_no_svid_is_refused_under_its_own_code(
-    tmp_path, code, leaf
-):
+async def test_a_certificate_that_is_no_svid_is_refused_under_its_own_code(tmp_path, code, leaf):
     mint = Mint()
     async with opened(tmp_path) as door:
         tls = ServerTls(door.own, Anchors(door.trust, mint.root), mutual=True)
         listener = door.listener(tls=tls)
         await listener.open()
         door.port = int(listener.url.rpartition(":")[2])
-        uris = leaf.pop("uris", ("spiffe://shop.test/agent/a",))
-        await refused(door, door.context(shown=mint.leaf(*uris, **leaf)))
+        made = {"uris": ("spiffe://shop.test/agent/a",)} | leaf
+        await refused(door, door.context(shown=mint.leaf(*made.pop("uris"), **made)))
         (event,) = await door.recorded(code)
         assert event.verdict == "deny"
         await listener.close()
@@ -291,6 +289,21 @@ async def test_half_a_handshake_is_ended_too(door):
         assert await asyncio.wait_for(reader.read(), 3) == b""
     writer.close()
     await door.recorded("PC1012")
+
+
+async def test_refused_handshakes_leave_no_socket_open(door):
+    def files():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    context = door.context()
+    await refused(door, context)
+    before = files()
+    for _ in range(20):
+        await refused(door, context)
+        await refused(door, None)
+        with contextlib.suppress(OSError):
+            await speak(door, door.context("shop-1"), b"")
+    await until(lambda: files() <= before + 2)
 
 
 async def test_who_only_knocks_leaves_nothing_behind(door):
@@ -383,9 +396,7 @@ async def test_small_packets_are_sent_at_once(door):
 
 
 @pytest.mark.parametrize("what", ["leaf", "root"])
-async def test_nothing_fails_while_the_gate_changes_its_certificate_or_its_authority(
-    door, what
-):
+async def test_nothing_fails_while_the_gate_changes_its_certificate_or_its_authority(door, what):
     failed, served, over = [], [0], asyncio.Event()
 
     async def client(number):
@@ -408,8 +419,7 @@ async def test_nothing_fails_while_the_gate_changes_its_certificate_or_its_autho
         if what == "leaf":
             door.own.renew()
         else:
-            await asyncio.to_thread(door.domain.authority.rotate, "signing")
-            door.trust.refresh()
+            await asyncio.to_thread(door.domain.authority.rotate, "root")
         serials.add(door.own.current()[0].serial)
     await asyncio.sleep(0.15)
     over.set()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import msgspec
 
 from portcullis.config.identity import Identity
@@ -217,6 +218,6 @@ def copied_python(folder: Path) -> tuple[Path, dict[str, str]]:
     library = sysconfig.get_config_var("LIBDIR") or ""
     return copy, {
         "PYTHONHOME": sys.base_prefix,
-        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PYTHONPATH": str(Path(grpc.__file__).parents[1]),
         "LD_LIBRARY_PATH": library,
     }

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry, Counter
 from starlette.testclient import TestClient
 
+from holders import Issuer, trust_in
 from portcullis.config import Limits, Tokens
 from portcullis.control import admin, agents_api
 from portcullis.control.services import Services
@@ -21,6 +22,7 @@ from portcullis.core.lifecycle import State
 from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.identity.oidc import Person
+from portcullis.identity.once import LocalOnce
 from portcullis.identity.passwords import Cost
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.store.directory import SqlDirectory
@@ -84,13 +86,51 @@ class People:
             raise Problem("PC2072", "the signature is wrong")
         return self.known[token]
 
+    user = operator
+
+
+class Behind:
+    """Puts the peer of ``world`` into each request, as the mTLS listener does."""
+
+    def __init__(self, app, world) -> None:
+        self._app, self._world = app, world
+        self.openapi = app.openapi
+
+    async def __call__(self, scope, receive, send) -> None:
+        if self._world.peer is not None:
+            scope["portcullis.peer"] = self._world.peer
+        await self._app(scope, receive, send)
+
 
 @dataclass
 class World:
     clock: TurnableClock
     recorder: MemoryRecorder
     services: Services
+    issuer: Issuer
+    elsewhere: Issuer
     ready: bool = True
+    peer: object = None
+    """Who shows a certificate on the connection, if anybody."""
+    words: set[str] = field(default_factory=set)
+    """What policy lets everybody use."""
+    asked: list = field(default_factory=list)
+    """The contexts in which that was asked."""
+
+    def usable(self, context, words) -> bool:
+        """The policy's word on a scope."""
+        self.asked.append(context)
+        return self.words.issuperset(words)
+
+    def app(self, services=None, **parts):
+        """The gate's API."""
+        services = services or self.services
+        parts = {
+            "trust": trust_in(self.issuer, self.elsewhere),
+            "usable": self.usable,
+            "names": ("gate.test", "testserver"),
+        } | parts
+        return agents_api.create_app(services, **parts)
 
     def register(self, kind: str, name: str, roles=()) -> str:
         """Register a principal; its id."""
@@ -143,15 +183,18 @@ def world(tmp_path):
     directory = SqlDirectory(engine)
     numbers = itertools.count(1)
     sealer = sealer_at(tmp_path)
+    once = LocalOnce(clock)
     authority = TokenAuthority(
         Ed25519PrivateKey.generate(),
         trust_domain=DOMAIN,
         clock=clock,
+        once=once,
         bearer=True,
         new_id=lambda: f"{int(clock.time * 1000):012x}{next(numbers):020x}",
     )
     services = Services(
         authority=authority,
+        once=once,
         directory=directory,
         registrations=SqlRegistrations(engine),
         operators=SqlOperators(engine),
@@ -176,7 +219,13 @@ def world(tmp_path):
         argon2=Cost(iterations=1, lanes=1, memory_kib=64),
         login_grain=0,
     )
-    yield World(clock=clock, recorder=recorder, services=services)
+    yield World(
+        clock=clock,
+        recorder=recorder,
+        services=services,
+        issuer=Issuer(DOMAIN),
+        elsewhere=Issuer("elsewhere.test"),
+    )
     engine.dispose()
 
 
@@ -185,7 +234,7 @@ def gate(world):
     """A client of the gate's API, with the agent ``shop-1`` and the application ``web`` there."""
     world.register("agent", "shop-1")
     world.register("application", "web")
-    app = agents_api.create_app(world.services)
+    app = Behind(world.app(), world)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 

@@ -4,10 +4,15 @@ import json
 import secrets
 
 import pytest
+from starlette.testclient import TestClient
 
 from portcullis.config import Limits
-from portcullis.control import agents_api
+from portcullis.core.credential import Presented
 from portcullis.core.principal import PrincipalKind
+from portcullis.identity.oidc import Person
+
+SIGNED = {"user": None, "user_token": "signed"}
+FORGED = {"user": None, "user_token": "forged"}
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def test_an_application_opens_a_session_and_the_agent_acts_under_its_token(gate,
     answer = gate.post("/v1/sessions", json=body(tools=["orders.search"]), headers=web)
     assert answer.status_code == 201
     opened = answer.json()
-    principal = world.services.authority.authenticate(opened["token"])
+    principal = world.services.authority.authenticate(Presented(token=opened["token"]))
     assert (principal.kind, principal.id) == (PrincipalKind.AGENT, "shop-1")
     assert principal.session == opened["session"]
     assert principal.expires_at == opened["expires_at"]
@@ -93,9 +98,38 @@ def test_a_session_ends_at_its_time(gate, world, web):
     assert gate.get(f"/v1/sessions/{opened['session']}", headers=web).status_code == 404
 
 
+def test_an_issuer_of_id_tokens_vouches_for_the_user_instead(gate, world, web):
+    person = Person(issuer="corp", subject="u-9", groups=(), roles=(), expires_at=0)
+    world.services.id_tokens.known["signed"] = person
+    answer = gate.post("/v1/sessions", json=body(**SIGNED), headers=web)
+    assert answer.status_code == 201
+    path = f"/v1/sessions/{answer.json()['session']}"
+    assert world.recorder.last.parameters["issuer"] == "corp"
+    assert gate.get(path, headers=web).json()["user"] == "corp:u-9"
+    answer = gate.post("/v1/sessions", json=body(**FORGED), headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (401, "PC2072")
+
+
+def test_without_an_issuer_nobody_but_the_application_vouches(world, web):
+    world.register("application", "web")
+    alone = TestClient(world.app(dataclasses.replace(world.services, id_tokens=None)))
+    answer = alone.post("/v1/sessions", json=body(**SIGNED), headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (401, "PC2072")
+
+
+def test_the_token_of_a_session_tells_the_agent_no_name(gate, world, web):
+    opened = gate.post("/v1/sessions", json=body(), headers=web).json()
+    claims = world.services.authority.verify(opened["token"])
+    assert (claims.sub, claims.sid) == (f"user:{opened['session']}", opened["session"])
+    assert claims.may_act.sub == "agent:shop-1"
+    assert "u-7" not in repr(claims)
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "code"),
     [
+        ({"user": None}, 400, "PC1020"),
+        ({"user_token": "x"}, 400, "PC1020"),
         ({"agent": "nobody"}, 403, "PC2007"),
         ({"ttl_seconds": 901}, 400, "PC1020"),
         ({"ttl_seconds": 0}, 400, "PC1020"),
@@ -216,7 +250,9 @@ def test_a_stale_feed_denies_reads_too(gate, world, web):
 def test_nobody_without_a_credential_learns_which_routes_there_are(gate, world, method, path):
     answer = gate.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (401, "PC2001")
-    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["www-authenticate"] == (
+        'Bearer resource_metadata="http://testserver/.well-known/oauth-protected-resource"'
+    )
     assert (world.recorder.last.type, world.recorder.last.code) == ("error", "PC2001")
 
 
@@ -266,7 +302,7 @@ def test_the_callers_trace_is_kept_and_a_malformed_one_is_not(gate, world, web):
 )
 async def test_a_body_that_never_ends_is_given_up_and_recorded(world, messages, status, code):
     limits = Limits(receive_seconds=0.05)
-    app = agents_api.create_app(dataclasses.replace(world.services, limits=limits))
+    app = world.app(dataclasses.replace(world.services, limits=limits))
     arriving = iter(messages)
     sent = []
 

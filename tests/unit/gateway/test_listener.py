@@ -5,8 +5,10 @@ import json
 
 import pytest
 
+from portcullis.core.errors import Problem
 from portcullis.gateway.http import ClientDisconnect, Request, read_body, send_json
 from portcullis.gateway.listener import MAX_HEAD, Listener
+from portcullis.gateway.live import cuttable
 
 pytestmark = pytest.mark.anyio
 
@@ -40,18 +42,19 @@ class Front:
             raise
         await send_json(send, 200, b"{}")
 
-    def refuse(self, problem, peer):
+    def refuse(self, problem, peer, **who):
         self.refused.append((problem.code, peer))
         return problem
 
 
 @pytest.fixture
-async def front():
+async def front(live):
     made = Front()
     listener = Listener(
         made.app,
         "127.0.0.1:0",
         refused=made.refuse,
+        live=live,
         seconds=0.4,
         drain_seconds=1,
         stalled_seconds=0.3,
@@ -223,6 +226,34 @@ async def test_a_peer_that_reads_slowly_gets_everything(front):
 async def test_an_idle_connection_is_closed(front):
     assert await talk(front.port) == b""
     assert not front.refused
+
+
+async def test_a_client_that_leaves_is_noticed_behind_a_large_body(front, live, context):
+    """The gate stops reading while a body waits, and has to begin again to see the end."""
+    left = asyncio.Event()
+
+    async def app(scope, receive, send):
+        connection = scope["portcullis.connection"]
+        await read_body(receive, 2**20)
+        with (
+            pytest.raises(Problem, match="PC5014"),
+            cuttable(),
+            live.running(context(), connection),
+        ):
+            await asyncio.sleep(5)
+        left.set()
+
+    front.app = app
+    front.listener.config.loaded_app = app
+    _, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    head = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"
+    writer.write(head)
+    await asyncio.sleep(0.05)
+    writer.write(b"x" * 200_000)
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.close()
+    await asyncio.wait_for(left.wait(), 1)
 
 
 async def test_requests_in_flight_finish_when_the_gate_closes(front):

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.anyio
 
 
 class Access:
-    async def admit(self, credential, *, source, trace_id):
+    async def admit(self, shown, *, source, trace_id):
+        credential = shown.token
         principal = Principal(
             kind=PrincipalKind.AGENT, id=credential, credential=credential, expires_at=2e9
         )
@@ -56,9 +57,11 @@ def refusals():
 
 
 @pytest.fixture
-def router(busy, refusals):
+def router(busy, refusals, live):
     return Router(
         access=Access(),
+        live=live,
+        names=("localhost",),
         pipeline=refusals,
         models=busy,
         mcp=busy,

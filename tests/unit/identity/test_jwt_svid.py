@@ -1,4 +1,4 @@
-"""If these fail, somebody else's JWT is taken for a workload's, or one domain speaks for another."""
+"""If these fail, another's JWT is taken for a workload's, or one domain speaks for another."""
 
 import hashlib
 import json
@@ -92,7 +92,7 @@ def duplicate(ours):
 
 
 MISUSE = {
-    "none": ("PC2030", lambda o, t: o.svid("/agent/a", NOW, algorithm="none", key=None)),
+    "none": ("PC2030", lambda o, t: o.svid("/agent/a", NOW, algorithm="none")),
     "HS256 with the public key": ("PC2030", lambda o, t: hs256(o)),
     "EdDSA": (
         "PC2030",

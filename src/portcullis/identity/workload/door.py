@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import secrets
 import socket
 from asyncio import StreamReader, StreamWriter
@@ -31,7 +30,6 @@ log = structlog.get_logger(__name__)
 _PIECE: Final = 64 * 1024
 _FLUSH_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.1
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Door:
@@ -61,7 +59,6 @@ class Door:
         try:
             yield
         finally:
-            accepting.cancel()
             for task in (tasks := {accepting, *self._tasks}):
                 task.cancel()
             await asyncio.wait(tasks)
@@ -71,10 +68,9 @@ class Door:
         while True:
             try:
                 connection, _ = await loop.sock_accept(public)
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    log.warning("workload_accept_failed", error=error.strerror)
-                    await asyncio.sleep(_PAUSE_SECONDS)
+            except OSError as error:  # such as no file handles left
+                log.warning("workload_accept_failed", error=error.strerror)
+                await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             process = self._admitted(connection)
             if process is None:

@@ -179,7 +179,16 @@ def test_a_name_that_is_no_name_is_refused(world):
 
 def test_two_ids_never_share_a_common_name(world):
     ours, seen = world.open(), set()
-    paths = ("/agent/a", "/application/a", "/" + "x" * 80, "/" + "x" * 81, "/agent/" + "y" * 63)
+    paths = (
+        "/agent/a",
+        "/application/a",
+        "/agent.a",
+        "/agent/a.b",
+        "/agent/a/b",
+        "/" + "x" * 80,
+        "/" + "x" * 81,
+        "/agent/" + "y" * 63,
+    )
     for path in paths:
         svid = ours.issue(SpiffeId(DOMAIN, path), leaf_key().public_key())
         seen.add(leaf_of(svid).subject.rfc4514_string())

@@ -1,0 +1,57 @@
+"""How principals are cut off: the kill feed as the control plane uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from portcullis.core.call import Context
+from portcullis.core.lifecycle import TRANSITIONS, State
+from portcullis.core.ports import CutScope, KillFeed, PrincipalRecord
+from portcullis.core.principal import Principal, PrincipalKind
+
+CUTTING: Final = {
+    verb: state
+    for (_, verb), state in TRANSITIONS.items()
+    if all(result is not State.ACTIVE for (_, same), result in TRANSITIONS.items() if same is verb)
+}
+"""The verbs that always cut somebody off, and the state that they lead to."""
+LIVING: Final = frozenset(state for state, _ in TRANSITIONS)
+"""Those of whom something is left that could change."""
+
+
+class Containment(KillFeed, Protocol):
+    """The kill feed with the ways to cut off and to take it back.
+
+    ``hold`` (a state), ``outdate`` (credentials older than a time) and ``sever`` (the first half
+    of ``cut``) act at once, in memory; the first two return what takes it back. ``put`` makes a
+    record durable and then acts on it, ``cut`` makes a cut durable. ``changing`` is held by
+    whoever reads a record to write it back. ``watch`` follows other processes until cancelled.
+    """
+
+    changing: asyncio.Lock
+
+    def hold(  # noqa: D102 - the contract stands above, as in core.ports
+        self, kind: PrincipalKind, principal_id: str, state: State
+    ) -> Callable[[], None]: ...
+    def outdate(  # noqa: D102 - the same
+        self, kind: PrincipalKind, principal_id: str, at: float
+    ) -> Callable[[], None]: ...
+    def sever(self, scope: CutScope, value: str, reason: str) -> None: ...  # noqa: D102 - the same
+    async def cut(  # noqa: D102 - the same
+        self, scope: CutScope, value: str, reason: str
+    ) -> None: ...
+    async def put(self, record: PrincipalRecord) -> bool: ...  # noqa: D102 - the same
+    async def watch(self, seconds: float = 0.1) -> None: ...  # noqa: D102 - the same
+
+
+def nothing() -> None:
+    """Nothing acted yet that would have to be taken back."""
+
+
+def by_itself(now: float) -> Context:
+    """What happens by itself is the gate's doing."""
+    gate = Principal(kind=PrincipalKind.GATEWAY, id="gate", credential="", expires_at=math.inf)
+    return Context(principal=gate, session=None, source="time", trace_id="", received_at=now)
