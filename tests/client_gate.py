@@ -84,6 +84,7 @@ class StandIn:
     cut: bool = False
     refuse_once: set = field(default_factory=set)
     faulty: bool = False
+    mute: bool = False
     requests: list = field(default_factory=list)
     forms: list = field(default_factory=list)
     enrolments: list = field(default_factory=list)
@@ -93,7 +94,6 @@ class StandIn:
     failures: list = field(default_factory=list)
     url: str = ""
     plain: str = ""
-    hold_tokens: float = 0
 
     def peer(self, request):
         tls = request.transport.get_extra_info("ssl_object")
@@ -111,6 +111,8 @@ class StandIn:
             return web.json_response(problem.document(), status=problem.status)
 
     async def _handle(self, request):
+        if self.mute:
+            request.transport.abort()
         self.requests.append((request.method, request.path_qs, request.headers.copy()))
         routes = {
             "/v1/svid": self.svid,
@@ -170,7 +172,6 @@ class StandIn:
     async def token(self, request):
         form = dict(await request.post())
         self.forms.append(form)
-        await asyncio.sleep(self.hold_tokens)
         if self.cut:
             document = Problem("PC4001", "revoked").document()
             return web.json_response({"error": "invalid_request", **document}, status=400)

@@ -84,7 +84,8 @@ def configuration(folder: Path, *, gate: int, control: int, upstream: str) -> Pa
 
 def agent_token(config: Path) -> str:
     """Create the agent that makes the calls; its token."""
-    command = ("agent", "create", AGENT, "--owner", "bench", "-c", str(config), "--json")
+    who = ("--owner", "bench", "--purpose", "makes the calls that are measured")
+    command = ("agent", "create", AGENT, *who, "-c", str(config), "--json")
     done = subprocess.run(  # noqa: S603 - our own command line
         (*_CLI, *command), capture_output=True, check=False, timeout=60
     )

@@ -37,11 +37,15 @@ PATIENCE_SECONDS: Final = 5
 
 
 class RunningGate(msgspec.Struct, frozen=True):
-    """What a running gate says of itself in ``gate.json``: its URLs and its process id."""
+    """What a running gate says of itself in ``gate.json``: its URLs and its process id.
+
+    ``mtls`` is empty when that listener is off.
+    """
 
     control: str
     gate: str
     pid: int
+    mtls: str = ""
 
 
 def running_gate(config: Config) -> RunningGate | None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from portcullis.cli.operate import Operations, operations
+from portcullis.cli.operate import operations
 from portcullis.config import NAME, load
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
@@ -78,9 +78,9 @@ def create(
     sys.stderr.write(
         "next: say which workload it is, and the Workload API gives it its SVID:\n"
         f"  portcullis {kind} register {name} --selector unix:uid:1000\n"
-        "or hand it a one-time join token and run it beside `connect`:\n"
-        f"  portcullis {kind} join {name} > join-token\n"
-        f"  portcullis {kind} connect {name} --join-token file:join-token\n"
+        "or hand it a one-time join token, and run a side process for it:\n"
+        f"  JOIN=$(portcullis {kind} join {name})"
+        f" portcullis {kind} connect {name} --join-token env:JOIN\n"
     )
 
 
@@ -187,12 +187,6 @@ def join(config: Path, kind: PrincipalKind, name: str, ttl: int, *, as_json: boo
         return
     sys.stderr.write(f"join token for {kind} {name}, once and until {moment(made.expires_at)}\n")
     print(made.token)
-
-
-def mint(work: Operations, kind: PrincipalKind, name: str, *, ttl: int) -> str:
-    """A short-lived token for a command's own use."""
-    check_name(name)
-    return work.bearer(kind, name, ttl=ttl).token
 
 
 def check_name(name: str) -> None:

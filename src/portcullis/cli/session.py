@@ -1,28 +1,33 @@
 """``portcullis session``: open, show and close sessions at the gate that runs.
 
-Sessions belong to applications. The command mints itself a short-lived token of the one that
-``--application`` names, which needs the issuer's key and is recorded like any other.
+Sessions belong to applications. As the operator of this machine the command asks for a join token
+of the one that ``--application`` names, enrols with it as any workload does, with a key that stays
+in memory, and acts over mutual TLS. All of it is recorded.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json as codec
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
+from portcullis import client
 from portcullis.cli import principals
-from portcullis.cli.operate import call, operations, running_gate
+from portcullis.cli.operate import RunningGate, operations, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.client.ask import ask
 from portcullis.config import load
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
 
 app = typer.Typer(no_args_is_help=True)
 
-_TOKEN_SECONDS = 60
+_JOIN_SECONDS = 60
 Application = Annotated[str, typer.Option(help="Act as this registered application.")]
 SessionId = Annotated[str, typer.Argument(help="The session's id.")]
 
@@ -96,14 +101,36 @@ def close(
 def _ask(
     config: Path, application: str, method: str, path: str, body: dict[str, Any] | None = None
 ) -> Any:
+    principals.check_name(application)
     settings = load(config)
     gate = running_gate(settings)
     if gate is None:
         hint = "Start it with `portcullis up`."
         raise Problem("PC7005", "sessions live in a gate, and none runs here", hint=hint)
+    if not gate.mtls:
+        hint = "Set listen.mtls, such as 127.0.0.1:7302."
+        raise Problem("PC7005", "applications come over mutual TLS, which is off", hint=hint)
     with operations(settings) as work:
-        token = principals.mint(work, PrincipalKind.APPLICATION, application, ttl=_TOKEN_SECONDS)
-    return call(gate.gate, method, path, token, body)
+        join = work.join(PrincipalKind.APPLICATION, application, _JOIN_SECONDS).token
+    url = _dialled(gate.mtls, settings.listen.names)
+    return asyncio.run(_asked(gate, url, join, method, path, body))
+
+
+async def _asked(
+    gate: RunningGate, url: str, join: str, method: str, path: str, body: dict[str, Any] | None
+) -> Any:
+    async with client.enrolled(gate.gate, gate=url, join_token=join) as identity:
+        link = client.Gate(url, identity).link()
+        return await ask(method, url + path, context=link.context, json=body)
+
+
+def _dialled(url: str, names: tuple[str, ...]) -> str:
+    """The address under a name that stands in the gate's certificate."""
+    parts = urlsplit(url)
+    if parts.hostname in names or not names:
+        return url
+    host = f"[{names[0]}]" if ":" in names[0] else names[0]
+    return f"https://{host}:{parts.port}"
 
 
 def _path(session: str) -> str:

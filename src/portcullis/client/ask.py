@@ -54,7 +54,7 @@ async def ask(
     json: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The JSON object that the gate answers with.
+    """The JSON object that the gate answers with; an empty one for 204.
 
     Raises the gate's own refusal as a Problem, PC7012 when it is not the gate that it should be,
     PC7013 when it ends the connection and PC7011 for no answer, or none that we understand.
@@ -109,6 +109,8 @@ def origin_of(url: str) -> str:
 
 
 def _understood(status: int, body: bytes) -> dict[str, Any]:
+    if status == 204:  # noqa: PLR2004 - RFC 9110 section 15.3.5
+        return {}
     try:
         value = decode(body)
     except Problem:

@@ -18,7 +18,6 @@ from typing import Any, Final
 import aiohttp
 import structlog
 from aiohttp import web
-from multidict import CIMultiDict
 from yarl import URL
 
 from portcullis.client.aiohttp import session
@@ -49,6 +48,7 @@ _HOP: Final = frozenset(
         KEY_HEADER,
     }
 )
+_CREDENTIALS: Final = ("authorization", "x-api-key")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _CUT: Final = re.compile("|".join(sorted(CUT)).encode())
 _REFUSALS: Final = frozenset({401, 403})
@@ -141,7 +141,7 @@ class Connector:
 
     def _knows(self, request: web.BaseRequest) -> bool:
         found = False
-        for name in ("authorization", "x-api-key", KEY_HEADER):
+        for name in (*_CREDENTIALS, KEY_HEADER):
             for value in request.headers.getall(name, []):
                 found |= self._is_key(value.removeprefix("Bearer "))
         return found
@@ -161,15 +161,16 @@ class Connector:
         ) as answer:
             return await self._pass_back(request, answer)
 
-    def _passing(self, request: web.BaseRequest) -> CIMultiDict[str]:
+    def _passing(self, request: web.BaseRequest) -> list[tuple[str, str]]:
         """The headers that go to the gate: our own key does not."""
         headers = _end_to_end(request.headers)
-        for name in ("authorization", "x-api-key") if self._key else ():
-            values = headers.popall(name, [])
-            for value in values:
-                if not self._is_key(value.removeprefix("Bearer ")):
-                    headers.add(name, value)
-        return headers
+        if not self._key:
+            return headers
+        return [
+            (name, value)
+            for name, value in headers
+            if name.lower() not in _CREDENTIALS or not self._is_key(value.removeprefix("Bearer "))
+        ]
 
     async def _pass_back(
         self, request: web.BaseRequest, answer: aiohttp.ClientResponse
@@ -191,18 +192,18 @@ class Connector:
         return response
 
 
-def _end_to_end(headers: Any) -> CIMultiDict[str]:
+def _end_to_end(headers: Any) -> list[tuple[str, str]]:
     """All headers but those for one connection (RFC 9110 section 7.6.1)."""
     named = {
         name.strip().lower()
         for value in headers.getall("connection", [])
         for name in value.split(",")
     }
-    return CIMultiDict(
+    return [
         (name, value)
         for name, value in headers.items()
         if name.lower() not in _HOP and name.lower() not in named
-    )
+    ]
 
 
 async def _body(request: web.BaseRequest) -> Any:

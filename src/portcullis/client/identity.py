@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from abc import ABC, abstractmethod
-from types import TracebackType
 from typing import Final, Self
 
 from portcullis.client.svid import Svid
@@ -67,12 +66,7 @@ class Identity(ABC):
         self._task = asyncio.create_task(self._renew())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -214,7 +214,7 @@ CODES: Final[dict[str, Code]] = {
     "PC7008": Code(500, -32603, "The trust domain's authority cannot sign", "See `doctor`."),
     "PC7009": Code(500, -32603, "A trust bundle cannot be used", "See the detail."),
     "PC7010": Code(500, -32603, "Sealed data does not open", "Check `keys` in portcullis.yaml."),
-    "PC7011": Code(502, -32603, "The gate cannot be reached", "Check its address; is it running?"),
+    "PC7011": Code(502, -32603, "The gate cannot be reached", "Check its address; see `doctor`."),
     "PC7012": Code(502, -32603, "The gate is not who it should be", "Check --gate and --ca."),
     "PC7013": Code(
         502, -32603, "The gate ends our connections", "It may be cut off: ask an operator."

@@ -37,7 +37,8 @@ class Deployment:
         monkeypatch.chdir(folder)
         (folder / "portcullis.yaml").write_text(
             "trust_domain: example.test\n"
-            'listen: {gate: "127.0.0.1:0", control: "127.0.0.1:0", mtls: null, workload: null}\n'
+            'listen: {gate: "127.0.0.1:0", control: "127.0.0.1:0", mtls: "127.0.0.1:0",'
+            " workload: null}\n"
             "tokens: {bearer: loopback, ttl_seconds: 600}\n"
         )
         (folder / "policy").mkdir()

@@ -167,7 +167,7 @@ async def test_unmodified_clients_work_through_the_connector_over_several_rotati
             async def in_session():
                 await work_openai(base, key=token)
 
-            done = await under_load(chat, ask_claude, in_session, lambda: work_mcp(base), seconds=5)
+            done = await under_load(chat, ask_claude, in_session, lambda: work_mcp(base), seconds=4)
     assert all(times > 2 for times in done)
     assert len(serials) >= 4
 
@@ -192,12 +192,12 @@ async def test_the_transports_work_over_several_rotations(scene):
                 async with other.post(url, json=body) as answer:
                     assert answer.status == 200, await answer.text()
 
-            done = await under_load(chat, plain, lambda: work_mcp(scene.url, http), seconds=5)
+            done = await under_load(chat, plain, lambda: work_mcp(scene.url, http), seconds=4)
     assert all(times > 2 for times in done)
     assert len(serials) >= 4
 
 
-async def test_every_action_names_the_certificate_that_it_was_made_under(scene):
+async def test_every_action_leads_back_to_the_certificate_that_it_was_made_under(scene):
     async with scene.enrolled() as identity:
         gate = client.Gate(scene.url, identity)
         async with httpx2.AsyncClient(transport=Transport(gate), timeout=20) as http:
@@ -206,9 +206,12 @@ async def test_every_action_names_the_certificate_that_it_was_made_under(scene):
     issued = await standins.eventually(scene.stage, lambda event: event.method == "svid.issue")
     assert issued.credential == f"svid:{serial}"
     assert issued.parameters["attestor"] == "join_token"
-    await standins.eventually(
-        scene.stage, lambda event: event.type == "llm_call" and event.svid == serial
+    call = await standins.eventually(scene.stage, lambda event: event.type == "llm_call")
+    token = await standins.eventually(
+        scene.stage,
+        lambda event: event.type == "identity" and event.credential == call.credential,
     )
+    assert issued.parameters["fingerprint"] in token.parameters["binding"]
 
 
 async def test_a_sessions_token_acts_in_its_session_and_only_for_its_agent(scene):
@@ -263,6 +266,24 @@ async def test_revocation_ends_the_connector(scene):
                 await work_openai(base)
             async with asyncio.timeout(8):
                 assert (await running).code in {"PC4001", "PC7013"}
+
+
+async def test_revocation_ends_a_stream_that_runs_through_the_connector(scene):
+    body = {"model": "gpt-standin:stall", "messages": MESSAGES, "stream": True}
+    async with scene.enrolled() as identity:
+        connector = Connector(client.Gate(scene.url, identity))
+        async with (
+            connector.listening("127.0.0.1:0") as base,
+            aiohttp.ClientSession() as http,
+            http.post(f"{base}/openai/v1/chat/completions", json=body) as answer,
+        ):
+            assert await answer.content.readany()
+            await scene.change(Verb.REVOKE)
+            said = b""
+            with contextlib.suppress(aiohttp.ClientPayloadError):
+                async with asyncio.timeout(2):
+                    said = await answer.content.read()
+            assert b"[DONE]" not in said
 
 
 async def test_an_idle_connector_learns_of_a_revocation_at_its_next_renewal(scene):

@@ -235,6 +235,38 @@ async def test_revocation_ends_it_with_the_next_refusal(gate, access, http):
             assert (await running).code == "PC4001"
 
 
+async def test_a_gate_that_ends_every_connection_means_us(gate, access, http):
+    """Who was cut off before it came is not answered: its connections end after the handshake."""
+    connector = Connector(access)
+    async with connector.listening("127.0.0.1:0") as base:
+        running = asyncio.create_task(connector.run())
+        await until(lambda: gate.forms)
+        gate.mute = True
+        async with http.get(f"{base}/echo") as answer:
+            assert (answer.status, (await answer.json(content_type=None))["code"]) == (
+                502,
+                "PC7013",
+            )
+        async with asyncio.timeout(6):
+            assert (await running).code == "PC7013"
+
+
+async def test_one_connection_that_ends_does_not_end_it(gate, access, http):
+    connector = Connector(access)
+    async with connector.listening("127.0.0.1:0") as base:
+        running = asyncio.create_task(connector.run())
+        await until(lambda: gate.forms)
+        gate.mute = True
+        async with http.get(f"{base}/echo") as answer:
+            assert answer.status == 502
+        gate.mute = False
+        await until(lambda: len(gate.forms) == 2)
+        async with http.get(f"{base}/echo") as answer:
+            assert answer.status == 200
+        assert not running.done()
+        running.cancel()
+
+
 async def test_a_policy_denial_does_not_end_it(gate, access, http):
     connector = Connector(access)
     async with connector.listening("127.0.0.1:0") as base:
