@@ -9,20 +9,20 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from portcullis.audit.publish import CHECKPOINT
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
-from portcullis.core.principal import PrincipalKind
+from portcullis.demo.cast import AGENT, CUSTOMER, Cast
+from portcullis.demo.identities import renew_session
 from portcullis.demo.ledger import Ledger
-from portcullis.demo.scenes import AGENT, CUSTOMER, SCENES, Cast, open_session
-from portcullis.demo.stage import Stage, staged
+from portcullis.demo.scenes import SCENES
+from portcullis.demo.stage import staged
 from portcullis.demo.story import Step, tell
 
-APPLICATION: Final = "helpdesk"
 MARKER: Final = ".portcullis-demo"
 """A file that marks a folder as the demonstration's own: only such a folder is emptied."""
 
@@ -35,13 +35,13 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Tell = Callable[[Step], None]
-Stay = Callable[[Told, Stage, Path], None]
+Stay = Callable[[Told, Cast, Path], None]
 
 
 async def perform(folder: Path, on_step: Tell, stay: Stay | None = None) -> Told:
     """Play the whole story with its state in ``folder``, which is emptied first.
 
-    ``on_step`` is called after each step. ``stay`` is called with what was told, the stage and
+    ``on_step`` is called after each step. ``stay`` is called with what was told, the cast and
     a shell script of exports; then everything stays up until SIGINT or SIGTERM.
     Raises Problem PC7004 for a folder that holds something else, or a story that still runs.
     """
@@ -56,22 +56,21 @@ async def _perform(folder: Path, on_step: Tell, stay: Stay | None) -> Told:
     def look(_tool: str) -> None:
         before_write[:] = ledgers[0].events()
 
-    async with staged(folder, on_write=look) as stage:
+    by_default: dict[str, Any] = {"tokens": {"bearer": "never"}}
+    async with staged(folder, settings=by_default, on_write=look) as stage:
         ledger = Ledger(stage.events)
         ledgers.append(ledger)
         async with contextlib.AsyncExitStack() as exits:
-            await stage.register(PrincipalKind.AGENT, AGENT, owner="support-platform")
-            application = await stage.register(PrincipalKind.APPLICATION, APPLICATION)
             held = (stage.gate.audit_directory / CHECKPOINT).read_bytes()
-            cast = Cast(stage, ledger, application, before_write, held, exits)
+            cast = Cast(stage, ledger, before_write, held, exits)
             steps = []
             async for step in tell(SCENES, cast, ledger):
                 on_step(step)
                 steps.append(step)
             told = Told(ok=all(step.ok for step in steps), steps=tuple(steps))
             if stay is not None:
-                await open_session(cast)
-                stay(told, stage, _exports(folder, cast))
+                await renew_session(cast)
+                stay(told, cast, _exports(folder, cast))
                 await _until_told_to_stop()
     return told
 
@@ -108,14 +107,14 @@ def prepared(folder: Path) -> Iterator[None]:
 
 
 def _exports(folder: Path, cast: Cast) -> Path:
-    """Write a shell script that points the usual clients at the gate; only we may read it."""
+    """Write a shell script that points the usual clients at the side process."""
     script = folder / "env.sh"
     script.touch(mode=0o600)
     script.write_text(
-        f"# {AGENT}, in a session about {CUSTOMER}\n"
-        f"export OPENAI_BASE_URL={cast.url}/openai/v1 OPENAI_API_KEY={cast.token}\n"
-        f"export ANTHROPIC_BASE_URL={cast.url}/anthropic ANTHROPIC_API_KEY={cast.token}\n"
-        f"export PORTCULLIS_URL={cast.url} PORTCULLIS_TOKEN={cast.token}\n",
+        f"# {AGENT}'s side process, and a session about {CUSTOMER}\n"
+        f"export OPENAI_BASE_URL={cast.base}/openai/v1 OPENAI_API_KEY={cast.token}\n"
+        f"export ANTHROPIC_BASE_URL={cast.base}/anthropic ANTHROPIC_API_KEY={cast.token}\n"
+        f"export PORTCULLIS_URL={cast.base} PORTCULLIS_TOKEN={cast.token}\n",
         encoding="utf-8",
     )
     return script

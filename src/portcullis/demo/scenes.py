@@ -7,87 +7,30 @@ the log says.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Final
 
-import aiohttp
 import anthropic
 import openai
 
 from portcullis.audit.verify import own_verifier, verify
-from portcullis.core.event import Event, EventType
-from portcullis.demo.agent import CLAUDE, MODEL, Proposed, SupportAgent
-from portcullis.demo.ledger import Ledger, Recorded
-from portcullis.demo.stage import Stage
-from portcullis.demo.story import Ending, Scene
+from portcullis.core.event import EventType
+from portcullis.demo.agent import CLAUDE, MODEL, Proposed
+from portcullis.demo.cast import AGENT, CUSTOMER, OTHER, SECOND, Cast
+from portcullis.demo.identities import (
+    PROMPT,
+    cut_off,
+    get_identity,
+    no_credential,
+    open_session,
+    stolen_token,
+    thief_with_identity,
+)
+from portcullis.demo.ledger import Recorded
+from portcullis.demo.story import Ending, Scene, quoted
 
-AGENT: Final = "support-agent-prod-001"
-CUSTOMER, OTHER = "C-1001", "C-1002"
-PROMPT: Final = "Where is my order O-5001?"
-SUBJECT: Final = {"customer_id": CUSTOMER, "email": "ada@customer.example"}
 SERVERS: Final = ("orders", "crm", "tickets", "mail", "kb")
 _LOOKS, _PAUSE = 60, 0.05
 _HIDDEN: Final = "crm.delete_customer"
-
-
-@dataclass(slots=True)
-class Cast:
-    """Who is on stage, and what they remember from scene to scene."""
-
-    stage: Stage
-    ledger: Ledger
-    application: str
-    """The application's token."""
-    before_write: list[Event]
-    """The log as it was on disk at the moment when the ticket system was asked to write."""
-    held: bytes
-    """A signed checkpoint of the log from before the story."""
-    exits: AsyncExitStack
-    """Closes the agent's clients."""
-    token: str = ""
-    """The session's token, which the agent acts under."""
-    agent: SupportAgent = field(init=False)
-    proposed: tuple[Proposed, ...] = ()
-    findings: tuple[tuple[Proposed, Any], ...] = ()
-
-    @property
-    def url(self) -> str:
-        """Where the gate listens."""
-        return self.stage.gate.gate_url
-
-
-async def open_session(cast: Cast) -> Ending:
-    """The application vouches for the user's words and for whom they concern."""
-    session, cast.token = await cast.stage.open_session(
-        cast.application, AGENT, user="ada", prompt=PROMPT, subject=SUBJECT
-    )
-    agent = SupportAgent(cast.url, cast.token, customer=CUSTOMER)
-    cast.agent = await cast.exits.enter_async_context(agent)
-    cast.agent.messages.append({"role": "user", "content": PROMPT})
-    return Ending(
-        ok=True,
-        actual=f"session {session}, with a token of its own",
-        recorded=lambda event: (
-            event.type is EventType.ADMIN and event.principal_kind == "application"
-        ),
-    )
-
-
-async def no_credential(cast: Cast) -> Ending:
-    """Nobody is anonymous."""
-    async with (
-        aiohttp.ClientSession() as http,
-        http.post(f"{cast.url}/openai/v1/chat/completions", json={"model": MODEL}) as answer,
-    ):
-        given = await answer.json(content_type=None)
-    code = given["error"]["code"]
-    return Ending(
-        ok=(answer.status, code) == (HTTPStatus.UNAUTHORIZED, "PC2001"),
-        actual=f"{answer.status} {code}",
-        recorded=lambda event: event.type is EventType.ERROR and event.code == "PC2001",
-    )
 
 
 async def see_tools(cast: Cast) -> Ending:
@@ -186,7 +129,7 @@ async def streamed_answer(cast: Cast) -> Ending:
     text = "".join(pieces)
     return Ending(
         ok="ticket" in text,
-        actual=f"{_quoted(text)} in {len(pieces)} pieces",
+        actual=f"{quoted(text)} in {len(pieces)} pieces",
         recorded=lambda event: event.type is EventType.LLM_RESULT and bool(event.output_tokens),
     )
 
@@ -199,7 +142,7 @@ async def other_provider(cast: Cast) -> Ending:
         text = await stream.get_final_text()
     return Ending(
         ok="stand-in" in text,
-        actual=_quoted(text),
+        actual=quoted(text),
         recorded=_record(EventType.LLM_CALL, "claude-standin"),
     )
 
@@ -276,10 +219,6 @@ async def _refused(
     )
 
 
-def _quoted(text: str) -> str:
-    return f'"{text[:48]}..."' if len(text) > 48 else f'"{text}"'  # noqa: PLR2004 - fits a line
-
-
 def _record(kind: EventType, name: str) -> Recorded:
     return lambda event: (event.type, event.name, event.verdict) == (kind, name, "allow")
 
@@ -292,9 +231,15 @@ SCENES: Final[tuple[Scene[Cast], ...]] = (
         no_credential,
     ),
     Scene(
+        "An identity of its own",
+        f"{AGENT} redeems a one-time join token",
+        "an SVID for an hour, whose key never leaves its side process",
+        get_identity,
+    ),
+    Scene(
         "A session is opened",
-        f"the application opens a session for user ada about customer {CUSTOMER}",
-        "a session, and a token that the agent acts under",
+        f"the application, over mutual TLS: user ada asks about customer {CUSTOMER}",
+        "a session, and a delegation that only this agent can use",
         open_session,
     ),
     Scene(
@@ -353,7 +298,7 @@ SCENES: Final[tuple[Scene[Cast], ...]] = (
     ),
     Scene(
         "Another provider's client",
-        "the anthropic client streams from /v1/messages with the same token",
+        "the anthropic client streams from /v1/messages in the same session",
         "an answer",
         other_provider,
     ),
@@ -368,6 +313,24 @@ SCENES: Final[tuple[Scene[Cast], ...]] = (
         "a Responses call with the provider's web_search",
         "denied, PC3006, and nothing is forwarded",
         provider_side_tool,
+    ),
+    Scene(
+        "A stolen token",
+        "somebody has the agent's access token, and no key",
+        "401 PC2040: a token is worth nothing without its key",
+        stolen_token,
+    ),
+    Scene(
+        "A thief with an identity",
+        f"{SECOND} shows both stolen tokens over its own mutual TLS",
+        "PC2041 another certificate's token; PC2051 another's delegation",
+        thief_with_identity,
+    ),
+    Scene(
+        "Cut off in mid-stream",
+        f"{SECOND} is revoked while it and {AGENT} read streams",
+        "its stream ends at once, PC4001; the neighbour's goes on",
+        cut_off,
     ),
     Scene(
         "The log is verified",

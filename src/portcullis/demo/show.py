@@ -11,14 +11,15 @@ import msgspec
 import uvloop
 from rich.console import Console
 
+from portcullis.demo.cast import AGENT, Cast
 from portcullis.demo.narrate import Narrator
 from portcullis.demo.run import Told, perform
-from portcullis.demo.stage import Stage
 
 _OPENING: Final = (
     "A support agent (the official openai, anthropic and mcp clients) works through\n"
-    "a gate: its tools are MCP servers over SQLite, its model is a STAND-IN for\n"
-    "development with fixed answers, not a model. Everything runs on this machine."
+    "a gate. Its clients know a base URL; its side process holds its certificate and\n"
+    "speaks mutual TLS. Its tools are MCP servers over SQLite, its model is a STAND-IN\n"
+    "for development with fixed answers, not a model. All runs on this machine."
 )
 
 
@@ -40,19 +41,19 @@ def stay(folder: Path) -> bool:
     narrator = Narrator(Console(highlight=False))
     narrator.opening(_OPENING)
 
-    def try_next(told: Told, stage: Stage, exports: Path) -> None:
+    def try_next(told: Told, cast: Cast, exports: Path) -> None:
         narrator.closing(ok=told.ok, steps=len(told.steps))
-        narrator.verbatim(_try_next(stage, exports))
+        narrator.verbatim(_try_next(cast, exports))
 
     return uvloop.run(perform(folder, narrator.step, try_next)).ok
 
 
-def _try_next(stage: Stage, exports: Path) -> str:
-    gate, config, program = stage.gate, stage.config, _program()
+def _try_next(cast: Cast, exports: Path) -> str:
+    gate, config, program = cast.stage.gate, cast.stage.config, _program()
     return f"""
 Everything is still up. In another terminal:
 
-  . {exports}   # the agent's token, for one hour
+  . {exports}   # the agent's side process, and a session of one hour
   curl -s $OPENAI_BASE_URL/chat/completions \\
     -H "Authorization: Bearer $OPENAI_API_KEY" -H 'Content-Type: application/json' \\
     -d '{{"model": "gpt-standin", "messages": [{{"role": "user", "content": "Hello"}}]}}'
@@ -60,9 +61,13 @@ Everything is still up. In another terminal:
   {program} audit verify -c {config}
   {program} policy check -c {config}
 
+  {program} agent suspend {AGENT} -c {config}
+  {program} agent resume {AGENT} -c {config}
+
   edit {config.parent / "policy" / "support.yaml"} and try again: the gate reloads it
 
-  gate     {gate.gate_url}   (/openai/v1, /anthropic, /mcp/orders, ...)
+  agent    {cast.base}   (/openai/v1, /anthropic, /mcp/orders, ...)
+  gate     {gate.mtls_url} (mutual TLS), {gate.gate_url}
   control  {gate.control_url}
 
 Ctrl-C ends it.

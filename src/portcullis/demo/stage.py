@@ -21,6 +21,7 @@ from portcullis.audit.verify import own_verifier
 from portcullis.config import load
 from portcullis.core.call import Context
 from portcullis.core.event import Event
+from portcullis.core.lifecycle import Verb
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.demo.model import StandinModel
 from portcullis.demo.serve import serving
@@ -40,26 +41,25 @@ class Stage:
     records: Records
     upstream_credentials: tuple[str, ...]
 
-    async def register(self, kind: PrincipalKind, name: str, *, owner: str = "demo") -> str:
-        """Register a principal as an operator of this machine would; returns a token of it."""
-        now = time.time()
-        operator = Principal(
-            kind=PrincipalKind.OPERATOR,
-            id="local-demo",
-            credential="local",
-            expires_at=now + _BRIEFLY,
-            roles=("admin",),
-        )
-        context = Context(
-            principal=operator,
-            session=None,
-            source="local",
-            trace_id=secrets.token_hex(16),
-            received_at=now,
-        )
+    async def create(self, kind: PrincipalKind, name: str, *, owner: str = "demo") -> None:
+        """Register a principal as an operator of this machine would."""
         principals = self.gate.services.principals("demo")
-        await principals.create(context, kind, name, owner=owner)
-        return (await principals.mint(context, kind, name)).token
+        await principals.create(_operator(), kind, name, owner=owner, purpose="the demonstration")
+
+    async def register(self, kind: PrincipalKind, name: str, *, owner: str = "demo") -> str:
+        """Register a principal; returns a token of it (for ``tokens.bearer: loopback``)."""
+        await self.create(kind, name, owner=owner)
+        principals = self.gate.services.principals("demo")
+        return (await principals.mint(_operator(), kind, name)).token
+
+    async def join_token(self, kind: PrincipalKind, name: str) -> str:
+        """A one-time join token of a registered principal."""
+        return (await self.gate.services.entries("demo").join(_operator(), kind, name)).token
+
+    async def revoke(self, kind: PrincipalKind, name: str) -> None:
+        """Cut a principal off at once and for ever."""
+        principals = self.gate.services.principals("demo")
+        await principals.change(_operator(), kind, name, Verb.REVOKE)
 
     async def open_session(
         self,
@@ -92,6 +92,23 @@ class Stage:
         """What the audit log holds on disk now, in order."""
         directory = self.gate.audit_directory
         return [record.event for record in records(directory, own_verifier(directory))]
+
+
+def _operator() -> Context:
+    now = time.time()
+    return Context(
+        principal=Principal(
+            kind=PrincipalKind.OPERATOR,
+            id="local-demo",
+            credential="local",
+            expires_at=now + _BRIEFLY,
+            roles=("admin",),
+        ),
+        session=None,
+        source="local",
+        trace_id=secrets.token_hex(16),
+        received_at=now,
+    )
 
 
 def support_policy() -> str:

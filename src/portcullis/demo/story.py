@@ -65,3 +65,8 @@ async def tell(scenes: Sequence[Scene[Stage]], stage: Stage, ledger: Ledger) -> 
             ok=ending.ok and proven,
             events=tuple(event.id for event in told),
         )
+
+
+def quoted(text: str) -> str:
+    """The beginning of a text, in one line of the story."""
+    return f'"{text[:48]}..."' if len(text) > 48 else f'"{text}"'  # noqa: PLR2004 - fits a line

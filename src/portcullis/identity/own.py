@@ -19,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 _BACK_OFF: Final = (1.0, 60.0)
 """Seconds after the first failure, and at most."""
+_SPREAD: Final = 0.25
+_LATEST: Final = 0.9
+"""Parts of its life: how long clients have to learn of a new root, and when it renews anyway."""
 _LOOK_SECONDS: Final = 60.0
 """How often at least the clock is looked at: it may be set, and machines sleep."""
 
@@ -26,8 +29,9 @@ _LOOK_SECONDS: Final = 60.0
 class OwnSvid:
     """An SVID of ours with a fresh key for each certificate (P-256), renewed at half of its life.
 
-    It is also renewed when the authority that its chain ends in leaves the bundle. The first one
-    is issued at once, with the Problem of ``Authority.issue`` when that fails.
+    It is also renewed when the authority that its chain ends in leaves the bundle. After a new
+    root it waits a quarter of its life: clients that ask for the bundle have to have seen that
+    root before they are shown a certificate under it. The first one is issued at once, with the Problem of ``Authority.issue`` when that fails.
     """
 
     def __init__(
@@ -92,7 +96,15 @@ class OwnSvid:
         return (svid, pem), root, now
 
     def _due(self) -> float:
-        return self._since + (self._current[0].expires_at - self._since) / 2
+        life = self._current[0].expires_at - self._since
+        due = self._since + life / 2
+        state = self._authority.state()
+        root = next(
+            key for key in state.published("root") if key.id == state.active("signing").root
+        )
+        if root.id == self._root:
+            return due
+        return max(due, min(root.created_at + life * _SPREAD, self._since + life * _LATEST))
 
     def _disowned(self) -> bool:
         return all(key.id != self._root for key in self._authority.state().published("root"))

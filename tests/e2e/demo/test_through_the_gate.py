@@ -165,14 +165,7 @@ async def test_both_eras_of_mcp_get_the_same_answers_and_refusals(stage, mode, v
         assert (await kb.list_prompts()).prompts == []
 
 
-async def test_a_grant_narrows_and_an_agent_without_a_session_sees_no_rows(tmp_path):
-    second = "  support-agent-prod-002: {role: support_agent, owner: support-platform}\n"
-    policy = standins.support_policy().replace("agents:\n", f"agents:\n{second}")
-    async with standins.staged(tmp_path / "stage", policy=policy) as stage:
-        await narrowed(stage)
-
-
-async def narrowed(stage):
+async def test_a_grant_narrows_and_an_agent_without_a_session_sees_no_rows(stage):
     narrow = await standins.agent_token(stage, tools=["orders.get"])
     async with standins.mcp_client(stage, "orders", narrow) as orders:
         assert [tool.name for tool in (await orders.list_tools()).tools] == ["get"]

@@ -58,7 +58,18 @@ def config(tmp_path: Path) -> Path:
     (tmp_path / "server.py").write_text(STUBBORN)
     place = tmp_path / "portcullis.yaml"
     place.write_text("trust_domain: example.org\nstate: state\npolicy: policy\n")
-    create = [*PORTCULLIS, "agent", "create", "desk", "--owner", "me", "-c", str(place)]
+    create = [
+        *PORTCULLIS,
+        "agent",
+        "create",
+        "desk",
+        "--owner",
+        "me",
+        "--purpose",
+        "a test",
+        "-c",
+        str(place),
+    ]
     subprocess.run(create, check=True, capture_output=True)
     return place
 

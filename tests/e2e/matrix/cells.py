@@ -1,8 +1,10 @@
 """Which cells a test fills: one case for each route, marked for the matrix; and waiting."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ LLM = ("llm-json", "llm-stream")
 MCP = ("mcp-http", "mcp-http-legacy", "mcp-stdio")
 MCP_HTTP = MCP[:2]
 ALL = (*LLM, *MCP)
+HTTP = (*LLM, *MCP_HTTP)
 
 
 def cells(control: str, phases: str, *routes: str, argument: str = "route"):
@@ -41,3 +44,19 @@ async def begun(folder: Path, asking: asyncio.Future[object]) -> None:
     """Wait until the upstream that was asked has begun to answer, and waits."""
     await until(lambda: asking.done() or (folder / "begun").exists())
     assert not asking.done()
+
+
+@contextlib.asynccontextmanager
+async def silent(route: Any, how: str, folder: Path) -> AsyncIterator[asyncio.Task[Any]]:
+    """A call whose upstream has begun (``wait``: not to answer) and says nothing more.
+
+    The upstream is told to stop waiting when the block is left.
+    """
+    asking = asyncio.create_task(route.scripted(how, folder))
+    try:
+        await begun(folder, asking)
+        yield asking
+    finally:
+        asking.cancel()
+        for name in ("go", "end"):
+            (folder / name).touch()

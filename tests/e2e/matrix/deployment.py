@@ -7,6 +7,7 @@ import contextlib
 import json
 import secrets
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,22 +15,44 @@ from typing import Any
 
 import aiohttp
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from mcp import Client
 
 import standins
+from domains import Domain
+from e2e.matrix.cells import until
 from e2e.matrix.peer import Peer
 from e2e.matrix.seen import Seen, code_in
 from e2e.matrix.upstreams import PeerOverHttp, Provider
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier
+from portcullis.core.call import Context
 from portcullis.core.event import Event
-from portcullis.core.principal import PrincipalKind
+from portcullis.core.lifecycle import Verb
+from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.spiffe import SpiffeId
 from portcullis.demo.serve import serving
+from portcullis.identity.bundle import decode
 
 PORTCULLIS = [sys.executable, "-c", "from portcullis.cli import main; main()"]
 HERE = Path(__file__).parent
 APPLICATION = "matrix"
 RIVAL = "rival-agent"
+LEAD = "lead-agent"
+"""May do less than the others: its role is ``reader``."""
+GUEST = "guest-agent"
+"""Has its SVID from ``PARTNER``."""
+PARTNER = "partner.example"
+MORTAL = tuple(
+    f"mortal-{route}"
+    for route in (
+        *(f"llm-{kind}-{api}" for kind in ("json", "stream") for api in ("openai", "anthropic")),
+        *("mcp-http", "mcp-http-legacy", "mcp-stdio"),
+    )
+)
+"""One agent for each case: its life is spent by one test."""
+READER = ("say", "misbehave")
 
 
 def policy() -> str:
@@ -45,7 +68,12 @@ def policy() -> str:
     text = text.replace(
         "allowed_tools: [", f"server_requests: [{asks}]\n    allowed_tools: [{', '.join(granted)}, "
     )
-    text = text.replace("\nroles:", f"\n  {RIVAL}: {{role: support_agent}}\n\nroles:", 1)
+    agents = "".join(f"\n  {agent}: {{role: support_agent}}" for agent in (RIVAL, GUEST, *MORTAL))
+    read = ", ".join(f"{server}.{tool}" for server in ("peer", "piped") for tool in READER)
+    reader = (
+        f"  reader:\n    models: [gpt-*, claude-*, 'probe:*wait']\n    allowed_tools: [{read}]\n"
+    )
+    text = text.replace("\nroles:", f"{agents}\n  {LEAD}: {{role: reader}}\n\nroles:\n{reader}", 1)
     for server in ("peer", "piped"):
         for tool in ("say", "spare", "typed", "misbehave", "ask"):
             text += f"  {server}.{tool}: {{risk: read}}\n"
@@ -70,6 +98,7 @@ class Deployment:
     peer: Peer
     peer_key_reference: str
     folder: Path
+    partner: Domain
     application: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     session: str = ""
@@ -94,7 +123,7 @@ class Deployment:
 
     async def begin(self) -> None:
         """Register who acts, and open the session that they act in."""
-        for agent in (standins.AGENT, RIVAL):
+        for agent in (standins.AGENT, RIVAL, LEAD):
             await self.stage.register(PrincipalKind.AGENT, agent)
         self.application = await self.stage.register(PrincipalKind.APPLICATION, APPLICATION)
         self.session, self.token = await self.open()
@@ -106,6 +135,64 @@ class Deployment:
         return await self.stage.open_session(
             self.application, agent, subject=standins.SUBJECT, tools=tools
         )
+
+    def svid(self, agent: str) -> tuple[tuple[bytes, ...], bytes]:
+        """A new SVID of an agent as the authority issues it: its chain (DER) and key (PEM)."""
+        authority = self.stage.gate.domain.authority
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = authority.issue(
+            SpiffeId(authority.trust_domain, f"/agent/{agent}"), key.public_key()
+        )
+        return made.chain, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def assertion(self, agent: str) -> str:
+        """A new JWT-SVID of an agent, for the gate."""
+        authority = self.stage.gate.domain.authority
+        domain = authority.trust_domain
+        audience = [f"spiffe://{domain}/gateway/gate"]
+        return authority.sign_jwt(SpiffeId(domain, f"/agent/{agent}"), audience).token
+
+    async def admit_guest(self) -> None:
+        """Trust the partner's trust domain, and know ``GUEST`` by its SPIFFE ID there."""
+        services, trust = self.stage.gate.services, self.stage.gate.domain.trust
+        trust.put(decode(PARTNER, self.partner.document()))
+        spiffe_id = f"spiffe://{PARTNER}/ns/shop/sa/guest"
+        if services.feed.named(spiffe_id) is None:
+            principals = services.principals("test")
+            await principals.create(
+                _operator(), PrincipalKind.AGENT, GUEST, owner="partner", spiffe_id=spiffe_id
+            )
+            await until(lambda: services.feed.named(spiffe_id))
+
+    async def change(self, agent: str, verb: Verb) -> None:
+        """Suspend, resume or revoke an agent as an operator does."""
+        principals = self.stage.gate.services.principals("test")
+        await principals.change(_operator(), PrincipalKind.AGENT, agent, verb)
+
+    async def rotate(self, agent: str) -> None:
+        """Make an agent's credentials worthless as an operator does."""
+        principals = self.stage.gate.services.principals("test")
+        await principals.rotate(_operator(), PrincipalKind.AGENT, agent)
+
+    async def mint(self, agent: str) -> str:
+        """A token of an agent that is bound to no key."""
+        principals = self.stage.gate.services.principals("test")
+        return (await principals.mint(_operator(), PrincipalKind.AGENT, agent)).token
+
+    async def join(self, agent: str) -> str:
+        """A one-time join token for an agent."""
+        entries = self.stage.gate.services.entries("test")
+        return (await entries.join(_operator(), PrincipalKind.AGENT, agent, ttl=60)).token
+
+    @contextlib.asynccontextmanager
+    async def entry(self, agent: str, *selectors: str) -> AsyncIterator[None]:
+        """A registration entry for as long as the block lasts."""
+        entries = self.stage.gate.services.entries("test")
+        made = await entries.add(_operator(), PrincipalKind.AGENT, agent, selectors=selectors)
+        try:
+            yield
+        finally:
+            await entries.remove(_operator(), made.id)
 
     async def close_session(self, session: str) -> None:
         headers = {"authorization": f"Bearer {self.application}"}
@@ -234,6 +321,25 @@ class Kept:
             await self._task
 
 
+def _operator() -> Context:
+    """An operator of this machine."""
+    now = time.time()
+    local = Principal(
+        kind=PrincipalKind.OPERATOR,
+        id="local-test",
+        credential="local",
+        expires_at=now + 60,
+        roles=("admin",),
+    )
+    return Context(
+        principal=local,
+        session=None,
+        source="local",
+        trace_id=secrets.token_hex(16),
+        received_at=now,
+    )
+
+
 def kept(place: Path, value: str) -> str:
     """Write a secret where only we can read it; the reference to it."""
     place.touch(mode=0o600)
@@ -258,9 +364,12 @@ async def deployed(
             },
             "mcp": {"peer": {"url": peer_url, "credential": references["peer"]}},
             "limits": dict(limits or {}),
+            "listen": dict.fromkeys(("gate", "control", "mtls"), "127.0.0.1:0")
+            | {"workload": "w.sock"},
         }
         async with standins.staged(folder, policy=policy(), settings=settings) as stage:
-            made = Deployment(stage, provider, peer, references["peer"], folder)
+            partner = Domain(PARTNER, folder / "partner")
+            made = Deployment(stage, provider, peer, references["peer"], folder, partner)
             await made.begin()
             try:
                 yield made

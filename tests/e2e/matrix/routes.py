@@ -25,6 +25,7 @@ from mcp.types import ElicitResult
 
 from e2e.matrix.deployment import PORTCULLIS, Deployment
 from e2e.matrix.seen import Seen, code_in
+from e2e.matrix.ways import Way
 
 HERE = Path(__file__).parent
 MODERN = "2026-07-28"
@@ -43,6 +44,7 @@ class ModelRoute:
         self.stream = stream
         self.name = "llm-stream" if stream else "llm-json"
         self.token = deployment.token
+        self.way = Way(deployment.url)
         self.mode = ""
         self.path = (
             "/anthropic/v1/messages" if api == "anthropic" else "/openai/v1/chat/completions"
@@ -93,17 +95,17 @@ class ModelRoute:
 
     @asynccontextmanager
     async def _openai(self, token: str) -> AsyncIterator[Any]:
-        base = f"{self.deployment.url}/openai/v1"
+        base = f"{self.way.url}/openai/v1"
         async with openai.AsyncOpenAI(
-            base_url=base, api_key=token, max_retries=0, timeout=30
+            base_url=base, api_key=token, max_retries=0, http_client=self.way.http()
         ) as client:
             yield client.chat.completions.with_raw_response.create
 
     @asynccontextmanager
     async def _anthropic(self, token: str) -> AsyncIterator[Any]:
-        base = f"{self.deployment.url}/anthropic"
+        base = f"{self.way.url}/anthropic"
         async with anthropic.AsyncAnthropic(
-            base_url=base, api_key=token, max_retries=0, timeout=30
+            base_url=base, api_key=token, max_retries=0, http_client=self.way.http()
         ) as client:
 
             async def create(**asked: Any) -> Any:
@@ -146,15 +148,16 @@ class McpRoute:
         self.name = name
         self.mode = "legacy" if name == "mcp-http-legacy" else MODERN
         self.token = deployment.token
+        self.way = Way(deployment.url)
 
     @asynccontextmanager
     async def client(
         self, server: str | None = None, token: str | None = None, **options: Any
     ) -> AsyncIterator[Client]:
         headers = {"authorization": f"Bearer {token or self.token}"}
-        url = f"{self.deployment.url}/mcp/{server or self.server}"
+        url = f"{self.way.url}/mcp/{server or self.server}"
         async with (
-            httpx2.AsyncClient(headers=headers, timeout=30) as http,
+            self.way.http(headers=headers) as http,
             Client(
                 streamable_http_client(url, http_client=http), mode=self.mode, **options
             ) as client,
@@ -206,9 +209,7 @@ class McpRoute:
                 )
                 seen.text = "".join(part.text for part in answer.content)
                 seen.failed = answer.is_error
-        except BaseExceptionGroup as group:
-            _failed(seen, group)
-        except MCPError as error:
+        except (BaseExceptionGroup, MCPError, httpx2.TransportError) as error:
             _failed(seen, error)
         return seen
 
@@ -359,14 +360,16 @@ def route_of(deployment: Deployment, name: str) -> ModelRoute | McpRoute:
 def _failed(seen: Seen, error: BaseException) -> None:
     """Take over what a client raised: the gate's code, or that the connection failed."""
     if isinstance(error, BaseExceptionGroup):
-        problems = error.split(MCPError)[0]
+        problems = error.split(MCPError)[0] or error.split(httpx2.TransportError)[0]
         if problems is None:
             raise error
         error = problems.exceptions[0]
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-    assert isinstance(error, MCPError)
     seen.failed = True
+    if isinstance(error, httpx2.TransportError):
+        return
+    assert isinstance(error, MCPError)
     seen.code = code_in(error.error.data)
     seen.text += error.error.message
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 
 import pytest
 
@@ -47,7 +48,7 @@ async def test_theft_is_refused_and_recorded(case, town, tmp_path, outcome):
             "thief": people.thief.name,
             "id": case.id,
         }
-        before = {event.id for event in gate.events()}
+        began = dt.datetime.now(dt.UTC)
         try:
             answer = await TWISTS[case.do](people, **filled(case.parameters, names))
         except Exception as failed:
@@ -58,8 +59,12 @@ async def test_theft_is_refused_and_recorded(case, town, tmp_path, outcome):
             "code": answer.code,
             "note": answer.note or answer.text[:160],
         }
-        event = await recorded(gate, case, before)
-        got["recorded"] = "recorded" if event else f"not recorded; {await others(gate, before)}"
+        event = await recorded(gate, case, began)
+        got["recorded"] = (
+            f"names {event.credential or event.source}"
+            if event
+            else f"not recorded, but {others(gate, began)}"
+        )
         refused = told(case, answer)
         await gate.goes_well()
         got["held"] = bool(refused and event)
@@ -80,11 +85,11 @@ def told(case, answer) -> bool:
     return answer.code == ("" if case.code == "none" else case.code)
 
 
-async def recorded(gate, case, before, seconds=2.0):
+async def recorded(gate, case, began, seconds=2.0):
     """The record of it: who or whence, under the code; of what was no refusal, that it was done."""
     for _ in range(round(seconds / 0.05)):
         for event in gate.events():
-            if event.id in before or not (event.credential or event.source):
+            if event.time < began or not (event.credential or event.source):
                 continue
             if case.code == "none" and event.verdict == "allow" and event.type == "identity":
                 return event
@@ -94,5 +99,5 @@ async def recorded(gate, case, before, seconds=2.0):
     return None
 
 
-async def others(gate, before):
-    return [(e.method, e.verdict, e.code) for e in gate.events() if e.id not in before and e.code]
+def others(gate, began):
+    return [(e.method, e.verdict, e.code) for e in gate.events() if e.time >= began and e.code]

@@ -94,6 +94,21 @@ async def test_a_rotation_leaves_it_and_a_retirement_replaces_it_at_once(world):
     assert root_of(authority.bundle(), mine.current()[0])
 
 
+async def test_clients_have_time_to_learn_of_a_new_root_before_they_are_shown_it(world, quick):
+    authority = world.open()
+    mine = OwnSvid(authority, GATE, (), world.clock)
+    first = mine.current()
+    async with running(mine):
+        world.clock.at += 1790  # shortly before half of its life
+        authority.rotate("root")
+        world.clock.at += 800
+        await asyncio.sleep(0.03)
+        assert mine.current() == first
+        world.clock.at += 150  # a quarter of its life after the rotation
+        await until(lambda: mine.current() != first)
+    assert mine.current()[0].chain != first[0].chain
+
+
 async def test_the_authority_keeps_itself_in_rotation(world, monkeypatch):
     authority = world.open()
     monkeypatch.setattr("portcullis.identity.authority._LOOK_SECONDS", 0.005)

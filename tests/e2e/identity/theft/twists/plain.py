@@ -1,6 +1,7 @@
 """Thefts on plain loopback: DPoP proofs, tokens without one, and the control plane."""
 
 import hashlib
+import time
 
 from e2e.identity.theft import forge
 from e2e.identity.theft.deployment import CHAT, Answer, Scene, local, operator
@@ -10,65 +11,65 @@ from portcullis.core.principal import PrincipalKind
 
 @twist
 async def dpop(
-    scene: Scene,
-    *,
-    drop=False,
-    replay=False,
-    same_jti=False,
-    twice=False,
-    private=False,
-    key="victim",
-    ath="own",
-    sign="",
-    path=CHAT,
-    at=0,
-    header=None,
-    claims=None,
-    cut="",
+    scene: Scene, *, drop=False, replay=False, twice=False, same_jti=False, cut="", **forging
 ) -> Answer:
     """The victim's DPoP token, used well once and then with a proof that is twisted."""
-    victim, thief = scene.victim, scene.thief
+    victim = scene.victim
     token = await victim.dpop_token()
-    url = scene.at.url("gate")
 
     async def send(*proofs: str) -> Answer:
         headers = [("dpop", each) for each in proofs]
         return await scene.at.plain(token=token, scheme="DPoP", headers=headers)
 
-    good = forge.proof(victim.dpop, "POST", url, token)
+    good = victim.proof(CHAT, token)
     assert (await send(good)).status == 200
     if drop:
         return await send()
     if replay:
         return await send(good)
+    if twice:
+        return await send(victim.proof(CHAT, token), victim.proof(CHAT, token))
     if cut:
         await scene.at.change("agent", victim.name, cut)
-    if twice:
-        return await send(*(forge.proof(victim.dpop, "POST", url, token) for _ in range(2)))
-    said = dict(claims or {})
-    if same_jti:
-        said["jti"] = forge.opened(good)[1]["jti"]
+    said = {"jti": forge.opened(good)[1]["jti"]} if same_jti else {}
+    return await send(await _twisted(scene, token, said, **forging))
+
+
+async def _twisted(
+    scene: Scene,
+    token: str,
+    said,
+    *,
+    key="victim",
+    ath="own",
+    sign="",
+    path=CHAT,
+    at=0,
+    private=False,
+    header=None,
+    claims=None,
+) -> str:
+    """A proof that is wrong in one point."""
+    mine, theirs = scene.thief.dpop, scene.victim.dpop
+    said = said | (claims or {})
     if at:
-        said["iat"] = forge.opened(good)[1]["iat"] + at
+        said["iat"] = int(time.time()) + at
     if ath == "other":
-        said["ath"] = forge.b64(hashlib.sha256((await thief.dpop_token()).encode()).digest())
+        said["ath"] = forge.b64(hashlib.sha256((await scene.thief.dpop_token()).encode()).digest())
     head = dict(header or {})
     if private:
-        secret = victim.dpop.private_numbers().private_value.to_bytes(32, "big")
-        head["jwk"] = forge.jwk(victim.dpop.public_key()) | {"d": forge.b64(secret)}
-    signer = {"hs256": forge.hs256(victim.dpop.public_key()), "none": forge.UNSIGNED}.get(sign)
-    if key == "mixed":
-        signer = forge.es256(thief.dpop)
-    made = forge.proof(
-        thief.dpop if key == "thief" else victim.dpop,
+        secret = theirs.private_numbers().private_value.to_bytes(32, "big")
+        head["jwk"] = forge.jwk(theirs.public_key()) | {"d": forge.b64(secret)}
+    signers = {"hs256": forge.hs256(theirs.public_key()), "none": forge.UNSIGNED}
+    return forge.proof(
+        mine if key == "thief" else theirs,
         "POST",
         scene.at.url("gate", path),
         None if ath == "none" else token,
-        signer=signer,
+        signer=forge.es256(mine) if key == "mixed" else signers.get(sign),
         header=head,
         **said,
     )
-    return await send(made)
 
 
 @twist
