@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import httptools
 import msgspec
@@ -123,7 +123,7 @@ class Connection:
                 raise ConnectionResetError
             self._parser.feed_data(data)
         if self._parser.get_status_code() != OK:
-            raise ConnectionRefusedError
+            raise ConnectionRefusedError(self._parser.get_status_code())
 
 
 class Stream(Connection):

@@ -59,7 +59,7 @@ class Domain:
             web=WebTls(),
             records=services.identity_records(),
         )
-        await asyncio.to_thread(bundles.load)
+        bundles.load()  # on the loop: those who are told of a new bundle live there
         async with contextlib.AsyncExitStack() as stack:
             work = [self.authority.run(), self.own.run()]
             work.append(services.principals("gate").watch_reviews())

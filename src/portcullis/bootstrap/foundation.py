@@ -91,6 +91,7 @@ def founded(
             new_id=new_id,
             once=once,
             named=feed.named,
+            registered=feed.registered,
             bearer=config.tokens.bearer == "loopback",
             skew=config.tokens.clock_skew_seconds,
         ),

@@ -133,6 +133,8 @@ def offline(
         raise Problem("PC7008", "the root key is offline already")
     elsewhere = Files(directory)
     with elsewhere.exclusive():
+        if directory.samefile(files.directory):  # what is removed here would be the only copy
+            raise Problem("PC7004", f"{directory} is where the root key lies now; name another")
         for name, sealed in found.items():
             elsewhere.put(name, sealed)
     digests = {name: digest(elsewhere.get(name)) for name in found}

@@ -21,7 +21,7 @@ class Asked(msgspec.Struct, kw_only=True):
     """One request. ``authorization`` is the token of an Authorization header, if there is one.
 
     ``origin`` is the scheme and authority under which the client knows us. ``caller`` is filled
-    in as soon as it is known who asks: refusals are recorded with it.
+    in as soon as it is known who asks, ``shown`` with the token: refusals are recorded with them.
     """
 
     content_type: str
@@ -32,6 +32,7 @@ class Asked(msgspec.Struct, kw_only=True):
     origin: str
     authorization: str = ""
     caller: Principal | None = None
+    shown: str = ""
 
 
 class Callers:

@@ -26,9 +26,10 @@ class Containment(KillFeed, Protocol):
     """The kill feed with the ways to cut off and to take it back.
 
     ``hold`` (a state), ``outdate`` (credentials older than a time) and ``sever`` (the first half
-    of ``cut``) act at once, in memory; the first two return what takes it back. ``put`` makes a
-    record durable and then acts on it, ``cut`` makes a cut durable. ``changing`` is held by
-    whoever reads a record to write it back. ``watch`` follows other processes until cancelled.
+    of ``cut``) act at once, in memory; the first two return what takes it back. ``create`` and
+    ``put`` make a record durable and then act on it, ``cut`` makes a cut durable. ``changing``
+    is held by whoever reads a record to write it back. ``watch`` follows other processes until
+    cancelled.
     """
 
     changing: asyncio.Lock
@@ -43,6 +44,7 @@ class Containment(KillFeed, Protocol):
     async def cut(  # noqa: D102 - the same
         self, scope: CutScope, value: str, reason: str
     ) -> None: ...
+    async def create(self, record: PrincipalRecord) -> None: ...  # noqa: D102 - the same
     async def put(self, record: PrincipalRecord) -> bool: ...  # noqa: D102 - the same
     async def watch(self, seconds: float = 0.1) -> None: ...  # noqa: D102 - the same
 

@@ -39,6 +39,7 @@ from portcullis.identity.tokens import (
     Grant,
     Minted,
     TokenAuthority,
+    fingerprint,
 )
 
 log = structlog.get_logger(__name__)
@@ -86,6 +87,7 @@ class TokenExchange:
         """Answer one request, or raise the Problem that is recorded for it."""
         try:
             form = parse(asked.content_type, asked.body, origin=asked.origin)
+            asked.shown = form.subject_token
             if form.grant_type == CLIENT_CREDENTIALS:
                 return await self._credentials(asked, form)
             return await self._exchange(asked, form)
@@ -190,6 +192,8 @@ class TokenExchange:
         holder = claims.principal()
         if form.requested_subject:
             return await self._for_another(asked, form, holder)
+        if claims.cnf is not None and form.subject_token_type == JWT:
+            raise Problem("PC2035", "an access token is no JWT-SVID")
         if claims.cnf is not None:
             detail = "a bound token is not renewed: show certificate or JWT-SVID again"
             raise TokenProblem("invalid_request", "PC2008", detail)
@@ -294,14 +298,17 @@ class TokenExchange:
 
     def refused(self, asked: Asked, problem: Problem) -> Problem:
         """Record a refusal; returns the problem to answer with."""
-        caller = asked.caller
+        caller, peer = asked.caller, asked.presented.peer
+        credential = problem.credential or (f"svid:{peer.serial}" if peer else "")
+        if asked.shown:
+            credential = fingerprint(asked.shown)
         return self._records.refused(
             "token.issue",
             problem,
             source=asked.source,
             kind=caller.kind if caller else "",
             principal=caller.id if caller else "",
-            credential=caller.credential if caller else "",
+            credential=caller.credential if caller else credential,
         )
 
 

@@ -118,7 +118,7 @@ class Principals:
         if spiffe_id:
             parameters["spiffe_id"] = spiffe_id
         await self._act(context, "create", name, parameters | {"roles": list(record.roles)})
-        await asyncio.to_thread(self._directory.create, record)
+        await self._feed.create(record)
         return record
 
     async def list(self, kind: PrincipalKind | None = None) -> tuple[PrincipalRecord, ...]:

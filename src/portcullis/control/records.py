@@ -94,6 +94,7 @@ class Records:
             verdict="deny",
             code=problem.code,
             reason=problem.detail,
+            credential=problem.credential,
         )
         try:
             self._recorder.enqueue(event)
@@ -107,6 +108,7 @@ class Records:
         principal = caller.principal
         if principal is not None:
             fields.setdefault("session", principal.session or "")
+            fields["credential"] = principal.credential
         return Event(
             v=1,
             id=self._new_id(),
@@ -116,7 +118,6 @@ class Records:
             trace_id=caller.trace_id,
             principal_kind=principal.kind if principal else "",
             principal=principal.id if principal else "",
-            credential=principal.credential if principal else "",
             source=caller.source,
             route=caller.route,
             method=method[:MAX_TEXT],

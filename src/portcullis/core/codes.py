@@ -84,11 +84,16 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC1038": Code(406, -32600, "Not acceptable", "Accept application/json and text/event-stream."),
     # Range PC2, identity
-    "PC2001": Code(401, -32001, "No credential", "Send Authorization: Bearer with your token."),
-    "PC2002": Code(
-        401, -32001, "Invalid credential", "Get a token with `portcullis agent create`."
+    "PC2001": Code(
+        401, -32001, "No credential", "Come with an SVID or a token: `portcullis agent connect`."
     ),
-    "PC2003": Code(401, -32001, "Expired credential", "Renew the token at POST /v1/token."),
+    "PC2002": Code(
+        401,
+        -32001,
+        "Invalid credential",
+        "Get one at POST /v1/token, as `portcullis agent connect` does.",
+    ),
+    "PC2003": Code(401, -32001, "Expired credential", "Get a new one at POST /v1/token."),
     "PC2004": Code(
         403, -32001, "Wrong kind of principal", "This route is for another kind of principal."
     ),
@@ -100,7 +105,9 @@ CODES: Final[dict[str, Code]] = {
     "PC2010": Code(
         404, -32600, "No such session or principal", "Check the name; a session may have ended."
     ),
-    "PC2020": Code(401, -32001, "No client certificate", "Show your SVID: `agent connect`."),
+    "PC2020": Code(
+        401, -32001, "No client certificate", "Show your SVID: `portcullis agent connect`."
+    ),
     "PC2021": Code(401, -32001, "Certificate not trusted", "Get an SVID of this trust domain."),
     "PC2022": Code(401, -32001, "Certificate not valid now", "Renew the SVID; check your clock."),
     "PC2023": Code(401, -32001, "Not exactly one URI in the certificate", "Use an X.509-SVID."),
@@ -129,12 +136,18 @@ CODES: Final[dict[str, Code]] = {
     "PC2048": Code(
         401, -32001, "DPoP proof for another token", "Put this token's hash into `ath`."
     ),
-    "PC2049": Code(401, -32001, "Token bound to no key", "Get a bound one: `agent connect`."),
+    "PC2049": Code(
+        401, -32001, "Token bound to no key", "Get a bound one: `portcullis agent connect`."
+    ),
     "PC2050": Code(400, -32001, "Scope refused", "Ask for no more than the agent may use."),
     "PC2051": Code(403, -32001, "May not act for it", "The token names who may (`may_act`)."),
     "PC2052": Code(400, -32001, "Delegation malformed or too deep", "See docs/identity.md."),
-    "PC2060": Code(403, -32001, "Not attested", "Add a registration entry for this workload."),
-    "PC2061": Code(403, -32001, "Join token unknown, used or expired", "Make a new one."),
+    "PC2060": Code(
+        403, -32001, "Not attested", "Add an entry for it: `portcullis agent register`."
+    ),
+    "PC2061": Code(
+        403, -32001, "Join token unknown, used or expired", "Get one: `portcullis agent join`."
+    ),
     "PC2062": Code(403, -32001, "Service-account token refused", "Check audience and cluster."),
     "PC2063": Code(400, -32001, "Certificate request refused", "Send a P-256 or Ed25519 PKCS #10."),
     "PC2064": Code(429, -32001, "Too many failed enrolments", "Wait; the time is in the detail."),
@@ -163,7 +176,9 @@ CODES: Final[dict[str, Code]] = {
     "PC3013": Code(403, -32003, "Outside the token's scope", "Get a token with this in its scope."),
     "PC3014": Code(403, -32003, "Not allowed to the delegator", "Delegation only ever narrows."),
     # Range PC4, containment
-    "PC4001": Code(403, -32004, "Cut off", "An operator has cut this principal off."),
+    "PC4001": Code(
+        403, -32004, "Cut off", "Ask an operator: `portcullis agent show` says its state."
+    ),
     "PC4002": Code(
         503, -32004, "The containment feed is stale", "The gate fails closed until it is back."
     ),
@@ -211,10 +226,14 @@ CODES: Final[dict[str, Code]] = {
     "PC7007": Code(
         500, -32603, "A measured process failed", "See the detail; the run measured nothing."
     ),
-    "PC7008": Code(500, -32603, "The trust domain's authority cannot sign", "See `doctor`."),
+    "PC7008": Code(
+        500, -32603, "The trust domain's authority cannot sign", "See `portcullis ca show`."
+    ),
     "PC7009": Code(500, -32603, "A trust bundle cannot be used", "See the detail."),
     "PC7010": Code(500, -32603, "Sealed data does not open", "Check `keys` in portcullis.yaml."),
-    "PC7011": Code(502, -32603, "The gate cannot be reached", "Check its address; see `doctor`."),
+    "PC7011": Code(
+        502, -32603, "The gate cannot be reached", "Check its address, and that it runs."
+    ),
     "PC7012": Code(502, -32603, "The gate is not who it should be", "Check --gate and --ca."),
     "PC7013": Code(
         502, -32603, "The gate ends our connections", "It may be cut off: ask an operator."

@@ -21,6 +21,8 @@ class Problem(Exception):  # noqa: N818 - the field's term is "problem document"
         self.code = code
         self.detail = detail
         self.hint = hint or self.entry.hint
+        self.credential = ""
+        """What was refused, for the record: a credential's id or fingerprint."""
 
     @property
     def status(self) -> int:

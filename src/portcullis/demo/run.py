@@ -25,6 +25,7 @@ from portcullis.demo.story import Step, tell
 
 MARKER: Final = ".portcullis-demo"
 """A file that marks a folder as the demonstration's own: only such a folder is emptied."""
+_PATIENCE: Final = 10.0
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +62,7 @@ async def _perform(folder: Path, on_step: Tell, stay: Stay | None) -> Told:
         ledger = Ledger(stage.events)
         ledgers.append(ledger)
         async with contextlib.AsyncExitStack() as exits:
-            held = (stage.gate.audit_directory / CHECKPOINT).read_bytes()
+            held = await _first(stage.gate.audit_directory / CHECKPOINT)
             cast = Cast(stage, ledger, before_write, held, exits)
             steps = []
             async for step in tell(SCENES, cast, ledger):
@@ -104,6 +105,19 @@ def prepared(folder: Path) -> Iterator[None]:
             elif old != marker:
                 old.unlink()
         yield
+
+
+async def _first(checkpoint: Path) -> bytes:
+    """The log's first checkpoint, which is signed a moment after its first event."""
+    async with asyncio.timeout(_PATIENCE):
+        while not (found := _read(checkpoint)):  # noqa: ASYNC110 - another thread writes it
+            await asyncio.sleep(0.01)
+    return found
+
+
+def _read(file: Path) -> bytes:
+    """What is in a file, if there is one."""
+    return file.read_bytes() if file.exists() else b""
 
 
 def _exports(folder: Path, cast: Cast) -> Path:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -118,7 +120,7 @@ class Admissions:
     async def _shake(self, accepted: socket.socket, source: str) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Arrival(self, source),
+                lambda: _Arrival(self, source, accepted),
                 accepted,
                 ssl=self.tls.context(),
                 ssl_handshake_timeout=self._seconds,
@@ -135,9 +137,10 @@ class Admissions:
 class _Arrival(asyncio.Protocol):
     """The moment between a handshake that is done and HTTP."""
 
-    def __init__(self, admissions: Admissions, source: str) -> None:
+    def __init__(self, admissions: Admissions, source: str, accepted: socket.socket) -> None:
         self._admissions = admissions
         self._source = source
+        self._accepted = accepted
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Know the peer and hand over, or refuse."""
@@ -146,7 +149,8 @@ class _Arrival(asyncio.Protocol):
         try:
             if admissions.tls.mutual:
                 who["credential"] = _fingerprint(tls)
-            connection = Connection(transport.abort, admissions.tls.peer(tls))
+            abort = partial(_hang_up, self._accepted, transport)
+            connection = Connection(abort, admissions.tls.peer(tls))
             who |= _named(connection)
             admissions.live.connect(connection)
             served = admissions.served(connection)
@@ -158,6 +162,13 @@ class _Arrival(asyncio.Protocol):
             return
         transport.set_protocol(served)
         served.connection_made(transport)
+
+
+def _hang_up(accepted: socket.socket, transport: asyncio.Transport) -> None:
+    """Close: the client knows now; what else there is to do, many times as much, comes after."""
+    with contextlib.suppress(OSError):  # it is closed already
+        accepted.shutdown(socket.SHUT_WR)
+    transport.abort()
 
 
 def _fingerprint(tls: ssl.SSLObject) -> str:

@@ -188,8 +188,12 @@ class Live:
                 run.stop(Problem("PC4001", reason))
                 if run.connection is not None:
                     last.append(run.connection)
+        judged: dict[tuple[str, Principal | None], Problem | None] = {}
         for connection in tuple(self._connections):
-            problem = self._against(connection)
+            shown = (connection.peer.thumbprint if connection.peer else "", connection.principal)
+            if shown not in judged:
+                judged[shown] = self._against(connection)
+            problem = judged[shown]
             if problem is None:
                 continue
             if connection.run is None:

@@ -158,12 +158,14 @@ class Router:
         When another answer has begun, the connection is closed instead.
         """
         principal = context.principal if context else None
+        shown = request.connection.principal if request.connection else None
+        who = principal or shown
         problem = self._pipeline.refused(
             problem,
             route=_ROUTES.get(first, ""),
-            principal_kind=principal.kind if principal else "",
-            principal=principal.id if principal else "",
-            credential=principal.credential if principal else "",
+            principal_kind=who.kind if who else "",
+            principal=who.id if who else "",
+            credential=principal.credential if principal else problem.credential,
             session=(principal.session or "") if principal else "",
             source=request.source,
             method=f"{request.method} /{first}" if first in _ROUTES else request.method,

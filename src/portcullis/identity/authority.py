@@ -113,6 +113,12 @@ class Authority:
         ends = int(min(now + lifetime, signs.leaves_until, latest))
         if ends <= now:
             raise self._too_late(signs, now)
+        if now < signs.leaves.begins:
+            raise Problem(
+                "PC7008",
+                "the signing authority is not valid yet: the clock went back",
+                hint="Set the clock right, or run `portcullis ca rotate root`.",
+            )
         leaf = signs.leaves.sign(
             id,
             acceptable(public_key),

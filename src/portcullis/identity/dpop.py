@@ -59,7 +59,7 @@ def verify(
     ``url`` is the target as our listener knows it; query and fragment do not count. With a
     ``token`` the proof must name its hash; ``jkt`` is the key that the token is bound to.
 
-    Raises Problem PC2042 (malformed), PC2030 (algorithm), PC2044 (method or URL), PC2045 (not of
+    Raises Problem PC2042 (malformed, or another algorithm), PC2044 (method or URL), PC2045 (not of
     now, or made before this process began), PC2048 (another token), PC2047 (another key), PC2043
     (signature), PC2046 (used before, or no more room to remember). It is spent only when all
     else is right.
@@ -68,7 +68,7 @@ def verify(
     if parts.header.get("typ") != "dpop+jwt":
         raise Problem("PC2042", "typ must be dpop+jwt")
     if parts.header.get("alg") not in ALGORITHMS:
-        raise Problem("PC2030", "a proof is signed with ES256 or EdDSA")
+        raise Problem("PC2042", "a proof is signed with ES256 or EdDSA")
     key, thumbprint = _public(parts.header.get("jwk"), parts.header["alg"])
     try:
         claims = msgspec.convert(parts.payload, _Claims)

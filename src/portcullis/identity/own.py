@@ -31,7 +31,8 @@ class OwnSvid:
 
     It is also renewed when the authority that its chain ends in leaves the bundle. After a new
     root it waits a quarter of its life: clients that ask for the bundle have to have seen that
-    root before they are shown a certificate under it. The first one is issued at once, with the Problem of ``Authority.issue`` when that fails.
+    root before they are shown a certificate under it. The first one is issued at once, with the
+    Problem of ``Authority.issue`` when that fails.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ def _leaf_only(extensions: dict[x509.ObjectIdentifier, x509.Extension[Any]]) -> 
     if constraints is not None and constraints.value.ca:
         raise Problem("PC2025", "the certificate is an authority's")
     if usage is not None and (usage.value.key_cert_sign or usage.value.crl_sign):
-        raise Problem("PC2025", "the certificate may sign certificates or revocation lists")
+        raise Problem("PC2026", "the certificate may sign certificates or revocation lists")
     if usage is None or not usage.critical or not usage.value.digital_signature:
         raise Problem("PC2026", "the certificate has no critical key usage digitalSignature")
     if purposes is not None and not _PURPOSES.issubset(purposes.value):

@@ -40,6 +40,9 @@ _DELEGATION: Final = "delegation+jwt"
 _claims = msgspec.json.Decoder(Claims)
 
 
+_WORKLOADS: Final = frozenset({PrincipalKind.AGENT, PrincipalKind.APPLICATION})
+
+
 class Minted(msgspec.Struct, frozen=True, kw_only=True):
     """A new token. ``id`` is its ``jti``, which may stand in the log; the token may not."""
 
@@ -61,10 +64,11 @@ class TokenAuthority:
 
     ``new_id`` gives a token's ``jti``: 32 hex digits that never repeat, the first 12 of them the
     time in milliseconds. ``named`` says which principal an SVID of a federated trust domain
-    stands for. ``bearer`` lets agents and applications use tokens bound to no key where nobody
-    shows certificates; those listeners are on loopback. ``skew`` is how many seconds another's
-    clock may be ahead. At most ``cache_size`` verified tokens are remembered, by SHA-256, until
-    they expire; refusals are not.
+    stands for, ``registered`` whether there is an agent or application of ours of this name.
+    ``bearer`` lets agents and applications use tokens bound to no key where nobody shows
+    certificates; those listeners are on loopback. ``skew`` is how many seconds another's clock
+    may be ahead. At most ``cache_size`` verified tokens are remembered, by SHA-256, until they
+    expire; refusals are not.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class TokenAuthority:
         new_id: Callable[[], str],
         once: Once | None = None,
         named: Callable[[str], tuple[PrincipalKind, str] | None] = lambda _: None,
+        registered: Callable[[PrincipalKind, str], bool] = lambda *_: True,
         bearer: bool = False,
         skew: float = 5,
         cache_size: int = 4096,
@@ -86,6 +91,7 @@ class TokenAuthority:
         self._clock = clock
         self._new_id = new_id
         self._named = named
+        self._registered = registered
         self._bearer = bearer
         self._skew = skew
         self._once = LocalOnce(clock) if once is None else once
@@ -146,14 +152,23 @@ class TokenAuthority:
         Raises Problem PC2001 (nothing is shown), PC2020 (a certificate was promised), PC2022
         (it has expired), PC2007 (it stands for nobody), those of ``verify``, and when the token
         is not the caller's: PC2040, PC2041, PC2042 to PC2048 (``dpop.verify``), PC2049, PC2051,
-        PC2005 (token and certificate name two principals).
+        PC2005 (token and certificate name two principals). The Problem names what was refused.
         """
+        try:
+            return self._authenticated(presented)
+        except Problem as problem:
+            problem.credential = self._fingerprint(presented)
+            raise
+
+    def _authenticated(self, presented: Presented) -> Principal:
         token, peer = presented.token, presented.peer
         now = self._clock.now()
         holder = None if peer is None else self._holder(peer, now)
         if token in NO_TOKEN:
             if peer is None or holder is None:
                 raise _nothing(token)
+            if holder[0] in _WORKLOADS and not self._registered(*holder):
+                raise Problem("PC2007", "no principal of this name is registered")
             return Principal(
                 kind=holder[0],
                 id=holder[1],
@@ -248,6 +263,14 @@ class TokenAuthority:
         self._cache[digest] = known
         return known
 
+    def _fingerprint(self, presented: Presented) -> str:
+        """How a refused credential stands in the log: its id when it is known to be ours."""
+        token, peer = presented.token, presented.peer
+        if token in NO_TOKEN:
+            return "" if peer is None else f"svid:{peer.serial}"
+        known = self._cache.get(hashlib.sha256(token.encode("utf-8", "replace")).digest())
+        return fingerprint(token) if known is None else known.principal.credential
+
     def _holder(self, peer: Peer, now: float) -> tuple[PrincipalKind, str]:
         """Which principal a certificate stands for, on a connection that may be older than it."""
         if now >= peer.expires_at:
@@ -292,9 +315,12 @@ class TokenAuthority:
             return Problem("PC2035", "the token is neither an access token nor a delegation")
         if algorithm != "EdDSA":
             return Problem("PC2030", "our tokens are signed with Ed25519")
-        if header.get("kid") != self._kid:
-            return Problem("PC2031", "the token is signed with another key")
-        return Problem("PC2002", "the token's header is not the one that we write")
+        return Problem("PC2031", "the token names another key than ours")
+
+
+def fingerprint(token: str) -> str:
+    """How a token that is not known to be ours stands in the log."""
+    return "sha256:" + hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 def hold(binding: Confirmation, peer: Peer | None, jkt: str | None) -> None:

@@ -127,6 +127,7 @@ class LeafSigner:
         self._key = key
         self._hash = _hash(key)
         self._earliest = certificate.not_valid_before_utc
+        self.begins: Final = self._earliest.timestamp()
         authority_id = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
             _key_id(certificate)
         )

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Engine, delete, insert, or_, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.lifecycle import State
@@ -32,13 +32,18 @@ def why(state: State) -> str:
 class _Known(msgspec.Struct):
     """What the database holds: cuts, principals that are not active, times of rotation.
 
-    And whom identities of other trust domains stand for.
+    And who is registered, and whom identities of other trust domains stand for.
     """
 
+    registered: set[_Key] = set()
     cuts: dict[_Key, str] = {}
     states: dict[_Key, str] = {}
     rotated: dict[_Key, float] = {}
     named: dict[str, tuple[PrincipalKind, str]] = {}
+
+    def cutting(self) -> tuple[object, ...]:
+        """The part of it that cuts somebody off."""
+        return self.cuts, self.states, self.rotated
 
 
 class LocalKillFeed:
@@ -94,6 +99,10 @@ class LocalKillFeed:
                 return ROTATED
         return None
 
+    def registered(self, kind: PrincipalKind, principal_id: str) -> bool:
+        """Whether there is such a principal, in whatever state, as last seen."""
+        return (kind.value, principal_id) in self._known.registered
+
     def named(self, spiffe_id: str) -> tuple[PrincipalKind, str] | None:
         """The principal that an identity of another trust domain stands for, as last seen."""
         return self._known.named.get(spiffe_id)
@@ -111,6 +120,15 @@ class LocalKillFeed:
         """The same for a principal's credentials made before ``at``, until ``put``."""
         key = (kind.value, principal_id)
         return self._hold(self._held.rotated, key, max(at, self._held.rotated.get(key, 0.0)))
+
+    async def create(self, record: PrincipalRecord) -> None:
+        """Register a principal, durably. Raises Problem PC2009 when it exists."""
+        await asyncio.to_thread(self._directory.create, record)
+        key = (record.kind.value, record.id)
+        self._known.registered.add(key)
+        if record.spiffe_id:
+            self._known.named[record.spiffe_id] = record.kind, record.id
+        self._changed(key)
 
     async def put(self, record: PrincipalRecord) -> bool:
         """Make a principal's record durable, then act on it; False when it is unknown."""
@@ -161,8 +179,8 @@ class LocalKillFeed:
                 else:
                     if loaded is not None and before == self._changes:
                         seen = version
-                        if loaded != self._known:
-                            self._known = loaded
+                        was, self._known = self._known, loaded
+                        if loaded.cutting() != was.cutting():
                             self._merge()
                             self._tell()
                     self._is_stale(stale=False)
@@ -271,14 +289,13 @@ def _keys(principal: Principal, session: Session | None) -> list[_Key]:
 
 def _load(connection: Connection) -> _Known:
     row = PRINCIPALS.c
-    query = select(row.kind, row.id, row.state, row.rotated_at, row.spiffe_id).where(
-        or_(row.state != State.ACTIVE.value, row.rotated_at > 0, row.spiffe_id != "")
-    )
+    query = select(row.kind, row.id, row.state, row.rotated_at, row.spiffe_id)
     known = _Known(
         cuts={(cut.scope, cut.value): cut.reason for cut in connection.execute(select(CUTS))}
     )
     for found in connection.execute(query):
         key = (found.kind, found.id)
+        known.registered.add(key)
         if found.state != State.ACTIVE.value:
             known.states[key] = why(State(found.state))
         if found.rotated_at:

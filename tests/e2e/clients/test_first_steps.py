@@ -1,5 +1,7 @@
 """What a newcomer types. If these fail, the first ten minutes do."""
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -8,8 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import anthropic
+import openai
 import pytest
 import yaml
+
+import standins
 
 COMMAND = str(Path(sys.executable).parent / "portcullis")
 
@@ -149,6 +155,131 @@ def test_a_gate_comes_up_reloads_its_policy_and_drains_on_sigterm(folder):
             if gate.poll() is None:
                 gate.kill()
     assert run(folder, "audit", "verify").returncode == 0
+
+
+@contextlib.contextmanager
+def started(folder, *words, **environment):
+    """A command that stays up; what it prints first, as JSON if it is."""
+    with subprocess.Popen(
+        [COMMAND, *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | environment,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+@contextlib.asynccontextmanager
+async def up(folder):
+    """A gate with the stand-in model behind it, as ``init`` configures it but for its ports."""
+    async with standins.standin_model() as (_, url, credential):
+        (folder / "model.key").touch(mode=0o600)
+        (folder / "model.key").write_text(credential)
+        upstream = {"url": url, "credential": "file:model.key"}
+        models = {
+            "gpt": upstream | {"shape": "openai", "serves": ["gpt-*"]},
+            "claude": upstream | {"shape": "anthropic", "serves": ["claude-*"]},
+        }
+        configure(folder, models=models)
+        with started(folder, "up"):
+            assert await asyncio.to_thread(
+                eventually, (folder / "portcullis-state" / "gate.json").exists, 30
+            )
+            yield json.loads((folder / "portcullis-state" / "gate.json").read_text())
+
+
+async def joined(folder, *, agent="my-agent"):
+    """The environment of a side process: a join token, and a home with nothing in it."""
+    (folder / "home").mkdir(exist_ok=True)
+    made = await asyncio.to_thread(run, folder, "agent", "join", agent)
+    assert made.returncode == 0, made.stderr
+    return {"JOIN": made.stdout.strip(), "HOME": str(folder / "home")}
+
+
+def connect(gate, agent="my-agent"):
+    where = ("--gate", gate["mtls"], "--enrol", gate["gate"])
+    return ("agent", "connect", agent, "--join-token", "env:JOIN", *where, "--json")
+
+
+@pytest.mark.anyio
+async def test_unmodified_clients_need_only_a_base_url_until_the_agent_is_revoked(folder):
+    said = [{"role": "user", "content": "still here"}]
+    async with up(folder) as gate:
+        words = ("agent", "create", "my-agent", "--owner", "me", "--purpose", "to try it")
+        made = await asyncio.to_thread(run, folder, *words)
+        assert "JOIN=$(portcullis agent join my-agent)" in made.stderr
+        with started(folder, *connect(gate), **await joined(folder)) as beside:
+            urls = json.loads(await asyncio.to_thread(beside.stdout.readline))
+            assert urls["spiffe_id"] == "spiffe://example.org/agent/my-agent"
+            async with (
+                openai.AsyncOpenAI(base_url=urls["openai"], api_key="any", max_retries=0) as gpt,
+                anthropic.AsyncAnthropic(base_url=urls["anthropic"], api_key="any") as claude,
+            ):
+                answer = await gpt.chat.completions.create(model="gpt-standin:say", messages=said)
+                assert answer.choices[0].message.content == "still here"
+                message = await claude.messages.create(
+                    model="claude-standin:say", max_tokens=9, messages=said
+                )
+                assert message.content[0].text == "still here"
+                revoked = await asyncio.to_thread(run, folder, "agent", "revoke", "my-agent")
+                assert revoked.returncode == 0, revoked.stderr
+                with pytest.raises(openai.APIError):
+                    await gpt.chat.completions.create(model="gpt-standin:say", messages=said)
+            assert await asyncio.to_thread(beside.wait, 20) == 3
+    assert list((folder / "home").iterdir()) == []
+
+
+@pytest.mark.anyio
+async def test_a_session_is_opened_shown_and_closed_while_every_token_is_bound(folder):
+    said = [{"role": "user", "content": "where is it?"}]
+    async with up(folder) as gate:
+        for words in (("agent", "create", "my-agent"), ("application", "create", "helpdesk")):
+            await asyncio.to_thread(run, folder, *words, "--owner", "me", "--purpose", "to try it")
+        who = ("--application", "helpdesk")
+        words = ("session", "open", "my-agent", *who, "--user", "ada", "--prompt", "where is it?")
+        done = await asyncio.to_thread(run, folder, *words, "--json")
+        assert done.returncode == 0, done.stderr
+        opened = json.loads(done.stdout)
+        shown = await asyncio.to_thread(run, folder, "session", "show", opened["session"], *who)
+        assert "my-agent" in shown.stdout
+        async with openai.AsyncOpenAI(
+            base_url=f"{gate['gate']}/openai/v1", api_key=opened["token"], max_retries=0
+        ) as thief:
+            with pytest.raises(openai.AuthenticationError, match="PC2049"):
+                await thief.chat.completions.create(model="gpt-standin:say", messages=said)
+        with started(folder, *connect(gate), **await joined(folder)) as beside:
+            urls = json.loads(await asyncio.to_thread(beside.stdout.readline))
+            async with openai.AsyncOpenAI(
+                base_url=urls["openai"], api_key=opened["token"], max_retries=0
+            ) as gpt:
+                answer = await gpt.chat.completions.create(model="gpt-standin:say", messages=said)
+                assert answer.choices[0].message.content == "where is it?"
+                closing = ("session", "close", opened["session"], *who)
+                closed = await asyncio.to_thread(run, folder, *closing)
+                assert closed.returncode == 0, closed.stderr
+                with pytest.raises(openai.PermissionDeniedError, match="PC2006"):
+                    await gpt.chat.completions.create(model="gpt-standin:say", messages=said)
+    records = run(folder, "audit", "query", "--session", opened["session"], "--json")
+    events = [json.loads(line)["event"] for line in records.stdout.splitlines()]
+    assert {"sessions.open", "sessions.close"} <= {event.get("method") for event in events}
+    assert opened["token"] not in records.stdout
+
+
+def test_without_mutual_tls_the_session_command_says_what_to_set(folder):
+    configure(folder)
+    data = yaml.safe_load((folder / "portcullis.yaml").read_text())
+    data["listen"]["mtls"] = None
+    (folder / "portcullis.yaml").write_text(yaml.safe_dump(data))
+    with started(folder, "up"):
+        assert eventually((folder / "portcullis-state" / "gate.json").exists, 30)
+        done = run(folder, "session", "show", "abc", "--application", "helpdesk")
+    assert done.returncode != 0
+    assert "listen.mtls" in done.stderr
 
 
 def events(folder, method, verdict):

@@ -192,4 +192,4 @@ async def test_policy_of_another_deployment_applies(tmp_path):
         with pytest.RaisesGroup(MCPError, flatten_subgroups=True):
             async with standins.mcp_client(stage, "orders", token) as orders:
                 await orders.list_tools()
-        assert any(event.server == "orders" and event.code == "PC3001" for event in stage.events())
+        await standins.eventually(stage, lambda e: (e.server, e.code) == ("orders", "PC3001"))

@@ -160,39 +160,39 @@ class Deployment:
         if services.feed.named(spiffe_id) is None:
             principals = services.principals("test")
             await principals.create(
-                _operator(), PrincipalKind.AGENT, GUEST, owner="partner", spiffe_id=spiffe_id
+                operator(), PrincipalKind.AGENT, GUEST, owner="partner", spiffe_id=spiffe_id
             )
             await until(lambda: services.feed.named(spiffe_id))
 
     async def change(self, agent: str, verb: Verb) -> None:
         """Suspend, resume or revoke an agent as an operator does."""
         principals = self.stage.gate.services.principals("test")
-        await principals.change(_operator(), PrincipalKind.AGENT, agent, verb)
+        await principals.change(operator(), PrincipalKind.AGENT, agent, verb)
 
     async def rotate(self, agent: str) -> None:
         """Make an agent's credentials worthless as an operator does."""
         principals = self.stage.gate.services.principals("test")
-        await principals.rotate(_operator(), PrincipalKind.AGENT, agent)
+        await principals.rotate(operator(), PrincipalKind.AGENT, agent)
 
     async def mint(self, agent: str) -> str:
         """A token of an agent that is bound to no key."""
         principals = self.stage.gate.services.principals("test")
-        return (await principals.mint(_operator(), PrincipalKind.AGENT, agent)).token
+        return (await principals.mint(operator(), PrincipalKind.AGENT, agent)).token
 
     async def join(self, agent: str) -> str:
         """A one-time join token for an agent."""
         entries = self.stage.gate.services.entries("test")
-        return (await entries.join(_operator(), PrincipalKind.AGENT, agent, ttl=60)).token
+        return (await entries.join(operator(), PrincipalKind.AGENT, agent, ttl=60)).token
 
     @contextlib.asynccontextmanager
     async def entry(self, agent: str, *selectors: str) -> AsyncIterator[None]:
         """A registration entry for as long as the block lasts."""
         entries = self.stage.gate.services.entries("test")
-        made = await entries.add(_operator(), PrincipalKind.AGENT, agent, selectors=selectors)
+        made = await entries.add(operator(), PrincipalKind.AGENT, agent, selectors=selectors)
         try:
             yield
         finally:
-            await entries.remove(_operator(), made.id)
+            await entries.remove(operator(), made.id)
 
     async def close_session(self, session: str) -> None:
         headers = {"authorization": f"Bearer {self.application}"}
@@ -321,7 +321,7 @@ class Kept:
             await self._task
 
 
-def _operator() -> Context:
+def operator() -> Context:
     """An operator of this machine."""
     now = time.time()
     local = Principal(

@@ -12,17 +12,17 @@ import standins
 from domains import Domain
 from e2e.matrix.cells import ALL, HTTP, LLM, MCP, cells
 from e2e.matrix.deployment import LEAD, RIVAL
-from e2e.matrix.ways import JWT, Dpop, Way, certified, tried
+from e2e.matrix.ways import ALONE, JWT, Dpop, Way, certified, delegated, mortal, tried
 from holders import Holder
 from portcullis import client
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
+from portcullis.core.principal import PrincipalKind
 from portcullis.identity.keys import issuer_key
 
 pytestmark = pytest.mark.anyio
 AGENT = standins.AGENT
-ALONE = "spiffe"
-"""In place of a token: the certificate is the credential."""
+PYTHON = Path(sys.executable).resolve()
 
 
 def shown_by(identity):
@@ -53,7 +53,6 @@ async def test_only_an_svid_of_a_trusted_domain_gets_in(route, deployment, recor
             (None, "PC2020"),
             (stranger.identity(f"/agent/{AGENT}"), "PC2021"),
             (forger.identity(f"/agent/{AGENT}"), "PC2027"),
-            (deployment.svid("unheard-of"), "PC3009"),
         ):
             await refused(route, certified(deployment, shown), ALONE, code)
             await recorded(code)
@@ -167,16 +166,6 @@ async def test_lists_show_only_what_is_in_the_tokens_scope(route, deployment):
     assert await route.listed(token=token) == {"say"}
 
 
-async def delegated(route, deployment, *, of=LEAD, to=AGENT):
-    """A delegation of ``of`` for ``to``, who shows its own SVID where that can be shown."""
-    way = certified(deployment, deployment.svid(of))
-    other = f"spiffe://{deployment.stage.gate.domain.authority.trust_domain}/agent/{to}"
-    given = await way.token(subject_token=await way.token(), audience=other)
-    if route.name != "mcp-stdio":
-        route.way = certified(deployment, deployment.svid(to))
-    return given
-
-
 async def write(route, token):
     """What ``LEAD`` may not do, and the others may."""
     return await (
@@ -186,7 +175,7 @@ async def write(route, token):
 
 @cells("delegation", "request", *ALL)
 async def test_who_acts_for_another_may_do_no_more_than_both(route, deployment, recorded):
-    token = await delegated(route, deployment)
+    token = await delegated(route, deployment, of=LEAD)
     assert (await write(route, None if route.name == "mcp-stdio" else ALONE)).passed
     assert (await route.good(token=token)).passed
     seen = await write(route, token)
@@ -201,7 +190,7 @@ async def test_who_acts_for_another_may_do_no_more_than_both(route, deployment, 
 
 @cells("delegation", "result", *MCP)
 async def test_who_acts_for_another_is_shown_what_both_may_use(route, deployment):
-    token = await delegated(route, deployment)
+    token = await delegated(route, deployment, of=LEAD)
     assert {"say", "write"} <= await route.listed()
     assert await route.listed(token=token) == {"say", "misbehave"}
 
@@ -209,8 +198,10 @@ async def test_who_acts_for_another_is_shown_what_both_may_use(route, deployment
 @cells("attestation", "request", *HTTP)
 async def test_only_an_attested_workload_gets_an_svid_and_with_it_in(route, deployment, recorded):
     socket, mine = deployment.stage.gate.workload, f"unix:uid:{os.geteuid()}"
-    python = f"unix:path:{Path(sys.executable).resolve()}"
-    async with deployment.entry(AGENT, mine, python), client.workload(socket) as identity:
+    async with (
+        deployment.entry(AGENT, mine, f"unix:path:{PYTHON}"),
+        client.workload(socket) as identity,
+    ):
         route.way = certified(deployment, shown_by(identity))
         assert (await route.good(token=ALONE)).passed
     for selectors in ((f"unix:uid:{os.geteuid() + 1}",), (mine, "unix:path:/bin/false")):
@@ -236,9 +227,9 @@ async def test_a_join_token_makes_one_workload_one_agent_once(route, deployment,
 async def test_an_agent_acts_from_its_registration_to_its_revocation(route, deployment, recorded):
     agent = mortal(route)
     if route.name == "mcp-stdio":
-        route.token = await deployment.stage.register("agent", agent)
+        route.token = await deployment.stage.register(PrincipalKind.AGENT, agent)
     else:
-        await deployment.stage.register("agent", agent)
+        await deployment.stage.register(PrincipalKind.AGENT, agent)
         route.token, route.way = ALONE, certified(deployment, deployment.svid(agent))
     assert (await route.good()).passed
     await deployment.change(agent, Verb.SUSPEND)
@@ -255,11 +246,7 @@ async def test_an_agent_acts_from_its_registration_to_its_revocation(route, depl
     await deployment.change(agent, Verb.REVOKE)
     await ends_in(route, "PC4001", recorded)
     with pytest.raises(Problem, match="PC2009"):
-        await deployment.stage.register("agent", agent)
-
-
-def mortal(route):
-    return "-".join(filter(None, ("mortal", route.name, getattr(route, "api", ""))))
+        await deployment.stage.register(PrincipalKind.AGENT, agent)
 
 
 async def until_it(route, *, passes):

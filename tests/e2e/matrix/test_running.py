@@ -1,16 +1,15 @@
 """If these fail, what runs goes on after a cut while its upstream is silent: nothing wakes it."""
 
 import asyncio
-import contextlib
 
 import pytest
 
 import standins
 from e2e.matrix.cells import ALL, HTTP, cells, silent, until
-from e2e.matrix.deployment import GUEST, LEAD, MORTAL, PARTNER
-from e2e.matrix.test_identity import ALONE, delegated, mortal
-from e2e.matrix.ways import certified
+from e2e.matrix.deployment import LEAD, PARTNER
+from e2e.matrix.ways import ALONE, certified, delegated, mortal
 from portcullis.core.lifecycle import Verb
+from portcullis.core.principal import PrincipalKind
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +55,7 @@ async def test_whoever_waits_for_a_silent_upstream_is_cut_off_all_the_same(
 @cells("life-cycle", "result stream", *ALL)
 async def test_what_an_agent_began_ends_when_it_is_suspended(route, deployment, told, tmp_path):
     agent = mortal(route)
-    route.token = await deployment.stage.register("agent", agent)
+    route.token = await deployment.stage.register(PrincipalKind.AGENT, agent)
     if route.name != "mcp-stdio":
         route.token, route.way = ALONE, certified(deployment, deployment.svid(agent))
     await ends(
@@ -71,7 +70,7 @@ async def test_what_an_agent_began_ends_when_it_is_suspended(route, deployment, 
 
 @cells("delegation", "result stream", *ALL)
 async def test_what_is_done_for_another_ends_with_that_other(route, deployment, told, tmp_path):
-    route.token = await delegated(route, deployment)
+    route.token = await delegated(route, deployment, of=LEAD)
     await ends(
         route,
         tmp_path,

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+import standins
 from e2e.matrix.seen import Seen, code_in
 from holders import Holder
 from portcullis.wire.certificates import load_identity, pem
 
 if TYPE_CHECKING:
     from e2e.matrix.deployment import Deployment
+    from e2e.matrix.routes import McpRoute, ModelRoute
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type's name
+ALONE = "spiffe"
+"""In place of a token: the certificate is the credential."""
 JWT = "urn:ietf:params:oauth:token-type:jwt"
 
 
@@ -84,3 +88,21 @@ async def tried(work: Any) -> Seen:
         return Seen(text=await work)
     except Refused as refused:
         return Seen(code=refused.args[0], failed=True)
+
+
+async def delegated(
+    route: ModelRoute | McpRoute, deployment: Deployment, *, of: str, to: str = standins.AGENT
+) -> str:
+    """A delegation of an agent for another, who shows its own SVID where that can be shown."""
+    way = certified(deployment, deployment.svid(of))
+    domain = deployment.stage.gate.domain.authority.trust_domain
+    audience = f"spiffe://{domain}/agent/{to}"
+    given = await way.token(subject_token=await way.token(), audience=audience)
+    if route.name != "mcp-stdio":
+        route.way = certified(deployment, deployment.svid(to))
+    return given
+
+
+def mortal(route: ModelRoute | McpRoute) -> str:
+    """The agent of ``deployment.MORTAL`` that this case has for itself."""
+    return "-".join(filter(None, ("mortal", route.name, getattr(route, "api", ""))))

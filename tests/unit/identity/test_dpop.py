@@ -149,13 +149,13 @@ MISUSE = {
     "white space": (lambda h, o: h.proof("POST", URL, NOW, TOKEN) + " ", "PC2042"),
     "none": (
         lambda h, o: jwt.encode({"jti": "1"}, None, "none", {"typ": "dpop+jwt", "jwk": h.jwk}),
-        "PC2030",
+        "PC2042",
     ),
     "HS256 with the public key": (
         lambda h, o: jwt.encode(
             {"jti": "1"}, secrets.token_bytes(32), "HS256", {"typ": "dpop+jwt", "jwk": h.jwk}
         ),
-        "PC2030",
+        "PC2042",
     ),
     "RS256": (
         lambda h, o: jwt.encode(
@@ -164,7 +164,7 @@ MISUSE = {
             "RS256",
             {"typ": "dpop+jwt", "jwk": h.jwk},
         ),
-        "PC2030",
+        "PC2042",
     ),
     "ES384": (
         lambda h, o: jwt.encode(
@@ -173,7 +173,7 @@ MISUSE = {
             "ES384",
             {"typ": "dpop+jwt", "jwk": h.jwk},
         ),
-        "PC2030",
+        "PC2042",
     ),
     "EdDSA with an EC key": (
         lambda h, o: Holder("EdDSA").proof("POST", URL, NOW, TOKEN, header={"jwk": h.jwk}),

@@ -190,13 +190,13 @@ MISUSE = {
         "PC2035",
         lambda key, good: signed(key, claims(may_act={"sub": "agent:other"})),
     ),
-    "key in the header": ("PC2002", lambda key, good: signed(key, claims(), jwk={"kty": "OKP"})),
+    "key in the header": ("PC2031", lambda key, good: signed(key, claims(), jwk={"kty": "OKP"})),
     "key by reference": (
-        "PC2002",
+        "PC2031",
         lambda key, good: signed(key, claims(), jku="https://elsewhere.test"),
     ),
     "critical extension": (
-        "PC2002",
+        "PC2031",
         lambda key, good: signed(key, claims(), crit=["b64"], b64=False),
     ),
     "another issuer": ("PC2033", lambda key, good: signed(key, claims(iss="elsewhere.test"))),

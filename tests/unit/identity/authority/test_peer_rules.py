@@ -115,8 +115,8 @@ def test_an_authority_as_a_leaf_is_refused():
     signs = usage(digital_signature=True, key_cert_sign=True)
     revokes = usage(digital_signature=True, crl_sign=True)
     assert refusal(certificate(ca=True)) == "PC2025"
-    assert refusal(certificate(key_usage=signs)) == "PC2025"
-    assert refusal(certificate(key_usage=revokes, ca=None)) == "PC2025"
+    assert refusal(certificate(key_usage=signs)) == "PC2026"
+    assert refusal(certificate(key_usage=revokes, ca=None)) == "PC2026"
 
 
 @pytest.mark.parametrize(
