@@ -52,8 +52,13 @@ def policy() -> dict[str, Any]:
     return {"version": 1, "agents": agents, "roles": roles, "tools": tools}
 
 
-def configuration(folder: Path, *, gate: int, control: int, upstream: str) -> Path:
-    """Write ``portcullis.yaml`` and the policy below ``folder``; returns the former's path."""
+def configuration(
+    folder: Path, *, gate: int, control: int, upstream: str, mtls: int | None = None
+) -> Path:
+    """Write ``portcullis.yaml`` and the policy below ``folder``; returns the former's path.
+
+    ``gate``, ``control`` and ``mtls`` are ports of 127.0.0.1.
+    """
     (folder / "policy").mkdir()
     (folder / "policy" / "main.yaml").write_text(yaml.safe_dump(policy(), sort_keys=False))
     path = folder / "portcullis.yaml"
@@ -64,7 +69,7 @@ def configuration(folder: Path, *, gate: int, control: int, upstream: str) -> Pa
                 "listen": {
                     "gate": f"127.0.0.1:{gate}",
                     "control": f"127.0.0.1:{control}",
-                    "mtls": None,
+                    "mtls": mtls and f"127.0.0.1:{mtls}",
                     "workload": None,
                 },
                 "tokens": {"bearer": "loopback", "ttl_seconds": 3600},

@@ -68,13 +68,13 @@ def running(folder: Path, *, beside: str | None) -> Iterator[tuple[Subject, ...]
     of the gate and what the children print. Raises Problem PC7007 when one does not answer.
     """
     with contextlib.ExitStack() as stack:
-        stub, bare, third, control, other = _free_ports(5)
+        stub, bare, third, control, other = free_ports(5)
         upstream = f"http://127.0.0.1:{stub}"
 
         def start(name: str, port: int, argv: Sequence[str], path: str, token: str) -> Subject:
             output = stack.enter_context((folder / f"{name}.output").open("w+b"))
-            child = _spawn(argv, output)
-            stack.callback(_end, child)
+            child = spawn(argv, output)
+            stack.callback(end, child)
             subject = Subject(name, port, path, token, child.pid)
             _await(subject, child, output)
             return subject
@@ -99,7 +99,8 @@ def running(folder: Path, *, beside: str | None) -> Iterator[tuple[Subject, ...]
         yield tuple(found)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -107,7 +108,8 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _spawn(argv: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+def spawn(argv: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a child in a process session of its own; Problem PC7007 when that fails."""
     try:
         return subprocess.Popen(  # noqa: S603 - our own children and the user's own command
             argv,
@@ -121,7 +123,7 @@ def _spawn(argv: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         raise Problem("PC7007", f"cannot start {argv[0]}: {error.strerror}") from None
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def end(child: subprocess.Popen[bytes]) -> None:
     """End a child and all that it started in its session."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)

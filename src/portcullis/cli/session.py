@@ -79,8 +79,10 @@ def show(
     if json:
         print(codec.dumps(found))
         return
+    tools = found["tools"]
+    found["tools"] = "all that policy grants" if tools is None else ", ".join(tools)
     for name, value in found.items():
-        print(f"{name:10} {value}")
+        print(f"{name:10} {principals.moment(value) if name.endswith('_at') else value}")
 
 
 @app.command()

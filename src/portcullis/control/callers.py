@@ -139,6 +139,7 @@ class Callers:
         self._uncut(caller, None)
         if caller.kind is not PrincipalKind.OPERATOR:  # those of the issuer's key are nowhere
             await self._principals.present(caller.kind, caller.id)
+            self._uncut(caller, None)  # what is made now would be newer than a rotation meanwhile
 
     def _agree(self, asked: Asked, caller: Principal) -> None:
         """An Authorization header is not needed here; one that names another is refused."""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar
+
+import structlog
 
 from portcullis.core.call import Context
+from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import TRANSITIONS, State
 from portcullis.core.ports import CutScope, KillFeed, PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind
+
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
 
 CUTTING: Final = {
     verb: state
@@ -47,6 +54,27 @@ class Containment(KillFeed, Protocol):
     async def create(self, record: PrincipalRecord) -> None: ...  # noqa: D102 - the same
     async def put(self, record: PrincipalRecord) -> bool: ...  # noqa: D102 - the same
     async def watch(self, seconds: float = 0.1) -> None: ...  # noqa: D102 - the same
+
+
+async def acting(work: Awaitable[_T]) -> _T:
+    """Wait for what makes a cut durable; when that fails, say that the cut acts all the same.
+
+    Raises Problem PC6001 (it has no record) or PC9002 (the database did not take it).
+    """
+    try:
+        return await work
+    except Problem as problem:
+        if problem.code != "PC6001":
+            raise
+        detail = f"{problem.detail}; it acts all the same, without a record"
+        raise Problem("PC6001", detail, hint="Make the log writable, and say it again.") from None
+    except Exception:
+        log.exception("cut_not_durable")
+        raise Problem(
+            "PC9002",
+            "it acts in this process, but the database did not take it",
+            hint="Say it again when the database can be written: a restart forgets this one.",
+        ) from None
 
 
 def nothing() -> None:

@@ -284,7 +284,7 @@ def _key(text: str) -> EllipticCurvePublicKey | Ed25519PublicKey:
         else:
             raise Problem("PC2063", "csr is for a key that is neither P-256 nor Ed25519")
         signed = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise Problem("PC2063", "csr is not a PKCS #10 request in PEM") from None
     if not signed:
         raise Problem("PC2063", "csr is not signed by its key")

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from portcullis.config import Tokens
-from portcullis.control.containment import CUTTING, LIVING, Containment, by_itself, nothing
+from portcullis.control.containment import CUTTING, LIVING, Containment, acting, by_itself, nothing
 from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
@@ -159,11 +159,10 @@ class Principals:
         held = CUTTING.get(verb)
         release = nothing if held is None else self._feed.hold(kind, principal_id, held)
         parameters = {} if review is None else {"review_at": int(review)}
-        return await self._apart(
-            self._changed(
-                context, kind, principal_id, verb, changed, release, parameters, cuts=bool(held)
-            )
+        work = self._changed(
+            context, kind, principal_id, verb, changed, release, parameters, cuts=bool(held)
         )
+        return await self._apart(acting(work) if held else work)
 
     async def rotate(
         self, context: Context, kind: PrincipalKind, principal_id: str
@@ -194,7 +193,7 @@ class Principals:
             finally:
                 await self._feed.cut("credential", credential, reason)
 
-        await self._apart(durably())
+        await self._apart(acting(durably()))
 
     async def expire_due(self) -> int:
         """Expire whoever's review date has come; how many."""
@@ -259,8 +258,8 @@ class Principals:
         """A token for a registered, active principal, recorded before it is handed out.
 
         It lives ``ttl`` seconds (at most and by default the configured time), but not past
-        ``until``. ``auth_time`` continues a chain of renewals, which ends when configured.
-        Raises Problem PC2007 (unknown), PC4001 (cut off), PC4002 (feed stale), PC2003 (the
+        ``until`` or its review. ``auth_time`` continues a chain of renewals, which ends when
+        configured. Raises Problem PC2007 (unknown), PC4001 (cut off), PC4002 (feed stale), PC2003 (the
         chain or ``until`` has ended), PC1020 (``ttl`` too long).
         """
         record = await self.present(kind, principal_id)
@@ -272,8 +271,8 @@ class Principals:
         end = now + (ttl or longest)
         if auth_time is not None:
             end = min(end, auth_time + self._tokens.renew_until_seconds)
-        if until is not None:
-            end = min(end, int(until))
+        for last in (until, record.review_at or None):
+            end = end if last is None else min(end, int(last))
         if end <= now:
             raise Problem("PC2003", "the time for renewing this token is over")
         minted = self._authority.mint(
@@ -307,8 +306,11 @@ class Principals:
         overdue = 0 < record.review_at <= self._clock.now()
         if reason is not None or record.state is not State.ACTIVE or overdue:
             raise Problem("PC4001", f"the {kind} is cut off")
-        if record.rotated_at > self._clock.now():  # by a millisecond: what is made now is newer
-            await asyncio.sleep(record.rotated_at - self._clock.now())
+        ahead = record.rotated_at - self._clock.now()  # a millisecond: what is made now is newer
+        if ahead > 1:
+            hint = "Set the clock right, or rotate it again."
+            raise Problem("PC4001", "its rotation is yet to come: the clock went back", hint=hint)
+        await asyncio.sleep(max(0.0, ahead))
         return record
 
     async def _outdated(
@@ -329,12 +331,11 @@ class Principals:
             return msgspec.structs.replace(record, rotated_at=at, roles=new)
 
         parameters = {} if roles is None else {"roles": sorted(set(roles))}
-        return await self._apart(
-            self._changed(
-                *(context, kind, principal_id, method, changed, release, parameters),
-                cuts=roles is None,  # whoever gets roles has to be recorded first
-            )
+        cuts = roles is None  # whoever gets roles has to be recorded first
+        work = self._changed(
+            context, kind, principal_id, method, changed, release, parameters, cuts=cuts
         )
+        return await self._apart(acting(work) if cuts else work)
 
     async def _changed(
         self,

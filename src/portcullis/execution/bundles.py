@@ -79,7 +79,9 @@ class Bundles:
             for path in (self._kept(domain), one.file):
                 if path is not None and path.exists():
                     try:
-                        self._trust.put(decode(domain, _read(path)))
+                        bundle = decode(domain, _read(path))
+                        self._trust.check(bundle)
+                        self._trust.put(bundle)
                     except Problem as problem:
                         self._failed(domain, problem)
 
@@ -139,6 +141,7 @@ class Bundles:
         held = self._trust.bundle(domain)
         changed = held is None or _newer(bundle, held)
         if changed:
+            self._trust.check(bundle)
             await self._records.done(
                 "bundle.update",
                 kind="trust-domain",

@@ -36,6 +36,31 @@ _LISTS: Final = frozenset(
 """Headers that may stand in a request more than once; the gate decides on none of them but
 ``accept``, whose lines are joined."""
 
+_NAMED: Final = frozenset(
+    {
+        b"anthropic-beta",
+        b"anthropic-version",
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"dpop",
+        b"host",
+        b"idempotency-key",
+        b"last-event-id",
+        b"mcp-method",
+        b"mcp-name",
+        b"mcp-protocol-version",
+        b"mcp-session-id",
+        b"openai-beta",
+        b"origin",
+        b"traceparent",
+        b"transfer-encoding",
+        b"x-api-key",
+    }
+)
+"""Headers that a refusal names. Any other name is the caller's own text, and stands in no log."""
+
 _LOCAL_ORIGIN: Final = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 
@@ -80,7 +105,7 @@ class Request:
                 headers[name] += b", " + value
             else:
                 code = "PC1032" if name.startswith(b"mcp-") else "PC1011"
-                self._flaw = Problem(code, f"the header {name.decode('latin-1')} occurs twice")
+                self._flaw = Problem(code, f"{_named(name)} occurs twice")
         if b"transfer-encoding" in headers and b"content-length" in headers:
             self._flaw = Problem("PC1011", "both Content-Length and Transfer-Encoding")
         if not _LOCAL_ORIGIN.fullmatch(headers.get(b"origin", b"http://localhost")):
@@ -111,7 +136,7 @@ class Request:
         if value is None:
             return None
         if not value.isascii() or not value.decode("ascii").isprintable():
-            raise Problem("PC1011", f"the header {name.decode('latin-1')} is not printable ASCII")
+            raise Problem("PC1011", f"{_named(name)} is not printable ASCII")
         return value.decode("ascii")
 
     async def json_body(self, limit: int) -> bytes:
@@ -125,6 +150,10 @@ class Request:
         if length is not None and (not length.isdigit() or int(length) > limit):
             raise Problem("PC1007", f"the body is larger than {limit} bytes")
         return await read_body(self.receive, limit)
+
+
+def _named(name: bytes) -> str:
+    return f"the header {name.decode('ascii')}" if name in _NAMED else "a header"
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

@@ -179,6 +179,7 @@ class Live:
         runs after ``GRACE``. Everybody else is left alone. Call it after every change of either,
         on the loop.
         """
+        began = self._clock.monotonic()
         idle: list[Connection] = []
         last: list[Connection] = []
         for run in tuple(self._runs):
@@ -204,7 +205,13 @@ class Live:
         loop = asyncio.get_running_loop()
         for connections, seconds in ((idle, SOON), (last, GRACE)):
             if connections:
-                loop.call_later(seconds, _abort, connections)
+                loop.call_later(seconds, self._close, connections, began)
+
+    def _close(self, connections: list[Connection], since: float) -> None:
+        for connection in connections:
+            connection.abort()
+        took = self._clock.monotonic() - since
+        log.info("connections_cut", count=len(connections), milliseconds=round(took * 1000, 2))
 
     def _against(self, connection: Connection) -> Problem | None:
         """Why a connection may not stay."""
@@ -265,8 +272,3 @@ def _holder(peer: Peer, kind: PrincipalKind, name: str) -> Principal:
         svid=peer.serial,
         issued_at=peer.issued_at,
     )
-
-
-def _abort(connections: list[Connection]) -> None:
-    for connection in connections:
-        connection.abort()

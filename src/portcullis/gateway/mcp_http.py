@@ -124,6 +124,10 @@ class McpHttp:
             # The revision defines none over HTTP (a client cancels by leaving); clients send them.
             if message.method not in CLIENT_NOTIFICATIONS[Era.LEGACY]:
                 interpret(CLIENT_NOTIFICATIONS[Era.MODERN], message.method, message.params)
+            told = make_call(Route.MCP_HTTP, server, message.method, protocol("told"), {})
+            denied = self._mcp.pipeline.chunk(told, context)  # whoever is cut off is told so
+            if denied is not None:
+                raise Problem(denied.code, denied.reason)
             await send_json(request.send, _ACCEPTED, b"")
             return
         if not isinstance(message, jsonrpc.Request):

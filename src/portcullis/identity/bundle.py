@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
@@ -130,13 +131,17 @@ def _authority(number: int, x5c: Any) -> bytes:
         der = base64.b64decode(x5c[0], validate=True)
         found = x509.load_der_x509_certificate(der)
         constraints = found.extensions.get_extension_for_class(x509.BasicConstraints).value
-        found.public_key()
+        public, _ = found.public_key(), found.subject.rdns
+        # one that OpenSSL cannot read would leave TLS without any authority
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=der)
     except x509.ExtensionNotFound:
         raise Problem("PC7009", f"keys[{number}].x5c is no authority's certificate") from None
     except Exception:  # noqa: BLE001 - hostile DER: whatever the parser says, it is no bundle
         raise Problem("PC7009", f"keys[{number}].x5c is not a certificate") from None
     if not constraints.ca:
         raise Problem("PC7009", f"keys[{number}].x5c is no authority's certificate")
+    if isinstance(public, RSAPublicKey):
+        _refuse_weak(number, public)
     return der
 
 
@@ -153,8 +158,7 @@ def _jwt_key(number: int, key: dict[str, Any]) -> PublicKey | None:
             public = ECAlgorithm.from_jwk({name: key[name] for name in ("kty", "crv", "x", "y")})
         elif kind == "RSA":
             public = RSAAlgorithm.from_jwk({name: key[name] for name in ("kty", "n", "e")})
-            if not _MIN_RSA_BITS <= public.key_size <= _MAX_RSA_BITS:
-                raise Problem("PC7009", f"keys[{number}] is not RSA of 2048 to 8192 bits")
+            _refuse_weak(number, public)
         else:
             return None
     except Problem:
@@ -165,6 +169,11 @@ def _jwt_key(number: int, key: dict[str, Any]) -> PublicKey | None:
         raise Problem("PC7009", f"keys[{number}] {detail}") from None
     checked: PublicKey = public
     return checked
+
+
+def _refuse_weak(number: int, key: RSAPublicKey) -> None:
+    if not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
+        raise Problem("PC7009", f"keys[{number}] is not RSA of 2048 to 8192 bits")
 
 
 def _jwt_jwks(bundle: Bundle) -> list[dict[str, Any]]:

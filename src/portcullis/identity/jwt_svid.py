@@ -23,6 +23,7 @@ MAX_LIFETIME: Final = 3600
 """Longest life of a JWT-SVID that we accept, in seconds."""
 
 _JTI: Final = re.compile(r"[!-~]{1,64}")
+_TYPES: Final = ("JWT", "JOSE")
 _RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _EC: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _ALGORITHMS: Final = _RSA | frozenset(_EC.values())
@@ -70,7 +71,7 @@ def verify(token: str, *, audience: str, trust: Trust, now: float, skew: float) 
     algorithm, kid = parts.header.get("alg"), parts.header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
         raise Problem("PC2030", "a JWT-SVID is signed with ES, RS or PS")
-    if parts.header.get("typ", "JWT") not in {"JWT", "JOSE"}:
+    if parts.header.get("typ", "JWT") not in _TYPES:
         raise Problem("PC2035", "typ is not that of a JWT-SVID")
     try:
         claims = msgspec.convert(parts.payload, _Claims)

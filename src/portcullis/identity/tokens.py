@@ -311,7 +311,7 @@ class TokenAuthority:
         algorithm = str(header.get("alg"))
         if algorithm.lower() == "none" or algorithm.startswith("HS"):
             return Problem("PC2030", "the token is not signed with a private key")
-        if header.get("typ") not in {_ACCESS, _DELEGATION}:
+        if header.get("typ") not in (_ACCESS, _DELEGATION):
             return Problem("PC2035", "the token is neither an access token nor a delegation")
         if algorithm != "EdDSA":
             return Problem("PC2030", "our tokens are signed with Ed25519")

@@ -11,6 +11,7 @@ import msgspec
 from portcullis.core.credential import Peer
 from portcullis.core.errors import Problem
 from portcullis.identity.bundle import Bundle
+from portcullis.identity.shadows import poses_as_signing, shadows
 from portcullis.identity.svid import peer_of
 from portcullis.identity.x509 import made_at
 
@@ -41,8 +42,9 @@ class Trust:
     def put(self, bundle: Bundle) -> bool:
         """Take a federated domain's bundle; False when it is not newer than the one we have.
 
-        One without a sequence number (0) is newer when its keys are other ones. Raises Problem
-        PC7009 for our own trust domain: nobody else speaks for it.
+        One without a sequence number (0) is newer when its keys are other ones. Whether it may
+        stand beside the others, ``check`` says. Raises Problem PC7009 for our own trust domain:
+        nobody else speaks for it.
         """
         if bundle.trust_domain == self._own().trust_domain:
             raise Problem("PC7009", "nobody gives us a bundle of our own trust domain")
@@ -54,6 +56,20 @@ class Trust:
         self._foreign = {**self._foreign, bundle.trust_domain: bundle}
         self.refresh()
         return True
+
+    def check(self, bundle: Bundle) -> None:
+        """Refuse a bundle with an authority that goes by the name of another domain's.
+
+        That domain's workloads would be refused. Raises Problem PC7009.
+        """
+        others = [each for each in self.bundles() if each.trust_domain != bundle.trust_domain]
+        for authority in bundle.x509:
+            if poses_as_signing(authority):
+                raise Problem("PC7009", "an authority goes by the name of a signing authority")
+            for other in others:
+                if any(shadows(authority, each) for each in other.x509):
+                    detail = f"an authority goes by the name of one of {other.trust_domain}"
+                    raise Problem("PC7009", detail)
 
     def remove(self, trust_domain: str) -> None:
         """Trust a federated domain no longer. Nothing happens when we do not."""

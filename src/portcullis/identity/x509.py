@@ -30,6 +30,8 @@ SKEW_SECONDS: Final = 30
 """How far a certificate is dated back, for clocks that are behind ours."""
 _RSA_BITS: Final = range(2048, 8193)
 _MAX_CN: Final = 64
+SIGNING_NAME: Final = "Portcullis signing "
+"""How the common names of signing authorities begin; a number that nobody can guess follows."""
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 
 _LEAF: Final = x509.BasicConstraints(ca=False, path_length=None)
@@ -95,7 +97,7 @@ def authority_certificate(
     authority signs leaves only (path length 0). There is no name constraint: see
     docs/decisions/010-trust-domain.md.
     """
-    subject = _subject(f"Portcullis {kind} {key_id}")
+    subject = _subject(f"{SIGNING_NAME if kind == 'signing' else 'Portcullis root '}{key_id}")
     above, key = issuer if isinstance(issuer, tuple) else (None, issuer)
     identifier = _key_id(above) if above else x509.SubjectKeyIdentifier.from_public_key(public_key)
     constraints = x509.BasicConstraints(ca=True, path_length=0 if above else 1)

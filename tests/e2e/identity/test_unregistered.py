@@ -31,17 +31,19 @@ async def certified(stage, kind, name):
 
 
 async def test_an_agent_that_policy_names_and_nobody_registered_gets_nothing(tmp_path):
-    async with standins.staged(tmp_path) as stage:
-        async with certified(stage, PrincipalKind.AGENT, standins.AGENT) as (http, serial):
-            url = f"{stage.gate.mtls_url}/openai/v1/chat/completions"
-            async with http.post(url, json=BODY) as refused:
-                assert (refused.status, (await refused.json())["error"]["code"]) == (403, "PC2007")
-            await standins.eventually(
-                stage, lambda e: (e.code, e.credential) == ("PC2007", f"svid:{serial}")
-            )
-            await stage.register(PrincipalKind.AGENT, standins.AGENT)
-            async with http.post(url, json=BODY) as allowed:  # at once, on the same connection
-                assert allowed.status == 200
+    async with (
+        standins.staged(tmp_path) as stage,
+        certified(stage, PrincipalKind.AGENT, standins.AGENT) as (http, serial),
+    ):
+        url = f"{stage.gate.mtls_url}/openai/v1/chat/completions"
+        async with http.post(url, json=BODY) as refused:
+            assert (refused.status, (await refused.json())["error"]["code"]) == (403, "PC2007")
+        await standins.eventually(
+            stage, lambda e: (e.code, e.credential) == ("PC2007", f"svid:{serial}")
+        )
+        await stage.register(PrincipalKind.AGENT, standins.AGENT)
+        async with http.post(url, json=BODY) as allowed:  # at once, on the same connection
+            assert allowed.status == 200
 
 
 async def test_an_application_that_nobody_registered_opens_no_session(tmp_path):

@@ -1,5 +1,6 @@
 """If these fail, somebody gets a certificate who is not that workload, or without a record."""
 
+import base64
 import hashlib
 import secrets
 import time
@@ -206,7 +207,14 @@ def broken_csr():
     return text.decode()
 
 
+def another_version():
+    raw = x509.load_pem_x509_csr(csr().encode()).public_bytes(Encoding.DER)
+    changed = base64.encodebytes(raw.replace(b"\x02\x01\x00", b"\x02\x01\x05", 1)).decode()
+    return f"-----BEGIN CERTIFICATE REQUEST-----\n{changed}-----END CERTIFICATE REQUEST-----\n"
+
+
 REFUSED = {
+    "another version": another_version,
     "rubbish": lambda: "rubbish",
     "another key type": lambda: csr(rsa.generate_private_key(65537, 2048)),
     "another curve": lambda: csr(ec.generate_private_key(ec.SECP384R1())),

@@ -114,6 +114,23 @@ def test_a_certificate_gets_a_token_bound_to_it(gate, world, kind):
     assert body["access_token"] not in repr(event)
 
 
+def test_no_token_is_made_of_what_was_rotated_while_it_was_looked_at(gate, world, holder):
+    directory = world.services.directory
+    look = directory.get
+
+    def meanwhile(kind, name):
+        found = look(kind, name)
+        world.services.feed.outdate(kind, name, world.clock.now() + 0.001)
+        world.clock.time += 0.01
+        return found
+
+    world.clock.time += 1
+    stolen = world.issuer.svid("/agent/shop-1", world.clock.now())
+    directory.get = meanwhile
+    answer = swap(gate, world, stolen, kind=JWT, proof=proof_of(holder, world))
+    refused(world, answer, "PC4001")
+
+
 def test_a_token_ends_with_its_certificate(gate, world):
     peer = peer_of("/agent/shop-1", world.clock.now(), life=100)
     assert issued(world, own(gate, world, peer)).exp == NOW + 100

@@ -33,6 +33,8 @@ class Clock:
     def now(self):
         return self.time
 
+    monotonic = now
+
 
 @pytest.fixture
 def feed():

@@ -40,6 +40,20 @@ async def test_a_header_that_decides_may_not_stand_twice(name, code):
     assert caught.value.code == code
 
 
+async def test_a_refusal_does_not_take_what_a_caller_calls_its_headers_into_the_log():
+    secret = b"mcp-param-card-4111111111111111"
+    twice = request((secret, b"a"), (secret, b"a"))
+    with pytest.raises(Problem) as caught:
+        twice.check()
+    assert "4111" not in caught.value.detail
+    with pytest.raises(Problem) as caught:
+        request((secret, b"\xff")).text(secret)
+    assert "4111" not in caught.value.detail
+    with pytest.raises(Problem) as caught:
+        request((b"host", b"a"), (b"host", b"a")).check()
+    assert caught.value.detail == "the header host occurs twice"
+
+
 @pytest.mark.parametrize(
     ("origin", "good"),
     [

@@ -206,6 +206,14 @@ async def test_known_notifications_are_taken_and_end_here(gate):
     assert not gate.servers.opened
 
 
+async def test_whoever_is_cut_off_is_told_so_by_a_notification_too(gate):
+    gate.policy.cut = "killed"
+    message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    answer = await gate.http_call("POST", json.dumps(message).encode(), gate.headers(message))
+    assert answer.status == 403
+    assert [event.code for event in gate.journal.events] == ["PC4001"]
+
+
 async def test_notifications_come_as_events_before_the_answer(gate):
     token = {"_meta": gate_meta(progressToken="mine")}
 

@@ -84,6 +84,10 @@ def hs256(ours):
     return ours.svid("/agent/a", NOW, algorithm="HS256", key=hashlib.sha256(pem).digest())
 
 
+def typed(ours, kind):
+    return jwt.api_jws.encode(b"{}", ours.key, "ES256", {"kid": "k1", "typ": kind})
+
+
 def duplicate(ours):
     said = (
         b'{"sub":"spiffe://example.test/agent/a","sub":"spiffe://example.test/agent/b","aud":"x"}'
@@ -129,6 +133,7 @@ MISUSE = {
         lambda o, t: o.svid("", NOW, sub="spiffe://unknown.test/agent/a"),
     ),
     "an access token of ours": ("PC2035", lambda o, t: o.svid("/a", NOW, header={"typ": "at+jwt"})),
+    "a list of types": ("PC2035", lambda o, t: typed(o, ["JWT"])),
     "a DPoP proof": ("PC2035", lambda o, t: o.svid("/a", NOW, header={"typ": "dpop+jwt"})),
     "no SPIFFE ID": ("PC2024", lambda o, t: o.svid("", NOW, sub="agent:a")),
     "no path": ("PC2024", lambda o, t: o.svid("", NOW)),

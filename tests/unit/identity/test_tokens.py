@@ -182,6 +182,7 @@ MISUSE = {
     ),
     "a plain JWT": ("PC2035", lambda key, good: signed(key, claims(), typ="JWT")),
     "a DPoP proof": ("PC2035", lambda key, good: signed(key, claims(), typ="dpop+jwt")),
+    "a list of types": ("PC2035", lambda key, good: signed(key, claims(), typ=["at+jwt"])),
     "a delegation in name only": (
         "PC2035",
         lambda key, good: signed(key, claims(), typ="delegation+jwt"),
