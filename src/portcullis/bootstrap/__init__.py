@@ -12,7 +12,8 @@ from portcullis.bootstrap.foundation import (
     founded,
     keys_of,
 )
-from portcullis.bootstrap.gate import GATE_FILE, Gate, running_gate
+from portcullis.bootstrap.gate import GATE_FILE, Gate, running_gate, started
+from portcullis.bootstrap.local import local_operator
 from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.bootstrap.stdio import wrap_stdio
 
@@ -28,6 +29,8 @@ __all__ = [
     "authority_of",
     "founded",
     "keys_of",
+    "local_operator",
     "running_gate",
+    "started",
     "wrap_stdio",
 ]

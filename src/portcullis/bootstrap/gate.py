@@ -26,6 +26,7 @@ from portcullis.gateway.llm import ModelRoutes
 from portcullis.gateway.mcp_http import McpHttp
 from portcullis.gateway.router import Router
 from portcullis.gateway.tls import ServerTls
+from portcullis.identity.private import write_private
 
 GATE_FILE = "gate.json"
 """Below the state directory while a gate runs: where it listens."""
@@ -61,6 +62,15 @@ class Gate:
         return self.urls["mtls"]
 
 
+def started(pid: int) -> str:
+    """When a process began, as the kernel counts (proc_pid_stat(5)); empty when there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return fields.rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
 @contextlib.asynccontextmanager
 async def running_gate(config: Config) -> AsyncIterator[Gate]:
     """Run a gate on its listeners until the block ends; then drain and close.
@@ -83,7 +93,9 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
         stack.callback(place.unlink, missing_ok=True)
         urls = await _listening(stack, config, parts, domain)
         workload = await stack.enter_async_context(domain.workload_api())
-        place.write_text(json.dumps(urls | {"pid": os.getpid()}))
+        pid = os.getpid()
+        said = urls | {"pid": pid, "started": started(pid)}
+        write_private(place, json.dumps(said).encode())
         yield Gate(urls, workload, audit_directory(config), services, domain, parts.reload_policy)
 
 

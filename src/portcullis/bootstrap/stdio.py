@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 
 from portcullis.bootstrap.foundation import founded
+from portcullis.bootstrap.local import local_operator
 from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.config import Config, McpUpstream
-from portcullis.control.principals import LOCAL
 from portcullis.control.services import Services
 from portcullis.core.call import Context
 from portcullis.core.credential import Peer, Presented
@@ -78,9 +77,11 @@ class _Vouched:
         """A token that is good for a while yet. Raises Problem PC2007 for an unknown agent."""
         now = self._clock.now()
         if self._minted is None or self._minted.expires_at - now < _RENEW_SECONDS:
-            name = f"{LOCAL}{getpass.getuser()}"
             owner = Principal(
-                kind=PrincipalKind.OPERATOR, id=name, credential="issuer-key", expires_at=now
+                kind=PrincipalKind.OPERATOR,
+                id=local_operator(),
+                credential="issuer-key",
+                expires_at=now,
             )
             context = Context(
                 principal=owner, session=None, source="stdio", trace_id="", received_at=now

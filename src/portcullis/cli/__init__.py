@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Final
+from typing import Final, NoReturn
 
+import structlog
 import typer
 
 from portcullis.cli import logs
@@ -74,11 +75,31 @@ def main() -> None:
     try:
         _app(wanted)()
     except Problem as problem:
-        sys.stderr.write(f"error: {problem.code} {problem.entry.title}: {problem.detail}\n")
-        sys.stderr.write(f"hint: {problem.hint}\n")
-        sys.exit(exit_code(problem))
+        _end(problem)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - whoever runs a command gets a code, no traceback
+        _end(_fault(error))
+
+
+def _fault(error: Exception) -> Problem:
+    """The problem that an error is which nobody foresaw: what the database or the machine says."""
+    said = getattr(error, "orig", None) or error  # the driver's own error, without the statement
+    if type(said).__module__ == "sqlite3":
+        hint = "Free it (a full disk, another process, file modes) and say it again."
+        return Problem("PC7005", f"the database cannot be used: {said}", hint=hint)
+    if isinstance(said, OSError) and said.strerror:
+        place = f"{said.filename}: " if said.filename else ""
+        return Problem("PC7005", f"{place}{said.strerror}")
+    structlog.get_logger(__name__).exception("command_failed")
+    hint = "It may be half done: see `portcullis audit tail`. Report this."
+    return Problem("PC9002", type(error).__name__, hint=hint)
+
+
+def _end(problem: Problem) -> NoReturn:
+    sys.stderr.write(f"error: {problem.code} {problem.entry.title}: {problem.detail}\n")
+    sys.stderr.write(f"hint: {problem.hint}\n")
+    sys.exit(exit_code(problem))
 
 
 def exit_code(problem: Problem) -> int:

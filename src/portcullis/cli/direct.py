@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from portcullis.cli.remote import TOKEN_SECONDS, local_operator
+from portcullis.bootstrap import local_operator
+from portcullis.cli.remote import TOKEN_SECONDS
 from portcullis.control.entries import JoinToken
 from portcullis.control.records import Caller
 from portcullis.control.services import Services

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import stat
 import sys
 import tempfile
@@ -105,11 +106,34 @@ def _keys(config: Config) -> Iterator[Finding]:
         yield Finding("keys", ok=True, found=f"{config.keys.kind}: they will be made")
         return
     yield _tried("keys", config.keys.kind, partial(authority_of, config))
+    yield from _database(config.state / "portcullis.db")
     files = Files(config.state / CA)
-    raw = files.raw_state()
+    try:
+        raw = files.raw_state()
+        said = "" if raw is None else attention(files, parse_state(raw), time.time())
+    except Problem as problem:
+        yield Finding(
+            "trust domain", ok=False, found=problem.detail, do="Restore it from a backup."
+        )
+        return
     if raw is not None:
-        said = attention(files, parse_state(raw), time.time())
         yield Finding("trust domain", not said, said or config.trust_domain, "See `ca show`.")
+
+
+def _database(path: Path) -> Iterator[Finding]:
+    """Whether the database can be read; nothing is made or changed."""
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as db:
+            db.execute("SELECT count(*) FROM principals").fetchone()
+    except sqlite3.Error as error:
+        do = "Restore it from a backup, or free it."
+        yield Finding("database", ok=False, found=f"{path}: {error}", do=do)
+    else:
+        yield Finding("database", ok=True, found=str(path))
 
 
 def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Finding]:
@@ -191,8 +215,10 @@ def _addresses(config: Config) -> Iterator[Finding]:
     addresses = [address for address in given if address is not None]
     fixed = [address for address in addresses if not address.endswith(":0")]
     running = None
-    with contextlib.suppress(Problem):  # `_state` says what is wrong with the folder
+    try:
         running = running_gate(config)
+    except Problem as problem:
+        yield Finding("gate", ok=False, found=problem.detail, do=problem.hint)
     if running is not None:
         yield Finding("gate", ok=True, found=f"{running.gate} runs, process {running.pid}")
     elif len(fixed) > len(set(fixed)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import json as codec
 import sys
 from collections.abc import Callable, Iterator
@@ -15,10 +14,9 @@ import typer
 from sqlalchemy import Engine
 
 from portcullis.audit import keys as log_keys
-from portcullis.bootstrap import GATE, founded, keys_of
+from portcullis.bootstrap import GATE, founded, keys_of, local_operator
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, load
-from portcullis.control.principals import LOCAL
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Sealer
@@ -135,7 +133,7 @@ def _recorder(
         work = records.done(
             method,
             kind="operator",
-            principal=f"{LOCAL}{getpass.getuser()}",
+            principal=local_operator(),
             credential="issuer-key",
             source="cli",
             parameters=parameters,

@@ -16,9 +16,16 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from portcullis.bootstrap import GATE, GATE_FILE, authority_of, founded
+from portcullis.bootstrap import (
+    GATE,
+    GATE_FILE,
+    authority_of,
+    founded,
+    local_operator,
+    started,
+)
 from portcullis.cli.direct import Direct
-from portcullis.cli.remote import Remote, call, local_operator
+from portcullis.cli.remote import Remote, call
 from portcullis.config import Config
 from portcullis.core.errors import Problem
 
@@ -39,13 +46,15 @@ PATIENCE_SECONDS: Final = 5
 class RunningGate(msgspec.Struct, frozen=True):
     """What a running gate says of itself in ``gate.json``: its URLs and its process id.
 
-    ``mtls`` is empty when that listener is off.
+    ``mtls`` is empty when that listener is off. ``started`` tells its process from a later one
+    of the same number.
     """
 
     control: str
     gate: str
     pid: int
     mtls: str = ""
+    started: str = ""
 
 
 def running_gate(config: Config) -> RunningGate | None:
@@ -53,13 +62,16 @@ def running_gate(config: Config) -> RunningGate | None:
     path = config.state / GATE_FILE
     try:
         found = msgspec.json.decode(path.read_bytes(), type=RunningGate)
+        if found.started and found.started != started(found.pid):
+            return None  # it left this file behind, and its number is another's now
         os.kill(found.pid, 0)
     except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
         return None
     except PermissionError as error:
         raise Problem("PC7001", f"the gate of {path} is another user's: {error.strerror}") from None
     except msgspec.DecodeError:
-        raise Problem("PC7001", f"{path} is not what a gate writes") from None
+        hint = "If no gate runs, remove that file."
+        raise Problem("PC7001", f"{path} is not what a gate writes", hint=hint) from None
     return found
 
 

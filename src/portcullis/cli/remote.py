@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import pwd
-import re
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from portcullis.bootstrap import GATE_FILE
+from portcullis.bootstrap import GATE_FILE, local_operator
 from portcullis.control.entries import JoinToken
-from portcullis.control.principals import LOCAL
 from portcullis.control.shapes import (
     EntryList,
     EntryView,
@@ -65,16 +61,6 @@ def call(
     if isinstance(value, dict) and value.get("code") in CODES:
         raise Problem(value["code"], str(value.get("detail")), hint=value.get("hint"))
     raise Problem("PC7005", f"the gate at {url} answered {answer.status}")
-
-
-def local_operator() -> str:
-    """``local-`` and the name of the user who runs the command, in the form of our names."""
-    uid = os.geteuid()
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = str(uid)
-    return LOCAL + re.sub("[^a-z0-9_-]", "-", user.lower())[:50]
 
 
 class Remote:

@@ -99,7 +99,8 @@ class Callers:
         if shown.issued_at < self._once.since:
             detail = "the JWT-SVID was made before this gate started, or does not say when"
             raise Problem("PC2036", detail)
-        if not self._once.spend(bytes.fromhex(shown.fingerprint), shown.expires_at):
+        spent = bytes.fromhex(shown.fingerprint)
+        if not self._once.spend(spent, shown.expires_at, f"{kind}:{name}"):
             raise Problem("PC2036", "the JWT-SVID has been used, or too many are in use")
         return caller
 

@@ -254,7 +254,12 @@ class Edge:
         self, request: Request, problem: Problem, headers: dict[str, str] | None = None
     ) -> Response:
         """Record a refusal and answer it."""
-        answered = self.record(request, problem)
+        return self.answer(request, self.record(request, problem), headers)
+
+    def answer(
+        self, request: Request, answered: Problem, headers: dict[str, str] | None = None
+    ) -> Response:
+        """Answer a refusal that is recorded."""
         extra = {} if headers is None else dict(headers)
         if answered.status == 401:  # noqa: PLR2004 - RFC 6750 section 3
             where = self.origin(request) if self.route == "api" else ""

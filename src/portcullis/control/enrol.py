@@ -35,6 +35,7 @@ from portcullis.core.spiffe import ours
 from portcullis.identity.attest.selectors import matching
 from portcullis.identity.authority import Authority, X509Svid
 from portcullis.identity.records import IdentityRecords
+from portcullis.identity.tokens import fingerprint
 from portcullis.wire.certificates import pem
 from portcullis.wire.json import encode
 
@@ -173,6 +174,26 @@ class Enrolment:
         self._uncut(holder)  # a rotation since it showed its proof makes that worthless
         return issued
 
+    def refused(
+        self,
+        problem: Problem,
+        body: SvidRequest,
+        shown: Shown | None,
+        peer: Peer | None,
+        source: str,
+    ) -> Problem:
+        """Record a refusal, with the fingerprint of what was shown; the problem to answer with."""
+        proof = body.join_token or body.kubernetes_token
+        credential = "" if peer is None else f"svid:{peer.serial}"
+        return self._records.refused(
+            "svid.issue" if proof or peer is None else "svid.renew",
+            problem,
+            source=source,
+            kind=shown.principal.kind if shown else "",
+            principal=shown.principal.id if shown else "",
+            credential=fingerprint(proof) if proof else credential,
+        )
+
     async def _ttl(self, holder: Principal) -> int | None:
         entries = await asyncio.to_thread(self._registrations.entries)
         lives = (
@@ -249,17 +270,21 @@ def router(edge: Edge, enrolment: Enrolment) -> APIRouter:
     )
     async def enrol(request: Request, body: SvidRequest) -> Response:
         """Get a certificate for a key: by a proof the first time, by the certificate after."""
-        key = _key(body.csr)
         source = source_of(request)
-        if body.join_token is None and body.kubernetes_token is None and body.cluster is None:
-            peer: Peer | None = request.scope.get("portcullis.peer")
-            if peer is None:
-                raise Problem("PC2020", "a renewal shows the certificate that it renews")
-            shown = enrolment.renewing(peer)
-        else:
-            shown = await enrolment.attest(body, source.rpartition(":")[0] or source)
-        edge.admit_as(request, shown.principal)
-        issued = await enrolment.issue(shown, key, source)
+        peer: Peer | None = request.scope.get("portcullis.peer")
+        shown: Shown | None = None
+        try:
+            key = requested_key(body.csr)
+            if body.join_token is None and body.kubernetes_token is None and body.cluster is None:
+                if peer is None:
+                    raise Problem("PC2020", "a renewal shows the certificate that it renews")
+                shown = enrolment.renewing(peer)
+            else:
+                shown = await enrolment.attest(body, source.rpartition(":")[0] or source)
+            edge.admit_as(request, shown.principal)
+            issued = await enrolment.issue(shown, key, source)
+        except Problem as problem:
+            return edge.answer(request, enrolment.refused(problem, body, shown, peer, source))
         answer = SvidIssued(
             spiffe_id=str(issued.id),
             svid=pem(issued.chain),
@@ -272,7 +297,7 @@ def router(edge: Edge, enrolment: Enrolment) -> APIRouter:
     return routes
 
 
-def _key(text: str) -> EllipticCurvePublicKey | Ed25519PublicKey:
+def requested_key(text: str) -> EllipticCurvePublicKey | Ed25519PublicKey:
     """The key of a certificate request whose signature is right. Raises Problem PC2063."""
     try:
         request = x509.load_pem_x509_csr(text.encode())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cached_property
 from typing import Final, Protocol
@@ -101,11 +102,13 @@ class Logins:
         self._names = Throttle(clock, free=3, longest=900)
         self._sources = Throttle(clock, free=20, longest=60)
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._setting = asyncio.Lock()
+        self._set: Counter[str] = Counter()  # odd while a name's password is being set
         self._waiting = 0
 
     async def password(self, name: str, password: str, code: str, *, source: str) -> Minted:
         """A token for who knows the password and holds the authenticator."""
-        host = source.rpartition(":")[0]
+        host, before = source.rpartition(":")[0], self._set[name]
         async with self._refusals(source) as login:
             async with self._slot():
                 self._refuse_locked(host, name)
@@ -116,6 +119,8 @@ class Logins:
                 if not right:
                     raise Problem("PC4001", "not this operator")
                 minted = await self._principals.mint(_self(name, source), _KIND, name)
+                if before % 2 or before != self._set[name]:
+                    raise Problem("PC4001", "the password was replaced meanwhile")
             except Problem as problem:
                 if problem.code not in _SAME:
                     raise
@@ -162,9 +167,14 @@ class Logins:
         phc = await asyncio.to_thread(hashed, password, self._cost)
         secret = totp_secret()
         sealed = await asyncio.to_thread(self._sealer.seal, secret, _purpose(name))
-        await self._principals.rotate(context, _KIND, name)
         credential = OperatorCredential(name=name, password=phc, totp=sealed)
-        await asyncio.to_thread(self._operators.put, credential)
+        async with self._setting:
+            self._set[name] += 1
+            try:
+                await self._principals.rotate(context, _KIND, name)
+                await asyncio.to_thread(self._operators.put, credential)
+            finally:
+                self._set[name] += 1
         self._names.clear(name)
         return otpauth(secret, name, self._issuer)
 

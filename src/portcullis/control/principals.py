@@ -259,8 +259,8 @@ class Principals:
 
         It lives ``ttl`` seconds (at most and by default the configured time), but not past
         ``until`` or its review. ``auth_time`` continues a chain of renewals, which ends when
-        configured. Raises Problem PC2007 (unknown), PC4001 (cut off), PC4002 (feed stale), PC2003 (the
-        chain or ``until`` has ended), PC1020 (``ttl`` too long).
+        configured. Raises Problem PC2007 (unknown), PC4001 (cut off), PC4002 (feed stale),
+        PC2003 (the chain or ``until`` has ended), PC1020 (``ttl`` too long).
         """
         record = await self.present(kind, principal_id)
         operator = kind is PrincipalKind.OPERATOR

@@ -213,14 +213,15 @@ class Once(Protocol):
     """Remembers what may be used only once: proofs, JWT-SVIDs. In memory and bounded.
 
     ``spend`` returns True the first time that it sees ``key`` and False again until ``until``
-    (seconds since the epoch); when it can hold no more, it returns False: nobody gets in.
+    (seconds since the epoch); when it can hold no more, it returns False: nobody gets in. One
+    ``holder``, where it is known, has only a share of the room, so that it cannot lock out others.
     ``since`` is when its memory began, in seconds since the epoch: what was made before may have
     been used, so whoever asks refuses it.
     """
 
     @property
     def since(self) -> float: ...
-    def spend(self, key: bytes, until: float) -> bool: ...
+    def spend(self, key: bytes, until: float, holder: str = "") -> bool: ...
 
 
 class SecretSource(Protocol):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from typing import Final
 
 from portcullis.core.ports import Clock
 
 CAPACITY: Final = 262_144
 """Keys remembered at once, some 200 bytes each: 4 000 proofs a second for a minute."""
+SHARE: Final = 16
+"""No holder has more than one in this many of them."""
 _FORGET: Final = 8
 """Most expired keys that one call forgets, so that no call waits for many."""
 
@@ -26,7 +29,8 @@ class LocalOnce:
         self._clock = clock
         self._capacity = capacity
         self._seen: set[bytes] = set()
-        self._ends: list[tuple[float, bytes]] = []
+        self._ends: list[tuple[float, bytes, str]] = []
+        self._held: Counter[str] = Counter()
         self._since = float(int(clock.now()))
 
     @property
@@ -34,15 +38,28 @@ class LocalOnce:
         """When this memory began."""
         return self._since
 
-    def spend(self, key: bytes, until: float) -> bool:
+    def spend(self, key: bytes, until: float, holder: str = "") -> bool:
         """True the first time that ``key`` is seen before its ``until``."""
         now = self._clock.now()
         for _ in range(_FORGET):
             if not self._ends or self._ends[0][0] > now:
                 break
-            self._seen.discard(heapq.heappop(self._ends)[1])
-        if until <= now or key in self._seen or len(self._seen) >= self._capacity:
+            self._forget()
+        full = len(self._seen) >= self._capacity
+        if holder:
+            full = full or self._held[holder] >= self._capacity // SHARE
+        if until <= now or key in self._seen or full:
             return False
         self._seen.add(key)
-        heapq.heappush(self._ends, (until, key))
+        heapq.heappush(self._ends, (until, key, holder))
+        if holder:
+            self._held[holder] += 1
         return True
+
+    def _forget(self) -> None:
+        _, key, holder = heapq.heappop(self._ends)
+        self._seen.discard(key)
+        if holder:
+            self._held[holder] -= 1
+            if not self._held[holder]:
+                del self._held[holder]

@@ -198,3 +198,10 @@ def test_a_renewed_token_is_used(engine):
     engine.token = "renewed"  # noqa: S105 - made up here
     tokens.append(engine.token)
     assert manager.unwrap(wrapped, CONTEXT) == KEY
+
+
+@pytest.mark.parametrize("token", ["s.hidden\nx", "s.hidden\u20ac"])
+def test_a_token_that_is_no_header_is_a_problem_that_does_not_repeat_it(engine, token):
+    with pytest.raises(Problem) as refused:
+        OpenBaoKeyManager(engine.url, engine.mount, "portcullis", lambda: token)
+    assert (refused.value.code, "hidden" in str(refused.value)) == ("PC7005", False)

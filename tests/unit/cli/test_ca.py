@@ -116,6 +116,17 @@ def test_misuse_is_said_so(deployment):
     assert missing.value.code == "PC7005"
 
 
+def test_the_only_copy_of_a_root_key_is_not_moved_onto_itself(deployment):
+    place = deployment.config.state / "ca"
+    link = deployment.folder / "stick"
+    link.symlink_to(place)
+    for directory in (place, link):
+        with pytest.raises(Problem, match="is where the root key lies now") as refused:
+            deployment.run("offline", str(directory))
+        assert refused.value.code == "PC7004"
+    assert len(list(place.glob("root-*.key"))) == 1
+
+
 def test_before_the_first_start_there_is_no_authority_and_it_is_said_so(tmp_path):
     file = tmp_path / "portcullis.yaml"
     file.write_text(f"trust_domain: {DOMAIN}\nstate: {tmp_path / 'state'}\n")

@@ -166,7 +166,7 @@ async def test_no_token_shows_in_the_request_that_the_caller_keeps(gate, access)
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_rotation_under_load_loses_no_request(kind, gate, join_token):
-    gate.svid_ttl, gate.token_ttl = 2, 1
+    gate.svid_ttl, gate.token_ttl = 2, 2
     async with client.enrolled(gate.plain, gate=gate.url, join_token=join_token) as identity:
         access = client.Gate(gate.url, identity)
         statuses = []

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.testclient import TestClient
 
+from holders import peer_of
 from portcullis.config.identity import Identity
 from portcullis.control import enrol
 from portcullis.core.credential import Peer
@@ -198,6 +199,25 @@ def test_guessing_join_tokens_costs_time_for_that_address_alone(bench):
     assert elsewhere.post("/v1/svid", json={"csr": csr(), "join_token": good}).status_code == 201
     bench.world.clock.time += enrol.LONGEST_WAIT_SECONDS
     assert bench.post(join_token=bench.join()).status_code == 201
+
+
+def test_a_refused_proof_stands_in_the_log_by_its_fingerprint_alone(bench):
+    proofs = {
+        "join_token": {"join_token": secrets.token_urlsafe(32)},
+        "kubernetes_token": {"kubernetes_token": secrets.token_urlsafe(32), "cluster": "prod"},
+    }
+    for name, proof in proofs.items():
+        assert bench.post(**proof).status_code == 403
+        event = bench.world.recorder.last
+        digest = hashlib.sha256(proof[name].encode()).hexdigest()
+        assert (event.type, event.method, event.verdict) == ("identity", "svid.issue", "deny")
+        assert event.credential == f"sha256:{digest}"
+        assert proof[name] not in str(bench.world.recorder.events)
+    bench.peer = peer_of("/agent/nobody", bench.world.clock.now())
+    assert bench.code() == "PC2007"
+    event = bench.world.recorder.last
+    assert (event.type, event.method) == ("identity", "svid.renew")
+    assert event.credential == f"svid:{bench.peer.serial}"
 
 
 def broken_csr():

@@ -4,6 +4,7 @@ import asyncio
 
 import anyio
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import TRANSITIONS, State, Verb
@@ -199,3 +200,57 @@ async def test_applications_live_as_agents_do_and_operators_are_not_reviewed(
     assert ada.review_at == 0
     with pytest.raises(Problem, match="PC2073"):
         await principals.change(context, PrincipalKind.OPERATOR, "ada", Verb.REVIEW)
+
+
+async def test_a_cut_that_the_database_does_not_take_acts_and_says_how_far(
+    world, principals, context, monkeypatch
+):
+    await create(principals, context)
+    put = world.services.directory.put
+
+    def locked(record):
+        raise OperationalError("UPDATE principals", {}, Exception("database is locked"))
+
+    feed, agent = world.services.feed, world.principal("agent", "shop-1")
+    for cut in (
+        lambda: principals.change(context, AGENT, "shop-1", Verb.SUSPEND),
+        lambda: principals.rotate(context, AGENT, "shop-1"),
+    ):
+        monkeypatch.setattr(world.services.directory, "put", locked)
+        with pytest.raises(Problem, match="it acts in this process") as said:
+            await cut()
+        assert (said.value.code, "a restart forgets" in said.value.hint) == ("PC9002", True)
+        assert feed.reason(agent, None) is not None
+        monkeypatch.setattr(world.services.directory, "put", put)
+        await cut()
+        assert feed.reason(agent, None) is not None
+
+
+async def test_a_cut_that_cannot_be_recorded_acts_and_says_so(world, principals, context):
+    await create(principals, context)
+    world.recorder.full = True
+    with pytest.raises(Problem, match="it acts all the same") as said:
+        await principals.change(context, AGENT, "shop-1", Verb.SUSPEND)
+    assert said.value.code == "PC6001"
+    assert state(world) is State.SUSPENDED
+
+
+async def test_no_token_outlives_the_review_of_whom_it_is_for(world, principals, context):
+    await create(principals, context, review_at=world.clock.now() + 20)
+    minted = await principals.mint(context, AGENT, "shop-1")
+    assert minted.expires_at <= world.clock.now() + 20
+
+
+async def test_a_rotation_in_the_future_of_a_clock_set_back_is_an_answer_and_no_wait(
+    world, principals, context
+):
+    await create(principals, context)
+    world.clock.time += 86_400
+    await principals.rotate(context, AGENT, "shop-1")
+    world.clock.time -= 86_400
+    with anyio.fail_after(5), pytest.raises(Problem, match="the clock went back") as said:
+        await principals.mint(context, AGENT, "shop-1")
+    assert (said.value.code, "rotate it again" in said.value.hint) == ("PC4001", True)
+    await principals.rotate(context, AGENT, "shop-1")
+    world.clock.time += 0.001
+    await principals.mint(context, AGENT, "shop-1")

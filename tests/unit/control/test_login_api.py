@@ -195,6 +195,42 @@ def test_a_new_password_ends_the_old_one_its_codes_and_its_tokens(control, world
     assert new.login().status_code == 201
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("before", ["verified", "minted"])
+async def test_who_logs_in_with_the_old_password_while_it_is_replaced_gets_nothing(
+    world, vic, monkeypatch, before
+):
+    logins = world.services.logins("control")
+    context = world.context("ada", "admin")
+    principals = logins._principals
+    real, verify = principals.mint, logins._verify
+
+    def verified(*given):
+        found = verify(*given)
+        if before == "verified":
+            replaced.set()
+        return found
+
+    async def mint(*given, **options):
+        if before == "minted":
+            replaced.set()
+        await set_anew
+        world.clock.time += 0.002
+        return await real(*given, **options)
+
+    replaced = threading.Event()
+    monkeypatch.setattr(logins, "_verify", verified)
+    monkeypatch.setattr(principals, "mint", mint)
+
+    async def replace():
+        await asyncio.to_thread(replaced.wait, 10)
+        return await logins.enrol(context, vic.name, secrets.token_hex(12))
+
+    set_anew = asyncio.ensure_future(replace())
+    with pytest.raises(Problem, match="PC2070"):
+        await logins.password(vic.name, vic.password, vic.code(), source="127.0.0.1:1")
+
+
 def test_other_roles_end_the_tokens_that_name_the_old_ones(control, world, vic):
     token = vic.login().json()["token"]
     ada = world.bearer("operator", "ada", roles=("admin",))

@@ -45,6 +45,17 @@ def test_a_full_memory_lets_nobody_in_and_forgets_nothing(clock):
     assert len(once._seen) == len(once._ends) == 1
 
 
+def test_one_who_floods_the_memory_does_not_lock_out_the_others(clock):
+    once = LocalOnce(clock, capacity=64)
+    flood = [once.spend(bytes([n]), 1060, "agent:loud") for n in range(64)]
+    assert (sum(flood), all(flood[:4])) == (4, True)
+    assert once.spend(b"theirs", 1060, "agent:quiet")
+    assert once.spend(b"a proof", 1060)
+    clock.time = 1060
+    assert once.spend(b"again", 1120, "agent:loud")
+    assert dict(once._held) == {"agent:loud": 1}
+
+
 def test_no_call_waits_while_many_are_forgotten(clock):
     once = LocalOnce(clock)
     for n in range(20_000):

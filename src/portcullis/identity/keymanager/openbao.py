@@ -114,6 +114,8 @@ class OpenBaoKeyManager:
         except (OSError, http.client.HTTPException) as error:
             detail = f"{self._place} does not answer ({type(error).__name__})"
             raise Problem("PC7005", detail) from None
+        except ValueError:  # which would say the token
+            raise Problem("PC7005", "keys.token is not one line of ASCII") from None
         finally:
             connection.close()
         try:

@@ -113,6 +113,16 @@ def test_an_authority_that_has_expired_says_so_and_signs_nothing(world):
     assert "--root-key" in refused.value.hint
 
 
+def test_a_clock_that_went_back_is_said_so_and_nothing_is_signed(world):
+    ours = world.open()
+    world.clock.at -= 7200
+    with pytest.raises(Problem, match="the clock went back") as refused:
+        ours.issue(AGENT, leaf_key().public_key())
+    assert (refused.value.code, "ca rotate root" in refused.value.hint) == ("PC7008", True)
+    ours.rotate("root")
+    ours.issue(AGENT, leaf_key().public_key())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [({"ttl": 0}, "PC7008"), ({"ttl": -5}, "PC7008"), ({"not_after": 0.0}, "PC7008")],

@@ -81,6 +81,20 @@ async def test_it_survives_an_authority_that_cannot_sign_and_recovers(world, qui
         await until(lambda: mine.current() != first)
 
 
+async def test_it_goes_on_when_the_clock_went_back_and_is_set_right(world, quick):
+    authority = world.open()
+    mine = OwnSvid(authority, GATE, (), world.clock)
+    first, signing = mine.current(), authority.state().active("signing")
+    async with running(mine):
+        world.clock.at = signing.created_at + 1801
+        world.clock.at -= 1801 + 7200
+        with pytest.raises(Problem, match="PC7008"):
+            mine.renew()
+        await asyncio.sleep(0.03)
+        world.clock.at += 1801 + 7200
+        await until(lambda: mine.current() != first)
+
+
 async def test_a_rotation_leaves_it_and_a_retirement_replaces_it_at_once(world):
     authority = world.open()
     mine = OwnSvid(authority, GATE, (), world.clock)
