@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import os
 import resource
 import subprocess
 import sys
@@ -105,11 +106,13 @@ class Stage:
 def staged(folder: Path, *, files: int) -> Iterator[Stage]:
     """Start the upstream and the gate; end them with the block.
 
-    ``files`` is how many files each process may need. Raises Problem PC7007 when it may not have
-    as many, or when a process does not answer.
+    The gate gets a processor of its own if there are two: else what it is measured by would run
+    in its stead. ``files`` is how many files each process may need. Raises Problem PC7007 when it
+    may not have as many, or when a process does not answer.
     """
     _allow(files)
     with contextlib.ExitStack() as stack:
+        own, others = _divided(stack)
         stub, plain, control, mtls = free_ports(4)
         config = gate.configuration(
             folder, gate=plain, control=control, upstream=f"http://127.0.0.1:{stub}", mtls=mtls
@@ -122,10 +125,19 @@ def staged(folder: Path, *, files: int) -> Iterator[Stage]:
             output = stack.enter_context((folder / f"{name}.output").open("w+b"))
             child = spawn(argv, output)
             stack.callback(end, child)
+            os.sched_setaffinity(child.pid, own if name == "gate" else others)
             _await(name, child, port, path)
-        yield Stage(
-            config, gate=plain, control=control, mtls=mtls, output=folder / "gate.output"
-        )
+        yield Stage(config, gate=plain, control=control, mtls=mtls, output=folder / "gate.output")
+
+
+def _divided(stack: contextlib.ExitStack) -> tuple[set[int], set[int]]:
+    """The gate's processor and the others, on which this process runs until the stack ends."""
+    every = os.sched_getaffinity(0)
+    own = {min(every)}
+    others = every - own or every
+    os.sched_setaffinity(0, others)
+    stack.callback(os.sched_setaffinity, 0, every)
+    return own, others
 
 
 def _allow(files: int) -> None:

@@ -14,7 +14,9 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from portcullis.bench import measure, parts
-from portcullis.bench.report import Report
+from portcullis.bench.identity import Settings as IdentitySettings
+from portcullis.bench.identity import measure_identity
+from portcullis.bench.report import Report, Target
 from portcullis.bench.subjects import JSON, SSE
 from portcullis.cli.options import Json
 from portcullis.core.errors import Problem
@@ -84,12 +86,44 @@ def audit(*, seconds: Seconds = 2.0, folder: Folder = None, as_json: Json = Fals
     _parts(parts.measure_audit(seconds, folder), as_json=as_json)
 
 
+@app.command("identity")
+def identity(
+    *,
+    seconds: Annotated[float, typer.Option(min=0.01, max=60, help="Of each small part.")] = 0.5,
+    repeats: Annotated[int, typer.Option(min=1, max=20, help="Revocations.")] = 5,
+    connections: Annotated[
+        int, typer.Option(min=1, max=5000, help="Open ones of the agent that is revoked.")
+    ] = 1000,
+    streams: Annotated[int, typer.Option(min=1, max=200, help="Live ones of that agent.")] = 100,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """SVIDs per second, what authentication costs, and how long a revocation takes."""
+    settings = IdentitySettings(
+        seconds=seconds,
+        repeats=repeats,
+        connections=connections,
+        streams=streams,
+        folder=folder,
+    )
+    with Console(stderr=True).status("measuring") as status:
+        result = measure_identity(settings, status.update)
+    _parts(result, as_json=as_json)
+
+
 def _parts(result: Report, *, as_json: bool) -> None:
     if as_json:
         _print(result)
         return
     for name, figure in result.figures.items():
-        print(f"{name:24} {figure:>12,.3f}")
+        print(f"{name:30} {figure:>12,.3f}{_kept(result.targets.get(name))}")
+
+
+def _kept(target: Target | None) -> str:
+    """Whether a promise was kept, beside its figure."""
+    if target is None:
+        return ""
+    return f"  {target.op} {target.value:,.0f}: {'met' if target.met else 'NOT MET'}"
 
 
 def _counts(text: str) -> tuple[int, ...]:

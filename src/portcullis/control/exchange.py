@@ -202,6 +202,7 @@ class TokenExchange:
             minted = await self._principals.mint(
                 self._as(asked, holder), holder.kind, holder.id, auth_time=claims.auth_time
             )
+            await self._callers.open(holder)  # a rotation meanwhile made what it showed worthless
             return Issued(minted=minted, token_type="Bearer", issued_token_type=ACCESS_TOKEN)  # noqa: S106 - a type
         return await self._again(asked, form, claims, await self._callers.open(holder))
 

@@ -38,6 +38,8 @@ AT_ONCE: Final = 2
 """How many passwords are verified at the same time: each takes 64 MiB and a core."""
 WAITING: Final = 16
 """How many more logins may wait for that."""
+LONGEST_LOCK: Final = 900
+"""For how many seconds a name is locked at most. What ends later was made by a wrong clock."""
 GRAIN_SECONDS: Final = 0.25
 """Refusals leave at multiples of this after the request: their time tells nothing."""
 
@@ -99,7 +101,7 @@ class Logins:
         self._issuer = issuer
         self._cost = cost
         self._grain = grain
-        self._names = Throttle(clock, free=3, longest=900)
+        self._names = Throttle(clock, free=3, longest=LONGEST_LOCK)
         self._sources = Throttle(clock, free=20, longest=60)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._setting = asyncio.Lock()
@@ -190,7 +192,7 @@ class Logins:
         if not matches(password, phc if credential is None else credential.password):
             return credential, False
         now = self._clock.now()
-        if credential is None or now < credential.locked_until:
+        if credential is None or 0 < credential.locked_until - now <= LONGEST_LOCK:
             return credential, False
         step = step_of(code, self._sealer.open(credential.totp, _purpose(name)), now)
         return credential, step is not None and self._operators.spend(name, step)

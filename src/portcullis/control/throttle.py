@@ -21,8 +21,12 @@ class Throttle:
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def wait(self, key: str) -> float:
-        """For how many seconds the key is locked; 0 when it is not."""
-        return max(0.0, self._failed.get(key, (0, 0.0))[1] - self._clock.now())
+        """For how many seconds the key is locked; 0 when it is not.
+
+        A lock that ends later than any could was made before the clock was set back, and is none.
+        """
+        left = self._failed.get(key, (0, 0.0))[1] - self._clock.now()
+        return left if 0 < left <= self._longest else 0.0
 
     def failed(self, key: str, before: int = 0) -> tuple[int, float]:
         """Count a failure (after at least ``before``): how many it are, until when it is locked."""

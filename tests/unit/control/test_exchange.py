@@ -131,6 +131,23 @@ def test_no_token_is_made_of_what_was_rotated_while_it_was_looked_at(gate, world
     refused(world, answer, "PC4001")
 
 
+def test_an_operators_token_is_not_renewed_while_it_is_rotated(gate, world):
+    world.register("operator", "ada", ("admin",))
+    world.clock.time += 1
+    stolen = world.token("operator", "ada", roles=("admin",))
+    directory = world.services.directory
+    look = directory.get
+
+    def meanwhile(kind, name):
+        found = look(kind, name)
+        world.services.feed.outdate(kind, name, world.clock.now() + 0.001)
+        world.clock.time += 0.01
+        return found
+
+    directory.get = meanwhile
+    refused(world, swap(gate, world, stolen), "PC4001")
+
+
 def test_a_token_ends_with_its_certificate(gate, world):
     peer = peer_of("/agent/shop-1", world.clock.now(), life=100)
     assert issued(world, own(gate, world, peer)).exp == NOW + 100

@@ -56,3 +56,12 @@ def test_memory_is_bounded(clock, monkeypatch):
     for name in ("a", "b", "c"):
         locked.failed(name)
     assert [locked.wait(name) > 0 for name in ("a", "b", "c")] == [False, True, True]
+
+
+def test_a_lock_made_by_a_clock_that_was_wrong_does_not_outlive_its_correction(clock):
+    locked = Throttle(clock, free=0, longest=900)
+    clock.time += 365 * 86_400
+    locked.failed("ada")
+    assert locked.wait("ada") == 1
+    clock.time -= 365 * 86_400
+    assert locked.wait("ada") == 0
