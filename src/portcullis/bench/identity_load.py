@@ -29,7 +29,7 @@ CUT: Final = b"PC4001"
 READY: Final = b"ready\n"
 
 _PATH: Final = "/openai/v1/chat/completions"
-_THREADS: Final = 8
+_THREADS: Final = 32
 _TIMEOUT: Final = 15.0
 _EVENTS: Final = select.EPOLLIN | select.EPOLLRDHUP
 _ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 
 import aiohttp
@@ -161,6 +162,22 @@ async def test_a_client_that_does_not_read_is_cut_off_all_the_same(door):
     await door.recorded("PC4001")
     writer.transport.abort()
     del reader
+
+
+async def test_a_client_is_cut_off_before_the_gate_has_cleared_up(door):
+    context = door.context("shop-1")
+
+    def connected():
+        raw = socket.create_connection(("127.0.0.1", door.port), timeout=2)
+        return context.wrap_socket(raw, server_hostname="127.0.0.1")
+
+    held = await asyncio.to_thread(connected)
+    await until(lambda: door.live._connections)
+    (connection,) = door.live._connections
+    connection.abort()
+    assert socket.socket.recv(held, 1) == b""  # and the gate's loop has not gone on meanwhile
+    assert not connection.gone
+    held.close()
 
 
 async def test_only_the_connections_of_a_revoked_certificate_are_closed(door):

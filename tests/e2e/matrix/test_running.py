@@ -20,8 +20,10 @@ async def ends(route, folder, told, code, cut, lift):
         (folder / how).mkdir()
         async with silent(route, how, folder / how) as asking:
             await cut()
-            seen = await asyncio.wait_for(asking, 5)
-            await lift()
+            try:
+                seen = await asyncio.wait_for(asking, 5)
+            finally:
+                await lift()
         assert seen.failed
         assert seen.code == code
         if route.name == "mcp-stdio":

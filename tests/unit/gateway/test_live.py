@@ -1,6 +1,7 @@
 """If these fail, whoever is cut off keeps what is open, or others lose theirs."""
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
 
@@ -173,6 +174,20 @@ async def test_an_authority_that_is_trusted_no_more_takes_its_connections_with_i
     assert call.problem.code == "PC2021"
     await asyncio.sleep(GRACE * 2)
     assert busy.aborted
+
+
+async def test_how_many_connections_a_cut_closed_and_how_long_that_took_is_logged(
+    live, feed, clock, monkeypatch
+):
+    logged = Mock()
+    monkeypatch.setattr("portcullis.gateway.live.log", logged)
+    sockets = [Socket(live, peer()) for _ in range(3)]
+    feed.cuts["shop-1"] = "killed"
+    live.sweep()
+    clock.time += 0.004
+    await turn()
+    assert all(socket.aborted for socket in sockets)
+    logged.info.assert_called_once_with("connections_cut", count=3, milliseconds=4.0)
 
 
 async def test_a_closed_connection_is_forgotten(live, feed):
