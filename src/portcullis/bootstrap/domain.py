@@ -59,6 +59,7 @@ class Domain:
             web=WebTls(),
             records=services.identity_records(),
         )
+        self._record()
         bundles.load()  # on the loop: those who are told of a new bundle live there
         async with contextlib.AsyncExitStack() as stack:
             work = [self.authority.run(), self.own.run()]
@@ -68,6 +69,34 @@ class Domain:
             for each in work:
                 await stack.enter_async_context(background(each))
             yield
+
+    def _record(self) -> None:
+        """Have the log hold what happens by itself: our own certificate, the authority's keys."""
+        records, trust_domain = self.services.identity_records(), self.config.trust_domain
+        gateway = {"kind": PrincipalKind.GATEWAY.value, "principal": GATEWAY}
+
+        def shown(method: str) -> None:
+            svid = self.own.current()[0]
+            records.noted(
+                method,
+                **gateway,
+                credential=f"svid:{svid.serial}",
+                parameters={"thumbprint": svid.thumbprint, "expires_at": int(svid.expires_at)},
+            )
+
+        def signing() -> None:
+            state = self.authority.state()
+            keys: dict[str, str] = {key.name: key.state for key in state.keys}
+            records.noted(
+                "authority.change",
+                **gateway,
+                credential="",
+                parameters={"trust_domain": trust_domain, "sequence": state.sequence, "keys": keys},
+            )
+
+        shown("svid.issue")
+        self.own.subscribe(lambda: shown("svid.renew"))
+        self.trust.subscribe(_when_changed(self.authority, signing))
 
     @contextlib.asynccontextmanager
     async def workload_api(self) -> AsyncIterator[Path | None]:
@@ -132,6 +161,19 @@ def opened(config: Config, services: Services) -> Domain:
     gateway = ours(config.trust_domain, PrincipalKind.GATEWAY, GATEWAY)
     own = OwnSvid(authority, gateway, config.listen.names, services.clock)
     return Domain(config, services, authority, trust, own)
+
+
+def _when_changed(authority: Authority, changed: Callable[[], None]) -> Callable[[], None]:
+    """Call ``changed`` when it was our own bundle that did."""
+    last = [authority.state().sequence]
+
+    def look() -> None:
+        sequence = authority.state().sequence
+        if sequence != last[0]:
+            last[0] = sequence
+            changed()
+
+    return look
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

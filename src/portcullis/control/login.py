@@ -102,7 +102,6 @@ class Logins:
         self._cost = cost
         self._grain = grain
         self._names = Throttle(clock, free=3, longest=LONGEST_LOCK)
-        self._sources = Throttle(clock, free=20, longest=60)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._setting = asyncio.Lock()
         self._set: Counter[str] = Counter()  # odd while a name's password is being set
@@ -110,10 +109,10 @@ class Logins:
 
     async def password(self, name: str, password: str, code: str, *, source: str) -> Minted:
         """A token for who knows the password and holds the authenticator."""
-        host, before = source.rpartition(":")[0], self._set[name]
+        before = self._set[name]
         async with self._refusals(source) as login:
             async with self._slot():
-                self._refuse_locked(host, name)
+                self._refuse_locked(name)
                 credential, right = await asyncio.to_thread(self._verify, name, password, code)
             if credential is not None:
                 login.known = name
@@ -126,7 +125,7 @@ class Logins:
             except Problem as problem:
                 if problem.code not in _SAME:
                     raise
-                await self._failed(host, name, credential)
+                await self._failed(name, credential)
                 raise Problem("PC2070", "name, password or one-time code is wrong") from None
             self._names.clear(name)
             await self._done(name, minted, source, by="password")
@@ -134,16 +133,10 @@ class Logins:
 
     async def id_token(self, token: str, *, source: str) -> Minted:
         """A token for the operator for whom an issuer vouches; registers who comes first."""
-        host = source.rpartition(":")[0]
         async with self._refusals(source) as login:
             if self._vouched is None:
                 raise Problem("PC2072", "no issuer of ID tokens is configured")
-            self._refuse_locked(host)
-            try:
-                person = await self._vouched(token)
-            except Problem:
-                self._sources.failed(host)
-                raise
+            person = await self._vouched(token)
             name = OIDC + hashlib.sha256(person.id.encode()).hexdigest()[:32]
             login.known = name
             context = _self(name, source)
@@ -211,16 +204,13 @@ class Logins:
         if record.roles != person.roles:
             await self._principals.set_roles(context, name, person.roles)
 
-    async def _failed(self, host: str, name: str, credential: OperatorCredential | None) -> None:
-        self._sources.failed(host)
+    async def _failed(self, name: str, credential: OperatorCredential | None) -> None:
         before = 0 if credential is None else credential.failures
         failures, until = self._names.failed(name, before)
         await asyncio.to_thread(self._operators.failed, name, failures, until)
 
-    def _refuse_locked(self, host: str, name: str | None = None) -> None:
-        seconds = self._sources.wait(host)
-        if name is not None:
-            seconds = max(seconds, self._names.wait(name))
+    def _refuse_locked(self, name: str) -> None:
+        seconds = self._names.wait(name)
         if seconds > 0:
             raise Locked(seconds)
 

@@ -1,4 +1,4 @@
-"""Failures cost time: the longer the more, per name and per address."""
+"""Failures cost time: the longer the more, by name or by address."""
 
 from __future__ import annotations
 

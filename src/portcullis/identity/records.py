@@ -6,9 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from portcullis.core.ports import Clock, Recorder
+
+log = structlog.get_logger(__name__)
 
 
 class IdentityRecords:
@@ -49,6 +53,30 @@ class IdentityRecords:
                 parameters=parameters or {},
             )
         )
+
+    def noted(
+        self,
+        method: str,
+        *,
+        kind: str,
+        principal: str,
+        credential: str,
+        parameters: dict[str, Any],
+    ) -> None:
+        """Record what the gate did by itself; a log that takes nothing stops the gate anyway."""
+        event = self._event(
+            method,
+            "time",
+            verdict="allow",
+            principal_kind=kind,
+            principal=principal,
+            credential=credential,
+            parameters=parameters,
+        )
+        try:
+            self._recorder.enqueue(event)
+        except Problem as problem:
+            log.critical("event_lost", code=problem.code, method=method)
 
     def refused(
         self,

@@ -84,3 +84,21 @@ async def test_a_gate_starts_with_another_domains_bundle_in_its_configuration(tm
     async with standins.staged(tmp_path, settings=settings) as stage:
         names = [each.trust_domain for each in stage.gate.domain.trust.bundles()]
         assert names == ["own.example", "demo.portcullis.example"]
+
+
+async def test_the_gates_own_certificate_and_its_authoritys_changes_are_in_the_log(tmp_path):
+    async with standins.staged(tmp_path) as stage:
+        domain = stage.gate.domain
+        first = domain.own.current()[0].serial
+        await standins.eventually(
+            stage, lambda e: (e.method, e.credential) == ("svid.issue", f"svid:{first}")
+        )
+        domain.own.renew()
+        renewed = domain.own.current()[0].serial
+        await standins.eventually(
+            stage, lambda e: (e.method, e.credential) == ("svid.renew", f"svid:{renewed}")
+        )
+        domain.authority.rotate("root")
+        sequence = domain.authority.state().sequence
+        event = await standins.eventually(stage, lambda e: e.method == "authority.change")
+        assert event.parameters["sequence"] == sequence

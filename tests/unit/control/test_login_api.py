@@ -162,11 +162,9 @@ def test_a_name_that_nobody_has_is_locked_just_the_same(vic):
     assert vic.login().status_code == 201
 
 
-def test_an_address_that_keeps_failing_is_locked_for_all_names(world, vic):
-    for number in range(21):
+def test_whoever_guesses_names_on_this_machine_locks_no_operator_out(vic):
+    for number in range(30):
         refused(vic.login(name=f"nobody-{number}"))
-    assert refused(vic.login(), "PC2071") == 429
-    world.clock.time += 1
     assert vic.login().status_code == 201
 
 
