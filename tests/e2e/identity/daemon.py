@@ -89,6 +89,5 @@ async def _urls(process: asyncio.subprocess.Process, place: Path) -> dict[str, s
             assert process.returncode is None, (await process.stderr.read()).decode()
             with contextlib.suppress(OSError, ValueError):
                 found = json.loads(place.read_bytes())  # noqa: ASYNC240 - it is small
-                del found["pid"]
-                return found
+                return {name: said for name, said in found.items() if "://" in str(said)}
             await asyncio.sleep(0.05)

@@ -203,7 +203,9 @@ async def test_every_action_leads_back_to_the_certificate_that_it_was_made_under
         async with httpx2.AsyncClient(transport=Transport(gate), timeout=20) as http:
             await work_openai(scene.url, http)
         serial = identity.current.serial
-    issued = await standins.eventually(scene.stage, lambda event: event.method == "svid.issue")
+    issued = await standins.eventually(
+        scene.stage, lambda event: (event.method, event.principal_kind) == ("svid.issue", "agent")
+    )
     assert issued.credential == f"svid:{serial}"
     assert issued.parameters["attestor"] == "join_token"
     call = await standins.eventually(scene.stage, lambda event: event.type == "llm_call")
