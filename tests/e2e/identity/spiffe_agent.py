@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from spiffe import X509Source
 from spiffe.errors import PySpiffeError
 
-SOCKET, BASE = sys.argv[1:]
 PAUSE = 0.02
 
 
@@ -53,18 +52,18 @@ def told(context):
     }
 
 
-def ask(client):
+def ask(client, base):
     with openai.OpenAI(
-        base_url=BASE, api_key="spiffe", max_retries=0, http_client=client
+        base_url=base, api_key="spiffe", max_retries=0, http_client=client
     ).chat.completions.create(
         model="gpt-standin", messages=[{"role": "user", "content": "hi"}], stream=True
     ) as answer:
         assert "".join(piece.choices[0].delta.content or "" for piece in answer if piece.choices)
 
 
-def main():
+def main(socket, base):
     changed = [True]
-    source = X509Source(socket_path=f"unix:{SOCKET}", timeout_in_seconds=20)
+    source = X509Source(socket_path=f"unix:{socket}", timeout_in_seconds=20)
     source.subscribe_for_updates(lambda: changed.append(True))
     client, said = None, {}
     while True:
@@ -76,7 +75,7 @@ def main():
                     client.close()
                 client, said = httpx2.Client(verify=tls(context), timeout=10), told(context)
             error = ""
-            ask(client)
+            ask(client, base)
         except (openai.APIError, PySpiffeError) as failed:
             error = f"{type(failed).__name__}: {failed}"
         sys.stdout.write(json.dumps({**said, "error": error}) + "\n")
@@ -85,4 +84,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

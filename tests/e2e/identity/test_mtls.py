@@ -298,7 +298,7 @@ async def test_refused_handshakes_leave_no_socket_open(door):
     context = door.context()
     await refused(door, context)
     before = files()
-    for _ in range(20):
+    for _ in range(6):
         await refused(door, context)
         await refused(door, None)
         with contextlib.suppress(OSError):

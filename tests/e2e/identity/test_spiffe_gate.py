@@ -12,10 +12,14 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import httpx2
+import openai
 import pytest
+from spiffe import WorkloadApiClient
 
 import standins
 from e2e.identity.daemon import AGENT, daemon
+from e2e.identity.spiffe_agent import ask, tls
 
 pytestmark = pytest.mark.anyio
 PYTHON = Path(sys.executable).resolve()
@@ -73,6 +77,15 @@ async def agent(gate):
         await process.wait()
 
 
+@contextlib.asynccontextmanager
+async def copy_of_its_svid(gate):
+    """A client with an SVID of the agent that follows no rotation: we have its selectors, too."""
+    with WorkloadApiClient(f"unix:{gate.workload}", default_timeout=10) as api:
+        context = await asyncio.to_thread(api.fetch_x509_context)
+    with httpx2.Client(verify=tls(context), timeout=10) as http:
+        yield http
+
+
 async def test_an_agent_on_the_spiffe_library_comes_in_goes_on_and_is_cut_off(tmp_path):
     async with contextlib.AsyncExitStack() as stack:
         _, model, credential = await stack.enter_async_context(standins.standin_model())
@@ -86,12 +99,16 @@ async def test_an_agent_on_the_spiffe_library_comes_in_goes_on_and_is_cut_off(tm
         entry = (await run("agent", "register", AGENT, *CALLER)).strip()
         shop = await stack.enter_async_context(agent(gate))
         (first,) = await shop.until(lambda each: True)
+        copied = await stack.enter_async_context(copy_of_its_svid(gate))
+        await asyncio.to_thread(ask, copied, gate.urls["mtls"] + "/openai/v1")
 
         # `agent rotate`: what it had is worthless, and what it gets at once works
         rotating = asyncio.create_task(run("agent", "rotate", AGENT))
         await shop.until(lambda each: rotating.done())
         good = (await shop.until(lambda each: not each["error"]))[-1]
         assert good["serial"] != first["serial"]
+        with pytest.raises(openai.APIConnectionError):
+            await asyncio.to_thread(ask, copied, gate.urls["mtls"] + "/openai/v1")
         assert not [
             each for each in shop.said if each["serial"] == good["serial"] and each["error"]
         ]
@@ -117,23 +134,28 @@ async def test_an_agent_on_the_spiffe_library_comes_in_goes_on_and_is_cut_off(tm
             after = await each.more()
             assert all(line["error"] for line in after)
 
-        events = await gate.events()
-        calls = {e["credential"] for e in events if e["type"] == "llm_call" and not e.get("code")}
-        assert calls <= {f"svid:{serial}" for serial in shop.serials() | brief.serials()}
-        assert len(calls) >= 5
-        methods = [e.get("method", "") for e in events]
-        done = ["principals.create", "entries.add", "principals.rotate", "authority.rotate.root"]
-        done += ["entries.add", "entries.remove", "principals.revoke"]
-        assert [each for each in methods if each in done] == done
-        assert {"svid.issue", "svid.renew"} <= set(methods)
-        rotated = datetime.fromisoformat(events[methods.index("principals.rotate")]["time"])
-        assert int(good["serial"][:12], 16) / 1000 >= rotated.timestamp() - 0.1
-        cut = methods.index("principals.revoke")
-        refused = [e for e in events[cut:] if e["verdict"] == "deny"]
-        assert (
-            {"PC4001"} <= {e["code"] for e in refused} <= {"PC4001", "PC2022"}
-        )  # it runs out, too
-        assert not [e for e in events[cut:] if e["type"] == "llm_call"]
+        all_of_it_is_on_record(
+            await gate.events(), shop.serials() | brief.serials(), good["serial"]
+        )
+
+
+def all_of_it_is_on_record(events, serials, good):
+    """``good`` is the first serial after the rotation."""
+    calls = {e["credential"] for e in events if e["type"] == "llm_call" and not e.get("code")}
+    others = calls - {f"svid:{serial}" for serial in serials}
+    assert len(others) == 1  # the copy
+    assert len(calls) >= 5
+    methods = [e.get("method", "") for e in events]
+    done = ["principals.create", "entries.add", "principals.rotate", "authority.rotate.root"]
+    done += ["entries.add", "entries.remove", "principals.revoke"]
+    assert [each for each in methods if each in done] == done
+    assert {"svid.issue", "svid.renew"} <= set(methods)
+    rotated = datetime.fromisoformat(events[methods.index("principals.rotate")]["time"])
+    assert int(good[:12], 16) / 1000 >= rotated.timestamp() - 0.1
+    cut = methods.index("principals.revoke")
+    refused = [e for e in events[cut:] if e["verdict"] == "deny"]
+    assert {"PC4001"} <= {e["code"] for e in refused} <= {"PC4001", "PC2022"}  # it runs out, too
+    assert not [e for e in events[cut:] if e["type"] == "llm_call"]
 
 
 async def test_a_process_that_is_not_the_agent_gets_nothing(tmp_path):
