@@ -329,6 +329,7 @@ class Listener(uvicorn.Server):
 def _bound(address: str) -> socket.socket:
     """A socket that listens there. Raises Problem PC7001 when it cannot."""
     host, _, port = address.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host  # RFC 6761: whatever a resolver says
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # with no delay
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
