@@ -90,6 +90,10 @@ def rotate(
     typer.echo(f"a new {what} key is in force", err=True)
     if what == "root":
         typer.echo("note: its key is online; `portcullis ca offline DIR` moves it out", err=True)
+        typer.echo(
+            "note: enrolled clients learn of it within five minutes; restart no gate before",
+            err=True,
+        )
 
 
 @app.command()

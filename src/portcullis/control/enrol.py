@@ -165,7 +165,7 @@ class Enrolment:
             credential=f"svid:{issued.serial}",
             source=source,
             parameters={
-                "fingerprint": issued.thumbprint,
+                "thumbprint": issued.thumbprint,
                 "expires_at": int(issued.expires_at),
                 "attestor": shown.attestor,
             }

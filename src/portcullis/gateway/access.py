@@ -34,7 +34,9 @@ class Access:
         """
         principal = self._authenticator.authenticate(shown)
         if principal.kind is not PrincipalKind.AGENT:
-            raise Problem("PC2004", "this route is for agents")
+            problem = Problem("PC2004", "this route is for agents")
+            problem.credential = principal.credential
+            raise problem
         session: Session | None = None
         if principal.session is not None:
             session = await self._sessions.get(principal.session)

@@ -213,7 +213,7 @@ async def test_every_action_leads_back_to_the_certificate_that_it_was_made_under
         scene.stage,
         lambda event: event.type == "identity" and event.credential == call.credential,
     )
-    assert issued.parameters["fingerprint"] in token.parameters["binding"]
+    assert issued.parameters["thumbprint"] in token.parameters["binding"]
 
 
 async def test_a_sessions_token_acts_in_its_session_and_only_for_its_agent(scene):

@@ -164,7 +164,7 @@ def test_it_is_in_the_log_before_the_certificate_leaves_and_without_the_token(be
     assert (event.principal_kind, event.principal) == ("agent", "shop-1")
     assert event.credential == f"svid:{said['serial']}"
     assert event.parameters == {
-        "fingerprint": thumbprint(der(said["svid"])[0]),
+        "thumbprint": thumbprint(der(said["svid"])[0]),
         "expires_at": int(said["expires_at"]),
         "attestor": "join_token",
     }
