@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -229,6 +229,9 @@ def _print(found: Iterable[Record], *, as_json: bool) -> None:
             print(_clean(_row(record)), flush=True)
 
 
+_DOINGS: Final = frozenset({EventType.ADMIN, EventType.IDENTITY})
+
+
 def _row(record: Record) -> str:
     event = record.event
     what = ".".join(filter(None, (event.server, event.name))) or event.method or event.action
@@ -239,7 +242,9 @@ def _row(record: Record) -> str:
         f"{event.verdict or '-':<5}",
         event.code,
         event.principal or "-",
+        event.method if event.method != what and event.type in _DOINGS else "",
         what,
+        f"credential={event.credential}" if event.credential else "",
         f"session={event.session}" if event.session else "",
         _outcome(event),
         f"id={event.id}",

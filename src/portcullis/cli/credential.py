@@ -34,6 +34,7 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Cut one credential off at once: the log names it in `credential`."""
+    credential = credential.lower()  # openssl prints serial numbers in capitals
     if _ID.fullmatch(credential) is None:
         raise Problem("PC7004", "a credential's id is hex digits, or svid: and hex digits")
     with operations(load(config)) as work:
