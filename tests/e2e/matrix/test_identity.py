@@ -280,7 +280,10 @@ async def test_nothing_secret_lies_in_the_state_directory_in_clear(route, deploy
     files = [path for path in state.rglob("*") if path.is_file()]
     assert {"issuer.pem", "portcullis.db"} <= {path.name for path in files}
     for path in files:
-        held = path.read_bytes()
+        try:
+            held = path.read_bytes()
+        except FileNotFoundError:  # a draft of the running log, which has its name by now
+            continue
         assert not [name for name, value in secret.items() if value in held], path
         with pytest.raises(ValueError, match="key"):
             load_der_private_key(held, None)
