@@ -65,7 +65,7 @@ class Authorize(Check):
                 return msgspec.structs.replace(denied, code="PC3014", reason=reason)
         return verdict
 
-    def judge_result(self, call: Call, context: Context, result: Result) -> Verdict:
+    def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
         """Of a list, leave what the agent may use; an entry without a name is left out."""
         if call.action is not Action.LIST or result.is_error:
             return PASS

@@ -30,7 +30,7 @@ class Contain(Check):
         del call, facts
         return self._look(context)
 
-    def judge_result(self, call: Call, context: Context, result: Result) -> Verdict:
+    def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
         """The same before a result is passed on."""
         del call, result
         return self._look(context)

@@ -59,7 +59,7 @@ class Validate(Check):
             return Deny(code="PC3011", reason="; ".join(found[:8]))
         return None
 
-    def judge_result(self, call: Call, context: Context, result: Result) -> Verdict:
+    def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
         """Hold a tool's structured result against its output schema.
 
         A tool that promises structure owes it (MCP, tools, structured content), except in an

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 
 from portcullis.config.common import NAME, SECRET, Name, Section, Url, before_v1
 from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
+from portcullis.config.inspection import Inspection
 from portcullis.config.load import load as _load
 from portcullis.core.spiffe import TRUST_DOMAIN
 
@@ -20,6 +21,7 @@ __all__ = [
     "NAME",
     "SECRET",
     "Config",
+    "Inspection",
     "Limits",
     "Listen",
     "McpUpstream",
@@ -182,6 +184,7 @@ class Config(Section):
     tokens: Tokens = Tokens()
     keys: KeyManagerSettings = Field(default=FileKeys(), discriminator="kind")
     identity: Identity = Identity()
+    inspection: Inspection = Inspection()
     audit: Audit = Audit()
 
 

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Protocol
+
+import msgspec
 
 from portcullis.core.call import Call, Context, Result
-from portcullis.core.verdict import PASS, Verdict
+from portcullis.core.inspection import Edit
+from portcullis.core.verdict import PASS, Deny, Finding, Verdict
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a text of a stream is judged: its first ``settled`` characters may go on.
+
+    ``edits`` are those that became final with this step; they lie within what is settled now
+    and was not before, in order, without overlap.
+    """
+
+    settled: int
+    edits: tuple[Edit, ...] = ()
+
+
+class StreamJudge(Protocol):
+    """Judges the texts of one streamed answer as they grow. Pure and quick.
+
+    ``text`` takes the next piece of the text named ``key``; with ``last`` the text is complete and
+    everything is settled. ``whole`` takes a complete text (the arguments of a tool call, which are
+    JSON text when ``json`` is set, or a final event's repetition) and returns what goes on in its
+    place; the same text as was streamed becomes the same. A Deny ends the stream; nothing that
+    was not settled before it may go out. ``findings`` is all that was seen so far.
+    """
+
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...
+    def text(self, key: str, piece: str, *, last: bool) -> Progress | Deny: ...
+    def whole(self, key: str, text: str, *, json: bool) -> str | Deny: ...
 
 
 class Check:
@@ -26,9 +56,23 @@ class Check:
         """Decide on the request. Transform replaces the call's arguments or payload."""
         return PASS
 
-    def judge_result(self, call: Call, context: Context, result: Result) -> Verdict:  # noqa: ARG002
+    async def prepare_result(self, call: Call, context: Context, result: Result) -> object:  # noqa: ARG002 - the default
+        """Fetch what ``judge_result`` needs and cannot know by itself."""
+        return None
+
+    def judge_result(
+        self,
+        call: Call,  # noqa: ARG002 - the default
+        context: Context,  # noqa: ARG002
+        result: Result,  # noqa: ARG002
+        facts: object,  # noqa: ARG002
+    ) -> Verdict:
         """Decide on what came back, in reverse order. Transform replaces the payload."""
         return PASS
+
+    def judge_stream(self, call: Call, context: Context) -> StreamJudge | None:  # noqa: ARG002
+        """Who judges the texts of the streamed answer to this call; None when nobody does."""
+        return None
 
     def judge_chunk(self, call: Call, context: Context) -> Verdict:  # noqa: ARG002
         """Decide, for each piece of a stream, whether it may go on. Must be O(1)."""

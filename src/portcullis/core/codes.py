@@ -175,6 +175,35 @@ CODES: Final[dict[str, Code]] = {
     "PC3012": Code(403, -32003, "Argument outside its bounds", "See the policy's tools section."),
     "PC3013": Code(403, -32003, "Outside the token's scope", "Get a token with this in its scope."),
     "PC3014": Code(403, -32003, "Not allowed to the delegator", "Delegation only ever narrows."),
+    "PC3020": Code(
+        403, -32003, "A canary left its place", "Somebody repeats what it was not told."
+    ),
+    "PC3021": Code(
+        403, -32003, "Holds data that may not go here", "Take out what the detail names."
+    ),
+    "PC3022": Code(403, -32003, "Looks like a prompt injection", "See docs/inspection.md."),
+    "PC3023": Code(
+        403, -32003, "Held for a human", "This version has no approvals: it did not happen."
+    ),
+    "PC3024": Code(
+        403, -32003, "Content that cannot be inspected", "Policy may let it pass: `opaque`."
+    ),
+    "PC3025": Code(413, -32003, "Too much to inspect", "Send less in one request."),
+    "PC3026": Code(
+        403, -32003, "The tool is not the one that was approved", "See `portcullis catalogue diff`."
+    ),
+    "PC3027": Code(
+        403,
+        -32003,
+        "The tool's description instructs the model",
+        "See `portcullis catalogue diff`.",
+    ),
+    "PC3028": Code(
+        502,
+        -32003,
+        "The answer does not fit the session's schema",
+        "See the session's output_schema.",
+    ),
     # Range PC4, containment
     "PC4001": Code(
         403, -32004, "Cut off", "Ask an operator: `portcullis agent show` says its state."
@@ -238,6 +267,8 @@ CODES: Final[dict[str, Code]] = {
     "PC7013": Code(
         502, -32603, "The gate ends our connections", "It may be cut off: ask an operator."
     ),
+    "PC7014": Code(500, -32603, "A rule pack cannot be used", "See the rule named in the detail."),
+    "PC7015": Code(500, -32603, "A model cannot be used", "See `inspection.onnx`."),
     # Range PC9, our own faults
     "PC9001": Code(500, -32603, "A check failed", "The action was not done. Report this."),
     "PC9002": Code(500, -32603, "Internal error", "The action was not done. Report this."),

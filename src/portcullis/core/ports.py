@@ -13,6 +13,7 @@ import msgspec
 from portcullis.core.call import Call, Context
 from portcullis.core.credential import Presented
 from portcullis.core.event import Event
+from portcullis.core.inspection import Profile
 from portcullis.core.lifecycle import State
 from portcullis.core.principal import Principal, PrincipalKind, Proposal, Session
 from portcullis.core.verdict import Allow, Deny
@@ -258,6 +259,8 @@ class PolicyDecisionPoint(Protocol):
     names that may stand in the log in clear. ``visible`` says which of a server's tools,
     resources or prompts an agent may be shown: those some call of which could be allowed.
     ``digest`` names the policy in force (``sha256:`` hex of the compiled bundle).
+    ``profile`` says what is done with what inspection finds for this caller; on any error it is
+    the strictest there is. It is asked on every call and remembers its answers.
     """
 
     @property
@@ -266,6 +269,67 @@ class PolicyDecisionPoint(Protocol):
     def visible(
         self, kind: str, server: str, names: Sequence[str], context: Context
     ) -> frozenset[str]: ...
+    def profile(self, context: Context) -> Profile: ...
+
+
+class Vault(Protocol):
+    """The placeholders of one session: values that a model does not see. In memory, bounded.
+
+    ``hide`` returns the placeholder of a value, ``<ENTITY_N>``, the same for the same value, or
+    raises Problem PC3025 when it can hold no more. ``reveal`` returns the value, or None for a
+    placeholder that was not made here.
+    """
+
+    def hide(self, entity: str, value: str) -> str: ...
+    def reveal(self, placeholder: str) -> str | None: ...
+
+
+class Vaults(Protocol):
+    """The vaults by session id or, outside a session, by agent. One is gone when unused for long.
+
+    ``vault`` never returns another key's vault.
+    """
+
+    def vault(self, key: str) -> Vault: ...
+
+
+class Extracted(msgspec.Struct, frozen=True, kw_only=True):
+    """What could be read of a document: ``text`` None when it is opaque, and then ``reason``."""
+
+    text: str | None
+    reason: str = ""
+
+
+class Extractor(Protocol):
+    """Takes the text out of documents (PDF, Office, HTML), in a process with limits.
+
+    ``extract`` never raises for a bad document: it is opaque then. It judges by the content,
+    not by the media type, which is the sender's claim. Answers are remembered by digest.
+    """
+
+    async def extract(self, data: bytes, media_type: str) -> Extracted: ...
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as it was approved: ``digest`` (SHA-256 hex) covers its whole definition.
+
+    ``definition`` is that definition, canonical JSON; ``approved_by`` is empty for a tool that
+    was pinned when it was first seen.
+    """
+
+    server: str
+    tool: str
+    digest: str
+    definition: str
+    pinned_at: float
+    approved_by: str = ""
+
+
+class Pins(Protocol):
+    """The approved tools, durable. Every method blocks. ``put`` replaces."""
+
+    def all(self) -> tuple[Pin, ...]: ...
+    def put(self, pin: Pin) -> None: ...
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):

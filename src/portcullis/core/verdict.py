@@ -10,10 +10,14 @@ from portcullis.core.call import RiskClass
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a check saw, by type and place, never with its content."""
+    """Something a check saw, by type and place, never with its content.
+
+    ``treatment`` says what was done about it (``core.inspection.Treatment``).
+    """
 
     type: str
     where: str
+    treatment: str = ""
 
 
 class Allow(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +45,7 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
     rule: str = ""
     risk: RiskClass | None = None
     policy: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True):

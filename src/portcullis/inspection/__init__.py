@@ -1,0 +1,1 @@
+"""Pure text to findings: patterns, personal data, secrets, injection, canaries, masking."""
