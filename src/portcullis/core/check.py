@@ -29,13 +29,21 @@ class StreamJudge(Protocol):
     everything is settled. ``whole`` takes a complete text (the arguments of a tool call, which are
     JSON text when ``json`` is set, or a final event's repetition) and returns what goes on in its
     place; the same text as was streamed becomes the same. A Deny ends the stream; nothing that
-    was not settled before it may go out. ``findings`` is all that was seen so far.
+    was not settled before it may go out.
     """
 
     @property
-    def findings(self) -> tuple[Finding, ...]: ...
-    def text(self, key: str, piece: str, *, last: bool) -> Progress | Deny: ...
-    def whole(self, key: str, text: str, *, json: bool) -> str | Deny: ...
+    def findings(self) -> tuple[Finding, ...]:
+        """All that was seen so far."""
+        ...
+
+    def text(self, key: str, piece: str, *, last: bool) -> Progress | Deny:
+        """The next piece of a text."""
+        ...
+
+    def whole(self, key: str, text: str, *, json: bool) -> str | Deny:
+        """A complete text."""
+        ...
 
 
 class Check:

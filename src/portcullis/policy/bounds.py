@@ -24,7 +24,9 @@ _KEYS: Final = (
     "required",
     "log",
     "schema",
+    "tolerate",
 )
+_RULE = r"[a-z][a-z-]{1,30}"
 _SUBJECT: Final = "session.subject."
 _USER: Final = "session.user"
 
@@ -36,6 +38,7 @@ class Arguments:
     bounds: tuple[Bound, ...] = ()
     clear: tuple[str, ...] = ()
     schemas: dict[str, Any] = field(default_factory=dict)
+    tolerated: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
 
 
 def read_arguments(
@@ -47,6 +50,7 @@ def read_arguments(
     bounds: list[Bound] = []
     clear: list[str] = []
     schemas: dict[str, Any] = {}
+    tolerated: dict[str, tuple[Entry, ...]] = {}
     for name, value in reader.pairs(node, f"{tool}.arguments"):
         path = f"{tool}.arguments.{name.value}"
         keys = reader.section(value, path, _KEYS)
@@ -59,10 +63,13 @@ def read_arguments(
                     clear.append(name.value)
             elif key == "schema":
                 schemas[name.value] = _schema(reader, item, where, fragment)
+            elif key == "tolerate":
+                form = "the name of a rule, such as ssrf"
+                tolerated[name.value] = reader.texts(item, where, _RULE, form)
             else:
                 bounds.append(_READERS[key](reader, item, name.value, where))
         _contradictions(reader, value, bounds, name.value)
-    return Arguments(tuple(bounds), tuple(clear), schemas)
+    return Arguments(tuple(bounds), tuple(clear), schemas, tolerated)
 
 
 def _schema(reader: Reader, node: yaml.Node, path: str, fragment: Fragment) -> Any:

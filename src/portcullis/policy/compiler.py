@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from portcullis.policy.inspection import profile
 from portcullis.policy.link import denies, server_of
 from portcullis.policy.model import Bound, Policy, Role, Tool
 from portcullis.policy.yaml import Entry
@@ -48,7 +49,11 @@ def compile_policy(policy: Policy) -> Bundle:
                 agent.name.value: {"role": agent.role.value, "rule": agent.role.rule}
                 for agent in policy.agents
             },
-            "roles": {role.name.value: _role(role, policy.tools) for role in policy.roles},
+            "roles": {
+                role.name.value: _role(role, policy.tools)
+                | {"inspection": profile(policy.inspection, role.inspection)}
+                for role in policy.roles
+            },
             "catalogue": {tool.name.value: _tool(tool) for tool in policy.tools},
         }
     }

@@ -15,6 +15,7 @@ from portcullis.policy.compiler import Bundle
 
 DECISION: Final = "data.portcullis.decision"
 VISIBLE: Final = "data.portcullis.visible"
+PROFILE: Final = "data.portcullis.profile"
 
 BUILTINS: Final = frozenset(
     {
@@ -49,13 +50,17 @@ class EngineFault(Exception):  # noqa: N818 - the design's term; it never leaves
 class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """A policy ready to decide. ``program`` is the engine's own form of the bundle.
 
-    ``schemas`` are the JSON Schema fragments of arguments, by qualified tool and argument.
+    ``schemas`` are the JSON Schema fragments of arguments, ``tolerated`` the rules of suspicious
+    values that do not hold for one, by qualified tool and argument. ``entities`` maps each entity
+    that the policy names to the place where it does.
     """
 
     bundle: Bundle
     digest: str
     program: bytes
     schemas: dict[str, dict[str, Any]]
+    tolerated: dict[str, dict[str, frozenset[str]]] = {}
+    entities: dict[str, str] = {}
 
 
 class Engine(Protocol):
@@ -87,7 +92,7 @@ class RegorusEngine:
             tree = json.loads(engine.get_ast_as_json())
             refused = sorted(_foreign_calls(tree) - BUILTINS)
             program = regorus.Program.compile_from_modules(
-                bundle.data, list(bundle.modules), [DECISION, VISIBLE]
+                bundle.data, list(bundle.modules), [DECISION, VISIBLE, PROFILE]
             )
             binary: bytes = program.serialize_binary()
         except RuntimeError as error:

@@ -9,8 +9,9 @@ import yaml
 
 from portcullis.core.call import RiskClass
 from portcullis.policy.bounds import Fragment, read_arguments
+from portcullis.policy.inspection import read_inspection
 from portcullis.policy.link import link
-from portcullis.policy.model import Agent, Permission, Policy, Role, Tool
+from portcullis.policy.model import Agent, Inspection, Permission, Policy, Role, Tool
 from portcullis.policy.source import Faults, SourceFile
 from portcullis.policy.yaml import Entry, Reader
 
@@ -37,7 +38,7 @@ LISTS: Final[dict[str, tuple[str, str]]] = {
     ),
 }
 UNENFORCED: Final = ("resource_limits", "data_access")
-_ROLE_KEYS: Final = ("permissions", *LISTS, *UNENFORCED)
+_ROLE_KEYS: Final = ("permissions", *LISTS, "inspection", *UNENFORCED)
 _RISKS: Final = tuple(RiskClass)
 _TOOL_KEYS: Final = ("resource", "verb", "risk", "arguments")
 
@@ -57,6 +58,7 @@ def parse(files: tuple[SourceFile, ...], fragment: Fragment) -> Policy:
         agents=tuple(grammar.agents.values()),
         roles=tuple(grammar.roles.values()),
         tools=tuple(grammar.tools.values()),
+        inspection=grammar.inspection or Inspection(),
     )
     link(policy, faults)
     faults.raise_any()
@@ -70,6 +72,7 @@ class _Grammar:
         self.agents: dict[str, Agent] = {}
         self.roles: dict[str, Role] = {}
         self.tools: dict[str, Tool] = {}
+        self.inspection: Inspection | None = None
         self._fragment = fragment
         self._faults = faults
 
@@ -78,7 +81,9 @@ class _Grammar:
         root = reader.root()
         if root is None:
             return
-        parts = reader.section(root, "the policy", ("version", "agents", "roles", "tools"))
+        parts = reader.section(
+            root, "the policy", ("version", "agents", "roles", "tools", "inspection")
+        )
         version = parts.get("version")
         if version is None:
             reader.fault(root, "the file does not say its version", "Start with `version: 1`.")
@@ -90,6 +95,10 @@ class _Grammar:
             self._add(self.roles, key, self._role(reader, key, node))
         for key, node in _members(reader, parts, "tools"):
             self._add(self.tools, key, self._tool(reader, key, node))
+        if "inspection" in parts:
+            if self.inspection is not None:
+                reader.fault(parts["inspection"], "inspection is defined twice")
+            self.inspection = read_inspection(reader, "inspection", parts["inspection"])
 
     def _add(self, known: dict[str, _Item], key: Entry, item: _Item | None) -> None:
         if item is None:
@@ -124,7 +133,12 @@ class _Grammar:
             name: reader.texts(keys.get(name), f"{path}.{name}", pattern, form)
             for name, (pattern, form) in LISTS.items()
         }
-        return Role(key, self._permissions(reader, path, keys.get("permissions")), **lists)
+        return Role(
+            key,
+            self._permissions(reader, path, keys.get("permissions")),
+            **lists,
+            inspection=read_inspection(reader, f"{path}.inspection", keys.get("inspection")),
+        )
 
     def _permissions(
         self, reader: Reader, path: str, node: yaml.Node | None
@@ -164,6 +178,7 @@ class _Grammar:
             bounds=arguments.bounds,
             clear=arguments.clear,
             schemas=arguments.schemas,
+            tolerated=arguments.tolerated,
         )
 
 

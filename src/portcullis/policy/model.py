@@ -29,6 +29,19 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True)
+class Inspection:
+    """One ``inspection:``. ``tables`` holds a channel's, ``injection``'s or ``opaque``'s entries.
+
+    What it does not say is None.
+    """
+
+    tables: dict[str, dict[str, Entry]] = field(default_factory=dict)
+    envelope: Entry | None = None
+    canaries: bool | None = None
+    links: tuple[Entry, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """What agents of this role may reach. Qualified names are ``server.name``."""
 
@@ -41,6 +54,7 @@ class Role:
     allowed_resources: tuple[Entry, ...] = ()
     allowed_prompts: tuple[Entry, ...] = ()
     server_requests: tuple[Entry, ...] = ()
+    inspection: Inspection = field(default_factory=Inspection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,7 @@ class Tool:
     bounds: tuple[Bound, ...] = ()
     clear: tuple[str, ...] = ()
     schemas: dict[str, Any] = field(default_factory=dict)
+    tolerated: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +93,4 @@ class Policy:
     agents: tuple[Agent, ...]
     roles: tuple[Role, ...]
     tools: tuple[Tool, ...]
+    inspection: Inspection = field(default_factory=Inspection)

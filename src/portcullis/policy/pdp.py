@@ -10,12 +10,14 @@ import msgspec
 
 from portcullis.core.call import Action, Call, Context, RiskClass
 from portcullis.core.codes import CODES
+from portcullis.core.inspection import Profile
 from portcullis.core.principal import PrincipalKind
 from portcullis.core.verdict import Allow, Deny
 from portcullis.policy.bounds import Fragment
 from portcullis.policy.compiler import compile_policy
 from portcullis.policy.engine import (
     DECISION,
+    PROFILE,
     VISIBLE,
     CompiledPolicy,
     Engine,
@@ -23,6 +25,8 @@ from portcullis.policy.engine import (
     RegorusEngine,
 )
 from portcullis.policy.grammar import parse
+from portcullis.policy.inspection import CHANNELS, STRICTEST
+from portcullis.policy.model import Policy
 from portcullis.policy.source import SourceFile, read
 
 
@@ -81,6 +85,7 @@ _SHORT: Final = 2048
 _encode = msgspec.json.Encoder().encode
 _answer = msgspec.json.Decoder(_Answer).decode
 _names = msgspec.json.Decoder(frozenset[str]).decode
+_profile = msgspec.json.Decoder(Profile).decode
 
 
 def compile_files(
@@ -97,7 +102,27 @@ def compile_files(
         digest=bundle.digest(),
         program=engine.compile(bundle),
         schemas={tool.name.value: tool.schemas for tool in policy.tools if tool.schemas},
+        tolerated={
+            tool.name.value: {
+                argument: frozenset(entry.value for entry in entries)
+                for argument, entries in tool.tolerated.items()
+            }
+            for tool in policy.tools
+            if tool.tolerated
+        },
+        entities=_entities(policy),
     )
+
+
+def _entities(policy: Policy) -> dict[str, str]:
+    """Every entity that some ``inspection:`` names, and where."""
+    return {
+        name: str(entry.place)
+        for inspection in (policy.inspection, *(role.inspection for role in policy.roles))
+        for channel in CHANNELS
+        for name, entry in inspection.tables.get(channel, {}).items()
+        if name.isupper()
+    }
 
 
 def load(folder: Path, fragment: Fragment, engine: Engine | None = None) -> CompiledPolicy:
@@ -114,6 +139,7 @@ class _InForce(msgspec.Struct, frozen=True):
 
     policy: CompiledPolicy
     answers: dict[bytes, Allow | Deny]
+    profiles: dict[str, Profile]
 
 
 class RegoPdp:
@@ -125,7 +151,7 @@ class RegoPdp:
     """
 
     def __init__(self, policy: CompiledPolicy, engine: Engine, *, remember: int = 4096) -> None:
-        self._force = _InForce(policy, {})
+        self._force = _InForce(policy, {}, {})
         self._engine = engine
         self._remember = remember
 
@@ -136,7 +162,7 @@ class RegoPdp:
 
     def swap(self, policy: CompiledPolicy) -> None:
         """Put another policy in force."""
-        self._force = _InForce(policy, {})
+        self._force = _InForce(policy, {}, {})
 
     def decide(self, call: Call, context: Context) -> Allow | Deny:
         """Judge a call; every fault and every undefined answer is a Deny PC9001."""
@@ -194,6 +220,22 @@ class RegoPdp:
             return _names(text)
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
             return frozenset()
+
+    def profile(self, context: Context) -> Profile:
+        """What is done with what is found for this agent; on a fault, the strictest."""
+        force, agent = self._force, context.principal.id
+        known = force.profiles.get(agent)
+        if known is not None:
+            return known
+        try:
+            question = _encode({"principal": _who(context)[0]}).decode()
+            found = _profile(self._engine.evaluate(force.policy, PROFILE, question))
+        except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
+            return STRICTEST
+        if len(force.profiles) >= self._remember:
+            force.profiles.clear()
+        force.profiles[agent] = found
+        return found
 
 
 def _who(context: Context) -> tuple[_Principal, _Session | None]:

@@ -130,6 +130,13 @@ class Reader:
             return Entry(node.value, self.place(node), path)
         return None
 
+    def match(self, entry: Entry, path: str, pattern: str, form: str) -> bool:
+        """Whether a member's name is of a form; a fault when it is not."""
+        fits = re.fullmatch(pattern, entry.value) is not None
+        if not fits:
+            self._faults.add(entry.place, f"{entry.value} in {path}: not {form}")
+        return fits
+
     def texts(
         self, node: yaml.Node | None, path: str, pattern: str, form: str
     ) -> tuple[Entry, ...]:

@@ -13,7 +13,7 @@ from portcullis.policy.pdp import RegoPdp
 
 
 def compile_rego(body):
-    rules = f"package portcullis\nimport rego.v1\nvisible := []\n{body}\n"
+    rules = f"package portcullis\nimport rego.v1\nvisible := []\nprofile := {{}}\n{body}\n"
     return RegorusEngine().compile(Bundle((("test.rego", rules),), "{}"))
 
 

@@ -215,3 +215,7 @@ shown(prompt, _) if {
 	input.kind == "prompts"
 	role.prompts[prompt]
 }
+
+# What is done with what inspection finds. Undefined is the strictest there is.
+
+profile := role.inspection
