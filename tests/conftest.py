@@ -15,22 +15,34 @@ from controls import register
 CELLS = pytest.StashKey[dict]()
 
 
+class Filled:
+    """Collects which cells were filled, from this process and from its workers."""
+
+    def __init__(self):
+        self.cells = {}
+
+    def pytest_runtest_logreport(self, report):
+        for name, cell in report.user_properties:
+            if name == "cell" and report.when == "call" and report.passed:
+                self.cells.setdefault(tuple(cell), []).append(report.nodeid)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
 
 
 def pytest_configure(config):
-    config.stash[CELLS] = {}
+    config.stash[CELLS] = Filled()
+    config.pluginmanager.register(config.stash[CELLS])
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    if report.when == "call" and report.passed:
-        for mark in item.iter_markers("control"):
-            cell = (mark.args[0], str(mark.args[1]), str(mark.args[2]))
-            item.config.stash[CELLS].setdefault(cell, []).append(item.nodeid)
+    if report.when == "call":
+        cells = (mark.args for mark in item.iter_markers("control"))
+        report.user_properties += [("cell", [str(part) for part in cell]) for cell in cells]
 
 
 def pytest_collection_modifyitems(config, items):
@@ -49,9 +61,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    if not os.environ.get("PORTCULLIS_FULL_RUN"):
+    if not os.environ.get("PORTCULLIS_FULL_RUN") or hasattr(session.config, "workerinput"):
         return
-    filled = session.config.stash[CELLS]
+    filled = session.config.stash[CELLS].cells
     empty = [cell for cell in register().cells() if tuple(map(str, cell)) not in filled]
     report = Path("build/controls.json")
     report.parent.mkdir(exist_ok=True)
