@@ -1,0 +1,1 @@
+"""Grammars from which the frozen evaluation sets of the firewall are generated."""
