@@ -1,0 +1,1 @@
+"""The evaluation of detection: rows in, `portcullis inspect` over them, figures out."""
