@@ -41,17 +41,21 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
     parts = [
         "# Detection: what is found and what is not",
         "",
-        f"Made by `make eval-detection DATA=...` with version {version}. Every figure is of"
-        " `portcullis inspect` as shipped, over rows that nothing was tuned on; the first run's"
-        " figure stands beside the last. How the detector works and where it is blind:"
-        " [inspection.md](inspection.md), [model-card.md](model-card.md).",
+        (
+            f"Made by `make eval-detection DATA=...` with version {version}. Every figure is of"
+            " `portcullis inspect` as shipped, over rows that nothing was tuned on; the first run's"
+            " figure stands beside the last. How the detector works and where it is blind:"
+            " [inspection.md](inspection.md), [model-card.md](model-card.md)."
+        ),
         "",
         "## Prompt injection",
         "",
-        "Rows: made by the grammars of `tools/detection_cases`, which were written by somebody who"
-        " had not seen the detector, and were frozen by digest before it was tuned. Attacks and"
-        " benign rows share carriers and prose, so the carrier tells nothing. Benign rows repeat a"
-        " bank of sentences: the figures at 0.1 % rest on fewer independent texts than rows.",
+        (
+            "Rows: made by the grammars of `tools/detection_cases`, which were written by somebody who"
+            " had not seen the detector, and were frozen by digest before it was tuned. Attacks and"
+            " benign rows share carriers and prose, so the carrier tells nothing. Benign rows repeat a"
+            " bank of sentences: the figures at 0.1 % rest on fewer independent texts than rows."
+        ),
         "",
         *_table(_INJECTION, first["injection"], last["injection"]),
         "",
@@ -63,8 +67,10 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
         "",
         "## On sources that the model never saw",
         "",
-        "The model is trained again without one group of sources, and judges it (the training"
-        " script's own evaluation, `tools/train-injection DATA --evaluate`).",
+        (
+            "The model is trained again without one group of sources, and judges it (the training"
+            " script's own evaluation, `tools/train-injection DATA --evaluate`)."
+        ),
         "",
         *_table(
             tuple((name, name.replace("_", " ")) for name in last["sources"]),
@@ -74,11 +80,13 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
         "",
         "## Personal data",
         "",
-        "`held-out`: sentences of presidio-research (MIT) whose templates were not looked at, half"
-        " of all templates by hash. `grammar`: frozen as above, with decoys whose checksums are"
-        " wrong. A finding is right when it has the entity's name and overlaps the datum by half"
-        " of their union. Names, organisations, titles, nationalities, places and free-form"
-        " addresses cannot be told by their form: they are reported apart.",
+        (
+            "`held-out`: sentences of presidio-research (MIT) whose templates were not looked at, half"
+            " of all templates by hash. `grammar`: frozen as above, with decoys whose checksums are"
+            " wrong. A finding is right when it has the entity's name and overlaps the datum by half"
+            " of their union. Names, organisations, titles, nationalities, places and free-form"
+            " addresses cannot be told by their form: they are reported apart."
+        ),
         "",
     ]
     for name in ("held_out", "grammar"):
@@ -90,8 +98,10 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
         "|---|---|---|---|---|",
         _line("grammar", last["secrets"], first["secrets"]),
         "",
-        "Beside it, every rule finds what its own pattern generates"
-        " (`tests/unit/inspection/secrets`).",
+        (
+            "Beside it, every rule finds what its own pattern generates"
+            " (`tests/unit/inspection/secrets`)."
+        ),
         "",
         "## Others",
         "",
