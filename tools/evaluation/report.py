@@ -27,12 +27,14 @@ _SHIPPED = (
 _OTHERS = """\
 | detector | figures, as published or measured by others on other data |
 |---|---|
-| five regular expressions as usually published | finds no marked indirect attack, flags 10 % of security documents |
+| five regular expressions as often published | no marked indirect attack; flags 10 % of\
+ security documents |
 | Vigil's YARA rules | recall .03 on hijack prompts, none on indirect ones |
 | Prompt Guard 2 86M (claimed) | recall .975 at 1 %, 92 ms on an A100 |
 | Prompt Guard 2 22M (claimed) | recall .887 at 1 %, 19 ms |
 | PIGuard on NotInject (claimed) | over-defence accuracy .87; others near .60 |
-| Presidio's recognisers without a model | micro-F1 .768 on 1 500 sentences of presidio-research, 20 ms per KB |
+| Presidio's recognisers without a model | micro-F1 .768 on 1 500 sentences of\
+ presidio-research, 20 ms per KB |
 """
 
 
@@ -51,10 +53,10 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
         "## Prompt injection",
         "",
         (
-            "Rows: made by the grammars of `tools/detection_cases`, which were written by somebody who"
-            " had not seen the detector, and were frozen by digest before it was tuned. Attacks and"
-            " benign rows share carriers and prose, so the carrier tells nothing. Benign rows repeat a"
-            " bank of sentences: the figures at 0.1 % rest on fewer independent texts than rows."
+            "Rows: made by the grammars of `tools/detection_cases`, which were written by somebody"
+            " who had not seen the detector, and were frozen by digest before it was tuned. Attacks and"
+            " benign rows share carriers and prose, so the carrier tells nothing. Benign rows repeat"
+            " a bank of sentences: the figures at 0.1 % rest on fewer independent texts than rows."
         ),
         "",
         *_table(_INJECTION, first["injection"], last["injection"]),
@@ -81,10 +83,10 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
         "## Personal data",
         "",
         (
-            "`held-out`: sentences of presidio-research (MIT) whose templates were not looked at, half"
-            " of all templates by hash. `grammar`: frozen as above, with decoys whose checksums are"
-            " wrong. A finding is right when it has the entity's name and overlaps the datum by half"
-            " of their union. Names, organisations, titles, nationalities, places and free-form"
+            "`held-out`: sentences of presidio-research (MIT) whose templates were not looked at,"
+            " half of all templates by hash. `grammar`: frozen as above, with decoys whose checksums are"
+            " wrong. A finding is right when it has the entity's name and overlaps the datum by"
+            " half of their union. Names, organisations, titles, nationalities, places and free-form"
             " addresses cannot be told by their form: they are reported apart."
         ),
         "",
