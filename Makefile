@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup setup-dev packages check test test-e2e bench lock docs clean
+.PHONY: run setup setup-dev packages check test bench eval-detection train-injection lock docs clean
 
 run: setup ## start the gate with the demonstration, and stay up
 	$(BIN)/portcullis demo
@@ -38,6 +38,12 @@ check: setup-dev ## format, lint, types, layers, dependencies, dead code, genera
 
 test: setup-dev packages ## everything, on free loopback ports
 	tools/run-tests
+
+eval-detection: setup-dev ## measure detection over DATA=folder and write docs/detection.md
+	$(BIN)/python tools/eval_detection.py --data "$(DATA)"
+
+train-injection: setup-dev ## train the injection model over DATA=folder
+	$(BIN)/python tools/train-injection "$(DATA)"
 
 bench: setup ## measure the gate on this machine
 	$(BIN)/portcullis bench

@@ -28,13 +28,14 @@ class LocalInventory:
     Arguments that a schema does not name are refused unless the schema explicitly lets them in
     (see ``schema.closed``). A tool that its server lists twice is unusable: nobody can say which
     of the two would run. ``narrow`` adds the policy's own schema fragments, which hold beside
-    the server's.
+    the server's, and ``tolerate`` the rules of suspicious values that it switches off.
     """
 
     def __init__(self) -> None:
         self._servers: dict[str, dict[str, _Tool]] = {}
         self._stale: set[str] = set()
         self._fragments: dict[str, dict[str, Validator]] = {}
+        self._tolerated: Mapping[str, Mapping[str, frozenset[str]]] = {}
 
     def known(self, server: str) -> bool:
         """Whether a full tools/list of the server has been seen since it was last forgotten."""
@@ -70,6 +71,14 @@ class LocalInventory:
             tool: {name: Validator(schema) for name, schema in schemas.items()}
             for tool, schemas in fragments.items()
         }
+
+    def tolerate(self, table: Mapping[str, Mapping[str, frozenset[str]]]) -> None:
+        """Put in force what policy tolerates: qualified tool -> argument -> names of rules."""
+        self._tolerated = {tool: dict(arguments) for tool, arguments in table.items()}
+
+    def tolerated(self, server: str, tool: str) -> Mapping[str, frozenset[str]]:
+        """The rules that do not hold in a tool's arguments, by argument."""
+        return self._tolerated.get(f"{server}.{tool}", {})
 
     def tool(self, server: str, name: str) -> ToolSpec | None:
         """The tool as its server described it, or None."""

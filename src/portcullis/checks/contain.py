@@ -32,7 +32,7 @@ class Contain(Check):
 
     def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
         """The same before a result is passed on."""
-        del call, result
+        del call, result, facts
         return self._look(context)
 
     def judge_chunk(self, call: Call, context: Context) -> Verdict:

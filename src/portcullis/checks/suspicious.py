@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from portcullis.checks.destinations import inside
+
 MAX_FIELD: Final = 4096
 """Characters in a field that names something (an identifier, an address, a path)."""
 
 _ID: Final = frozenset({"id", "ids", "uuid", "guid", "sku", "slug", "number"})
 _ADDRESS: Final = frozenset({"email", "mail", "to", "cc", "bcc", "from", "recipient", "sender"})
 _PATH: Final = frozenset({"path", "file", "filename", "filepath", "dir", "directory", "folder"})
-_URL: Final = frozenset({"url", "href", "webhook", "callback"})
+_URL: Final = frozenset({"url", "href", "webhook", "callback", "endpoint"})
 _HOST: Final = frozenset({"host", "hostname", "ip"})
 _REVISION: Final = frozenset({"branch", "revision", "rev", "ref", "refspec"})
 _OPERAND: Final = _HOST | _REVISION | {"commit", "tag", "remote", "target"}
@@ -30,7 +32,8 @@ _NAMING: Final = (
 _HEADERS: Final = frozenset({"header", "headers"})
 _URL_FORMATS: Final = ("uri", "url", "iri")
 _MAIL_FORMATS: Final = ("email", "idn-email")
-_FORMATS: Final = _URL_FORMATS + _MAIL_FORMATS
+_HOST_FORMATS: Final = ("hostname", "idn-hostname", "ipv4", "ipv6")
+_FORMATS: Final = _URL_FORMATS + _MAIL_FORMATS + _HOST_FORMATS
 _PROSE: Final = frozenset(
     {
         *("body", "code", "comment", "content", "contents", "data", "description", "diff"),
@@ -84,6 +87,19 @@ def _is_line(field: Field) -> bool:
     return bool(one & field.words or _HEADERS & headers) or field.format in _MAIL_FORMATS
 
 
+def _is_destination(field: Field) -> bool:
+    """A place that a tool would connect to; only a ``uri`` may name what is no place at all."""
+    named = not (_URL | _HOST | {"uri", "domain"}).isdisjoint(field.words)
+    return named or field.format in _URL_FORMATS + _HOST_FORMATS
+
+
+def _is_name(field: Field) -> bool:
+    """A field for one name or address. Subjects and paths are left out: they are templated."""
+    if not _PATH.isdisjoint(field.words) or "subject" in field.words:
+        return False
+    return not (_NAMING | {"name"}).isdisjoint(field.words) or bool(field.format)
+
+
 RULES: Final = (
     # Tab, line feed, form feed and return are text; no other control character is.
     Rule("control-characters", lambda _: True, _search(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")),
@@ -95,7 +111,18 @@ RULES: Final = (
     ),
     Rule("overlong", _words(_NAMING), lambda value: len(value) > MAX_FIELD),
     # Header injection (CWE-93).
-    Rule("line-break", _is_line, _search("[\r\n\u2028\u2029]")),
+    Rule("line-break", _is_line, _search("[\r\n\u0085\u2028\u2029]")),
+    # The same, percent-encoded once or oftener; a URL may carry a text with line feeds.
+    Rule(
+        "encoded-line-break",
+        lambda field: _is_line(field) and _is_url(field),
+        _search(r"(?i)%(25)*0d"),
+    ),
+    Rule(
+        "encoded-line-break",
+        lambda field: _is_line(field) and not _is_url(field),
+        _search(r"(?i)%(25)*(0[ad]|c2%(25)*85|e2%(25)*80%(25)*a[89])"),
+    ),
     # CWE-22, plain or percent-encoded.
     Rule(
         "path-traversal",
@@ -118,13 +145,40 @@ RULES: Final = (
         _is_url,
         _search(r"(?i)^\s*(?!https?:)[a-z][a-z0-9+.-]*:(?!\d+(/|$))"),
     ),
+    # CWE-918.
+    Rule("ssrf", _is_destination, inside),
+    # CWE-1336: an expression of a template engine where a name belongs.
+    Rule(
+        "template",
+        _is_name,
+        _search(r"(?i)(\{|%7b){2}|[$#]\{|(\$|%24|%23)%7b|[{<]%(?![0-9a-f]{2})|%(7b|3c)%25|\[\[\$"),
+    ),
     Rule("url-userinfo", _is_url, _search(r"(?i)^\s*[a-z][a-z0-9+.-]*:[/\\]*[^/\\?#]*@|\\")),
 )
 
 
-def suspicious(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is suspicious, as ``field: rule``; ``schema`` is the tool's, for its formats."""
-    return tuple(f"{path}: {rule}" for path, rule in _object(arguments, schema, "", frozenset()))
+NAMES: Final = frozenset({rule.name for rule in RULES} | {"operator", "prototype"})
+"""What policy may tolerate."""
+
+_NOTHING: Final[Mapping[str, frozenset[str]]] = {}
+
+
+def suspicious(
+    arguments: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    tolerated: Mapping[str, frozenset[str]] = _NOTHING,
+) -> tuple[str, ...]:
+    """What is suspicious, as ``field: rule``; ``schema`` is the tool's, for its formats.
+
+    ``tolerated`` maps a top-level argument to the rules that do not hold in it nor in anything
+    within it.
+    """
+    return tuple(
+        f"{path}: {rule}"
+        for name, value in arguments.items()
+        for path, rule in _object({name: value}, schema, "", frozenset())
+        if rule not in tolerated.get(name, frozenset())
+    )
 
 
 def _object(

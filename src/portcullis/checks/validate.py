@@ -54,7 +54,8 @@ class Validate(Check):
         broken = self._inventory.validate(call.server, call.name, call.arguments)
         if broken:
             return Deny(code="PC3010", reason="; ".join(broken))
-        found = suspicious(call.arguments, spec.input_schema)
+        tolerated = self._inventory.tolerated(call.server, call.name)
+        found = suspicious(call.arguments, spec.input_schema, tolerated)
         if found:
             return Deny(code="PC3011", reason="; ".join(found[:8]))
         return None
@@ -65,7 +66,7 @@ class Validate(Check):
         A tool that promises structure owes it (MCP, tools, structured content), except in an
         error and while it asks for more input.
         """
-        del context
+        del context, facts
         if call.action is not Action.TOOL or result.is_error:
             return PASS
         spec = self._inventory.tool(call.server, call.name)

@@ -24,6 +24,7 @@ from portcullis.client.ask import ask
 from portcullis.config import load
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
+from portcullis.wire.json import decode
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -45,6 +46,9 @@ def open_session(
         list[str] | None, typer.Option(help="server.tool that the task needs; repeatable.")
     ] = None,
     *,
+    output_schema: Annotated[
+        Path | None, typer.Option(help="File with the JSON Schema of a model's final answer.")
+    ] = None,
     ttl: Annotated[int | None, typer.Option(min=1, help="Lifetime in seconds.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
@@ -57,6 +61,7 @@ def open_session(
         "subject": dict(_pair(item) for item in subject or []),
         "tools": tool,
         "ttl_seconds": ttl,
+        "output_schema": None if output_schema is None else _schema(output_schema),
     }
     opened = _ask(config, application, "POST", "/v1/sessions", body)
     if json:
@@ -139,6 +144,15 @@ def _path(session: str) -> str:
     if not session.isalnum() or not session.isascii():
         raise Problem("PC7004", "a session's id is letters and digits")
     return f"/v1/sessions/{session}"
+
+
+def _schema(file: Path) -> Any:
+    try:
+        return decode(file.read_bytes())
+    except OSError as error:
+        raise Problem("PC7004", f"--output-schema: {file}: {error.strerror}") from None
+    except Problem as problem:
+        raise Problem("PC7004", f"--output-schema: {file}: {problem.detail}") from None
 
 
 def _pair(item: str) -> tuple[str, str]:

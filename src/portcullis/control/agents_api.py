@@ -174,6 +174,7 @@ def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRou
             tools=None if body.tools is None else tuple(body.tools),
             ttl=body.ttl_seconds,
             issuer=issuer,
+            output_schema=body.output_schema,
         )
         return SessionOpened(session=session.id, token=minted.token, expires_at=minted.expires_at)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from portcullis.catalogue.schema import fault
 from portcullis.config import Tokens
 from portcullis.control.principals import Principals
 from portcullis.control.records import Records
@@ -13,6 +14,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, SessionState
 from portcullis.core.principal import PrincipalKind, Session
 from portcullis.identity.tokens import Actor, Grant, Minted, TokenAuthority
+from portcullis.wire.json import digest
 
 
 class Sessions:
@@ -48,13 +50,18 @@ class Sessions:
         tools: tuple[str, ...] | None,
         ttl: int | None,
         issuer: str = "",
+        output_schema: dict[str, Any] | None = None,
     ) -> tuple[Session, Minted]:
         """Open a session of ``context``'s application and make the delegation for its agent.
 
         Both end together. ``issuer`` is who vouched for the user, when that is not the
         application. Raises Problem PC2007, PC4001 or PC4002 when the agent is not there or may
-        not act, PC1020 when ``ttl`` is longer than configured.
+        not act, PC1020 when ``ttl`` is longer than configured or ``output_schema``, which
+        models' answers have to fit, cannot be enforced.
         """
+        unusable = None if output_schema is None else fault(output_schema)
+        if unusable is not None:
+            raise Problem("PC1020", f"output_schema: {unusable}")
         if ttl is not None and ttl > self._longest:
             raise Problem("PC1020", f"ttl_seconds is more than {self._longest}")
         await self._principals.present(PrincipalKind.AGENT, agent)
@@ -70,6 +77,7 @@ class Sessions:
             grant=tools,
             opened_at=now,
             expires_at=now + lifetime,
+            output_schema=output_schema,
         )
         grant = Grant(
             sub=f"user:{session.id}",
@@ -89,7 +97,8 @@ class Sessions:
                 "expires_at": int(session.expires_at),
                 "tools": None if tools is None else list(tools),
             }
-            | ({"issuer": issuer} if issuer else {}),
+            | ({"issuer": issuer} if issuer else {})
+            | ({} if output_schema is None else {"output_schema": digest(output_schema)}),
             session=session,
         )
         await self._state.open(session)

@@ -43,6 +43,7 @@ class SessionRequest(_Shape):
     """What an application sends to open a session.
 
     Either it vouches for the ``user``, or it shows the user's ID token, ``user_token``.
+    ``output_schema`` is a JSON Schema that a model's final answer has to fit.
     """
 
     agent: PrincipalName
@@ -52,6 +53,7 @@ class SessionRequest(_Shape):
     subject: Annotated[dict[SubjectKey, Scalar], Field(max_length=32)] = {}
     tools: Annotated[list[ToolName], Field(max_length=128)] | None = None
     ttl_seconds: Ttl | None = None
+    output_schema: dict[str, Any] | None = None
 
     def model_post_init(self, context: Any, /) -> None:
         """Exactly one of the two."""

@@ -45,6 +45,10 @@ class StreamJudge(Protocol):
         """A complete text."""
         ...
 
+    def end(self, result: Result) -> Deny | None:
+        """The last word, before the end of the stream goes out; asked by the pipeline."""
+        ...
+
 
 class Check:
     """A step of the line. Subclass it, name it, and override what it looks at.

@@ -8,6 +8,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from portcullis.core.call import Action
+
 
 class Channel(StrEnum):
     """Which way content goes, seen from the agent."""
@@ -16,6 +18,20 @@ class Channel(StrEnum):
     FROM_MODEL = "from_model"
     TO_TOOL = "to_tool"
     FROM_TOOL = "from_tool"
+
+
+def request_channel(action: Action) -> Channel:
+    """Which way a request's content goes; a server that asks speaks to the agent."""
+    if action is Action.MODEL:
+        return Channel.TO_MODEL
+    return Channel.FROM_TOOL if action is Action.SERVER_REQUEST else Channel.TO_TOOL
+
+
+def result_channel(action: Action) -> Channel:
+    """Which way an answer's content goes; the answer to a server's request goes to the server."""
+    if action is Action.MODEL:
+        return Channel.FROM_MODEL
+    return Channel.TO_TOOL if action is Action.SERVER_REQUEST else Channel.FROM_TOOL
 
 
 class Source(StrEnum):

@@ -347,6 +347,8 @@ class Inventory(Protocol):
     unusable (it is refused), never unvalidated. ``validate`` returns the paths and rules that the
     arguments break (no values), an empty tuple when they fit; it raises KeyError for an unknown
     tool. ``validate_output`` is the same for structured results; without a schema all fits.
+    ``tolerated`` says which rules of suspicious values policy has switched off in which of a
+    tool's top-level arguments.
     """
 
     def known(self, server: str) -> bool: ...
@@ -355,6 +357,7 @@ class Inventory(Protocol):
     def tool(self, server: str, name: str) -> ToolSpec | None: ...
     def validate(self, server: str, name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]: ...
     def validate_output(self, server: str, name: str, value: Any) -> tuple[str, ...]: ...
+    def tolerated(self, server: str, tool: str) -> Mapping[str, frozenset[str]]: ...
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,6 +52,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     ``grant`` is the set of qualified tools (``server.tool``) that the task declared, or None
     when it declared none; a grant can only narrow what policy allows. ``prompt`` is the
     authenticated user prompt; it is never written to the log in clear.
+    ``output_schema`` is the JSON Schema that a model's final answer has to fit, if any.
     Times are seconds since the epoch.
     """
 
@@ -64,6 +65,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     grant: tuple[str, ...] | None
     opened_at: float
     expires_at: float
+    output_schema: dict[str, Any] | None = None
 
 
 def subject_key(principal: Principal, session: Session | None) -> str:

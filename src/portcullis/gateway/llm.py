@@ -16,6 +16,7 @@ import msgspec
 
 from portcullis.config import Limits, ModelUpstream
 from portcullis.core.call import Action, Call, Context, Result, Route
+from portcullis.core.check import StreamJudge
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Forwarder, UpstreamRequest, UpstreamResponse
 from portcullis.core.verdict import Deny
@@ -25,9 +26,10 @@ from portcullis.gateway.outcome import Recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
 from portcullis.gateway.stream import Exchange, HeldBack, StreamOut
+from portcullis.gateway.stream_judged import Judged, Stopped
 from portcullis.wire import SHAPES, behind, error_body, error_frame
 from portcullis.wire.json import decode, digest, encode
-from portcullis.wire.model import ModelRequest, Shape
+from portcullis.wire.model import ModelRequest, Shape, StreamDecoder
 
 _FORWARD: Final = (b"anthropic-version", b"x-stainless-retry-count")
 _FEATURES: Final = {b"openai-beta": "openai.beta", b"anthropic-beta": "anthropic.beta"}
@@ -71,6 +73,7 @@ class ModelRoutes:
             return
         try:
             with cuttable():
+                asked = msgspec.structs.replace(asked, sent=outcome.call.payload)
                 last = await self._forward(Exchange(request, context, outcome, shape, asked))
         except Recorded as problem:
             await answer(request, api, problem)
@@ -171,7 +174,28 @@ class ModelRoutes:
     ) -> bytes:
         """Pass on what comes, until the result was judged; returns what is left to send."""
         decoder = exchange.shape.stream(exchange.asked)
-        held = HeldBack(self._limits.held_bytes)
+        judge = self._pipeline.stream(exchange.outcome.call, exchange.context)
+        limit = self._limits.held_bytes
+        if judge is None:
+            return await self._passed(exchange, response, out, decoder, HeldBack(limit))
+        held = Judged(decoder, judge, limit)
+        try:
+            return await self._passed(exchange, response, out, decoder, held, judge)
+        except Stopped as stopped:
+            self._pipeline.stopped(
+                exchange.outcome, exchange.context, held.so_far(), judge, stopped.deny
+            )
+            raise Recorded(stopped.code, stopped.detail) from None
+
+    async def _passed(
+        self,
+        exchange: Exchange,
+        response: UpstreamResponse,
+        out: StreamOut,
+        decoder: StreamDecoder,
+        held: HeldBack | Judged,
+        judge: StreamJudge | None = None,
+    ) -> bytes:
         end = b""
         async for chunk in response.chunks():
             denied = self._pipeline.chunk(exchange.outcome.call, exchange.context)
@@ -182,16 +206,26 @@ class ModelRoutes:
                 end += ready
             elif ready:
                 await out.send(ready)
-        result = msgspec.structs.replace(decoder.end(), chunks=held.frames)
-        await self._judge(exchange, result)
-        return end + held.rest()
+        result = decoder.end()
+        end += held.rest()
+        await self._judge(exchange, held.summary(result), judge)
+        return end
 
-    async def _judge(self, exchange: Exchange, result: Result) -> Result:
-        """Take the line back. Raises Recorded when the result may not be passed on."""
-        await self._pipeline.records.remember(exchange.outcome, exchange.context, result)
-        judged = self._pipeline.result(exchange.outcome, exchange.context, result)
+    async def _judge(
+        self, exchange: Exchange, result: Result, judge: StreamJudge | None = None
+    ) -> Result:
+        """Take the line back. Raises Recorded when the result may not be passed on.
+
+        The calls that are remembered are those that the client will see.
+        """
+        outcome, context = exchange.outcome, exchange.context
+        judged = await self._pipeline.result(outcome, context, result, judge=judge)
         if isinstance(judged, Deny):
             raise Recorded(judged.code, judged.reason)
+        if judged.payload is not result.payload and not result.is_error:
+            seen = exchange.shape.result(judged.payload, exchange.asked)
+            judged = msgspec.structs.replace(judged, proposals=seen.proposals)
+        await self._pipeline.records.remember(outcome, context, judged)
         return judged
 
     def _broken(self, exchange: Exchange, out: StreamOut, problem: Problem) -> bytes:

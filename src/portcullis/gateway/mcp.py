@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -11,7 +12,8 @@ from portcullis.config import Limits
 from portcullis.core.call import Action, Call, Context, Result, Route
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Channels, Clock, Incoming, Inventory
-from portcullis.core.verdict import Deny
+from portcullis.core.verdict import Deny, Finding
+from portcullis.gateway.live import ended
 from portcullis.gateway.outcome import Outcome, Recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
@@ -54,9 +56,19 @@ class Mcp:
             raise Recorded(outcome.verdict.code, outcome.verdict.reason)
         return outcome
 
-    def conclude(self, outcome: Outcome, context: Context, result: Result) -> Result:
-        """Take the line back; raise Recorded when the result is withheld."""
-        judged = self.pipeline.result(outcome, context, result)
+    async def conclude(
+        self, outcome: Outcome, context: Context, result: Result, findings: Sequence[Finding] = ()
+    ) -> Result:
+        """Take the line back; raise Recorded when the result is withheld.
+
+        ``findings`` is what was seen on the way to it.
+        """
+        try:
+            judged = await self.pipeline.result(outcome, context, result, findings=findings)
+        except BaseException as error:  # a result is owed
+            gone = ended(error) if isinstance(error, asyncio.CancelledError) else None
+            self.pipeline.failed(outcome, context, gone or Problem("PC5014", GONE))
+            raise
         if isinstance(judged, Deny):
             raise Recorded(judged.code, judged.reason)
         return judged

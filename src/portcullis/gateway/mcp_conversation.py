@@ -139,7 +139,7 @@ class Conversation:
         good = isinstance(message, Response)
         payload = message.result if isinstance(message, Response) else message.error
         try:
-            judged = self._mcp.conclude(
+            judged = await self._mcp.conclude(
                 waiting.outcome, context, summary(payload, is_error=not good)
             )
         except Recorded as problem:
@@ -169,7 +169,7 @@ class Conversation:
         except Problem as problem:
             self._mcp.pipeline.failed(outcome, context, problem)
             raise Recorded(problem.code, problem.detail) from None
-        self._mcp.conclude(outcome, context, summary({}))
+        await self._mcp.conclude(outcome, context, summary({}))
 
     async def close(self) -> None:
         """Stop what runs, give up what waits, end the upstream session or process."""

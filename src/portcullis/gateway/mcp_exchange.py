@@ -228,12 +228,12 @@ class Exchange(Stream):
         request, era = self._request, self._conversation.era
         if isinstance(answer, Failure):
             back = summary(answer.error, is_error=True, chunks=self.chunks)
-            judged = self._mcp.conclude(outcome, self._context, back)
+            judged = await self._mcp.conclude(outcome, self._context, back, self.findings)
             return failure_message(request.id, judged.payload)
         back = summary(
             answer.result, is_error=answer.result.get("isError") is True, chunks=self.chunks
         )
-        judged = self._mcp.conclude(outcome, self._context, back)
+        judged = await self._mcp.conclude(outcome, self._context, back, self.findings)
         result: dict[str, Any] = results.adapt(era, request.method, judged.payload)
         if results.input_required(era, result):
             result = await rounds.questions(result)

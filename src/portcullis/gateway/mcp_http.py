@@ -205,7 +205,7 @@ class McpHttp:
         call = make_call(conversation.route, conversation.server, "DELETE", protocol("end"), {})
         try:
             outcome = await self._mcp.decide(call, context)
-            self._mcp.conclude(outcome, context, summary({}))
+            await self._mcp.conclude(outcome, context, summary({}))
             with cuttable():
                 await asyncio.shield(self._conversations.end(conversation))
         except Problem as problem:  # recorded already

@@ -90,7 +90,8 @@ class Listening(Stream):
             gone = self.reason or Problem("PC5014", GONE)
             self._mcp.pipeline.failed(outcome, self._context, gone)
             raise
-        self._mcp.conclude(outcome, self._context, summary({}, finish="end", chunks=self.chunks))
+        back = summary({}, finish="end", chunks=self.chunks)
+        await self._mcp.conclude(outcome, self._context, back, self.findings)
 
     def _answers(self, message: Response | Failure) -> bool:  # noqa: ARG002 - none is taken
         """No answer belongs here: a request is over when its own stream is."""

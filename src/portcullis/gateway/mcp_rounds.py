@@ -52,7 +52,7 @@ class Rounds:
                 raise Problem("PC1036", "an input response answers nothing that was asked")
             if type(answer) is not dict:
                 raise Problem("PC1020", "an input response is not an object")
-            judged[key] = await self._aside(_server_request(known.asked[key]), answer, answer)
+            judged[key] = await self._aside(_server_request(known.asked[key]), {}, answer)
         rest = {k: v for k, v in params.items() if k not in {"requestState", "inputResponses"}}
         if known.state is not None:
             rest["requestState"] = known.state
@@ -94,21 +94,22 @@ class Rounds:
     async def _aside(
         self, asked: Asked, payload: dict[str, Any], back: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Take the line with a part of a message; ``back`` says that it is itself an answer.
+        """Take the line with a part of a message, and with the answer ``back`` to it if there is.
 
-        Returns what the line made of the part.
+        Returns what the line made of the part, or of the answer.
         """
         conversation = self._conversation
         method = asked.name if asked.action is Action.SERVER_REQUEST else self._method
         call = make_call(conversation.route, conversation.server, method, asked, payload)
         outcome = await self._mcp.decide(call, self._context)
         if back is None:
-            self._mcp.conclude(outcome, self._context, summary({}, finish="passed_on"))
+            await self._mcp.conclude(outcome, self._context, summary({}, finish="passed_on"))
             passed: dict[str, Any] = outcome.call.payload
             return passed
-        answer = summary(outcome.call.payload, finish="answered")
-        judged: dict[str, Any] = self._mcp.conclude(outcome, self._context, answer).payload
-        return judged
+        answer = summary(back, finish="answered")
+        judged = await self._mcp.conclude(outcome, self._context, answer)
+        answered: dict[str, Any] = judged.payload
+        return answered
 
     def _bound(self) -> tuple[str, ...]:
         return (

@@ -10,7 +10,8 @@ from typing import Any, Final
 from portcullis.core.call import Call, Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Incoming
-from portcullis.gateway.mcp import Emit, Mcp, leaving, make_call
+from portcullis.core.verdict import Deny, Finding
+from portcullis.gateway.mcp import Emit, Mcp, leaving, make_call, summary
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.records import new_id
 from portcullis.wire.jsonrpc import (
@@ -27,6 +28,7 @@ from portcullis.wire.jsonrpc import (
 from portcullis.wire.mcp import (
     SERVER_NOTIFICATIONS,
     SERVER_REQUESTS,
+    Asked,
     Era,
     interpret,
     without_nulls,
@@ -34,6 +36,9 @@ from portcullis.wire.mcp import (
 
 MAX_REQUESTS: Final = 1024
 """Most requests of a server's within one stream; more are a flood, which ends the stream."""
+
+MAX_FINDINGS: Final = 64
+"""From here on, what notifications hold is only counted."""
 
 
 class Stream(ABC):
@@ -56,6 +61,7 @@ class Stream(ABC):
         self._asked = 0
         self.reason: Problem | None = None
         self.chunks = 0
+        self.findings: list[Finding] = []
 
     def stop(self, problem: Problem) -> None:
         """End the stream for this reason: upstream is cancelled, the owed event written."""
@@ -127,7 +133,7 @@ class Stream(ABC):
         params = without_nulls(message.params)
         era = self._conversation.era
         try:
-            interpret(SERVER_NOTIFICATIONS[era], message.method, params)
+            asked = interpret(SERVER_NOTIFICATIONS[era], message.method, params)
         except Problem as problem:
             self._drop(f"a notification was dropped: {problem.detail}")
             return
@@ -137,7 +143,23 @@ class Stream(ABC):
         if restored is None:
             self._drop("a notification about nothing of this client's was dropped")
             return
-        await self._send(notification_message(message.method, restored), event_id)
+        passed = await self._inspected(message.method, asked, restored)
+        if passed is not None:
+            await self._send(notification_message(message.method, passed), event_id)
+
+    async def _inspected(
+        self, method: str, asked: Asked, params: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """What may go on of a notification; what was found is for the record of the stream."""
+        call = make_call(self._conversation.route, self._conversation.server, method, asked, params)
+        judged = await self._mcp.pipeline.notice(call, self._context, summary(params))
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings += judged.findings
+        if isinstance(judged, Deny):
+            self._drop(judged.reason, judged.code)
+            return None
+        passed: dict[str, Any] = judged.payload
+        return passed
 
     async def _server_request(self, message: Request, event_id: str) -> None:
         """Show the client a request of the server's, or refuse it in the client's place."""
@@ -175,13 +197,13 @@ class Stream(ABC):
         if self._emit is not None:
             await self._emit(message, event_id)
 
-    def _drop(self, detail: str) -> None:
+    def _drop(self, detail: str, code: str = "PC5010") -> None:
         """Record, once per stream, that something was not passed on."""
         if not self._dropped:
             self._dropped = True
             conversation = self._conversation
             self._mcp.refuse(
-                Problem("PC5010", detail),
+                Problem(code, detail),
                 self._context,
                 conversation.route,
                 conversation.server,

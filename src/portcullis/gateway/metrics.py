@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from portcullis.core.call import Call
 from portcullis.core.errors import Problem
-from portcullis.core.verdict import Allow, Deny
+from portcullis.core.inspection import Channel
+from portcullis.core.verdict import Allow, Deny, Finding
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
@@ -48,6 +49,12 @@ class Metrics:
             ["route", "code"],
             registry=registry,
         )
+        self._findings = Counter(
+            "portcullis_findings",
+            "What inspection saw, and what was done about it.",
+            ["entity", "channel", "treatment"],
+            registry=registry,
+        )
         self._in_flight = Gauge(
             "portcullis_calls_in_flight", "Requests on the hot routes.", registry=registry
         )
@@ -73,6 +80,11 @@ class Metrics:
     def withheld(self, call: Call, denied: Deny) -> None:
         """Count a result that was not passed on."""
         self._withheld.labels(call.route, denied.code).inc()
+
+    def found(self, channel: Channel, findings: Iterable[Finding]) -> None:
+        """Count what was found in content that went this way."""
+        for finding in findings:
+            self._findings.labels(finding.type, channel, finding.treatment).inc()
 
     def failed(self, call: Call, problem: Problem) -> None:
         """Count an allowed call without a good result."""

@@ -3,8 +3,8 @@
     decoded call -> checks, in order -> record -> (the caller forwards) -> checks on the
     result, in reverse -> record -> (the caller answers)
 
-The decision's record is durable before anything but a read is forwarded. A check that raises
-denies. Nothing here knows a protocol, a store or a check.
+The decision's record is durable before anything but a read is forwarded. Nothing here knows a
+protocol, a store or a check; ``gateway.line`` asks the checks, one after the other.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import msgspec
 import structlog
 
 from portcullis.core.call import Call, Context, Result, RiskClass
-from portcullis.core.check import Check
+from portcullis.core.check import Check, StreamJudge
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
+from portcullis.core.inspection import request_channel, result_channel
 from portcullis.core.ports import Recorder
-from portcullis.core.verdict import PASS, Allow, Deny, Finding, Transform, Verdict
+from portcullis.core.verdict import Deny, Finding, Transform
+from portcullis.gateway.line import Judged, Line
 from portcullis.gateway.live import ended
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.outcome import Outcome
 from portcullis.gateway.records import Records
-from portcullis.wire.json import encode
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +38,7 @@ class Pipeline:
     def __init__(
         self, checks: Sequence[Check], recorder: Recorder, records: Records, metrics: Metrics
     ) -> None:
-        self._request = tuple(c for c in checks if _overrides(c, "judge"))
-        self._prepares = frozenset(c.name for c in checks if _overrides(c, "prepare"))
-        self._result = tuple(c for c in reversed(checks) if _overrides(c, "judge_result"))
-        self._chunk = tuple(c for c in checks if _overrides(c, "judge_chunk"))
+        self._line = Line(checks)
         self._recorder = recorder
         self._metrics = metrics
         self.records = records
@@ -51,7 +49,7 @@ class Pipeline:
         When it returns an Allow for anything but a read, the record would survive a power cut.
         """
         started = perf_counter()
-        outcome = await self._decide(call, context)
+        outcome = await self._line.request(call, context)
         try:
             event = await self.records.decision(outcome, context)
             if isinstance(outcome.verdict, Deny) or outcome.risk is RiskClass.READ:
@@ -70,12 +68,13 @@ class Pipeline:
             log.exception("record_failed", event_id=call.id)
             fault = Deny(code="PC6001", reason="the decision could not be recorded")
             outcome = msgspec.structs.replace(outcome, verdict=fault, check="record")
+        self._metrics.found(request_channel(call.action), outcome.findings)
         self._metrics.decided(outcome.call, outcome.verdict, perf_counter() - started)
         return outcome
 
     async def permits(self, call: Call, context: Context) -> bool:
         """Whether the line would allow a call of the gate's own, which leaves no record."""
-        return not isinstance((await self._decide(call, context)).verdict, Deny)
+        return not isinstance((await self._line.request(call, context)).verdict, Deny)
 
     async def _durable(self, event: Event, outcome: Outcome, context: Context) -> None:
         try:
@@ -88,71 +87,81 @@ class Pipeline:
                 raise
             raise problem from None
 
-    async def _decide(self, call: Call, context: Context) -> Outcome:
-        granted: Allow = PASS
-        findings: tuple[Finding, ...] = ()
-        name = ""
-        try:
-            for check in self._request:
-                name = check.name
-                facts = await check.prepare(call, context) if name in self._prepares else None
-                verdict = check.judge(call, context, facts)
-                if verdict is PASS:
-                    continue
-                if isinstance(verdict, Deny):
-                    return _outcome(verdict, call, name, findings)
-                if isinstance(verdict, Transform):
-                    call = _transformed(call, verdict)
-                    findings += verdict.findings
-                else:
-                    granted = verdict
-        except Exception:
-            log.exception("check_failed", check=name, event_id=call.id)
-            fault = Deny(code="PC9001", reason=f"the check {name} failed")
-            return _outcome(fault, call, name, findings)
-        if not granted.rule:
-            return _outcome(Deny(code="PC3001", reason="no rule allows it"), call, "", findings)
-        return _outcome(granted, call, "", findings)
+    async def result(
+        self,
+        outcome: Outcome,
+        context: Context,
+        result: Result,
+        *,
+        judge: StreamJudge | None = None,
+        findings: Sequence[Finding] = (),
+    ) -> Result | Deny:
+        """Judge what came back, in reverse order, and record it. The last word is returned.
 
-    def result(self, outcome: Outcome, context: Context, result: Result) -> Result | Deny:
-        """Judge what came back, in reverse order, and record it. The last word is returned."""
-        findings: tuple[Finding, ...] = ()
-        name = ""
-        verdict: Verdict = PASS
-        try:
-            for check in self._result:
-                name = check.name
-                verdict = check.judge_result(outcome.call, context, result)
-                if isinstance(verdict, Deny):
-                    break
-                if isinstance(verdict, Transform):
-                    result = msgspec.structs.replace(result, payload=verdict.payload)
-                    findings += verdict.findings
-            denied = verdict if isinstance(verdict, Deny) else None
-        except Exception:
-            log.exception("check_failed", check=name, event_id=outcome.event)
-            denied = Deny(code="PC9001", reason=f"the check {name} failed")
+        ``judge`` is who judged the texts of a streamed answer (its findings are recorded, and
+        its ``end`` is asked first); ``findings`` is what ``notice`` saw on the way.
+        """
+        denied = None if judge is None else judge.end(result)
+        if denied is not None:
+            judged = Judged(result=result, denied=denied, check="inspect")
+        else:
+            judged = await self._line.result(outcome.call, context, result)
+        seen = (*findings, *(judge.findings if judge else ()), *judged.findings)
+        return self._concluded(outcome, context, msgspec.structs.replace(judged, findings=seen))
+
+    def stopped(
+        self, outcome: Outcome, context: Context, result: Result, judge: StreamJudge, denied: Deny
+    ) -> None:
+        """Record that ``judge`` ended a stream; ``result`` is what of it had gone on."""
+        self._concluded(
+            outcome,
+            context,
+            Judged(result=result, findings=judge.findings, denied=denied, check="inspect"),
+        )
+
+    def _concluded(self, outcome: Outcome, context: Context, judged: Judged) -> Result | Deny:
+        denied = judged.denied
+        self._metrics.found(result_channel(outcome.call.action), judged.findings)
         try:
             self._recorder.enqueue(
-                self.records.result(outcome, context, result, denied, check=name, findings=findings)
+                self.records.result(
+                    outcome,
+                    context,
+                    judged.result,
+                    denied,
+                    check=judged.check,
+                    findings=judged.findings,
+                )
             )
         except Problem as problem:
             denied = Deny(code=problem.code, reason=problem.detail)
         if denied is not None:
             self._metrics.withheld(outcome.call, denied)
-        return denied or result
+        return denied or judged.result
+
+    async def notice(self, call: Call, context: Context, result: Result) -> Transform | Deny:
+        """Judge what a server says before its answer: ``call`` stands for the notification.
+
+        It leaves no record of its own: hand the findings to the ``result`` that follows.
+        """
+        judged = await self._line.result(call, context, result)
+        if judged.denied is not None:
+            return judged.denied
+        return Transform(payload=judged.result.payload, findings=judged.findings)
+
+    def stream(self, call: Call, context: Context) -> StreamJudge | None:
+        """Who judges the texts of the streamed answer to a call, or None when nobody wants to.
+
+        Raises Problem PC9001 when that cannot be said. Its methods never raise.
+        """
+        judge = self._line.stream(call, context)
+        if isinstance(judge, Deny):
+            raise Problem(judge.code, judge.reason)
+        return judge
 
     def chunk(self, call: Call, context: Context) -> Deny | None:
         """Whether a piece of a stream may go on: asked for each piece."""
-        try:
-            for check in self._chunk:
-                verdict = check.judge_chunk(call, context)
-                if isinstance(verdict, Deny):
-                    return verdict
-        except Exception:
-            log.exception("check_failed", event_id=call.id)
-            return Deny(code="PC9001", reason="a check on the stream failed")
-        return None
+        return self._line.chunk(call, context)
 
     def failed(self, outcome: Outcome, context: Context, problem: Problem) -> None:
         """Record that an allowed call has no good result: the event that is owed for it."""
@@ -177,23 +186,3 @@ class Pipeline:
             self._recorder.enqueue(event)
         except Problem as problem:
             log.critical("event_lost", code=problem.code)
-
-
-def _overrides(check: Check, method: str) -> bool:
-    return getattr(type(check), method) is not getattr(Check, method)
-
-
-def _outcome(
-    verdict: Allow | Deny, call: Call, check: str, findings: tuple[Finding, ...]
-) -> Outcome:
-    return Outcome(verdict=verdict, call=call, event=call.id, check=check, findings=findings)
-
-
-def _transformed(call: Call, verdict: Transform) -> Call:
-    """The call in its new form: the digest in the record covers these bytes."""
-    return msgspec.structs.replace(
-        call,
-        payload=verdict.payload,
-        arguments=call.arguments if verdict.arguments is None else verdict.arguments,
-        body=encode(verdict.payload),
-    )

@@ -10,6 +10,7 @@ import random
 import re
 import time
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from portcullis.core.call import Action, Call, Context, Result
@@ -254,4 +255,9 @@ def _short(value: Any) -> bool:
 
 
 def _findings(findings: tuple[Finding, ...]) -> tuple[str, ...]:
-    return tuple(f"{finding.type}@{finding.where}" for finding in findings[:MAX_NAMES])
+    """Each as ``TYPE:treatment@place``, the same ones once."""
+    shown = (
+        f"{finding.type}{':' if finding.treatment else ''}{finding.treatment}@{finding.where}"
+        for finding in findings
+    )
+    return tuple(islice(dict.fromkeys(shown), MAX_NAMES))

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from portcullis.core.call import Context
+import msgspec
+
+from portcullis.core.call import Context, Result
 from portcullis.core.errors import Problem
 from portcullis.gateway.http import Request, send_head
 from portcullis.gateway.outcome import Outcome
@@ -62,6 +64,10 @@ class HeldBack:
     def rest(self) -> bytes:
         """What still waits when the stream has ended well."""
         return b"".join(self._held)
+
+    def summary(self, result: Result) -> Result:
+        """The decoder's result as the client got it."""
+        return msgspec.structs.replace(result, chunks=self.frames)
 
 
 class StreamOut:

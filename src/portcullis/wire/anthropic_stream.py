@@ -12,6 +12,7 @@ from typing import Any, Final
 from portcullis.core.call import ToolProposal, Usage
 from portcullis.core.errors import Problem
 from portcullis.wire.anthropic_fields import SERVER_TOOL_USE, TRACE_FEATURES
+from portcullis.wire.anthropic_slots import message_slots
 from portcullis.wire.fields import (
     LOOSE,
     OPEN,
@@ -35,11 +36,12 @@ from portcullis.wire.model import (
     Frame,
     ModelRequest,
     event_data,
+    frame,
     only_failure,
     proposal,
 )
+from portcullis.wire.slots import Slots, failure
 from portcullis.wire.sse import ServerSentEvent
-from portcullis.wire.sse import encode as event_bytes
 
 _BLOCK: Final = tagged(
     "type",
@@ -153,18 +155,18 @@ class MessageStream(EventStream):
             raise Problem("PC5003", "a stream event has two types")
         if kind == "error":
             self.fail()
-            return Frame(data=event_bytes(encode(only_failure(data)), "error"))
+            return frame(only_failure(data), "error")
         if kind not in _EVENTS:
             raise Problem("PC5010", "a stream event of unknown type")
         fit_result(_EVENT, data, self._features)
         if not self._started and kind not in {"message_start", "ping"}:
             raise Problem("PC5003", "the stream does not begin with message_start")
         proposals = self._step(data, kind)
-        return Frame(
-            data=event_bytes(encode(data), kind),
-            held=bool(self.open_calls),
-            proposals=proposals,
-        )
+        return frame(data, kind, held=bool(self.open_calls), proposals=proposals)
+
+    def slots(self, event: dict[str, Any]) -> Slots:
+        """See StreamDecoder."""
+        return failure(event) if event["type"] == "error" else message_slots(event)
 
     def _step(self, data: dict[str, Any], kind: str) -> tuple[ToolProposal, ...]:
         if kind == "content_block_delta":

@@ -19,7 +19,9 @@ import msgspec
 from portcullis.core.call import Result, ToolProposal, Usage
 from portcullis.core.errors import Problem
 from portcullis.wire.json import decode, encode
+from portcullis.wire.slots import Slots
 from portcullis.wire.sse import ServerSentEvent, SSEParser
+from portcullis.wire.sse import encode as event_bytes
 
 DONE: Final = "[DONE]"
 """The data of the event that ends OpenAI's untyped streams."""
@@ -31,7 +33,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``payload`` is what will be forwarded: what was parsed, except that a chat stream is told to
     report its usage; then ``strip_usage`` says that the caller did not ask for it. ``features``
     are the provider-side tools and references, qualified (``openai.web_search``), each once;
-    ``tools`` are the names of the functions that the caller itself offers.
+    ``tools`` are the names of the functions that the caller itself offers. ``sent`` is what went
+    out where the line changed the payload: an answer that repeats it is given the caller's own.
     """
 
     model: str
@@ -40,18 +43,34 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[str, ...]
     tools: tuple[str, ...]
     strip_usage: bool = False
+    sent: dict[str, Any] | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a stream, encoded again, ready to forward.
 
-    ``held`` is True while a tool call is incomplete: this frame and all that follow it wait for
-    the next frame with ``held`` False. ``proposals`` are the tool calls that it completes.
+    ``event`` is the object in it, None where there is none, and ``name`` its type as the stream
+    has it. ``held`` is True while a tool call is incomplete: this frame and all that follow it
+    wait for the next frame with ``held`` False. ``proposals`` are the tool calls that it completes.
     """
 
     data: bytes
+    event: dict[str, Any] | None = None
+    name: str = ""
     held: bool = False
     proposals: tuple[ToolProposal, ...] = ()
+
+
+def frame(
+    event: dict[str, Any],
+    name: str = "",
+    *,
+    held: bool = False,
+    proposals: tuple[ToolProposal, ...] = (),
+) -> Frame:
+    """An event, encoded."""
+    data = event_bytes(encode(event), name)
+    return Frame(data=data, event=event, name=name, held=held, proposals=proposals)
 
 
 class StreamDecoder(Protocol):
@@ -74,8 +93,12 @@ class StreamDecoder(Protocol):
         """
         ...
 
+    def slots(self, event: dict[str, Any]) -> Slots:
+        """The texts in the event of a frame that this decoder returned."""
+        ...
+
     def end(self) -> Result:
-        """Say what it was: no payload; ``size`` counts the bytes forwarded.
+        """Say what it was: no payload; ``size`` counts the bytes of all frames.
 
         Raises Problem PC5008 when the stream did not end as its API says.
         """
@@ -155,6 +178,10 @@ class EventStream(ABC):
     @abstractmethod
     def take(self, event: ServerSentEvent) -> Frame | None:
         """Understand one event."""
+
+    @abstractmethod
+    def slots(self, event: dict[str, Any]) -> Slots:
+        """See StreamDecoder."""
 
     def fail(self) -> None:
         """The provider reports an error: the end, and a fault if a tool call is incomplete."""

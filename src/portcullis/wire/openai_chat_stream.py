@@ -25,17 +25,19 @@ from portcullis.wire.fields import (
     record,
     string,
 )
-from portcullis.wire.json import encode
 from portcullis.wire.model import (
     DONE,
     EventStream,
     Frame,
     event_data,
+    frame,
     free_proposal,
     only_failure,
     proposal,
 )
+from portcullis.wire.openai_chat_slots import chat_slots
 from portcullis.wire.openai_fields import USAGE, usage
+from portcullis.wire.slots import Slots, failure
 from portcullis.wire.sse import ServerSentEvent
 from portcullis.wire.sse import encode as event_bytes
 
@@ -135,12 +137,16 @@ class ChatStream(EventStream):
         chunk = event_data(event)
         if chunk.get("error"):
             self.fail()
-            return Frame(data=event_bytes(encode(only_failure(chunk))))
+            return frame(only_failure(chunk))
         fit_result(_CHUNK, chunk, ())
         proposals: list[ToolProposal] = []
         for choice in chunk["choices"]:
             proposals += self._choice(choice)
         return self._frame(chunk, tuple(proposals))
+
+    def slots(self, event: dict[str, Any]) -> Slots:
+        """See StreamDecoder."""
+        return failure(event) if event.get("error") else chat_slots(event)
 
     def _done(self) -> Frame:
         if not self.failed and (self.open_calls or not all(self._choices.values())):
@@ -156,9 +162,7 @@ class ChatStream(EventStream):
             if counted and not chunk["choices"]:
                 return None
             del chunk["usage"]
-        return Frame(
-            data=event_bytes(encode(chunk)), held=bool(self.open_calls), proposals=proposals
-        )
+        return frame(chunk, held=bool(self.open_calls), proposals=proposals)
 
     def _choice(self, choice: dict[str, Any]) -> list[ToolProposal]:
         """Collect the fragments of a choice; its finish completes them."""

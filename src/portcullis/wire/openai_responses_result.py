@@ -32,12 +32,15 @@ from portcullis.wire.model import (
     Frame,
     ModelRequest,
     event_data,
+    frame,
     free_proposal,
     only_failure,
     proposal,
 )
 from portcullis.wire.openai_fields import USAGE, usage
 from portcullis.wire.openai_responses_items import TRACE_FEATURES
+from portcullis.wire.openai_responses_slots import response_slots
+from portcullis.wire.slots import Slots, failure
 from portcullis.wire.sse import ServerSentEvent
 from portcullis.wire.sse import encode as event_bytes
 
@@ -153,6 +156,7 @@ _PASS: Final[dict[str, str | None]] = {
 def response_result(payload: Any, request: ModelRequest) -> Result:
     """Understand a whole response, or raise Problem PC5003."""
     fit_result(_RESPONSE, payload, request.features)
+    payload = _own(payload, request)
     return Result(
         payload=payload,
         size=len(encode(payload)),
@@ -163,11 +167,21 @@ def response_result(payload: Any, request: ModelRequest) -> Result:
     )
 
 
+def _own(response: Any, request: ModelRequest) -> Any:
+    """A response that repeats our instructions, with those that the caller gave in their place."""
+    if request.sent is None or type(response) is not dict or not response.get("instructions"):
+        return response
+    if response["instructions"] != request.sent.get("instructions"):
+        return response
+    return response | {"instructions": request.payload.get("instructions")}
+
+
 class ResponseStream(EventStream):
     """Decodes one stream."""
 
     def __init__(self, request: ModelRequest) -> None:
         super().__init__()
+        self._request = request
         self._features = request.features
         self._sequence = -1
         self._streamed: set[ToolProposal] = set()
@@ -183,7 +197,7 @@ class ResponseStream(EventStream):
         kind = data.get("type")
         if kind == "error" or data.get("error"):
             self.fail()
-            return Frame(data=event_bytes(encode(only_failure(data)), "error"))
+            return frame(only_failure(data), "error")
         fit_result(_EVENT, data, self._features)
         if event.event not in {"", kind}:
             raise Problem("PC5003", "a stream event has two types")
@@ -192,11 +206,15 @@ class ResponseStream(EventStream):
         self._sequence = data["sequence_number"]
         proposals = self._step(data, data["type"])
         self._streamed.update(proposals)
-        return Frame(
-            data=event_bytes(encode(data), data["type"]),
-            held=bool(self.open_calls),
-            proposals=proposals,
-        )
+        if "response" in data:
+            data["response"] = _own(data["response"], self._request)
+        return frame(data, data["type"], held=bool(self.open_calls), proposals=proposals)
+
+    def slots(self, event: dict[str, Any]) -> Slots:
+        """See StreamDecoder."""
+        if event.get("type") == "error" or event.get("error"):
+            return failure(event)
+        return response_slots(event)
 
     def _step(self, data: dict[str, Any], kind: str) -> tuple[ToolProposal, ...]:
         if kind in _PASS:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import update
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import OperatorCredential
@@ -49,6 +50,20 @@ async def test_an_open_session_is_found_until_it_is_closed(adapter, engine, cloc
     assert await state.close("s1") is True
     assert await state.get("s1") is None
     assert await state.close("s1") is False
+
+
+async def test_a_session_from_before_there_were_output_schemas_is_still_open(
+    adapter, reopen, clock, sealer
+):
+    state = adapter(reopen(), clock, sealer)
+    await state.open(session(clock))
+    engine = reopen()
+    before = msgspec.to_builtins(session(clock))
+    assert before.pop("output_schema") is None
+    document = sealer.seal(msgspec.msgpack.encode(before), sealed.session_purpose("s1"))
+    with engine.begin() as connection:
+        connection.execute(update(SESSIONS).values(document=document))
+    assert await adapter(reopen(), clock, sealer).get("s1") == session(clock)
 
 
 async def test_a_session_is_gone_at_its_expiry(adapter, engine, clock, sealer):

@@ -234,3 +234,13 @@ def test_validators_may_be_used_by_every_thread():
     for thread in threads:
         thread.join()
     assert found == [("$.id: type",)] * 4
+
+
+def test_what_policy_tolerates_holds_for_its_tool_and_is_replaced_with_the_policy():
+    inventory = LocalInventory()
+    assert inventory.tolerated("s", "t") == {}
+    inventory.tolerate({"s.t": {"url": frozenset({"ssrf"})}})
+    assert inventory.tolerated("s", "t") == {"url": frozenset({"ssrf"})}
+    assert inventory.tolerated("s", "u") == {}
+    inventory.tolerate({})
+    assert inventory.tolerated("s", "t") == {}

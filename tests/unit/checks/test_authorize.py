@@ -11,7 +11,7 @@ from portcullis.core.verdict import PASS, Allow, Deny, Transform
 def listed(pdp):
     def listed(target, payload, *, is_error=False, action=Action.LIST, **around):
         result = Result(payload=payload, size=1, is_error=is_error)
-        return Authorize(pdp).judge_result(call(action, target), context(**around), result)
+        return Authorize(pdp).judge_result(call(action, target), context(**around), result, None)
 
     return listed
 
@@ -127,7 +127,7 @@ def shown(pair, around, kind, *names):
         "resource_templates": ("resourceTemplates", "uriTemplate"),
     }[kind]
     result = Result(payload={member: [{key: name} for name in names]}, size=1)
-    verdict = pair.judge_result(call("list", f"kb.{kind}"), around, result)
+    verdict = pair.judge_result(call("list", f"kb.{kind}"), around, result, None)
     kept = result.payload if verdict == PASS else verdict.payload
     return [entry[key] for entry in kept[member]]
 

@@ -31,7 +31,7 @@ def looks(feed, sessions=None, session=None):
     around = context(session=session)
     return [
         check.judge(call(), around, None),
-        check.judge_result(call(), around, result),
+        check.judge_result(call(), around, result, None),
         check.judge_chunk(call(), around),
     ]
 

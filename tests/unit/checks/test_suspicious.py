@@ -1,6 +1,6 @@
 import pytest
 
-from portcullis.checks.suspicious import MAX_FIELD, RULES, suspicious
+from portcullis.checks.suspicious import MAX_FIELD, NAMES, suspicious
 
 MUST_MATCH = {
     "control-characters": [
@@ -65,6 +65,31 @@ MUST_MATCH = {
         {"url": "https://a:b@evil.example"},
         {"url": "https:\\\\evil.example"},
     ],
+    "encoded-line-break": [
+        {"to": "a@b.example%0d%0aBcc:c@d.example"},
+        {"subject": "hello%0AX-Header: 1"},
+        {"url": "https://a.example/%0D%0ASet-Cookie:x=1"},
+        {"url": "https://a.example/%250d%250aSet-Cookie"},
+        {"host": "a.example%E2%80%A8"},
+    ],
+    "ssrf": [
+        {"url": "http://127.0.0.1:8080/admin"},
+        {"webhook_url": "http://169.254.169.254/latest/meta-data/"},
+        {"host": "10.0.0.7"},
+        {"endpoint": "https://metadata.google.internal/computeMetadata/v1/"},
+        {"uri": "http://[::ffff:127.0.0.1]/"},
+        {"urls": ["https://example.org/", "http://2130706433/"]},
+        {"request": {"callback": "http://localhost/"}},
+    ],
+    "template": [
+        {"customer_id": "{{7*7}}"},
+        {"username": "${jndi:ldap://x}"},
+        {"name": "<%= `id` %>"},
+        {"email": "#{T(java.lang.Runtime)}@a.example"},
+        {"sku": "{% for a in b %}"},
+        {"url": "https://a.example/%7b%7bconfig%7d%7d"},
+        {"login": "[[${T(x)}]]"},
+    ],
     "operator": [{"customer_id": {"$ne": None}}, {"id": {"$gt": ""}}],
     "prototype": [{"__proto__": {"admin": True}}, {"options": {"__proto__": 1}}],
 }
@@ -90,7 +115,16 @@ MUST_NOT_MATCH = [
     {"tag": "v1.2.3"},
     {"host": "db-1.example.org:5432"},
     {"url": "https://example.org:8443/a/@b?c=d@e#f"},
-    {"url": "localhost:8080/x"},
+    {"url": "shop.example:8080/x"},
+    {"url": "https://a.example/?text=one%0Atwo&filter=%7B%22a%22%3A%7B%22b%22%3A1%7D%7D"},
+    {"url": "https://a.example/{id}/<b>%3C%2Fb%3E"},
+    {"url": "https://a.example/?q=open+10+24 7"},
+    {"hosts": ["8.8.8.8", "2606:4700:4700::1111", "xn--bcher-kva.example"]},
+    {"uri": "urn:isbn:9780000000000"},
+    {"file_name": "{{cookiecutter.slug}}/setup.py"},
+    {"subject": "Dear {{first_name}}, 100%"},
+    {"ref": "stash@{0}"},
+    {"text": "curl http://127.0.0.1/ ${HOME} {{x}} %0d%0a"},
     {"url": "/relative/path"},
     {"uri": "file:///srv/docs/a"},
     {"to": "Ada <ada@example.org>, bob@example.org"},
@@ -113,7 +147,7 @@ def test_ordinary_values_pass(arguments):
 
 
 def test_every_rule_has_its_examples():
-    assert {rule.name for rule in RULES} | {"operator", "prototype"} == MUST_MATCH.keys()
+    assert MUST_MATCH.keys() == NAMES
 
 
 def test_a_field_is_known_by_its_format_where_its_name_says_nothing():
@@ -126,6 +160,26 @@ def test_a_field_is_known_by_its_format_where_its_name_says_nothing():
     arguments = {"where": "file:///etc", "all": [{"who": "a@b.example\nBcc: x"}]}
     assert suspicious(arguments, {}) == ()
     assert suspicious(arguments, schema) == ("where: url-scheme", "all[0].who: line-break")
+
+
+def test_a_destination_is_known_by_its_format():
+    for form in ("uri", "hostname", "ipv4", "ipv6"):
+        schema = {"properties": {"peer": {"type": "string", "format": form}}}
+        assert suspicious({"peer": "::1" if form == "ipv6" else "127.1"}, schema) == ("peer: ssrf",)
+
+
+def test_what_policy_tolerates_is_tolerated_in_that_argument_and_no_other():
+    arguments = {
+        "url": "http://127.0.0.1/\x07",
+        "other_url": "http://127.0.0.1/",
+        "target": {"host": "10.0.0.1", "id": "1' OR"},
+    }
+    tolerated = {"url": frozenset({"ssrf"}), "target": frozenset({"ssrf"})}
+    assert suspicious(arguments, {}, tolerated) == (
+        "url: control-characters",
+        "other_url: ssrf",
+        "target.id: sql",
+    )
 
 
 @pytest.mark.parametrize("schema", [{}, {"properties": []}, {"properties": {"id": True}}, []])

@@ -23,7 +23,7 @@ def judge_result(inventory, pdp):
 
     def judge(payload, target="orders.search", action=Action.TOOL, *, is_error=False):
         result = Result(payload=payload, size=1, is_error=is_error)
-        return check.judge_result(call(action, target), context(), result)
+        return check.judge_result(call(action, target), context(), result, None)
 
     return judge
 
@@ -41,6 +41,12 @@ def test_arguments_that_break_the_schema_are_refused_by_field_and_rule(judge):
 def test_a_suspicious_value_is_refused_without_quoting_it(judge):
     verdict = judge("orders.search", {"customer_id": "C-1' OR '1'='1"})
     assert verdict == Deny(code="PC3011", reason="customer_id: sql")
+
+
+def test_a_value_that_policy_tolerates_passes(judge, inventory):
+    inventory.tolerate({"orders.search": {"customer_id": frozenset({"sql"})}})
+    assert judge("orders.search", {"customer_id": "C-1' OR '1'='1"}) == PASS
+    assert judge("orders.search", {"customer_id": "C-1\x07"}).code == "PC3011"
 
 
 def test_a_granted_tool_that_its_server_does_not_offer_is_unknown(judge):

@@ -91,6 +91,17 @@ def test_another_application_neither_sees_nor_closes_a_session(gate, world, web)
     assert gate.get(path, headers=web).status_code == 200
 
 
+def test_a_session_may_declare_the_schema_of_its_answer(gate, world, web):
+    schema = {"type": "object", "required": ["total"]}
+    opened = gate.post("/v1/sessions", json=body(output_schema=schema), headers=web).json()
+    assert world.services.sessions._sessions[opened["session"]].output_schema == schema
+    assert len(world.recorder.last.parameters["output_schema"]) == 64
+    for bad in ({"$ref": "https://x.example/s.json"}, {"type": "nothing"}, {"x": "y" * 140_000}):
+        answer = gate.post("/v1/sessions", json=body(output_schema=bad), headers=web)
+        assert (answer.status_code, answer.json()["code"]) == (400, "PC1020")
+        assert answer.json()["detail"].startswith("output_schema: ")
+
+
 def test_a_session_ends_at_its_time(gate, world, web):
     opened = gate.post("/v1/sessions", json=body(ttl_seconds=30), headers=web).json()
     assert opened["expires_at"] == 1_800_000_030

@@ -7,7 +7,7 @@ from portcullis.core.call import Action, Call, Context, Result, RiskClass, Route
 from portcullis.core.check import Check
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Principal, PrincipalKind, Proposal, Session
-from portcullis.core.verdict import Allow, Deny, Transform
+from portcullis.core.verdict import PASS, Allow, Deny, Finding, Transform
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import Records
@@ -119,21 +119,22 @@ class Cut(Check):
 class Withhold(Check):
     name = "withhold"
 
-    def judge_result(self, call, context, result):
+    def judge_result(self, call, context, result, facts):
         return Deny(code="PC5009", reason="broken")
 
 
 class BrokenResult(Check):
     name = "broken_result"
 
-    def judge_result(self, call, context, result):
+    def judge_result(self, call, context, result, facts):
         raise RuntimeError("boom")
 
 
-def line(*checks, journal=None, memory=None):
+def line(*checks, journal=None, memory=None, registry=None):
     journal = journal or Journal()
     records = Records("test", journal, memory or Memory(), Policy(), Clock())
-    return Pipeline(checks, journal, records, Metrics(CollectorRegistry())), journal
+    metrics = Metrics(registry or CollectorRegistry())
+    return Pipeline(checks, journal, records, metrics), journal
 
 
 def call(**changes):
@@ -274,7 +275,7 @@ async def test_a_call_is_linked_to_the_model_turn_that_proposed_it():
 async def test_a_withheld_result_is_recorded_as_denied():
     pipeline, journal = line(Grant(), Withhold())
     outcome = await pipeline.request(call(), context())
-    judged = pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
+    judged = await pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
     assert judged.code == "PC5009"
     assert journal.events[-1].verdict == "deny"
     assert journal.events[-1].decision == outcome.event
@@ -283,7 +284,7 @@ async def test_a_withheld_result_is_recorded_as_denied():
 async def test_a_fault_on_the_way_back_withholds_the_result():
     pipeline, _ = line(Grant(), BrokenResult())
     outcome = await pipeline.request(call(), context())
-    judged = pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
+    judged = await pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
     assert judged.code == "PC9001"
 
 
@@ -292,7 +293,7 @@ async def test_a_result_that_cannot_be_recorded_is_withheld():
     pipeline, _ = line(Grant(), journal=journal)
     outcome = await pipeline.request(call(), context())
     journal.full = True
-    judged = pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
+    judged = await pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
     assert judged.code == "PC6001"
 
 
@@ -305,6 +306,106 @@ async def test_what_an_upstream_says_of_its_end_stands_in_the_log_only_as_a_word
     pipeline, journal = line(Grant())
     outcome = await pipeline.request(call(), context())
     for finish in ("tool_calls", "the customer's card is 4111 1111 1111 1111", "x" * 41, ""):
-        pipeline.result(outcome, context(), Result(payload={}, size=1, finish=finish))
+        await pipeline.result(outcome, context(), Result(payload={}, size=1, finish=finish))
     ends = [event.result.finish for event in journal.events if event.result]
     assert ends == ["tool_calls", "other", "other", "other"]
+
+
+SEEN = (
+    Finding(type="CREDIT_CARD", where="messages[0].content", treatment="tokenise"),
+    Finding(type="CREDIT_CARD", where="messages[0].content", treatment="tokenise"),
+    Finding(type="NOTE", where="x"),
+)
+SHOWN = ("CREDIT_CARD:tokenise@messages[0].content", "NOTE@x")
+
+
+class Look(Check):
+    """Finds things on every way, having looked for them first."""
+
+    name = "look"
+
+    def __init__(self, verdict):
+        self.verdict = verdict
+
+    async def prepare_result(self, call, context, result):
+        return result.payload["x"] + 1
+
+    def judge(self, call, context, facts):
+        return self.verdict
+
+    def judge_result(self, call, context, result, facts):
+        return Transform(payload={"x": facts}, findings=SEEN)
+
+    def judge_stream(self, call, context):
+        return Judge()
+
+
+class Judge:
+    findings = SEEN
+
+    def text(self, key, piece, *, last):
+        raise RuntimeError("boom")
+
+    def whole(self, key, text, *, json):
+        return text.upper()
+
+    def end(self, result):
+        return None if result.finish == "stop" else Deny(code="PC3028", reason="not the form")
+
+
+def counted(registry, channel):
+    name, labels = "portcullis_findings_total", {"entity": "CREDIT_CARD", "treatment": "tokenise"}
+    return registry.get_sample_value(name, labels | {"channel": channel})
+
+
+@pytest.mark.parametrize(
+    "verdict", [Deny(code="PC3021", reason="no", findings=SEEN), Transform(payload={}, findings=SEEN)]
+)
+async def test_what_was_found_stands_in_the_record_whatever_came_of_it(verdict):
+    registry = CollectorRegistry()
+    pipeline, journal = line(Look(verdict), Grant(), registry=registry)
+    await pipeline.request(call(), context())
+    assert journal.events[0].findings == SHOWN
+    assert counted(registry, "to_tool") == 2
+
+
+async def test_a_result_is_judged_by_what_was_fetched_for_it():
+    registry = CollectorRegistry()
+    pipeline, journal = line(Grant(), Look(PASS), registry=registry)
+    outcome = await pipeline.request(call(), context())
+    judged = await pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
+    assert judged.payload == {"x": 2}
+    assert journal.events[-1].findings == SHOWN
+    assert counted(registry, "from_tool") == 2
+
+
+async def test_what_a_server_says_before_its_answer_is_judged_and_recorded_with_it():
+    pipeline, journal = line(Grant(), Look(PASS))
+    outcome = await pipeline.request(call(), context())
+    notice = await pipeline.notice(call(), context(), Result(payload={"x": 5}, size=1))
+    assert (notice.payload, notice.findings, len(journal.events)) == ({"x": 6}, SEEN, 1)
+    assert (await line(Withhold())[0].notice(call(), context(), notice)).code == "PC5009"
+    back = Result(payload={"x": 1}, size=1)
+    later = Finding(type="EARLY", where="message")
+    await pipeline.result(outcome, context(), back, findings=[later])
+    assert journal.events[-1].findings == ("EARLY@message", *SHOWN)
+
+
+async def test_a_fault_in_the_judge_of_a_stream_denies():
+    pipeline, _ = line(Grant(), Look(PASS))
+    judge = pipeline.stream(call(), context())
+    assert judge.text("k", "x", last=False).code == "PC9001"
+    assert judge.whole("k", "x", json=False) == "X"
+    assert line(Grant())[0].stream(call(), context()) is None
+
+
+async def test_a_stream_has_its_end_judged_and_its_findings_recorded():
+    pipeline, journal = line(Grant())
+    outcome = await pipeline.request(call(), context())
+    streamed = Result(payload=None, size=3, finish="length")
+    denied = await pipeline.result(outcome, context(), streamed, judge=Judge())
+    assert denied.code == "PC3028"
+    pipeline.stopped(outcome, context(), streamed, Judge(), Deny(code="PC3021", reason="in k"))
+    for event, code in zip(journal.events[1:], ("PC3028", "PC3021"), strict=True):
+        assert (event.verdict, event.code, event.check) == ("deny", code, "inspect")
+        assert event.findings == SHOWN

@@ -95,7 +95,7 @@ class Policy(Check):
             return Deny(code="PC3002", reason="denied by the test")
         return Allow(rule="test", risk=RiskClass.READ)
 
-    def judge_result(self, call, context, result):
+    def judge_result(self, call, context, result, facts):
         if call.name in self.withheld:
             return Deny(code="PC3012", reason="withheld by the test")
         if call.action is Action.LIST and call.name == "tools" and not result.is_error:

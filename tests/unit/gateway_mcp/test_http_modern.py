@@ -241,6 +241,16 @@ async def test_notifications_come_as_events_before_the_answer(gate):
     assert gate.journal.events[-1].result.chunks == 2
 
 
+async def test_notifications_take_the_line_back_like_the_answer(gate):
+    gate.script["tools/call"] = [PROGRESS, PROGRESS, {"result": {"content": []}}]
+    gate.policy.withheld = {"notifications/message"}
+    answer = await gate.modern("tools/call", call())
+    assert [message.get("method", "answer") for message in answer.messages or [answer.json]] == [
+        "answer"
+    ]
+    assert gate.codes() == ["PC3012"]  # once for the stream
+
+
 async def test_silent_call_is_kept_alive(gate, hang, eventually):
     gate.script["tools/call"] = [hang]
     leave = asyncio.Event()

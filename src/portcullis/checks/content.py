@@ -1,0 +1,54 @@
+"""What a call carries: its texts, the text of its documents, and what cannot be read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+import msgspec
+
+from portcullis.core.errors import Problem
+from portcullis.core.inspection import Blob, Path, Text
+from portcullis.core.ports import Extractor
+
+MAX_CHARACTERS = 8 * 2**20
+"""Most text in one request or result."""
+MAX_DOCUMENTS = 32
+"""Most documents in one request or result whose text is taken out."""
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """``fixed`` are the paths of texts that came out of documents: they cannot be rewritten."""
+
+    texts: tuple[Text, ...]
+    fixed: frozenset[Path] = frozenset()
+    opaque: tuple[Blob, ...] = ()
+
+
+async def read(texts: Sequence[Text], blobs: Sequence[Blob], extractor: Extractor) -> Content:
+    """Take the text out of the documents. Raises Problem PC3025 for more than is inspected."""
+    found = list(texts)
+    opaque: list[Blob] = []
+    if sum(1 for blob in blobs if blob.data) > MAX_DOCUMENTS:
+        raise Problem("PC3025", f"more than {MAX_DOCUMENTS} documents")
+    for blob in blobs:
+        text = await _extracted(blob, extractor)
+        if text is None:
+            opaque.append(blob)
+        else:
+            found.append(Text(path=blob.path, text=text, source=blob.source))
+    if sum(len(text.text) for text in found) > MAX_CHARACTERS:
+        raise Problem("PC3025", f"more than {MAX_CHARACTERS} characters of text")
+    fixed = frozenset(text.path for text in found[len(texts) :])
+    return Content(texts=tuple(found), fixed=fixed, opaque=tuple(opaque))
+
+
+async def _extracted(blob: Blob, extractor: Extractor) -> str | None:
+    if not blob.data:
+        return None
+    try:
+        data = base64.b64decode(blob.data, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return (await extractor.extract(data, blob.media_type)).text

@@ -1,0 +1,180 @@
+"""What is seen in the texts of one call, and what policy wants done about each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from portcullis.checks import treat
+from portcullis.checks.restoring import run, value_of
+from portcullis.checks.rules import Rules
+from portcullis.checks.shapes import Change
+from portcullis.checks.treat import Span, Substitutes, place
+from portcullis.core.inspection import (
+    Channel,
+    Edit,
+    InjectionScore,
+    InjectionVerdict,
+    Leak,
+    Path,
+    Source,
+    Text,
+    Treatment,
+)
+from portcullis.core.verdict import Deny, Finding
+from portcullis.inspection.inspector import Reading
+from portcullis.inspection.links import foreign
+
+CANARY: Final = "CANARY"
+INJECTION: Final = "INJECTION"
+OPAQUE: Final = "OPAQUE"
+NOTE: Final = "[taken out: this text looked like instructions]"
+"""What stands in the place of a text that was stripped."""
+
+_SHOWN: Final = 8
+_REFUSALS: Final = (
+    (CANARY, Treatment.BLOCK, "PC3020"),
+    (INJECTION, Treatment.BLOCK, "PC3022"),
+    (OPAQUE, Treatment.BLOCK, "PC3024"),
+    ("", Treatment.BLOCK, "PC3021"),
+    ("", Treatment.HOLD, "PC3023"),
+)
+"""Type of finding (or any), its treatment, and the code of the refusal; the gravest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the texts of one call are looked at.
+
+    ``wrap`` puts a text into the session's envelope. A text at one of the paths in ``fixed`` came
+    out of a document: what would have to be rewritten in it is blocked. In a ``listing`` (of
+    tools, prompts, resources) a text that instructs is taken out, and the rest stands.
+    """
+
+    channel: Channel
+    rules: Rules
+    substitutes: Substitutes
+    wrap: Callable[[str], str]
+    fixed: frozenset[Path] = frozenset()
+    listing: bool = False
+
+    def instead(self, span: Span, value: str, before: str) -> str:
+        """What goes on in the place of a span's value; ``before`` is the text up to there."""
+        if span.treatment is Treatment.ALLOW:
+            return value_of(value, run(before), self.substitutes.vault, self.rules.links)
+        return self.substitutes.of(span.entity, span.treatment, value)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen, and what is to be done: ``changes`` and ``names`` (of members) by path."""
+
+    findings: list[Finding] = field(default_factory=list)
+    changes: dict[Path, Change] = field(default_factory=dict)
+    names: dict[Path, str] = field(default_factory=dict)
+
+
+def look(texts: Sequence[Text], readings: Iterable[Reading], how: Look) -> Seen:
+    """Decide on every text. Raises Problem PC3025 when the vault is full."""
+    seen = Seen()
+    for text, reading in zip(texts, readings, strict=True):
+        _look_at(text, reading, how, seen)
+    return seen
+
+
+def scored(texts: Iterable[Text], rules: Rules) -> frozenset[Source]:
+    """The sources among the texts for which policy cares about instructions."""
+    sources = {text.source for text in texts}
+    return frozenset(s for s in sources if rules.injection(s) is not Treatment.ALLOW)
+
+
+def leaked(leaks: Iterable[Leak], where: str) -> tuple[Finding, ...]:
+    """Canaries: nothing lets them pass."""
+    return tuple(
+        Finding(type=CANARY, where=f"{where}, from {leak.place}", treatment=Treatment.BLOCK)
+        for leak in leaks
+    )
+
+
+def injected(
+    score: InjectionScore | None, treatment: Treatment, where: str, *, fixed: bool
+) -> Finding | None:
+    """What goes on record of a score; a ``fixed`` text cannot be rewritten and is blocked."""
+    if score is None or score.verdict is InjectionVerdict.CLEAN:
+        return None
+    if score.verdict is InjectionVerdict.SUSPECT:
+        treatment = Treatment.ALLOW
+    elif fixed and treatment in {Treatment.STRIP, Treatment.WRAP}:
+        treatment = Treatment.BLOCK
+    tenths = int(score.score * 10)
+    return Finding(type=INJECTION, where=f"{where}, score 0.{min(tenths, 9)}", treatment=treatment)
+
+
+def refused(seen: Sequence[Finding]) -> Deny | None:
+    """The Deny that the findings ask for, the gravest; it names places. None when all may pass."""
+    for kind, treatment, code in _REFUSALS:
+        found = [f for f in seen if f.treatment == treatment and kind in {f.type, ""}]
+        if found:
+            places = dict.fromkeys(f"{f.type} in {f.where}" for f in found)
+            return Deny(code=code, reason="; ".join(list(places)[:_SHOWN]), findings=tuple(seen))
+    return None
+
+
+def _spans(text: str, reading: Reading, how: Look) -> tuple[Span, ...]:
+    """What is done with which stretch of a text; what is hidden in it takes the whole of it."""
+    links = how.rules.links
+    found = treat.decided(
+        reading.matches,
+        how.rules,
+        how.channel,
+        lambda match: not foreign(text[match.start : match.end], links),
+    )
+    for hidden in reading.hidden:
+        treatment = how.rules.treatment(how.channel, hidden.entity, hidden.category)
+        if treatment is not Treatment.ALLOW:
+            wanted = Treatment.MASK if treatment in treat.REWRITTEN else treatment
+            found.append(Span(0, len(text), hidden.entity, wanted))
+    if how.channel is Channel.FROM_MODEL:
+        found += treat.placeholders(text, Treatment.ALLOW)
+    elif how.rules.tokenises(how.channel):
+        found += treat.placeholders(text, Treatment.TOKENISE)
+    return tuple(treat.merged(found))
+
+
+def _look_at(text: Text, reading: Reading, how: Look, seen: Seen) -> None:
+    where = f"{place(text.path[:-1])}.?" if text.name else place(text.path)
+    fixed = text.path in how.fixed
+    spans = _spans(text.text, reading, how)
+    treatment = how.rules.injection(text.source)
+    if how.listing and treatment is Treatment.BLOCK:
+        treatment = Treatment.STRIP
+    unmovable = fixed or text.number or text.name
+    injection = injected(reading.injection, treatment, where, fixed=unmovable)
+    seen.findings += leaked(reading.leaks, where)
+    seen.findings += treat.findings(spans, where, fixed=fixed)
+    seen.findings += [] if injection is None else [injection]
+    if fixed:
+        return
+    new = treat.edited(
+        text.text,
+        [Edit(start=s.start, end=s.end, text=how.instead(s, *_value(text.text, s))) for s in spans],
+    )
+    if injection is not None and injection.treatment == Treatment.STRIP:
+        new, spans = NOTE, ()
+    elif _wraps(injection) and how.channel is not Channel.TO_MODEL:  # all is wrapped there
+        new, spans = how.wrap(new), ()
+    if new == text.text:
+        return
+    if text.name:
+        seen.names[text.path] = new
+    else:
+        seen.changes[text.path] = Change(text=text.text, plain=new, spans=spans, number=text.number)
+
+
+def _wraps(injection: Finding | None) -> bool:
+    return injection is not None and injection.treatment == Treatment.WRAP
+
+
+def _value(text: str, span: Span) -> tuple[str, str]:
+    return text[span.start : span.end], text[: span.start]

@@ -1,0 +1,61 @@
+"""A model's final answer, held to the JSON Schema that the session declared.
+
+Final is an answer without tool calls. Each of its texts is one JSON document of that schema;
+reasoning is not an answer, a refusal is one that does not fit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from portcullis.catalogue.schema import UnusableSchema, Validator
+from portcullis.core.errors import Problem
+from portcullis.core.verdict import Deny
+from portcullis.wire.json import decode
+
+_ANSWER: Final = re.compile(
+    r"choices\[\d+\]\.message\.(content(\[\d+\]\.text)?|refusal)"
+    r"|output\[\d+\]\.content\[\d+\]\.(text|refusal)"
+    r"|content\[\d+\]\.text"
+)
+"""Where the APIs have the text of an answer."""
+_KNOWN: Final = 256
+
+
+class Schemas:
+    """The compiled schemas of sessions; those of the last few are remembered."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Validator] = {}
+
+    def validator(self, schema: Mapping[str, Any]) -> Validator:
+        """Raises Problem PC3028 for a schema that cannot be enforced."""
+        key = msgspec.json.encode(schema)
+        found = self._known.get(key)
+        if found is None:
+            try:
+                found = Validator(dict(schema))
+            except UnusableSchema as unusable:
+                raise Problem("PC3028", f"output_schema: {unusable}") from None
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[key] = found
+        return found
+
+
+def is_answer(where: str) -> bool:
+    """Whether the text at this place of a model's answer is said to the user."""
+    return _ANSWER.fullmatch(where) is not None
+
+
+def unfit(validator: Validator, text: str) -> Deny | None:
+    """The Deny of a text that is not a JSON document of the schema; no value is quoted."""
+    try:
+        broken = validator.check(decode(text.encode("utf-8", "surrogatepass")))
+    except Problem as problem:
+        return Deny(code="PC3028", reason=f"the answer is not strict JSON: {problem.detail}")
+    return Deny(code="PC3028", reason="; ".join(broken)) if broken else None

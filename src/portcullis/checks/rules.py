@@ -1,0 +1,125 @@
+"""What policy wants done for a caller, and for everyone on whose behalf it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from portcullis.checks.authorize import on_behalf
+from portcullis.core.call import Context
+from portcullis.core.inspection import (
+    STRICTNESS,
+    Category,
+    Channel,
+    Envelope,
+    Profile,
+    Source,
+    Treatment,
+)
+from portcullis.core.ports import PolicyDecisionPoint
+
+
+def whose(context: Context) -> str:
+    """Whose placeholders, canaries and envelopes they are: the session's, or else the agent's."""
+    principal, session = context.principal, context.session
+    return session.id if session else f"{principal.kind}:{principal.id}"
+
+
+def strictest(treatments: Iterable[Treatment]) -> Treatment:
+    """The strictest of them; ALLOW when there is none."""
+    return max(treatments, key=STRICTNESS.__getitem__, default=Treatment.ALLOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The profiles of a chain of delegation as one: for every question the strictest answer."""
+
+    profiles: tuple[Profile, ...]
+    entities: Mapping[str, Collection[Category]]
+    _wanted: dict[Channel, frozenset[str]] = field(default_factory=dict, compare=False)
+
+    def treatment(self, channel: Channel, entity: str, category: Category) -> Treatment:
+        """What is done with an entity on a channel."""
+        return strictest(p.treatment(channel, entity, category) for p in self.profiles)
+
+    def injection(self, source: Source) -> Treatment:
+        """What is done with a text of that source that looks like instructions."""
+        return strictest(p.injection.get(source, Treatment.BLOCK) for p in self.profiles)
+
+    def opaque(self, channel: Channel) -> Treatment:
+        """What is done with content that cannot be read."""
+        return strictest(p.opaque.get(channel, Treatment.BLOCK) for p in self.profiles)
+
+    @property
+    def envelope(self) -> Envelope:
+        """How content is marked; OFF only where all say so."""
+        marked = [p.envelope for p in self.profiles if p.envelope is not Envelope.OFF]
+        return marked[0] if marked else Envelope.OFF
+
+    @property
+    def canaries(self) -> bool:
+        """Whether canaries are planted and looked for."""
+        return any(p.canaries for p in self.profiles)
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The hosts to which links may lead, by all profiles."""
+        first, *others = (p.links for p in self.profiles)
+        for other in others:
+            first = tuple(dict.fromkeys((*_within(first, other), *_within(other, first))))
+        return first
+
+    def wanted(self, channel: Channel) -> frozenset[str]:
+        """Which of the known entities have to be looked for on a channel."""
+        found = self._wanted.get(channel)
+        if found is None:
+            found = self._wanted[channel] = frozenset(
+                entity
+                for entity, categories in self.entities.items()
+                if any(
+                    self.treatment(channel, entity, c) is not Treatment.ALLOW for c in categories
+                )
+            )
+        return found
+
+    def tokenises(self, channel: Channel) -> bool:
+        """Whether any known entity becomes a placeholder on a channel."""
+        return any(
+            self.treatment(channel, entity, category) is Treatment.TOKENISE
+            for entity in self.wanted(channel)
+            for category in self.entities[entity]
+        )
+
+
+class RuleBook:
+    """The rules for each caller. The profiles that a PDP remembers are put together once.
+
+    ``entities`` are those that can be found, each with its categories.
+    """
+
+    def __init__(
+        self,
+        pdp: PolicyDecisionPoint,
+        entities: Mapping[str, Collection[Category]],
+        remember: int = 1024,
+    ) -> None:
+        self._pdp = pdp
+        self._entities = entities
+        self._remember = remember
+        self._known: dict[tuple[int, ...], Rules] = {}
+
+    def rules(self, context: Context) -> Rules:
+        """What holds for this caller by the policy in force."""
+        profiles = tuple(self._pdp.profile(asker) for asker in on_behalf(context))
+        key = tuple(map(id, profiles))  # the entry keeps them alive, so an id is theirs
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= self._remember:
+                self._known.clear()
+            found = self._known[key] = Rules(profiles, self._entities)
+        return found
+
+
+def _within(hosts: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """Those hosts that are one of the others or below one."""
+    return tuple(h for h in hosts if any(h == o or h.endswith(f".{o}") for o in other))

@@ -1,0 +1,143 @@
+"""A model's streamed answer, read as it grows: nothing goes on before it is judged.
+
+Held back is what may yet become a finding, a placeholder or a canary, and no more than that; with
+a rule about the model's own instructions, what was not scored yet; and where the session declared
+a schema, the answer until it is whole.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from portcullis.catalogue.schema import Validator
+from portcullis.checks import output
+from portcullis.checks.growing import Growing, Sight
+from portcullis.checks.looking import Look, look, refused, scored
+from portcullis.core.call import Result
+from portcullis.core.check import Progress
+from portcullis.core.errors import Problem
+from portcullis.core.inspection import Edit, Path, Source
+from portcullis.core.verdict import Deny, Finding
+from portcullis.inspection.inspector import Wanted
+from portcullis.wire.json import decode, encode
+from portcullis.wire.texts import replaced
+from portcullis.wire.walk import Walk
+
+UNFIT: Final = "OUTPUT_SCHEMA"
+MAX_FINDINGS: Final = 256
+"""Most findings of one stream that are kept for its record."""
+
+
+class StreamTexts:
+    """Implements ``core.check.StreamJudge`` for one answer."""
+
+    def __init__(
+        self,
+        how: Look,
+        sight: Sight,
+        *,
+        schema: Validator | None,
+    ) -> None:
+        self._how = how
+        self._sight = sight
+        self._schema = schema
+        self._texts: dict[str, Growing] = {}
+        self._findings: list[Finding] = []
+        self._denied: Deny | None = None
+        self._unfit: Deny | None = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """See StreamJudge."""
+        return tuple(self._findings)
+
+    def text(self, key: str, piece: str, *, last: bool) -> Progress | Deny:
+        """See StreamJudge."""
+        if self._denied is not None:
+            return self._denied
+        one = self._texts.get(key)
+        if one is None:
+            one = self._texts[key] = Growing(key, self._how, self._sight)
+        try:
+            progress = one.feed(piece, last=last)
+        except Problem as problem:
+            progress = Deny(code=problem.code, reason=problem.detail)
+        self._note(one.noted())
+        if isinstance(progress, Deny):
+            self._denied = progress
+            return progress
+        return self._whole_answer(one, progress, last=last) if self._holds(key) else progress
+
+    def whole(self, key: str, text: str, *, json: bool) -> str | Deny:
+        """See StreamJudge."""
+        if self._denied is not None:
+            return self._denied
+        known = self._texts.get(key)
+        if known is not None and known.raw() == text:
+            return "" if known.taken_out else known.out()
+        try:
+            judged = self._judged(key, text, json=json)
+        except Problem as problem:
+            judged = Deny(code=problem.code, reason=problem.detail)
+        if isinstance(judged, Deny):
+            self._denied = judged
+        return judged
+
+    def end(self, result: Result) -> Deny | None:
+        """An answer that breaks the session's schema is none, unless tool calls followed it."""
+        if result.is_error or result.proposals:
+            return None
+        return self._unfit
+
+    def _holds(self, key: str) -> bool:
+        return self._schema is not None and output.is_answer(key)
+
+    def _whole_answer(self, one: Growing, progress: Progress, *, last: bool) -> Progress:
+        """Nothing until all is there; then all, or nothing of what does not fit."""
+        one.held += progress.edits
+        if not last or self._schema is None:
+            return Progress(settled=0)
+        denied = output.unfit(self._schema, one.out())
+        if denied is None:
+            return Progress(settled=progress.settled, edits=tuple(one.held))
+        self._unfit = denied
+        one.taken_out = True
+        self._note([Finding(type=UNFIT, where=one.key, treatment="strip")])
+        everything = Edit(start=0, end=progress.settled, text="")
+        return Progress(settled=progress.settled, edits=(everything,))
+
+    def _judged(self, key: str, text: str, *, json: bool) -> str | Deny:
+        walk = Walk()
+        payload = None
+        if json and text:
+            payload = decode(text.encode("utf-8", "surrogatepass"))
+            walk.free(payload, (), Source.MODEL, key)
+        elif text:
+            walk.string(text, (), Source.MODEL, key)
+        texts = tuple(walk.texts)
+        wanted = Wanted(
+            entities=self._sight.entities,
+            injection=scored(texts, self._how.rules),
+            canaries=self._how.rules.canaries,
+            session=self._sight.session,
+        )
+        seen = look(texts, self._sight.inspector.read(texts, wanted), self._how)
+        found = [_at(key, finding) for finding in seen.findings]
+        self._note(found)
+        denied = refused(seen.findings)
+        if denied is not None:
+            return Deny(code=denied.code, reason=f"{key}: {denied.reason}", findings=tuple(found))
+        if not seen.changes and not seen.names:
+            return text
+        changes: dict[Path, object] = {path: c.plain for path, c in seen.changes.items()}
+        if payload is None:
+            return str(changes[()])
+        return encode(replaced(payload, changes, seen.names)).decode()
+
+    def _note(self, found: list[Finding]) -> None:
+        self._findings += found[: MAX_FINDINGS - len(self._findings)]
+
+
+def _at(key: str, finding: Finding) -> Finding:
+    where = key if finding.where == "$" else f"{key}.{finding.where}"
+    return Finding(type=finding.type, where=where, treatment=finding.treatment)

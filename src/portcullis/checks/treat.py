@@ -1,0 +1,148 @@
+"""From what was found in a text to what stands in its place. Pure but for the vault.
+
+Masks look like ``[EMAIL_ADDRESS]``, digests like ``<EMAIL_ADDRESS#1f2e3d4c>``, placeholders like
+``<EMAIL_ADDRESS_1>``. Text that looks like a placeholder and is none becomes one itself, so that
+what is restored later is the text that was there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from portcullis.checks.rules import Rules
+from portcullis.core.inspection import (
+    JSON_TEXT,
+    STRICTNESS,
+    Category,
+    Channel,
+    Edit,
+    Match,
+    Path,
+    Treatment,
+)
+from portcullis.core.ports import Vault
+from portcullis.core.verdict import Finding
+
+LITERAL: Final = "LITERAL"
+"""The entity of what only looks like a placeholder."""
+PLACEHOLDER: Final = re.compile(r"<[A-Z][A-Z0-9_]{0,62}_[0-9]{1,9}>")
+PREFIX: Final = re.compile(r"<(?:[A-Z][A-Z0-9_]{0,72})?\Z")
+"""What may yet become a placeholder, at the end of a text that goes on."""
+
+REWRITTEN: Final = frozenset({Treatment.TOKENISE, Treatment.MASK, Treatment.HASH})
+"""Treatments after which another text stands there."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z_$](?:[A-Za-z_$-]|[0-9]{1,3}(?![0-9])){0,63}")
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A stretch of a text, what it is, and what is done with it."""
+
+    start: int
+    end: int
+    entity: str
+    treatment: Treatment
+
+
+@dataclass(frozen=True, slots=True)
+class Substitutes:
+    """What stands for a value. ``commit`` is a keyed digest, in hex, of the data subject's own."""
+
+    vault: Vault
+    commit: Callable[[bytes], str]
+
+    def of(self, entity: str, treatment: Treatment, value: str) -> str:
+        """Problem PC3025 when the vault is full."""
+        if treatment is Treatment.TOKENISE:
+            return self.vault.hide(entity, value)
+        if treatment is Treatment.HASH:
+            digest = self.commit(f"{entity}\0{value}".encode("utf-8", "surrogatepass"))
+            return f"<{entity}#{digest[-8:]}>"
+        return mask(entity)
+
+
+def mask(entity: str) -> str:
+    """What tells nothing but what it was."""
+    return f"[{entity}]"
+
+
+def decided(
+    matches: Iterable[Match],
+    rules: Rules,
+    channel: Channel,
+    harmless: Callable[[Match], bool],
+) -> list[Span]:
+    """What policy wants done with each match; what is allowed is left out.
+
+    ``harmless`` says of a match of the exfiltration group that it leads where it may.
+    """
+    spans = []
+    for match in matches:
+        treatment = rules.treatment(channel, match.entity, match.category)
+        if treatment is Treatment.ALLOW:
+            continue
+        if match.category is Category.EXFILTRATION and harmless(match):
+            continue
+        spans.append(Span(match.start, match.end, match.entity, treatment))
+    return spans
+
+
+def placeholders(text: str, treatment: Treatment) -> list[Span]:
+    """What looks like a placeholder: to be restored (ALLOW), or to be hidden (TOKENISE)."""
+    if "<" not in text:
+        return []
+    return [
+        Span(found.start(), found.end(), LITERAL, treatment) for found in PLACEHOLDER.finditer(text)
+    ]
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """In order and without overlap: what overlaps becomes one, treated as its strictest part."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.start, -s.end)):
+        if found and span.start < found[-1].end:
+            last = found[-1]
+            rule = max(last, span, key=lambda s: (STRICTNESS[s.treatment], s.entity != LITERAL))
+            found[-1] = Span(last.start, max(last.end, span.end), rule.entity, rule.treatment)
+        else:
+            found.append(span)
+    return found
+
+
+def edited(text: str, changes: Iterable[Edit]) -> str:
+    """The text with the edits made; they are in order and do not overlap."""
+    parts, at = [], 0
+    for edit in changes:
+        parts += [text[at : edit.start], edit.text]
+        at = edit.end
+    parts.append(text[at:])
+    return "".join(parts)
+
+
+def findings(spans: Iterable[Span], where: str, *, fixed: bool = False) -> tuple[Finding, ...]:
+    """What goes on record of a text's spans; a ``fixed`` text is blocked, not rewritten."""
+    return tuple(
+        Finding(
+            type=span.entity,
+            where=where,
+            treatment=Treatment.BLOCK if fixed and span.treatment in REWRITTEN else span.treatment,
+        )
+        for span in spans
+        if span.entity != LITERAL
+    )
+
+
+def place(path: Path) -> str:
+    """A path as it may stand in a record: a name that could be content is shown as ``?``."""
+    shown = ""
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        elif part != JSON_TEXT:
+            shown += ("." if shown else "") + (part if _PLAIN.fullmatch(part) else "?")
+    return shown or "$"

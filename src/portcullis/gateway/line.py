@@ -1,0 +1,172 @@
+"""The checks around a call, in order on its request and in reverse on what comes back.
+
+A check that raises denies. Nothing here records, counts or knows a protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from portcullis.core.call import Call, Context, Result
+from portcullis.core.check import Check, Progress, StreamJudge
+from portcullis.core.verdict import PASS, Allow, Deny, Finding, Transform
+from portcullis.gateway.outcome import Outcome
+from portcullis.wire.json import encode
+
+log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What the line made of a result; when ``denied`` is set, ``check`` says by whom."""
+
+    result: Result
+    findings: tuple[Finding, ...] = ()
+    denied: Deny | None = None
+    check: str = ""
+
+
+class Line:
+    """The ordered checks."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self._request = tuple(c for c in checks if _overrides(c, "judge"))
+        self._prepares = frozenset(c.name for c in checks if _overrides(c, "prepare"))
+        self._result = tuple(c for c in reversed(checks) if _overrides(c, "judge_result"))
+        self._looks_back = frozenset(c.name for c in checks if _overrides(c, "prepare_result"))
+        self._stream = tuple(c for c in checks if _overrides(c, "judge_stream"))
+        self._chunk = tuple(c for c in checks if _overrides(c, "judge_chunk"))
+
+    async def request(self, call: Call, context: Context) -> Outcome:
+        """Decide on a call; what no check grants is denied."""
+        granted: Allow = PASS
+        findings: tuple[Finding, ...] = ()
+        name = ""
+        try:
+            for check in self._request:
+                name = check.name
+                facts = await check.prepare(call, context) if name in self._prepares else None
+                verdict = check.judge(call, context, facts)
+                if verdict is PASS:
+                    continue
+                if isinstance(verdict, Deny):
+                    return _outcome(verdict, call, name, findings + verdict.findings)
+                if isinstance(verdict, Transform):
+                    call = _transformed(call, verdict)
+                    findings += verdict.findings
+                else:
+                    granted = verdict
+        except Exception:
+            log.exception("check_failed", check=name, event_id=call.id)
+            return _outcome(_fault(name), call, name, findings)
+        if not granted.rule:
+            return _outcome(Deny(code="PC3001", reason="no rule allows it"), call, "", findings)
+        return _outcome(granted, call, "", findings)
+
+    async def result(self, call: Call, context: Context, result: Result) -> Judged:
+        """Judge what came back."""
+        findings: tuple[Finding, ...] = ()
+        name = ""
+        try:
+            for check in self._result:
+                name = check.name
+                facts = None
+                if name in self._looks_back:
+                    facts = await check.prepare_result(call, context, result)
+                verdict = check.judge_result(call, context, result, facts)
+                if isinstance(verdict, Deny):
+                    found = findings + verdict.findings
+                    return Judged(result=result, findings=found, denied=verdict, check=name)
+                if isinstance(verdict, Transform):
+                    result = msgspec.structs.replace(result, payload=verdict.payload)
+                    findings += verdict.findings
+        except Exception:
+            log.exception("check_failed", check=name, event_id=call.id)
+            return Judged(result=result, findings=findings, denied=_fault(name), check=name)
+        return Judged(result=result, findings=findings)
+
+    def stream(self, call: Call, context: Context) -> StreamJudge | Deny | None:
+        """Who judges the streamed answer's texts: the first check that wants to."""
+        try:
+            for check in self._stream:
+                judge = check.judge_stream(call, context)
+                if judge is not None:
+                    return Guarded(judge, check.name, call)
+        except Exception:
+            log.exception("check_failed", event_id=call.id)
+            return _fault("of streams")
+        return None
+
+    def chunk(self, call: Call, context: Context) -> Deny | None:
+        """Whether a piece of a stream may go on."""
+        try:
+            for check in self._chunk:
+                verdict = check.judge_chunk(call, context)
+                if isinstance(verdict, Deny):
+                    return verdict
+        except Exception:
+            log.exception("check_failed", event_id=call.id)
+            return _fault("of chunks")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A stream's judge, of which a fault is a deny."""
+
+    judge: StreamJudge
+    check: str
+    call: Call
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """See StreamJudge."""
+        return self.judge.findings
+
+    def text(self, key: str, piece: str, *, last: bool) -> Progress | Deny:
+        """See StreamJudge."""
+        return self._asked(lambda: self.judge.text(key, piece, last=last))
+
+    def whole(self, key: str, text: str, *, json: bool) -> str | Deny:
+        """See StreamJudge."""
+        return self._asked(lambda: self.judge.whole(key, text, json=json))
+
+    def end(self, result: Result) -> Deny | None:
+        """See StreamJudge."""
+        return self._asked(lambda: self.judge.end(result))
+
+    def _asked(self, ask: Callable[[], _T]) -> _T | Deny:
+        try:
+            return ask()
+        except Exception:
+            log.exception("check_failed", check=self.check, event_id=self.call.id)
+            return _fault(self.check)
+
+
+def _fault(check: str) -> Deny:
+    return Deny(code="PC9001", reason=f"the check {check} failed")
+
+
+def _overrides(check: Check, method: str) -> bool:
+    return getattr(type(check), method) is not getattr(Check, method)
+
+
+def _outcome(
+    verdict: Allow | Deny, call: Call, check: str, findings: tuple[Finding, ...]
+) -> Outcome:
+    return Outcome(verdict=verdict, call=call, event=call.id, check=check, findings=findings)
+
+
+def _transformed(call: Call, verdict: Transform) -> Call:
+    """The call in its new form: the digest in the record covers these bytes."""
+    return msgspec.structs.replace(
+        call,
+        payload=verdict.payload,
+        arguments=call.arguments if verdict.arguments is None else verdict.arguments,
+        body=encode(verdict.payload),
+    )

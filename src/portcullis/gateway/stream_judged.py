@@ -1,0 +1,312 @@
+"""A streamed answer, frame by frame, each held until all that it says is judged.
+
+A frame goes out when its texts are settled, and never before one that came earlier. What takes the
+place of a span goes into the first frame that the span touches; the others lose their part of it.
+So no event is made up, and their order and numbers stay. What a tool call is made of is judged
+when it is whole: the first of its frames carries what became of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from portcullis.core.call import Result, ToolProposal
+from portcullis.core.check import Progress, StreamJudge
+from portcullis.core.errors import Problem
+from portcullis.core.inspection import Edit, Path
+from portcullis.core.verdict import Deny
+from portcullis.wire.json import decode, encode
+from portcullis.wire.model import Frame, StreamDecoder
+from portcullis.wire.model import frame as encoded
+from portcullis.wire.slots import Kind, Rest, Slot
+from portcullis.wire.texts import replaced
+
+MAX_OPEN: Final = 1024
+"""Most texts that are open at once in one stream."""
+_KNOWN: Final = 512
+"""How many texts that stand for themselves are remembered: events repeat the same few."""
+MAX_CHANGED: Final = 4096
+"""Most whole texts that may change in one stream."""
+_T = TypeVar("_T")
+
+
+class Stopped(Problem):
+    """The judge ended the stream: nothing of the rest may go out."""
+
+    def __init__(self, deny: Deny) -> None:
+        super().__init__(deny.code, deny.reason)
+        self.deny = deny
+
+
+class _Waiting:
+    """A frame in the queue: how many of its pieces are not settled, and what changes in it."""
+
+    __slots__ = ("changes", "frame", "names", "pieces")
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.pieces = 0
+        self.changes: dict[Path, Any] = {}
+        self.names: dict[Path, str] = {}
+
+    def data(self) -> bytes:
+        """The frame's bytes, with what changed."""
+        frame = self.frame
+        if not self.changes and not self.names:
+            return frame.data
+        event = replaced(frame.event, self.changes, self.names)
+        return encoded(event, frame.name).data
+
+
+class _Growing:
+    """A text that is shown as it comes: the pieces that are not settled, and edits within them."""
+
+    __slots__ = ("_edits", "_pieces", "length")
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._pieces: deque[tuple[_Waiting, Path, int, str]] = deque()
+        self._edits: deque[Edit] = deque()
+
+    def add(self, frame: _Waiting, slot: Slot) -> None:
+        """Take the next piece."""
+        self._pieces.append((frame, slot.path, self.length, slot.text))
+        self.length += len(slot.text)
+        frame.pieces += 1
+
+    def settle(self, progress: Progress) -> None:
+        """Carry out what was decided, and free the pieces that it covers."""
+        self._edits += progress.edits
+        while self._pieces:
+            frame, path, start, text = self._pieces[0]
+            if start + len(text) > progress.settled:
+                return
+            self._pieces.popleft()
+            frame.pieces -= 1
+            new = self._edited(start, text)
+            if new != text:
+                frame.changes[path] = new
+
+    def _edited(self, start: int, text: str) -> str:
+        parts: list[str] = []
+        at, end = start, start + len(text)
+        while self._edits and self._edits[0].start < end:
+            edit = self._edits[0]
+            if edit.start >= start:
+                parts += [text[at - start : edit.start - start], edit.text]
+            at = min(edit.end, end)
+            if edit.end > end:
+                break
+            self._edits.popleft()
+        return "".join((*parts, text[at - start :]))
+
+
+class _Gathering:
+    """A text that is judged when it is whole."""
+
+    __slots__ = ("_pieces", "json")
+
+    def __init__(self, *, json: bool) -> None:
+        self.json = json
+        self._pieces: list[tuple[_Waiting, Slot]] = []
+
+    def add(self, frame: _Waiting, slot: Slot) -> None:
+        """Take the next piece."""
+        self._pieces.append((frame, slot))
+        frame.pieces += 1
+
+    def text(self) -> str:
+        """All of it."""
+        return "".join(slot.text for _, slot in self._pieces)
+
+    def settle(self, new: str | None) -> None:
+        """Free the pieces; the first carries ``new``, unless that is None: then all stay."""
+        for frame, slot in self._pieces:
+            frame.pieces -= 1
+            if new is not None:
+                frame.changes[slot.path] = new
+                new = ""
+
+
+class Judged:
+    """The queue of one stream, in the place of ``HeldBack``.
+
+    ``feed`` returns the bytes that may go out now. It raises Stopped when the judge says so,
+    Problem PC5004 when more than ``limit`` bytes wait, PC5003 for a text that goes on after its
+    end. After that nothing more may be sent.
+    """
+
+    def __init__(self, decoder: StreamDecoder, judge: StreamJudge, limit: int) -> None:
+        self._decoder = decoder
+        self._judge = judge
+        self._limit = limit
+        self._queue: deque[_Waiting] = deque()
+        self._free = 0
+        self._size = 0
+        self._open: dict[str, _Growing | _Gathering] = {}
+        self._closed: set[str] = set()
+        self._known: set[tuple[Path, str]] = set()
+        self._changed: dict[tuple[str, bool], str] = {}
+        self._proposals: list[ToolProposal] = []
+        self._sent = 0
+        self.frames = 0
+
+    def feed(self, frames: Iterable[Frame]) -> bytes:
+        """Take frames, give back what is ready."""
+        ready: list[bytes] = []
+        for frame in frames:
+            self.frames += 1
+            self._take(frame)
+            self._release(ready)
+            if self._size > self._limit:
+                raise Problem("PC5004", f"more than {self._limit} bytes of a stream wait")
+        return b"".join(ready)
+
+    def rest(self) -> bytes:
+        """What still waits when the stream has ended well: all its texts are at their ends."""
+        ready: list[bytes] = []
+        self._close("")
+        self._free = len(self._queue)
+        self._release(ready)
+        if self._queue:
+            raise Problem("PC9001", "the check of a stream left a text undecided")
+        return b"".join(ready)
+
+    def so_far(self) -> Result:
+        """What went out before the judge ended the stream."""
+        return Result(payload=None, size=self._sent, chunks=self.frames)
+
+    def summary(self, result: Result) -> Result:
+        """The decoder's result as the client got it: what was sent, and the calls in it."""
+        return msgspec.structs.replace(
+            result, chunks=self.frames, size=self._sent, proposals=tuple(self._proposals)
+        )
+
+    def _take(self, frame: Frame) -> None:
+        waiting = _Waiting(frame)
+        self._queue.append(waiting)
+        self._size += len(frame.data)
+        if frame.event is not None:
+            slots = self._decoder.slots(frame.event)
+            for slot in slots.slots:
+                self._slot(waiting, slot)
+            for rest in slots.rest:
+                self._others(waiting, rest)
+            for prefix in slots.closes:
+                self._close(prefix)
+        self._proposals += [self._proposed(proposal) for proposal in frame.proposals]
+        if not frame.held:
+            self._free = len(self._queue)
+
+    def _release(self, ready: list[bytes]) -> None:
+        while self._free and not self._queue[0].pieces:
+            self._free -= 1
+            waiting = self._queue.popleft()
+            self._size -= len(waiting.frame.data)
+            data = waiting.data()
+            self._sent += len(data)
+            ready.append(data)
+
+    def _slot(self, waiting: _Waiting, slot: Slot) -> None:
+        if not slot.text:
+            return
+        if slot.kind is Kind.WHOLE:
+            new = self._whole(slot.key, slot.text, json=slot.json)
+            if new != slot.text:
+                waiting.changes[slot.path] = new if _is_text(waiting.frame, slot) else _value(new)
+            return
+        text = self._open.get(slot.key)
+        if text is None:
+            text = self._begin(slot)
+        if isinstance(text, _Gathering):
+            text.add(waiting, slot)
+        else:
+            text.add(waiting, slot)
+            text.settle(_said(self._judge.text(slot.key, slot.text, last=False)))
+
+    def _begin(self, slot: Slot) -> _Growing | _Gathering:
+        if slot.key in self._closed:
+            raise Problem("PC5003", "a text goes on after its end")
+        if len(self._open) >= MAX_OPEN:
+            raise Problem("PC5004", f"more than {MAX_OPEN} texts of a stream are open")
+        gathers = slot.kind is Kind.GATHERED
+        text = _Gathering(json=slot.json) if gathers else _Growing()
+        self._open[slot.key] = text
+        return text
+
+    def _others(self, waiting: _Waiting, rest: Rest) -> None:
+        for text in rest.walk.texts:
+            if (text.path, text.text) in self._known:
+                continue
+            new = self._whole(rest.key(text.path), text.text, json=False)
+            if new == text.text:
+                self._remember(text.path, text.text)
+            elif text.name:
+                waiting.names[text.path] = new
+            else:
+                waiting.changes[text.path] = new
+        for text in rest.walk.documents:
+            new = self._whole(rest.key(text.path), text.text, json=True)
+            if new != text.text:
+                waiting.changes[text.path] = new
+
+    def _remember(self, path: Path, text: str) -> None:
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        self._known.add((path, text))
+
+    def _whole(self, key: str, text: str, *, json: bool) -> str:
+        """What goes on in the place of a text. What changed may be part of a proposal."""
+        new = _said(self._judge.whole(key, text, json=json))
+        if new != text:
+            if len(self._changed) >= MAX_CHANGED:
+                raise Problem("PC3025", f"more than {MAX_CHANGED} texts of a stream change")
+            self._changed[text, json] = new
+        return new
+
+    def _close(self, prefix: str) -> None:
+        """The texts whose keys begin so are at their ends: everything of them settles."""
+        for key in [key for key in self._open if key.startswith(prefix)]:
+            text = self._open.pop(key)
+            self._closed.add(key)
+            if isinstance(text, _Growing):
+                text.settle(_said(self._judge.text(key, "", last=True)))
+                continue
+            whole = text.text()
+            new = self._whole(key, whole, json=text.json)
+            text.settle(None if new == whole else new)
+
+    def _proposed(self, proposal: ToolProposal) -> ToolProposal:
+        """A call as the client sees it: its parts were judged, each as a whole text."""
+        if not self._changed:
+            return proposal
+        text = proposal.arguments
+        if text.startswith('"'):  # a custom tool's free input, which the proposal has as a string
+            free: str = decode(text.encode())
+            text = encode(self._changed.get((free, False), free)).decode()
+        else:
+            text = self._changed.get((text, True), text)
+        name = self._changed.get((proposal.name, False), proposal.name)
+        return msgspec.structs.replace(proposal, name=name, arguments=text)
+
+
+def _said(answer: _T | Deny) -> _T:
+    if isinstance(answer, Deny):
+        raise Stopped(answer)
+    return answer
+
+
+def _is_text(frame: Frame, slot: Slot) -> bool:
+    """Whether the event holds JSON text at a slot, or the value itself."""
+    value: Any = frame.event
+    for step in slot.path:
+        value = value[step]
+    return type(value) is str
+
+
+def _value(text: str) -> Any:
+    return decode(text.encode())

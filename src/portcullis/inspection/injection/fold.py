@@ -1,0 +1,72 @@
+"""Fold text to the form that rules and phrases are written in, and cut it into windows.
+
+The folded form is bytes: lower case UTF-8; of ASCII only ``0-9 a-z _ . < > | [ ] { } # : = / \\ @
+$ % & +`` are left. ``! ? ;`` become a full stop, apostrophes and backquotes go, everything else
+becomes a space; runs of spaces, and of full stops, become one. There is a space at both ends.
+
+A window is a slice of about 80 words (two strides of 240 bytes; 160 characters of Chinese), so
+that languages without spaces have windows too. Cuts fall on spaces where there is one nearby.
+Folding and cutting look at nothing but the bytes around a place, so a text that comes in pieces
+has the same windows as the whole.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+STRIDE: Final = 240
+"""Bytes from one window's beginning to the next one's; a window is two strides."""
+
+SLACK: Final = 48
+"""How far after a multiple of the stride a space is looked for."""
+
+_KEPT: Final = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz_.<>|[]{}#:=/\\@$%&+")
+_STOPS: Final = frozenset(b"!?;")
+_TABLE: Final = bytes(
+    byte if byte >= 0x80 or byte in _KEPT else 0x2E if byte in _STOPS else 0x20  # noqa: PLR2004
+    for byte in range(256)
+)
+_APOSTROPHES: Final = b"'`"
+_SPACES: Final = (
+    "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}“”„«»「」『』《》【】\N{EN DASH}\N{EM DASH}…，、：（）"
+)
+_FULL_STOPS: Final = "。！？；\N{INVERTED QUESTION MARK}\N{INVERTED EXCLAMATION MARK}"
+_GONE: Final = "\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}"
+_ALIKE: Final = {
+    **dict.fromkeys(_SPACES, " "),
+    **dict.fromkeys(_FULL_STOPS, "."),
+    **dict.fromkeys(_GONE, ""),
+    "ς": "σ",  # str.lower looks at the neighbours of a sigma
+}
+
+
+def pieces(text: str) -> bytes:
+    """Fold a piece of a text: no ends are added, and runs are folded within the piece only."""
+    text = text.lower()
+    if not text.isascii():
+        for mark, alike in _ALIKE.items():
+            text = text.replace(mark, alike)
+    return squeezed(text.encode("utf-8", "replace").translate(_TABLE, _APOSTROPHES))
+
+
+def squeezed(data: bytes) -> bytes:
+    """Make runs of spaces, and of full stops, one."""
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    while b".." in data:
+        data = data.replace(b"..", b".")
+    return data
+
+
+def fold(text: str) -> bytes:
+    """The folded form of a whole text."""
+    return squeezed(b" " + pieces(text) + b" ")
+
+
+def cut(data: bytes, number: int) -> int:
+    """Where window ``number`` begins; ``len(data)`` when the data ends before it."""
+    at = number * STRIDE
+    if at == 0 or at >= len(data):
+        return min(at, len(data))
+    space = data.find(b" ", at, at + SLACK)
+    return space if space >= 0 else at

@@ -1,0 +1,117 @@
+"""Intent rules: what an instruction to a model says, as small grammars in many languages.
+
+``intents.yaml`` names the intents, and for each language its words and its patterns. Patterns are
+regular expressions over folded text (see ``fold``) in the syntax that RE2 and Hyperscan share, with
+three short forms: ``{name}`` is one of the language's words, a space is any separator of 1 or 2
+bytes, and ``~N`` between spaces is a gap of at most N bytes within a sentence. Letters outside
+ASCII stand for their UTF-8 bytes: use ``(?:é|e)``, never a class. A pattern is bounded in length
+and looks at nothing outside its match, so that it matches in a slice of a text exactly when it
+matches in the text within that slice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from portcullis.core.errors import Problem
+
+_SEPARATOR: Final = r"[^0-9a-z\x80-\xff]{1,2}"
+_EDGE: Final = r"[^0-9a-z_]"
+_LETTER: Final = r"[0-9a-z_\x80-\xff]"
+_GAP: Final = re.compile(r" ~(\d+) ")
+_WORD: Final = re.compile(r"\{([a-z_]+)\}")
+_FORBIDDEN: Final = re.compile(
+    r"\\[bBAzZ]|(?<![\\\[])[*+^$]|\{\d+,\}|\[[^\]]*[^\x00-\x7f][^\]]*\]"
+)
+
+
+class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a rule means. ``least`` and ``most`` bound the weight that training may give it."""
+
+    about: str
+    least: float
+    most: float
+
+
+class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The words and the rules (by intent) of a language; ``spaced`` when words have spaces."""
+
+    rules: dict[str, list[str]]
+    words: dict[str, str] = msgspec.field(default_factory=dict)
+    spaced: bool = True
+
+
+class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of intents."""
+
+    intents: dict[str, Intent]
+    languages: dict[str, Language]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A rule ready to compile: ``id`` is ``intent/language``, ``pattern`` is over bytes."""
+
+    id: str
+    intent: str
+    pattern: bytes
+
+
+def builtin() -> Grammar:
+    """The grammar that is shipped."""
+    text = resources.files(__package__).joinpath("intents.yaml").read_text(encoding="utf-8")
+    return parse(yaml.safe_load(text))
+
+
+def parse(document: Any) -> Grammar:
+    """Read a grammar; Problem PC7014 when it is not one."""
+    try:
+        grammar = msgspec.convert(document, Grammar)
+    except msgspec.ValidationError as error:
+        raise Problem("PC7014", f"intents: {error}") from error
+    for name, language in grammar.languages.items():
+        unknown = language.rules.keys() - grammar.intents.keys()
+        if unknown:
+            raise Problem("PC7014", f"intents: {name} has rules for {sorted(unknown)}")
+    return grammar
+
+
+def rules(grammar: Grammar) -> tuple[Rule, ...]:
+    """Every pattern of the grammar, expanded, in the order of the file."""
+    return tuple(_rules(grammar))
+
+
+def _rules(grammar: Grammar) -> Iterator[Rule]:
+    for code, language in grammar.languages.items():
+        for intent, patterns in language.rules.items():
+            for pattern in patterns:
+                where = f"intents: {intent}/{code}"
+                yield Rule(f"{intent}/{code}", intent, _expanded(pattern, language, where))
+
+
+def _expanded(pattern: str, language: Language, where: str) -> bytes:
+    text = _worded(pattern, language.words, where)
+    if _FORBIDDEN.search(text):
+        raise Problem("PC7014", f"{where}: only bounded patterns without anchors are possible")
+    text = text.replace(r"\w", _LETTER)
+    if language.spaced:
+        text = _GAP.sub(lambda gap: _EDGE + rf"(?:[^.]{{0,{gap[1]}}}{_EDGE})?", text)
+        text = f"{_EDGE}(?:{text.replace(' ', _SEPARATOR)}){_EDGE}"
+    else:
+        text = _GAP.sub(lambda gap: rf"[^.]{{0,{gap[1]}}}", text)
+        text = text.replace(" ", r"[ .]{0,2}")
+    return text.encode("utf-8")
+
+
+def _worded(pattern: str, words: Mapping[str, str], where: str) -> str:
+    for _ in range(4):  # words may be made of words
+        missing = [name for name in _WORD.findall(pattern) if name not in words]
+        if missing:
+            raise Problem("PC7014", f"{where}: no words {missing}")
+        pattern = _WORD.sub(lambda found: f"(?:{words[found[1]]})", pattern)
+    return pattern

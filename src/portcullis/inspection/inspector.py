@@ -1,0 +1,268 @@
+"""All detectors over the texts of a call: one pass of the rules, and what each text hides."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from portcullis.core.inspection import (
+    Category,
+    InjectionScore,
+    InjectionVerdict,
+    Leak,
+    Match,
+    Source,
+    Text,
+)
+from portcullis.inspection.ner import Recogniser
+from portcullis.inspection.normalise import FLOOD, Layers, layers, plain
+
+_RANK: Final = {verdict: rank for rank, verdict in enumerate(InjectionVerdict)}
+_LOCATED: Final = 1 << 14
+"""Characters of a text in which what normalising brought to light is traced to its place."""
+_MOST_LOCATED: Final = 8
+
+
+class Scanner(Protocol):
+    """What the inspector asks of the rules; see `patterns.Patterns`."""
+
+    @property
+    def entities(self) -> frozenset[str]:
+        """All that these rules look for."""
+        ...
+
+    def scan(self, texts: Sequence[str], keys: Sequence[str] = ()) -> Sequence[Sequence[Match]]:
+        """What stands in each text."""
+        ...
+
+    def only(self, entities: frozenset[str]) -> Scanner:
+        """The rules for these entities."""
+        ...
+
+
+class Scorer(Protocol):
+    """What the inspector asks of the injection detector; see `injection.Injection`."""
+
+    def score(self, text: str, source: Source) -> InjectionScore:
+        """How much it looks like instructions to a model."""
+        ...
+
+
+class CanaryFinder(Protocol):
+    """What the inspector asks of the canaries; see `canary.Canaries`."""
+
+    def find(self, text: str, session_key: str = "") -> Sequence[Leak]:
+        """Canaries that stand in the text, also encoded."""
+        ...
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What to look for: these entities (None: all), instructions in texts of these sources.
+
+    ``session`` is the key of the session whose canaries are told from those of others.
+    """
+
+    entities: frozenset[str] | None = None
+    injection: frozenset[Source] = frozenset(Source)
+    canaries: bool = True
+    session: str = ""
+
+
+class Hidden(msgspec.Struct, frozen=True, kw_only=True):
+    """An entity that only shows when the text is normalised or decoded.
+
+    ``layer`` says how it was hidden: ``normalised``, or the encodings, outermost first.
+    """
+
+    entity: str
+    category: Category
+    rule: str
+    layer: str
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen in one text.
+
+    ``matches`` are in order, without overlap. ``hidden`` has no place in the text. ``injection``
+    is None where it was not asked for; its reasons begin with the layer they were seen in.
+    ``tricks`` names what was undone to read the text.
+    """
+
+    matches: tuple[Match, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    injection: InjectionScore | None = None
+    leaks: tuple[Leak, ...] = ()
+    tricks: tuple[str, ...] = ()
+
+
+class _View(msgspec.Struct, frozen=True):
+    """A text that stands for the text at ``index``; ``layer`` is empty for the text itself."""
+
+    index: int
+    layer: str
+    text: str
+
+
+class Inspector:
+    """Reads texts. Safe to use from several threads when its parts are."""
+
+    def __init__(
+        self,
+        patterns: Scanner,
+        injection: Scorer,
+        canaries: CanaryFinder | None = None,
+        recognisers: Sequence[Recogniser] = (),
+    ) -> None:
+        self._patterns = patterns
+        self._injection = injection
+        self._canaries = canaries
+        self._recognisers = tuple(recognisers)
+
+    @property
+    def entities(self) -> frozenset[str]:
+        """All that the rules can find."""
+        return self._patterns.entities
+
+    @property
+    def recognises_more(self) -> bool:
+        """Whether there are recognisers, which may find entities that no rule names."""
+        return bool(self._recognisers)
+
+    def read(self, texts: Sequence[Text], wanted: Wanted) -> list[Reading]:
+        """One reading for each text. Raises Problem PC3025 when there is too much to find."""
+        layered = [Layers(text.text) if text.number else layers(text.text) for text in texts]
+        views = [_View(index, "", text.text) for index, text in enumerate(texts)]
+        for index, found in enumerate(layered):
+            if found.text is not texts[index].text:
+                views.append(_View(index, _NORMALISED, found.text))
+            views += map(_View, [index] * len(found.names), found.names, found.decoded)
+        scanned = self._scanned(views, texts, wanted)
+        seen: list[list[tuple[_View, Sequence[Match]]]] = [[] for _ in texts]
+        for view, matches in zip(views, scanned, strict=True):
+            seen[view.index].append((view, matches))
+        return [
+            self._reading(text, found.tricks, mine, wanted)
+            for text, found, mine in zip(texts, layered, seen, strict=True)
+        ]
+
+    def _scanned(
+        self, views: Sequence[_View], texts: Sequence[Text], wanted: Wanted
+    ) -> Sequence[Sequence[Match]]:
+        rules = self._patterns if wanted.entities is None else self._patterns.only(wanted.entities)
+        keys = [texts[view.index].key if view.layer in {"", _NORMALISED} else "" for view in views]
+        return rules.scan([view.text for view in views], keys)
+
+    def _reading(
+        self,
+        text: Text,
+        tricks: tuple[str, ...],
+        seen: Sequence[tuple[_View, Sequence[Match]]],
+        wanted: Wanted,
+    ) -> Reading:
+        views = [view for view, _ in seen]
+        matches = self._recognised(text, seen[0][1], wanted)
+        hidden: tuple[Hidden, ...] = ()
+        if len(seen) > 1:
+            matches, hidden = _brought_to_light(text.text, matches, seen[1:])
+        injection = None
+        if text.source in wanted.injection and not text.number:
+            injection = self._scored(text.source, views, flooded=FLOOD in tricks)
+        leaks: tuple[Leak, ...] = ()
+        if wanted.canaries and self._canaries is not None:
+            found = (leak for v in views for leak in self._canaries.find(v.text, wanted.session))
+            leaks = tuple({leak.place: leak for leak in found}.values())
+        return Reading(
+            matches=matches, hidden=hidden, injection=injection, leaks=leaks, tricks=tricks
+        )
+
+    def _recognised(self, text: Text, ruled: Sequence[Match], wanted: Wanted) -> tuple[Match, ...]:
+        """With what the recognisers see besides the rules; what overlaps a rule's gives way."""
+        if text.number or not self._recognisers:
+            return tuple(ruled)
+        matches = list(ruled)
+        for recogniser in self._recognisers:
+            for match in recogniser.find(text.text):
+                asked = wanted.entities is None or match.entity in wanted.entities
+                if asked and not _overlaps(match, matches):
+                    matches.append(match)
+        return _sorted(matches)
+
+    def _scored(self, source: Source, views: Sequence[_View], *, flooded: bool) -> InjectionScore:
+        """The worst of all views but the text itself where it was normalised."""
+        if len(views) > 1 and views[1].layer == _NORMALISED:
+            views = views[1:]
+        worst = InjectionScore(score=0.0, verdict=InjectionVerdict.CLEAN)
+        for view in views:
+            found = self._injection.score(view.text, source)
+            if (_RANK[found.verdict], found.score) > (_RANK[worst.verdict], worst.score):
+                inside = view.layer not in {"", _NORMALISED}
+                reasons = [f"{view.layer}: {reason}" for reason in found.reasons or ("text",)]
+                worst = msgspec.structs.replace(found, reasons=tuple(reasons)) if inside else found
+        if flooded:
+            verdict = max(worst.verdict, InjectionVerdict.SUSPECT, key=_RANK.__getitem__)
+            reasons = [*worst.reasons, FLOOD]
+            worst = msgspec.structs.replace(worst, verdict=verdict, reasons=tuple(reasons))
+        return worst
+
+
+_NORMALISED: Final = "normalised"
+
+
+def _brought_to_light(
+    text: str, matches: tuple[Match, ...], seen: Iterable[tuple[_View, Sequence[Match]]]
+) -> tuple[tuple[Match, ...], tuple[Hidden, ...]]:
+    """What the views show that the text does not: with its place where that can be told.
+
+    Decoded layers are looked through for secrets only: a name inside of an encoding is mostly
+    chance, or the sender's business.
+    """
+    known = {(match.entity, plain(text[match.start : match.end])) for match in matches}
+    hidden: dict[tuple[str, str], Hidden] = {}
+    tries = _MOST_LOCATED if len(text) <= _LOCATED else 0
+    for view, found in seen:
+        normalised = view.layer == _NORMALISED
+        for match in found:
+            value = view.text[match.start : match.end]
+            if (match.entity, value) in known:
+                continue
+            if not normalised and match.category is not Category.SECRET:
+                continue
+            known.add((match.entity, value))
+            if normalised and tries:
+                tries -= 1
+                place = _located(text, match, value)
+                if place is not None and all(_gives_way(one, place) for one in matches):
+                    rest = [one for one in matches if not _overlaps(one, [place])]
+                    matches = _sorted([*rest, place])
+                    continue
+            hidden[match.entity, view.layer] = Hidden(
+                entity=match.entity, category=match.category, rule=match.rule, layer=view.layer
+            )
+    return matches, tuple(hidden.values())
+
+
+def _located(text: str, match: Match, value: str) -> Match | None:
+    """The match of the normalised text as one of the text: the stretch that reads as its value."""
+    ends = range(len(text) + 1)
+    start = bisect_left(ends, match.start + 1, key=lambda end: len(plain(text[:end]))) - 1
+    end = bisect_left(ends, match.end, key=lambda end: len(plain(text[:end])))
+    if start < 0 or plain(text[start:end]) != value:
+        return None
+    return msgspec.structs.replace(match, start=start, end=end)
+
+
+def _gives_way(match: Match, place: Match) -> bool:
+    """Whether a match may stand beside the place, or is but a part of what it shows."""
+    part = place.start <= match.start and match.end <= place.end and match.entity == place.entity
+    return part or not _overlaps(match, [place])
+
+
+def _overlaps(match: Match, others: Iterable[Match]) -> bool:
+    return any(match.start < other.end and other.start < match.end for other in others)
+
+
+def _sorted(matches: Iterable[Match]) -> tuple[Match, ...]:
+    return tuple(sorted(matches, key=lambda match: match.start))

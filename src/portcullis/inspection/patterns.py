@@ -1,0 +1,190 @@
+"""Rules at work: all of them over texts in one pass, or over a text that still grows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from copy import copy
+from functools import lru_cache
+from pathlib import Path
+
+from portcullis.core.inspection import Match
+from portcullis.inspection.database import chosen
+from portcullis.inspection.matcher import (
+    FENCE,
+    MAX_MATCHES,
+    Found,
+    Places,
+    Work,
+    agrees,
+    made,
+    match,
+)
+from portcullis.inspection.overlap import Candidate, Overlaps
+from portcullis.inspection.prefix import Plan, planned
+from portcullis.inspection.rules import Rule
+from portcullis.inspection.stream import PatternStream, Settled
+from portcullis.inspection.validators import VALIDATORS
+
+__all__ = ["MAX_MATCHES", "PatternStream", "Patterns", "Settled"]
+
+
+class Patterns:
+    """Compiled rules; safe to use from several threads.
+
+    ``cache`` is a folder for the compiled database. ``accelerated`` asks for hyperscan, or (False)
+    for doing without; None takes it where the machine has it. What is found is the same. Raises
+    Problem PC7014 with the rule and the reason.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        cache: Path | None = None,
+        accelerated: bool | None = None,
+    ) -> None:
+        compiled = [
+            made(rule, order, VALIDATORS.get(rule.validator)) for order, rule in enumerate(rules)
+        ]
+        searched = [
+            one for one in compiled if one and (one.rule.context or not one.rule.needs_context)
+        ]
+        self._rules = tuple(rules)
+        self._prefilter = chosen(searched, cache, accelerated=accelerated)
+        self._views: dict[frozenset[str], Patterns] = {}
+        self._matchers = {one.order: one for one in compiled if one}
+        self._keyed: dict[str, list[int]] = {}
+        for order, rule in enumerate(rules):
+            for key in rule.keys:
+                self._keyed.setdefault(key, []).append(order)
+        self._plan: Plan | None = None
+
+    @property
+    def entities(self) -> frozenset[str]:
+        """All that these rules look for."""
+        orders = {order for found in self._keyed.values() for order in found}
+        return frozenset(self._rules[order].entity for order in orders | self._matchers.keys())
+
+    def only(self, entities: Collection[str]) -> Patterns:
+        """The rules for these entities. Cheap: it shares the database, and is kept."""
+        wanted = frozenset(entities)
+        view = self._views.get(wanted)
+        if view is None:
+            view = self._views[wanted] = copy(self)
+            view.__dict__.update(
+                _views={},
+                _plan=None,
+                _matchers={
+                    order: one for order, one in self._matchers.items() if one.rule.entity in wanted
+                },
+                _keyed={
+                    key: kept
+                    for key, orders in self._keyed.items()
+                    if (kept := [one for one in orders if self._rules[one].entity in wanted])
+                },
+            )
+        return view
+
+    def scan(self, texts: Sequence[str], keys: Sequence[str] = ()) -> list[tuple[Match, ...]]:
+        """What stands in each text: in order, without overlap.
+
+        ``keys`` are the names of the JSON members that hold the texts, as they are written there;
+        empty for a text without one. Raises Problem PC3025 beyond `MAX_MATCHES` in all, and where
+        a text is made so that looking through it would take too long.
+        """
+        if not self._matchers and not self._keyed:
+            return [()] * len(texts)
+        encoded = [text.encode(errors="replace") for text in texts]
+        buffer = FENCE + FENCE.join(encoded) + FENCE
+        work = Work()
+        plain = all(map(str.isascii, texts))
+        found = [
+            (*span, order)
+            for order, spans in self._swept(buffer, work, plain=plain)
+            for span in spans
+        ]
+        if keys and self._keyed:
+            found += self._held_by(keys, encoded, buffer, work)
+        if not found:
+            return [()] * len(texts)
+        found.sort()
+        return self._placed(found, encoded)
+
+    def _swept(self, buffer: bytes, work: Work, *, plain: bool) -> list[tuple[int, list[Found]]]:
+        swept: list[tuple[int, list[Found]]] = []
+        size = len(buffer)
+        for order, windows in self._prefilter.hits(buffer, plain=plain).items():
+            one = self._matchers.get(order)
+            if one is not None:
+                spans: list[Found] = []
+                one.sweep(buffer, windows, 1, size - 1, work, spans)
+                swept.append((order, spans))
+        return swept
+
+    def _held_by(
+        self, keys: Sequence[str], encoded: Sequence[bytes], buffer: bytes, work: Work
+    ) -> list[tuple[int, int, float, int]]:
+        """What the members' names say about their values."""
+        found: list[tuple[int, int, float, int]] = []
+        start = 1
+        for key, data in zip(keys, encoded, strict=True):
+            end = start + len(data)
+            for order in self._keyed.get(normal(key), ()) if key else ():
+                rule, one = self._rules[order], self._matchers.get(order)
+                spans: list[Found] = []
+                if one is not None:
+                    one.sweep(buffer, [(start, end)], start, end, work, spans, keyed=True)
+                value = data.strip()
+                validator = VALIDATORS.get(rule.validator)
+                if rule.whole and value and agrees(rule, validator, value):
+                    begin = start + data.index(value)
+                    work.found()
+                    spans.append((begin, begin + len(value), rule.score))
+                found += [(*span, order) for span in spans]
+            start = end + 1
+        return found
+
+    def _placed(
+        self, found: list[tuple[int, int, float, int]], encoded: Sequence[bytes]
+    ) -> list[tuple[Match, ...]]:
+        """The candidates (in order) as matches of the texts they stand in."""
+        placed: list[tuple[Match, ...]] = []
+        start = index = 0
+        for data in encoded:
+            end = start + 1 + len(data)
+            mine = index
+            while index < len(found) and found[index][0] < end:
+                index += 1
+            placed.append(self._resolved(found[mine:index], start + 1, data))
+            start = end
+        return placed
+
+    def _resolved(
+        self, found: list[tuple[int, int, float, int]], start: int, data: bytes
+    ) -> tuple[Match, ...]:
+        if not found:
+            return ()
+        place = Places(data)
+        overlaps = Overlaps()
+        overlaps.add(
+            [
+                Candidate(place(begin - start), place(end - start), score, order)
+                for begin, end, score, order in found
+            ]
+        )
+        _, final = overlaps.settle(len(data) + 1)
+        return tuple(match(self._rules[one.order], *one[:3]) for one in final)
+
+    def stream(self) -> PatternStream:
+        """A text that will come in pieces."""
+        if self._plan is None:
+            self._plan = planned(list(self._matchers.values()))
+        return PatternStream(self._matchers, self._prefilter, self._plan)
+
+
+@lru_cache(maxsize=4096)
+def normal(key: str) -> str:
+    """A member's name as rules write it: `creditCard-Number` is `credit_card_number`."""
+    parted = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", key)
+    return re.sub(r"[\W_]+", "_", parted).strip("_").lower()

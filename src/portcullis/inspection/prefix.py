@@ -1,0 +1,152 @@
+"""How much of a growing text must be held: from the earliest place where a datum may be under way.
+
+A place is one when the text from there to its end is a prefix of something that a rule matches.
+All rules' prefixes are one expression, matched from a place to the end: in prose it fails within
+a word, and the next place is tried. Places are the bytes that a datum can begin with, where the
+byte before allows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from portcullis.inspection.engines import WHOLE, Search, compiled
+from portcullis.inspection.matcher import Matcher, left_edge
+from portcullis.inspection.rules import Beside
+from portcullis.inspection.syntax import Cat, Edge, Node, most
+from portcullis.inspection.writing import alphabet, firsts, loosely, prefixes
+
+_UTF8 = 4
+_SPACE = ord(" ")
+_BEHIND: dict[Beside, bytes] = {
+    "word": b"(?<![0-9A-Za-z_])",
+    "digit": b"(?<![0-9])",
+    "any": b"",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where a match may begin, of what bytes it is, and whether it may be under way."""
+
+    starts: re.Pattern[bytes]
+    alphabet: bytes
+    viable: Search
+
+    def under_way(self, buffer: bytes, begin: int) -> Iterator[int]:
+        """All places from ``begin`` on, in order, from which the text may become a match."""
+        size = len(buffer)
+        begin = max(begin, len(buffer.rstrip(self.alphabet)))
+        for found in self.starts.finditer(buffer, begin):
+            place = found.start()
+            if self.viable(WHOLE, buffer, place - 1, size)[0][0] >= 0:
+                yield place
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouped:
+    """A rule whose datum is only a part of what it matches."""
+
+    begun: Search
+    before: Search
+    rest: Search
+
+    def datum(self, buffer: bytes, place: int) -> int:
+        """The earliest begin of a datum of a match that is under way from ``place``."""
+        size = len(buffer)
+        if self.begun(WHOLE, buffer, place - 1, size)[0][0] < 0:
+            return size
+        for begin in range(place, size):
+            ended = self.before(WHOLE, buffer, place - 1, begin)[0][0] >= 0
+            if ended and self.rest(WHOLE, buffer, begin, size)[0][0] >= 0:
+                return begin
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a stream of some rules needs. Sizes are bytes, but ``within`` counts characters."""
+
+    plain: tuple[_Places, ...]
+    grouped: tuple[_Places, ...]
+    begun: Search | None
+    each: tuple[_Grouped, ...]
+    reach: int
+    before: int
+    within: int
+
+    def held(self, buffer: bytes, cut: int, opened: int) -> tuple[int, int]:
+        """From where a datum may be under way, and from where a match of a rule with a group.
+
+        Both are the buffer's length when nothing is. ``cut`` and ``opened`` are what they were
+        when the buffer was shorter.
+        """
+        size = opening = begin = len(buffer)
+        for places in self.plain:
+            begin = min(begin, next(places.under_way(buffer, max(cut, size - self.reach)), size))
+        for places in self.grouped:
+            for place in places.under_way(buffer, max(opened, size - self.reach)):
+                opening = min(opening, place)
+                if self.begun and self.begun(WHOLE, buffer, place - 1, size)[0][0] >= 0:
+                    begin = min(begin, *(one.datum(buffer, place) for one in self.each))
+        return max(begin, cut), opening
+
+    def behind(self, *, plain: bool) -> int:
+        """The bytes of settled text that decisions look back at."""
+        return max(self.before, self.within * (1 if plain else _UTF8)) + 2
+
+
+def planned(matchers: Sequence[Matcher]) -> Plan:
+    """Compile what a stream of these rules needs."""
+    plain = [one for one in matchers if not one.grouped]
+    grouped = [one for one in matchers if one.grouped]
+    begun = [f"{left_edge(one.rule)}{loosely(one.parsed.before)}{_rest(one)}" for one in grouped]
+    return Plan(
+        plain=_split(plain),
+        grouped=_split(grouped),
+        begun=compiled("|".join(begun)) if begun else None,
+        each=tuple(
+            _Grouped(
+                begun=compiled(text),
+                before=compiled(f"{left_edge(one.rule)}{loosely(one.parsed.before)}"),
+                rest=compiled(_rest(one)),
+            )
+            for one, text in zip(grouped, begun, strict=True)
+        ),
+        reach=max((one.reach for one in matchers), default=0),
+        before=max((most(one.parsed.before) for one in grouped), default=0),
+        within=max((one.rule.within for one in matchers if one.rule.context), default=0),
+    )
+
+
+def _split(matchers: Sequence[Matcher]) -> tuple[_Places, ...]:
+    """The rules that match over a space apart: the others end with every word of prose."""
+    spaced = [one for one in matchers if _SPACE in alphabet(one.parsed.whole)]
+    dense = [one for one in matchers if one not in spaced]
+    return tuple(_places(part) for part in (spaced, dense) if part)
+
+
+def _places(matchers: Sequence[Matcher]) -> _Places:
+    starting: dict[Beside, frozenset[int]] = {}
+    for one in matchers:
+        found, _ = firsts(one.parsed.whole)
+        starting[one.rule.left] = starting.get(one.rule.left, frozenset()) | found
+    starts = b"|".join(
+        _BEHIND[left] + b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(found)) + b"]"
+        for left, found in starting.items()
+    )
+    held = frozenset().union(*(alphabet(one.parsed.whole) for one in matchers))
+    texts = [f"{left_edge(one.rule)}{_awaited(one, one.parsed.whole)}" for one in matchers]
+    return _Places(re.compile(starts), bytes(sorted(held)), compiled("|".join(texts)))
+
+
+def _rest(one: Matcher) -> str:
+    return _awaited(one, Cat((one.parsed.datum, one.parsed.after)))
+
+
+def _awaited(one: Matcher, node: Node) -> str:
+    """All prefixes of what matches; a whole one counts while the byte after it is to be seen."""
+    ending = (Edge(inner=False),) if one.tail else ()
+    return prefixes(Cat((node, *ending))) or ""

@@ -1,0 +1,420 @@
+"""Writing a pattern's tree as byte-level expressions: exact, prefixes, prefilter.
+
+All of them are over bytes (RE2 in Latin-1 mode, hyperscan without its UTF-8 mode) and spell out
+UTF-8, so that both engines see the same language. The text must be valid UTF-8.
+"""
+
+from __future__ import annotations
+
+from portcullis.inspection.syntax import (
+    LAST,
+    Alt,
+    Cat,
+    Char,
+    Edge,
+    Node,
+    Ranges,
+    Rep,
+    least,
+    most,
+    width,
+)
+
+_RE2_REPEAT = 1000
+_TIGHT = 16
+_ENOUGH = 12
+_COUNTED = 64
+_ASCII = 0x7F
+
+
+def forward(node: Node) -> str:
+    """The expression itself."""
+    return _written(node, loose=False)
+
+
+def loosely(node: Node) -> str:
+    """The same for an automaton that need not count far.
+
+    A repeat with a range of more than 64 has no upper bound here: whoever uses it bounds the
+    length in another way.
+    """
+    return _written(node, loose=True)
+
+
+def prefixes(node: Node) -> str | None:
+    """The (loose) expression for every proper prefix, the empty one included.
+
+    None when there is none, which is so when the node matches only the empty text. An edge counts
+    as something that is still to come: it depends on the next character.
+    """
+    match node:
+        case Char() | Edge():
+            return ""
+        case Cat(parts):
+            nested: str | None = None
+            for part in reversed(parts):
+                longer = None if nested is None else f"{loosely(part)}{nested}"
+                nested = _either(longer, prefixes(part))
+            return nested
+        case Alt(options):
+            found = [text for option in options if (text := prefixes(option)) is not None]
+            return f"(?:{'|'.join(found)})" if found else None
+        case Rep(body, _, high, _):
+            inner = prefixes(body)
+            if high == 0 or inner is None:
+                return None
+            return f"{_uncounted(loosely(body), 0, high - 1, _weight(body))}{inner}"
+
+
+def _either(first: str | None, second: str | None) -> str | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return f"(?:{first}|{second})"
+
+
+def firsts(node: Node) -> tuple[frozenset[int], bool]:
+    """The bytes that a match can begin with, and whether it may be empty."""
+    match node:
+        case Char(ranges):
+            return frozenset(
+                point if point <= _ASCII else _encoded(point)[0]
+                for low, high in ranges
+                for point in (*range(low, min(high, _ASCII) + 1), *_leads(low, high))
+            ), False
+        case Cat(parts):
+            found: frozenset[int] = frozenset()
+            for part in parts:
+                more, empty = firsts(part)
+                found |= more
+                if not empty:
+                    return found, False
+            return found, True
+        case Alt(options):
+            each = [firsts(option) for option in options]
+            return frozenset().union(*(more for more, _ in each)), any(empty for _, empty in each)
+        case Rep(body, low, _, _):
+            more, empty = firsts(body)
+            return more, empty or low == 0
+        case Edge():
+            return frozenset(), True
+
+
+def alphabet(node: Node) -> frozenset[int]:
+    """The bytes that a match can hold."""
+    match node:
+        case Char():
+            more, _ = firsts(node)
+            return more | _CONTINUATION if more and max(more) > _ASCII else more
+        case Cat(parts) | Alt(parts):
+            return frozenset().union(*map(alphabet, parts))
+        case Rep(body, _, _, _):
+            return alphabet(body)
+        case Edge():
+            return frozenset()
+
+
+_CONTINUATION = frozenset(range(0x80, 0xC0))
+
+
+def _leads(low: int, high: int) -> list[int]:
+    """A code point for each lead byte of UTF-8 in the range."""
+    return [
+        max(low, point)
+        for first, last, step in (
+            (0x80, 0x7FF, 0x40),
+            (0x800, 0xFFFF, 0x1000),
+            (1 << 16, LAST, 1 << 18),
+        )
+        for point in range(first // step * step, last + 1, step)
+        if point + step > max(low, first) and max(point, first) <= high and max(low, point) >= first
+    ]
+
+
+def prefilter(node: Node) -> tuple[str, bool, bool]:
+    """A wider, cheaper expression for hyperscan, and whether its left and right ends are exact.
+
+    Every text that matches has a part that begins at or after its start, ends at or before its
+    end, and matches this. Where an end is exact, what must not stand beside it may be added.
+    """
+    parts, open_left = _trimmed(node, -1)
+    rest, open_right = _trimmed(Cat(tuple(parts)), 0) if len(parts) > 1 else (parts, False)
+    kept, _, cut = _head(Cat(tuple(rest)), _ENOUGH)
+    return _wide(kept), not open_left, not (open_right or cut)
+
+
+def _head(node: Node, wanted: int) -> tuple[Node, int, bool]:
+    """The beginning of a node that is at least so many bytes, its least bytes, whether cut."""
+    match node:
+        case Cat(parts):
+            return _head_of(parts, wanted)
+        case Alt(options):
+            heads = [_head(option, wanted) for option in options]
+            unlike = tuple(dict.fromkeys(head for head, _, _ in heads))
+            return Alt(unlike), min(size for _, size, _ in heads), any(cut for *_, cut in heads)
+        case Rep(body, low, _, lazy) if low * least(body) > wanted:
+            times = -(-wanted // max(least(body), 1))
+            return Rep(body, times, times, lazy), times * least(body), True
+        case _:
+            return node, least(node), False
+
+
+def _head_of(parts: tuple[Node, ...], wanted: int) -> tuple[Node, int, bool]:
+    kept: list[Node] = []
+    size = 0
+    for part in parts:
+        if size >= wanted:
+            return Cat(tuple(kept)), size, True
+        head, more, cut = _head(part, wanted - size)
+        kept.append(head)
+        size += more
+        if cut:
+            return Cat(tuple(kept)), size, True
+    return Cat(tuple(kept)), size, False
+
+
+def numeric(node: Node) -> bool:
+    """Whether every text that matches holds an ASCII digit."""
+    match node:
+        case Char(ranges):
+            return bool(ranges) and ranges[0][0] >= ord("0") and ranges[-1][1] <= ord("9")
+        case Cat(parts):
+            return any(map(numeric, parts))
+        case Alt(options):
+            return all(map(numeric, options))
+        case Rep(body, low, _, _):
+            return low > 0 and numeric(body)
+        case Edge():
+            return False
+
+
+def _trimmed(node: Node, end: int) -> tuple[list[Node], bool]:
+    """The node's parts with one end (-1 is the left) cut to its least, and whether it was cut."""
+    parts = _flat(node)
+    index = 0 if end else -1
+    cut = False
+    while parts and isinstance(last := parts[index], Rep) and last.most > last.least:
+        cut = True
+        if last.least:
+            parts[index] = Rep(last.body, last.least, last.least, last.lazy)
+            break
+        if len(parts) == 1:
+            break
+        parts.pop(index)
+    return parts, cut
+
+
+def _flat(node: Node) -> list[Node]:
+    if isinstance(node, Cat):
+        return [inner for part in node.parts for inner in _flat(part)]
+    return [node]
+
+
+def _wide(node: Node) -> str:
+    match node:
+        case Char(ranges):
+            return f"{_wide_class(ranges)}{_count(least(node), most(node))}"
+        case Cat(parts):
+            return "".join(map(_wide, parts))
+        case Alt(options):
+            return f"(?:{'|'.join(map(_wide, options))})"
+        case Rep():
+            return _wide_repeat(node)
+        case Edge():
+            return ""
+
+
+def _wide_repeat(node: Rep) -> str:
+    """A wide range of counts has no upper bound here: that is cheaper for hyperscan."""
+    low, high = node.least, node.most
+    single = _single(node.body)
+    if single is not None:
+        inner = _wide_class(single.ranges)
+        low, high = low * least(single), high * most(single)
+    else:
+        inner = f"(?:{_wide(node.body)})"
+    if high - low > _TIGHT:
+        return f"{inner}{{{low},}}"
+    return f"{inner}{_count(low, high)}"
+
+
+def _single(node: Node) -> Char | None:
+    while isinstance(node, Cat) and len(node.parts) == 1:
+        node = node.parts[0]
+    return node if isinstance(node, Char) else None
+
+
+def _wide_class(ranges: Ranges) -> str:
+    """The ASCII characters of the ranges, and every other byte when they reach beyond."""
+    low = [(first, min(last, _ASCII)) for first, last in ranges if first <= _ASCII]
+    if ranges and ranges[-1][1] > _ASCII:
+        low.append((0x80, 0xFE))
+    return _class(tuple(low))
+
+
+def _count(low: int, high: int) -> str:
+    if low == high:
+        return "" if low == 1 else f"{{{low}}}"
+    return "?" if (low, high) == (0, 1) else f"{{{low},{high}}}"
+
+
+def _written(node: Node, *, loose: bool) -> str:
+    match node:
+        case Char(ranges):
+            return _utf8(ranges, loose=loose)
+        case Cat(parts):
+            return "".join(_written(part, loose=loose) for part in parts)
+        case Alt(options):
+            return f"(?:{'|'.join(_written(option, loose=loose) for option in options)})"
+        case Rep(body, low, high, lazy):
+            inner = _written(body, loose=loose)
+            if loose:
+                return _uncounted(inner, low, high, _weight(body))
+            return _repeated(inner, low, high, _weight(body), lazy=lazy)
+        case Edge(inner):
+            return r"\B" if inner else r"\b"
+
+
+def _weight(node: Node) -> int:
+    """By how much RE2 counts the repeats inside a node: it refuses more than 1000 in all."""
+    match node:
+        case Cat(parts) | Alt(parts):
+            return max(map(_weight, parts), default=1)
+        case Rep(body, _, high, _):
+            return min(max(high, 1) * _weight(body), _RE2_REPEAT)
+        case _:
+            return 1
+
+
+def _uncounted(inner: str, low: int, high: int, weight: int) -> str:
+    if high - low <= _COUNTED:
+        return _repeated(inner, low, high, weight)
+    return f"{_repeated(inner, low, low, weight)}(?:{inner})*"
+
+
+def _repeated(inner: str, low: int, high: int, weight: int, *, lazy: bool = False) -> str:
+    """``inner`` from low to high times, in pieces that RE2 takes, without ambiguity."""
+    inner = f"(?:{inner})"
+    mark = "?" if lazy else ""
+    most_at_once = max(_RE2_REPEAT // weight, 1)
+    whole, rest = divmod(low, most_at_once)
+    text = f"{inner}{{{most_at_once}}}" * whole + (f"{inner}{{{rest}}}" if rest else "")
+    optional = high - low
+    nested = f"{inner}{{0,{optional % most_at_once}}}{mark}" if optional % most_at_once else ""
+    for _ in range(optional // most_at_once):
+        longer = f"{inner}{{{most_at_once}}}{nested}"
+        shorter = f"{inner}{{0,{most_at_once - 1}}}{mark}" if most_at_once > 1 else ""
+        nested = f"(?:{shorter}|{longer})" if lazy else f"(?:{longer}|{shorter})"
+    return text + nested
+
+
+def _class(ranges: Ranges) -> str:
+    if not ranges:
+        return r"[^\x00-\xff]"
+    if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
+        return _byte(ranges[0][0])
+    return f"[{''.join(_byte(a) if a == b else f'{_byte(a)}-{_byte(b)}' for a, b in ranges)}]"
+
+
+def _byte(value: int) -> str:
+    text = chr(value)
+    return text if text.isascii() and text.isalnum() else f"\\x{value:02x}"
+
+
+def _utf8(ranges: Ranges, *, loose: bool) -> str:
+    low = tuple((first, min(last, _ASCII)) for first, last in ranges if first <= _ASCII)
+    if loose and ranges and ranges[-1][0] <= _ASCII + 1 and ranges[-1][1] == LAST:
+        return rf"{_class((*low, (0xC2, 0xF4)))}[\x80-\xbf]*"
+    options = [_class(low)] if low else []
+    for first, last in ranges:
+        if last > _ASCII:
+            options += [
+                "".join(_class((pair,)) for pair in sequence)
+                for sequence in _sequences(max(first, _ASCII + 1), last)
+            ]
+    if not options:
+        return _class(())
+    return options[0] if len(options) == 1 else f"(?:{'|'.join(options)})"
+
+
+_BLOCKS = ((0x80, 0x7FF), (0x800, 0xFFFF), (0x10000, 0x10FFFF))
+
+
+def _sequences(low: int, high: int) -> list[tuple[tuple[int, int], ...]]:
+    """A range of code points as sequences of ranges of bytes.
+
+    Whole blocks are written loosely (a continuation byte is any): the text is valid UTF-8.
+    """
+    found: list[tuple[tuple[int, int], ...]] = []
+    for first, last in _BLOCKS:
+        a, b = max(low, first), min(high, last)
+        if a <= b:
+            found += [_loose(first)] if (a, b) == (first, last) else _split(a, b)
+    return found
+
+
+def _loose(first: int) -> tuple[tuple[int, int], ...]:
+    lead = {2: (0xC2, 0xDF), 3: (0xE0, 0xEF), 4: (0xF0, 0xF4)}[width(first)]
+    return (lead, *((0x80, 0xBF),) * (width(first) - 1))
+
+
+def _split(low: int, high: int) -> list[tuple[tuple[int, int], ...]]:
+    for shift in (6, 12, 18):
+        mask = (1 << shift) - 1
+        if low & ~mask != high & ~mask:
+            if low & mask:
+                return _split(low, low | mask) + _split((low | mask) + 1, high)
+            if high & mask != mask:
+                return _split(low, (high & ~mask) - 1) + _split(high & ~mask, high)
+    return [tuple(zip(_encoded(low), _encoded(high), strict=True))]
+
+
+def _encoded(point: int) -> bytes:
+    return chr(point).encode("utf-8", "surrogatepass")
+
+
+def needles(node: Node) -> frozenset[bytes]:
+    """Lower-case ASCII literals, one of which stands in every text that matches (lower-cased).
+
+    Empty when there are none of two characters or more.
+    """
+    best: frozenset[bytes] = frozenset()
+    run = ""
+    parts = _flat(node)
+    for part in [*parts, Edge(inner=False)]:
+        letter = _letter(part)
+        if letter:
+            run += letter
+            continue
+        best = max(best, _worth(run), _inner(part), key=_rank)
+        run = ""
+    return best
+
+
+def _worth(run: str) -> frozenset[bytes]:
+    return frozenset({run.encode()}) if len(run) > 1 else frozenset()
+
+
+def _rank(found: frozenset[bytes]) -> tuple[int, int]:
+    return (min(map(len, found), default=0), -len(found))
+
+
+def _inner(node: Node) -> frozenset[bytes]:
+    match node:
+        case Alt(options):
+            found = [needles(option) for option in options]
+            return frozenset().union(*found) if all(found) else frozenset()
+        case Rep(body, low, _, _) if low:
+            return needles(body)
+        case _:
+            return frozenset()
+
+
+def _letter(node: Node) -> str:
+    """The one ASCII character (in lower case) that a node matches in either case, or nothing."""
+    if not isinstance(node, Char):
+        return ""
+    points = {point for low, high in node.ranges[:3] for point in (low, high)}
+    if any(high - low > 1 for low, high in node.ranges) or len(node.ranges) > 2:  # noqa: PLR2004 - two cases
+        return ""
+    letters = {chr(point).lower() for point in points}
+    return letters.pop() if len(letters) == 1 and max(points) <= _ASCII else ""

@@ -1,0 +1,106 @@
+"""Placeholders and the values behind them: in memory only, bounded, gone when unused for long.
+
+A restart forgets them: what a model still says in placeholders then stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Clock
+
+ENTRIES: Final = 4096
+"""Most values in one vault."""
+VAULT_BYTES: Final = 2**20
+"""Most that the values of one vault may weigh, in UTF-8."""
+VAULTS: Final = 4096
+"""Most vaults; the one that was used longest ago goes first."""
+ALL_BYTES: Final = 64 * 2**20
+"""Most that all values together may weigh; then too the vault used longest ago goes."""
+IDLE_SECONDS: Final = 12 * 3600
+
+
+class LocalVault:
+    """Implements ``core.ports.Vault``. ``grew`` is told by how many bytes, each time."""
+
+    def __init__(self, grew: Callable[[int], None]) -> None:
+        self.grew = grew
+        self.size = 0
+        self._numbers: Counter[str] = Counter()
+        self._placeholders: dict[tuple[str, str], str] = {}
+        self._values: dict[str, str] = {}
+        self.used_at = 0.0
+
+    def hide(self, entity: str, value: str) -> str:
+        """The placeholder of a value. Raises Problem PC3025 when there is no room for it."""
+        known = self._placeholders.get((entity, value))
+        if known is not None:
+            return known
+        size = len(value.encode("utf-8", "surrogatepass"))
+        if len(self._values) >= ENTRIES or self.size + size > VAULT_BYTES:
+            raise Problem("PC3025", "the session holds too many values behind placeholders")
+        self._numbers[entity] += 1
+        placeholder = f"<{entity}_{self._numbers[entity]}>"
+        self._placeholders[entity, value] = placeholder
+        self._values[placeholder] = value
+        self.size += size
+        self.grew(size)
+        return placeholder
+
+    def reveal(self, placeholder: str) -> str | None:
+        """The value behind a placeholder of this vault."""
+        return self._values.get(placeholder)
+
+
+class LocalVaults:
+    """Implements ``core.ports.Vaults``; use it from one event loop."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        vaults: int = VAULTS,
+        size: int = ALL_BYTES,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._clock = clock
+        self._most = vaults
+        self._room = size
+        self._idle = idle_seconds
+        self._vaults: OrderedDict[str, LocalVault] = OrderedDict()
+
+    def vault(self, key: str) -> LocalVault:
+        """The vault of a session or an agent, new when it has none (any more)."""
+        now = self._clock.monotonic()
+        while self._vaults and now - self._oldest().used_at >= self._idle:
+            self._forget()
+        vault = self._vaults.get(key)
+        if vault is None:
+            vault = self._vaults[key] = LocalVault(self._grown)
+            if len(self._vaults) > self._most:
+                self._forget()
+        vault.used_at = now
+        self._vaults.move_to_end(key)
+        return vault
+
+    def _oldest(self) -> LocalVault:
+        return next(iter(self._vaults.values()))
+
+    def _forget(self) -> None:
+        _, gone = self._vaults.popitem(last=False)
+        self._room += gone.size
+        gone.grew = _alone
+
+    def _grown(self, size: int) -> None:
+        """One vault grew, the one used last: others go until there is room again."""
+        self._room -= size
+        while self._room < 0 and len(self._vaults) > 1:
+            self._forget()
+
+
+def _alone(size: int) -> None:
+    """Nobody counts what a forgotten vault still takes: the call that holds it ends soon."""
+    del size

@@ -1,0 +1,75 @@
+"""What a vault owes: one value, one placeholder; nobody else's; bounded; gone when unused."""
+
+import pytest
+
+from portcullis.core.errors import Problem
+from portcullis.store import vaults as module
+from portcullis.store.vaults import LocalVaults
+
+
+class Clock:
+    def __init__(self):
+        self.time = 0.0
+
+    def now(self):
+        return self.time
+
+    monotonic = now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(params=[LocalVaults])
+def adapter(request):
+    return request.param
+
+
+def test_a_value_has_one_placeholder_and_entities_count_for_themselves(adapter, clock):
+    vault = adapter(clock).vault("s1")
+    hidden = [vault.hide(*pair) for pair in [("A", "x"), ("A", "y"), ("B", "x"), ("A", "x")]]
+    assert hidden == ["<A_1>", "<A_2>", "<B_1>", "<A_1>"]
+    assert [vault.reveal(name) for name in ("<A_1>", "<A_2>", "<B_1>")] == ["x", "y", "x"]
+    assert vault.reveal("<A_3>") is None
+
+
+def test_a_vault_is_nobody_elses_and_stays_the_same(adapter, clock):
+    vaults = adapter(clock)
+    vaults.vault("s1").hide("A", "x")
+    assert vaults.vault("s2").reveal("<A_1>") is None
+    assert vaults.vault("s1").reveal("<A_1>") == "x"
+
+
+def test_a_vault_that_nobody_used_for_long_is_gone(adapter, clock):
+    vaults = adapter(clock, idle_seconds=10)
+    vaults.vault("s1").hide("A", "x")
+    vaults.vault("s2").hide("A", "x")
+    clock.time = 9
+    vaults.vault("s2")
+    clock.time = 10
+    assert vaults.vault("s1").reveal("<A_1>") is None
+    assert vaults.vault("s2").reveal("<A_1>") == "x"
+
+
+def test_a_vault_holds_so_much_and_no_more(adapter, clock, monkeypatch):
+    monkeypatch.setattr(module, "ENTRIES", 2)
+    monkeypatch.setattr(module, "VAULT_BYTES", 100)
+    full, heavy = adapter(clock).vault("s1"), adapter(clock).vault("s2")
+    full.hide("A", "x")
+    full.hide("A", "y")
+    assert full.hide("A", "x") == "<A_1>"
+    for vault, value in ((full, "z"), (heavy, "\u20ac" * 34)):
+        with pytest.raises(Problem) as raised:
+            vault.hide("A", value)
+        assert raised.value.code == "PC3025"
+
+
+def test_when_there_are_too_many_or_too_heavy_the_one_used_longest_ago_goes(adapter, clock):
+    for limits in ({"vaults": 2}, {"size": 25}):
+        vaults = adapter(clock, **limits)
+        for key in ("s1", "s2", "s1", "s3"):
+            vaults.vault(key).hide("A", "x" * 10)
+        assert vaults.vault("s1").reveal("<A_1>") == "x" * 10
+        assert vaults.vault("s2").reveal("<A_1>") is None

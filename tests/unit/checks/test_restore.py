@@ -1,0 +1,52 @@
+"""If these fail, a tool gets a placeholder in the place of a value, or another's value."""
+
+import pytest
+
+from firewalls import CARD, MAIL, Wall, context, mcp, tool
+from portcullis.checks.restore import Restore
+from portcullis.core.call import Action
+from portcullis.core.ports import ToolSpec
+from portcullis.core.verdict import PASS
+
+NUMBER = {"type": "object", "properties": {"card": {"type": "integer"}, "text": {}}}
+
+
+@pytest.fixture
+def wall():
+    wall = Wall()
+    wall.inventory.learn("orders", [ToolSpec(name="note", input_schema=NUMBER)])
+    vault = wall.vaults.vault("s1")
+    vault.hide("CREDIT_CARD", CARD)
+    vault.hide("EMAIL_ADDRESS", MAIL)
+    return wall
+
+
+def judged(wall, call, around=None):
+    return Restore(wall.vaults, wall.inventory).judge(call, around or context(), None)
+
+
+def test_placeholders_become_values_wherever_they_stand_in_the_arguments(wall):
+    call = tool({"text": ["to <EMAIL_ADDRESS_1>!", {"<EMAIL_ADDRESS_1>": "<NONE_1>"}], "n": 1})
+    verdict = judged(wall, call)
+    assert verdict.arguments == {"text": [f"to {MAIL}!", {MAIL: "<NONE_1>"}], "n": 1}
+    assert verdict.payload["params"]["arguments"] == verdict.arguments
+
+
+def test_a_placeholder_alone_is_a_number_where_the_tool_wants_one(wall):
+    verdict = judged(wall, tool({"card": "<CREDIT_CARD_1>", "text": "<CREDIT_CARD_1>"}))
+    assert verdict.arguments == {"card": int(CARD), "text": CARD}
+
+
+@pytest.mark.parametrize("around", [context(session="s2"), context(session="")])
+def test_nobody_else_gets_a_sessions_values(wall, around):
+    assert judged(wall, tool({"text": "<CREDIT_CARD_1>"}), around) is PASS
+
+
+def test_what_names_a_resource_stays_as_it_was_asked_for(wall):
+    call = mcp(Action.RESOURCE, "resources/read", {"uri": "x:<CREDIT_CARD_1>"})
+    assert judged(wall, call) is PASS
+
+
+def test_the_arguments_of_prompts_are_restored_too(wall):
+    call = mcp(Action.PROMPT, "prompts/get", {"name": "p", "arguments": {"a": "<CREDIT_CARD_1>"}})
+    assert judged(wall, call).arguments == {"a": CARD}

