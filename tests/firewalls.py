@@ -1,8 +1,8 @@
 """A small firewall for tests: a few rules, real patterns and canaries, a detector that is a word.
 
-    wall = Wall(to_model={"EMAIL_ADDRESS": "tokenise"}, injection={"tool": "block"})
-    verdict = await wall.request(call)            # prepare and judge, as the line does
-    judge = wall.stream()
+wall = Wall(to_model={"EMAIL_ADDRESS": "tokenise"}, injection={"tool": "block"})
+verdict = await wall.request(call)            # prepare and judge, as the line does
+judge = wall.stream()
 """
 
 import hmac

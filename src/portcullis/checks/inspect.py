@@ -7,12 +7,14 @@ values again. Content from tools and documents reaches a model in the session's 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final, cast
 
 from portcullis.checks import output
+from portcullis.checks.authorize import on_behalf
 from portcullis.checks.content import Content, read
 from portcullis.checks.growing import Scorers, Sight, beginning
 from portcullis.checks.looking import OPAQUE, Look, Seen, look, refused, scored
@@ -72,10 +74,12 @@ class Inspect(Check):
     def __init__(self, means: Means) -> None:
         self._means = means
         self._schemas = output.Schemas()
+        self._warmed: set[frozenset[str]] = set()
 
     async def prepare(self, call: Call, context: Context) -> object:
         """The content of the request, or the Deny of more than can be read."""
-        del context
+        if call.stream:
+            await self._warm(context)
         return await self._content(*request_texts(call))
 
     async def prepare_result(self, call: Call, context: Context, result: Result) -> object:
@@ -84,6 +88,13 @@ class Inspect(Check):
         if result.payload is None:
             return Content(texts=())
         return await self._content(*result_texts(call, result.payload))
+
+    async def _warm(self, context: Context) -> None:
+        """Have what a stream is read with compiled, the first time, beside the loop."""
+        entities = self._means.book.rules(context).wanted(Channel.FROM_MODEL)
+        if entities and entities not in self._warmed:
+            await asyncio.to_thread(self._means.patterns.only(entities).stream)
+            self._warmed.add(entities)
 
     async def _content(self, texts: Sequence[Any], blobs: Sequence[Any]) -> Content | Deny:
         try:
@@ -194,7 +205,7 @@ class Inspect(Check):
         """Towards a tool it is a question only where the tool acts on the world outside."""
         treatment = rules.opaque(channel)
         if channel is Channel.TO_TOOL and treatment is not Treatment.ALLOW:
-            decision = self._means.pdp.decide(call, context)
+            decision = self._means.pdp.decide(call, on_behalf(context)[0])
             if decision.risk in _WITHIN:
                 return Treatment.ALLOW
         return treatment
@@ -232,10 +243,9 @@ class Inspect(Check):
         value = payload["params"]["arguments"] if request else payload["structuredContent"]
         validate = inventory.validate if request else inventory.validate_output
         chosen = fitted(
-            replaced(value, {}, renamed) if renamed else value,
             inner,
             spec.input_schema if request else spec.output_schema,
-            lambda new: not validate(call.server, call.name, new),
+            lambda new: not validate(call.server, call.name, replaced(value, new, renamed)),
         )
         if chosen is None:
             places = ", ".join(place(path) for path in list(inner)[:8])

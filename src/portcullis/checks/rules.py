@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from portcullis.checks.authorize import on_behalf
 from portcullis.core.call import Context
@@ -17,6 +18,8 @@ from portcullis.core.inspection import (
     Treatment,
 )
 from portcullis.core.ports import PolicyDecisionPoint
+
+_CATEGORIES: Final = frozenset(map(str, Category))
 
 
 def whose(context: Context) -> str:
@@ -37,6 +40,7 @@ class Rules:
     profiles: tuple[Profile, ...]
     entities: Mapping[str, Collection[Category]]
     _wanted: dict[Channel, frozenset[str]] = field(default_factory=dict, compare=False)
+    _tokenises: dict[Channel, bool] = field(default_factory=dict, compare=False)
 
     def treatment(self, channel: Channel, entity: str, category: Category) -> Treatment:
         """What is done with an entity on a channel."""
@@ -70,25 +74,37 @@ class Rules:
         return first
 
     def wanted(self, channel: Channel) -> frozenset[str]:
-        """Which of the known entities have to be looked for on a channel."""
+        """Which entities have to be looked for on a channel: those known, and those named."""
         found = self._wanted.get(channel)
         if found is None:
             found = self._wanted[channel] = frozenset(
                 entity
-                for entity, categories in self.entities.items()
-                if any(
-                    self.treatment(channel, entity, c) is not Treatment.ALLOW for c in categories
-                )
+                for entity, categories in self._all(channel).items()
+                if strictest(self.treatment(channel, entity, c) for c in categories)
+                is not Treatment.ALLOW
             )
         return found
 
+    def _all(self, channel: Channel) -> dict[str, Collection[Category]]:
+        """A recogniser may find what no rule does, when policy names it."""
+        named = {
+            name: tuple(Category)
+            for profile in self.profiles
+            for name in profile.treatments[channel]
+            if name not in _CATEGORIES
+        }
+        return {**named, **self.entities}
+
     def tokenises(self, channel: Channel) -> bool:
         """Whether any known entity becomes a placeholder on a channel."""
-        return any(
-            self.treatment(channel, entity, category) is Treatment.TOKENISE
-            for entity in self.wanted(channel)
-            for category in self.entities[entity]
-        )
+        found = self._tokenises.get(channel)
+        if found is None:
+            found = self._tokenises[channel] = any(
+                self.treatment(channel, entity, category) is Treatment.TOKENISE
+                for entity, categories in self._all(channel).items()
+                for category in categories
+            )
+        return found
 
 
 class RuleBook:

@@ -15,7 +15,6 @@ import msgspec
 
 from portcullis.checks.treat import Span
 from portcullis.core.inspection import JSON_TEXT, Path
-from portcullis.wire.texts import replaced
 
 MAX_FITTED: Final = 64
 """Most values that are fitted one by one in one call."""
@@ -47,17 +46,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fitted(
-    value: Any,
     changes: Mapping[Path, Change],
     schema: Any,
-    fits: Callable[[Any], bool],
+    fits: Callable[[Mapping[Path, Any]], bool],
 ) -> dict[Path, Any] | None:
     """What to put at each path so that the whole fits, or None when nothing is known that does.
 
-    ``value`` fits as it is.
+    ``fits`` tries some values at their paths; what there is without them fits.
     """
     plain: dict[Path, Any] = {path: change.plain for path, change in changes.items()}
-    if fits(replaced(value, plain)):
+    if fits(plain):
         return plain
     if len(changes) > MAX_FITTED:
         return None
@@ -65,12 +63,12 @@ def fitted(
     for path, change in changes.items():
         nodes = fragments(schema, path)
         for candidate in (change.plain, *_candidates(change, nodes)):
-            if fits(replaced(value, {path: candidate})):
+            if fits({path: candidate}):
                 chosen[path] = candidate
                 break
         else:
             return None
-    return chosen if fits(replaced(value, chosen)) else None
+    return chosen if fits(chosen) else None
 
 
 def fragments(schema: Any, path: Path) -> list[dict[str, Any]]:
@@ -121,7 +119,7 @@ def _referred(root: Any, reference: str) -> Any:
 
 
 def _candidates(change: Change, nodes: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    if any("enum" in node or "const" in node for node in nodes):
+    if not change.spans or any("enum" in node or "const" in node for node in nodes):
         return
     if change.number or any(node.get("type") in {"integer", "number"} for node in nodes):
         yield from _numbers(change.text, nodes)

@@ -9,6 +9,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import SEALED, Sealer
@@ -40,6 +42,12 @@ def issuer_key(directory: Path, sealer: Sealer) -> Ed25519PrivateKey:
         if not (sealed and sealer.current(content)):
             write_private(path, sealer.seal(pem, _PURPOSE))
     return key
+
+
+def derived(key: Ed25519PrivateKey, purpose: str) -> bytes:
+    """A secret of 32 bytes for another purpose, by HKDF-SHA256 (RFC 5869); always the same."""
+    info = b"portcullis/derived/v1\0" + purpose.encode()
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(key.private_bytes_raw())
 
 
 def thumbprint(key: Ed25519PublicKey) -> str:

@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Final, NamedTuple
 
+import msgspec
+
+from portcullis.core.inspection import Category
 from portcullis.inspection import dictionaries as phrases
 from portcullis.inspection import ner, packs
 from portcullis.inspection.injection import Injection, Second
 from portcullis.inspection.inspector import CanaryFinder, Inspector
 from portcullis.inspection.patterns import Patterns
+from portcullis.inspection.rules import Rule
+
+_rules: Final = msgspec.msgpack.Decoder(tuple[Rule, ...]).decode
+
+
+class Built(NamedTuple):
+    """The detectors, each for itself too, and what they can find with its categories."""
+
+    inspector: Inspector
+    patterns: Patterns
+    injection: Injection
+    entities: Mapping[str, frozenset[Category]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Where compiled databases are kept, which makes no difference to what they are."""
+
+    path: Path | None = field(compare=False)
 
 
 def build(
@@ -20,8 +45,8 @@ def build(
     cache: Path | None = None,
     canaries: CanaryFinder | None = None,
     onnx: Second | None = None,
-) -> Inspector:
-    """The inspector of the rule packs that ship and of ``extra``, minus the rules in ``without``.
+) -> Built:
+    """The detectors of the rule packs that ship and of ``extra``, minus the rules in ``without``.
 
     ``dictionaries`` maps an entity to a file of phrases. ``cache`` is a folder for compiled
     databases. ``onnx`` is a second injection detector. Recognisers come as entry points.
@@ -30,9 +55,16 @@ def build(
     rules = packs.select((*packs.builtin(), *map(packs.load, extra)), without)
     categories = {rule.entity: rule.category for rule in rules}
     rules += phrases.rules(dictionaries or {}, categories)
-    return Inspector(
-        Patterns(rules, cache=cache),
-        Injection(cache=cache, second=onnx),
-        canaries,
-        ner.installed(),
-    )
+    patterns = _patterns(msgspec.msgpack.encode(rules), _Folder(cache))
+    injection = Injection(cache=cache, second=onnx)
+    entities: dict[str, frozenset[Category]] = {}
+    for rule in rules:
+        entities[rule.entity] = entities.get(rule.entity, frozenset()) | {rule.category}
+    inspector = Inspector(patterns, injection, canaries, ner.installed())
+    return Built(inspector, patterns, injection, entities)
+
+
+@lru_cache(maxsize=4)
+def _patterns(rules: bytes, folder: _Folder) -> Patterns:
+    """Rules, compiled once in a process: they are frozen, and so are their patterns."""
+    return Patterns(_rules(rules), cache=folder.path)

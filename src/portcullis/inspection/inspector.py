@@ -54,7 +54,7 @@ class Scorer(Protocol):
 class CanaryFinder(Protocol):
     """What the inspector asks of the canaries; see `canary.Canaries`."""
 
-    def find(self, text: str, session_key: str = "") -> Sequence[Leak]:
+    def find(self, text: str, session: str = "", /) -> Sequence[Leak]:
         """Canaries that stand in the text, also encoded."""
         ...
 

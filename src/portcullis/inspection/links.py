@@ -8,11 +8,13 @@ line breaks are not there, any number of slashes begins the authority.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 _STRIPPED: Final = re.compile("[\x00-\x20\x7f\u00ad\u200b-\u200f\u2060\ufeff]")
 _URL: Final = re.compile(
@@ -22,6 +24,29 @@ _URL: Final = re.compile(
 )
 _ENDS: Final = re.compile(r"[/\\?#]")
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\]")
+_REST: Final = re.compile(r"[^\s\"'`<>]*")
+_RUN: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_MIXED: Final = re.compile(r"[a-z].*[A-Z]|[A-Z].*[a-z]|[0-9]")
+_MAIL: Final = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{2,63}")
+_PLAIN: Final = re.compile(
+    r"(?i)[\w-]{0,3}|[v@]?\d{0,5}([.x:-]\d{1,5}){0,3}|true|false|auto|none|full"
+)
+_RENDERING: Final = frozenset(
+    "api as badge branch color colour crop dark density display dpi dpr event ext family fit fm "
+    "fontsize format frame gravity h height icon id job label labelcolor lang language layout link "
+    "locale logo logocolor logowidth metric mode name order package precision quality query raw ref "
+    "resize rev revision s sanitize scale service size sort source status style subset svg t tag "
+    "theme title ts type utm_campaign utm_medium utm_source v ver version w weight width".split()
+)
+"""Names of what pictures, badges, fonts and scripts are asked for with."""
+
+_LONG_USER: Final = 24
+_LONG_LABEL: Final = 24
+_LONG_QUERY: Final = 200
+_LONGEST_QUERY: Final = 800
+_LEAST: Final = 9
+_LEAST_LOADED: Final = 5
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 _DOTS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
 
 
@@ -75,12 +100,98 @@ def carries(markup: str, *, loaded: bool) -> bool:
     """
     flat = re.sub(r"[\t\r\n]", "", markup)
     return any(
-        _carries(one.group(1) or one.group(2) or "", flat[one.end() :], loaded=loaded)
+        _carries(_REST.findall(flat, max(one.start(1), one.start(2)))[0], loaded=loaded)
         for one in _URL.finditer(flat)
     )
 
 
-def _carries(authority: str, rest: str, *, loaded: bool) -> bool: ...
+def _carries(url: str, *, loaded: bool) -> bool:
+    before, _, fragment = url.replace("\\", "/").rstrip(")]}.,;:!?*_~").partition("#")
+    before, _, query = before.partition("?")
+    authority, *segments = before.split("/")
+    user, _, name = authority.rpartition("@")
+    if user and (loaded or len(user) >= _LONG_USER or _disguised(user, _LEAST)):
+        return True
+    if any(_coded(label) for label in name.split(".")):
+        return True
+    if len(query) + len(fragment) > (_LONG_QUERY if loaded else _LONGEST_QUERY):
+        return True
+    if any(_tells(unquote(segment), loaded=loaded, least=_LEAST) for segment in segments):
+        return True
+    members = [part.partition("=") for part in re.split("[&;]", query) if part]
+    if loaded and not all(_rendering(key, unquote_plus(value)) for key, _, value in members):
+        return True
+    values = [value or key for key, _, value in members] + re.split("[&=]", fragment)
+    least = _LEAST_LOADED if loaded else _LEAST
+    return any(_tells(unquote_plus(value), loaded=loaded, least=least) for value in values)
+
+
+def _rendering(name: str, value: str) -> bool:
+    """Whether a member of a query is of the kind that pictures and scripts are asked for with."""
+    if not value:
+        return len(name) <= 8 or name.lower() in _RENDERING  # noqa: PLR2004 - a version or a switch
+    return _PLAIN.fullmatch(value) is not None or (
+        name.lower() in _RENDERING and len(value) <= 64  # noqa: PLR2004 - a label
+    )
+
+
+def _tells(value: str, *, loaded: bool, least: int) -> bool:
+    """Whether a decoded value holds a text of several words, an address, a number of a card."""
+    words = len(re.findall(r"[^\W\d_]{2,}(?=[ \t\n\r]|$)", value))
+    if words >= (4 if loaded else 12) or (_MAIL.search(value) and "/" not in value):
+        return True
+    return any(_disguised(run, least) for run in _RUN.findall(value))
+
+
+def _disguised(run: str, least: int) -> bool:
+    """Whether a run of characters is base64, base32 or hexadecimal of ``least`` bytes of text."""
+    return any(
+        len(plain) >= least and _is_text(plain)
+        for plain in (_base64(run), _hexadecimal(run), _base32(run))
+    )
+
+
+def _is_text(plain: bytes) -> bool:
+    try:
+        text = plain.decode()
+    except UnicodeDecodeError:
+        return False
+    usual = sum(one.isalnum() or one in " .,:;@_-/\"'{}=&" for one in text)
+    letters = sum(map(str.isalpha, text))
+    return text.isprintable() and usual >= 0.9 * len(text) and 2 * letters >= len(text)
+
+
+def _base64(run: str) -> bytes:
+    text = run.rstrip("=").translate(_URL_SAFE)
+    if not _MIXED.search(text):
+        return b""
+    return _undone(
+        lambda: base64.b64decode(text[: len(text) - (len(text) % 4 == 1)] + "==="[: -len(text) % 4])
+    )
+
+
+def _hexadecimal(run: str) -> bytes:
+    return _undone(lambda: bytes.fromhex(run))
+
+
+def _base32(run: str) -> bytes:
+    text = run.rstrip("=").upper()
+    return _undone(lambda: base64.b32decode(text + "=" * (-len(text) % 8)))
+
+
+def _undone(decode: Callable[[], bytes]) -> bytes:
+    try:
+        return decode()
+    except (ValueError, binascii.Error):
+        return b""
+
+
+def _coded(label: str) -> bool:
+    """Whether a label of a host name is data for whoever answers for the domain."""
+    if label.startswith("xn--") or len(label) < _LONG_LABEL:
+        return False
+    digits = sum(map(str.isdigit, label))
+    return digits >= 3 or _disguised(label, _LEAST)  # noqa: PLR2004 - names of machines have two
 
 
 def _listed(name: str | None, listed: Iterable[str]) -> bool:

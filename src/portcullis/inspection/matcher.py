@@ -11,11 +11,13 @@ from typing import Final, TypeAlias
 
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Match
-from portcullis.inspection.engines import ANYWHERE, Search, compiled
+from portcullis.inspection.engines import ANYWHERE, HERE, Search, compiled
 from portcullis.inspection.rules import Beside, Rule
 from portcullis.inspection.syntax import Parsed, most, parse
 from portcullis.inspection.validators import Validator
-from portcullis.inspection.writing import forward
+from portcullis.inspection.writing import forward, loosely
+
+_EASY: Final = 16
 
 FENCE: Final = b"\xff"
 """Stands before, between and after texts; no UTF-8 holds it, so no pattern matches over it."""
@@ -72,11 +74,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A rule with a pattern. ``reach`` is the most bytes a match takes, with both edges."""
+    """A rule with a pattern. ``reach`` is the most bytes a match takes, with both edges.
+
+    ``find`` finds where a match may begin, and ``search`` matches there. Where the pattern is
+    cheap to find, ``search`` does both: what is found is the same.
+    """
 
     rule: Rule
     order: int
     parsed: Parsed
+    find: Search | None
     search: Search
     grouped: bool
     tail: int
@@ -103,38 +110,60 @@ class Matcher:
         """
         at = begin
         for low, high in windows:
-            at = max(at, low)
             limit = min(high, stop)
+            if low >= limit:
+                break
+            at = max(at, low)
             end = min(len(buffer), high + self.reach)
             while at < limit:
-                spans = self.search(ANYWHERE, buffer, at - 1, end)
-                start = spans[0][0] + 1
-                if start == 0 or start >= limit:
-                    work.searched(end - at)
+                spans = self._first(buffer, at, end, limit, work)
+                if spans is None:
                     at = limit
                     break
-                work.searched(spans[0][1] - at)
                 one = self._examined(buffer, spans, keyed=keyed)
                 if one is None:
-                    at = start + 1
+                    at = spans[0][0] + 2
                 else:
                     work.found()
                     found.append(one)
-                    at = max(one[1], start + 1)
+                    at = max(one[1], spans[0][0] + 2)
         return at
 
-    def tentative(self, buffer: bytes, windows: Sequence[tuple[int, int]], begin: int) -> int:
+    def tentative(
+        self, buffer: bytes, windows: Sequence[tuple[int, int]], begin: int, work: Work
+    ) -> int:
         """The least start of a datum whose match may still change; the buffer's length if none."""
         lowest = len(buffer)
         for low, high in windows:
             at = max(begin, low)
             while at < high:
-                spans = self.search(ANYWHERE, buffer, at - 1, len(buffer))
-                if spans[0][0] < 0:
+                spans = self._first(buffer, at, len(buffer), high, work)
+                if spans is None:
                     break
                 lowest = min(lowest, self._datum(spans)[0])
                 at = spans[0][0] + 2
         return lowest
+
+    def _first(
+        self, buffer: bytes, at: int, end: int, limit: int, work: Work
+    ) -> list[tuple[int, int]] | None:
+        """The first match that begins at or after ``at`` and before ``limit``."""
+        if self.find is None:
+            spans = self.search(ANYWHERE, buffer, at - 1, end)
+            start, last = spans[0]
+            work.searched((last if start >= 0 else end) - at)
+            return spans if 0 <= start < limit - 1 else None
+        while at < limit:
+            start, last = self.find(ANYWHERE, buffer, at - 1, end)[0]
+            work.searched((last if start >= 0 else end) - at)
+            if not 0 <= start < limit - 1:
+                return None
+            spans = self.search(HERE, buffer, start, end)
+            if spans[0][0] >= 0:
+                return spans
+            work.searched(last - start)
+            at = start + 2
+        return None
 
     def _datum(self, spans: list[tuple[int, int]]) -> tuple[int, int]:
         return spans[1] if self.grouped else (spans[0][0] + 1, spans[0][1] - self.tail)
@@ -231,12 +260,17 @@ def made(rule: Rule, order: int, validator: Validator | None) -> Matcher | None:
             middle = f"(?:{middle})"
         expression = f"{left_edge(rule)}{middle}{right_edge(rule)}"
         search = compiled(expression, capture=bool(rule.group))
+        rough = loosely(parsed.whole, _EASY)
+        find = None
+        if rule.group or rough != forward(parsed.whole):
+            find = compiled(f"{left_edge(rule)}(?:{rough}){right_edge(rule)}")
     except ValueError as error:
         raise Problem("PC7014", f"rule {rule.id}: pattern: {error}") from None
     return Matcher(
         rule=rule,
         order=order,
         parsed=parsed,
+        find=find,
         search=search,
         grouped=bool(rule.group),
         tail=1 if right_edge(rule) else 0,

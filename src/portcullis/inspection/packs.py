@@ -116,15 +116,16 @@ def examples(pack: Pack) -> None:
     for rule in pack.rules:
         patterns = Patterns((rule,), accelerated=False)
         for number, example in enumerate(rule.match, 1):
-            if not _matches(patterns, rule, _text(example)):
+            if not _matches(patterns, rule, joined(example)):
                 raise _failed(pack, rule, f"match example {number} is not found")
         for number, example in enumerate(rule.reject, 1):
             key = "" if rule.pattern else rule.keys[0]
-            if patterns.scan([_text(example)], [key])[0]:
+            if patterns.scan([joined(example)], [key])[0]:
                 raise _failed(pack, rule, f"reject example {number} is found")
 
 
-def _text(example: Example) -> str:
+def joined(example: Example) -> str:
+    """The text of an example, marks included."""
     return example if isinstance(example, str) else "".join(example)
 
 

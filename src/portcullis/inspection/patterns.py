@@ -24,7 +24,7 @@ from portcullis.inspection.overlap import Candidate, Overlaps
 from portcullis.inspection.prefix import Plan, planned
 from portcullis.inspection.rules import Rule
 from portcullis.inspection.stream import PatternStream, Settled
-from portcullis.inspection.validators import VALIDATORS
+from portcullis.inspection.validators import VALIDATORS, warm
 
 __all__ = ["MAX_MATCHES", "PatternStream", "Patterns", "Settled"]
 
@@ -50,6 +50,7 @@ class Patterns:
         searched = [
             one for one in compiled if one and (one.rule.context or not one.rule.needs_context)
         ]
+        warm({rule.validator for rule in rules if rule.validator})
         self._rules = tuple(rules)
         self._prefilter = chosen(searched, cache, accelerated=accelerated)
         self._views: dict[frozenset[str], Patterns] = {}

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from portcullis.inspection.engines import WHOLE, Search, compiled
 from portcullis.inspection.matcher import Matcher, left_edge
 from portcullis.inspection.rules import Beside
-from portcullis.inspection.syntax import Cat, Edge, Node, most
+from portcullis.inspection.syntax import Cat, Edge, Node
 from portcullis.inspection.writing import alphabet, firsts, loosely, prefixes
 
 _UTF8 = 4
 _SPACE = ord(" ")
+_EXACT = 64
+_ROUGH = 4
+"""How far an automaton counts: the first decides what is held, the second whether to look."""
 _BEHIND: dict[Beside, bytes] = {
     "word": b"(?<![0-9A-Za-z_])",
     "digit": b"(?<![0-9])",
@@ -74,7 +77,6 @@ class Plan:
     begun: Search | None
     each: tuple[_Grouped, ...]
     reach: int
-    before: int
     within: int
 
     def held(self, buffer: bytes, cut: int, opened: int) -> tuple[int, int]:
@@ -95,40 +97,39 @@ class Plan:
 
     def behind(self, *, plain: bool) -> int:
         """The bytes of settled text that decisions look back at."""
-        return max(self.before, self.within * (1 if plain else _UTF8)) + 2
+        return self.within * (1 if plain else _UTF8) + 2
 
 
 def planned(matchers: Sequence[Matcher]) -> Plan:
     """Compile what a stream of these rules needs."""
     plain = [one for one in matchers if not one.grouped]
     grouped = [one for one in matchers if one.grouped]
-    begun = [f"{left_edge(one.rule)}{loosely(one.parsed.before)}{_rest(one)}" for one in grouped]
+    begun = [_begun(one, _ROUGH) for one in grouped]
     return Plan(
-        plain=_split(plain),
-        grouped=_split(grouped),
+        plain=_split(plain, _EXACT),
+        grouped=_split(grouped, _ROUGH),
         begun=compiled("|".join(begun)) if begun else None,
         each=tuple(
             _Grouped(
-                begun=compiled(text),
+                begun=compiled(_begun(one, _EXACT)),
                 before=compiled(f"{left_edge(one.rule)}{loosely(one.parsed.before)}"),
-                rest=compiled(_rest(one)),
+                rest=compiled(_rest(one, _EXACT)),
             )
-            for one, text in zip(grouped, begun, strict=True)
+            for one in grouped
         ),
         reach=max((one.reach for one in matchers), default=0),
-        before=max((most(one.parsed.before) for one in grouped), default=0),
         within=max((one.rule.within for one in matchers if one.rule.context), default=0),
     )
 
 
-def _split(matchers: Sequence[Matcher]) -> tuple[_Places, ...]:
+def _split(matchers: Sequence[Matcher], counted: int) -> tuple[_Places, ...]:
     """The rules that match over a space apart: the others end with every word of prose."""
     spaced = [one for one in matchers if _SPACE in alphabet(one.parsed.whole)]
     dense = [one for one in matchers if one not in spaced]
-    return tuple(_places(part) for part in (spaced, dense) if part)
+    return tuple(_places(part, counted) for part in (spaced, dense) if part)
 
 
-def _places(matchers: Sequence[Matcher]) -> _Places:
+def _places(matchers: Sequence[Matcher], counted: int) -> _Places:
     starting: dict[Beside, frozenset[int]] = {}
     for one in matchers:
         found, _ = firsts(one.parsed.whole)
@@ -138,15 +139,20 @@ def _places(matchers: Sequence[Matcher]) -> _Places:
         for left, found in starting.items()
     )
     held = frozenset().union(*(alphabet(one.parsed.whole) for one in matchers))
-    texts = [f"{left_edge(one.rule)}{_awaited(one, one.parsed.whole)}" for one in matchers]
+    texts = [f"{left_edge(one.rule)}{_awaited(one, one.parsed.whole, counted)}" for one in matchers]
     return _Places(re.compile(starts), bytes(sorted(held)), compiled("|".join(texts)))
 
 
-def _rest(one: Matcher) -> str:
-    return _awaited(one, Cat((one.parsed.datum, one.parsed.after)))
+def _begun(one: Matcher, counted: int) -> str:
+    before = loosely(one.parsed.before, counted)
+    return f"{left_edge(one.rule)}{before}{_rest(one, counted)}"
 
 
-def _awaited(one: Matcher, node: Node) -> str:
+def _rest(one: Matcher, counted: int) -> str:
+    return _awaited(one, Cat((one.parsed.datum, one.parsed.after)), counted)
+
+
+def _awaited(one: Matcher, node: Node, counted: int) -> str:
     """All prefixes of what matches; a whole one counts while the byte after it is to be seen."""
     ending = (Edge(inner=False),) if one.tail else ()
-    return prefixes(Cat((node, *ending))) or ""
+    return prefixes(Cat((node, *ending)), counted) or ""

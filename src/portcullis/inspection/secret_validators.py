@@ -36,6 +36,8 @@ _REFERENCE: Final = re.compile(
     | :// | ^(?:~|\.{1,2})/ | ^/[a-z]+/ | \.(?:pem|key|crt|json|ya?ml|txt|py|js|ts|go|md|sh|env|html?)$
     """
 )
+_NAMED: Final = re.compile(r"[A-Za-z]+(?:[-_.][A-Za-z]+)*(?:[-_.]?v?[0-9]{1,4})?")
+_HYPHENATED: Final = re.compile(r"[A-Za-z0-9]{1,12}(?:-[A-Za-z]+)+")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DIGEST: Final = re.compile(r"(?i)(?:sha(?:1|224|256|384|512)|md5|h1|blake[23][bs]?|bcrypt)[-:=_]")
 _LONGEST_WORD: Final = 20
@@ -64,7 +66,7 @@ def _stands_for_nothing(text: str) -> bool:
 
 def token(text: str) -> bool:
     """Made by a machine: letters and digits, no word, no identifier, no placeholder."""
-    if _stands_for_nothing(text) or _UUID.fullmatch(text):
+    if _stands_for_nothing(text) or _UUID.fullmatch(text) or _NAMED.fullmatch(text):
         return False
     if not (any(map(str.isdigit, text)) and any(map(str.isalpha, text))):
         return False
@@ -73,7 +75,9 @@ def token(text: str) -> bool:
 
 def password(text: str) -> bool:
     """Chosen by somebody: eight characters of two classes or six of three, and no placeholder."""
-    if _stands_for_nothing(text) or text.endswith((":", ",", "(", ")")):
+    if _stands_for_nothing(text) or _HYPHENATED.fullmatch(text):
+        return False
+    if not any(map(str.isalpha, text)) or text.endswith((":", ",", "(", ")")):
         return False
     if text.isalpha() and not (len(text) >= 2 * _SHORTEST and _classes(text) > 1):
         return False
@@ -90,7 +94,9 @@ def url_password(text: str) -> bool:
     plain = text.lower()
     if plain in {"password", "pass", "passwd", "pwd", "pw", "secret", "token", "p", "x", "key"}:
         return False
-    return not re.search(r"\$\{?|\{|<|>|\[|%[A-Z_]{2,}%|\*{3}|\.{3}|x{4}|(?i:^your|placeholder)", text)
+    return not re.search(
+        r"\$\{?|\{|<|>|\[|%[A-Z_]{2,}%|\*{3}|\.{3}|x{4}|(?i:^your|placeholder)", text
+    )
 
 
 def basic(text: str) -> bool:

@@ -84,7 +84,7 @@ class PatternStream:
             ]
             if one.grouped and stop < offset + len(buffer):
                 begin = max(then, stop - offset)
-                cut = min(cut, one.tentative(buffer, windows, begin) + offset)
+                cut = min(cut, one.tentative(buffer, windows, begin, work) + offset)
         self._cut, self._open = max(cut, self._cut), undecided
         if found:
             self._overlaps.add(found)

@@ -29,19 +29,19 @@ _ASCII = 0x7F
 
 def forward(node: Node) -> str:
     """The expression itself."""
-    return _written(node, loose=False)
+    return _written(node, counted=None)
 
 
-def loosely(node: Node) -> str:
+def loosely(node: Node, counted: int = _COUNTED) -> str:
     """The same for an automaton that need not count far.
 
-    A repeat with a range of more than 64 has no upper bound here: whoever uses it bounds the
-    length in another way.
+    A repeat with a range of more than ``counted`` has no upper bound here: whoever uses it bounds
+    the length in another way.
     """
-    return _written(node, loose=True)
+    return _written(node, counted=counted)
 
 
-def prefixes(node: Node) -> str | None:
+def prefixes(node: Node, counted: int = _COUNTED) -> str | None:
     """The (loose) expression for every proper prefix, the empty one included.
 
     None when there is none, which is so when the node matches only the empty text. An edge counts
@@ -53,17 +53,18 @@ def prefixes(node: Node) -> str | None:
         case Cat(parts):
             nested: str | None = None
             for part in reversed(parts):
-                longer = None if nested is None else f"{loosely(part)}{nested}"
-                nested = _either(longer, prefixes(part))
+                longer = None if nested is None else f"{loosely(part, counted)}{nested}"
+                nested = _either(longer, prefixes(part, counted))
             return nested
         case Alt(options):
-            found = [text for option in options if (text := prefixes(option)) is not None]
+            found = [text for one in options if (text := prefixes(one, counted)) is not None]
             return f"(?:{'|'.join(found)})" if found else None
         case Rep(body, _, high, _):
-            inner = prefixes(body)
+            inner = prefixes(body, counted)
             if high == 0 or inner is None:
                 return None
-            return f"{_uncounted(loosely(body), 0, high - 1, _weight(body))}{inner}"
+            some = _uncounted(loosely(body, counted), 0, high - 1, _weight(body), counted)
+            return f"{some}{inner}"
 
 
 def _either(first: str | None, second: str | None) -> str | None:
@@ -139,6 +140,8 @@ def prefilter(node: Node) -> tuple[str, bool, bool]:
     parts, open_left = _trimmed(node, -1)
     rest, open_right = _trimmed(Cat(tuple(parts)), 0) if len(parts) > 1 else (parts, False)
     kept, _, cut = _head(Cat(tuple(rest)), _ENOUGH)
+    if cut and needles(Cat(tuple(rest))) and not needles(kept):
+        kept, cut = Cat(tuple(rest)), False
     return _wide(kept), not open_left, not (open_right or cut)
 
 
@@ -257,18 +260,18 @@ def _count(low: int, high: int) -> str:
     return "?" if (low, high) == (0, 1) else f"{{{low},{high}}}"
 
 
-def _written(node: Node, *, loose: bool) -> str:
+def _written(node: Node, *, counted: int | None) -> str:
     match node:
         case Char(ranges):
-            return _utf8(ranges, loose=loose)
+            return _utf8(ranges, counted=counted)
         case Cat(parts):
-            return "".join(_written(part, loose=loose) for part in parts)
+            return "".join(_written(part, counted=counted) for part in parts)
         case Alt(options):
-            return f"(?:{'|'.join(_written(option, loose=loose) for option in options)})"
+            return f"(?:{'|'.join(_written(option, counted=counted) for option in options)})"
         case Rep(body, low, high, lazy):
-            inner = _written(body, loose=loose)
-            if loose:
-                return _uncounted(inner, low, high, _weight(body))
+            inner = _written(body, counted=counted)
+            if counted is not None:
+                return _uncounted(inner, low, high, _weight(body), counted)
             return _repeated(inner, low, high, _weight(body), lazy=lazy)
         case Edge(inner):
             return r"\B" if inner else r"\b"
@@ -285,8 +288,8 @@ def _weight(node: Node) -> int:
             return 1
 
 
-def _uncounted(inner: str, low: int, high: int, weight: int) -> str:
-    if high - low <= _COUNTED:
+def _uncounted(inner: str, low: int, high: int, weight: int, counted: int) -> str:
+    if high - low <= counted:
         return _repeated(inner, low, high, weight)
     return f"{_repeated(inner, low, low, weight)}(?:{inner})*"
 
@@ -320,9 +323,9 @@ def _byte(value: int) -> str:
     return text if text.isascii() and text.isalnum() else f"\\x{value:02x}"
 
 
-def _utf8(ranges: Ranges, *, loose: bool) -> str:
+def _utf8(ranges: Ranges, *, counted: int | None) -> str:
     low = tuple((first, min(last, _ASCII)) for first, last in ranges if first <= _ASCII)
-    if loose and ranges and ranges[-1][0] <= _ASCII + 1 and ranges[-1][1] == LAST:
+    if counted is not None and ranges and ranges[-1][0] <= _ASCII + 1 and ranges[-1][1] == LAST:
         return rf"{_class((*low, (0xC2, 0xF4)))}[\x80-\xbf]*"
     options = [_class(low)] if low else []
     for first, last in ranges:

@@ -17,15 +17,17 @@ TEXTS = st.lists(st.sampled_from(PARTS) | st.text(max_size=5), max_size=12).map(
 
 
 def hidden(text, vault):
-    found = [
-        Span(m.start, m.end, m.entity, Treatment.TOKENISE) for m in PATTERNS.scan([text])[0]
-    ]
+    found = [Span(m.start, m.end, m.entity, Treatment.TOKENISE) for m in PATTERNS.scan([text])[0]]
     spans = merged([*found, *placeholders(text, Treatment.TOKENISE)])
     means = Substitutes(vault, lambda value: value.hex())
     return edited(
         text,
         [
-            Edit(start=s.start, end=s.end, text=means.of(s.entity, s.treatment, text[s.start : s.end]))
+            Edit(
+                start=s.start,
+                end=s.end,
+                text=means.of(s.entity, s.treatment, text[s.start : s.end]),
+            )
             for s in spans
         ],
     )

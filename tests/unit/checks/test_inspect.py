@@ -138,6 +138,9 @@ SCHEMA = {
 }
 
 
+SHORT = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 30}}}
+
+
 @pytest.fixture
 def shaped():
     wall = Wall(to_tool=dict.fromkeys(("personal", "financial", "health"), "mask"))
@@ -162,6 +165,16 @@ async def test_masks_take_the_form_that_a_tool_demands(shaped):
 async def test_what_has_no_mask_of_the_form_is_refused(shaped):
     denied = await shaped.request(tool({"kind": CARD}))
     assert (denied.code, CARD in denied.reason) == ("PC3021", False)
+
+
+async def test_what_has_no_place_in_a_schema_is_refused_and_no_fault(shaped):
+    shaped.inventory.learn("orders", [ToolSpec(name="note", input_schema={"minProperties": 1})])
+    renamed = await shaped.request(tool({MAIL: {MAIL: CARD}}))
+    assert renamed.arguments == {"[EMAIL_ADDRESS]": {"[EMAIL_ADDRESS]": "[CREDIT_CARD]"}}
+    wall = Wall(injection={"tool": "wrap"})
+    wall.inventory.learn("orders", [ToolSpec(name="note", input_schema={}, output_schema=SHORT)])
+    denied = await wall.result(tool({}), {"content": [], "structuredContent": {"text": ATTACK}})
+    assert denied.code == "PC3021"
 
 
 async def test_structured_results_keep_their_form():

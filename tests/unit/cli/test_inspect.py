@@ -64,10 +64,8 @@ def run(monkeypatch, capfdbinary):
     """Run the command on an input; returns (exit code, answers, stderr)."""
 
     def go(data, *arguments, pipe=io.BytesIO):
-        built = []
-        monkeypatch.setattr(
-            command, "build", lambda *a, **k: built.append((a, k)) or Inspector(Patterns(), Injection())
-        )  # fmt: skip
+        inspector = Inspector(Patterns(), Injection())
+        monkeypatch.setattr(command, "build", lambda *_, **__: SimpleNamespace(inspector=inspector))
         stdin = SimpleNamespace(buffer=pipe(data if isinstance(data, bytes) else data.encode()))
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "argv", ["portcullis", "inspect", *arguments])

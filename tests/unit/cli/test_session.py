@@ -2,7 +2,8 @@
 
 import pytest
 
-from portcullis.cli.session import _dialled
+from portcullis.cli.session import _dialled, _schema
+from portcullis.core.errors import Problem
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -20,3 +21,19 @@ NAMES = ("localhost", "127.0.0.1", "::1")
 )
 def test_a_gate_on_all_interfaces_is_dialled_by_a_name_in_its_certificate(url, names, dialled):
     assert _dialled(url, names) == dialled
+
+
+@pytest.mark.parametrize("content", [None, b"{", b'{"a": 1, "a": 2}'])
+def test_a_schema_that_cannot_be_read_is_refused_before_anything_is_asked(tmp_path, content):
+    file = tmp_path / "schema.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Problem) as raised:
+        _schema(file)
+    assert (raised.value.code, str(file) in raised.value.detail) == ("PC7004", True)
+
+
+def test_a_schema_is_read_as_it_is_written(tmp_path):
+    file = tmp_path / "schema.json"
+    file.write_bytes(b'{"type": "object"}')
+    assert _schema(file) == {"type": "object"}

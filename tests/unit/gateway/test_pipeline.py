@@ -359,7 +359,8 @@ def counted(registry, channel):
 
 
 @pytest.mark.parametrize(
-    "verdict", [Deny(code="PC3021", reason="no", findings=SEEN), Transform(payload={}, findings=SEEN)]
+    "verdict",
+    [Deny(code="PC3021", reason="no", findings=SEEN), Transform(payload={}, findings=SEEN)],
 )
 async def test_what_was_found_stands_in_the_record_whatever_came_of_it(verdict):
     registry = CollectorRegistry()

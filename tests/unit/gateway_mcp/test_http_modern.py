@@ -245,9 +245,7 @@ async def test_notifications_take_the_line_back_like_the_answer(gate):
     gate.script["tools/call"] = [PROGRESS, PROGRESS, {"result": {"content": []}}]
     gate.policy.withheld = {"notifications/message"}
     answer = await gate.modern("tools/call", call())
-    assert [message.get("method", "answer") for message in answer.messages or [answer.json]] == [
-        "answer"
-    ]
+    assert answer.json["result"] == {"content": []}
     assert gate.codes() == ["PC3012"]  # once for the stream
 
 

@@ -60,7 +60,10 @@ def text_of(data: bytes, room: int) -> tuple[str, str]:
         if _ACTIVE.search(name):
             raise Opaque("macros or objects are embedded in it")
         if _XML.search(name):
-            reader.add(package.read(name), shared if name.startswith("xl/worksheets/") else None)
+            part = package.read(name)
+            if not part.strip():
+                continue
+            reader.add(part, shared if name.startswith("xl/worksheets/") else None)
         elif _IMAGE.search(name):
             images = images or "thumbnail" not in name.lower()
         elif not _TEXTLESS.search(name):

@@ -15,6 +15,9 @@ MAX_BYTES: Final = 64 * 2**20
 """Most bytes of all entries together, unpacked."""
 
 DAMAGED: Final = "an archive that is not understood"
+_END: Final = b"PK\5\6"
+_END_BYTES: Final = 22
+"""An end record without a comment, in which something else could stand."""
 _ENCRYPTED: Final = 0x1
 
 
@@ -32,7 +35,8 @@ class Package:
         if sum(entry.file_size for entry in entries) > MAX_BYTES:
             raise Opaque(f"more than {MAX_BYTES} bytes when unpacked")
         self._entries = {entry.filename: entry for entry in entries if not entry.is_dir()}
-        if self._zip.comment or min((e.header_offset for e in entries), default=0) != 0:
+        ends = data[-_END_BYTES:].startswith(_END)
+        if not ends or min((e.header_offset for e in entries), default=0) != 0:
             raise Opaque(DAMAGED)
         lower = {name.lower() for name in self._entries}
         if len(lower) != sum(not entry.is_dir() for entry in entries):

@@ -8,16 +8,18 @@ pypdf has to guess about makes the document opaque: another reader may guess oth
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from pypdf import PdfReader
+from pypdf import PageObject, PdfReader
 from pypdf.errors import PyPdfError
 from pypdf.generic import (
     ArrayObject,
     DictionaryObject,
+    EncodedStreamObject,
     IndirectObject,
     NameObject,
     StreamObject,
@@ -32,12 +34,14 @@ MAX_OBJECTS: Final = 200_000
 IMAGES: Final = "it holds images, which were not read"
 SCRIPTS: Final = "it holds scripts"
 
+_UNREAD: Final = "it draws text in a way that is not read"
 _TRAILING: Final = 64
 """Bytes that may stand after the end of the file (padding)."""
 _EMBEDDED: Final = frozenset({"/EF", "/EmbeddedFiles", "/RichMediaContent", "/AF", "/XFA"})
 _MEDIA: Final = frozenset({"/RichMedia", "/3D", "/Sound", "/Movie", "/Screen", "/FileAttachment"})
-_NO_TEXT: Final = frozenset({"/ID", "/CheckSum", "/Cert", "/ByteRange", "/Lang", "/Producer"})
-_SHOWS: Final = (b"Tj", b"TJ", b"'", b'"')
+_NO_TEXT: Final = frozenset({"/ID", "/CheckSum", "/Cert", "/ByteRange", "/Lang", "/CharSet"})
+_SHOWS: Final = re.compile(rb"[)>\]]\s*(?:Tj|TJ|'|\")")
+_INLINE_IMAGE: Final = re.compile(rb"\bBI\b.{0,4096}?\bID\s", re.DOTALL)
 _FEW: Final = 16
 """A page of images with less text than this, in characters, is a scan."""
 _UNMAPPED: Final = 0.05
@@ -68,7 +72,7 @@ def text_of(data: bytes, room: int) -> tuple[str, str]:
         found = _Document(PdfReader(BytesIO(data)), room).read()
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise Opaque("a PDF that is not understood") from None
-    except (NotImplementedError, ArithmeticError, AssertionError, OSError):
+    except (NotImplementedError, ArithmeticError, AssertionError):
         raise Opaque("a PDF that is not understood") from None
     finally:
         logger.removeHandler(complaints)
@@ -90,16 +94,31 @@ class _Document:
     def read(self) -> tuple[str, str]:
         self._objects()
         pages = self._reader.get_num_pages()
-        if pages > MAX_PAGES:
-            raise Opaque(f"more than {MAX_PAGES} pages")
+        if not 0 < pages <= MAX_PAGES:
+            raise Opaque(f"no pages, or more than {MAX_PAGES}")
         for page in self._reader.pages:
-            text = page.extract_text()
-            if len(text.strip()) < _FEW and _draws_images(page):
-                raise Opaque("a page is an image")
-            if _unmapped(text):
-                raise Opaque("its fonts do not say what their characters are")
-            self._add(text)
+            self._page(page)
         return fitting("\n".join(self._parts), self._room), ", ".join(sorted(self._remarks))
+
+    def _page(self, page: PageObject) -> None:
+        if _name(page, "/Type") != "/Page":
+            raise Opaque("a PDF that is not understood")
+        contents = page.get_contents()
+        drawn = b"" if contents is None else contents.get_data()
+        text = page.extract_text()
+        if _INLINE_IMAGE.search(drawn):
+            self._remarks.add(IMAGES)
+        if len(text.strip()) < _FEW and (_draws_images(page) or _INLINE_IMAGE.search(drawn)):
+            raise Opaque("a page is an image")
+        self._read_from(drawn, text)
+
+    def _read_from(self, drawn: bytes, text: str) -> None:
+        """Take the text that was read from drawing instructions, if it can be all of it."""
+        if not text.strip() and _SHOWS.search(drawn):
+            raise Opaque(_UNREAD)
+        if _unmapped(text):
+            raise Opaque("its fonts do not say what their characters are")
+        self._add(text)
 
     def _add(self, text: str) -> None:
         self._size += len(text) + 1
@@ -147,12 +166,25 @@ class _Document:
                 self._add(_read(script))
         if isinstance(value, StreamObject) and _name(value, "/Type") == "/Metadata":
             self._add(_read(value))
-        if "/AP" in value and not any(
-            key in value for key in ("/Contents", "/V", "/DA", "/Parent")
-        ):
-            for stream in _appearances(value["/AP"]):
-                if any(operator in stream.get_data() for operator in _SHOWS):
-                    raise Opaque("an annotation draws its own text")
+        procedures = value.get("/CharProcs")
+        for stream in _streams(procedures) if procedures is not None else ():
+            if _SHOWS.search(stream.get_data()):
+                raise Opaque(_UNREAD)
+        if isinstance(value, StreamObject):
+            self._drawing(value)
+
+    def _drawing(self, stream: StreamObject) -> None:
+        """Read what a stream draws wherever it is used: forms, appearances, patterns."""
+        form = _name(stream, "/Subtype") == "/Form"
+        if not form and "/PatternType" not in stream:
+            return
+        drawn = stream.get_data()
+        if not _SHOWS.search(drawn):
+            return
+        if not (form and "/Resources" in stream):
+            raise Opaque(_UNREAD)
+        page = self._reader.pages[0]
+        self._read_from(drawn, page.extract_xform_text(cast("EncodedStreamObject", stream)))
 
 
 def _name(value: DictionaryObject, key: str) -> str:
@@ -167,19 +199,16 @@ def _read(stream: StreamObject) -> str:
     return data.decode(charset, "replace")
 
 
-def _appearances(value: Any) -> Iterator[StreamObject]:
-    """The streams of an appearance dictionary: at most three states of some variants."""
+def _streams(value: Any) -> Iterator[StreamObject]:
+    """The streams that a dictionary names."""
     found = value.get_object()
-    for state in found.values() if isinstance(found, DictionaryObject) else ():
-        one = state.get_object()
-        variants = one.values() if not isinstance(one, StreamObject) else [one]
-        for variant in variants:
-            stream = variant.get_object()
-            if isinstance(stream, StreamObject):
-                yield stream
+    for item in found.values() if isinstance(found, DictionaryObject) else ():
+        one = item.get_object()
+        if isinstance(one, StreamObject):
+            yield one
 
 
-def _draws_images(page: Any) -> bool:
+def _draws_images(page: PageObject) -> bool:
     resources = page.get("/Resources")
     resources = resources.get_object() if resources is not None else {}
     objects = resources.get("/XObject") if isinstance(resources, DictionaryObject) else None

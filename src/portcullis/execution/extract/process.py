@@ -7,8 +7,9 @@ import contextlib
 import math
 import os
 import signal
+import subprocess
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from typing import cast
 
 from portcullis.config.inspection import Extraction
 from portcullis.core.ports import Extracted
@@ -16,6 +17,7 @@ from portcullis.execution.extract.kinds import Kind
 
 _WORKER = "portcullis.execution.extract.worker"
 _HEAD_BYTES = 256
+_STDOUT = 1
 _FAILED = Extracted(text=None, reason="it could not be read within the limits")
 _SLOW = Extracted(text=None, reason="it takes too long to read")
 _NOT_STARTED = Extracted(text=None, reason="no process could be started for it")
@@ -36,12 +38,13 @@ async def read_apart(data: bytes, kind: Kind, media_type: str, limits: Extractio
         str(limits.text_bytes),
         media_type if kind is Kind.MARKUP else "",
     )
+    loop = asyncio.get_running_loop()
+    talk = _Talk(loop, limits.text_bytes + _HEAD_BYTES)
     try:
-        process = await asyncio.create_subprocess_exec(
+        transport, _ = await loop.subprocess_exec(
+            lambda: talk,
             *(sys.executable, "-I", "-m", _WORKER, *arguments),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=DEVNULL,
+            stderr=subprocess.DEVNULL,
             env={},
             cwd="/",
             start_new_session=True,
@@ -50,36 +53,52 @@ async def read_apart(data: bytes, kind: Kind, media_type: str, limits: Extractio
         return _NOT_STARTED
     try:
         async with asyncio.timeout(limits.seconds):
-            _, answer = await asyncio.gather(
-                _feed(process, data), _answer(process, limits.text_bytes + _HEAD_BYTES)
-            )
-        return _read(answer, limits.text_bytes)
+            stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
+            stdin.write(data)
+            stdin.close()
+            return _read(await talk.answer, limits.text_bytes)
     except TimeoutError:
         return _SLOW
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+        try:
+            await asyncio.shield(talk.exited)
+        finally:
+            transport.close()
 
 
-async def _feed(process: Process, data: bytes) -> None:
-    if process.stdin is None:
-        return
-    with contextlib.suppress(ConnectionError):  # it may have had enough
-        process.stdin.write(data)
-        await process.stdin.drain()
-    process.stdin.close()
+class _Talk(asyncio.SubprocessProtocol):
+    """What goes to the process and comes from it: no more than ``limit`` bytes, else nothing."""
 
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
+        self._limit = limit
+        self._found = bytearray()
+        self.answer: asyncio.Future[bytes] = loop.create_future()
+        self.exited: asyncio.Future[None] = loop.create_future()
 
-async def _answer(process: Process, limit: int) -> bytes:
-    """All that it says, or nothing when that is more than ``limit`` bytes."""
-    found = b""
-    while process.stdout is not None and len(found) <= limit:
-        piece = await process.stdout.read(65_536)
-        if not piece:
-            return found
-        found += piece
-    return b""
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """It says something."""
+        del fd
+        self._found += data
+        if len(self._found) > self._limit:
+            self._found.clear()
+            self._end()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """It has no more to say, or does not listen."""
+        del exc
+        if fd == _STDOUT:
+            self._end()
+
+    def process_exited(self) -> None:
+        """It is gone, and its number free."""
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+    def _end(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result(bytes(self._found))
 
 
 def _read(answer: bytes, room: int) -> Extracted:

@@ -24,6 +24,7 @@ from portcullis.core.errors import Problem
 _SEPARATOR: Final = r"[^0-9a-z\x80-\xff]{1,2}"
 _EDGE: Final = r"[^0-9a-z_]"
 _LETTER: Final = r"[0-9a-z_\x80-\xff]"
+_SPACE: Final = re.compile(r" (?![^\[\]]*(?<!\\)\])")
 _GAP: Final = re.compile(r" ~(\d+) ")
 _WORD: Final = re.compile(r"\{([a-z_]+)\}")
 _FORBIDDEN: Final = re.compile(
@@ -40,11 +41,15 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The words and the rules (by intent) of a language; ``spaced`` when words have spaces."""
+    """The words and the rules (by intent) of a language; ``spaced`` when words have spaces.
+
+    Where ``gates`` are given, the rules are only tried in a stretch of text that one of them is in.
+    """
 
     rules: dict[str, list[str]]
     words: dict[str, str] = msgspec.field(default_factory=dict)
     spaced: bool = True
+    gates: str = ""
 
 
 class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +65,7 @@ class Rule(msgspec.Struct, frozen=True):
     id: str
     intent: str
     pattern: bytes
+    gated: bool
 
 
 def builtin() -> Grammar:
@@ -86,12 +92,19 @@ def rules(grammar: Grammar) -> tuple[Rule, ...]:
     return tuple(_rules(grammar))
 
 
+def gate(grammar: Grammar) -> bytes:
+    """What has to be in a text for the gated rules to be tried."""
+    gates = [language.gates for language in grammar.languages.values() if language.gates]
+    return "|".join(gates).encode("utf-8")
+
+
 def _rules(grammar: Grammar) -> Iterator[Rule]:
     for code, language in grammar.languages.items():
         for intent, patterns in language.rules.items():
             for pattern in patterns:
                 where = f"intents: {intent}/{code}"
-                yield Rule(f"{intent}/{code}", intent, _expanded(pattern, language, where))
+                expanded = _expanded(pattern, language, where)
+                yield Rule(f"{intent}/{code}", intent, expanded, bool(language.gates))
 
 
 def _expanded(pattern: str, language: Language, where: str) -> bytes:
@@ -101,10 +114,10 @@ def _expanded(pattern: str, language: Language, where: str) -> bytes:
     text = text.replace(r"\w", _LETTER)
     if language.spaced:
         text = _GAP.sub(lambda gap: _EDGE + rf"(?:[^.]{{0,{gap[1]}}}{_EDGE})?", text)
-        text = f"{_EDGE}(?:{text.replace(' ', _SEPARATOR)}){_EDGE}"
+        text = f"{_EDGE}(?:{_SPACE.sub(lambda _: _SEPARATOR, text)}){_EDGE}"
     else:
         text = _GAP.sub(lambda gap: rf"[^.]{{0,{gap[1]}}}", text)
-        text = text.replace(" ", r"[ .]{0,2}")
+        text = _SPACE.sub("[ .]{0,2}", text)
     return text.encode("utf-8")
 
 

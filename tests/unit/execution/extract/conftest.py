@@ -67,13 +67,14 @@ def runs(*texts):
 def xlsx(rows, strings=(), **parts):
     shared = f"<sst {S}>" + "".join(f"<si><t>{text}</t></si>" for text in strings) + "</sst>"
     cells = "".join(f"<row>{row}</row>" for row in rows)
+    sheet = f"<worksheet {S}><sheetData>{cells}</sheetData></worksheet>"
     return package(
         {
             "[Content_Types].xml": TYPES,
             "xl/workbook.xml": f'<workbook {S}><sheets><sheet name="Plan" state="hidden"/></sheets>'
             "</workbook>",
             "xl/sharedStrings.xml": shared,
-            "xl/worksheets/sheet1.xml": f"<worksheet {S}><sheetData>{cells}</sheetData></worksheet>",
+            "xl/worksheets/sheet1.xml": sheet,
         }
         | {name.replace("__", "/").replace("_", "."): data for name, data in parts.items()}
     )

@@ -1,0 +1,216 @@
+"""What the firewall is measured with: ordinary texts of several kinds, and the worst of 1 MB.
+
+All is made at run time from a seed, so that every run reads the same and no file holds a datum.
+Ordinary texts hold what such texts hold: an address here, a number there, nothing malicious.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from portcullis.inspection.packs import builtin, joined
+
+_SEED: Final = 20_001
+_MEGABYTE: Final = 10**6
+
+_NAMES: Final = "Ada Bruno Chiara Dmitri Elif Farid Greta Hana Ivo Jelena Kofi Lena Mateo Noor".split()
+_SURNAMES: Final = "Albers Bakker Costa Dahl Egger Fontana Grant Horvat Ito Jansen Keller".split()
+_THINGS: Final = (
+    "the blue lamp",
+    "two office chairs",
+    "a spare battery",
+    "the annual licence",
+    "my winter tyres",
+    "the conference ticket",
+    "a replacement hinge",
+    "three boxes of paper",
+)
+_PLACES: Final = "Graz Lyon Porto Turku Gdansk Leeds Ghent Malmo Split Basel".split()
+_DAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday".split()
+_NOUNS: Final = "account budget client counter cursor entry invoice order packet record region".split()
+_VERBS: Final = "build check collect count fetch join load merge parse read sort store".split()
+
+_CHAT: Final = (
+    "Hello, I ordered {thing} on {day} and it still has not left {place}. ",
+    "Could you look up where it is? My name is {name} {surname}. ",
+    "I already wrote to {mail}, but nobody answered me since {day}. ",
+    "The tracking page said that it would arrive within {number} days, which is over now. ",
+    "If it is easier, send {thing} to our office in {place} instead, ask for {name}. ",
+    "By the way, does the warranty cover {thing} when it was bought in {place}? ",
+    "Thanks, that helps. And please explain how I change the delivery day to {day}. ",
+    "I do not want to cancel, I only want to know what happens next. ",
+)
+_MAIL: Final = (
+    "We met the supplier in {place} on {day} and went through the open points. ",
+    "Delivery of {thing} moves by {number} days, because a part is made to measure. ",
+    "{name} {surname} keeps the list of changes and will send it round before {day}. ",
+    "The price per piece stays at {number}.{cents} EUR up to {number}00 pieces a month. ",
+    "Nothing was decided about the depot in {place}; the lease ends next year anyway. ",
+    "Please note the following before the review: drawings first, then the samples. ",
+    "As agreed, costs above {number} % of the offer need a second signature. ",
+    "Questions go to {mail} or, in a hurry, to +43 316 {digits}. ",
+)
+_LEVELS: Final = ("INFO", "INFO", "INFO", "DEBUG", "WARNING")
+
+
+class _Writer:
+    """Makes texts; the same ones for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random: Final = random.Random(seed)  # noqa: S311 - texts that repeat, not secrets
+
+    def filled(self, template: str) -> str:
+        name, surname = self.pick(_NAMES), self.pick(_SURNAMES)
+        return template.format(
+            name=name,
+            surname=surname,
+            mail=f"{name}.{surname}@example.com".lower(),
+            thing=self.pick(_THINGS),
+            place=self.pick(_PLACES),
+            day=self.pick(_DAYS),
+            number=self.random.randint(2, 90),
+            cents=self.random.randint(10, 99),
+            digits=self.random.randint(200_000, 900_000),
+        )
+
+    def pick(self, among: Sequence[str]) -> str:
+        return self.random.choice(among)
+
+    def shuffled(self, templates: Sequence[str]) -> Iterator[str]:
+        for template in self.random.sample(templates, len(templates)):
+            yield self.filled(template)
+
+    def chat(self) -> Iterator[str]:
+        while True:
+            yield from self.shuffled(_CHAT)
+
+    def mail(self) -> Iterator[str]:
+        yield self.filled("From: {mail}\nSubject: {thing}, {place}\n\n")
+        while True:
+            yield from self.shuffled(_MAIL)
+            yield self.filled("\n\n- {day}: {name} calls {place}\n- {day}: {thing}\n\n")
+
+    def tool(self) -> Iterator[str]:
+        yield '{"records": ['
+        while True:
+            record: dict[str, Any] = {
+                "id": self.random.randint(10_000, 99_999),
+                "customer": self.filled("{name} {surname}"),
+                "email": self.filled("{mail}"),
+                "created_at": f"2025-0{self.random.randint(1, 9)}-17T0{self.random.randint(0, 9)}:14:22Z",
+                "total": self.random.randint(100, 99_999) / 100,
+                "status": self.pick(("open", "paid", "sent")),
+                "note": self.filled("{thing} for {place}, not before {day}"),
+            }
+            yield json.dumps(record) + ", "
+
+    def code(self) -> Iterator[str]:
+        while True:
+            verb, noun, other = self.pick(_VERBS), self.pick(_NOUNS), self.pick(_NOUNS)
+            yield (
+                f"def {verb}_{noun}({other}: dict[str, int], limit: int = 10) -> list[str]:\n"
+                f'    """{verb.capitalize()} every {noun} of the {other}."""\n'
+                f"    found = []\n"
+                f"    for key, value in sorted({other}.items()):\n"
+                f"        if value > limit and key.startswith({noun!r}):\n"
+                f"            found.append(f'{{key}}={{value:04d}}')\n"
+                f"    return found[:{self.random.randint(2, 90)}]\n\n\n"
+            )
+
+    def log(self) -> Iterator[str]:
+        draw = self.random.randint
+        for number in range(_MEGABYTE):
+            yield (
+                f"2025-06-12T10:{draw(0, 59):02}:{draw(0, 59):02}.{draw(0, 999):03}Z "
+                f"{self.pick(_LEVELS)} {self.pick(_NOUNS)}.{self.pick(_VERBS)} request={number:06} "
+                f"peer=10.{draw(0, 9)}.{draw(0, 255)}.{draw(1, 254)} path=/v1/{self.pick(_NOUNS)}s "
+                f"status=200 bytes={draw(100, 90_000)} took={draw(1, 900)}ms\n"
+            )
+
+    def cut(self, pieces: Iterator[str], size: int) -> str:
+        """The first ``size`` characters."""
+        found: list[str] = []
+        length = 0
+        while length < size:
+            found.append(next(pieces))
+            length += len(found[-1])
+        return "".join(found)[:size]
+
+
+def ordinary(kind: str, size: int) -> str:
+    """So many characters of ordinary text; ``kind`` is one of KINDS. ASCII, so bytes as well."""
+    writer = _Writer(_SEED)
+    return writer.cut(_ORDINARY[kind](writer), size)
+
+
+def worst(kind: str, size: int = _MEGABYTE) -> str:
+    """So many bytes of UTF-8 that are hard to read; ``kind`` is one of WORST."""
+    writer = _Writer(_SEED)
+    return writer.cut(_WORST[kind](writer), size).encode()[:size].decode(errors="ignore")
+
+
+def pieces(text: str, size: int) -> list[str]:
+    """A text in chunks of ``size`` characters."""
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+_ORDINARY: Final[dict[str, Callable[[_Writer], Iterator[str]]]] = {
+    "chat": _Writer.chat,
+    "tool": _Writer.tool,
+    "document": _Writer.mail,
+    "code": _Writer.code,
+    "log": _Writer.log,
+}
+KINDS: Final = tuple(_ORDINARY)
+
+
+def _digits(writer: _Writer) -> Iterator[str]:
+    """Numbers of all lengths, with all that may stand within one."""
+    while True:
+        yield str(writer.random.getrandbits(64))[: writer.random.randint(3, 19)]
+        yield writer.pick((" ", "-", ".", "/", ", ", "\n", ""))
+
+
+def _base64(writer: _Writer) -> Iterator[str]:
+    while True:
+        yield base64.b64encode(writer.random.randbytes(57)).decode() + "\n"
+
+
+def _misses(writer: _Writer) -> Iterator[str]:
+    """What the rules themselves call near misses, in any order."""
+    known = [joined(one) for pack in builtin() for rule in pack.rules for one in rule.reject]
+    while True:
+        yield writer.pick(known)
+        yield "\n"
+
+
+def _hits(writer: _Writer) -> Iterator[str]:
+    """What the rules look for, in any order: mostly more than a call may hold."""
+    known = [joined(one) for pack in builtin() for rule in pack.rules for one in rule.match]
+    while True:
+        yield writer.pick(known).replace("«", "").replace("»", "")
+        yield "\n"
+
+
+def _unicode(writer: _Writer) -> Iterator[str]:
+    """Words written in look-alikes, with invisible and combining characters in between."""
+    other = str.maketrans("aceiopsxy", "асеіорѕху")  # noqa: RUF001 - Cyrillic on purpose
+    odd = "\u200b\u200d\u2060\u202e\u0301\u00ad\U000e0041漢é\U0001f600"
+    while True:
+        word = writer.pick(_NOUNS).translate(other)
+        yield f"{word[:3]}{writer.pick(odd)}{word[3:]} "
+
+
+_WORST: Final[dict[str, Callable[[_Writer], Iterator[str]]]] = {
+    "prose": _Writer.mail,
+    "digits": _digits,
+    "base64": _base64,
+    "misses": _misses,
+    "hits": _hits,
+    "unicode": _unicode,
+}
+WORST: Final = tuple(_WORST)

@@ -1,0 +1,197 @@
+"""Which phrases and rules are in a slice of folded text.
+
+Phrases are numbered from 0, rules after them. A phrase is one to three words that stand whole,
+with one space between. Both engines promise the same answer; Hyperscan takes microseconds, the one
+without it takes milliseconds for a kilobyte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import tempfile
+import threading
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+import re2
+
+from portcullis.core.errors import Problem
+from portcullis.inspection.database import library
+from portcullis.inspection.injection.intents import Rule
+
+_WORD: Final = re.compile(rb"[0-9a-z_\x80-\xff]+")
+_EDGE: Final = rb"[^0-9a-z_\x80-\xff]"
+WORDS: Final = 3
+"""The longest phrase."""
+
+
+class Matcher(Protocol):
+    """Finds phrases and rules: each number once, in no order."""
+
+    def find(self, data: bytes) -> Collection[int]:
+        """What is in the data."""
+        ...
+
+
+def matcher(
+    phrases: Sequence[bytes],
+    rules: Sequence[Rule],
+    gate: bytes,
+    *,
+    folder: Path | None = None,
+    accelerated: bool | None = None,
+) -> Matcher:
+    """The quick engine where this machine has it, else the plain one.
+
+    ``folder`` keeps compiled databases; ``accelerated`` forces one of the two
+    (Problem PC7014 when Hyperscan is asked for and cannot be used).
+    """
+    found = None if accelerated is False else library()
+    if found is not None:
+        return Fast(found, phrases, rules, gate, folder)
+    if accelerated:
+        raise Problem("PC7014", "hyperscan cannot be used on this machine")
+    return Plain(phrases, rules, gate)
+
+
+def words(data: bytes) -> list[tuple[int, bytes]]:
+    """The phrases of one to three words that stand in the data, with where each begins."""
+    found = [(match.start(), match.end()) for match in _WORD.finditer(data)]
+    phrases: list[tuple[int, bytes]] = []
+    for first, (start, end) in enumerate(found):
+        phrases.append((start, data[start:end]))
+        for later, last in found[first + 1 : first + WORDS]:
+            if later != end + 1 or data[end : end + 1] != b" ":
+                break
+            end = last  # noqa: PLW2901 - the phrase grows
+            phrases.append((start, data[start:end]))
+    return phrases
+
+
+class Plain:
+    """Without Hyperscan: a dictionary for the phrases, RE2 for the rules."""
+
+    def __init__(self, phrases: Sequence[bytes], rules: Sequence[Rule], gate: bytes) -> None:
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1
+        options.dot_nl = True
+        self._phrases = {phrase: number for number, phrase in enumerate(phrases)}
+        numbered = list(enumerate(rules, len(phrases)))
+        self._gate = re2.compile(gate, options) if gate else None
+        self._always = [(n, re2.compile(r.pattern, options)) for n, r in numbered if not r.gated]
+        self._gated = [(n, re2.compile(r.pattern, options)) for n, r in numbered if r.gated]
+
+    def find(self, data: bytes) -> Collection[int]:
+        """What is in the data."""
+        # A phrase at an end of the data has no edge there, and does not count.
+        found = {
+            self._phrases[phrase]
+            for start, phrase in words(data)
+            if phrase in self._phrases and 0 < start < len(data) - len(phrase)
+        }
+        found |= {number for number, rule in self._always if rule.search(data)}
+        if self._gate is not None and self._gate.search(data):
+            found |= {number for number, rule in self._gated if rule.search(data)}
+        return found
+
+
+class Fast:
+    """With Hyperscan: one database for everything but the gated rules, which have their own."""
+
+    def __init__(
+        self,
+        hyperscan: ModuleType,
+        phrases: Sequence[bytes],
+        rules: Sequence[Rule],
+        gate: bytes,
+        folder: Path | None,
+    ) -> None:
+        always = [(n, _EDGE + re.escape(phrase) + _EDGE) for n, phrase in enumerate(phrases)]
+        numbered = list(enumerate(rules, len(phrases)))
+        always += [(n, rule.pattern) for n, rule in numbered if not rule.gated]
+        gated = [(n, rule.pattern) for n, rule in numbered if rule.gated]
+        self._gate = len(phrases) + len(rules)
+        always += [(self._gate, gate)] if gated else []
+        self._always = _Database(hyperscan, always, folder)
+        self._gated = _Database(hyperscan, gated, folder) if gated else None
+
+    def find(self, data: bytes) -> Collection[int]:
+        """What is in the data."""
+        found = self._always.scan(data)
+        if self._gated is not None and self._gate in found:
+            found.remove(self._gate)
+            found += self._gated.scan(data)
+        return found
+
+
+def _seen(number: int, _start: int, _end: int, _flags: int, found: list[int]) -> None:
+    found.append(number)
+
+
+class _Database:
+    """A compiled database, kept in a folder, and a scratch space for each thread."""
+
+    def __init__(
+        self, hyperscan: Any, patterns: Sequence[tuple[int, bytes]], folder: Path | None
+    ) -> None:
+        self._hyperscan = hyperscan
+        self._patterns = patterns
+        self._database = self._kept(folder) if folder else self._compiled()
+        self._scratches = threading.local()
+
+    def scan(self, data: bytes) -> list[int]:
+        """The numbers of the patterns that match, each once."""
+        scratch = getattr(self._scratches, "scratch", None)
+        if scratch is None:
+            scratch = self._scratches.scratch = self._hyperscan.Scratch(self._database)
+        found: list[int] = []  # named: the library keeps no reference of its own
+        self._database.scan(data, match_event_handler=_seen, scratch=scratch, context=found)
+        return found
+
+    def _compiled(self) -> Any:
+        hyperscan = self._hyperscan
+        database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        database.compile(
+            expressions=[pattern for _, pattern in self._patterns],
+            ids=[number for number, _ in self._patterns],
+            flags=[hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL] * len(self._patterns),
+        )
+        return database
+
+    def _kept(self, folder: Path) -> Any:
+        made_of = (self._hyperscan.__version__, platform.machine(), _processor(), self._patterns)
+        path = folder / f"injection-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}.hs"
+        try:
+            data = path.read_bytes()
+        except OSError:
+            data = b""
+        if data and hashlib.sha256(data[32:]).digest() == data[:32]:
+            return self._hyperscan.loadb(data[32:], self._hyperscan.HS_MODE_BLOCK)
+        database = self._compiled()
+        _keep(path, self._hyperscan.dumpb(database))
+        return database
+
+
+def _keep(path: Path, payload: bytes) -> None:
+    """Write atomically, readable to the gate alone. A folder that cannot be written is no fault."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        number, name = tempfile.mkstemp(dir=path.parent, prefix=".injection-")
+        with os.fdopen(number, "wb") as writer:
+            writer.write(hashlib.sha256(payload).digest() + payload)
+        Path(name).replace(path)
+
+
+def _processor() -> str:
+    """What the processor can do: a database compiled for one may not run on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.lower().startswith(("flags", "features"))), "")

@@ -1,0 +1,140 @@
+"""The sum of weights of a text: that of its strongest window.
+
+A text is read in segments of four windows that overlap. A segment is matched once; its sum is at
+least that of each of its windows, so that windows are only matched where it is above the model's
+floor and above what was found before. That makes ordinary text cheap. A text that keeps being
+remarkable is no longer looked at window by window after a while: then the sum of a whole segment
+counts, which is never less. Nothing depends on how the text was cut into pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+import msgspec
+
+from portcullis.inspection.injection import fold
+from portcullis.inspection.injection.intents import Rule
+from portcullis.inspection.injection.linear import Model
+from portcullis.inspection.injection.matcher import Matcher
+
+_BATCH: Final = 4
+"""Windows in a segment."""
+_PATIENCE: Final = 400
+"""Windows of a text that are looked at one by one."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """A sum of weights, and the names of what it is made of, strongest first."""
+
+    total: float
+    names: tuple[str, ...] = ()
+
+
+class Scale:
+    """Weighs slices of folded text. One weight for an intent, however many rules show it."""
+
+    def __init__(self, model: Model, rules: Sequence[Rule], matcher: Matcher) -> None:
+        self._matcher = matcher
+        self._phrases = list(model.phrases.values())
+        self._texts = list(model.phrases)
+        self._rules = rules
+        self._intents = [model.intents.get(rule.intent, 0.0) for rule in rules]
+        self._counts = len(self._phrases)
+        self.floor = model.floor
+
+    def weigh(self, data: bytes) -> float:
+        """The sum of a slice."""
+        return self.sum(self._matcher.find(data))
+
+    def sum(self, found: Collection[int]) -> float:
+        """The sum of what was found."""
+        phrases, count = self._phrases, self._counts
+        intents: dict[str, float] = {}
+        total = 0.0
+        for number in sorted(found):
+            if number < count:
+                total += phrases[number]
+            else:
+                intents[self._rules[number - count].intent] = self._intents[number - count]
+        return total + sum(intents.values())
+
+    def explain(self, data: bytes, most: int = 6) -> Evidence:
+        """The sum of a slice, and the rules and phrases that weigh most in it."""
+        found = sorted(self._matcher.find(data))
+        named = {
+            f"phrase:{self._texts[number]}": self._phrases[number]
+            for number in found
+            if number < self._counts
+        }
+        named |= {
+            self._rules[number - self._counts].id: self._intents[number - self._counts]
+            for number in found
+            if number >= self._counts
+        }
+        best = sorted(named.items(), key=lambda item: (-item[1], item[0]))[:most]
+        return Evidence(self.sum(found), tuple(name for name, weight in best if weight > 0))
+
+
+class Windows:
+    """Weighs a folded text that arrives in pieces, until a window reaches ``enough``."""
+
+    def __init__(self, scale: Scale, enough: float) -> None:
+        self._scale = scale
+        self._enough = enough
+        self._data = b""
+        self._next = 0  # the number of the window at which the next segment begins
+        self._gone = 0  # strides that were taken off the beginning of the data
+        self._looked = 0
+        self.total = scale.floor
+        self.strongest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece of folded text; it goes on where the last one ended."""
+        self._data += data
+        segment = (_BATCH + 1) * fold.STRIDE + fold.SLACK
+        while self._open and len(self._data) - self._from * fold.STRIDE > segment:
+            self._segment(_BATCH)
+        if self._from > 0:
+            self._data = self._data[self._from * fold.STRIDE :]
+            self._gone = self._next
+
+    def end(self) -> None:
+        """Weigh what is left."""
+        left = len(self._data) - self._from * fold.STRIDE
+        if self._open and (left > fold.STRIDE or self._next == 0):
+            self._segment(max(1, -(-left // fold.STRIDE) - 1))
+        self._data = b""
+
+    @property
+    def _open(self) -> bool:
+        return self.total < self._enough
+
+    @property
+    def _from(self) -> int:
+        return self._next - self._gone
+
+    def _segment(self, count: int) -> None:
+        first, data = self._from, self._data
+        self._next += count
+        whole = self._slice(first, first + count + 1)
+        total = self._scale.weigh(whole)
+        if total <= self.total:
+            return
+        if self._looked >= _PATIENCE:
+            self.total, self.strongest = total, whole
+            return
+        for number in range(first, first + count):
+            window = self._slice(number, number + 2) if count > 1 else whole
+            self._looked += 1
+            total = self._scale.weigh(window)
+            if total > self.total:
+                self.total, self.strongest = total, window
+                if not self._open:
+                    return
+        del data
+
+    def _slice(self, first: int, last: int) -> bytes:
+        """From one window's beginning to another's, with the space that stands there."""
+        return self._data[fold.cut(self._data, first) : fold.cut(self._data, last) + 1]
