@@ -13,9 +13,10 @@ import yaml
 from portcullis.core.call import Phase, Route
 from portcullis.core.codes import CODES, RANGES
 from portcullis.core.control import Control, Register
+from portcullis.inspection.packs import builtin
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- controls:begin -->", "<!-- controls:end -->"
+CONTROLS, ENTITIES = "controls", "entities"
 
 
 def register() -> Register:
@@ -28,6 +29,20 @@ def controls_table(controls: tuple[Control, ...]) -> str:
     """The README's table."""
     rows = ["| control | what it stops |", "|---|---|"]
     rows += [f"| **{control.title}** (`{control.id}`) | {control.threat} |" for control in controls]
+    return "\n".join(rows)
+
+
+def entities_table() -> str:
+    """What the rule packs find, by category."""
+    rows = ["| category | entities |", "|---|---|"]
+    found: dict[str, set[str]] = {}
+    for pack in builtin():
+        for rule in pack.rules:
+            found.setdefault(rule.category, set()).add(rule.entity)
+    rows += [
+        f"| `{category}` | {', '.join(f'`{name}`' for name in sorted(names))} |"
+        for category, names in sorted(found.items())
+    ]
     return "\n".join(rows)
 
 
@@ -117,16 +132,19 @@ def errors() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _between(path: Path, name: str, table: str) -> str:
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+
+
 def wanted() -> dict[Path, str]:
     """Every generated file and what it should hold."""
     found = register()
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    table = f"{before}{BEGIN}\n{controls_table(found.controls)}\n{END}{after}"
+    readme, inspection = ROOT / "README.md", ROOT / "docs/inspection.md"
     return {
-        readme: table,
+        readme: _between(readme, CONTROLS, controls_table(found.controls)),
+        inspection: _between(inspection, ENTITIES, entities_table()),
         ROOT / "docs/threat-model.md": threat_model(found),
         ROOT / "docs/errors.md": errors(),
     }

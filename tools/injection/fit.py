@@ -1,0 +1,183 @@
+"""Fit the linear model: logistic regression with an L1 penalty whose weights are never negative.
+
+The intents' weights are bounded by what the grammar says, so that a language without data weighs
+what English was seen to weigh.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+
+from portcullis.inspection.injection import fold, intents
+from portcullis.inspection.injection.matcher import matcher, words
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is in a window: intents, and phrases."""
+
+    intents: frozenset[str]
+    phrases: frozenset[bytes]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text's windows, its label, and how much it counts; ``group`` is where it comes from."""
+
+    windows: tuple[Window, ...]
+    label: int
+    group: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What training is steered by."""
+
+    least: int = 4
+    groups: int = 2
+    most_common: float = 0.004
+    penalty: float = 6e-5
+    smallest: float = 0.1
+    benign: float = 3.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Weights, and the bias they were fitted with."""
+
+    bias: float
+    intents: dict[str, float]
+    phrases: dict[bytes, float]
+
+    def total(self, window: Window) -> float:
+        """The sum of the weights of a window."""
+        return sum(self.intents.get(name, 0.0) for name in window.intents) + sum(
+            self.phrases.get(phrase, 0.0) for phrase in window.phrases
+        )
+
+    def score(self, example: Example) -> float:
+        """The sum of the strongest window."""
+        return max(map(self.total, example.windows))
+
+
+def reader(grammar: intents.Grammar) -> Callable[[str], tuple[Window, ...]]:
+    """What turns a text into windows."""
+    rules = intents.rules(grammar)
+    find = matcher((), rules, intents.gate(grammar)).find
+
+    def read(text: str) -> tuple[Window, ...]:
+        found = []
+        for data in fold.windows(fold.fold(text)):
+            phrases = frozenset(
+                phrase for start, phrase in words(data) if 0 < start < len(data) - len(phrase)
+            )
+            found.append(Window(frozenset(rules[n].intent for n in find(data)), phrases))
+        return tuple(found)
+
+    return read
+
+
+def candidates(examples: Sequence[Example], settings: Settings) -> list[bytes]:
+    """Phrases that several groups of attacks share and that are rare in benign windows."""
+    bad: Counter[bytes] = Counter()
+    good: Counter[bytes] = Counter()
+    groups: dict[bytes, set[str]] = {}
+    benign = 0
+    for example in examples:
+        if example.label:
+            phrases = frozenset[bytes]().union(*(window.phrases for window in example.windows))
+            bad.update(phrases)
+            for phrase in phrases:
+                groups.setdefault(phrase, set()).add(example.group)
+        else:
+            benign += len(example.windows)
+            for window in example.windows:
+                good.update(window.phrases)
+    attacks = sum(example.label for example in examples)
+    return sorted(
+        phrase
+        for phrase, count in bad.items()
+        if count >= settings.least
+        and len(groups[phrase]) >= settings.groups
+        and good[phrase] <= settings.most_common * benign
+        and count / attacks > 4 * good[phrase] / benign
+        and not any(byte in b"0123456789" for byte in phrase)
+        and len(phrase) > 2  # noqa: PLR2004 - single letters say nothing
+    )
+
+
+def fit(examples: Sequence[Example], grammar: intents.Grammar, settings: Settings) -> Fitted:
+    """Fit twice: first with every window of an attack, then with the strongest of each."""
+    phrases = candidates(examples, settings)
+    first = _fit([(w, e) for e in examples for w in e.windows], phrases, grammar, settings)
+    chosen = []
+    for example in examples:
+        if example.label:
+            best = sorted(example.windows, key=first.total, reverse=True)
+            chosen += [(window, example) for window in best[:2]]
+        else:
+            chosen += [(window, example) for window in example.windows]
+    fitted = _fit(chosen, phrases, grammar, settings)
+    kept = {p: w for p, w in fitted.phrases.items() if w >= settings.smallest}
+    return Fitted(fitted.bias, fitted.intents, kept)
+
+
+def _fit(
+    windows: Sequence[tuple[Window, Example]],
+    phrases: Sequence[bytes],
+    grammar: intents.Grammar,
+    settings: Settings,
+) -> Fitted:
+    names = list(grammar.intents)
+    columns: dict[str | bytes, int] = {name: number for number, name in enumerate(names)}
+    columns |= {phrase: number for number, phrase in enumerate(phrases, len(names))}
+    matrix = _matrix([window for window, _ in windows], columns)
+    labels = np.array([example.label for _, example in windows], dtype=float)
+    weights = _weights(windows, settings)
+    sign = 2 * labels - 1
+
+    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (matrix @ point[1:] + point[0])
+        value = weights @ np.logaddexp(0, -margin)
+        slope = -weights * sign / (1 + np.exp(np.clip(margin, -60, 60)))
+        gradient = np.concatenate([[slope.sum()], matrix.T @ slope])
+        gradient[1 + len(names) :] += settings.penalty
+        return value + settings.penalty * point[1 + len(names) :].sum(), gradient
+
+    bounds = [(None, 0.0)]
+    bounds += [(grammar.intents[name].least, grammar.intents[name].most) for name in names]
+    bounds += [(0.0, 4.0)] * len(phrases)
+    start = np.array([low if low is not None else -4.0 for low, _ in bounds])
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B",
+                     options={"maxiter": 300}).x  # fmt: skip
+    return Fitted(
+        float(found[0]),
+        {name: float(found[1 + columns[name]]) for name in names},
+        {p: float(found[1 + columns[p]]) for p in phrases if found[1 + columns[p]] > 0},
+    )
+
+
+def _matrix(windows: Sequence[Window], columns: dict[str | bytes, int]) -> csr_matrix:
+    rows, places = [], []
+    for number, window in enumerate(windows):
+        found = [columns[name] for name in window.intents]
+        found += [columns[phrase] for phrase in window.phrases if phrase in columns]
+        rows += [number] * len(found)
+        places += found
+    return csr_matrix((np.ones(len(rows)), (rows, places)), shape=(len(windows), len(columns)))
+
+
+def _weights(
+    windows: Sequence[tuple[Window, Example]], settings: Settings
+) -> np.ndarray:
+    """Each group of attacks counts by the root of its size; benign windows count together."""
+    sizes = Counter(example.group for _, example in windows)
+    raw = np.array([sizes[example.group] ** -0.5 for _, example in windows])
+    labels = np.array([example.label for _, example in windows])
+    raw[labels == 1] /= raw[labels == 1].sum()
+    raw[labels == 0] *= settings.benign / raw[labels == 0].sum()
+    return raw / (1 + settings.benign)
