@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup setup-dev packages check test bench eval-detection train-injection lock docs clean
+.PHONY: run setup setup-dev packages check test bench bench-peers eval-detection train-injection lock docs clean
 
 run: setup ## start the gate with the demonstration, and stay up
 	$(BIN)/portcullis demo
@@ -48,6 +48,14 @@ train-injection: setup-dev ## train the injection model over DATA=folder
 bench: setup ## measure the gate on this machine
 	$(BIN)/portcullis bench
 
+bench-peers: setup .venv-peers/.done ## measure the firewall beside two others, in an environment of their own
+	$(BIN)/portcullis bench firewall --peers .venv-peers/bin/python
+
+.venv-peers/.done: requirements/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 lock: setup-dev ## make the locks anew, without any address in them
 	tools/lock
 
@@ -55,5 +63,5 @@ docs: setup-dev ## generate the threat model and the tables from the register of
 	$(BIN)/python tools/docs.py
 
 clean: ## remove what make made; keys and logs of your own gates stay
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf .venv .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		src/*.egg-info tests/node/node_modules portcullis-state/demo

@@ -10,8 +10,6 @@ import re
 import secrets
 from collections import defaultdict
 
-import msgspec
-
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.checks.inspect import Inspect, Means
 from portcullis.checks.planted import Planted
@@ -88,26 +86,16 @@ class Detector:
 
 
 class Windows:
-    """Scores sentence by sentence."""
+    """Scores a text that grows when it is whole."""
 
     def __init__(self, detector, source):
         self.detector, self.source, self.text = detector, source, ""
 
     def feed(self, piece):
         self.text += piece
-        return self._seen(self.text.rfind(".") + 1)
 
     def end(self):
-        return self._seen(len(self.text))
-
-    def _seen(self, settled):
-        score = self.detector.score(self.text[:settled], self.source)
-        return Seen(settled, score)
-
-
-class Seen(msgspec.Struct):
-    settled: int
-    score: InjectionScore
+        return self.detector.score(self.text, self.source)
 
 
 class Reader:

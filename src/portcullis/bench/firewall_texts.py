@@ -17,8 +17,8 @@ from portcullis.inspection.packs import builtin, joined
 _SEED: Final = 20_001
 _MEGABYTE: Final = 10**6
 
-_NAMES: Final = "Ada Bruno Chiara Dmitri Elif Farid Greta Hana Ivo Jelena Kofi Lena Mateo Noor".split()
-_SURNAMES: Final = "Albers Bakker Costa Dahl Egger Fontana Grant Horvat Ito Jansen Keller".split()
+_NAMES: Final = ("Ada", "Bruno", "Chiara", "Dmitri", "Elif", "Farid", "Greta", "Hana", "Jelena")
+_SURNAMES: Final = ("Albers", "Bakker", "Costa", "Dahl", "Egger", "Fontana", "Grant", "Horvat")
 _THINGS: Final = (
     "the blue lamp",
     "two office chairs",
@@ -29,10 +29,10 @@ _THINGS: Final = (
     "a replacement hinge",
     "three boxes of paper",
 )
-_PLACES: Final = "Graz Lyon Porto Turku Gdansk Leeds Ghent Malmo Split Basel".split()
-_DAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday".split()
-_NOUNS: Final = "account budget client counter cursor entry invoice order packet record region".split()
-_VERBS: Final = "build check collect count fetch join load merge parse read sort store".split()
+_PLACES: Final = ("Graz", "Lyon", "Porto", "Turku", "Gdansk", "Leeds", "Ghent", "Malmo", "Basel")
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+_NOUNS: Final = ("account", "budget", "client", "counter", "entry", "invoice", "order", "region")
+_VERBS: Final = ("build", "check", "collect", "count", "fetch", "join", "merge", "parse", "sort")
 
 _CHAT: Final = (
     "Hello, I ordered {thing} on {day} and it still has not left {place}. ",
@@ -101,7 +101,7 @@ class _Writer:
                 "id": self.random.randint(10_000, 99_999),
                 "customer": self.filled("{name} {surname}"),
                 "email": self.filled("{mail}"),
-                "created_at": f"2025-0{self.random.randint(1, 9)}-17T0{self.random.randint(0, 9)}:14:22Z",
+                "created_at": f"2025-06-{self.random.randint(10, 28)}T08:14:22Z",
                 "total": self.random.randint(100, 99_999) / 100,
                 "status": self.pick(("open", "paid", "sent")),
                 "note": self.filled("{thing} for {place}, not before {day}"),
@@ -198,7 +198,7 @@ def _hits(writer: _Writer) -> Iterator[str]:
 
 def _unicode(writer: _Writer) -> Iterator[str]:
     """Words written in look-alikes, with invisible and combining characters in between."""
-    other = str.maketrans("aceiopsxy", "асеіорѕху")  # noqa: RUF001 - Cyrillic on purpose
+    other = str.maketrans("aceiopsxy", "асеіорѕху")  # noqa: RUF001 - look-alikes on purpose
     odd = "\u200b\u200d\u2060\u202e\u0301\u00ad\U000e0041漢é\U0001f600"
     while True:
         word = writer.pick(_NOUNS).translate(other)
@@ -214,3 +214,19 @@ _WORST: Final[dict[str, Callable[[_Writer], Iterator[str]]]] = {
     "unicode": _unicode,
 }
 WORST: Final = tuple(_WORST)
+
+OPENINGS: Final = (
+    ("The", " order", " left", " the", " warehouse", " on", " Tuesday", "."),
+    ("I", " looked", " at", " the", " list", " and", " it", "."),
+    ("Sure", ",", " here", " is", " what", " I", " found", ":"),
+    ("Yes", ".", " It", " is", " covered", " for", " two", " years"),
+    ("Here", " are", " three", " ways", " to", " do", " it", ":"),
+    ("1", ".", " **", "Drawings", "**", ":", " first", " of"),
+    ("```", "python", "\n", "def", " merge", "_", "budget", "("),
+    ("{", '"', "status", '":', ' "', "open", '",', ' "'),
+    ("42", " orders", " are", " open", ",", " most", " of", " them"),
+    ("Unfortunately", ",", " nothing", " was", " decided", " about", " the", " depot"),
+    ("#", " Summary", "\n\n", "The", " supplier", " agreed", " to", " the"),
+    ("Based", " on", " the", " log", ",", " request", " ", "12"),
+)
+"""How answers begin, in tokens such as models emit."""

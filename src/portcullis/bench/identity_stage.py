@@ -7,7 +7,6 @@ import contextlib
 import http.client
 import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Final
 import msgspec
 
 from portcullis.bench import gate
-from portcullis.bench.subjects import READY_SECONDS, end, free_ports, spawn
+from portcullis.bench.subjects import end, free_ports, ready, spawn
 from portcullis.bootstrap import authority_of
 from portcullis.client import enrolled
 from portcullis.client.ask import ask
@@ -126,7 +125,7 @@ def staged(folder: Path, *, files: int) -> Iterator[Stage]:
             child = spawn(argv, output)
             stack.callback(end, child)
             os.sched_setaffinity(child.pid, own if name == "gate" else others)
-            _await(name, child, port, path)
+            ready(name, child, port, path)
         yield Stage(config, gate=plain, control=control, mtls=mtls, output=folder / "gate.output")
 
 
@@ -147,18 +146,3 @@ def _allow(files: int) -> None:
         raise Problem("PC7007", f"{files} open files are needed, and the limit is {hard}")
     if soft not in {-1, resource.RLIM_INFINITY} and soft < files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-
-
-def _await(name: str, child: subprocess.Popen[bytes], port: int, path: str) -> None:
-    """Wait until a GET is answered with 200."""
-    until = time.monotonic() + READY_SECONDS
-    while time.monotonic() < until and child.poll() is None:
-        link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            link.request("GET", path)
-            if link.getresponse().status == _OK:
-                link.close()
-                return
-        link.close()
-        time.sleep(0.05)
-    raise Problem("PC7007", f"{name}: no answer")

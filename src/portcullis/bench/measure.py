@@ -169,19 +169,23 @@ def _run(settings: Settings, subject: Subject, cell: Cell, *, seed: int) -> Outc
         rate=cell.rate,
         seed=seed,
     )
+    return driven(plan, f"{subject.name} at {_place(cell)}")
+
+
+def driven(plan: Plan, where: str) -> Outcome:
+    """Drive one cell. Problem PC7007 that names ``where`` when a call is not answered rightly."""
     try:
         done = subprocess.run(
             (sys.executable, "-m", "portcullis.bench.load"),
             input=msgspec.json.encode(plan),
             capture_output=True,
             check=True,
-            timeout=seconds + 30,
+            timeout=plan.seconds + 30,
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        where = f"{subject.name} at {_place(cell)}"
         raise Problem("PC7007", f"{where}: the load could not be driven") from None
     outcome = msgspec.json.decode(done.stdout, type=Outcome)
     if outcome.errors or not outcome.calls:
-        detail = f"{subject.name} at {_place(cell)}: {outcome.errors} wrong answers"
+        detail = f"{where}: {outcome.errors} wrong answers"
         raise Problem("PC7007", f"{detail} (the first: status {outcome.first_error})")
     return outcome

@@ -134,6 +134,21 @@ def end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
+def ready(name: str, child: subprocess.Popen[bytes], port: int, path: str) -> None:
+    """Wait until a GET is answered with 200. Problem PC7007 when the child does not."""
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until and child.poll() is None:
+        link = HTTPConnection("127.0.0.1", port, timeout=10)
+        with contextlib.suppress(OSError, HTTPException):
+            link.request("GET", path)
+            if link.getresponse().status == _OK:
+                link.close()
+                return
+        link.close()
+        time.sleep(0.05)
+    raise Problem("PC7007", f"{name}: no answer")
+
+
 def _await(subject: Subject, child: subprocess.Popen[bytes], output: IO[bytes]) -> None:
     """Wait until a call is answered with 200."""
     until = time.monotonic() + READY_SECONDS

@@ -27,6 +27,7 @@ from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.operators import SqlOperators
+from portcullis.store.pins import SqlPins
 from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.sessions import LocalSessionState, SharedSessionState
 
@@ -100,6 +101,7 @@ def founded(
         directory=directory,
         registrations=SqlRegistrations(engine),
         operators=SqlOperators(engine),
+        pins=SqlPins(engine),
         feed=feed,
         sessions=(LocalSessionState if name == GATE else SharedSessionState)(engine, clock, sealer),
         recorder=recorder,

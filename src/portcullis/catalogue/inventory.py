@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from portcullis.catalogue.pins import PinBook, Seen
 from portcullis.catalogue.schema import UnusableSchema, Validator, closed
 from portcullis.core.ports import ToolSpec
+from portcullis.core.verdict import Deny
 
 _UNUSABLE = ("$: the tool's schema cannot be enforced",)
 
@@ -20,6 +22,7 @@ class _Tool:
     spec: ToolSpec
     input: Validator | None
     output: Validator | None
+    seen: Seen | None
 
 
 class LocalInventory:
@@ -28,10 +31,12 @@ class LocalInventory:
     Arguments that a schema does not name are refused unless the schema explicitly lets them in
     (see ``schema.closed``). A tool that its server lists twice is unusable: nobody can say which
     of the two would run. ``narrow`` adds the policy's own schema fragments, which hold beside
-    the server's, and ``tolerate`` the rules of suspicious values that it switches off.
+    the server's, and ``tolerate`` the rules of suspicious values that it switches off. With a
+    ``book`` of pins a tool is usable only as it was approved.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, book: PinBook | None = None) -> None:
+        self._book = book
         self._servers: dict[str, dict[str, _Tool]] = {}
         self._stale: set[str] = set()
         self._fragments: dict[str, dict[str, Validator]] = {}
@@ -41,15 +46,47 @@ class LocalInventory:
         """Whether a full tools/list of the server has been seen since it was last forgotten."""
         return server in self._servers and server not in self._stale
 
-    def learn(self, server: str, tools: Sequence[ToolSpec]) -> None:
-        """Replace the server's tools."""
+    async def listed(
+        self, server: str, tools: Sequence[ToolSpec], *, whole: bool
+    ) -> frozenset[str]:
+        """Take note of a list of the server's, or a page of one; the names that are usable.
+
+        A page that says something else of a tool than is known has the server unknown again.
+        """
+        book = self._book
+        seen = {} if book is None else await book.sight(server, tools)
+        if whole:
+            self.learn(server, tools, seen)
+        elif any(self.tool(server, spec.name) not in (None, spec) for spec in tools):
+            self.forget(server)
+        return frozenset(
+            spec.name
+            for spec in tools
+            if book is None or book.refusal(server, spec.name, seen[spec.name]) is None
+        )
+
+    def refusal(self, server: str, name: str) -> Deny | None:
+        """Why a tool may not be called at all: it is not the one that was approved."""
+        tool = self._servers.get(server, {}).get(name)
+        if self._book is None or tool is None:
+            return None
+        if tool.seen is None:
+            return Deny(code="PC3026", reason="it was not held against its pin")
+        return self._book.refusal(server, name, tool.seen)
+
+    def learn(
+        self, server: str, tools: Sequence[ToolSpec], seen: Mapping[str, Seen] | None = None
+    ) -> None:
+        """Replace the server's tools; ``seen`` is what the book of pins made of them."""
         self._stale.discard(server)
+        seen = seen or {}
         times = Counter(spec.name for spec in tools)
         self._servers[server] = {
             spec.name: _Tool(
                 spec,
                 None if times[spec.name] > 1 else _compile(closed(spec.input_schema)),
                 None if spec.output_schema is None else _compile(spec.output_schema),
+                seen.get(spec.name),
             )
             for spec in tools
         }

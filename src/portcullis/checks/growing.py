@@ -32,34 +32,20 @@ _BODY: Final = 25
 """Letters and digits of a canary after its marker."""
 
 
-class Scored(Protocol):
-    """How far a growing text was scored, and the score if it is more than clean."""
-
-    @property
-    def settled(self) -> int:
-        """The first characters about which nothing can change."""
-        ...
-
-    @property
-    def score(self) -> InjectionScore | None:
-        """The highest score so far."""
-        ...
-
-
 class Scorer(Protocol):
-    """Scores a text that comes in pieces."""
+    """Scores a text that comes in pieces; see ``inspection.injection.InjectionStream``."""
 
-    def feed(self, piece: str) -> Scored:
+    def feed(self, piece: str) -> None:
         """Take the next piece."""
         ...
 
-    def end(self) -> Scored:
-        """The text is complete."""
+    def end(self) -> InjectionScore:
+        """The score of the whole."""
         ...
 
 
 class Scorers(Protocol):
-    """Makes scorers."""
+    """Makes scorers; see ``inspection.injection.Injection``."""
 
     def stream(self, source: Source) -> Scorer:
         """For one text."""
@@ -143,13 +129,9 @@ class Growing:
             if denied is not None:
                 return denied
         if self._scorer is not None:
-            scored = self._scorer.feed(piece)
-            scored = self._scorer.end() if last else scored
-            denied = self._scored(scored.score)
-            if denied is not None:
-                return denied
-            cut = min(cut, scored.settled)
-        denied = self._hidden() if last else None
+            self._scorer.feed(piece)
+            cut = cut if last else self._settled
+        denied = (self._scored() or self._hidden()) if last else None
         return denied or self._progress(cut, last=last)
 
     def _progress(self, cut: int, *, last: bool) -> Progress:
@@ -217,7 +199,8 @@ class Growing:
         leaks = canaries.find(self.raw() if last else self._recent, self._sight.session)
         return self._noting(leaked(leaks, self.key))
 
-    def _scored(self, score: InjectionScore | None) -> Deny | None:
+    def _scored(self) -> Deny | None:
+        score = None if self._scorer is None else self._scorer.end()
         found = injected(score, self._how.rules.injection(Source.MODEL), self.key, fixed=True)
         return None if found is None else self._noting((found,))
 

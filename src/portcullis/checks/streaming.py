@@ -1,8 +1,8 @@
 """A model's streamed answer, read as it grows: nothing goes on before it is judged.
 
-Held back is what may yet become a finding, a placeholder or a canary, and no more than that; with
-a rule about the model's own instructions, what was not scored yet; and where the session declared
-a schema, the answer until it is whole.
+Held back is what may yet become a finding, a placeholder or a canary, and no more than that. A text
+is held until it is whole where policy cares about instructions that a model writes, and an answer
+where the session declared a schema for it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Validate: a tool's arguments fit its schema and hold nothing that looks like an attack.
 
-The shape of model calls is the wire codec's business. Code PC3003 is an unknown tool, PC3010 a
-broken schema, PC3011 a suspicious value; on the way back PC5009 is a structured result that
-breaks the tool's output schema.
+The shape of model calls is the wire codec's business. Code PC3003 is an unknown tool, PC3026 and
+PC3027 one that is not as it was approved, PC3010 a broken schema, PC3011 a suspicious value; on
+the way back PC5009 is a structured result that breaks the tool's output schema.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ class Validate(Check):
         spec = self._inventory.tool(call.server, call.name)
         if spec is None:
             return Deny(code="PC3003", reason="the server does not offer this tool")
+        refusal = self._inventory.refusal(call.server, call.name)
+        if refusal is not None:
+            return refusal
         broken = self._inventory.validate(call.server, call.name, call.arguments)
         if broken:
             return Deny(code="PC3010", reason="; ".join(broken))

@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "credential": "Single tokens and certificates: revoke.",
     "ca": "The trust domain's authority: show, rotate, retire, offline, bundle.",
     "session": "Sessions: open, show, close.",
+    "catalogue": "Tools as they were approved: list, diff, pin.",
     "policy": "Policy: check, build, decide.",
     "inspect": "Say what the gate would find in a text, or in JSON lines.",
     "keys": "The key that seals what is at rest: status, rotate.",

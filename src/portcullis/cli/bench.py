@@ -14,6 +14,11 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from portcullis.bench import measure, parts
+from portcullis.bench.firewall import Settings as FirewallSettings
+from portcullis.bench.firewall import measure_firewall
+from portcullis.bench.firewall_peers import PEERS
+from portcullis.bench.firewall_read import SIZES
+from portcullis.bench.firewall_texts import KINDS
 from portcullis.bench.identity import Settings as IdentitySettings
 from portcullis.bench.identity import measure_identity
 from portcullis.bench.report import Report, Target
@@ -111,11 +116,58 @@ def identity(
     _parts(result, as_json=as_json)
 
 
-def _parts(result: Report, *, as_json: bool) -> None:
+@app.command("firewall")
+def firewall(
+    *,
+    only: Annotated[
+        Literal["texts", "gate"] | None, typer.Option(help="Without a gate, or with nothing else.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="The cheapest counts.")] = 9,
+    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Of the load.")] = 8.0,
+    answers: Annotated[int, typer.Option(min=1, max=2000, help="Streamed ones.")] = 96,
+    peers: Annotated[
+        Path | None, typer.Option(help="A Python that has others' detectors: make bench-peers.")
+    ] = None,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """What it costs to look at what goes in and out: texts, streams, within a gate."""
+    settings = FirewallSettings(
+        only=only, rounds=rounds, seconds=seconds, answers=answers, peers=peers, folder=folder
+    )
+    with Console(stderr=True).status("measuring") as status:
+        result = measure_firewall(settings, status.update)
+    if not as_json and only != "gate":
+        _costs(result.figures)
+    _parts(result, as_json=as_json, without=("read_", "channel_", *PEERS))
+
+
+def _costs(figures: dict[str, float]) -> None:
+    """Who takes how long for which text."""
+    console = Console(highlight=False)
+    table = Table(title="us per text", box=box.SIMPLE, padding=0, title_justify="left")
+    table.add_column("size")
+    for name in ("kind", "all rules", "as its channel", *PEERS):
+        table.add_column(name, justify="left" if name == "kind" else "right")
+    for size in SIZES:
+        for kind in (*KINDS, "mean"):
+            names = (f"{who}_{size}_{kind}_us" for who in ("read", "channel", *PEERS))
+            costs = (format(figures[n], ",.0f") if n in figures else "" for n in names)
+            table.add_row(size, kind, *costs)
+        table.add_row()
+    console.print(table)
+    if not any(f"{peer}_1k_us" in figures for peer in PEERS):
+        console.print("The peers were not measured: see make bench-peers.\n")
+
+
+def _parts(result: Report, *, as_json: bool, without: tuple[str, ...] = ()) -> None:
+    """Print all figures; for people without those that begin so and hold no promise."""
     if as_json:
         _print(result)
         return
     for name, figure in result.figures.items():
+        if name.startswith(without) and name not in result.targets:
+            continue
         print(f"{name:30} {figure:>12,.3f}{_kept(result.targets.get(name))}")
 
 

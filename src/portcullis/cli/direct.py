@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from portcullis.bootstrap import local_operator
 from portcullis.cli.remote import TOKEN_SECONDS
+from portcullis.control.catalogue_api import DefinitionView, ToolView
 from portcullis.control.entries import JoinToken
 from portcullis.control.records import Caller
 from portcullis.control.services import Services
@@ -20,6 +21,7 @@ from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.identity.tokens import Minted
 
 _T = TypeVar("_T")
+_TOOLS = ("catalogue.list", "")
 
 
 class Direct:
@@ -30,6 +32,7 @@ class Direct:
         self._principals = services.principals("cli")
         self._entries = services.entries("cli")
         self._logins = services.logins("cli")
+        self._catalogue = services.catalogue("cli")
         self._records = services.records()
         now = services.clock.now()
         self._context = Context(
@@ -129,6 +132,20 @@ class Direct:
         """Set an operator's password; the otpauth:// URI of its new authenticator secret."""
         work = self._logins.enrol(self._context, name, password)
         return self._run(work, "principals.password", f"operator:{name}")
+
+    def tools(self) -> tuple[ToolView, ...]:
+        """The tools of the catalogue."""
+        return tuple(map(ToolView.of, self._run(self._catalogue.tools(), *_TOOLS)))
+
+    def tool(self, server: str, tool: str) -> DefinitionView:
+        """One tool with its definitions."""
+        work = self._catalogue.tool(server, tool)
+        return DefinitionView.of(self._run(work, "catalogue.show", f"{server}.{tool}"))
+
+    def pin(self, server: str, tool: str, digest: str) -> ToolView:
+        """Approve a tool as it was shown."""
+        work = self._catalogue.pin(self._context, server, tool, digest)
+        return ToolView.of(self._run(work, "catalogue.pin", f"{server}.{tool}"))
 
     def _run(self, work: Coroutine[Any, Any, _T], method: str, name: str) -> _T:
         try:

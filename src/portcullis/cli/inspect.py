@@ -77,7 +77,7 @@ def inspect(
     named and placed, never printed. A line that cannot be read is told on stderr and the exit
     code is 2, after all other lines. For a pre-commit hook: --fail-on secret.
     """
-    inspector = build(packs or (), without or (), cache=_cache()).inspector.inspector
+    inspector = build(packs or (), without or (), cache=_cache()).inspector
     entities = _entities(only or (), inspector)
     failing = _failing(fail_on, inspector)
     work = _Work(inspector, Wanted(entities=entities, canaries=False), source)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from portcullis.bootstrap import GATE_FILE, local_operator
+from portcullis.control.catalogue_api import DefinitionView, ToolList, ToolView
 from portcullis.control.entries import JoinToken
 from portcullis.control.shapes import (
     EntryList,
@@ -158,6 +159,20 @@ class Remote:
         """Set an operator's password; the otpauth:// URI of its new authenticator secret."""
         found = self._call("POST", f"/principals/operator/{name}/password", {"password": password})
         return PasswordView.model_validate(found).otpauth
+
+    def tools(self) -> tuple[ToolView, ...]:
+        """The tools of the catalogue."""
+        return tuple(ToolList.model_validate(self._call("GET", "/catalogue")).tools)
+
+    def tool(self, server: str, tool: str) -> DefinitionView:
+        """One tool with its definitions."""
+        query = urlencode({"server": server, "tool": tool})
+        return DefinitionView.model_validate(self._call("GET", f"/catalogue/tool?{query}"))
+
+    def pin(self, server: str, tool: str, digest: str) -> ToolView:
+        """Approve a tool as it was shown."""
+        body = {"server": server, "tool": tool, "digest": digest}
+        return ToolView.model_validate(self._call("POST", "/catalogue/pin", body))
 
     def _principal(
         self, method: str, path: str, body: dict[str, Any] | None = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from portcullis.config import Limits, Tokens
+from portcullis.control.catalogue import Catalogue, Changed, unwatched
 from portcullis.control.containment import Containment
 from portcullis.control.edge import LOCAL_NAMES, Edge
 from portcullis.control.entries import Entries
@@ -17,6 +18,7 @@ from portcullis.core.ports import (
     Directory,
     Once,
     Operators,
+    Pins,
     Recorder,
     Registrations,
     Sealer,
@@ -43,6 +45,7 @@ class Services:
     directory: Directory
     registrations: Registrations
     operators: Operators
+    pins: Pins
     feed: Containment
     sessions: SessionState
     recorder: Recorder
@@ -112,6 +115,10 @@ class Services:
             new_id=self.new_id,
             route=route,
         )
+
+    def catalogue(self, route: str, changed: Changed = unwatched) -> Catalogue:
+        """The service of approved tools; ``changed`` is told when one is approved."""
+        return Catalogue(self.pins, self.records(), self.clock, route, changed)
 
     def logins(self, route: str) -> Logins:
         """The operators' logins; one in a process, since it counts failures."""

@@ -322,6 +322,7 @@ _PROBLEM: Final = ProblemView.model_json_schema()
 
 FIELDS: Final = frozenset(
     {"body", "path", "query", "root_key", "digests", "csr", "join_token", "kubernetes_token"}
+    | {"server", "tool", "digest"}
 ).union(
     *(
         shape.model_fields

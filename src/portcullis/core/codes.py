@@ -269,6 +269,15 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC7014": Code(500, -32603, "A rule pack cannot be used", "See the rule named in the detail."),
     "PC7015": Code(500, -32603, "A model cannot be used", "See `inspection.onnx`."),
+    "PC7016": Code(
+        409,
+        -32603,
+        "The tool is another by now",
+        "See `portcullis catalogue diff`, and say it again.",
+    ),
+    "PC7017": Code(
+        404, -32603, "No such tool in the catalogue", "See `portcullis catalogue list`."
+    ),
     # Range PC9, our own faults
     "PC9001": Code(500, -32603, "A check failed", "The action was not done. Report this."),
     "PC9002": Code(500, -32603, "Internal error", "The action was not done. Report this."),

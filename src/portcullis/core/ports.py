@@ -325,26 +325,57 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
     approved_by: str = ""
 
 
-class Pins(Protocol):
-    """The approved tools, durable. Every method blocks. ``put`` replaces."""
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server says of a tool in place of what is pinned; see ``Pin``.
 
+    ``reasons`` is why its texts look like instructions to a model; empty when they do not.
+    """
+
+    server: str
+    tool: str
+    digest: str
+    definition: str
+    seen_at: float
+    reasons: tuple[str, ...] = ()
+
+
+class Pins(Protocol):
+    """The approved tools, and what servers say in their place. Durable. Every method blocks.
+
+    ``version`` grows with every change, also with those of other processes. ``add`` pins the
+    tools that have no pin yet, and no other. ``put`` replaces a pin and takes away the sighting
+    of the same digest. ``saw`` replaces the tools' sightings, ``settled`` takes them away.
+    """
+
+    def version(self) -> int: ...
     def all(self) -> tuple[Pin, ...]: ...
+    def sightings(self) -> tuple[Sighting, ...]: ...
+    def add(self, pins: Sequence[Pin]) -> None: ...
     def put(self, pin: Pin) -> None: ...
+    def saw(self, sightings: Sequence[Sighting]) -> None: ...
+    def settled(self, server: str, tools: Sequence[str]) -> None: ...
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as its server describes it (tools/list), unverified."""
+    """A tool as its server describes it (tools/list), unverified.
+
+    ``definition`` is all that it says but ``_meta``, as JSON with sorted keys.
+    """
 
     name: str
     input_schema: dict[str, Any]
     output_schema: dict[str, Any] | None = None
+    definition: str = ""
 
 
 class Inventory(Protocol):
     """What tools each server offers, as last seen in a full tools/list.
 
-    ``learn`` replaces the server's tools; a schema that cannot be compiled makes that tool
-    unusable (it is refused), never unvalidated. ``validate`` returns the paths and rules that the
+    ``listed`` takes note of the tools of a list, or with ``whole`` unset of a page of one, and
+    returns the names of those that may be shown and called. ``learn`` replaces the server's
+    tools; a schema that cannot be compiled makes that tool unusable (it is refused), never
+    unvalidated. ``refusal`` says why a tool may not be called, whatever its arguments (it is
+    another than the one that was approved). ``validate`` returns the paths and rules that the
     arguments break (no values), an empty tuple when they fit; it raises KeyError for an unknown
     tool. ``validate_output`` is the same for structured results; without a schema all fits.
     ``tolerated`` says which rules of suspicious values policy has switched off in which of a
@@ -353,7 +384,11 @@ class Inventory(Protocol):
 
     def known(self, server: str) -> bool: ...
     def learn(self, server: str, tools: Sequence[ToolSpec]) -> None: ...
+    async def listed(
+        self, server: str, tools: Sequence[ToolSpec], *, whole: bool
+    ) -> frozenset[str]: ...
     def forget(self, server: str) -> None: ...
+    def refusal(self, server: str, name: str) -> Deny | None: ...
     def tool(self, server: str, name: str) -> ToolSpec | None: ...
     def validate(self, server: str, name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]: ...
     def validate_output(self, server: str, name: str, value: Any) -> tuple[str, ...]: ...

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import structlog
 
 from portcullis.core.call import Action, Context
@@ -142,7 +143,7 @@ class Exchange(Stream):
         try:
             answer = await self._ask(outcome)
             if isinstance(answer, Response):
-                self._learn(answer.result)
+                answer = msgspec.structs.replace(answer, result=await self._learn(answer.result))
         except Problem as problem:
             self._mcp.pipeline.failed(outcome, self._context, problem)
             raise Recorded(problem.code, problem.detail) from None
@@ -212,15 +213,22 @@ class Exchange(Stream):
             results.check(conversation.era, call.method, answer.result)
         return answer
 
-    def _learn(self, result: dict[str, Any]) -> None:
-        """Take note of a whole list of tools, and of the version that initialize settled on."""
+    async def _learn(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Take note of a list of tools, and of the version that initialize settled on.
+
+        Returns the result without the tools that are not as they were approved.
+        """
         method = self._request.method
         if method == "tools/list":
             specs = results.tool_specs(result)
-            if "cursor" not in self._request.params and result.get("nextCursor") is None:
-                self._mcp.inventory.learn(self._conversation.server, specs)
+            whole = "cursor" not in self._request.params and result.get("nextCursor") is None
+            usable = await self._mcp.inventory.listed(self._conversation.server, specs, whole=whole)
+            if len(usable) < len(specs):
+                kept = [tool for tool in result["tools"] if tool["name"] in usable]
+                return result | {"tools": kept}
         elif method == "initialize":
             self._conversation.version = result["protocolVersion"]
+        return result
 
     async def _conclude(
         self, outcome: Outcome, answer: Response | Failure, rounds: Rounds

@@ -36,7 +36,8 @@ async def ensure_known(mcp: Mcp, conversation: Conversation) -> None:
     async with conversation.listing:
         if not mcp.inventory.known(conversation.server):
             tools = await _all_pages(conversation)
-            mcp.inventory.learn(conversation.server, tool_specs({"tools": tools}))
+            specs = tool_specs({"tools": tools})
+            await mcp.inventory.listed(conversation.server, specs, whole=True)
 
 
 async def _all_pages(conversation: Conversation) -> list[Any]:

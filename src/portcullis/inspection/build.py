@@ -13,7 +13,7 @@ import msgspec
 from portcullis.core.inspection import Category
 from portcullis.inspection import dictionaries as phrases
 from portcullis.inspection import ner, packs
-from portcullis.inspection.injection import Injection, Second
+from portcullis.inspection.injection import Classifier, Injection
 from portcullis.inspection.inspector import CanaryFinder, Inspector
 from portcullis.inspection.patterns import Patterns
 from portcullis.inspection.rules import Rule
@@ -44,7 +44,7 @@ def build(
     *,
     cache: Path | None = None,
     canaries: CanaryFinder | None = None,
-    onnx: Second | None = None,
+    onnx: Classifier | None = None,
 ) -> Built:
     """The detectors of the rule packs that ship and of ``extra``, minus the rules in ``without``.
 
@@ -56,7 +56,9 @@ def build(
     categories = {rule.entity: rule.category for rule in rules}
     rules += phrases.rules(dictionaries or {}, categories)
     patterns = _patterns(msgspec.msgpack.encode(rules), _Folder(cache))
-    injection = Injection(cache=cache, second=onnx)
+    injection = (
+        _injection(_Folder(cache)) if onnx is None else Injection(folder=cache, classifier=onnx)
+    )
     entities: dict[str, frozenset[Category]] = {}
     for rule in rules:
         entities[rule.entity] = entities.get(rule.entity, frozenset()) | {rule.category}
@@ -68,3 +70,9 @@ def build(
 def _patterns(rules: bytes, folder: _Folder) -> Patterns:
     """Rules, compiled once in a process: they are frozen, and so are their patterns."""
     return Patterns(_rules(rules), cache=folder.path)
+
+
+@lru_cache(maxsize=1)
+def _injection(folder: _Folder) -> Injection:
+    """The detector that ships, made once in a process."""
+    return Injection(folder=folder.path)

@@ -22,12 +22,11 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from portcullis.core.errors import Problem
 from portcullis.inspection.matcher import Matcher, left_edge, right_edge, word_expression
+from portcullis.inspection.narrowing import needles, numeric, prefilter
 from portcullis.inspection.syntax import most
-from portcullis.inspection.writing import needles, numeric, prefilter
 
-_MAX_HITS: Final = 65536
+_MAX_HITS: Final = 32768
 _UTF8: Final = 4
-_MARGIN: Final = 8192
 
 Hits: TypeAlias = Mapping[int, Sequence[tuple[int, int]]]
 """A rule's order -> the ranges of bytes in which a match of it may begin, in order."""
@@ -64,7 +63,8 @@ class _Near(NamedTuple):
     order: int
     back: int
     within: int
-    numeric: bool
+    digits: int
+    """How far behind where it may begin a digit of it stands; 0 when it may have none."""
 
 
 class _Source(NamedTuple):
@@ -95,6 +95,10 @@ class Hyperscan:
         self._library: Any = library
         self._local = threading.local()
         self._source = _source(matchers)
+        self._furthest = {
+            number: max(one.within * _UTF8 + one.digits + 1 for one in rules)
+            for number, rules in self._source.near.items()
+        }
         self._database, self._always = _database(self._library, self._source, folder)
 
     def hits(self, buffer: bytes, *, plain: bool) -> Hits:
@@ -116,7 +120,7 @@ class Hyperscan:
             seen.clear()
 
     def _windows(self, seen: list[tuple[int, int]], buffer: bytes, *, plain: bool) -> Hits:
-        _, _, reach, near = self._source
+        reach, near = self._source.reach, self._source.near
         found: dict[int, list[tuple[int, int]]] = {
             order: [(1, len(buffer))] for order in self._always
         }
@@ -126,11 +130,11 @@ class Hyperscan:
                 _add(found, number, end - back, end)
                 continue
             rules = near[number]
-            furthest = end + max(one.within for one in rules) * (1 if plain else _UTF8) + 1
-            numbers = _DIGIT.search(buffer, end, furthest + _MARGIN) is not None
-            for order, back, within, numeric_only in rules:
-                if numbers or not numeric_only:
-                    reached = end + within * (1 if plain else _UTF8) + 1
+            digit = _DIGIT.search(buffer, end, end + self._furthest[number])
+            first = digit.start() if digit else len(buffer)
+            for order, back, within, digits in rules:
+                reached = end + within * (1 if plain else _UTF8) + 1
+                if not digits or first < reached + digits:
                     _add(found, order, end - back, reached)
         return found
 
@@ -170,7 +174,7 @@ def _source(matchers: Sequence[Matcher]) -> _Source:
             one.order,
             most(one.parsed.before),
             one.rule.within,
-            numeric(one.parsed.whole),
+            one.reach if numeric(one.parsed.whole) else 0,
         )
         for word in one.rule.context:
             near.setdefault(word_expression(word), []).append(about)

@@ -56,6 +56,7 @@ _INLINE_TAG: Final = re.compile(_INLINE, re.IGNORECASE)
 _TAG: Final = re.compile(r"<[^<>]*>")
 _MOST: Final = 256  # of each kind; a comment or element is read this far:
 _REACH: Final = 1 << 14
+_LEFT: Final = 1 << 19  # bytes of each kind
 _WORDS: Final = 3
 _MOST_TAGS: Final = 1 << 14
 
@@ -82,7 +83,11 @@ def hidden(text: str, raw: bytes) -> Hidden:
             joined = _INLINE_TAG.sub("", text, count=_MOST_TAGS)
             continue
         before = len(parts)
+        left = _LEFT
         for part in islice(_FIND[kind](raw), _MOST):
+            left -= len(part)
+            if left < 0:
+                break
             said = _TAG.sub(" ", part.decode("utf-8", "ignore")).strip()
             if len(said.split(None, _WORDS)) >= _WORDS:
                 parts.append(said)

@@ -1,6 +1,6 @@
 """Where a URL leads, as a browser would read it, and whether it carries data away.
 
-A link that a model writes is a way out of the house: an image is fetched when the answer is
+A link list that a model writes is a way out of the house: an image is fetched when the answer is
 shown, and whatever stands in its URL is in somebody's log. ``hosts`` follows the URL Standard
 (WHATWG, section 4.4) rather than RFC 3986, since browsers do: backslashes are slashes, tabs and
 line breaks are not there, any number of slashes begins the authority.
@@ -12,7 +12,7 @@ import base64
 import binascii
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
@@ -25,18 +25,27 @@ _URL: Final = re.compile(
 _ENDS: Final = re.compile(r"[/\\?#]")
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\]")
 _REST: Final = re.compile(r"[^\s\"'`<>]*")
-_RUN: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}")
+_PLAIN_URL: Final = re.compile(r"[^/\\?#%@]{0,23}(?:[/\\][^/\\?#%@]{0,11})*")
+_HEXADECIMAL: Final = re.compile(r"[0-9a-fA-F]+")
+_BASE32: Final = re.compile(r"[A-Z2-7]{8,}|[a-z2-7]{8,}")
 _MIXED: Final = re.compile(r"[a-z].*[A-Z]|[A-Z].*[a-z]|[0-9]")
-_MAIL: Final = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{2,63}")
+_WORDS: Final = re.compile(r"[^\W\d_]{2,}(?=\s|$)")
+_MAIL: Final = re.compile(r"[\w.+-]{1,64}@[A-Za-z][\w.-]{0,62}\.[A-Za-z]{2,24}")
 _PLAIN: Final = re.compile(
     r"(?i)[\w-]{0,3}|[v@]?\d{0,5}([.x:-]\d{1,5}){0,3}|true|false|auto|none|full"
 )
 _RENDERING: Final = frozenset(
-    "api as badge branch color colour crop dark density display dpi dpr event ext family fit fm "
-    "fontsize format frame gravity h height icon id job label labelcolor lang language layout link "
-    "locale logo logocolor logowidth metric mode name order package precision quality query raw ref "
-    "resize rev revision s sanitize scale service size sort source status style subset svg t tag "
-    "theme title ts type utm_campaign utm_medium utm_source v ver version w weight width".split()
+    {
+        *("api", "as", "autoplay", "badge", "branch", "color", "colour", "crop", "dark", "density"),
+        *("display", "dpi", "dpr", "ext", "family", "fit", "fm", "fontsize", "format", "frame"),
+        *("gravity", "h", "height", "icon", "id", "job", "label", "labelcolor", "lang", "language"),
+        *("layout", "list", "locale", "logo", "logocolor", "logowidth", "max", "metric", "mode"),
+        *("order", "package", "precision", "quality", "ref", "rel", "repo", "resize", "rev"),
+        *("revision", "s", "sanitize", "scale", "service", "si", "size", "sort", "start", "status"),
+        *("style", "subset", "svg", "tag", "theme", "ts", "type", "utm_campaign", "utm_medium"),
+        *("utm_source", "v", "ver", "version", "w", "weight", "width"),
+    }
 )
 """Names of what pictures, badges, fonts and scripts are asked for with."""
 
@@ -106,24 +115,31 @@ def carries(markup: str, *, loaded: bool) -> bool:
 
 
 def _carries(url: str, *, loaded: bool) -> bool:
-    before, _, fragment = url.replace("\\", "/").rstrip(")]}.,;:!?*_~").partition("#")
+    if _PLAIN_URL.fullmatch(url):
+        return False
+    trimmed = url.replace("\\", "/").rstrip(")]}.,;:!?*_~")
+    before, _, fragment = trimmed.partition("#")
     before, _, query = before.partition("?")
     authority, *segments = before.split("/")
     user, _, name = authority.rpartition("@")
-    if user and (loaded or len(user) >= _LONG_USER or _disguised(user, _LEAST)):
-        return True
-    if any(_coded(label) for label in name.split(".")):
-        return True
+    return (
+        bool(user and (loaded or len(user) >= _LONG_USER or _disguised(user, _LEAST)))
+        or any(map(_coded, name.split(".")))
+        or any(_tells(unquote(segment), words=12, least=_LEAST) for segment in segments)
+        or _asks(query, fragment, loaded=loaded)
+    )
+
+
+def _asks(query: str, fragment: str, *, loaded: bool) -> bool:
+    """Whether a query or a fragment is longer or says more than such a link needs."""
     if len(query) + len(fragment) > (_LONG_QUERY if loaded else _LONGEST_QUERY):
-        return True
-    if any(_tells(unquote(segment), loaded=loaded, least=_LEAST) for segment in segments):
         return True
     members = [part.partition("=") for part in re.split("[&;]", query) if part]
     if loaded and not all(_rendering(key, unquote_plus(value)) for key, _, value in members):
         return True
     values = [value or key for key, _, value in members] + re.split("[&=]", fragment)
-    least = _LEAST_LOADED if loaded else _LEAST
-    return any(_tells(unquote_plus(value), loaded=loaded, least=least) for value in values)
+    words, least = (4, _LEAST_LOADED) if loaded else (12, _LEAST)
+    return any(_tells(unquote_plus(value), words=words, least=least) for value in values)
 
 
 def _rendering(name: str, value: str) -> bool:
@@ -131,27 +147,38 @@ def _rendering(name: str, value: str) -> bool:
     if not value:
         return len(name) <= 8 or name.lower() in _RENDERING  # noqa: PLR2004 - a version or a switch
     return _PLAIN.fullmatch(value) is not None or (
-        name.lower() in _RENDERING and len(value) <= 64  # noqa: PLR2004 - a label
+        name.lower() in _RENDERING and len(value) <= 32  # noqa: PLR2004 - a label
     )
 
 
-def _tells(value: str, *, loaded: bool, least: int) -> bool:
-    """Whether a decoded value holds a text of several words, an address, a number of a card."""
-    words = len(re.findall(r"[^\W\d_]{2,}(?=[ \t\n\r]|$)", value))
-    if words >= (4 if loaded else 12) or (_MAIL.search(value) and "/" not in value):
+def _tells(value: str, *, words: int, least: int) -> bool:
+    """Whether a decoded value is a text of so many words, an address or a text in disguise."""
+    if len(_WORDS.findall(value)) >= words or (_MAIL.search(value) and "/" not in value):
         return True
     return any(_disguised(run, least) for run in _RUN.findall(value))
 
 
 def _disguised(run: str, least: int) -> bool:
     """Whether a run of characters is base64, base32 or hexadecimal of ``least`` bytes of text."""
-    return any(
-        len(plain) >= least and _is_text(plain)
-        for plain in (_base64(run), _hexadecimal(run), _base32(run))
-    )
+    text = run.rstrip("=")
+    if _HEXADECIMAL.fullmatch(text) and len(text) % 2 == 0 and _is_text(bytes.fromhex(text), least):
+        return True
+    if _BASE32.fullmatch(text):
+        padded = text.upper() + "=" * (-len(text) % 8)
+        try:
+            if _is_text(base64.b32decode(padded), least):
+                return True
+        except binascii.Error:
+            pass  # not every length is one of base32's; it may be base64 yet
+    if not _MIXED.search(text):
+        return False
+    whole = text[: len(text) - (len(text) % 4 == 1)].translate(_URL_SAFE)
+    return _is_text(binascii.a2b_base64(whole + "=" * (-len(whole) % 4)), least)
 
 
-def _is_text(plain: bytes) -> bool:
+def _is_text(plain: bytes, least: int) -> bool:
+    if len(plain) < least:
+        return False
     try:
         text = plain.decode()
     except UnicodeDecodeError:
@@ -159,31 +186,6 @@ def _is_text(plain: bytes) -> bool:
     usual = sum(one.isalnum() or one in " .,:;@_-/\"'{}=&" for one in text)
     letters = sum(map(str.isalpha, text))
     return text.isprintable() and usual >= 0.9 * len(text) and 2 * letters >= len(text)
-
-
-def _base64(run: str) -> bytes:
-    text = run.rstrip("=").translate(_URL_SAFE)
-    if not _MIXED.search(text):
-        return b""
-    return _undone(
-        lambda: base64.b64decode(text[: len(text) - (len(text) % 4 == 1)] + "==="[: -len(text) % 4])
-    )
-
-
-def _hexadecimal(run: str) -> bytes:
-    return _undone(lambda: bytes.fromhex(run))
-
-
-def _base32(run: str) -> bytes:
-    text = run.rstrip("=").upper()
-    return _undone(lambda: base64.b32decode(text + "=" * (-len(text) % 8)))
-
-
-def _undone(decode: Callable[[], bytes]) -> bytes:
-    try:
-        return decode()
-    except (ValueError, binascii.Error):
-        return b""
 
 
 def _coded(label: str) -> bool:

@@ -13,7 +13,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.inspection import Match
 from portcullis.inspection.engines import ANYWHERE, HERE, Search, compiled
 from portcullis.inspection.rules import Beside, Rule
-from portcullis.inspection.syntax import Parsed, most, parse
+from portcullis.inspection.syntax import MAX_BYTES, Parsed, most, parse
 from portcullis.inspection.validators import Validator
 from portcullis.inspection.writing import forward, loosely
 
@@ -25,7 +25,7 @@ FENCE: Final = b"\xff"
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
 
 MAX_MATCHES: Final = 4096
-_MAX_CANDIDATES: Final = 16384
+_MAX_CANDIDATES: Final = 12288
 _MAX_BYTES: Final = 16 * 2**20
 
 Found: TypeAlias = tuple[int, int, float]
@@ -183,9 +183,10 @@ class Matcher:
         if keyed or not (rule.context or rule.needs_context):
             return rule.score
         if self.words is not None:
-            low = max(buffer.rfind(FENCE, 0, start), start - rule.within - 1, 0)
+            low = max(start - rule.within - 1, 0)
             if not buffer[low + 1 : start].isascii():
-                low = max(buffer.rfind(FENCE, 0, start), _back(buffer, start, rule.within) - 1, 0)
+                low = max(_back(buffer, start, rule.within) - 1, 0)
+            low = max(low, buffer.rfind(FENCE, low, start))
             if self.words(ANYWHERE, buffer, low, start)[0][0] >= 0:
                 return rule.score
         return 0.0 if rule.needs_context else rule.base
@@ -241,10 +242,13 @@ def agrees(rule: Rule, validator: Validator | None, datum: bytes) -> bool:
     return validator is None or validator(datum.decode())
 
 
+_WEIGHTED: Final = [0.0, *(count * math.log2(count) for count in range(1, MAX_BYTES + 1))]
+
+
 def entropy(datum: bytes) -> float:
-    """Shannon's, in bits for each character (of ASCII)."""
+    """Shannon's, in bits for each byte, of no more bytes than a match can have."""
     size = len(datum)
-    return -sum(n / size * math.log2(n / size) for n in Counter(datum).values())
+    return (_WEIGHTED[size] - sum(map(_WEIGHTED.__getitem__, Counter(datum).values()))) / size
 
 
 def made(rule: Rule, order: int, validator: Validator | None) -> Matcher | None:

@@ -20,6 +20,7 @@ from portcullis.inspection.writing import alphabet, firsts, loosely, prefixes
 
 _UTF8 = 4
 _SPACE = ord(" ")
+_FAN = 8
 _EXACT = 64
 _ROUGH = 4
 """How far an automaton counts: the first decides what is held, the second whether to look."""
@@ -68,14 +69,36 @@ class _Grouped:
         return size
 
 
+class _Any:
+    """Some of those rules, asked together before they are asked apart (compiled when they are)."""
+
+    __slots__ = ("_begun", "_matchers", "_parts")
+
+    def __init__(self, matchers: Sequence[Matcher]) -> None:
+        self._begun = compiled("|".join(_begun(one, _ROUGH) for one in matchers))
+        self._matchers = matchers
+        self._parts: list[_Any | _Grouped] = []
+
+    def datum(self, buffer: bytes, place: int) -> int:
+        """The earliest begin of a datum of any of them; the buffer's length when there is none."""
+        if self._begun(WHOLE, buffer, place - 1, len(buffer))[0][0] < 0:
+            return len(buffer)
+        if not self._parts:
+            step = -(-len(self._matchers) // _FAN)
+            self._parts = [
+                _Any(self._matchers[at : at + step]) if step > 1 else _grouped(self._matchers[at])
+                for at in range(0, len(self._matchers), step)
+            ]
+        return min(part.datum(buffer, place) for part in self._parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a stream of some rules needs. Sizes are bytes, but ``within`` counts characters."""
 
     plain: tuple[_Places, ...]
     grouped: tuple[_Places, ...]
-    begun: Search | None
-    each: tuple[_Grouped, ...]
+    begun: _Any | None
     reach: int
     within: int
 
@@ -91,8 +114,8 @@ class Plan:
         for places in self.grouped:
             for place in places.under_way(buffer, max(opened, size - self.reach)):
                 opening = min(opening, place)
-                if self.begun and self.begun(WHOLE, buffer, place - 1, size)[0][0] >= 0:
-                    begin = min(begin, *(one.datum(buffer, place) for one in self.each))
+                if self.begun is not None:
+                    begin = min(begin, self.begun.datum(buffer, place))
         return max(begin, cut), opening
 
     def behind(self, *, plain: bool) -> int:
@@ -104,21 +127,20 @@ def planned(matchers: Sequence[Matcher]) -> Plan:
     """Compile what a stream of these rules needs."""
     plain = [one for one in matchers if not one.grouped]
     grouped = [one for one in matchers if one.grouped]
-    begun = [_begun(one, _ROUGH) for one in grouped]
     return Plan(
         plain=_split(plain, _EXACT),
         grouped=_split(grouped, _ROUGH),
-        begun=compiled("|".join(begun)) if begun else None,
-        each=tuple(
-            _Grouped(
-                begun=compiled(_begun(one, _EXACT)),
-                before=compiled(f"{left_edge(one.rule)}{loosely(one.parsed.before)}"),
-                rest=compiled(_rest(one, _EXACT)),
-            )
-            for one in grouped
-        ),
+        begun=_Any(grouped) if grouped else None,
         reach=max((one.reach for one in matchers), default=0),
         within=max((one.rule.within for one in matchers if one.rule.context), default=0),
+    )
+
+
+def _grouped(one: Matcher) -> _Grouped:
+    return _Grouped(
+        begun=compiled(_begun(one, _EXACT)),
+        before=compiled(f"{left_edge(one.rule)}{loosely(one.parsed.before)}"),
+        rest=compiled(_rest(one, _EXACT)),
     )
 
 

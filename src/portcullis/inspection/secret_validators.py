@@ -17,23 +17,30 @@ from portcullis.inspection.links import carries
 
 _PLACEHOLDER: Final = re.compile(
     r"""(?ix)
-      \$\{ | \$\( | \{\{ | \}\} | <[^<>]*> | %[A-Z_]{2,40}% | ^\$[A-Z_][A-Z0-9_]*$ | ^\[.*\]$ | ^\{.*\}$
-    | \*{3} | \.{3} | \u2026 | \u2022{3} | x{4} | -{4} | _{4} | ^(.)\1*$
-    | your | my[-_]?(?:secret|token|key|pass|api|access) | example | sample | placeholder | dummy | changeme
-    | change[-_]?me | replace | insert | redacted | removed | hidden | censored | todo | fixme | (?<![a-z])fake
-    | (?:api|access|secret|auth|private)[-_]?(?:key|token|secret)$ | ^(?:test|demo|foo|bar|baz|none|null|nil
-    | undefined|true|false|string|str|text|bool(?:ean)?|int(?:eger)?|number|bytes|object|required|optional|env
-    | unset|empty|default|value|varchar|char|secretstr|any|float|type|void)(?:[^a-z0-9_-].*)?$
+      \$\{ | \$\( | \{\{ | \}\} | <[^<>]*> | %[A-Z_]{2,40}% | ^\$[A-Z_][A-Z0-9_]*$
+    | ^\[.*\]$ | ^\{.*\}$ | \*{3} | \.{3} | \u2026 | \u2022{3} | x{4} | -{4} | _{4} | ^(.)\1*$
+    | your | my[-_]?(?:secret|token|key|pass|api|access) | example | sample | placeholder | dummy
+    | change[-_]?me | replace | insert | redacted | removed | hidden | censored | todo | fixme
+    | (?<![a-z])fake | (?:api|access|secret|auth|private)[-_]?(?:key|token|secret)$
+    | ^(?:test|demo|foo|bar|baz|none|null|nil|undefined|true|false|string|str|text|bool(?:ean)?
+        |int(?:eger)?|number|bytes|object|required|optional|env|unset|empty|default|value|varchar
+        |char|secretstr|any|float|type|void)(?:[^a-z0-9_-].*)?$
     """
 )
-_REFERENCE: Final = re.compile(
+_CODE: Final = re.compile(
     r"""(?x)
-      ^(?:process|os|self|this|cls|config|settings|secrets|vars?|env|data|local|module|params?|inputs?|github
-        |request|req|args|options|opts|ctx|context|c|props|state|steps|app|server|client|user|values)[.\[]
+      ^(?:process|os|self|this|cls|config|settings|secrets|vars?|env|data|local|module|params?
+        |inputs?|github|request|req|args|options|opts|ctx|context|c|props|state|steps|app|server
+        |client|user|values)[.\[]
     | ^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*){0,8}[(\[]
-    | ^[a-z]+[0-9]{0,2}(?:_[a-z]+[0-9]{0,2})+$ | ^[A-Z]+[0-9]{0,2}(?:_[A-Z]+[0-9]{0,2})+$
-    | ^[a-z]+(?:[A-Z][a-z]+)+$ | ^(?:[A-Z][a-z]+)+$ | ^[A-Za-z]+(?:\.[A-Za-z]+)+$ | ^[a-z]+(?:-[a-z]+)+$
-    | :// | ^(?:~|\.{1,2})/ | ^/[a-z]+/ | \.(?:pem|key|crt|json|ya?ml|txt|py|js|ts|go|md|sh|env|html?)$
+    | :// | ^(?:~|\.{1,2})/ | ^/[a-z]+/
+    | \.(?:pem|key|crt|json|ya?ml|txt|py|js|ts|go|md|sh|env|html?)$
+    """
+)
+_IDENTIFIER: Final = re.compile(
+    r"""(?x)
+      [a-z]+[0-9]{0,2}(?:_[a-z]+[0-9]{0,2})+ | [A-Z]+[0-9]{0,2}(?:_[A-Z]+[0-9]{0,2})+
+    | [a-z]+(?:[A-Z][a-z]+)+ | (?:[A-Z][a-z]+)+ | [A-Za-z]+(?:\.[A-Za-z]+)+ | [a-z]+(?:-[a-z]+)+
     """
 )
 _NAMED: Final = re.compile(r"[A-Za-z]+(?:[-_.][A-Za-z]+)*(?:[-_.]?v?[0-9]{1,4})?")
@@ -44,9 +51,7 @@ _LONGEST_WORD: Final = 20
 _SHORTEST: Final = 8
 _PEM_RUN: Final = re.compile(r"[A-Za-z0-9+/=]{40}|(?:[A-Za-z0-9+/=]{8,39}(?:\s|\\[nr]){1,6}){5}")
 _WORD: Final = re.compile(r"[A-Za-z]+")
-_SEQUENCE: Final = re.compile(
-    r"(?i)passw(?:or)?d|passphrase|passwort|contrase|secret|qwerty|letmein|admin|(?<![a-z])pass(?![a-z])|hunter|guest"
-)
+_ITS_NAME: Final = re.compile(r"(?i)pass(?:w(?:or)?d|phrase|wort|wd)?|secret|token|pwd|key")
 
 
 def _classes(text: str) -> int:
@@ -61,12 +66,14 @@ def _classes(text: str) -> int:
 
 def _stands_for_nothing(text: str) -> bool:
     """A placeholder, a reference to where the value is, or a digest that says it is one."""
-    return bool(_PLACEHOLDER.search(text) or _REFERENCE.search(text) or _DIGEST.match(text))
+    return bool(_PLACEHOLDER.search(text) or _CODE.search(text) or _DIGEST.match(text))
 
 
 def token(text: str) -> bool:
     """Made by a machine: letters and digits, no word, no identifier, no placeholder."""
-    if _stands_for_nothing(text) or _UUID.fullmatch(text) or _NAMED.fullmatch(text):
+    if _stands_for_nothing(text) or any(
+        known.fullmatch(text) for known in (_UUID, _NAMED, _IDENTIFIER)
+    ):
         return False
     if not (any(map(str.isdigit, text)) and any(map(str.isalpha, text))):
         return False
@@ -74,19 +81,17 @@ def token(text: str) -> bool:
 
 
 def password(text: str) -> bool:
-    """Chosen by somebody: eight characters of two classes or six of three, and no placeholder."""
-    if _stands_for_nothing(text) or _HYPHENATED.fullmatch(text):
+    """Chosen by somebody, and no word: eight characters of two classes, or six of three."""
+    if _stands_for_nothing(text) or _HYPHENATED.fullmatch(text) or _IDENTIFIER.fullmatch(text):
         return False
-    if not any(map(str.isalpha, text)) or text.endswith((":", ",", "(", ")")):
+    if text.isalpha() or not any(map(str.isalpha, text)) or text.endswith((":", ",", "(", ")")):
         return False
-    if text.isalpha() and not (len(text) >= 2 * _SHORTEST and _classes(text) > 1):
-        return False
-    return _classes(text) >= (2 if len(text) >= _SHORTEST else 3) and any(map(str.isalnum, text))
+    return _classes(text) >= (2 if len(text) >= _SHORTEST else 3)
 
 
 def quoted_password(text: str) -> bool:
-    """The whole value of something called a password: no placeholder, six characters or more."""
-    return not _stands_for_nothing(text) and not (text.isalpha() and _SEQUENCE.fullmatch(text))
+    """The whole value of something called a password: neither a placeholder nor that name."""
+    return not _stands_for_nothing(text) and not _ITS_NAME.fullmatch(text)
 
 
 def url_password(text: str) -> bool:

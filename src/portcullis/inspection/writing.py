@@ -15,16 +15,12 @@ from portcullis.inspection.syntax import (
     Node,
     Ranges,
     Rep,
-    least,
-    most,
     width,
 )
 
 _RE2_REPEAT = 1000
-_TIGHT = 16
-_ENOUGH = 12
 _COUNTED = 64
-_ASCII = 0x7F
+ASCII = 0x7F
 
 
 def forward(node: Node) -> str:
@@ -78,9 +74,9 @@ def firsts(node: Node) -> tuple[frozenset[int], bool]:
     match node:
         case Char(ranges):
             return frozenset(
-                point if point <= _ASCII else _encoded(point)[0]
+                point if point <= ASCII else _encoded(point)[0]
                 for low, high in ranges
-                for point in (*range(low, min(high, _ASCII) + 1), *_leads(low, high))
+                for point in (*range(low, min(high, ASCII) + 1), *_leads(low, high))
             ), False
         case Cat(parts):
             found: frozenset[int] = frozenset()
@@ -105,7 +101,7 @@ def alphabet(node: Node) -> frozenset[int]:
     match node:
         case Char():
             more, _ = firsts(node)
-            return more | _CONTINUATION if more and max(more) > _ASCII else more
+            return more | _CONTINUATION if more and max(more) > ASCII else more
         case Cat(parts) | Alt(parts):
             return frozenset().union(*map(alphabet, parts))
         case Rep(body, _, _, _):
@@ -129,135 +125,6 @@ def _leads(low: int, high: int) -> list[int]:
         for point in range(first // step * step, last + 1, step)
         if point + step > max(low, first) and max(point, first) <= high and max(low, point) >= first
     ]
-
-
-def prefilter(node: Node) -> tuple[str, bool, bool]:
-    """A wider, cheaper expression for hyperscan, and whether its left and right ends are exact.
-
-    Every text that matches has a part that begins at or after its start, ends at or before its
-    end, and matches this. Where an end is exact, what must not stand beside it may be added.
-    """
-    parts, open_left = _trimmed(node, -1)
-    rest, open_right = _trimmed(Cat(tuple(parts)), 0) if len(parts) > 1 else (parts, False)
-    kept, _, cut = _head(Cat(tuple(rest)), _ENOUGH)
-    if cut and needles(Cat(tuple(rest))) and not needles(kept):
-        kept, cut = Cat(tuple(rest)), False
-    return _wide(kept), not open_left, not (open_right or cut)
-
-
-def _head(node: Node, wanted: int) -> tuple[Node, int, bool]:
-    """The beginning of a node that is at least so many bytes, its least bytes, whether cut."""
-    match node:
-        case Cat(parts):
-            return _head_of(parts, wanted)
-        case Alt(options):
-            heads = [_head(option, wanted) for option in options]
-            unlike = tuple(dict.fromkeys(head for head, _, _ in heads))
-            return Alt(unlike), min(size for _, size, _ in heads), any(cut for *_, cut in heads)
-        case Rep(body, low, _, lazy) if low * least(body) > wanted:
-            times = -(-wanted // max(least(body), 1))
-            return Rep(body, times, times, lazy), times * least(body), True
-        case _:
-            return node, least(node), False
-
-
-def _head_of(parts: tuple[Node, ...], wanted: int) -> tuple[Node, int, bool]:
-    kept: list[Node] = []
-    size = 0
-    for part in parts:
-        if size >= wanted:
-            return Cat(tuple(kept)), size, True
-        head, more, cut = _head(part, wanted - size)
-        kept.append(head)
-        size += more
-        if cut:
-            return Cat(tuple(kept)), size, True
-    return Cat(tuple(kept)), size, False
-
-
-def numeric(node: Node) -> bool:
-    """Whether every text that matches holds an ASCII digit."""
-    match node:
-        case Char(ranges):
-            return bool(ranges) and ranges[0][0] >= ord("0") and ranges[-1][1] <= ord("9")
-        case Cat(parts):
-            return any(map(numeric, parts))
-        case Alt(options):
-            return all(map(numeric, options))
-        case Rep(body, low, _, _):
-            return low > 0 and numeric(body)
-        case Edge():
-            return False
-
-
-def _trimmed(node: Node, end: int) -> tuple[list[Node], bool]:
-    """The node's parts with one end (-1 is the left) cut to its least, and whether it was cut."""
-    parts = _flat(node)
-    index = 0 if end else -1
-    cut = False
-    while parts and isinstance(last := parts[index], Rep) and last.most > last.least:
-        cut = True
-        if last.least:
-            parts[index] = Rep(last.body, last.least, last.least, last.lazy)
-            break
-        if len(parts) == 1:
-            break
-        parts.pop(index)
-    return parts, cut
-
-
-def _flat(node: Node) -> list[Node]:
-    if isinstance(node, Cat):
-        return [inner for part in node.parts for inner in _flat(part)]
-    return [node]
-
-
-def _wide(node: Node) -> str:
-    match node:
-        case Char(ranges):
-            return f"{_wide_class(ranges)}{_count(least(node), most(node))}"
-        case Cat(parts):
-            return "".join(map(_wide, parts))
-        case Alt(options):
-            return f"(?:{'|'.join(map(_wide, options))})"
-        case Rep():
-            return _wide_repeat(node)
-        case Edge():
-            return ""
-
-
-def _wide_repeat(node: Rep) -> str:
-    """A wide range of counts has no upper bound here: that is cheaper for hyperscan."""
-    low, high = node.least, node.most
-    single = _single(node.body)
-    if single is not None:
-        inner = _wide_class(single.ranges)
-        low, high = low * least(single), high * most(single)
-    else:
-        inner = f"(?:{_wide(node.body)})"
-    if high - low > _TIGHT:
-        return f"{inner}{{{low},}}"
-    return f"{inner}{_count(low, high)}"
-
-
-def _single(node: Node) -> Char | None:
-    while isinstance(node, Cat) and len(node.parts) == 1:
-        node = node.parts[0]
-    return node if isinstance(node, Char) else None
-
-
-def _wide_class(ranges: Ranges) -> str:
-    """The ASCII characters of the ranges, and every other byte when they reach beyond."""
-    low = [(first, min(last, _ASCII)) for first, last in ranges if first <= _ASCII]
-    if ranges and ranges[-1][1] > _ASCII:
-        low.append((0x80, 0xFE))
-    return _class(tuple(low))
-
-
-def _count(low: int, high: int) -> str:
-    if low == high:
-        return "" if low == 1 else f"{{{low}}}"
-    return "?" if (low, high) == (0, 1) else f"{{{low},{high}}}"
 
 
 def _written(node: Node, *, counted: int | None) -> str:
@@ -310,7 +177,8 @@ def _repeated(inner: str, low: int, high: int, weight: int, *, lazy: bool = Fals
     return text + nested
 
 
-def _class(ranges: Ranges) -> str:
+def byte_class(ranges: Ranges) -> str:
+    """The expression for one byte out of ranges."""
     if not ranges:
         return r"[^\x00-\xff]"
     if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
@@ -324,18 +192,18 @@ def _byte(value: int) -> str:
 
 
 def _utf8(ranges: Ranges, *, counted: int | None) -> str:
-    low = tuple((first, min(last, _ASCII)) for first, last in ranges if first <= _ASCII)
-    if counted is not None and ranges and ranges[-1][0] <= _ASCII + 1 and ranges[-1][1] == LAST:
-        return rf"{_class((*low, (0xC2, 0xF4)))}[\x80-\xbf]*"
-    options = [_class(low)] if low else []
+    low = tuple((first, min(last, ASCII)) for first, last in ranges if first <= ASCII)
+    if counted is not None and ranges and ranges[-1][0] <= ASCII + 1 and ranges[-1][1] == LAST:
+        return rf"{byte_class((*low, (0xC2, 0xF4)))}[\x80-\xbf]*"
+    options = [byte_class(low)] if low else []
     for first, last in ranges:
-        if last > _ASCII:
+        if last > ASCII:
             options += [
-                "".join(_class((pair,)) for pair in sequence)
-                for sequence in _sequences(max(first, _ASCII + 1), last)
+                "".join(byte_class((pair,)) for pair in sequence)
+                for sequence in _sequences(max(first, ASCII + 1), last)
             ]
     if not options:
-        return _class(())
+        return byte_class(())
     return options[0] if len(options) == 1 else f"(?:{'|'.join(options)})"
 
 
@@ -373,51 +241,3 @@ def _split(low: int, high: int) -> list[tuple[tuple[int, int], ...]]:
 
 def _encoded(point: int) -> bytes:
     return chr(point).encode("utf-8", "surrogatepass")
-
-
-def needles(node: Node) -> frozenset[bytes]:
-    """Lower-case ASCII literals, one of which stands in every text that matches (lower-cased).
-
-    Empty when there are none of two characters or more.
-    """
-    best: frozenset[bytes] = frozenset()
-    run = ""
-    parts = _flat(node)
-    for part in [*parts, Edge(inner=False)]:
-        letter = _letter(part)
-        if letter:
-            run += letter
-            continue
-        best = max(best, _worth(run), _inner(part), key=_rank)
-        run = ""
-    return best
-
-
-def _worth(run: str) -> frozenset[bytes]:
-    return frozenset({run.encode()}) if len(run) > 1 else frozenset()
-
-
-def _rank(found: frozenset[bytes]) -> tuple[int, int]:
-    return (min(map(len, found), default=0), -len(found))
-
-
-def _inner(node: Node) -> frozenset[bytes]:
-    match node:
-        case Alt(options):
-            found = [needles(option) for option in options]
-            return frozenset().union(*found) if all(found) else frozenset()
-        case Rep(body, low, _, _) if low:
-            return needles(body)
-        case _:
-            return frozenset()
-
-
-def _letter(node: Node) -> str:
-    """The one ASCII character (in lower case) that a node matches in either case, or nothing."""
-    if not isinstance(node, Char):
-        return ""
-    points = {point for low, high in node.ranges[:3] for point in (low, high)}
-    if any(high - low > 1 for low, high in node.ranges) or len(node.ranges) > 2:  # noqa: PLR2004 - two cases
-        return ""
-    letters = {chr(point).lower() for point in points}
-    return letters.pop() if len(letters) == 1 and max(points) <= _ASCII else ""

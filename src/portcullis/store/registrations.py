@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, insert, select
 
 from portcullis.core.ports import Entry
 from portcullis.core.principal import PrincipalKind
-from portcullis.store.tables import ENTRIES, JOIN_TOKENS, VERSIONS
+from portcullis.store.tables import ENTRIES, JOIN_TOKENS
+from portcullis.store.versions import count, version
 
 
 class SqlRegistrations:
@@ -17,9 +18,8 @@ class SqlRegistrations:
 
     def version(self) -> int:
         """A number that grows with every change of the entries."""
-        query = select(VERSIONS.c.value).where(VERSIONS.c.name == ENTRIES.name)
         with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one_or_none() or 0
+            return version(connection, ENTRIES)
 
     def entries(self) -> tuple[Entry, ...]:
         """All entries, the oldest first."""
@@ -49,14 +49,14 @@ class SqlRegistrations:
         }
         with self._engine.begin() as connection:
             connection.execute(insert(ENTRIES).values(row))
-            _count(connection)
+            count(connection, ENTRIES)
 
     def remove(self, entry_id: str) -> bool:
         """Remove an entry; False for an unknown one."""
         with self._engine.begin() as connection:
             found = connection.execute(delete(ENTRIES).where(ENTRIES.c.id == entry_id)).rowcount
             if found:
-                _count(connection)
+                count(connection, ENTRIES)
         return found == 1
 
     def join(
@@ -89,11 +89,3 @@ class SqlRegistrations:
         )
         with self._engine.begin() as connection:
             connection.execute(change)
-
-
-def _count(connection: Connection) -> None:
-    """Count a change of the entries, in the transaction that makes it."""
-    name = ENTRIES.name
-    counted = update(VERSIONS).where(VERSIONS.c.name == name).values(value=VERSIONS.c.value + 1)
-    if connection.execute(counted).rowcount == 0:
-        connection.execute(insert(VERSIONS).values(name=name, value=1))

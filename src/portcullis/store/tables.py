@@ -22,12 +22,13 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     text,
 )
 
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -103,6 +104,28 @@ OPERATOR_CREDENTIALS: Final = Table(
     Column("counter", BigInteger, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("locked_until", Double, nullable=False),
+)
+
+PINS: Final = Table(
+    "pins",
+    METADATA,
+    Column("server", String(63), primary_key=True),
+    Column("tool", String(256), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("pinned_at", Double, nullable=False),
+    Column("approved_by", String(63), nullable=False),
+)
+
+SIGHTINGS: Final = Table(
+    "sightings",
+    METADATA,
+    Column("server", String(63), primary_key=True),
+    Column("tool", String(256), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("reasons", JSON, nullable=False),
 )
 
 VERSIONS: Final = Table(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from portcullis.core.errors import Problem
 from portcullis.core.ports import ToolSpec
 from portcullis.wire.mcp import LEGACY_VERSIONS, MODERN_VERSIONS, Era
@@ -107,5 +109,11 @@ def tool_specs(result: Mapping[str, Any]) -> list[ToolSpec]:
         name = tool["name"]
         if name in specs:
             raise Problem("PC5003", "tools/list names a tool twice")
-        specs[name] = ToolSpec(name=name, input_schema=tool["inputSchema"], output_schema=output)
+        said = {key: value for key, value in tool.items() if key != "_meta"}
+        specs[name] = ToolSpec(
+            name=name,
+            input_schema=tool["inputSchema"],
+            output_schema=output,
+            definition=msgspec.json.encode(said, order="sorted").decode(),
+        )
     return list(specs.values())

@@ -89,8 +89,9 @@ async def test_arguments_are_read_and_restored_as_json(wall):
 async def test_a_model_that_is_held_to_account_for_injections_is_not_ahead_of_its_score():
     wall = Wall(injection={"model": "block"})
     judge = wall.stream()
-    assert judge.text("t", "All is well. And ", last=False).settled == len("All is well.")
+    assert judge.text("t", "All is well. And ", last=False).settled == 0
     assert judge.text("t", ATTACK, last=True).code == "PC3022"
+    assert streamed(wall.stream(), ["All is ", "well."]) == ("All is well.", None)
 
 
 async def test_data_hidden_in_an_encoding_ends_the_stream():

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from holders import Issuer, trust_in
 from portcullis.config import Limits, Tokens
-from portcullis.control import admin, agents_api
+from portcullis.control import admin, agents_api, catalogue_api
 from portcullis.control.services import Services
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
@@ -29,6 +29,7 @@ from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.operators import SqlOperators
+from portcullis.store.pins import SqlPins
 from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.sessions import LocalSessionState
 from sealers import sealer_at
@@ -198,6 +199,7 @@ def world(tmp_path):
         directory=directory,
         registrations=SqlRegistrations(engine),
         operators=SqlOperators(engine),
+        pins=SqlPins(engine),
         feed=LocalKillFeed(engine, directory, clock),
         sessions=LocalSessionState(engine, clock, sealer),
         recorder=recorder,
@@ -246,6 +248,11 @@ def control(world):
     world.register("operator", "vic", ["viewer"])
     registry = CollectorRegistry()
     Counter("portcullis_example", "An example.", registry=registry).inc()
-    app = admin.create_app(world.services, registry=registry, ready=lambda: world.ready)
+    app = admin.create_app(
+        world.services,
+        registry=registry,
+        ready=lambda: world.ready,
+        routers=lambda edge: catalogue_api.routers(edge, world.services.catalogue("control")),
+    )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

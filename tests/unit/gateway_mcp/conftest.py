@@ -112,10 +112,11 @@ class Policy(Check):
 
 
 class Shelf:
-    """An inventory without schemas."""
+    """An inventory without schemas; ``unusable`` names tools that are not as approved."""
 
     def __init__(self):
         self.tools = {}
+        self.unusable = set()
         self.learned = 0
 
     def known(self, server):
@@ -124,6 +125,11 @@ class Shelf:
     def learn(self, server, tools):
         self.learned += 1
         self.tools[server] = {tool.name: tool for tool in tools}
+
+    async def listed(self, server, tools, *, whole):
+        if whole:
+            self.learn(server, tools)
+        return frozenset(tool.name for tool in tools) - self.unusable
 
     def forget(self, server):
         self.tools.pop(server, None)

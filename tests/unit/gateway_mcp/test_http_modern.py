@@ -464,3 +464,14 @@ async def test_client_that_leaves_before_the_decision_leaves_a_record(gate, hang
     await task
     assert gate.channel.left == ["tools/list"]
     assert gate.codes() == ["PC5014"]
+
+
+async def test_a_tool_that_is_not_as_approved_is_not_shown(gate):
+    gate.shelf.unusable = {"drop_table"}
+    result = (await gate.modern("tools/list")).json["result"]
+    assert [tool["name"] for tool in result["tools"]] == ["read_order", "routed"]
+    gate.shelf.unusable = {"drop_table", "read_order", "routed"}
+    pages = gate.script["tools/list"][0]["result"] | {"nextCursor": "2"}
+    gate.script["tools/list"] = [{"result": pages}]
+    result = (await gate.modern("tools/list")).json["result"]
+    assert (result["tools"], result["nextCursor"]) == ([], "2")

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from portcullis.core.errors import Problem
 from portcullis.core.ports import SEALED
 from portcullis.identity.keymanager.file import FileKeyManager
-from portcullis.identity.keys import issuer_key, thumbprint
+from portcullis.identity.keys import derived, issuer_key, thumbprint
 from portcullis.identity.sealing import Envelope
 from sealers import sealer_at
 
@@ -130,3 +130,11 @@ def test_the_key_id_is_the_thumbprint_of_rfc_8037_appendix_a3():
     key = Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(x))
     assert thumbprint(key) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
     assert thumbprint(Ed25519PrivateKey.generate().public_key()) != thumbprint(key)
+
+
+def test_a_derived_secret_stays_the_same_and_is_another_for_every_purpose_and_key(folder, sealer):
+    key = issuer_key(folder, sealer)
+    secret = derived(key, "canaries")
+    assert derived(issuer_key(folder, sealer), "canaries") == secret
+    assert len({secret, derived(key, "envelopes"), raw(key)}) == 3
+    assert derived(Ed25519PrivateKey.generate(), "canaries") != secret

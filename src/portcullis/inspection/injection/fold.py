@@ -63,10 +63,22 @@ def fold(text: str) -> bytes:
     return squeezed(b" " + pieces(text) + b" ")
 
 
+def join(before: bytes, piece: bytes) -> bytes:
+    """What a folded piece adds to the folded text before it."""
+    last = before[-1:]
+    return piece[1:] if last in {b" ", b"."} and piece[:1] == last else piece
+
+
 def cut(data: bytes, number: int) -> int:
     """Where window ``number`` begins; ``len(data)`` when the data ends before it."""
     at = number * STRIDE
-    if at == 0 or at >= len(data):
-        return min(at, len(data))
+    if at >= len(data):
+        return len(data)
     space = data.find(b" ", at, at + SLACK)
     return space if space >= 0 else at
+
+
+def windows(data: bytes) -> list[bytes]:
+    """The windows of a whole folded text; each ends with the space at which another begins."""
+    count = max(1, -(-len(data) // STRIDE) - 1)
+    return [data[cut(data, number) : cut(data, number + 2) + 1] for number in range(count)]

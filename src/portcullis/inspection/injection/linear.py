@@ -45,4 +45,6 @@ def parse(data: bytes) -> Model:
     missing = set(Source) - model.thresholds.keys()
     if missing:
         raise Problem("PC7014", f"the injection model has no thresholds for {sorted(missing)}")
+    if any(threshold.suspect <= model.floor for threshold in model.thresholds.values()):
+        raise Problem("PC7014", "the injection model's floor is above a threshold")
     return model

@@ -28,12 +28,13 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.injection <= self.suspect:
             raise ValueError("injection must be above suspect")
 
-    def score(self, total: float) -> float:
-        """0 to 1, growing with the sum: 0.5 at ``suspect``, 0.9 at ``injection``, linear below
-        and between, then towards 1.
+    def score(self, total: float, floor: float) -> float:
+        """0 to 1, growing with the sum: 0 at ``floor``, 0.5 at ``suspect``, 0.9 at ``injection``.
+
+        It is linear between these, and above goes towards 1.
         """
         if total < self.suspect:
-            return SUSPECT * total / self.suspect
+            return SUSPECT * max(0.0, total - floor) / (self.suspect - floor)
         if total < self.injection:
             part = (total - self.suspect) / (self.injection - self.suspect)
             return SUSPECT + (INJECTION - SUSPECT) * part

@@ -116,7 +116,7 @@ class Windows:
         return self._next - self._gone
 
     def _segment(self, count: int) -> None:
-        first, data = self._from, self._data
+        first = self._from
         self._next += count
         whole = self._slice(first, first + count + 1)
         total = self._scale.weigh(whole)
@@ -133,7 +133,6 @@ class Windows:
                 self.total, self.strongest = total, window
                 if not self._open:
                     return
-        del data
 
     def _slice(self, first: int, last: int) -> bytes:
         """From one window's beginning to another's, with the space that stands there."""

@@ -1,0 +1,138 @@
+"""The detector of instructions in text: rules and a linear model, and a classifier where given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from portcullis.core.inspection import InjectionScore, InjectionVerdict, Source
+from portcullis.inspection.injection import fold, intents, linear
+from portcullis.inspection.injection.intents import Grammar
+from portcullis.inspection.injection.linear import Model
+from portcullis.inspection.injection.matcher import matcher
+from portcullis.inspection.injection.thresholds import INJECTION, SUSPECT
+from portcullis.inspection.injection.windows import Scale, Windows
+
+
+class Classifier(Protocol):
+    """Another model: the probability, 0 to 1, that a text is an attack. See ``onnx``."""
+
+    def score(self, text: str) -> float:
+        """The probability of the most suspicious part of the text."""
+        ...
+
+
+class Injection:
+    """Scores texts. The score depends on text and source alone, and is the same on every machine.
+
+    0.5 is the threshold of SUSPECT, 0.9 that of INJECTION, of the source. Texts are expected to be
+    normalised (see ``inspection.normalise``); case and white space are dealt with here. The score
+    is that of the first window that is an injection, else of the strongest. Where there is a
+    ``classifier``, its probability counts when it is higher.
+
+    ``folder`` keeps compiled databases between starts; ``accelerated`` is for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Model | None = None,
+        grammar: Grammar | None = None,
+        classifier: Classifier | None = None,
+        folder: Path | None = None,
+        accelerated: bool | None = None,
+    ) -> None:
+        self._model = model or linear.builtin()
+        grammar = grammar or intents.builtin()
+        rules = intents.rules(grammar)
+        phrases = [phrase.encode("utf-8") for phrase in self._model.phrases]
+        found = matcher(
+            phrases, rules, intents.gate(grammar), folder=folder, accelerated=accelerated
+        )
+        self._scale = Scale(self._model, rules, found)
+        self._classifier = classifier
+
+    def score(self, text: str, source: Source) -> InjectionScore:
+        """How much the text looks like instructions to a model, and the rules that say so."""
+        stream = self.stream(source)
+        stream.feed(text)
+        return stream.end()
+
+    def stream(self, source: Source) -> InjectionStream:
+        """Score a text that arrives in pieces."""
+        threshold = self._model.thresholds[source]
+        windows = Windows(self._scale, threshold.injection)
+        return InjectionStream(self, windows, source, self._classifier)
+
+    def judged(self, windows: Windows, source: Source) -> InjectionScore:
+        """The score of what the windows have seen so far."""
+        threshold = self._model.thresholds[source]
+        names = self._scale.explain(windows.strongest).names if windows.strongest else ()
+        return InjectionScore(
+            score=threshold.score(windows.total, self._model.floor),
+            verdict=threshold.verdict(windows.total),
+            reasons=names,
+        )
+
+
+class InjectionStream:
+    """The score of a text that grows. At the end it is what ``score`` says of the whole.
+
+    A classifier reads the text at the end only.
+    """
+
+    def __init__(
+        self,
+        injection: Injection,
+        windows: Windows,
+        source: Source,
+        classifier: Classifier | None,
+    ) -> None:
+        self._injection = injection
+        self._windows = windows
+        self._source = source
+        self._classifier = classifier
+        self._texts: list[str] = []
+        self._last = b" "
+        self._windows.feed(self._last)
+
+    def feed(self, piece: str) -> None:
+        """Take the next piece."""
+        if self._classifier is not None:
+            self._texts.append(piece)
+        self._add(fold.pieces(piece))
+
+    def so_far(self) -> InjectionScore:
+        """The score of the windows that are complete."""
+        return self._injection.judged(self._windows, self._source)
+
+    def end(self) -> InjectionScore:
+        """The score of the whole."""
+        self._add(b" ")
+        self._windows.end()
+        score = self.so_far()
+        return score if self._classifier is None else self._classified(score)
+
+    def _add(self, piece: bytes) -> None:
+        added = fold.join(self._last, piece)
+        self._windows.feed(added)
+        self._last = added[-1:] or self._last
+
+    def _classified(self, score: InjectionScore) -> InjectionScore:
+        if self._classifier is None:
+            return score
+        probability = self._classifier.score("".join(self._texts))
+        if probability <= score.score:
+            return score
+        return InjectionScore(
+            score=probability,
+            verdict=verdict(probability),
+            reasons=("classifier", *score.reasons),
+        )
+
+
+def verdict(score: float) -> InjectionVerdict:
+    """What a score means, whatever the source."""
+    if score >= INJECTION:
+        return InjectionVerdict.INJECTION
+    return InjectionVerdict.SUSPECT if score >= SUSPECT else InjectionVerdict.CLEAN
