@@ -201,7 +201,7 @@ def test_the_first_token_is_the_first_that_says_something(serve):
 )
 def test_a_stream_that_is_not_answered_rightly_gives_no_figure(serve, answer):
     link = HTTPConnection("127.0.0.1", serve(answer=answer).port)
-    with pytest.raises(Problem, match="PC7007|not answered rightly"):
+    with pytest.raises(Problem, match="not answered rightly"):
         first_token(link, "none", b"{}")
 
 
@@ -234,9 +234,11 @@ def test_peers_read_the_same_texts_and_get_the_same_figures(python):
     assert found["presidio_rules"] == 7
 
 
-@pytest.mark.parametrize("script", ["sys.exit('broken')", ""])
-def test_peers_that_do_not_answer_are_an_error_and_not_a_zero(python, script):
-    with pytest.raises(Problem, match="broken|make bench-peers"):
+@pytest.mark.parametrize(
+    ("script", "reason"), [("sys.exit('out of order')", "out of order"), ("", "make bench-peers")]
+)
+def test_peers_that_do_not_answer_are_an_error_and_not_a_zero(python, script, reason):
+    with pytest.raises(Problem, match=reason):
         firewall_peers.measure_peers(python(script), 0.01, 1)
 
 

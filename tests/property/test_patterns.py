@@ -14,7 +14,7 @@ from portcullis.inspection.rules import Rule
 
 
 @cache
-def shipped(accelerated: bool | None = None) -> Patterns:
+def shipped(*, accelerated: bool | None = None) -> Patterns:
     return Patterns(packs.select(packs.builtin()), accelerated=accelerated)
 
 
@@ -57,7 +57,7 @@ def streamed(patterns: Patterns, text: str, sizes: list[int]) -> tuple[Match, ..
     return (*found, *step.matches)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(text=texts, sizes=cuts)
 def test_a_datum_cut_anywhere_over_any_pieces_is_found_as_in_the_whole(
     text: str, sizes: list[int]
@@ -65,7 +65,7 @@ def test_a_datum_cut_anywhere_over_any_pieces_is_found_as_in_the_whole(
     assert streamed(shipped(), text, sizes) == shipped().scan([text])[0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(some=st.lists(texts, max_size=4))
 def test_a_machine_without_hyperscan_finds_the_same(some: list[str]) -> None:
     assert shipped(accelerated=False).scan(some) == shipped().scan(some)
@@ -117,7 +117,7 @@ def some_rules(draw: st.DrawFn) -> list[Rule]:
     return [one for number in range(draw(st.integers(1, 3))) if (one := draw(rule(number)))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     rules=some_rules(),
     text=st.text("ab1é _\n", max_size=40),
@@ -125,7 +125,7 @@ def some_rules(draw: st.DrawFn) -> list[Rule]:
     accelerated=st.sampled_from([False, None]),
 )
 def test_rules_of_any_grammar_find_the_same_in_pieces_and_with_either_prefilter(
-    rules: list[Rule], text: str, sizes: list[int], accelerated: bool | None
+    rules: list[Rule], text: str, sizes: list[int], *, accelerated: bool | None
 ) -> None:
     patterns = Patterns(rules, accelerated=accelerated)
     found = Patterns(rules, accelerated=False).scan([text])[0]

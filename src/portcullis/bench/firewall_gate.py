@@ -21,7 +21,7 @@ import yaml
 
 from portcullis.bench import gate
 from portcullis.bench.firewall_texts import OPENINGS, ordinary
-from portcullis.bench.firewall_timed import Inspected
+from portcullis.bench.firewall_timed import COMMAND, Inspected
 from portcullis.bench.load import Plan, percentile
 from portcullis.bench.measure import driven
 from portcullis.bench.stub import MODEL
@@ -135,8 +135,7 @@ def _running(folder: Path) -> Iterator[tuple[Subject, Subject]]:
             if name == "open":
                 inspect_nothing(place / "policy" / "main.yaml")
             else:
-                timed = (f"{__package__}.firewall_timed", str(folder / _TIMES))
-                argv = (sys.executable, "-m", *timed, "up", "-c", str(config))
+                argv = (*COMMAND, str(folder / _TIMES), "up", "-c", str(config))
             token = gate.agent_token(config)
             pid = start(name, argv, control, "/readyz")
             found.append(Subject(name, port, _PATH, token, pid))
@@ -144,6 +143,7 @@ def _running(folder: Path) -> Iterator[tuple[Subject, Subject]]:
 
 
 def inspect_nothing(policy: Path) -> None:
+    """Let a policy file allow whatever inspection would find."""
     rules = yaml.safe_load(policy.read_text())
     policy.write_text(yaml.safe_dump({**rules, "inspection": _OPEN}, sort_keys=False))
 

@@ -1,6 +1,6 @@
 """The command line with a stop-watch at the check that inspects.
 
-Run as ``python -m portcullis.bench.firewall_timed FILE ARGUMENT...``: it does what ``portcullis
+A process of its own, made by COMMAND and ``FILE ARGUMENT...``: it does what ``portcullis
 ARGUMENT...`` does, and at its end writes ``Inspected`` to FILE, JSON.
 """
 
@@ -15,9 +15,13 @@ from typing import Any, Final
 import msgspec
 
 from portcullis.checks.inspect import Inspect
-from portcullis.cli import main
 from portcullis.core.call import Call
 
+COMMAND: Final = (
+    sys.executable,
+    "-c",
+    "import portcullis.bench.firewall_timed as t, portcullis.cli as c; t.watched(c.main)",
+)
 _STEPS: Final = ("judge", "judge_result")
 _AWAITED: Final = ("prepare", "prepare_result")
 
@@ -67,7 +71,8 @@ def _awaited(step: Callable[..., Awaitable[Any]], seen: Inspected) -> Callable[.
     return timed
 
 
-if __name__ == "__main__":
+def watched(main: Callable[[], None]) -> None:
+    """Run the command line, and write down what was inspected."""
     file = Path(sys.argv.pop(1))
     inspected = Inspected()
     watch(inspected)

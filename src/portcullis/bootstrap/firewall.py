@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from portcullis.checks.inspect import Inspect, Means
 from portcullis.checks.planted import Planted
 from portcullis.checks.restore import Restore
 from portcullis.checks.rules import RuleBook
+from portcullis.checks.suspicious import NAMES
 from portcullis.config import Config
 from portcullis.control.services import Services
+from portcullis.core.errors import Problem
 from portcullis.core.ports import Inventory, PolicyDecisionPoint
 from portcullis.execution.extract.extractor import LimitedExtractor
 from portcullis.identity.keys import derived, issuer_key
-from portcullis.inspection.build import build
+from portcullis.inspection.build import Built, build, own_cache
 from portcullis.inspection.canary import Canaries
+from portcullis.policy.engine import CompiledPolicy
 from portcullis.store.vaults import LocalVaults
 
 CACHE = "cache"
-"""Below the state directory: compiled rules."""
+"""Below the state directory: compiled rules, where the user has no cache folder of his own."""
+
+
+class Detectors(NamedTuple):
+    """What finds things in texts: the rules and the injection detector, and the canaries."""
+
+    built: Built
+    canaries: Canaries
 
 
 def canaries_of(config: Config, services: Services) -> Canaries:
@@ -24,21 +36,52 @@ def canaries_of(config: Config, services: Services) -> Canaries:
     return Canaries(_key(config, services, "canaries"), config.inspection.honey)
 
 
-def firewall(
-    config: Config, services: Services, pdp: PolicyDecisionPoint, inventory: Inventory
-) -> tuple[Restore, Inspect]:
-    """The checks that look at content. Raises Problem PC7014 or PC7015 for a faulty rule or model.
-
-    Their secrets are made of the issuer's key, so that canaries and envelopes stay what they are
-    over restarts and on every process of a deployment. Placeholders live in this process alone.
-    """
+def detectors(config: Config, services: Services) -> Detectors:
+    """What finds. Raises Problem PC7014 or PC7015 for a faulty rule or model."""
     settings = config.inspection
     canaries = canaries_of(config, services)
-    cache = config.state / CACHE
+    cache = own_cache() or config.state / CACHE  # what takes seconds is done once for all gates
     cache.mkdir(mode=0o700, exist_ok=True)
     built = build(
         settings.packs, settings.without, settings.dictionaries, cache=cache, canaries=canaries
     )
+    return Detectors(built, canaries)
+
+
+def known(policy: CompiledPolicy, built: Built) -> None:
+    """Refuse a policy that names what nothing finds: Problem PC7002.
+
+    An installed recogniser may find entities that no rule names; then any name is taken.
+    """
+    if not built.inspector.recognises_more:
+        for entity, place in policy.entities.items():
+            if entity not in built.entities:
+                raise Problem("PC7002", f"{place}: no rule finds {entity}")
+    for tool, arguments in policy.tolerated.items():
+        for argument, rules in arguments.items():
+            unknown = sorted(rules - NAMES)
+            if unknown:
+                where = f"tools.{tool}.arguments.{argument}.tolerate"
+                raise Problem(
+                    "PC7002",
+                    f"{where}: no rule is named {unknown[0]}",
+                    hint=f"Rules: {', '.join(sorted(NAMES))}.",
+                )
+
+
+def firewall(
+    found: Detectors,
+    config: Config,
+    services: Services,
+    pdp: PolicyDecisionPoint,
+    inventory: Inventory,
+) -> tuple[Restore, Inspect]:
+    """The checks that look at content.
+
+    Their secrets are made of the issuer's key, so that canaries and envelopes stay what they are
+    over restarts and on every process of a deployment. Placeholders live in this process alone.
+    """
+    built, canaries = found
     vaults = LocalVaults(services.clock)
     means = Means(
         pdp=pdp,
@@ -47,7 +90,7 @@ def firewall(
         patterns=built.patterns,
         scorers=built.injection,
         canaries=canaries,
-        extractor=LimitedExtractor(settings.extraction),
+        extractor=LimitedExtractor(config.inspection.extraction),
         vaults=vaults,
         inventory=inventory,
         planted=Planted(_key(config, services, "envelopes"), canaries),

@@ -13,7 +13,7 @@ from portcullis.bootstrap.domain import Domain, opened
 from portcullis.bootstrap.foundation import GATE, audit_directory, founded
 from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.config import Config
-from portcullis.control import admin, agents_api
+from portcullis.control import admin, agents_api, catalogue_api
 from portcullis.control.bundle import bootstrap_app
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
@@ -128,7 +128,10 @@ async def _listening(
         services,
         registry=parts.registry,
         ready=lambda: not (router.draining or services.recorder.failure),
-        routers=domain.control_routers,
+        routers=lambda edge: (
+            *domain.control_routers(edge),
+            *catalogue_api.routers(edge, services.catalogue("control", parts.book.refresh)),
+        ),
     )
     edge = services.edge("bootstrap")
     bootstrap = bootstrap_app(edge, services.version, *domain.agents_routers(edge))

@@ -11,7 +11,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from portcullis.bootstrap.background import background
+from portcullis.bootstrap.firewall import detectors, firewall, known
+from portcullis.bootstrap.scan import tool_scan
 from portcullis.catalogue.inventory import LocalInventory
+from portcullis.catalogue.pins import PinBook
 from portcullis.catalogue.schema import fault
 from portcullis.checks.authorize import Authorize
 from portcullis.checks.contain import Contain
@@ -32,7 +35,7 @@ from portcullis.gateway.mcp import Mcp
 from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
-from portcullis.gateway.records import Records, changed
+from portcullis.gateway.records import Records, changed, new_id
 from portcullis.policy.engine import CompiledPolicy
 from portcullis.policy.reload import PolicyReload
 from portcullis.wire.mcp_state import Seal
@@ -52,6 +55,7 @@ class Parts:
     pipeline: Pipeline
     reload_policy: Callable[[], None]
     mcp: Mcp
+    book: PinBook
     conversations: Conversations
     forwarder: HttpForwarder
     registry: CollectorRegistry
@@ -71,12 +75,23 @@ async def assembled(
     async with contextlib.AsyncExitStack() as stack:
         recorder, sessions, clock = services.recorder, services.sessions, services.clock
         origin = services.gateway
-        inventory = LocalInventory()
+        found = detectors(config, services)
+        book = PinBook(
+            services.pins,
+            scan=tool_scan(found.built.inspector),
+            recorder=recorder,
+            clock=clock,
+            gateway=origin,
+            new_id=new_id,
+        )
+        inventory = LocalInventory(book)
 
         def adopt(new: CompiledPolicy) -> None:
+            known(new, found.built)
             in_force = {"policy": new.digest}
             recorder.enqueue(changed(origin, clock, "policy.activate", in_force))
             inventory.narrow(new.schemas)
+            inventory.tolerate(new.tolerated)
             log.info("policy_activated", **in_force)
 
         def report(problem: Problem) -> None:
@@ -84,10 +99,13 @@ async def assembled(
             pipeline.refused(problem, kind=EventType.ADMIN, method="policy.activate")
 
         policy = PolicyReload(config.policy, fragment=fault, adopt=adopt, report=report)
+        restore, inspect = firewall(found, config, services, policy.pdp, inventory)
         checks = (
             Contain(services.feed, sessions),
+            restore,
             Validate(inventory, policy.pdp),
             Authorize(policy.pdp),
+            inspect,
         )
         records = Records(origin, recorder, sessions, policy.pdp, clock)
         metrics = Metrics(registry)
@@ -109,7 +127,7 @@ async def assembled(
         )
         conversations = Conversations(mcp)
         stack.push_async_callback(conversations.close)
-        for work in (policy.run(), conversations.run(), services.feed.watch()):
+        for work in (policy.run(), conversations.run(), services.feed.watch(), book.watch()):
             await stack.enter_async_context(background(work))
         yield Parts(
             config=config,
@@ -120,6 +138,7 @@ async def assembled(
             pipeline=pipeline,
             reload_policy=policy.reload,
             mcp=mcp,
+            book=book,
             conversations=conversations,
             forwarder=forwarder,
             registry=registry,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections import Counter
@@ -17,7 +16,7 @@ import typer
 
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Category, InjectionVerdict, Match, Source, Text
-from portcullis.inspection.build import build
+from portcullis.inspection.build import build, own_cache
 from portcullis.inspection.inspector import Hidden, Inspector, Reading, Wanted
 
 _CHUNK: Final = 1 << 18
@@ -77,7 +76,7 @@ def inspect(
     named and placed, never printed. A line that cannot be read is told on stderr and the exit
     code is 2, after all other lines. For a pre-commit hook: --fail-on secret.
     """
-    inspector = build(packs or (), without or (), cache=_cache()).inspector
+    inspector = build(packs or (), without or (), cache=own_cache()).inspector
     entities = _entities(only or (), inspector)
     failing = _failing(fail_on, inspector)
     work = _Work(inspector, Wanted(entities=entities, canaries=False), source)
@@ -242,16 +241,3 @@ def _check(
     )
     if unknown:
         raise Problem("PC7004", f"{option}: nothing is named {unknown[0]!r}")
-
-
-def _cache() -> Path | None:
-    """The user's cache folder, when it is ours alone; without one, all is compiled each time."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    folder = (Path(base) if base.startswith("/") else Path("~/.cache").expanduser()) / "portcullis"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        status = folder.stat()
-    except (OSError, RuntimeError):
-        return None
-    ours = status.st_uid == os.geteuid() and not status.st_mode & 0o022
-    return folder if ours else None

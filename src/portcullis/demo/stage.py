@@ -70,6 +70,7 @@ class Stage:
         user: str = "ada",
         prompt: str = "Where is my order O-5001?",
         tools: Sequence[str] | None = None,
+        output_schema: Mapping[str, Any] | None = None,
     ) -> tuple[str, str]:
         """Open a session over HTTP with an application's token; returns its id and its token.
 
@@ -78,6 +79,8 @@ class Stage:
         asked = {"agent": agent, "user": user, "prompt": prompt, "subject": dict(subject)}
         if tools is not None:
             asked["tools"] = list(tools)
+        if output_schema is not None:
+            asked["output_schema"] = dict(output_schema)
         headers = {"authorization": f"Bearer {application}"}
         async with (
             aiohttp.ClientSession(headers=headers) as http,

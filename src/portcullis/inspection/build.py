@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,6 +29,19 @@ class Built(NamedTuple):
     patterns: Patterns
     injection: Injection
     entities: Mapping[str, frozenset[Category]]
+
+
+def own_cache() -> Path | None:
+    """The user's cache folder (XDG Base Directory), when it is ours alone; else None."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    folder = (Path(base) if base.startswith("/") else Path("~/.cache").expanduser()) / "portcullis"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+    except (OSError, RuntimeError):
+        return None
+    ours = status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return folder if ours else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from portcullis.inspection.matcher import Matcher, left_edge, right_edge, word_e
 from portcullis.inspection.narrowing import needles, numeric, prefilter
 from portcullis.inspection.syntax import most
 
-_MAX_HITS: Final = 32768
+_MAX_HITS: Final = 24576
 _UTF8: Final = 4
 
 Hits: TypeAlias = Mapping[int, Sequence[tuple[int, int]]]
@@ -127,7 +127,11 @@ class Hyperscan:
         for number, end in seen:
             back = reach.get(number)
             if back is not None:
-                _add(found, number, end - back, end)
+                windows = found.get(number)
+                if windows and end - back <= windows[-1][1]:
+                    windows[-1] = (windows[-1][0], end)
+                else:
+                    _add(found, number, end - back, end)
                 continue
             rules = near[number]
             digit = _DIGIT.search(buffer, end, end + self._furthest[number])

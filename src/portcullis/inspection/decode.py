@@ -149,10 +149,12 @@ def _read(pieces: list[bytes]) -> list[tuple[str, str]]:
     whole = _one(pieces[0] if len(pieces) == 1 else b"".join(pieces))
     if whole[1]:
         return [whole]
-    parts = pieces if len(pieces) > 1 else []
+    parts = list(pieces) if len(pieces) > 1 else []
     for piece in pieces:
+        if len(parts) >= _MOST:
+            break
         if len(piece) < _PATH and b"/" in piece:
-            parts = parts + [part for part in piece.split(b"/") if len(part) >= SHORTEST]
+            parts += [part for part in piece.split(b"/") if len(part) >= SHORTEST]
     return [read for part in parts[:_MOST] if (read := _one(part))[1]]
 
 

@@ -33,7 +33,7 @@ _MIXED: Final = re.compile(r"[a-z].*[A-Z]|[A-Z].*[a-z]|[0-9]")
 _WORDS: Final = re.compile(r"[^\W\d_]{2,}(?=\s|$)")
 _MAIL: Final = re.compile(r"[\w.+-]{1,64}@[A-Za-z][\w.-]{0,62}\.[A-Za-z]{2,24}")
 _PLAIN: Final = re.compile(
-    r"(?i)[\w-]{0,3}|[v@]?\d{0,5}([.x:-]\d{1,5}){0,3}|true|false|auto|none|full"
+    r"(?i)[\w-]{0,3}|(?=.{0,9}$)[v@]?\d{0,5}([.x:-]\d{1,5}){0,3}|true|false|auto|none|full"
 )
 _RENDERING: Final = frozenset(
     {
@@ -137,7 +137,8 @@ def _asks(query: str, fragment: str, *, loaded: bool) -> bool:
     members = [part.partition("=") for part in re.split("[&;]", query) if part]
     if loaded and not all(_rendering(key, unquote_plus(value)) for key, _, value in members):
         return True
-    values = [value or key for key, _, value in members] + re.split("[&=]", fragment)
+    values = [part for key, _, value in members for part in (key, value)]
+    values += re.split("[&=]", fragment)
     words, least = (4, _LEAST_LOADED) if loaded else (12, _LEAST)
     return any(_tells(unquote_plus(value), words=words, least=least) for value in values)
 
@@ -173,7 +174,10 @@ def _disguised(run: str, least: int) -> bool:
     if not _MIXED.search(text):
         return False
     whole = text[: len(text) - (len(text) % 4 == 1)].translate(_URL_SAFE)
-    return _is_text(binascii.a2b_base64(whole + "=" * (-len(whole) % 4)), least)
+    try:
+        return _is_text(binascii.a2b_base64(whole + "=" * (-len(whole) % 4)), least)
+    except binascii.Error:
+        return False  # padding in its middle
 
 
 def _is_text(plain: bytes, least: int) -> bool:

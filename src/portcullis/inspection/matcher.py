@@ -25,8 +25,11 @@ FENCE: Final = b"\xff"
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
 
 MAX_MATCHES: Final = 4096
-_MAX_CANDIDATES: Final = 12288
+_MAX_CANDIDATES: Final = 8192
 _MAX_BYTES: Final = 16 * 2**20
+_MAX_CHECKED: Final = 48 * 2**10
+_CHECK: Final = 16
+_LONG: Final = 256
 
 Found: TypeAlias = tuple[int, int, float]
 """Start and end in bytes of the buffer, and the score."""
@@ -51,11 +54,12 @@ def right_edge(rule: Rule) -> str:
 class Work:
     """Bounds what one call may cost, whatever the text: beyond it, Problem PC3025."""
 
-    __slots__ = ("_bytes", "_candidates", "_matches")
+    __slots__ = ("_bytes", "_candidates", "_checked", "_matches")
 
     def __init__(self) -> None:
         self._bytes = 0
         self._candidates = 0
+        self._checked = 0
         self._matches = 0
 
     def searched(self, size: int) -> None:
@@ -63,6 +67,12 @@ class Work:
         self._bytes += size
         self._candidates += 1
         if self._bytes > _MAX_BYTES or self._candidates > _MAX_CANDIDATES:
+            raise Problem("PC3025", "too many places of the text look like data to protect")
+
+    def checked(self, size: int) -> None:
+        """A datum of so many bytes is given to a validator (some microseconds, whatever it is)."""
+        self._checked += _CHECK + min(size, _LONG)
+        if self._checked > _MAX_CHECKED:
             raise Problem("PC3025", "too many places of the text look like data to protect")
 
     def found(self) -> None:
@@ -120,7 +130,7 @@ class Matcher:
                 if spans is None:
                     at = limit
                     break
-                one = self._examined(buffer, spans, keyed=keyed)
+                one = self._examined(buffer, spans, work, keyed=keyed)
                 if one is None:
                     at = spans[0][0] + 2
                 else:
@@ -169,14 +179,18 @@ class Matcher:
         return spans[1] if self.grouped else (spans[0][0] + 1, spans[0][1] - self.tail)
 
     def _examined(
-        self, buffer: bytes, spans: list[tuple[int, int]], *, keyed: bool
+        self, buffer: bytes, spans: list[tuple[int, int]], work: Work, *, keyed: bool
     ) -> Found | None:
         """The cheap checks first."""
         start, end = self._datum(spans)
         score = self._score(buffer, start, keyed=keyed)
-        if score and agrees(self.rule, self.validator, buffer[start:end]):
-            return start, end, score
-        return None
+        if not score:
+            return None
+        if self.validator is not None or self.rule.entropy:
+            work.checked(end - start)
+            if not agrees(self.rule, self.validator, buffer[start:end]):
+                return None
+        return start, end, score
 
     def _score(self, buffer: bytes, start: int, *, keyed: bool) -> float:
         rule = self.rule

@@ -13,30 +13,40 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from portcullis.inspection.engines import ANYWHERE, compiled
 from portcullis.inspection.links import carries
 
-_PLACEHOLDER: Final = re.compile(
-    r"""(?ix)
-      \$\{ | \$\( | \{\{ | \}\} | <[^<>]*> | %[A-Z_]{2,40}% | ^\$[A-Z_][A-Z0-9_]*$
-    | ^\[.*\]$ | ^\{.*\}$ | \*{3} | \.{3} | \u2026 | \u2022{3} | x{4} | -{4} | _{4} | ^(.)\1*$
-    | your | my[-_]?(?:secret|token|key|pass|api|access) | example | sample | placeholder | dummy
-    | change[-_]?me | replace | insert | redacted | removed | hidden | censored | todo | fixme
-    | (?<![a-z])fake | (?:api|access|secret|auth|private)[-_]?(?:key|token|secret)$
-    | ^(?:test|demo|foo|bar|baz|none|null|nil|undefined|true|false|string|str|text|bool(?:ean)?
-        |int(?:eger)?|number|bytes|object|required|optional|env|unset|empty|default|value|varchar
-        |char|secretstr|any|float|type|void)(?:[^a-z0-9_-].*)?$
-    """
+_PLACEHOLDERS: Final = (
+    # Substitution, masking, ellipsis.
+    *(r"\$\{", r"\$\(", r"\{\{", r"\}\}", r"<[^<>]*>", r"%[a-z_]{2,40}%", r"^\$[a-z_][a-z0-9_]*$"),
+    *(r"^\[.*\]$", r"^\{.*\}$", r"\*{3}", r"\.{3}", r"\xe2\x80\xa6", r"(\xe2\x80\xa2){3}"),
+    *("x{4}", "-{4}", "_{4}"),
+    # Words for what is to be put here.
+    *("your", "my[-_]?(?:secret|token|key|pass|api|access)", "example", "sample", "placeholder"),
+    *("dummy", "change[-_]?me", "replace", "insert", "redacted", "removed", "hidden", "censored"),
+    *("todo", "fixme", "(?:^|[^a-z])fake"),
+    "(?:api|access|secret|auth|private)[-_]?(?:key|token|secret)$",
+    # Types, and values that mean none.
+    (
+        "^(?:test|demo|foo|bar|baz|none|null|nil|undefined|true|false|string|str|text|bool(?:ean)?"
+        "|int(?:eger)?|number|bytes|object|required|optional|env|unset|empty|default|value|varchar"
+        "|char|secretstr|any|float|type|void)(?:[^a-z0-9_-].*)?$"
+    ),
+    # A digest that says it is one.
+    "^(?:sha(?:1|224|256|384|512)|md5|h1|blake[23][bs]?|bcrypt)[-:=_]",
 )
-_CODE: Final = re.compile(
-    r"""(?x)
-      ^(?:process|os|self|this|cls|config|settings|secrets|vars?|env|data|local|module|params?
-        |inputs?|github|request|req|args|options|opts|ctx|context|c|props|state|steps|app|server
-        |client|user|values)[.\[]
-    | ^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*){0,8}[(\[]
-    | :// | ^(?:~|\.{1,2})/ | ^/[a-z]+/
-    | \.(?:pem|key|crt|json|ya?ml|txt|py|js|ts|go|md|sh|env|html?)$
-    """
+_CODE: Final = (
+    # What a program reads it from: an object's member, a call, an address, a file.
+    (
+        r"^(?:process|os|self|this|cls|config|settings|secrets|vars?|env|data|local|module|params?"
+        r"|inputs?|github|request|req|args|options|opts|ctx|context|c|props|state|steps|app|server"
+        r"|client|user|values)[.\[]"
+    ),
+    r"^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*){0,8}[(\[]",
+    *("://", r"^(?:~|\.{1,2})/", r"^/[a-z]+/"),
+    r"\.(?:pem|key|crt|json|ya?ml|txt|py|js|ts|go|md|sh|env|html?)$",
 )
+_NOTHING: Final = compiled(f"(?i:{'|'.join(_PLACEHOLDERS)})|{'|'.join(_CODE)}")
 _IDENTIFIER: Final = re.compile(
     r"""(?x)
       [a-z]+[0-9]{0,2}(?:_[a-z]+[0-9]{0,2})+ | [A-Z]+[0-9]{0,2}(?:_[A-Z]+[0-9]{0,2})+
@@ -44,9 +54,8 @@ _IDENTIFIER: Final = re.compile(
     """
 )
 _NAMED: Final = re.compile(r"[A-Za-z]+(?:[-_.][A-Za-z]+)*(?:[-_.]?v?[0-9]{1,4})?")
-_HYPHENATED: Final = re.compile(r"[A-Za-z0-9]{1,12}(?:-[A-Za-z]+)+")
+_HYPHENATED: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,11}(?:-[a-z]+)+")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_DIGEST: Final = re.compile(r"(?i)(?:sha(?:1|224|256|384|512)|md5|h1|blake[23][bs]?|bcrypt)[-:=_]")
 _LONGEST_WORD: Final = 20
 _SHORTEST: Final = 8
 _PEM_RUN: Final = re.compile(r"[A-Za-z0-9+/=]{40}|(?:[A-Za-z0-9+/=]{8,39}(?:\s|\\[nr]){1,6}){5}")
@@ -66,7 +75,8 @@ def _classes(text: str) -> int:
 
 def _stands_for_nothing(text: str) -> bool:
     """A placeholder, a reference to where the value is, or a digest that says it is one."""
-    return bool(_PLACEHOLDER.search(text) or _CODE.search(text) or _DIGEST.match(text))
+    data = text.encode(errors="replace")
+    return _NOTHING(ANYWHERE, data, 0, len(data))[0][0] >= 0 or len(set(text)) == 1
 
 
 def token(text: str) -> bool:

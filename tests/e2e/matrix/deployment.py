@@ -44,6 +44,10 @@ LEAD = "lead-agent"
 GUEST = "guest-agent"
 """Has its SVID from ``PARTNER``."""
 PARTNER = "partner.example"
+WARY = "wary-agent"
+"""Its role blocks what others' only masks, marks or lets pass."""
+LENIENT = "lenient-agent"
+"""Its role marks content that instructs, and lets pass what cannot be read."""
 MORTAL = tuple(
     f"mortal-{route}"
     for route in (
@@ -89,6 +93,27 @@ def policy() -> str:
     return text + desk
 
 
+INSPECTION = {
+    WARY: {
+        "from_model": {"secret": "block"},
+        "from_tool": {"secret": "block"},
+        "injection": {"user": "block", "tool": "block", "model": "block"},
+        "opaque": {"from_tool": "block", "from_model": "block"},
+    },
+    LENIENT: {"injection": {"tool": "wrap", "document": "wrap"}, "opaque": {"to_model": "allow"}},
+}
+
+
+def inspecting(text: str) -> str:
+    """The policy, with a role of their own for those whose content is treated otherwise."""
+    policy = yaml.safe_load(text)
+    roles = policy["roles"]
+    for agent, inspection in INSPECTION.items():
+        roles[agent] = roles["support_agent"] | {"inspection": inspection}
+        policy["agents"][agent] = {"role": agent}
+    return json.dumps(policy)
+
+
 @dataclass
 class Deployment:
     """Everything around one gate. ``token`` is the agent's in its session."""
@@ -123,17 +148,17 @@ class Deployment:
 
     async def begin(self) -> None:
         """Register who acts, and open the session that they act in."""
-        for agent in (standins.AGENT, RIVAL, LEAD):
+        for agent in (standins.AGENT, RIVAL, LEAD, WARY, LENIENT):
             await self.stage.register(PrincipalKind.AGENT, agent)
         self.application = await self.stage.register(PrincipalKind.APPLICATION, APPLICATION)
         self.session, self.token = await self.open()
 
     async def open(
-        self, agent: str = standins.AGENT, tools: list[str] | None = None
+        self, agent: str = standins.AGENT, tools: list[str] | None = None, **session: Any
     ) -> tuple[str, str]:
         """Open a session; its id and its token."""
         return await self.stage.open_session(
-            self.application, agent, subject=standins.SUBJECT, tools=tools
+            self.application, agent, subject=standins.SUBJECT, tools=tools, **session
         )
 
     def svid(self, agent: str) -> tuple[tuple[bytes, ...], bytes]:
@@ -367,7 +392,7 @@ async def deployed(
             "listen": dict.fromkeys(("gate", "control", "mtls"), "127.0.0.1:0")
             | {"workload": "w.sock"},
         }
-        async with standins.staged(folder, policy=policy(), settings=settings) as stage:
+        async with standins.staged(folder, policy=inspecting(policy()), settings=settings) as stage:
             partner = Domain(PARTNER, folder / "partner")
             made = Deployment(stage, provider, peer, references["peer"], folder, partner)
             await made.begin()

@@ -3,7 +3,9 @@
 ``misbehave(how=...)`` does what ``how`` says. Of the ways, those that begin with ``pieces`` send
 messages before the answer; over HTTP they make it an event stream. A way that waits makes the
 file ``begun`` in the folder it is told, and goes on when it finds ``go`` there; in mid-stream it
-says one thing more then, and waits for ``end``. Every message
+says one thing more then, and waits for ``end``. ``tell`` and ``pieces-tell`` say what the file
+``told`` in the folder holds: a text, or the members of a result or of a notification. What the
+file ``tools.json`` beside the log says of tools goes before ``TOOLS``. Every message
 that arrives is written to the file ``log``, one JSON line each, with its headers.
 
 Run for standard streams: ``peer.py LOG``; its credential is then in the variable PEER_KEY.
@@ -94,7 +96,7 @@ class Peer:
         elif method == "server/discover":
             yield self.result(message, supportedVersions=["2026-07-28"], capabilities={"tools": {}})
         elif method == "tools/list":
-            yield self.result(message, tools=TOOLS)
+            yield self.result(message, tools=self.tools())
         elif method == "tools/call":
             arguments = params.get("arguments", {})
             match params["name"]:
@@ -121,6 +123,11 @@ class Peer:
         if not how.startswith("pieces"):
             if how == "wait":
                 await wait(Path(folder))
+            if how == "tell":
+                what = told(Path(folder))
+                plain = isinstance(what, str)
+                yield self.text(message, what) if plain else self.result(message, **what)
+                return
             yield {
                 "duplicate-key": self.text(message, "x")[:-1] + b', "id": 1}',
                 "unknown": self.text(message, "x")[:-1] + b', "shadow": 1}',
@@ -146,6 +153,7 @@ class Peer:
             "pieces-duplicate-key": second[:-1] + b', "method": "notifications/message"}',
             "pieces-unknown": document(method="notifications/steal", params={"what": "all"}),
             "pieces-reflect": self.progress(message, 2, f"my key is {self.key}"),
+            "pieces-tell": self.notice(message, folder),
         }.get(how, second)
         yield self.text(message, "after the pieces")
 
@@ -178,6 +186,15 @@ class Peer:
             result={"resultType": "complete"} | members if modern(message) else members,
         )
 
+    def notice(self, message: dict[str, Any], folder: str) -> bytes:
+        what = told(Path(folder)) if folder else "nothing"
+        return self.progress(message, 2, what) if isinstance(what, str) else document(**what)
+
+    def tools(self) -> list[dict[str, Any]]:
+        file = self.log.with_name("tools.json")
+        other = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return [described | other.get(described["name"], {}) for described in TOOLS]
+
     @staticmethod
     def progress(message: dict[str, Any], count: int, said: str = "on it") -> bytes:
         token = message["params"].get("_meta", {}).get("progressToken", "none")
@@ -191,6 +208,10 @@ def modern(message: dict[str, Any]) -> bool:
 
 def document(**members: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0"} | members).encode()
+
+
+def told(folder: Path) -> Any:
+    return json.loads((folder / "told").read_text(encoding="utf-8"))
 
 
 async def wait(folder: Path, name: str = "go") -> None:

@@ -59,6 +59,10 @@ class ModelRoute:
     async def scripted(self, how: str, folder: Path | None = None, **more: Any) -> Seen:
         return await self.ask(f"probe:{how}", text=str(folder or "hello"), **more)
 
+    async def told(self, what: Any, folder: Path, *, pieces: bool = False, **more: Any) -> Seen:
+        """What the client sees when the upstream says ``what``, whole or in pieces."""
+        return await self.scripted(*tell(what, folder, pieces=pieces), **more)
+
     async def ask(
         self,
         model: str,
@@ -66,12 +70,16 @@ class ModelRoute:
         *,
         token: str | None = None,
         on_piece: Any = None,
+        messages: list[dict[str, Any]] | None = None,
         **extra: Any,
     ) -> Seen:
-        """One request with the official client; ``on_piece`` is called for each piece."""
+        """One request with the official client; ``on_piece`` is called for each piece.
+
+        ``messages`` are sent in place of one with ``text``.
+        """
         seen = Seen()
         create = self._anthropic if self.api == "anthropic" else self._openai
-        messages = [{"role": "user", "content": text}]
+        messages = messages or [{"role": "user", "content": text}]
         try:
             async with create(token or self.token) as make:
                 answer = await make(model=model, messages=messages, stream=self.stream, **extra)
@@ -176,6 +184,10 @@ class McpRoute:
         where = {"folder": str(folder)} if folder else {}
         return await self.call("misbehave", on_piece=on_piece, lists=True, how=how, **where, **more)
 
+    async def told(self, what: Any, folder: Path, *, pieces: bool = False, **more: Any) -> Seen:
+        """What the client sees when the server says ``what``, as its result or before it."""
+        return await self.scripted(*tell(what, folder, pieces=pieces), **more)
+
     async def call(
         self,
         name: str,
@@ -207,7 +219,7 @@ class McpRoute:
                 answer = await client.call_tool(
                     name, arguments, progress_callback=progress, **(more or {})
                 )
-                seen.text = "".join(part.text for part in answer.content)
+                seen.text = "".join(getattr(part, "text", "") for part in answer.content)
                 seen.failed = answer.is_error
         except (BaseExceptionGroup, MCPError, httpx2.TransportError) as error:
             _failed(seen, error)
@@ -347,6 +359,12 @@ class StdioRoute(McpRoute):
 
     def events(self) -> list[Any]:
         return self.deployment.events(piped=True)
+
+
+def tell(what: Any, folder: Path, *, pieces: bool) -> tuple[str, Path]:
+    """Write down what an upstream is to say; the way in which it does, and the folder."""
+    (folder / "told").write_text(json.dumps(what), encoding="utf-8")
+    return "pieces-tell" if pieces else "tell", folder
 
 
 def route_of(deployment: Deployment, name: str) -> ModelRoute | McpRoute:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
-from e2e.matrix.peer import BREAK, LARGE, Peer, document, wait
+from e2e.matrix.peer import BREAK, LARGE, Peer, document, told, wait
 from portcullis.demo.serve import Receive, Scope, Send, read_body
 
 STRAY = [
@@ -89,8 +89,10 @@ class PeerOverHttp:
 class Provider:
     """A model endpoint of both shapes; ``probe:HOW`` is the model that misbehaves so.
 
-    The text of the one message is answered, or is the folder of a way that waits. ``seen`` holds
-    the headers and payloads of what arrived.
+    The text of the last message is answered, or is the folder of a way that waits. The ways
+    ``tell`` and ``pieces-tell`` answer what the file ``told`` in the folder holds: a text, which
+    a stream has in pieces of three characters, or further members of OpenAI's message. ``seen``
+    holds the headers and payloads of what arrived.
     """
 
     def __init__(self, key: str) -> None:
@@ -110,6 +112,8 @@ class Provider:
         text = payload["messages"][-1]["content"]
         if how == "wait":
             await wait(Path(text))
+        if how.endswith("tell"):
+            text = told(Path(text))
         if payload.get("stream") and how.startswith("pieces"):
             pieces = self._stream(api, how, text)
             await respond(send, 200, pieces, STRAY, kind=b"text/event-stream")
@@ -122,7 +126,8 @@ class Provider:
             await respond(send, 200, [whole(api, "not a stream")], STRAY)
         elif payload.get("stream"):
             # The other ways answer a stream's request with a whole error, as providers do.
-            await respond(send, 529, self._whole(api, how, failure(api)), STRAY)
+            failed = failure(api, text if how == "tell" else "overloaded")
+            await respond(send, 529, self._whole(api, how, failed), STRAY)
         else:
             kind = b"text/event-stream" if how == "pieces-unknown" else b"application/json"
             pieces = self._whole(api, how, whole(api, text))
@@ -160,8 +165,8 @@ class Provider:
             await asyncio.sleep(0.01)
         yield good[2 * third :]
 
-    async def _stream(self, api: str, how: str, text: str) -> AsyncIterator[bytes | None]:
-        frames = streamed(api, text)
+    async def _stream(self, api: str, how: str, text: Any) -> AsyncIterator[bytes | None]:
+        frames = streamed(api, text, size=3 if how == "pieces-tell" else 0)
         half = len(frames) // 2
         for frame in frames[:half]:
             yield frame
@@ -199,13 +204,14 @@ def event(payload: dict[str, Any], api: str) -> bytes:
     return head + b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
 
 
-def failure(api: str) -> bytes:
-    error = {"type": "overloaded_error", "message": "overloaded"}
+def failure(api: str, text: str) -> bytes:
+    error = {"type": "overloaded_error", "message": text}
     shown = {"type": "error", "error": error} if api == "anthropic" else {"error": error}
     return json.dumps(shown).encode()
 
 
-def whole(api: str, text: str) -> bytes:
+def whole(api: str, said: Any) -> bytes:
+    text = said if isinstance(said, str) else "see there"
     if api == "anthropic":
         answer: dict[str, Any] = {
             "id": "msg_1",
@@ -219,6 +225,7 @@ def whole(api: str, text: str) -> bytes:
         }
     else:
         message = {"role": "assistant", "content": text}
+        message |= {} if isinstance(said, str) else said
         answer = {
             "id": "chatcmpl-1",
             "object": "chat.completion",
@@ -230,12 +237,13 @@ def whole(api: str, text: str) -> bytes:
     return json.dumps(answer | {"folder": text}, separators=(",", ":")).encode()
 
 
-def delta(api: str, text: str) -> bytes:
+def delta(api: str, said: Any) -> bytes:
+    text = said if isinstance(said, str) else ""
     if api == "anthropic":
         piece: dict[str, Any] = {"type": "text_delta", "text": text}
         return event({"type": "content_block_delta", "index": 0, "delta": piece}, api)
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-    return event(chunk([choice]), api)
+    piece = {"content": said} if isinstance(said, str) else said
+    return event(chunk([{"index": 0, "delta": piece, "finish_reason": None}]), api)
 
 
 def chunk(choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -248,9 +256,17 @@ def chunk(choices: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def streamed(api: str, text: str) -> list[bytes]:
-    """A good stream: its first half carries the text, its second half the end."""
-    words = [delta(api, f"{word} ") for word in text.split()]
+def streamed(api: str, said: Any, size: int = 0) -> list[bytes]:
+    """A good stream: its first half carries the text, its second half the end.
+
+    It has the text in words, or in pieces of ``size`` characters.
+    """
+    if not isinstance(said, str):
+        words = [delta(api, said)]
+    elif size:
+        words = [delta(api, said[at : at + size]) for at in range(0, len(said), size)]
+    else:
+        words = [delta(api, f"{word} ") for word in said.split()]
     if api == "anthropic":
         start = json.loads(whole(api, "")) | {"content": [], "stop_reason": None}
         del start["folder"]

@@ -79,7 +79,7 @@ def test_a_diff_shows_what_changed_and_lets_nothing_of_it_act_on_the_terminal(de
 
 
 def test_nothing_is_approved_unless_it_is_said_and_then_what_was_shown(deployment):
-    with pytest.raises(Problem, match="PC7004.*nothing was approved"):
+    with pytest.raises(Problem, match=r"PC7004.*nothing was approved"):
         deployment.run("pin", "--server", "crm")
     assert approvals(deployment) == []
     done = deployment.run("pin", "--server", "crm", "read", "--yes")

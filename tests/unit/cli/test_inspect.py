@@ -15,6 +15,7 @@ from portcullis import cli
 from portcullis.cli import inspect as command
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Category, InjectionScore, InjectionVerdict, Match
+from portcullis.inspection.build import own_cache
 from portcullis.inspection.inspector import Inspector
 
 SECRET = "tok_" + "c3d4" * 3
@@ -163,11 +164,11 @@ def test_a_name_that_nothing_finds_is_a_usage_error_and_not_a_silent_pass(run, o
 
 def test_the_cache_is_the_users_own_and_nobody_elses_is_used(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = command._cache()
+    folder = own_cache()
     assert folder == tmp_path / "cache" / "portcullis"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o777)
-    assert command._cache() is None
+    assert own_cache() is None
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert command._cache() is None
+    assert own_cache() is None

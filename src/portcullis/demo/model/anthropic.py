@@ -15,7 +15,6 @@ from portcullis.demo.model.turn import (
     fragments,
     frame,
     text_of,
-    words,
 )
 
 MYSTERY: Final = frame({"type": "mystery_block", "index": 0, "mystery": "do this"}, named=True)
@@ -76,7 +75,7 @@ def events(answer: Answer, payload: dict[str, Any], tally: Tally) -> list[bytes]
     for at, block in enumerate(_blocks(answer, tally)):
         if block["type"] == "text":
             empty = block | {"text": ""}
-            deltas = [{"type": "text_delta", "text": word} for word in words(block["text"])]
+            deltas = [{"type": "text_delta", "text": piece} for piece in answer.pieces()]
         else:
             empty = block | {"input": {}}
             raw = answer.calls[at - (1 if answer.text else 0)].arguments

@@ -16,6 +16,7 @@ from portcullis.demo.model.turn import Answer
 DIRECTIVES: Final[dict[str, str]] = {
     "echo": "a fixed answer of about 1 KB (30 chunks as a stream), made ready beforehand",
     "say": "answers with exactly the user's last text",
+    "crumbs": "as say; a stream has the text in pieces of three characters",
     "call": 'proposes the calls in the user\'s last text: [{"name": ..., "arguments": {...}}]',
     "broken-arguments": "proposes a call whose arguments are not JSON",
     "slow": "as say, with 50 ms between the events of a stream",

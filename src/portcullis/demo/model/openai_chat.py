@@ -14,7 +14,6 @@ from portcullis.demo.model.turn import (
     fragments,
     frame,
     text_of,
-    words,
 )
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -84,7 +83,7 @@ def events(answer: Answer, payload: dict[str, Any], tally: Tally) -> list[bytes]
     frames = []
     for index in range(payload.get("n") or 1):
         deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "", "refusal": None}]
-        deltas += [{"content": word} for word in words(answer.text)]
+        deltas += [{"content": piece} for piece in answer.pieces()]
         for at, proposed in enumerate(answer.calls):
             head = {"name": proposed.name, "arguments": ""}
             start = {"index": at, "id": _id(tally, at), "type": "function", "function": head}

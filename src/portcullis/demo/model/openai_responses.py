@@ -13,7 +13,6 @@ from portcullis.demo.model.turn import (
     fragments,
     frame,
     text_of,
-    words,
 )
 
 MYSTERY: Final = frame(
@@ -76,7 +75,7 @@ def events(answer: Answer, payload: dict[str, Any], tally: Tally) -> list[bytes]
         open_item = item | {"status": "in_progress"} | emptied
         begun = {"output_index": at, "item": open_item}
         listed.append({"type": "response.output_item.added", **begun})
-        listed += _text(item, where) if _is_text(item) else _arguments(item, where)
+        listed += _text(item, where, answer.pieces()) if _is_text(item) else _arguments(item, where)
         listed.append({"type": "response.output_item.done", "output_index": at, "item": item})
     complete = whole(answer, payload, tally)
     listed.append({"type": "response.completed", "response": complete})
@@ -96,14 +95,14 @@ def _is_text(item: dict[str, Any]) -> bool:
     return bool(item["type"] == "message")
 
 
-def _text(item: dict[str, Any], where: dict[str, Any]) -> list[dict[str, Any]]:
+def _text(item: dict[str, Any], where: dict[str, Any], pieces: list[str]) -> list[dict[str, Any]]:
     place = where | {"content_index": 0}
     part = item["content"][0]
     return [
         {"type": "response.content_part.added", **place, "part": part | {"text": ""}},
         *(
-            {"type": "response.output_text.delta", **place, "delta": word, "logprobs": []}
-            for word in words(part["text"])
+            {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}
+            for piece in pieces
         ),
         {"type": "response.output_text.done", **place, "text": part["text"], "logprobs": []},
         {"type": "response.content_part.done", **place, "part": part},

@@ -18,6 +18,9 @@ LABEL: Final = "[stand-in, not a model]"
 SEARCH, KNOWLEDGE = "orders__search", "kb__search_knowledge_base"
 DELETE, TICKET = "crm__delete_customer", "tickets__create"
 
+CRUMB: Final = 3
+"""Characters in a piece of an answer that comes in crumbs."""
+
 _CUSTOMER = re.compile(r"\bC-\d{4}\b")
 _ORDER = re.compile(r"\bO-\d{4}\b")
 
@@ -32,6 +35,8 @@ def answer(turn: Turn) -> Answer:
     match turn.directive:
         case "say" | "slow" | "stall":
             return Answer(text=turn.said)
+        case "crumbs":
+            return Answer(text=turn.said, size=CRUMB)
         case "call":
             return _as_told(turn.said)
         case "broken-arguments":

@@ -44,10 +44,18 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the stand-in says: a text, calls, or both."""
+    """What the stand-in says: a text, calls, or both.
+
+    A stream has the text in words, or in pieces of ``size`` characters.
+    """
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
+    size: int = 0
+
+    def pieces(self) -> list[str]:
+        """The text as a stream delivers it; the pieces join to the text."""
+        return fragments(self.text, self.size) if self.size else words(self.text)
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +82,7 @@ def words(text: str) -> list[str]:
 
 
 def fragments(arguments: str, size: int = 7) -> list[str]:
-    """A call's arguments in pieces that cut words and escapes where they fall."""
+    """A text in pieces that cut words and escapes where they fall, such as a call's arguments."""
     return [arguments[at : at + size] for at in range(0, len(arguments), size)] or [""]
 
 

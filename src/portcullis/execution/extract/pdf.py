@@ -12,14 +12,13 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from pypdf import PageObject, PdfReader
 from pypdf.errors import PyPdfError
 from pypdf.generic import (
     ArrayObject,
     DictionaryObject,
-    EncodedStreamObject,
     IndirectObject,
     NameObject,
     StreamObject,
@@ -184,7 +183,7 @@ class _Document:
         if not (form and "/Resources" in stream):
             raise Opaque(_UNREAD)
         page = self._reader.pages[0]
-        self._read_from(drawn, page.extract_xform_text(cast("EncodedStreamObject", stream)))
+        self._read_from(drawn, page.extract_xform_text(stream))  # type: ignore[arg-type] # any stream
 
 
 def _name(value: DictionaryObject, key: str) -> str:

@@ -21,7 +21,7 @@ import yaml
 
 from portcullis.core.errors import Problem
 
-_SEPARATOR: Final = r"[^0-9a-z\x80-\xff]{1,2}"
+_SEPARATOR: Final = r"[^0-9a-z.\x80-\xff]{1,2}"
 _EDGE: Final = r"[^0-9a-z_]"
 _LETTER: Final = r"[0-9a-z_\x80-\xff]"
 _SPACE: Final = re.compile(r" (?![^\[\]]*(?<!\\)\])")

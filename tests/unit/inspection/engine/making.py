@@ -1,0 +1,17 @@
+"""Rules for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portcullis.core.inspection import Category, Match
+from portcullis.inspection.rules import Rule
+
+
+def rule(pattern: str = "", entity: str = "THING", **rest: Any) -> Rule:
+    values = {"id": entity.lower().replace("_", "-"), "category": Category.PERSONAL} | rest
+    return Rule(entity=entity, pattern=pattern, **values)
+
+
+def spans(text: str, found: tuple[Match, ...]) -> list[tuple[str, str]]:
+    return [(one.entity, text[one.start : one.end]) for one in found]
