@@ -23,7 +23,7 @@ from portcullis.bench.firewall_gate import (
 from portcullis.bench.firewall_read import cheapest
 from portcullis.bench.firewall_stream import held_back
 from portcullis.bench.firewall_texts import KINDS, OPENINGS, WORST, ordinary, pieces, worst
-from portcullis.bench.firewall_timed import Inspected
+from portcullis.bench.firewall_timed import Inspected, Spent
 from portcullis.bench.gate import AGENT, policy
 from portcullis.catalogue.schema import fault
 from portcullis.checks.inspect import Inspect
@@ -86,21 +86,33 @@ def test_an_ordinary_stream_that_is_ended_gives_no_figure():
         held_back(Judge(), ["a sentence", ".", "more"])
 
 
-def test_the_first_token_is_compared_answer_by_answer():
-    found = token_figures(opened=[0.010, 0.020, 0.030], closed=[0.012, 0.021, 0.041])
-    assert found["first_token_added_ms"] == pytest.approx(2)
-    assert found["first_token_added_mean_ms"] == pytest.approx(14 / 3)
-    assert found["first_token_added_p90_ms"] == pytest.approx(11)
+def test_the_first_token_is_compared_answer_by_answer_at_each_gates_best():
+    found = token_figures(
+        opened=[[0.010, 0.090], [0.020, 0.020], [0.030, 0.031]],
+        closed=[[0.080, 0.012], [0.021, 0.030], [0.050, 0.041]],
+    )
+    assert found["first_token_added_ms"] == pytest.approx(14 / 3)
+    assert found["first_token_added_p50_ms"] == pytest.approx(2)
+    assert found["first_token_added_max_ms"] == pytest.approx(11)
+    assert found["first_token_open_ms"] == pytest.approx(20)
 
 
 def test_only_calls_under_the_measured_load_count_for_the_check():
-    calls = {"early": (0.9, 9.0), "a": (1.0, 0.001), "b": (1.5, 0.003), "late": (2.0, 9.0)}
-    found = check_figures(Inspected(calls=calls), (1.0, 2.0))
+    calls = {
+        "before": Spent(0.9, 9.0, 9.0),
+        "a": Spent(1.0, 0.001, 0.001),
+        "b": Spent(1.5, 0.003, 0.002),
+        "later": Spent(2.1, 0.007, 0.004),
+        "after": Spent(3.0, 9.0, 9.0),
+    }
+    found = check_figures(Inspected(calls=calls), [(1.0, 2.0), (2.0, 3.0)])
     assert found["check_p99_ms"] == pytest.approx(3)
+    assert found["check_p99_worst_ms"] == pytest.approx(7)
     assert found["check_p50_ms"] == pytest.approx(1)
-    assert found["check_calls"] == 2
+    assert found["check_processor_p99_ms"] == pytest.approx(4)
+    assert found["check_calls"] == 3
     with pytest.raises(Problem, match="no call"):
-        check_figures(Inspected(calls=calls), (3.0, 4.0))
+        check_figures(Inspected(calls=calls), [(1.0, 2.0), (4.0, 5.0)])
 
 
 def test_all_steps_of_the_check_count_for_a_call(monkeypatch):
@@ -126,7 +138,7 @@ def test_all_steps_of_the_check_count_for_a_call(monkeypatch):
     assert check.judge_result(call, "context", "result", "facts")[0] == "judged"
     assert asyncio.run(check.prepare_result(call, "context", "result"))[0] == "prepared"
     assert list(seen.calls) == ["c1"]
-    assert seen.calls["c1"][1] >= 0.004
+    assert seen.calls["c1"].clock >= 0.004 > seen.calls["c1"].processor
 
 
 class _Call(msgspec.Struct):
@@ -255,6 +267,7 @@ def measured(monkeypatch):
     asked = []
     figures = {
         "measure_read": {"read_1k_us": 61.0, "read_1k_chat_us": 61.0, "read_10k_us": 400.0},
+        "measure_parts": {"part_1k_patterns_us": 30.0},
         "measure_worst": {"worst_1m_ms": 50.0},
         "measure_stream": {"stream_chunk_us": 9.0},
         "measure_peers": {"presidio_1k_us": 5000.0, "presidio_1k_chat_us": 5000.0},

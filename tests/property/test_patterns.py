@@ -11,11 +11,7 @@ from portcullis.core.inspection import Category, Match
 from portcullis.inspection import packs
 from portcullis.inspection.patterns import Patterns
 from portcullis.inspection.rules import Rule
-
-
-@cache
-def shipped(*, accelerated: bool | None = None) -> Patterns:
-    return Patterns(packs.select(packs.builtin()), accelerated=accelerated)
+from unit.inspection.engine.making import shipped
 
 
 @cache
@@ -117,7 +113,7 @@ def some_rules(draw: st.DrawFn) -> list[Rule]:
     return [one for number in range(draw(st.integers(1, 3))) if (one := draw(rule(number)))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     rules=some_rules(),
     text=st.text("ab1é _\n", max_size=40),

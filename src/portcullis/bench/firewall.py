@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from portcullis.bench.firewall_gate import measure_gate
 from portcullis.bench.firewall_peers import measure_peers
-from portcullis.bench.firewall_read import measure_read, measure_worst
+from portcullis.bench.firewall_read import measure_parts, measure_read, measure_worst
 from portcullis.bench.firewall_stream import measure_stream
 from portcullis.bench.report import Report, machine, report, target
 
@@ -30,14 +30,14 @@ _ROUND_SECONDS: Final = 0.02
 class Settings:
     """What to measure: ``texts`` alone, the ``gate`` alone, or (None) both.
 
-    A cost is the cheapest of ``rounds``; ``seconds`` is for the open loop at the gate, which
-    streams ``answers`` as well. ``peers`` is the Python of an environment with the peers in it.
+    A cost is the cheapest of ``rounds``; ``seconds`` is for each load of the gate, which streams
+    each answer ``repeats`` times. ``peers`` is the Python of an environment with the peers in it.
     """
 
     only: Literal["texts", "gate"] | None = None
     rounds: int = 9
-    seconds: float = 8.0
-    answers: int = 96
+    seconds: float = 3.0
+    repeats: int = 7
     peers: Path | None = None
     folder: Path | None = None
 
@@ -50,6 +50,7 @@ def measure_firewall(settings: Settings, say: Callable[[str], None]) -> Report:
         with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as cache:
             say("reading ordinary texts")
             found |= measure_read(Path(cache), _ROUND_SECONDS, settings.rounds)
+            found |= measure_parts(Path(cache), _ROUND_SECONDS, settings.rounds)
             say("reading the worst of 1 MB")
             found |= measure_worst(Path(cache), min(settings.rounds, 5))
             say("reading streams")
@@ -59,7 +60,7 @@ def measure_firewall(settings: Settings, say: Callable[[str], None]) -> Report:
             found |= measure_peers(settings.peers, _ROUND_SECONDS, settings.rounds)
     if settings.only != "texts":
         say("two gates, with the firewall and without")
-        found |= measure_gate(settings.seconds, settings.answers, settings.folder)
+        found |= measure_gate(settings.seconds, settings.repeats, settings.folder)
     promises = {
         name: target(found, name, "<=", most) for name, most in PROMISED.items() if name in found
     }

@@ -10,7 +10,9 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Final
 
 from portcullis.bench.firewall_texts import KINDS, WORST, ordinary, worst
@@ -20,6 +22,7 @@ from portcullis.core.inspection import Channel, Source, Text, Treatment
 from portcullis.inspection.build import build
 from portcullis.inspection.canary import Canaries
 from portcullis.inspection.inspector import Wanted
+from portcullis.inspection.normalise import layers
 from portcullis.policy.inspection import DEFAULTS
 
 SIZES: Final = {"1k": 1000, "10k": 10_000}
@@ -76,12 +79,31 @@ def measure_read(cache: Path, seconds: float, rounds: int) -> dict[str, float]:
                 ("read", every, Wanted(canaries=False)),
                 ("channel", built.inspector, wanted),
             ):
-                took = cheapest(lambda: inspector.read(texts, asked), seconds, rounds)  # noqa: B023 - called at once
+                took = cheapest(partial(inspector.read, texts, asked), seconds, rounds)
                 found[f"{name}_{size}_{kind}_us"] = took * 1e6
         for name in ("read", "channel"):
             costs = [found[f"{name}_{size}_{kind}_us"] for kind in KINDS]
             found[f"{name}_{size}_us"] = max(costs)
-            found[f"{name}_{size}_mean_us"] = sum(costs) / len(costs)
+            found[f"{name}_{size}_mean_us"] = mean(costs)
+    return found
+
+
+def measure_parts(cache: Path, seconds: float, rounds: int) -> dict[str, float]:
+    """``part_SIZE_PART_us``: what each detector takes by itself, the mean over all kinds."""
+    canaries = Canaries(secrets.token_bytes(32))
+    built = build(cache=cache)
+    works: dict[str, Callable[[str], object]] = {
+        "normalise": layers,
+        "patterns": lambda text: built.patterns.scan([text]),
+        "injection": lambda text: built.injection.score(text, Source.TOOL),
+        "canaries": lambda text: canaries.find(text, _SESSION),
+    }
+    found = {}
+    for size, length in SIZES.items():
+        texts = [ordinary(kind, length) for kind in KINDS]
+        for part, work in works.items():
+            costs = [cheapest(partial(work, text), seconds, rounds) for text in texts]
+            found[f"part_{size}_{part}_us"] = mean(costs) * 1e6
     return found
 
 

@@ -94,19 +94,21 @@ class _Writer:
             yield from self.shuffled(_MAIL)
             yield self.filled("\n\n- {day}: {name} calls {place}\n- {day}: {thing}\n\n")
 
+    def record(self) -> dict[str, Any]:
+        return {
+            "id": self.random.randint(10_000, 99_999),
+            "customer": self.filled("{name} {surname}"),
+            "email": self.filled("{mail}"),
+            "created_at": f"2025-06-{self.random.randint(10, 28)}T08:14:22Z",
+            "total": self.random.randint(100, 99_999) / 100,
+            "status": self.pick(("open", "paid", "sent")),
+            "note": self.filled("{thing} for {place}, not before {day}"),
+        }
+
     def tool(self) -> Iterator[str]:
         yield '{"records": ['
         while True:
-            record: dict[str, Any] = {
-                "id": self.random.randint(10_000, 99_999),
-                "customer": self.filled("{name} {surname}"),
-                "email": self.filled("{mail}"),
-                "created_at": f"2025-06-{self.random.randint(10, 28)}T08:14:22Z",
-                "total": self.random.randint(100, 99_999) / 100,
-                "status": self.pick(("open", "paid", "sent")),
-                "note": self.filled("{thing} for {place}, not before {day}"),
-            }
-            yield json.dumps(record) + ", "
+            yield json.dumps(self.record()) + ", "
 
     def code(self) -> Iterator[str]:
         while True:
@@ -145,6 +147,12 @@ def ordinary(kind: str, size: int) -> str:
     """So many characters of ordinary text; ``kind`` is one of KINDS. ASCII, so bytes as well."""
     writer = _Writer(_SEED)
     return writer.cut(_ORDINARY[kind](writer), size)
+
+
+def records(count: int) -> str:
+    """A tool's whole result, JSON: about 200 characters for each record."""
+    writer = _Writer(_SEED)
+    return json.dumps({"records": [writer.record() for _ in range(count)]})
 
 
 def worst(kind: str, size: int = _MEGABYTE) -> str:

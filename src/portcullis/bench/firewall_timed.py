@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,19 +26,27 @@ _STEPS: Final = ("judge", "judge_result")
 _AWAITED: Final = ("prepare", "prepare_result")
 
 
-class Inspected(msgspec.Struct):
-    """The calls by id: when each began (CLOCK_MONOTONIC), and its seconds in all steps.
+class Spent(NamedTuple):
+    """When a call began (CLOCK_MONOTONIC), and its seconds in all steps: of a clock, of processor.
 
-    They are seconds of a clock, so that waiting for the interpreter's lock counts.
+    A clock's seconds count waiting, for the interpreter's lock or a processor.
     """
 
-    calls: dict[str, tuple[float, float]] = msgspec.field(default_factory=dict)
+    began: float
+    clock: float = 0.0
+    processor: float = 0.0
 
-    def add(self, call: Call, began: float) -> None:
-        """A step of this call has ended."""
-        took = time.monotonic() - began
-        first, before = self.calls.get(call.id, (began, 0.0))
-        self.calls[call.id] = (first, before + took)
+
+class Inspected(msgspec.Struct):
+    """The calls by id."""
+
+    calls: dict[str, Spent] = msgspec.field(default_factory=dict)
+
+    def add(self, call: Call, began: float, processor: float) -> None:
+        """A step of this call, that began so, has ended."""
+        first, clock, worked = self.calls.get(call.id, Spent(began))
+        clock += time.monotonic() - began
+        self.calls[call.id] = Spent(first, clock, worked + time.thread_time() - processor)
 
 
 def watch(seen: Inspected) -> None:
@@ -51,22 +59,22 @@ def watch(seen: Inspected) -> None:
 
 def _timed(step: Callable[..., Any], seen: Inspected) -> Callable[..., Any]:
     def timed(check: Inspect, call: Call, *rest: Any) -> Any:
-        began = time.monotonic()
+        began, processor = time.monotonic(), time.thread_time()
         try:
             return step(check, call, *rest)
         finally:
-            seen.add(call, began)
+            seen.add(call, began, processor)
 
     return timed
 
 
 def _awaited(step: Callable[..., Awaitable[Any]], seen: Inspected) -> Callable[..., Awaitable[Any]]:
     async def timed(check: Inspect, call: Call, *rest: Any) -> Any:
-        began = time.monotonic()
+        began, processor = time.monotonic(), time.thread_time()
         try:
             return await step(check, call, *rest)
         finally:
-            seen.add(call, began)
+            seen.add(call, began, processor)
 
     return timed
 

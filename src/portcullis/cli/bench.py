@@ -123,8 +123,8 @@ def firewall(
         Literal["texts", "gate"] | None, typer.Option(help="Without a gate, or with nothing else.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="The cheapest counts.")] = 9,
-    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Of the load.")] = 8.0,
-    answers: Annotated[int, typer.Option(min=1, max=2000, help="Streamed ones.")] = 96,
+    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Of each load.")] = 3.0,
+    repeats: Annotated[int, typer.Option(min=1, max=100, help="Of streamed answers.")] = 7,
     peers: Annotated[
         Path | None, typer.Option(help="A Python that has others' detectors: make bench-peers.")
     ] = None,
@@ -133,7 +133,7 @@ def firewall(
 ) -> None:
     """What it costs to look at what goes in and out: texts, streams, within a gate."""
     settings = FirewallSettings(
-        only=only, rounds=rounds, seconds=seconds, answers=answers, peers=peers, folder=folder
+        only=only, rounds=rounds, seconds=seconds, repeats=repeats, peers=peers, folder=folder
     )
     with Console(stderr=True).status("measuring") as status:
         result = measure_firewall(settings, status.update)

@@ -7,15 +7,16 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Match
-from portcullis.inspection.engines import ANYWHERE, HERE, Search, compiled
+from portcullis.inspection.engines import ANYWHERE, HERE, Deferred, Search, compiled
 from portcullis.inspection.rules import Beside, Rule
 from portcullis.inspection.syntax import MAX_BYTES, Parsed, most, parse
 from portcullis.inspection.validators import Validator
-from portcullis.inspection.writing import forward, loosely
+from portcullis.inspection.writing import costly, forward, loosely
 
 _EASY: Final = 16
 
@@ -266,36 +267,39 @@ def entropy(datum: bytes) -> float:
 
 
 def made(rule: Rule, order: int, validator: Validator | None) -> Matcher | None:
-    """Compile a rule; None for one without a pattern. Raises Problem PC7014."""
+    """Prepare a rule; None for one without a pattern. Raises Problem PC7014."""
     try:
         parsed = rule.parsed
-        if parsed is None:
-            return None
-        middle = forward(parsed.datum)
-        if rule.group:
-            middle = f"{forward(parsed.before)}({middle}){forward(parsed.after)}"
-        else:
-            middle = f"(?:{middle})"
-        expression = f"{left_edge(rule)}{middle}{right_edge(rule)}"
-        search = compiled(expression, capture=bool(rule.group))
-        rough = loosely(parsed.whole, _EASY)
-        find = None
-        if rule.group or rough != forward(parsed.whole):
-            find = compiled(f"{left_edge(rule)}(?:{rough}){right_edge(rule)}")
     except ValueError as error:
         raise Problem("PC7014", f"rule {rule.id}: pattern: {error}") from None
+    if parsed is None:
+        return None
+    simple = not rule.group and not costly(parsed.whole, _EASY)
     return Matcher(
         rule=rule,
         order=order,
         parsed=parsed,
-        find=find,
-        search=search,
+        find=None if simple else Deferred(partial(_finder, rule, parsed)),
+        search=Deferred(partial(searcher, rule, parsed)),
         grouped=bool(rule.group),
         tail=1 if right_edge(rule) else 0,
         reach=most(parsed.whole) + 2,
-        words=_words(rule),
+        words=Deferred(partial(_words, rule)) if rule.context else None,
         validator=validator,
     )
+
+
+def searcher(rule: Rule, parsed: Parsed) -> Search:
+    """What matches exactly. Raises ValueError when the engine refuses it."""
+    if rule.group:
+        middle = f"{forward(parsed.before)}({forward(parsed.datum)}){forward(parsed.after)}"
+    else:
+        middle = f"(?:{forward(parsed.datum)})"
+    return compiled(f"{left_edge(rule)}{middle}{right_edge(rule)}", capture=bool(rule.group))
+
+
+def _finder(rule: Rule, parsed: Parsed) -> Search:
+    return compiled(f"{left_edge(rule)}(?:{loosely(parsed.whole, _EASY)}){right_edge(rule)}")
 
 
 def word_expression(word: str) -> str:
@@ -306,5 +310,5 @@ def word_expression(word: str) -> str:
     return f"[^0-9A-Za-z]{forward(parse(re.escape(word), caseless=True).datum)}"
 
 
-def _words(rule: Rule) -> Search | None:
-    return compiled("|".join(map(word_expression, rule.context))) if rule.context else None
+def _words(rule: Rule) -> Search:
+    return compiled("|".join(map(word_expression, rule.context)))

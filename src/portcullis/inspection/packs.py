@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from portcullis.core.errors import Problem
+from portcullis.inspection.matcher import searcher
 from portcullis.inspection.patterns import Patterns
 from portcullis.inspection.rules import Example, Rule, fault
 from portcullis.inspection.validators import VALIDATORS
@@ -30,11 +31,22 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load(path: Path | Traversable) -> Pack:
+def load(path: Path) -> Pack:
     """Read and check one pack. Raises Problem PC7014 with the file, the rule and the reason.
 
     Its examples are run by ``examples``, not here.
     """
+    pack = _read(path)
+    for rule in pack.rules:
+        try:
+            if rule.parsed is not None:
+                searcher(rule, rule.parsed)
+        except ValueError as error:
+            raise Problem("PC7014", f"{path.name}: rule {rule.id}: pattern: {error}") from None
+    return pack
+
+
+def _read(path: Path | Traversable) -> Pack:
     file = path.name
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - the safe loader, in C
@@ -80,7 +92,7 @@ def builtin() -> tuple[Pack, ...]:
     """The packs that ship, by name. Raises Problem PC7014."""
     folder = resources.files("portcullis.inspection").joinpath("packs")
     files = sorted((one for one in folder.iterdir() if one.name.endswith(".yaml")), key=_name)
-    return tuple(load(file) for file in files)
+    return tuple(_read(file) for file in files)
 
 
 def _name(file: Traversable) -> str:

@@ -37,6 +37,19 @@ def loosely(node: Node, counted: int = _COUNTED) -> str:
     return _written(node, counted=counted)
 
 
+def costly(node: Node, counted: int) -> bool:
+    """Whether the exact expression differs from the loose one."""
+    match node:
+        case Char(ranges):
+            return bool(ranges) and ranges[-1][1] > ASCII
+        case Cat(parts) | Alt(parts):
+            return any(costly(part, counted) for part in parts)
+        case Rep(body, low, high, _):
+            return high - low > counted or costly(body, counted)
+        case Edge():
+            return False
+
+
 def prefixes(node: Node, counted: int = _COUNTED) -> str | None:
     """The (loose) expression for every proper prefix, the empty one included.
 

@@ -58,7 +58,7 @@ async def test_a_tool_call_that_is_held_back_may_not_grow_without_bound(route, r
         seen = await route.ask(f"{family}-standin:call", json.dumps(call))
         assert seen.code == code
     assert "CCCC" not in "".join(seen.pieces)
-    assert "tool call" in (await recorded("PC5004")).reason
+    assert "bytes of a stream wait" in (await recorded("PC5004")).reason
 
 
 @cells("strict-input", "result", "mcp-stdio")

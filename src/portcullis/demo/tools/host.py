@@ -48,14 +48,14 @@ async def tool_servers(
         for name, server in made.items()
     }
     async with (
-        _running([server.session_manager for server in made.values()]),
+        running([server.session_manager for server in made.values()]),
         serving(_guarded(apps, credential)) as url,
     ):
         yield {name: f"{url}/{name}/mcp" for name in made}
 
 
 @contextlib.asynccontextmanager
-async def _running(managers: Sequence[StreamableHTTPSessionManager]) -> AsyncIterator[None]:
+async def running(managers: Sequence[StreamableHTTPSessionManager]) -> AsyncIterator[None]:
     """Run the SDK's session managers in a task of their own.
 
     Their task groups would wrap whatever the block raises into exception groups.

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from portcullis.inspection import packs
 from portcullis.inspection.patterns import Patterns
+from unit.inspection.engine import making
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def shipped() -> Patterns:
-    return Patterns(packs.select(packs.builtin()))
+    return making.shipped()
