@@ -148,7 +148,8 @@ def part(walk: Walk, value: Any, path: Path, source: Source) -> None:
 
 
 def _file(walk: Walk, value: Any, path: Path, source: Source) -> None:
-    """A file: a URL of some kind, or bare base64."""
+    """A file, which somebody else may have written: a URL of some kind, or bare base64."""
+    source = source if source is Source.TOOL else Source.DOCUMENT
     if type(value) is str and ":" not in value:
         walk.data(value, path, source, "file_data", "")
     else:

@@ -173,11 +173,11 @@ async def test_every_kind_of_a_tools_content_is_inspected(desk):
 @pytest.mark.parametrize("api", ["chat", "messages"])
 async def test_a_document_in_a_prompt_is_read(desk, api):
     number, token = needles.card(), await desk.token("plain")
-    harmless = pdf("Goods can be returned within 30 days.")
+    harmless = pdf(f"Goods can be returned within 30 days; {api}.")
     assert not (await desk.ask(token, api, "say", with_file(api, harmless))).code
     assert harmless in desk.reached()
     for text, code in ((f"Bill {number} please.", "PC3021"), (needles.ATTACK, "PC3022")):
-        document = pdf(text)
+        document = pdf(f"{text} {api}")
         said = await desk.ask(token, api, "say", with_file(api, document))
         assert said.code == code
         assert document not in desk.reached()
@@ -186,7 +186,7 @@ async def test_a_document_in_a_prompt_is_read(desk, api):
 
 @pytest.mark.parametrize("api", ["chat", "messages"])
 async def test_what_cannot_be_read_reaches_a_model_only_where_policy_lets_it(desk, api):
-    unknown = base64.b64encode(b"\x7fELF" + bytes(200)).decode()
+    unknown = base64.b64encode(b"\x7fELF" + api.encode() + bytes(200)).decode()
     conversation = with_file(api, unknown)
     said = await desk.ask(await desk.token("plain"), api, "say", conversation)
     assert said.code == "PC3024"
