@@ -99,11 +99,13 @@ class Windows:
 
 
 class Reader:
-    """Reads documents that begin with TXT."""
+    """Reads documents that begin with TXT, or with PIC: those hold pictures too."""
 
     async def extract(self, data, media_type):
         del media_type
-        return Extracted(text=data[3:].decode() if data.startswith(b"TXT") else None)
+        known = data[:3] in {b"TXT", b"PIC"}
+        reason = "" if data.startswith(b"TXT") else "pictures"
+        return Extracted(text=data[3:].decode() if known else None, reason=reason)
 
 
 class Clock:

@@ -26,23 +26,34 @@ class Window:
 
 @dataclass(frozen=True)
 class Example:
-    """A text's windows, its label, and how much it counts; ``group`` is where it comes from."""
+    """A text's windows and label; ``group`` is its source, ``family`` what is held out with it."""
 
     windows: tuple[Window, ...]
     label: int
     group: str
+    family: int
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What training is steered by."""
+    """What training is steered by.
+
+    A phrase is considered when attacks of two families have it, ``least`` of them, or, if it is
+    longer than a word, ``alone`` of one family; and at most ``common`` of benign windows.
+    ``benign`` is what benign windows count together, where attacks count 1.
+    """
 
     least: int = 4
-    groups: int = 2
-    most_common: float = 0.004
-    penalty: float = 6e-5
+    alone: int = 20
+    common: float = 0.004
+    penalty: float = 1e-3
     smallest: float = 0.1
-    benign: float = 3.0
+    heaviest: float = 1.5
+    benign: float = 4.0
+
+
+OWN = -1
+"""The family of our own examples, which suggest no phrases."""
 
 
 @dataclass(frozen=True)
@@ -82,32 +93,33 @@ def reader(grammar: intents.Grammar) -> Callable[[str], tuple[Window, ...]]:
 
 
 def candidates(examples: Sequence[Example], settings: Settings) -> list[bytes]:
-    """Phrases that several groups of attacks share and that are rare in benign windows."""
+    """The phrases whose weight may be above 0, in order."""
     bad: Counter[bytes] = Counter()
     good: Counter[bytes] = Counter()
-    groups: dict[bytes, set[str]] = {}
-    benign = 0
+    families: dict[bytes, set[int]] = {}
     for example in examples:
-        if example.label:
+        if not example.label:
+            for window in example.windows:
+                good.update(window.phrases)
+        elif example.family != OWN:
             phrases = frozenset[bytes]().union(*(window.phrases for window in example.windows))
             bad.update(phrases)
             for phrase in phrases:
-                groups.setdefault(phrase, set()).add(example.group)
-        else:
-            benign += len(example.windows)
-            for window in example.windows:
-                good.update(window.phrases)
+                families.setdefault(phrase, set()).add(example.family)
+    benign = sum(len(example.windows) for example in examples if not example.label)
     attacks = sum(example.label for example in examples)
-    return sorted(
-        phrase
-        for phrase, count in bad.items()
-        if count >= settings.least
-        and len(groups[phrase]) >= settings.groups
-        and good[phrase] <= settings.most_common * benign
-        and count / attacks > 4 * good[phrase] / benign
-        and not any(byte in b"0123456789" for byte in phrase)
-        and len(phrase) > 2  # noqa: PLR2004 - single letters say nothing
-    )
+
+    def telling(phrase: bytes, count: int) -> bool:
+        shared = len(families[phrase]) > 1 and count >= settings.least
+        return (
+            (shared or (b" " in phrase and count >= settings.alone))
+            and good[phrase] <= settings.common * benign
+            and count / attacks > 4 * good[phrase] / benign
+            and len(phrase) > 3  # noqa: PLR2004 - shorter ones say nothing
+            and not any(byte in b"0123456789" for byte in phrase)
+        )
+
+    return sorted(phrase for phrase, count in bad.items() if telling(phrase, count))
 
 
 def fit(examples: Sequence[Example], grammar: intents.Grammar, settings: Settings) -> Fitted:
@@ -150,7 +162,7 @@ def _fit(
 
     bounds = [(None, 0.0)]
     bounds += [(grammar.intents[name].least, grammar.intents[name].most) for name in names]
-    bounds += [(0.0, 4.0)] * len(phrases)
+    bounds += [(0.0, settings.heaviest)] * len(phrases)
     start = np.array([low if low is not None else -4.0 for low, _ in bounds])
     found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B",
                      options={"maxiter": 300}).x  # fmt: skip

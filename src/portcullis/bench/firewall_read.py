@@ -27,6 +27,7 @@ from portcullis.policy.inspection import DEFAULTS
 
 SIZES: Final = {"1k": 1000, "10k": 10_000}
 _WAYS: Final = {
+    "prose": (Channel.TO_MODEL, Source.DOCUMENT),
     "chat": (Channel.TO_MODEL, Source.USER),
     "tool": (Channel.FROM_TOOL, Source.TOOL),
     "document": (Channel.TO_MODEL, Source.DOCUMENT),
@@ -59,8 +60,8 @@ def measure_read(cache: Path, seconds: float, rounds: int) -> dict[str, float]:
     """Microseconds for each kind and size, and the dearest kind of each size.
 
     ``read_...``: every rule and the injection model, whoever wrote the text. ``channel_...``: what
-    the default profile looks for on the text's channel, its session's canaries too. ``cache`` is a
-    folder for compiled databases.
+    the default profile looks for on the text's channel, its session's canaries too. ``found_...``
+    is how much the rules see in it. ``cache`` is a folder for compiled databases.
     """
     every = build(cache=cache).inspector
     built = build(cache=cache, canaries=Canaries(secrets.token_bytes(32)))
@@ -81,6 +82,8 @@ def measure_read(cache: Path, seconds: float, rounds: int) -> dict[str, float]:
             ):
                 took = cheapest(partial(inspector.read, texts, asked), seconds, rounds)
                 found[f"{name}_{size}_{kind}_us"] = took * 1e6
+            everything = every.read(texts, Wanted(canaries=False))[0].matches
+            found[f"found_{size}_{kind}"] = float(len(everything))
         for name in ("read", "channel"):
             costs = [found[f"{name}_{size}_{kind}_us"] for kind in KINDS]
             found[f"{name}_{size}_us"] = max(costs)

@@ -1,7 +1,8 @@
 """What the firewall is measured with: ordinary texts of several kinds, and the worst of 1 MB.
 
 All is made at run time from a seed, so that every run reads the same and no file holds a datum.
-Ordinary texts hold what such texts hold: an address here, a number there, nothing malicious.
+Ordinary texts hold what such texts hold: an address here, a number there, nothing malicious; but
+for ``prose``, in which there is nothing to find.
 """
 
 from __future__ import annotations
@@ -54,6 +55,16 @@ _MAIL: Final = (
     "As agreed, costs above {number} % of the offer need a second signature. ",
     "Questions go to {mail} or, in a hurry, to +43 316 {digits}. ",
 )
+_PROSE: Final = (
+    "A bridge of stone stands longer than one of wood, but it asks for better ground. ",
+    "Most of what we know about the old road comes from the letters of travellers. ",
+    "In winter the river freezes at its banks first, where the water hardly moves. ",
+    "Whoever plants a walnut tree does it for somebody else, as people say here. ",
+    "The mill was built twice, since the first one burned down within a few years. ",
+    "Nobody remembers why the market moved to the upper square, only that it did. ",
+    "Bread was dear after the wet summers, and the council had to buy grain from abroad. ",
+    "There are two ways up to the pass: a short one, and one that mules can take. ",
+)
 _LEVELS: Final = ("INFO", "INFO", "INFO", "DEBUG", "WARNING")
 
 
@@ -83,6 +94,10 @@ class _Writer:
     def shuffled(self, templates: Sequence[str]) -> Iterator[str]:
         for template in self.random.sample(templates, len(templates)):
             yield self.filled(template)
+
+    def prose(self) -> Iterator[str]:
+        while True:
+            yield from self.shuffled(_PROSE)
 
     def chat(self) -> Iterator[str]:
         while True:
@@ -167,6 +182,7 @@ def pieces(text: str, size: int) -> list[str]:
 
 
 _ORDINARY: Final[dict[str, Callable[[_Writer], Iterator[str]]]] = {
+    "prose": _Writer.prose,
     "chat": _Writer.chat,
     "tool": _Writer.tool,
     "document": _Writer.mail,
@@ -214,7 +230,7 @@ def _unicode(writer: _Writer) -> Iterator[str]:
 
 
 _WORST: Final[dict[str, Callable[[_Writer], Iterator[str]]]] = {
-    "prose": _Writer.mail,
+    "prose": _Writer.prose,
     "digits": _digits,
     "base64": _base64,
     "misses": _misses,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from portcullis.bootstrap.foundation import keys_of
 from portcullis.checks.inspect import Inspect, Means
 from portcullis.checks.planted import Planted
 from portcullis.checks.restore import Restore
-from portcullis.checks.rules import RuleBook
+from portcullis.checks.rules import RuleBook, Rules
 from portcullis.checks.suspicious import NAMES
 from portcullis.config import Config
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Inventory, PolicyDecisionPoint
+from portcullis.core.inspection import Channel
+from portcullis.core.ports import Inventory, PolicyDecisionPoint, Sealer
 from portcullis.execution.extract.extractor import LimitedExtractor
 from portcullis.identity.keys import derived, issuer_key
+from portcullis.identity.sealing import Envelope
 from portcullis.inspection.build import Built, build, own_cache
 from portcullis.inspection.canary import Canaries
 from portcullis.policy.engine import CompiledPolicy
@@ -33,7 +36,18 @@ class Detectors(NamedTuple):
 
 def canaries_of(config: Config, services: Services) -> Canaries:
     """The canaries of this deployment."""
-    return Canaries(_key(config, services, "canaries"), config.inspection.honey)
+    return Canaries(_key(config, services.sealer, "canaries"), config.inspection.honey)
+
+
+def honey(config: Config, name: str) -> str:
+    """The canary of a honey record, for a command; the key is made when there is none.
+
+    Raises Problem PC7004 for a name that is not configured: its leak would name no record.
+    """
+    if name not in config.inspection.honey:
+        hint = "List it in the configuration, and restart the gate."
+        raise Problem("PC7004", f"inspection.honey does not name {name!r}", hint=hint)
+    return Canaries(_key(config, Envelope(keys_of(config)), "canaries")).honey(name)
 
 
 def detectors(config: Config, services: Services) -> Detectors:
@@ -69,6 +83,14 @@ def known(policy: CompiledPolicy, built: Built) -> None:
                 )
 
 
+def warm(policy: CompiledPolicy, built: Built) -> None:
+    """Prepare what the streams of each role need: the better part of a second, in a thread."""
+    for profile in policy.profiles:
+        wanted = Rules((profile,), built.entities).wanted(Channel.FROM_MODEL)
+        if wanted:
+            built.patterns.only(wanted).stream()
+
+
 def firewall(
     found: Detectors,
     config: Config,
@@ -93,11 +115,11 @@ def firewall(
         extractor=LimitedExtractor(config.inspection.extraction),
         vaults=vaults,
         inventory=inventory,
-        planted=Planted(_key(config, services, "envelopes"), canaries),
+        planted=Planted(_key(config, services.sealer, "envelopes"), canaries),
         commit=services.recorder.commitment,
     )
     return Restore(vaults, inventory), Inspect(means)
 
 
-def _key(config: Config, services: Services, purpose: str) -> bytes:
-    return derived(issuer_key(config.state / "keys", services.sealer), purpose)
+def _key(config: Config, sealer: Sealer, purpose: str) -> bytes:
+    return derived(issuer_key(config.state / "keys", sealer), purpose)

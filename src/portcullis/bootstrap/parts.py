@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.firewall import detectors, firewall, known
+from portcullis.bootstrap.firewall import detectors, firewall, known, warm
 from portcullis.bootstrap.scan import tool_scan
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook
@@ -75,6 +76,7 @@ async def assembled(
     async with contextlib.AsyncExitStack() as stack:
         recorder, sessions, clock = services.recorder, services.sessions, services.clock
         origin = services.gateway
+        loop = asyncio.get_running_loop()
         found = detectors(config, services)
         book = PinBook(
             services.pins,
@@ -92,6 +94,7 @@ async def assembled(
             recorder.enqueue(changed(origin, clock, "policy.activate", in_force))
             inventory.narrow(new.schemas)
             inventory.tolerate(new.tolerated)
+            loop.run_in_executor(None, warm, new, found.built)
             log.info("policy_activated", **in_force)
 
         def report(problem: Problem) -> None:

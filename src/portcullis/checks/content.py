@@ -10,16 +10,22 @@ import msgspec
 
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Blob, Path, Text
-from portcullis.core.ports import Extractor
+from portcullis.core.ports import Extracted, Extractor
 
 MAX_CHARACTERS = 8 * 2**20
 """Most text in one request or result."""
 MAX_DOCUMENTS = 32
 """Most documents in one request or result whose text is taken out."""
 
+_ELSEWHERE = Extracted(text=None, reason="a reference")
+_NOT_BASE64 = Extracted(text=None, reason="not base64")
+
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """``fixed`` are the paths of texts that came out of documents: they cannot be rewritten."""
+    """``fixed`` are the paths of texts that came out of documents: they cannot be rewritten.
+
+    ``opaque`` is what could not be read, or not all of it: text beside pictures is in both.
+    """
 
     texts: tuple[Text, ...]
     fixed: frozenset[Path] = frozenset()
@@ -33,22 +39,22 @@ async def read(texts: Sequence[Text], blobs: Sequence[Blob], extractor: Extracto
     if sum(1 for blob in blobs if blob.data) > MAX_DOCUMENTS:
         raise Problem("PC3025", f"more than {MAX_DOCUMENTS} documents")
     for blob in blobs:
-        text = await _extracted(blob, extractor)
-        if text is None:
+        extracted = await _extracted(blob, extractor)
+        if extracted.text is None or extracted.reason:
             opaque.append(blob)
-        else:
-            found.append(Text(path=blob.path, text=text, source=blob.source))
+        if extracted.text is not None:
+            found.append(Text(path=blob.path, text=extracted.text, source=blob.source))
     if sum(len(text.text) for text in found) > MAX_CHARACTERS:
         raise Problem("PC3025", f"more than {MAX_CHARACTERS} characters of text")
     fixed = frozenset(text.path for text in found[len(texts) :])
     return Content(texts=tuple(found), fixed=fixed, opaque=tuple(opaque))
 
 
-async def _extracted(blob: Blob, extractor: Extractor) -> str | None:
+async def _extracted(blob: Blob, extractor: Extractor) -> Extracted:
     if not blob.data:
-        return None
+        return _ELSEWHERE
     try:
         data = base64.b64decode(blob.data, validate=True)
     except (binascii.Error, ValueError):
-        return None
-    return (await extractor.extract(data, blob.media_type)).text
+        return _NOT_BASE64
+    return await extractor.extract(data, blob.media_type)

@@ -12,7 +12,7 @@ from typing import Final
 from portcullis.catalogue.schema import Validator
 from portcullis.checks import output
 from portcullis.checks.growing import Growing, Sight
-from portcullis.checks.looking import Look, look, refused, scored
+from portcullis.checks.looking import OPAQUE, Look, look, refused, scored
 from portcullis.core.call import Result
 from portcullis.core.check import Progress
 from portcullis.core.errors import Problem
@@ -82,6 +82,15 @@ class StreamTexts:
         if isinstance(judged, Deny):
             self._denied = judged
         return judged
+
+    def opaque(self, key: str) -> Deny | None:
+        """See StreamJudge."""
+        treatment = self._how.rules.opaque(self._how.channel)
+        found = Finding(type=OPAQUE, where=key, treatment=treatment)
+        if found not in self._findings:
+            self._note([found])
+        self._denied = self._denied or refused([found])
+        return self._denied
 
     def end(self, result: Result) -> Deny | None:
         """An answer that breaks the session's schema is none, unless tool calls followed it."""

@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "ca": "The trust domain's authority: show, rotate, retire, offline, bundle.",
     "session": "Sessions: open, show, close.",
     "catalogue": "Tools as they were approved: list, diff, pin.",
+    "canary": "Canaries for records of your own: mint.",
     "policy": "Policy: check, build, decide.",
     "inspect": "Say what the gate would find in a text, or in JSON lines.",
     "keys": "The key that seals what is at rest: status, rotate.",

@@ -139,7 +139,7 @@ def firewall(
         result = measure_firewall(settings, status.update)
     if not as_json and only != "gate":
         _costs(result.figures)
-    _parts(result, as_json=as_json, without=("read_", "channel_", *PEERS))
+    _parts(result, as_json=as_json, without=("read_", "channel_", "found_", *PEERS))
 
 
 def _costs(figures: dict[str, float]) -> None:
@@ -147,11 +147,12 @@ def _costs(figures: dict[str, float]) -> None:
     console = Console(highlight=False)
     table = Table(title="us per text", box=box.SIMPLE, padding=0, title_justify="left")
     table.add_column("size")
-    for name in ("kind", "all rules", "as its channel", *PEERS):
+    for name in ("kind", "found", "all rules", "as its channel", *PEERS):
         table.add_column(name, justify="left" if name == "kind" else "right")
     for size in SIZES:
         for kind in (*KINDS, "mean"):
-            names = (f"{who}_{size}_{kind}_us" for who in ("read", "channel", *PEERS))
+            names = [f"{who}_{size}_{kind}_us" for who in ("read", "channel", *PEERS)]
+            names = [f"found_{size}_{kind}", *names]
             costs = (format(figures[n], ",.0f") if n in figures else "" for n in names)
             table.add_row(size, kind, *costs)
         table.add_row()

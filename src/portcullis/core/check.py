@@ -28,8 +28,8 @@ class StreamJudge(Protocol):
     ``text`` takes the next piece of the text named ``key``; with ``last`` the text is complete and
     everything is settled. ``whole`` takes a complete text (the arguments of a tool call, which are
     JSON text when ``json`` is set, or a final event's repetition) and returns what goes on in its
-    place; the same text as was streamed becomes the same. A Deny ends the stream; nothing that
-    was not settled before it may go out.
+    place; the same text as was streamed becomes the same. ``opaque`` is told of content that is
+    no text. A Deny ends the stream; nothing that was not settled before it may go out.
     """
 
     @property
@@ -43,6 +43,10 @@ class StreamJudge(Protocol):
 
     def whole(self, key: str, text: str, *, json: bool) -> str | Deny:
         """A complete text."""
+        ...
+
+    def opaque(self, key: str) -> Deny | None:
+        """Something at this place that cannot be read, such as a piece of speech."""
         ...
 
     def end(self, result: Result) -> Deny | None:

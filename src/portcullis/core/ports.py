@@ -294,7 +294,10 @@ class Vaults(Protocol):
 
 
 class Extracted(msgspec.Struct, frozen=True, kw_only=True):
-    """What could be read of a document: ``text`` None when it is opaque, and then ``reason``."""
+    """What could be read of a document: ``text`` None when it is opaque.
+
+    ``reason`` says why it is, or what besides the text could not be read; empty when all was.
+    """
 
     text: str | None
     reason: str = ""

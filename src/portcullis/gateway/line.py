@@ -136,6 +136,10 @@ class Guarded:
         """See StreamJudge."""
         return self._asked(lambda: self.judge.whole(key, text, json=json))
 
+    def opaque(self, key: str) -> Deny | None:
+        """See StreamJudge."""
+        return self._asked(lambda: self.judge.opaque(key))
+
     def end(self, result: Result) -> Deny | None:
         """See StreamJudge."""
         return self._asked(lambda: self.judge.end(result))

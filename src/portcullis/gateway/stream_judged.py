@@ -239,6 +239,8 @@ class Judged:
         return text
 
     def _others(self, waiting: _Waiting, rest: Rest) -> None:
+        for blob in rest.walk.blobs:
+            _said(self._judge.opaque(rest.key(blob.path)))
         for text in rest.walk.texts:
             if (text.path, text.text) in self._known:
                 continue

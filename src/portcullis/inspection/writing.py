@@ -6,6 +6,8 @@ UTF-8, so that both engines see the same language. The text must be valid UTF-8.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from portcullis.inspection.syntax import (
     LAST,
     Alt,
@@ -86,11 +88,7 @@ def firsts(node: Node) -> tuple[frozenset[int], bool]:
     """The bytes that a match can begin with, and whether it may be empty."""
     match node:
         case Char(ranges):
-            return frozenset(
-                point if point <= ASCII else _encoded(point)[0]
-                for low, high in ranges
-                for point in (*range(low, min(high, ASCII) + 1), *_leads(low, high))
-            ), False
+            return _beginnings(ranges), False
         case Cat(parts):
             found: frozenset[int] = frozenset()
             for part in parts:
@@ -107,6 +105,16 @@ def firsts(node: Node) -> tuple[frozenset[int], bool]:
             return more, empty or low == 0
         case Edge():
             return frozenset(), True
+
+
+@lru_cache(maxsize=1024)
+def _beginnings(ranges: tuple[tuple[int, int], ...]) -> frozenset[int]:
+    """The first bytes of the characters in some ranges: most rules share a few classes."""
+    return frozenset(
+        point if point <= ASCII else _encoded(point)[0]
+        for low, high in ranges
+        for point in (*range(low, min(high, ASCII) + 1), *_leads(low, high))
+    )
 
 
 def alphabet(node: Node) -> frozenset[int]:

@@ -11,6 +11,7 @@ import msgspec
 import regorus
 
 from portcullis.core.errors import Problem
+from portcullis.core.inspection import Profile
 from portcullis.policy.compiler import Bundle
 
 DECISION: Final = "data.portcullis.decision"
@@ -52,7 +53,7 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     ``schemas`` are the JSON Schema fragments of arguments, ``tolerated`` the rules of suspicious
     values that do not hold for one, by qualified tool and argument. ``entities`` maps each entity
-    that the policy names to the place where it does.
+    that the policy names to the place where it does. ``profiles`` are those of its roles.
     """
 
     bundle: Bundle
@@ -61,6 +62,7 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
     schemas: dict[str, dict[str, Any]]
     tolerated: dict[str, dict[str, frozenset[str]]] = {}
     entities: dict[str, str] = {}
+    profiles: tuple[Profile, ...] = ()
 
 
 class Engine(Protocol):

@@ -6,13 +6,11 @@ policy says for everyone, what a role says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
 from portcullis.core.inspection import (
-    STRICTNESS,
     Category,
     Channel,
     Envelope,
@@ -139,34 +137,6 @@ def profile(policy: Inspection, role: Inspection) -> Profile:
     for layer in (policy, role):
         found = _over(found, layer)
     return found
-
-
-def strictest(profiles: tuple[Profile, ...]) -> Profile:
-    """What holds for a caller that acts for others: the strictest of all of them."""
-    first, *others = profiles
-    for other in others:
-        first = _both(first, other)
-    return first
-
-
-def _both(one: Profile, other: Profile) -> Profile:
-    def table(left: Mapping[str, Treatment], right: Mapping[str, Treatment]) -> dict[str, Any]:
-        names = {**left, **right}
-        return {n: _stricter(left.get(n), right.get(n)) for n in names}
-
-    envelopes = [e for e in (one.envelope, other.envelope) if e is not Envelope.OFF]
-    return Profile(
-        treatments={c: table(one.treatments[c], other.treatments[c]) for c in Channel},
-        injection={s: _stricter(one.injection[s], other.injection[s]) for s in Source},
-        opaque={c: _stricter(one.opaque[c], other.opaque[c]) for c in Channel},
-        envelope=envelopes[0] if envelopes else Envelope.OFF,
-        canaries=one.canaries or other.canaries,
-        links=tuple(host for host in one.links if host in other.links),
-    )
-
-
-def _stricter(left: Treatment | None, right: Treatment | None) -> Treatment:
-    return max(left or Treatment.ALLOW, right or Treatment.ALLOW, key=STRICTNESS.__getitem__)
 
 
 def _table(

@@ -25,7 +25,7 @@ from portcullis.policy.engine import (
     RegorusEngine,
 )
 from portcullis.policy.grammar import parse
-from portcullis.policy.inspection import CHANNELS, STRICTEST
+from portcullis.policy.inspection import CHANNELS, STRICTEST, profile
 from portcullis.policy.model import Policy
 from portcullis.policy.source import SourceFile, read
 
@@ -111,6 +111,7 @@ def compile_files(
             if tool.tolerated
         },
         entities=_entities(policy),
+        profiles=tuple(profile(policy.inspection, role.inspection) for role in policy.roles),
     )
 
 

@@ -81,6 +81,8 @@ def _audio(walk: Walk, audio: dict[str, Any], path: Path, prefix: str) -> list[S
     for name, value in audio.items():
         if name == "transcript" and type(value) is str:
             slots.append(grown(prefix, name, (*path, name), value))
-        elif name != "data":
+        elif name == "data":
+            walk.data(value, (*path, name), Source.MODEL, name, "audio/*")
+        else:
             walk.around(name, value, path, Source.MODEL)
     return slots

@@ -65,7 +65,9 @@ def response_slots(event: dict[str, Any]) -> Slots:
             slots.append(_part(value, (name,), event, about, rest))
         elif about.step == "done" and name in _REPEATED and type(value) is str:
             slots.append(_again(about.key, (name,), value, json=name == _JSON))
-        elif name not in {"type", _BYTES.get(kind)}:
+        elif name == _BYTES.get(kind):
+            walk.data(value, (name,), Source.MODEL, name, "")
+        elif name != "type":
             walk.around(name, value, (), Source.MODEL)
     return Slots(slots=slots, rest=tuple(rest), closes=_closes(kind, about))
 

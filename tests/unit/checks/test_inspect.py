@@ -314,6 +314,15 @@ async def test_what_cannot_be_read_is_policys_to_decide(treatment, code):
     assert shown(verdict) == [f"OPAQUE:{treatment}@messages[0].content[1].image_url.url"]
 
 
+async def test_what_is_drawn_beside_a_documents_text_does_not_pass_as_read():
+    drawn, card = image(b"PICfine"), image(f"PIC{CARD}".encode())
+    where = "messages[0].content[1].image_url.url"
+    allowing = Wall(to_model={"financial": "mask"}, opaque={"to_model": "allow"})
+    assert shown(await allowing.request(drawn)) == [f"OPAQUE:allow@{where}"]
+    assert (await allowing.request(card)).code == "PC3021"
+    assert (await Wall(opaque={"to_model": "block"}).request(drawn)).code == "PC3024"
+
+
 @pytest.mark.parametrize(
     ("risk", "refused"),
     [(RiskClass.READ, False), (RiskClass.EXTERNAL, True), (RiskClass.DELETE, True)],

@@ -128,3 +128,14 @@ async def test_nothing_of_an_answer_that_does_not_fit_gets_out_and_the_stream_en
     )
     assert judge.end(called) is None  # it was not the final answer
     assert [(f.type, f.treatment) for f in judge.findings] == [("OUTPUT_SCHEMA", "strip")]
+
+
+async def test_speech_ends_the_stream_where_policy_wants_to_read_all_that_comes():
+    judge = Wall(opaque={"from_model": "block"}).stream()
+    denied = judge.opaque("choices[0].delta.audio.data")
+    assert denied.code == "PC3024"
+    assert judge.text("choices[0].message.content", "hi", last=True) == denied
+    lenient = Wall().stream()
+    assert lenient.opaque("choices[0].delta.audio.data") is None
+    assert lenient.opaque("choices[0].delta.audio.data") is None
+    assert [(f.type, f.treatment) for f in lenient.findings] == [("OPAQUE", "allow")]

@@ -33,6 +33,7 @@ class Masks:
         self.done = {}
         self.ended = []
         self.wholes = []
+        self.unread = []
         self.findings = ()
 
     def text(self, key, piece, *, last):
@@ -64,6 +65,10 @@ class Masks:
         if self.forbidden in text:
             return Deny(code="PC3021", reason="forbidden")
         return text.replace(SECRET, MASK)
+
+    def opaque(self, key):
+        self.unread.append(key)
+        return Deny(code="PC3024", reason=key) if key == self.forbidden else None
 
     def end(self, result):
         return None
@@ -419,3 +424,16 @@ def test_what_a_command_put_out_is_judged_as_it_grows():
     out = queue.feed(source.feed(b"".join(events))) + queue.rest()
     assert b'"stdout":"***"' in out
     assert b'"stderr":"sword"' in out
+
+
+def test_a_piece_of_speech_is_asked_about_and_its_bytes_carry_no_text_past_the_judge():
+    speech = {"id": "a", "data": "UklGRg=="}
+    asked = Masks()
+    out, _ = run(CHAT, chat(["hi"], audio=speech), asked)
+    assert b"UklGRg==" in b"".join(out)
+    assert asked.unread == ["choices[0].delta.audio.data"]
+    with pytest.raises(Stopped) as stopped:
+        run(CHAT, chat(["hi"], audio=speech), Masks("choices[0].delta.audio.data"))
+    assert stopped.value.deny.code == "PC3024"
+    out, _ = run(CHAT, chat(["hi"], audio=speech | {"data": f"say {SECRET}"}))
+    assert SECRET.encode() not in b"".join(out)

@@ -5,7 +5,7 @@ import pytest
 from policies import context, pdp_of, policy_of
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Category, Channel, Envelope, Source, Treatment
-from portcullis.policy.inspection import DEFAULTS, STRICTEST, strictest
+from portcullis.policy.inspection import DEFAULTS, STRICTEST
 
 POLICY = """\
 version: 1
@@ -64,16 +64,6 @@ def test_a_roles_own_words_go_before_and_leave_the_rest():
 
 def test_whom_policy_does_not_name_gets_the_strictest():
     assert profile_of("nobody") == STRICTEST
-
-
-def test_a_caller_that_acts_for_others_is_held_to_the_strictest_of_all():
-    both = strictest((profile_of("plain-1"), profile_of("own-1")))
-    email = both.treatment(Channel.TO_MODEL, "EMAIL_ADDRESS", Category.PERSONAL)
-    assert email is Treatment.MASK
-    assert both.opaque[Channel.TO_MODEL] is Treatment.BLOCK
-    assert both.injection[Source.TOOL] is Treatment.BLOCK
-    assert both.canaries
-    assert both.links == ()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ _SPACE: Final = re.compile(r" (?![^\[\]]*(?<!\\)\])")
 _GAP: Final = re.compile(r" ~(\d+) ")
 _WORD: Final = re.compile(r"\{([a-z_]+)\}")
 _FORBIDDEN: Final = re.compile(
-    r"\\[bBAzZ]|(?<![\\\[])[*+^$]|\{\d+,\}|\[[^\]]*[^\x00-\x7f][^\]]*\]"
+    r"~|\\[bBAzZ]|(?<![\\\[])[*+^$]|\{\d+,\}|\[[^\]]*[^\x00-\x7f][^\]]*\]"
 )
 
 
@@ -109,8 +109,6 @@ def _rules(grammar: Grammar) -> Iterator[Rule]:
 
 def _expanded(pattern: str, language: Language, where: str) -> bytes:
     text = _worded(pattern, language.words, where)
-    if _FORBIDDEN.search(text):
-        raise Problem("PC7014", f"{where}: only bounded patterns without anchors are possible")
     text = text.replace(r"\w", _LETTER)
     if language.spaced:
         text = _GAP.sub(lambda gap: _EDGE + rf"(?:[^.]{{0,{gap[1]}}}{_EDGE})?", text)
@@ -118,6 +116,8 @@ def _expanded(pattern: str, language: Language, where: str) -> bytes:
     else:
         text = _GAP.sub(lambda gap: rf"[^.]{{0,{gap[1]}}}", text)
         text = _SPACE.sub("[ .]{0,2}", text)
+    if _FORBIDDEN.search(text):
+        raise Problem("PC7014", f"{where}: only bounded patterns without anchors are possible")
     return text.encode("utf-8")
 
 
