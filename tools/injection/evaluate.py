@@ -1,7 +1,7 @@
 """Evaluate by sources that were held out, and calibrate the thresholds on what comes out."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from injection.data import CHANNELS, FOLDS, Row, channels, fold_of
@@ -11,22 +11,25 @@ from portcullis.inspection.injection.intents import Grammar
 
 HARD = ("security_doc", "role_prompt")
 """Benign kinds that are full of what attacks say; ordinary traffic holds little of them."""
-HARD_SHARE = 0.02
+HARD_SHARE = 0.01
 """What they count together in calibration, where the ordinary rows of a channel count 1."""
-RATES = {"suspect": 0.01, "injection": 0.0015}
+RATES = {"suspect": 0.01, "injection": 0.002}
 LEAST = {"suspect": 2.0, "injection": 3.0}
 """The rules were written with these rows in view, so that their benign scores flatter: no
 threshold is lower than this."""
+TOGETHER = {"user": 1.9, "tool": 0.0, "document": 0.0, "model": 1.9}
+"""What phrases count at most. In tools and documents they tell talk about attacks from other talk,
+not attacks from talk about them: only intents count there."""
 UNMARKED = ("indirect_base", "indirect_nomarker")
 """Attacks whose words do not differ from a user's wish. They are measured, not trained on."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A row and its score by a model that never saw its source."""
+    """A row and its scores, by channel, by a model that never saw its source."""
 
     row: Row
-    score: float
+    scores: dict[str, float]
 
 
 def held_out(
@@ -41,7 +44,7 @@ def held_out(
     for number in range(len(FOLDS)):
         model = trained(rows, examples, own, grammar, settings, without=number)
         scored += [
-            Scored(row, model.score(example))
+            Scored(row, {name: model.score(example, most) for name, most in TOGETHER.items()})
             for row, example in zip(rows, examples, strict=True)
             if fold_of(row) == number
         ]
@@ -70,7 +73,7 @@ def thresholds(scored: Sequence[Scored]) -> dict[str, dict[str, float]]:
     """For each channel, the scores that its benign rows pass as seldom as RATES says."""
     return {
         channel: {
-            name: max(LEAST[name], _quantile(_benign(scored, channel), rate) + 1e-6)
+            name: max(LEAST[name], _quantile(_benign(scored, channel), rate) + 1e-3)
             for name, rate in RATES.items()
         }
         for channel in CHANNELS
@@ -82,7 +85,7 @@ def _benign(scored: Iterable[Scored], channel: str) -> list[tuple[float, float]]
     found = [s for s in scored if not s.row.label and channel in set(channels(s.row))]
     hard = sum(s.row.kind in HARD for s in found)
     share = HARD_SHARE * (len(found) - hard) / hard if hard else 0.0
-    return [(s.score, share if s.row.kind in HARD else 1.0) for s in found]
+    return [(s.scores[channel], share if s.row.kind in HARD else 1.0) for s in found]
 
 
 def _quantile(weighted: Sequence[tuple[float, float]], rate: float) -> float:
@@ -102,19 +105,19 @@ def figures(scored: Sequence[Scored], limits: dict[str, dict[str, float]]) -> di
         ordinary = [s for s in mine if not s.row.label and s.row.kind not in HARD]
         for name, limit in limits[channel].items():
             found[f"{channel}.{name}.threshold"] = limit
-            found[f"{channel}.{name}.false_positives"] = _share(ordinary, _above(limit))
+            found[f"{channel}.{name}.false_positives"] = _share(ordinary, channel, limit)
         for rate in (0.01, 0.001):
-            free = _quantile([(s.score, 1.0) for s in mine if not s.row.label], rate)
+            free = _quantile([(s.scores[channel], 1.0) for s in mine if not s.row.label], rate)
             attacks = [s for s in mine if s.row.label and s.row.kind not in UNMARKED]
             if attacks:
-                found[f"{channel}.recall_at_{rate:.1%}"] = _share(attacks, _over(free))
+                found[f"{channel}.recall_at_{rate:.1%}"] = _share(attacks, channel, free + 1e-6)
         by_source: dict[str, list[Scored]] = defaultdict(list)
         for s in mine:
             if s.row.label:
                 by_source[f"{s.row.source}.{s.row.kind}"].append(s)
         for source, rows in sorted(by_source.items()):
             for name, limit in limits[channel].items():
-                found[f"{channel}.{name}.recall.{source}"] = _share(rows, _above(limit))
+                found[f"{channel}.{name}.recall.{source}"] = _share(rows, channel, limit)
     return found | _hard(scored, limits) | _marked(scored)
 
 
@@ -123,10 +126,10 @@ def _hard(scored: Sequence[Scored], limits: dict[str, dict[str, float]]) -> dict
     for kind, channel in zip(HARD, ("document", "user"), strict=True):
         rows = [s for s in scored if s.row.kind == kind]
         for name, limit in limits[channel].items():
-            found[f"over_defence.{kind}.{name}"] = 1 - _share(rows, _above(limit))
+            found[f"over_defence.{kind}.{name}"] = round(1 - _share(rows, channel, limit), 4)
             for source in sorted({s.row.source for s in rows}):
                 mine = [s for s in rows if s.row.source == source]
-                found[f"over_defence.{kind}.{name}.{source}"] = 1 - _share(mine, _above(limit))
+                found[f"over_defence.{kind}.{name}.{source}"] = round(1 - _share(mine, channel, limit), 4)
     return found
 
 
@@ -138,20 +141,12 @@ def _marked(scored: Sequence[Scored]) -> dict[str, float]:
     ]
     found = {}
     for name, hard in (("ordinary", False), ("with_security_docs", True)):
-        free = [(s.score, 1.0) for s in benign if hard or s.row.kind not in HARD]
-        found[f"marked_indirect.recall_at_0.5%.{name}"] = _share(
-            attacks, _over(_quantile(free, 0.005))
-        )
+        free = [(s.scores["tool"], 1.0) for s in benign if hard or s.row.kind not in HARD]
+        limit = _quantile(free, 0.005) + 1e-6
+        found[f"marked_indirect.recall_at_0.5%.{name}"] = _share(attacks, "tool", limit)
     return found
 
 
-def _above(limit: float) -> Callable[[float], bool]:
-    return lambda score: score >= limit
-
-
-def _over(limit: float) -> Callable[[float], bool]:
-    return lambda score: score > limit
-
-
-def _share(rows: Sequence[Scored], true: Callable[[float], bool]) -> float:
-    return round(sum(true(s.score) for s in rows) / len(rows), 4) if rows else 0.0
+def _share(rows: Sequence[Scored], channel: str, limit: float) -> float:
+    """The share of the rows that score at least ``limit``."""
+    return round(sum(s.scores[channel] >= limit for s in rows) / max(1, len(rows)), 4)

@@ -64,15 +64,15 @@ class Fitted:
     intents: dict[str, float]
     phrases: dict[bytes, float]
 
-    def total(self, window: Window) -> float:
-        """The sum of the weights of a window."""
-        return sum(self.intents.get(name, 0.0) for name in window.intents) + sum(
-            self.phrases.get(phrase, 0.0) for phrase in window.phrases
-        )
+    def total(self, window: Window, together: float = float("inf")) -> float:
+        """The sum of the weights of a window; phrases count ``together`` at most."""
+        phrases = sum(self.phrases.get(phrase, 0.0) for phrase in window.phrases)
+        intents = sum(self.intents.get(name, 0.0) for name in window.intents)
+        return intents + min(together, phrases)
 
-    def score(self, example: Example) -> float:
+    def score(self, example: Example, together: float) -> float:
         """The sum of the strongest window."""
-        return max(map(self.total, example.windows))
+        return max(self.total(window, together) for window in example.windows)
 
 
 def reader(grammar: intents.Grammar) -> Callable[[str], tuple[Window, ...]]:

@@ -220,6 +220,14 @@ def _hits(writer: _Writer) -> Iterator[str]:
         yield "\n"
 
 
+def _begun(writer: _Writer) -> Iterator[str]:
+    """Beginnings of what the rules look for, over and over, which never end as they should."""
+    begins = ("eyJa.", "[a", "https://a/?q=", "-----BEGIN A", "AKIA", "password: ", "sk-", "+43 ")
+    while True:
+        for begin in writer.random.sample(begins, len(begins)):
+            yield begin * (2000 // len(begin)) + "\n"
+
+
 def _unicode(writer: _Writer) -> Iterator[str]:
     """Words written in look-alikes, with invisible and combining characters in between."""
     other = str.maketrans("aceiopsxy", "асеіорѕху")  # noqa: RUF001 - look-alikes on purpose
@@ -235,6 +243,7 @@ _WORST: Final[dict[str, Callable[[_Writer], Iterator[str]]]] = {
     "base64": _base64,
     "misses": _misses,
     "hits": _hits,
+    "begun": _begun,
     "unicode": _unicode,
 }
 WORST: Final = tuple(_WORST)

@@ -94,6 +94,7 @@ class Growing:
         self._before = ""
         self._recent = ""
         self._pending: list[Span] = []
+        self._matched: set[tuple[int, int]] = set()
         self._noted: list[Finding] = []
         self.held: list[Edit] = []
         self.taken_out = False
@@ -182,6 +183,7 @@ class Growing:
         if not matches:
             return None
         how, begin = self._how, self._settled
+        self._matched.update((match.start, match.end) for match in matches)
         spans = treat.decided(
             matches,
             how.rules,
@@ -206,26 +208,41 @@ class Growing:
 
     def _hidden(self) -> Deny | None:
         """What only shows when encodings and odd characters are undone ends the stream."""
-        raw = self.raw()
+        raw, how, sight = self.raw(), self._how, self._sight
         found = layers(raw)
-        if not (self._sight.entities and (found.tricks or found.decoded)):
+        if not sight.entities or (found.text is raw and not found.decoded):
             return None
         wanted = Wanted(
-            entities=self._sight.entities,
+            entities=sight.entities,
             injection=frozenset(),
             canaries=False,
-            session=self._sight.session,
+            session=sight.session,
+            recognised=False,
         )
-        reading = self._sight.inspector.read(
-            (Text(path=(), text=raw, source=Source.MODEL),), wanted
-        )[0]
-        how = self._how
+        text = Text(path=(), text=raw, source=Source.MODEL)
+        reading = sight.inspector.read((text,), wanted)[0]
+        shown = [match for match in reading.matches if not self._covered(match)]
+        spans = treat.decided(
+            shown,
+            how.rules,
+            how.channel,
+            lambda m: not foreign(raw[m.start : m.end], how.rules.links),
+        )
+        entities = [span.entity for span in spans]
+        entities += [
+            one.entity
+            for one in reading.hidden
+            if how.rules.treatment(how.channel, one.entity, one.category) is not Treatment.ALLOW
+        ]
+        where = f"{self.key}, hidden"
         return self._noting(
-            tuple(
-                Finding(type=h.entity, where=f"{self.key}, hidden", treatment=Treatment.BLOCK)
-                for h in reading.hidden
-                if how.rules.treatment(how.channel, h.entity, h.category) is not Treatment.ALLOW
-            )
+            tuple(Finding(type=e, where=where, treatment=Treatment.BLOCK) for e in entities)
+        )
+
+    def _covered(self, match: Match) -> bool:
+        """Whether a match is, or is part of, one that was seen as the text came."""
+        return (match.start, match.end) in self._matched or any(
+            start <= match.start and match.end <= end for start, end in self._matched
         )
 
     def _noting(self, found: tuple[Finding, ...]) -> Deny | None:

@@ -25,6 +25,14 @@ from portcullis.demo.identities import (
     stolen_token,
     thief_with_identity,
 )
+from portcullis.demo.inspected import (
+    CARD,
+    LETTER,
+    card_number,
+    injected_document,
+    made_up_token,
+    planted_canary,
+)
 from portcullis.demo.ledger import Recorded
 from portcullis.demo.story import Ending, Scene, quoted
 
@@ -313,6 +321,30 @@ SCENES: Final[tuple[Scene[Cast], ...]] = (
         "a Responses call with the provider's web_search",
         "denied, PC3006, and nothing is forwarded",
         provider_side_tool,
+    ),
+    Scene(
+        "A card number",
+        f"a user writes {CARD} to the model, whose answer repeats it in pieces",
+        "the model gets a placeholder, the user the number",
+        card_number,
+    ),
+    Scene(
+        "A secret in a stream",
+        "the model's answer holds a token, three characters at a time",
+        "no part of it gets out; a mask stands in its place",
+        made_up_token,
+    ),
+    Scene(
+        "A document that gives orders",
+        f"the agent reads {LETTER}, which says to mail the customers out",
+        "denied, PC3022: it looks like a prompt injection",
+        injected_document,
+    ),
+    Scene(
+        "A canary sings",
+        "tickets.create with what only the system prompt holds, in base64",
+        "denied, PC3020, and no ticket; the record says where it leaked from",
+        planted_canary,
     ),
     Scene(
         "A stolen token",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -63,12 +64,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What to look for: these entities (None: all), instructions in texts of these sources.
 
     ``session`` is the key of the session whose canaries are told from those of others.
+    ``recognised`` says whether the installed recognisers are asked, too.
     """
 
     entities: frozenset[str] | None = None
     injection: frozenset[Source] = frozenset(Source)
     canaries: bool = True
     session: str = ""
+    recognised: bool = True
 
 
 class Hidden(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,11 +137,11 @@ class Inspector:
     def read(self, texts: Sequence[Text], wanted: Wanted) -> list[Reading]:
         """One reading for each text. Raises Problem PC3025 when there is too much to find."""
         layered = [Layers(text.text) if text.number else layers(text.text) for text in texts]
-        views = [_View(index, "", text.text) for index, text in enumerate(texts)]
-        for index, found in enumerate(layered):
-            if found.text is not texts[index].text:
-                views.append(_View(index, _NORMALISED, found.text))
-            views += map(_View, [index] * len(found.names), found.names, found.decoded)
+        views = [
+            view
+            for index, (text, found) in enumerate(zip(texts, layered, strict=True))
+            for view in _views(index, text.text, found)
+        ]
         scanned = self._scanned(views, texts, wanted)
         seen: list[list[tuple[_View, Sequence[Match]]]] = [[] for _ in texts]
         for view, matches in zip(views, scanned, strict=True):
@@ -155,6 +158,28 @@ class Inspector:
         keys = [texts[view.index].key if view.layer in {"", _NORMALISED} else "" for view in views]
         return rules.scan([view.text for view in views], keys)
 
+    def _revealed(
+        self,
+        text: Text,
+        matches: tuple[Match, ...],
+        seen: Sequence[tuple[_View, Sequence[Match]]],
+        wanted: Wanted,
+    ) -> tuple[tuple[Match, ...], tuple[Hidden, ...]]:
+        """What the views show besides.
+
+        Where something is hidden that also stands in the text, what stands there is blanked out
+        and the rest read once more: nothing hides behind a copy of itself.
+        """
+        found = _brought_to_light(text.text, matches, seen)
+        if not found.copied:
+            return found.matches, tuple(found.hidden.values())
+        blanked = msgspec.structs.replace(text, text=_blanked(text.text, found.matches))
+        views = _views(0, blanked.text, layers(blanked.text))[1:]
+        scanned = self._scanned(views, [blanked], wanted)
+        more = _brought_to_light(blanked.text, (), list(zip(views, scanned, strict=True)))
+        hidden = found.hidden | more.hidden | more.copied
+        return _sorted([*found.matches, *more.matches]), tuple(hidden.values())
+
     def _reading(
         self,
         text: Text,
@@ -166,7 +191,7 @@ class Inspector:
         matches = self._recognised(text, seen[0][1], wanted)
         hidden: tuple[Hidden, ...] = ()
         if len(seen) > 1:
-            matches, hidden = _brought_to_light(text.text, matches, seen[1:])
+            matches, hidden = self._revealed(text, matches, seen[1:], wanted)
         injection = None
         if text.source in wanted.injection and not text.number:
             injection = self._scored(text.source, views, flooded=FLOOD in tricks)
@@ -180,7 +205,7 @@ class Inspector:
 
     def _recognised(self, text: Text, ruled: Sequence[Match], wanted: Wanted) -> tuple[Match, ...]:
         """With what the recognisers see besides the rules; what overlaps a rule's gives way."""
-        if text.number or not self._recognisers:
+        if text.number or not (self._recognisers and wanted.recognised):
             return tuple(ruled)
         matches = list(ruled)
         for recogniser in self._recognisers:
@@ -211,37 +236,85 @@ class Inspector:
 _NORMALISED: Final = "normalised"
 
 
+_Pair: TypeAlias = tuple[str, str]
+"""An entity and its value."""
+
+
+class _Light(msgspec.Struct, frozen=True):
+    """``copied`` is what stands in the text and, it seems, hidden in it once more."""
+
+    matches: tuple[Match, ...]
+    hidden: dict[_Pair, Hidden]
+    copied: dict[_Pair, Hidden]
+
+
+def _views(index: int, text: str, found: Layers) -> list[_View]:
+    views = [_View(index, "", text)]
+    if found.text is not text:
+        views.append(_View(index, _NORMALISED, found.text))
+    return [*views, *map(_View, [index] * len(found.names), found.names, found.decoded)]
+
+
 def _brought_to_light(
     text: str, matches: tuple[Match, ...], seen: Iterable[tuple[_View, Sequence[Match]]]
-) -> tuple[tuple[Match, ...], tuple[Hidden, ...]]:
+) -> _Light:
     """What the views show that the text does not: with its place where that can be told.
 
     Decoded layers are looked through for secrets only: a name inside of an encoding is mostly
     chance, or the sender's business.
     """
-    known = {(match.entity, plain(text[match.start : match.end])) for match in matches}
-    hidden: dict[tuple[str, str], Hidden] = {}
-    tries = _MOST_LOCATED if len(text) <= _LOCATED else 0
+    light = _Light(matches, {}, {})
     for view, found in seen:
-        normalised = view.layer == _NORMALISED
+        if view.layer == _NORMALISED:
+            light = _normalised(text, light, view, found)
+            continue
+        clear = {_value(text, match) for match in light.matches}
         for match in found:
-            value = view.text[match.start : match.end]
-            if (match.entity, value) in known:
+            if match.category is Category.SECRET:
+                one = match.entity, view.text[match.start : match.end]
+                told = light.copied if one in clear else light.hidden
+                told[match.entity, view.layer] = _unplaced(match, view)
+    return light
+
+
+def _normalised(text: str, light: _Light, view: _View, found: Sequence[Match]) -> _Light:
+    """With what the normalised text shows more of than the text itself."""
+    matches = light.matches
+    clear = Counter(_value(text, match) for match in matches)
+    tries = _MOST_LOCATED if len(text) <= _LOCATED else 0
+    for match in found:
+        one = match.entity, view.text[match.start : match.end]
+        if one in clear:
+            clear[one] -= 1
+            if clear[one] < 0:
+                light.copied[match.entity, view.layer] = _unplaced(match, view)
+            continue
+        if tries:
+            tries -= 1
+            place = _located(text, match, one[1])
+            if place is not None and all(_gives_way(other, place) for other in matches):
+                rest = [other for other in matches if not _overlaps(other, [place])]
+                matches = _sorted([*rest, place])
                 continue
-            if not normalised and match.category is not Category.SECRET:
-                continue
-            known.add((match.entity, value))
-            if normalised and tries:
-                tries -= 1
-                place = _located(text, match, value)
-                if place is not None and all(_gives_way(one, place) for one in matches):
-                    rest = [one for one in matches if not _overlaps(one, [place])]
-                    matches = _sorted([*rest, place])
-                    continue
-            hidden[match.entity, view.layer] = Hidden(
-                entity=match.entity, category=match.category, rule=match.rule, layer=view.layer
-            )
-    return matches, tuple(hidden.values())
+        light.hidden[match.entity, view.layer] = _unplaced(match, view)
+    return msgspec.structs.replace(light, matches=matches)
+
+
+def _unplaced(match: Match, view: _View) -> Hidden:
+    return Hidden(entity=match.entity, category=match.category, rule=match.rule, layer=view.layer)
+
+
+def _value(text: str, match: Match) -> tuple[str, str]:
+    return match.entity, plain(text[match.start : match.end])
+
+
+def _blanked(text: str, matches: Iterable[Match]) -> str:
+    """The text, of the same length, with spaces in the place of matches."""
+    parts, at = [], 0
+    for match in matches:
+        parts += [text[at : match.start], " " * (match.end - match.start)]
+        at = match.end
+    return "".join((*parts, text[at:]))
 
 
 def _located(text: str, match: Match, value: str) -> Match | None:

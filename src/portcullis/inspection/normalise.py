@@ -1,7 +1,8 @@
 """One text, and the texts that are hidden in it: what else a model could read there.
 
 ``layers`` undoes what keeps a rule from seeing what a model sees: characters that do not show or
-pretend to be others, character references, markup that hides, and encodings within encodings.
+pretend to be others, what steers a terminal, character references, markup that hides, and
+encodings within encodings.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ FLOOD: Final = "flood"
 """The trick of hiding among so many that not all were looked at."""
 
 _REFERENCES: Final = 1 << 12
+_CONTROLS: Final = bytes((*range(9), *range(14, 32), 127))
+_PARTED: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
+_SEQUENCE: Final = re.compile(r"(?:\x1b\[|\x9b)[0-9;:?]{0,32}(?:([hlmnpqrstuyJKPX])|[@-~])")
+"""What steers a terminal (ECMA-48, section 5.4); the group is of what moves no text aside."""
+_SEQUENCES: Final = 1 << 14
 _COMMON: Final = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&nbsp;", " "), ("&amp;", "&"))
 _REFERENCE: Final = re.compile(
     "&(?:#[0-9]{1,7};?|#[xX][0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};)"
@@ -41,6 +47,7 @@ _KINDS: Final = {
     "percent": decode.PERCENT,
     "quoted-printable": decode.QUOTED,
     "backslash": decode.BACKSLASH,
+    "controls": r"[\x00-\x08\x0e-\x1f\x7f]",
     "reference": "&(?:#[0-9xX]|[A-Za-z]{2,31};)",
     "markup": r"<[A-Za-z!]|\]:[ \t]|!\[",
     "hex-pairs": decode.HEX_PAIRS,
@@ -87,7 +94,8 @@ def layers(text: str) -> Layers:
 
 def plain(text: str) -> str:
     """The ``text`` of the layers alone: without references and characters that do not show."""
-    return text if text.isascii() and "&" not in text else _Work(text).plain()
+    clean = text.isascii() and "&" not in text and not _controlled(text)
+    return text if clean else _Work(text).plain()
 
 
 class _Work:
@@ -127,11 +135,25 @@ class _Work:
         """The text without references and without characters that do not show."""
         if "&" in text:
             text = self._references(text)
+        if _controlled(text):
+            text = self._uncontrolled(text, inside)
         seen = unhide(text)
         self._tricks |= seen.tricks
         for name, said in seen.smuggled:
             self._keep(f"{inside}{name}", said)
         return seen.text
+
+    def _uncontrolled(self, text: str, inside: str) -> str:
+        """The text without control characters; they may also part words, which is a layer."""
+        self._tricks.add("controls")
+        text, count = _SEQUENCE.subn(_steered, text, count=_SEQUENCES)
+        if count == _SEQUENCES:
+            self._tricks.add(FLOOD)
+        raw = text.encode()
+        bare = raw.translate(None, _CONTROLS)
+        if len(bare) != len(raw):
+            self._keep(f"{inside}controls", raw.translate(_PARTED).decode())
+        return bare.decode()
 
     def _references(self, text: str) -> str:
         """Character references undone, also those within others (``&amp;lt;``)."""
@@ -200,6 +222,15 @@ _UNDO: Final = {
 }
 _MARKUP: Final = frozenset({"hidden", "joined"})  # hidden_html names its own
 _ACCENTED: Final = 1 << 18
+
+
+def _controlled(text: str) -> bool:
+    raw = text.encode("utf-8", "replace")
+    return len(raw.translate(None, _CONTROLS)) != len(raw) or "\x9b" in text
+
+
+def _steered(found: re.Match[str]) -> str:
+    return "" if found[1] else " "
 
 
 def _referred(found: re.Match[str]) -> str:

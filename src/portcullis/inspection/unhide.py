@@ -13,7 +13,7 @@ from portcullis.inspection import homoglyphs
 _ASCII: Final = bytes(range(128))
 _BIDI: Final = "\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069"
 _ZERO: Final = (
-    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f"
+    "\x80-\x84\x86-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f"
     "\u3164\ufeff\uffa0\ufff0-\ufffb"
 )
 _SELECTORS: Final = "\ufe00-\ufe0f\U000e0100-\U000e01ef"

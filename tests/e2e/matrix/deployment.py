@@ -47,7 +47,7 @@ PARTNER = "partner.example"
 WARY = "wary-agent"
 """Its role blocks what others' only masks, marks or lets pass."""
 LENIENT = "lenient-agent"
-"""Its role marks content that instructs, and lets pass what cannot be read."""
+"""Its role lets pass what cannot be read."""
 MORTAL = tuple(
     f"mortal-{route}"
     for route in (
@@ -66,7 +66,7 @@ def policy() -> str:
     granted = [
         f"{server}.{tool}"
         for server in ("peer", "piped")
-        for tool in ("say", "write", "spare", "typed", "misbehave", "ask", "imaginary")
+        for tool in ("say", "write", "spare", "fetch", "typed", "misbehave", "ask", "imaginary")
     ]
     asks = ", ".join(f"{server}.elicitation/create" for server in ("peer", "piped"))
     text = text.replace(
@@ -79,7 +79,7 @@ def policy() -> str:
     )
     text = text.replace("\nroles:", f"{agents}\n  {LEAD}: {{role: reader}}\n\nroles:\n{reader}", 1)
     for server in ("peer", "piped"):
-        for tool in ("say", "spare", "typed", "misbehave", "ask"):
+        for tool in ("say", "spare", "fetch", "typed", "misbehave", "ask"):
             text += f"  {server}.{tool}: {{risk: read}}\n"
         text += f"  {server}.write: {{risk: modify}}\n"
     desk = """\
@@ -100,7 +100,7 @@ INSPECTION = {
         "injection": {"user": "block", "tool": "block", "model": "block"},
         "opaque": {"from_tool": "block", "from_model": "block"},
     },
-    LENIENT: {"injection": {"tool": "wrap", "document": "wrap"}, "opaque": {"to_model": "allow"}},
+    LENIENT: {"opaque": {"to_model": "allow"}},
 }
 
 
@@ -116,7 +116,10 @@ def inspecting(text: str) -> str:
 
 @dataclass
 class Deployment:
-    """Everything around one gate. ``token`` is the agent's in its session."""
+    """Everything around one gate. ``token`` is the agent's in its session.
+
+    ``logged`` is what MCP servers had their clients log.
+    """
 
     stage: standins.Stage
     provider: Provider
@@ -127,6 +130,7 @@ class Deployment:
     application: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     session: str = ""
+    logged: list[Any] = field(default_factory=list, repr=False)
     kept: dict[Any, Kept] = field(default_factory=dict, repr=False)
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict, repr=False)
 
@@ -141,6 +145,10 @@ class Deployment:
     @property
     def piped_log(self) -> Path:
         return self.folder / "piped.log"
+
+    async def log(self, params: Any) -> None:
+        """For clients: the callback of log messages."""
+        self.logged.append(params.data)
 
     def configured(self) -> dict[str, Any]:
         """The configuration file, as it was written."""

@@ -163,6 +163,7 @@ class McpRoute:
         self, server: str | None = None, token: str | None = None, **options: Any
     ) -> AsyncIterator[Client]:
         headers = {"authorization": f"Bearer {token or self.token}"}
+        options["logging_callback"] = self.deployment.log
         url = f"{self.way.url}/mcp/{server or self.server}"
         async with (
             self.way.http(headers=headers) as http,
@@ -318,6 +319,7 @@ class StdioRoute(McpRoute):
         self, server: str | None = None, token: str | None = None, **options: Any
     ) -> AsyncIterator[Client]:
         server, token = server or self.server, token or self.token
+        options["logging_callback"] = self.deployment.log
         parameters = StdioServerParameters(
             command=PORTCULLIS[0],
             args=self.command(server),

@@ -220,10 +220,8 @@ async def test_what_a_tool_said_reaches_the_model_as_marked_data(route, deployme
 
 
 @cells("spotlight", "result", *MCP)
-async def test_a_result_that_gives_orders_is_marked_where_policy_wants_it(
-    route, lenient, noted, tmp_path
-):
-    seen = await route.told(f"{needles.ATTACK}\n{ROLE_TAG}", tmp_path, token=lenient)
+async def test_a_result_that_gives_orders_is_marked_where_policy_wants_it(route, noted, tmp_path):
+    seen = await route.told(f"{needles.ATTACK}\n{ROLE_TAG}", tmp_path)
     assert seen.passed
     assert re.match(r"⟦data [0-9a-f-]+⟧\n", seen.text)
     assert "<|im_start|>" not in seen.text
@@ -291,19 +289,14 @@ async def test_a_picture_reaches_the_agent_only_where_policy_lets_it(
 
 @cells("opaque-content", "stream", *MCP)
 async def test_a_picture_in_a_notification_is_left_out(route, wary, recorded, tmp_path):
-    logged = []
-
-    async def log(params):
-        logged.extend([params] if params.data == IMAGE else [])
-
+    logged = route.deployment.logged
+    logged.clear()
     said = {"method": "notifications/message", "params": {"level": "info", "data": IMAGE}}
-    options = {"logging_callback": log}
-    assert (await route.told(said, tmp_path, pieces=True, options=options)).passed
-    assert len(logged) == 1
-    seen = await route.told(said, tmp_path, pieces=True, options=options, token=wary)
-    assert seen.passed
-    assert len(logged) == 1
+    assert (await route.told(said, tmp_path, pieces=True, token=wary)).passed
     await recorded("PC3024")
+    assert (await route.told(said, tmp_path, pieces=True)).passed
+    await until(lambda: IMAGE in logged, 5)
+    assert logged.count(IMAGE) == 1
 
 
 SPOKEN = {"llm-json": "result stream", "llm-stream": "stream"}

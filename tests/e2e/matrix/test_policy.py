@@ -16,11 +16,14 @@ async def test_only_tools_that_exist_with_arguments_that_fit(route, recorded):
     good = await route.call("search", server=route.tools, customer_id=OWN)
     assert good.passed
     assert OWN in good.text
+    assert (await route.call("fetch", url="https://shop.example/", host="shop.example")).passed
     for code, server, name, arguments in (
         ("PC3003", route.server, "imaginary", {}),
         ("PC3010", route.tools, "search", {"customer_id": OWN, "limit": "all"}),
         ("PC3010", route.tools, "search", {"customer_id": OWN, "shadow": 1}),
         ("PC3011", route.tools, "search", {"customer_id": "C-1001' OR 1=1 --"}),
+        ("PC3011", route.server, "fetch", {"url": "http://169.254.169.254/latest/meta-data"}),
+        ("PC3011", route.server, "fetch", {"host": "{{config.items()}}"}),
     ):
         seen = await route.call(name, server=server, **arguments)
         assert seen.code == code

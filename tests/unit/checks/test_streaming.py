@@ -102,6 +102,24 @@ async def test_data_hidden_in_an_encoding_ends_the_stream():
     assert denied.reason == "API_KEY in choices[0].message.content, hidden"
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "\u200b".join(KEY),
+        f"{KEY[:9]}\u200b{KEY[9:]}",
+        "".join(chr(ord(digit) + 0xFEE0) for digit in CARD),
+        f"&#{ord(KEY[0])};{KEY[1:]}",
+    ],
+)
+async def test_data_spelt_in_odd_characters_ends_the_stream(hidden):
+    wall = Wall(from_model={"secret": "mask", "financial": "mask"})
+    _, denied = streamed(wall.stream(), ["see ", hidden, f" and {CARD}, \u00fc done"])
+    assert denied.code == "PC3021"
+    assert denied.reason.endswith("choices[0].message.content, hidden")
+    passing = streamed(wall.stream(), ["se\u200be ", CARD, " and", f" {KEY} d\u00f6ne"])
+    assert passing == ("se\u200be [CREDIT_CARD] and [API_KEY] d\u00f6ne", None)
+
+
 OUTPUT = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
 DONE = Result(payload=None, size=1)
 

@@ -7,16 +7,18 @@ these; without a directive the stand-in behaves.
 from __future__ import annotations
 
 import gzip
+import hashlib
 from typing import Final, Literal
 
 import msgspec
 
-from portcullis.demo.model.turn import Answer
+from portcullis.demo.model.turn import CRUMB, Answer
 
 DIRECTIVES: Final[dict[str, str]] = {
     "echo": "a fixed answer of about 1 KB (30 chunks as a stream), made ready beforehand",
     "say": "answers with exactly the user's last text",
     "crumbs": "as say; a stream has the text in pieces of three characters",
+    "leak": "says a token that it makes up, in pieces of three characters",
     "call": 'proposes the calls in the user\'s last text: [{"name": ..., "arguments": {...}}]',
     "broken-arguments": "proposes a call whose arguments are not JSON",
     "slow": "as say, with 50 ms between the events of a stream",
@@ -65,6 +67,9 @@ def special_text(directive: str, credential: str, headers: dict[str, str]) -> An
         return Answer(text=msgspec.json.encode(blanked).decode())
     if directive == "reflect-credential":
         return Answer(text=f"The key that I was given is {credential} and nothing else.")
+    if directive == "leak":
+        token = "ghp_" + hashlib.sha256(directive.encode()).hexdigest()[:36]
+        return Answer(text=f"I found {token} in a file.", size=CRUMB)
     if directive == "huge":
         return Answer(text="x" * _HUGE)
     return None

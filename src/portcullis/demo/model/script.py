@@ -12,14 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from portcullis.demo.model.turn import Answer, ToolCall, Turn, call
+from portcullis.demo.model.turn import CRUMB, Answer, ToolCall, Turn, call
 
 LABEL: Final = "[stand-in, not a model]"
 SEARCH, KNOWLEDGE = "orders__search", "kb__search_knowledge_base"
 DELETE, TICKET = "crm__delete_customer", "tickets__create"
-
-CRUMB: Final = 3
-"""Characters in a piece of an answer that comes in crumbs."""
 
 _CUSTOMER = re.compile(r"\bC-\d{4}\b")
 _ORDER = re.compile(r"\bO-\d{4}\b")

@@ -10,6 +10,8 @@ import msgspec
 CREATED: Final = 1_767_225_600
 """The date of every answer (seconds since the epoch), so that answers are deterministic."""
 FINGERPRINT: Final = "portcullis-stand-in"
+CRUMB: Final = 3
+"""Characters in a piece of an answer that comes in crumbs."""
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -126,6 +126,11 @@ def kb(records: Records) -> MCPServer:
         """The returns policy."""
         return records.articles("returned")[0].body
 
+    @server.resource("kb://articles/supplier", mime_type="text/plain")
+    async def supplier() -> str:
+        """What a supplier wrote."""
+        return records.articles("supplier")[0].body
+
     @server.prompt()
     def apology(name: str) -> str:
         """A polite beginning."""

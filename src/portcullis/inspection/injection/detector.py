@@ -61,13 +61,14 @@ class Injection:
     def stream(self, source: Source) -> InjectionStream:
         """Score a text that arrives in pieces."""
         threshold = self._model.thresholds[source]
-        windows = Windows(self._scale, threshold.injection)
+        windows = Windows(self._scale, threshold)
         return InjectionStream(self, windows, source, self._classifier)
 
     def judged(self, windows: Windows, source: Source) -> InjectionScore:
         """The score of what the windows have seen so far."""
         threshold = self._model.thresholds[source]
-        names = self._scale.explain(windows.strongest).names if windows.strongest else ()
+        strongest = windows.strongest
+        names = self._scale.explain(strongest, threshold.together) if strongest else ()
         return InjectionScore(
             score=threshold.score(windows.total, self._model.floor),
             verdict=threshold.verdict(windows.total),

@@ -21,6 +21,7 @@ Weight = Annotated[float, msgspec.Meta(ge=0)]
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What training found. ``phrases`` are one to three words of folded text.
 
+
     ``floor`` is the sum of weights below which windows are not told apart. A score is a function of
     the sum alone, given the source.
     """
@@ -45,6 +46,6 @@ def parse(data: bytes) -> Model:
     missing = set(Source) - model.thresholds.keys()
     if missing:
         raise Problem("PC7014", f"the injection model has no thresholds for {sorted(missing)}")
-    if any(threshold.suspect <= model.floor for threshold in model.thresholds.values()):
+    if any(limit.suspect <= model.floor for limit in model.thresholds.values()):
         raise Problem("PC7014", "the injection model's floor is above a threshold")
     return model

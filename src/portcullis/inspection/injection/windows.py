@@ -12,24 +12,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-import msgspec
-
 from portcullis.inspection.injection import fold
 from portcullis.inspection.injection.intents import Rule
 from portcullis.inspection.injection.linear import Model
 from portcullis.inspection.injection.matcher import Matcher
+from portcullis.inspection.injection.thresholds import Threshold
 
 _BATCH: Final = 4
 """Windows in a segment."""
 _PATIENCE: Final = 400
 """Windows of a text that are looked at one by one."""
-
-
-class Evidence(msgspec.Struct, frozen=True):
-    """A sum of weights, and the names of what it is made of, strongest first."""
-
-    total: float
-    names: tuple[str, ...] = ()
 
 
 class Scale:
@@ -44,12 +36,11 @@ class Scale:
         self._counts = len(self._phrases)
         self.floor = model.floor
 
-    def weigh(self, data: bytes) -> float:
-        """The sum of a slice."""
-        return self.sum(self._matcher.find(data))
+    def weigh(self, data: bytes, together: float) -> float:
+        """The sum of a slice, in which all phrases count ``together`` at most."""
+        return self._sum(self._matcher.find(data), together)
 
-    def sum(self, found: Collection[int]) -> float:
-        """The sum of what was found."""
+    def _sum(self, found: Collection[int], together: float) -> float:
         phrases, count = self._phrases, self._counts
         intents: dict[str, float] = {}
         total = 0.0
@@ -58,31 +49,26 @@ class Scale:
                 total += phrases[number]
             else:
                 intents[self._rules[number - count].intent] = self._intents[number - count]
-        return total + sum(intents.values())
+        return min(together, total) + sum(intents.values())
 
-    def explain(self, data: bytes, most: int = 6) -> Evidence:
-        """The sum of a slice, and the rules and phrases that weigh most in it."""
-        found = sorted(self._matcher.find(data))
-        named = {
-            f"phrase:{self._texts[number]}": self._phrases[number]
-            for number in found
-            if number < self._counts
-        }
-        named |= {
-            self._rules[number - self._counts].id: self._intents[number - self._counts]
-            for number in found
-            if number >= self._counts
-        }
+    def explain(self, data: bytes, together: float, most: int = 6) -> tuple[str, ...]:
+        """The rules and phrases that weigh most in a slice, heaviest first."""
+        named: dict[str, float] = {}
+        for number in self._matcher.find(data):
+            if number >= self._counts:
+                named[self._rules[number - self._counts].id] = self._intents[number - self._counts]
+            elif together > 0:
+                named[f"phrase:{self._texts[number]}"] = self._phrases[number]
         best = sorted(named.items(), key=lambda item: (-item[1], item[0]))[:most]
-        return Evidence(self.sum(found), tuple(name for name, weight in best if weight > 0))
+        return tuple(name for name, weight in best if weight > 0)
 
 
 class Windows:
-    """Weighs a folded text that arrives in pieces, until a window reaches ``enough``."""
+    """Weighs a folded text that arrives in pieces, until a window is an injection."""
 
-    def __init__(self, scale: Scale, enough: float) -> None:
+    def __init__(self, scale: Scale, threshold: Threshold) -> None:
         self._scale = scale
-        self._enough = enough
+        self._threshold = threshold
         self._data = b""
         self._next = 0  # the number of the window at which the next segment begins
         self._gone = 0  # strides that were taken off the beginning of the data
@@ -109,7 +95,7 @@ class Windows:
 
     @property
     def _open(self) -> bool:
-        return self.total < self._enough
+        return self.total < self._threshold.injection
 
     @property
     def _from(self) -> int:
@@ -119,7 +105,7 @@ class Windows:
         first = self._from
         self._next += count
         whole = self._slice(first, first + count + 1)
-        total = self._scale.weigh(whole)
+        total = self._weigh(whole)
         if total <= self.total:
             return
         if self._looked >= _PATIENCE:
@@ -128,11 +114,14 @@ class Windows:
         for number in range(first, first + count):
             window = self._slice(number, number + 2) if count > 1 else whole
             self._looked += 1
-            total = self._scale.weigh(window)
+            total = self._weigh(window)
             if total > self.total:
                 self.total, self.strongest = total, window
                 if not self._open:
                     return
+
+    def _weigh(self, data: bytes) -> float:
+        return self._scale.weigh(data, self._threshold.together)
 
     def _slice(self, first: int, last: int) -> bytes:
         """From one window's beginning to another's, with the space that stands there."""

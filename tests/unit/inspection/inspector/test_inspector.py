@@ -165,6 +165,27 @@ def test_a_datum_that_only_reads_differently_is_not_hidden_twice(inspector):
     assert reading.hidden == ()
 
 
+SPLIT = SECRET[:9] + "\u200b" + SECRET[9:]
+INSIDE = base64.b64encode(f"the key: {SECRET} is it".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "layers"),
+    [
+        (f"{SECRET} {SPLIT}", [(0, 16), (17, 34)], []),
+        (f"{SPLIT} {SECRET}", [(0, 17), (18, 34)], []),
+        (f"{SPLIT} {SPLIT}", [(0, 17), (18, 35)], []),
+        (f"{SECRET} {INSIDE}", [(0, 16)], ["base64"]),
+        (f"{SPLIT} {INSIDE}", [(0, 17)], ["base64"]),
+        (f"{SECRET} {SPLIT} {INSIDE}", [(0, 16), (17, 34)], ["base64"]),
+    ],
+)
+def test_nothing_hides_behind_a_copy_of_itself(inspector, text, shown, layers):
+    reading = inspector.read([Text(path=(), text=text, source=Source.USER)], Wanted())[0]
+    assert [(match.start, match.end) for match in reading.matches] == shown
+    assert [one.layer for one in reading.hidden] == layers
+
+
 def test_a_secret_in_an_encoding_is_hidden_and_personal_data_there_is_not_looked_for(inspector):
     reading = one(inspector, b64(f"key {SECRET} of bob@mail.example"))
     assert reading.matches == ()
