@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -11,6 +12,13 @@ from portcullis.inspection.links import authorities, foreign
 
 RUN: Final = 2048
 """How far back a link may begin that a placeholder stands in."""
+_OPENED: Final = re.compile(
+    r"(=\s{0,8}[\"']|\]\(\s{0,8}<?|\]:\s{0,8}<|<)(?=\s{0,8}(?:[a-z][a-z0-9+.-]{0,30}:|[/\\]{2}))",
+    re.IGNORECASE,
+)
+_CLOSES: Final = {'"': '"', "'": "'", "<": ">"} | dict.fromkeys("( \t\r\n", ")")
+_BARE: Final = re.compile(r"(?i)(?<![\w/.-])(?:(?=www\.)|mailto:(?=[^\s?]*\?))")
+"""Links without slashes: their hosts are read as if they stood after some."""
 
 
 def restored(text: str, vault: Vault) -> str:
@@ -21,9 +29,17 @@ def restored(text: str, vault: Vault) -> str:
 
 
 def run(text: str) -> str:
-    """What stands at the end of a text since the last space."""
-    parts = text[-RUN:].split()
-    return parts[-1] if parts and not text[-1].isspace() else ""
+    """The link that a text ends within, or else what stands there since the last space.
+
+    In quotes and angle brackets a link goes on after white space, as it does for browsers.
+    """
+    near = text[-RUN:]
+    for opened in _OPENED.finditer(near):
+        link = near[opened.end(1) :]
+        if _CLOSES[opened[1][-1]] not in link:
+            return link
+    parts = near.split()
+    return parts[-1] if parts and not near[-1].isspace() else ""
 
 
 def value_of(placeholder: str, before: str, vault: Vault, links: Iterable[str]) -> str:
@@ -32,6 +48,9 @@ def value_of(placeholder: str, before: str, vault: Vault, links: Iterable[str]) 
     Who follows a link tells its host all that stands in it, so the value is kept out of links to
     other hosts than ``links``.
     """
-    if authorities(before) and foreign(before, links):
+    shown = _BARE.sub("//", before)
+    if authorities(shown) and foreign(shown, links):
         return placeholder
+    if len(before) == RUN and before.isascii():
+        return placeholder  # its beginning is out of sight
     return vault.reveal(placeholder) or placeholder

@@ -17,6 +17,7 @@ import msgspec
 from portcullis.checks.rules import Rules
 from portcullis.core.inspection import (
     JSON_TEXT,
+    SHOWN,
     STRICTNESS,
     Category,
     Channel,
@@ -36,8 +37,6 @@ PREFIX: Final = re.compile(r"<(?:[A-Z][A-Z0-9_]{0,72})?\Z")
 
 REWRITTEN: Final = frozenset({Treatment.TOKENISE, Treatment.MASK, Treatment.HASH})
 """Treatments after which another text stands there."""
-
-_PLAIN: Final = re.compile(r"[A-Za-z_$](?:[A-Za-z_$-]|[0-9]{1,3}(?![0-9])){0,63}")
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -144,5 +143,5 @@ def place(path: Path) -> str:
         if isinstance(part, int):
             shown += f"[{part}]"
         elif part != JSON_TEXT:
-            shown += ("." if shown else "") + (part if _PLAIN.fullmatch(part) else "?")
+            shown += ("." if shown else "") + (part if SHOWN.fullmatch(part) else "?")
     return shown or "$"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from collections import Counter
@@ -185,7 +186,8 @@ def _batches(stream: BufferedIOBase, shape: Format) -> Iterator[list[tuple[int, 
     parts: list[bytes] = []
     number = 0
     while chunk := stream.read1(_CHUNK):
-        parts.append(chunk)
+        first = not (number or parts)
+        parts.append(chunk.removeprefix(codecs.BOM_UTF8) if first else chunk)
         if shape is Format.TEXT or b"\n" not in chunk:
             continue
         rest = b"".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -93,6 +94,12 @@ is itself a JSON document and the path within that document."""
 
 JSON_TEXT: Final = "\0json"
 """No key of a document that the gate reads can hold U+0000."""
+
+
+SHOWN: Final = re.compile(
+    r"[$_]{0,2}[A-Za-z][a-z]{0,23}(?:(?:[_.-][A-Za-z]|[A-Z])[a-z]{0,23}){0,5}[0-9]{0,2}"
+)
+"""A member's name that may stand in a record or an error: a few words, and so no content."""
 
 
 class Text(msgspec.Struct, frozen=True, kw_only=True):

@@ -263,6 +263,8 @@ class Judged:
 
     def _whole(self, key: str, text: str, *, json: bool) -> str:
         """What goes on in the place of a text. What changed may be part of a proposal."""
+        if key in self._open:  # what repeats a text comes after its end
+            self._close(key)
         new = _said(self._judge.whole(key, text, json=json))
         if new != text:
             if len(self._changed) >= MAX_CHANGED:

@@ -9,7 +9,8 @@ byte before allows it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portcullis.inspection.engines import WHOLE, Search, compiled
@@ -21,6 +22,9 @@ from portcullis.inspection.writing import alphabet, firsts, loosely, prefixes
 _UTF8 = 4
 _SPACE = ord(" ")
 _FAN = 8
+_CROWD = 16
+_FAR = 256
+"""Beyond these, more is held than must be: looking closely would cost too much."""
 _EXACT = 64
 _ROUGH = 4
 """How far an automaton counts: the first decides what is held, the second whether to look."""
@@ -39,14 +43,46 @@ class _Places:
     alphabet: bytes
     viable: Search
 
-    def under_way(self, buffer: bytes, begin: int) -> Iterator[int]:
-        """All places from ``begin`` on, in order, from which the text may become a match."""
-        size = len(buffer)
-        begin = max(begin, len(buffer.rstrip(self.alphabet)))
-        for found in self.starts.finditer(buffer, begin):
-            place = found.start()
-            if self.viable(WHOLE, buffer, place - 1, size)[0][0] >= 0:
-                yield place
+
+class _Watch:
+    """The places of one stream at which a match may be under way (bytes of the whole text).
+
+    One that is not any more never is again, so that each is given up once, whatever the stream.
+    """
+
+    __slots__ = ("_known", "_live", "_places")
+
+    def __init__(self, places: _Places) -> None:
+        self._places = places
+        self._known = 0
+        self._live: deque[int] = deque()
+
+    def first(self, buffer: bytes, offset: int, begin: int) -> int:
+        """The first of them from ``begin`` on, in the buffer; its length when there is none."""
+        size, places, live = len(buffer), self._places, self._live
+        begin = max(begin, len(buffer.rstrip(places.alphabet)))
+        new = places.starts.finditer(buffer, max(begin, self._known - offset))
+        live.extend(found.start() + offset for found in new)
+        self._known = offset + size
+        while live:
+            place = live[0] - offset
+            if place >= begin and self._viable(buffer, place):
+                return place
+            live.popleft()
+        return size
+
+    def crowded(self) -> bool:
+        """Whether there are too many to look at each."""
+        return len(self._live) > _CROWD
+
+    def all(self, buffer: bytes, offset: int) -> list[int]:
+        """All of them, after ``first``."""
+        found = [place for place in self._live if self._viable(buffer, place - offset)]
+        self._live = deque(found)
+        return [place - offset for place in found]
+
+    def _viable(self, buffer: bytes, place: int) -> bool:
+        return self._places.viable(WHOLE, buffer, place - 1, len(buffer))[0][0] >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +94,15 @@ class _Grouped:
     rest: Search
 
     def datum(self, buffer: bytes, place: int) -> int:
-        """The earliest begin of a datum of a match that is under way from ``place``."""
+        """The earliest begin of a datum of a match that is under way from ``place``.
+
+        Where much stands before the end, that is taken to be the match's own begin.
+        """
         size = len(buffer)
         if self.begun(WHOLE, buffer, place - 1, size)[0][0] < 0:
             return size
+        if size - place > _FAR:
+            return place
         for begin in range(place, size):
             ended = self.before(WHOLE, buffer, place - 1, begin)[0][0] >= 0
             if ended and self.rest(WHOLE, buffer, begin, size)[0][0] >= 0:
@@ -102,25 +143,48 @@ class Plan:
     reach: int
     within: int
 
-    def held(self, buffer: bytes, cut: int, opened: int) -> tuple[int, int]:
-        """From where a datum may be under way, and from where a match of a rule with a group.
-
-        Both are the buffer's length when nothing is. ``cut`` and ``opened`` are what they were
-        when the buffer was shorter.
-        """
-        size = opening = begin = len(buffer)
-        for places in self.plain:
-            begin = min(begin, next(places.under_way(buffer, max(cut, size - self.reach)), size))
-        for places in self.grouped:
-            for place in places.under_way(buffer, max(opened, size - self.reach)):
-                opening = min(opening, place)
-                if self.begun is not None:
-                    begin = min(begin, self.begun.datum(buffer, place))
-        return max(begin, cut), opening
+    def watch(self) -> Watches:
+        """What one stream needs to remember."""
+        return Watches(self)
 
     def behind(self, *, plain: bool) -> int:
         """The bytes of settled text that decisions look back at."""
         return self.within * (1 if plain else _UTF8) + 2
+
+
+class Watches:
+    """How much of one stream must be held."""
+
+    __slots__ = ("_grouped", "_plain", "_plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._plain = tuple(map(_Watch, plan.plain))
+        self._grouped = tuple(map(_Watch, plan.grouped))
+
+    def held(self, buffer: bytes, offset: int, cut: int, opened: int) -> tuple[int, int]:
+        """From where a datum may be under way, and from where a match of a rule with a group.
+
+        Both are places in the buffer, which begins ``offset`` bytes into the text, and its length
+        when nothing is. ``cut`` and ``opened`` are what they were when the text was shorter.
+        """
+        size = opening = begin = len(buffer)
+        far = size - self._plan.reach
+        for watch in self._plain:
+            begin = min(begin, watch.first(buffer, offset, max(cut, far)))
+        for watch in self._grouped:
+            first = watch.first(buffer, offset, max(opened, far))
+            opening = min(opening, first)
+            if first < size and self._plan.begun is not None:
+                begin = min(begin, self._datum(watch, buffer, offset, first))
+        return max(begin, cut), opening
+
+    def _datum(self, watch: _Watch, buffer: bytes, offset: int, first: int) -> int:
+        """The earliest begin of a datum of any match that is under way."""
+        begun = self._plan.begun
+        if begun is None or watch.crowded():
+            return first
+        return min(begun.datum(buffer, place) for place in watch.all(buffer, offset))
 
 
 def planned(matchers: Sequence[Matcher]) -> Plan:

@@ -35,6 +35,7 @@ class PatternStream:
         self._matchers = matchers
         self._prefilter = prefilter
         self._plan = plan
+        self._watches = plan.watch()
         self._overlaps = Overlaps()
         self._buffer = FENCE
         self._offset = 0
@@ -50,7 +51,9 @@ class PatternStream:
         """Take the next piece. Raises Problem PC3025 as a scan does."""
         self._buffer += piece.encode(errors="replace")
         offset = self._offset
-        cut, opened = self._plan.held(self._buffer, self._cut - offset, self._open - offset)
+        cut, opened = self._watches.held(
+            self._buffer, offset, self._cut - offset, self._open - offset
+        )
         cut, undecided = cut + offset, max(opened + offset, self._open)
         if cut == self._cut and undecided == self._open:
             return Settled(self._settled, ())

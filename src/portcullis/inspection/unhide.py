@@ -13,13 +13,13 @@ from portcullis.inspection import homoglyphs
 _ASCII: Final = bytes(range(128))
 _BIDI: Final = "\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069"
 _ZERO: Final = (
-    "\x80-\x84\x86-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f"
-    "\u3164\ufeff\uffa0\ufff0-\ufffb"
+    "\x80-\x84\x86-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d"
+    "\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
 )
 _SELECTORS: Final = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _TAGS: Final = "\U000e0000-\U000e007f"
 INVISIBLE: Final = _ZERO + _BIDI + _SELECTORS + _TAGS
-"""A character class: format characters, fillers, variation selectors, tag characters."""
+"""A character class: C1 but NEL, format characters, fillers, variation selectors, tags."""
 
 _MARKS: Final = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _LARGE: Final = "\u3200-\u33ff\ufb50-\ufdff\U0001f100-\U0001f265"  # normalise to several

@@ -7,16 +7,15 @@ nothing for it. A null stands for an absent field wherever the field may be abse
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from portcullis.core.errors import Problem
+from portcullis.core.inspection import SHOWN
 
 _MAX_COUNT: Final = 2**53
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Seen:
@@ -44,7 +43,7 @@ class Misfit(Exception):  # noqa: N818 - it never leaves this package: it become
             if isinstance(part, int):
                 text += f"[{part}]"
             else:
-                text += f".{part}" if _NAME.fullmatch(part) else ".(a name that is not printed)"
+                text += f".{part}" if SHOWN.fullmatch(part) else ".(a name that is not printed)"
         return f"{text.lstrip('.') or 'the body'}: {self.reason}"
 
 

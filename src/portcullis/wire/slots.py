@@ -14,17 +14,14 @@ Reasoning is elsewhere than answers: ``output[0].reasoning[0].text``, ``output[0
 from __future__ import annotations
 
 import hashlib
-import re
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from portcullis.core.inspection import Path, Source
+from portcullis.core.inspection import SHOWN, Path, Source
 from portcullis.wire.texts import where
 from portcullis.wire.walk import Walk
-
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Kind(StrEnum):
@@ -77,7 +74,7 @@ class Slots(msgspec.Struct, frozen=True, kw_only=True):
 
 def label(name: str) -> str:
     """A member's name as part of a key: as it is, or a digest of a strange one."""
-    if _NAME.fullmatch(name):
+    if SHOWN.fullmatch(name):
         return name
     return "?" + hashlib.sha256(name.encode()).hexdigest()[:16]
 

@@ -7,12 +7,11 @@ API fixes are texts, and so are numbers of seven digits and more.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from portcullis.core.call import Action, Call
-from portcullis.core.inspection import JSON_TEXT, Blob, Path, Source, Text
+from portcullis.core.inspection import JSON_TEXT, SHOWN, Blob, Path, Source, Text
 from portcullis.wire import texts_anthropic, texts_mcp, texts_openai
 from portcullis.wire.replace import replaced
 from portcullis.wire.walk import Walk
@@ -22,7 +21,6 @@ __all__ = ["decided", "replaced", "request_texts", "result_texts", "where"]
 MAX_WHERE: Final = 200
 """Longest place in a finding, in characters."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _Reader: TypeAlias = Callable[[Walk, dict[str, Any]], None]
 _REQUESTS: Final[Mapping[str, _Reader]] = {
     "POST /v1/chat/completions": texts_openai.chat_request,
@@ -83,7 +81,7 @@ def where(path: Path) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         elif step != JSON_TEXT:
-            text += f".{step if _NAME.fullmatch(step) else '?'}"
+            text += f".{step if SHOWN.fullmatch(step) else '?'}"
         if len(text) > MAX_WHERE:
             return text[1 : MAX_WHERE - 2] + "..."
     return text.lstrip(".") or "."

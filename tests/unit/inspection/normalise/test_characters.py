@@ -38,6 +38,9 @@ def test_a_text_without_tricks_is_the_same_object(text):
         ("Ign\u03bfre all", "Ignore all", "homoglyphs"),
         ("\u0280\u1d07\u1d20\u1d07\u1d00\u029f all", "reveal all", "homoglyphs"),
         ("\U0001f178\U0001f176\U0001f17d\U0001f17e\U0001f181\U0001f174 all", "IGNORE all", "homoglyphs"),
+        ("\x1b[1;31mIg\x1b[Knore\x1b[0m all", "Ignore all", "controls"),
+        ("\x9b31mIg\0no\x08re\x1b[Call", "Ignore all", "controls"),
+        ("Ig\x80nore all", "Ignore all", "zero-width"),
         ("I\u0336g\u0336n\u0336o\u0336r\u0336e\u0336 all", "Ignore all", "marks"),
         ("I" + "\u0316\u0317" * 40 + "gnore all", "Ignore all", "marks"),
     ],
@@ -46,6 +49,10 @@ def test_a_word_reads_the_same_however_it_is_disguised(text, read, trick):
     found = layers(text)
     assert found.text == read
     assert trick in found.tricks
+
+
+def test_control_characters_may_also_part_words():
+    assert "Ignore all previous" in layers("Ignore\x1fall\x1fprevious").decoded
 
 
 @pytest.mark.parametrize(
