@@ -29,15 +29,22 @@ _RUN: Final = b"a" * SHORTEST
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _HEX: Final = b"0123456789abcdefABCDEF"
 _CONTROLS: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\r\f") + b"\x7f"
+_PLAIN, _FOREIGN, _CONTROL = 0, 1, 2
+_KINDS: Final = bytes(
+    _CONTROL if byte and byte in _CONTROLS else int(byte > 127) for byte in range(256)
+)
+_NO_HEX: Final = bytes(int(byte not in _HEX) for byte in range(256))
 _NO_CONTROLS: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
 _WRAP: Final = b"\r\n\t >"
 _WRAPPED: Final = 40
 """Lines of wrapped base64 are at least this long, but for the last."""
 _GAP: Final = 16
-_PATH: Final = 2048
-_FIRST: Final = 20  # a multiple of four
+_FIRST: Final = SHORTEST
+_START: Final = SHORTEST // 4 * 3
 _HEAD: Final = 192
-_MOST_RUNS: Final = 4096
+_UTF8: Final = 4
+_MOST_RUNS: Final = 1 << 13
+_MOST_READ: Final = 1 << 11
 _MOST: Final = 512
 _LEAST: Final = 6
 
@@ -67,6 +74,7 @@ _ROT13: Final = re2.compile(f"(?i){ROT13}".encode(), _BYTES)
 _REVERSED: Final = re2.compile(f"(?i){REVERSED}".encode(), _BYTES)
 _LETTERS: Final = 1 << 16
 _ESCAPED: Final = 1 << 18
+_MOST_ESCAPES: Final = 1 << 12
 _HITS: Final = 64
 _AROUND: Final = 2000
 
@@ -107,36 +115,68 @@ def printable(data: bytes) -> str:
 
 
 def runs(raw: bytes) -> tuple[str, str, bool]:
-    """What runs of base64 and of hex digits hold, and whether there were too many of them."""
-    table = raw.translate(_RUNS)
+    """What runs of base64 and of hex digits hold, and whether there were too many of them.
+
+    A run is read as a whole, with the lines that it is wrapped in; else its lines and its parts
+    between slashes are.
+    """
+    blocks, more = _blocks(raw)
     found: dict[str, list[str]] = {"base64": [], "hex": []}
-    at = count = 0
-    while (start := table.find(_RUN, at)) >= 0 and count < _MOST_RUNS:
+    unread: list[bytes] = []
+    lines: list[bytes] = []
+    likely = _likely([pieces[0] for pieces in blocks])
+    for at, pieces in enumerate(blocks):
+        kind, said = _one(b"".join(pieces)) if at in likely else ("", "")
+        if said:
+            found[kind].append(said)
+            continue
+        unread += pieces
+        if len(pieces) > 1:
+            lines += pieces
+    parts = [part for part in b"/".join(unread).split(b"/") if len(part) >= SHORTEST]
+    parts += [line for line in lines if b"/" in line]
+    read = sorted(_likely(parts))
+    for at in read[:_MOST_READ]:
+        kind, said = _one(parts[at])
+        if said:
+            found[kind].append(said)
+    more = more or len(read) > _MOST_READ
+    return "\n".join(found["base64"]), "\n".join(found["hex"]), more
+
+
+def _blocks(raw: bytes) -> tuple[list[list[bytes]], bool]:
+    """All runs, each as its lines, and whether there are more."""
+    table = raw.translate(_RUNS)
+    found: list[list[bytes]] = []
+    at = 0
+    while (start := table.find(_RUN, at)) >= 0 and len(found) < _MOST_RUNS:
         at = _end(table, start)
         pieces = [raw[start:at]]
         if at - start >= _WRAPPED:
-            pieces, at = _wrapped(raw, table, start, at)
-        count += len(pieces)
-        for kind, said in _read(pieces):
-            found[kind].append(said)
-    return "\n".join(found["base64"]), "\n".join(found["hex"]), start >= 0
+            at = _wrapped(raw, table, at, pieces)
+        found.append(pieces)
+    return found, start >= 0
 
 
-def _wrapped(raw: bytes, table: bytes, start: int, end: int) -> tuple[list[bytes], int]:
-    """The lines of the run whose first is from ``start`` to ``end``, and where it ends."""
-    pieces = [raw[start:end]]
-    width = end - start
+def _wrapped(raw: bytes, table: bytes, end: int, pieces: list[bytes]) -> int:
+    """Add the lines after the first one, which ends at ``end``; where the last one ends."""
+    width = len(pieces[0])
+    between = b""
     while len(pieces[-1]) == width:
-        gap = raw[end : end + _GAP]
-        following = end + len(gap) - len(gap.lstrip(_WRAP))
-        if following == end or not following - end < _GAP:
-            break
-        stop = _end(table, following)
+        following = end + len(between)
+        if not between or raw[end:following] != between or table[following : following + 1] == b" ":
+            gap = raw[end : end + _GAP]
+            between = gap[: len(gap) - len(gap.lstrip(_WRAP))]
+            following = end + len(between)
+            if not 0 < len(between) < _GAP:
+                break
+        stop = table.find(b" ", following, following + width + 1)
+        stop = stop if stop >= 0 else min(len(table), following + width + 1)
         if stop == following or stop - following > width:
             break
         pieces.append(raw[following:stop])
         end = stop
-    return pieces, end
+    return end
 
 
 def _end(table: bytes, start: int) -> int:
@@ -144,30 +184,47 @@ def _end(table: bytes, start: int) -> int:
     return end if end >= 0 else len(table)
 
 
-def _read(pieces: list[bytes]) -> list[tuple[str, str]]:
-    """What a run holds, read as a whole; else its lines; else its parts between slashes."""
-    whole = _one(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-    if whole[1]:
-        return [whole]
-    parts = list(pieces) if len(pieces) > 1 else []
-    for piece in pieces:
-        if len(parts) >= _MOST:
-            break
-        if len(piece) < _PATH and b"/" in piece:
-            parts += [part for part in piece.split(b"/") if len(part) >= SHORTEST]
-    return [read for part in parts[:_MOST] if (read := _one(part))[1]]
+def _likely(parts: list[bytes]) -> set[int]:
+    """Which of the parts begin with base64 or hex of what may be text, all looked at together."""
+    heads = b"".join([part[:_FIRST] for part in parts])
+    starts = a2b_base64(heads.translate(_STANDARD))
+    flags = _united(starts.translate(_KINDS), _START)
+    other = _united(heads.translate(_NO_HEX), _FIRST)
+    found = {at for at, flag in enumerate(flags) if flag == _PLAIN}
+    found |= {
+        at
+        for at, flag in enumerate(flags)
+        if flag == _FOREIGN and _sound(starts[at * _START : (at + 1) * _START])
+    }
+    return found | {at for at, flag in enumerate(other) if not flag and _hexed(parts[at])}
+
+
+def _united(flags: bytes, size: int) -> bytes:
+    """The flags of each ``size`` bytes in one."""
+    united = 0
+    for at in range(size):
+        united |= int.from_bytes(flags[at::size], "big")
+    return united.to_bytes(len(flags) // size, "big")
+
+
+def _sound(start: bytes) -> bool:
+    """Whether it is UTF-8, but for a character that is cut at its end."""
+    return len(start.decode("utf-8", "ignore").encode()) > len(start) - _UTF8
+
+
+def _hexed(part: bytes) -> bool:
+    said = bytes.fromhex(part[:_FIRST].decode("ascii"))
+    return _CONTROL not in said.translate(_KINDS) and _sound(said)
 
 
 def _one(run: bytes) -> tuple[str, str]:
+    """The kind and the text of what is likely to be one."""
     if len(run) % 2 == 0 and not run.translate(None, _HEX):
         said = printable(bytes.fromhex(run.decode("ascii")))
         if said:
             return "hex", said
     run = run.translate(_STANDARD)
     run = run[: len(run) - (len(run) % 4 == 1)]
-    start = a2b_base64(run[:_FIRST] + b"===")
-    if start.translate(None, _CONTROLS) != start and b"\0" not in start:
-        return "base64", ""  # most of what is no base64 ends here
     return "base64", printable(a2b_base64(run + b"==="[: -len(run) % 4]))
 
 
@@ -191,7 +248,7 @@ def backslashes(raw: bytes) -> tuple[str, bool]:
     joined = b"\n".join(words)
     text = joined[:_ESCAPED].decode("utf-8", "replace")
     more = len(words) > _MOST or len(joined) > _ESCAPED
-    return _ESCAPES.sub(_escape, text, count=_MOST_RUNS), more
+    return _ESCAPES.sub(_escape, text, count=_MOST_ESCAPES), more
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -13,7 +13,6 @@ Reasoning is elsewhere than answers: ``output[0].reasoning[0].text``, ``output[0
 
 from __future__ import annotations
 
-import hashlib
 from enum import StrEnum
 from typing import Any
 
@@ -73,10 +72,10 @@ class Slots(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def label(name: str) -> str:
-    """A member's name as part of a key: as it is, or a digest of a strange one."""
+    """A member's name as part of a key: as it is, or a number of this process for a strange one."""
     if SHOWN.fullmatch(name):
         return name
-    return "?" + hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"?{hash(name) & 0xFFFFFFFF_FFFFFFFF:016x}"
 
 
 def index(value: Any) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from portcullis.core.call import Action, Call
-from portcullis.core.inspection import Path, Source
+from portcullis.core.inspection import Blob, Path, Source
+from portcullis.wire.attached import attached
 from portcullis.wire.walk import Walk
 
 _ENVELOPE: Final = frozenset({"jsonrpc", "id", "method"})
@@ -33,9 +34,20 @@ def request(walk: Walk, call: Call) -> None:
             continue
         for member, item in value.items():
             if member == "arguments":
-                walk.free(item, (name, member), source, member)
+                _arguments(walk, item, (name, member), source)
             elif member != "requestState":
                 content(walk, item, (name, member), source, member)
+
+
+def _arguments(walk: Walk, value: Any, path: Path, source: Source) -> None:
+    """Free JSON, whose strings may hold files."""
+    first = len(walk.texts)
+    walk.free(value, path, source, "arguments")
+    walk.blobs += [
+        Blob(path=text.path, data=data, media_type=kind, source=source)
+        for text in walk.texts[first:]
+        for kind, data in attached(text.text)
+    ]
 
 
 def result(walk: Walk, call: Call, payload: Any) -> None:

@@ -149,12 +149,13 @@ class Peer:
             case "pieces-break":
                 yield BREAK
                 return
+        if how == "pieces-tell":
+            yield self.notice(message, told(Path(folder)))
         second = self.progress(message, 2)
         yield {
             "pieces-duplicate-key": second[:-1] + b', "method": "notifications/message"}',
             "pieces-unknown": document(method="notifications/steal", params={"what": "all"}),
             "pieces-reflect": self.progress(message, 2, f"my key is {self.key}"),
-            "pieces-tell": self.notice(message, folder),
         }.get(how, second)
         yield self.text(message, "after the pieces")
 
@@ -187,8 +188,7 @@ class Peer:
             result={"resultType": "complete"} | members if modern(message) else members,
         )
 
-    def notice(self, message: dict[str, Any], folder: str) -> bytes:
-        what = told(Path(folder)) if folder else "nothing"
+    def notice(self, message: dict[str, Any], what: Any) -> bytes:
         return self.progress(message, 2, what) if isinstance(what, str) else document(**what)
 
     def tools(self) -> list[dict[str, Any]]:

@@ -110,6 +110,7 @@ async def test_data_hidden_in_an_encoding_ends_the_stream():
         "".join(chr(ord(digit) + 0xFEE0) for digit in CARD),
         f"&#{ord(KEY[0])};{KEY[1:]}",
     ],
+    ids=["zero-width", "one-zero-width", "full-width", "reference"],
 )
 async def test_data_spelt_in_odd_characters_ends_the_stream(hidden):
     wall = Wall(from_model={"secret": "mask", "financial": "mask"})

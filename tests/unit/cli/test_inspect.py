@@ -115,6 +115,11 @@ def test_json_lines_are_answered_in_order_each_with_its_source(run, pipe):
     assert run(data, "--source", "document")[1][1]["injection"]["verdict"] == "injection"
 
 
+def test_a_byte_order_mark_hides_no_line(run):
+    code, answers, _ = run("\ufeff" + lines({"id": 7, "text": "x"}, {"id": 8, "text": "y"}))
+    assert (code, [one["id"] for one in answers]) == (0, [7, 8])
+
+
 def test_a_last_line_without_a_newline_counts(run):
     assert len(run(lines({"text": "a"}, {"text": "b"}).strip())[1]) == 2
     assert run("")[:2] == (0, [])

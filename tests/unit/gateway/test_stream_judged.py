@@ -244,6 +244,25 @@ def test_a_secret_cut_at_any_position_is_masked_and_nothing_else_is(shape, make)
             assert result.size == len(b"".join(out))
 
 
+class Remembers(Masks):
+    """Repeats of a text become what has become of it so far, as they do in inspection."""
+
+    def whole(self, key, text, *, json):
+        if self.texts.get(key) == text and key not in self.ended:
+            return "cut off"
+        return super().whole(key, text, json=json)
+
+
+def test_what_repeats_a_text_at_its_end_is_not_cut_off():
+    events = responses(["The word is sword", "fish and sword"])
+    without = [event for event in events if b"output_text.done" not in event]
+    for stream in (events, without):
+        out, _ = run(RESPONSES, stream, Remembers())
+        text, _, repeated = read(b"".join(out))
+        assert text == "The word is *** and sword"
+        assert set(repeated) == {text}
+
+
 @pytest.mark.parametrize(("shape", "make"), FORMATS, ids=IDS)
 def test_text_that_is_settled_goes_on_at_once_and_what_may_be_a_secret_waits(shape, make):
     events = make(list(WORDS))

@@ -282,6 +282,31 @@ def test_what_calls_itself_data_and_is_not_is_read_as_text():
     assert "obey me" in texts[0].text
 
 
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(60))).decode()
+PDF = base64.b64encode(b"%PDF-1.7\n" + bytes(range(190, 256))).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        (PNG, [("", PNG)]),
+        (f'<img src="data:image/png;charset=x;base64,{PNG}">', [("image/png", PNG)]),
+        (f"first:\n{PNG}\n\nthen {PDF}.", [("", PNG), ("", PDF)]),
+        ("\n".join(PDF[at : at + 20] for at in range(0, len(PDF), 20)), [("", PDF)]),
+        (PDF.replace("+", "-").replace("/", "_").rstrip("="), [("", PDF)]),
+        (f"data:;base64,{'QUJD' * 20}", [("", "QUJD" * 20)]),
+        (f"x{PNG} {PNG[:40]} data:image/png;base64,AAAA {'QUJD' * 20}", []),
+    ],
+)
+def test_a_file_in_a_tools_arguments_is_known_as_one(text, files):
+    asked = rpc("tools/call", {"name": "mail", "arguments": {"parts": [{"body": text}]}})
+    texts, blobs = request_texts(asked)
+    assert [(blob.media_type, blob.data) for blob in blobs] == files
+    path = ("params", "arguments", "parts", 0, "body")
+    assert {blob.path for blob in blobs} <= {path}
+    assert text in [one.text for one in texts if one.path == path]
+
+
 def test_an_mcp_result_says_what_is_a_document():
     content = [
         {"type": "text", "text": "made"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -54,75 +55,34 @@ class Injection:
 
     def score(self, text: str, source: Source) -> InjectionScore:
         """How much the text looks like instructions to a model, and the rules that say so."""
-        stream = self.stream(source)
-        stream.feed(text)
-        return stream.end()
+        windows = Windows(self._scale, self._model.thresholds[source])
+        windows.feed(fold.fold(text))
+        windows.end()
+        return self._classified(self._judged(windows, source), text)
 
     def stream(self, source: Source) -> InjectionStream:
         """Score a text that arrives in pieces."""
-        threshold = self._model.thresholds[source]
-        windows = Windows(self._scale, threshold)
-        return InjectionStream(self, windows, source, self._classifier)
+        windows = Windows(self._scale, self._model.thresholds[source])
 
-    def judged(self, windows: Windows, source: Source) -> InjectionScore:
-        """The score of what the windows have seen so far."""
+        def judge(text: str | None) -> InjectionScore:
+            score = self._judged(windows, source)
+            return score if text is None else self._classified(score, text)
+
+        return InjectionStream(windows, judge, whole=self._classifier is not None)
+
+    def _judged(self, windows: Windows, source: Source) -> InjectionScore:
         threshold = self._model.thresholds[source]
         strongest = windows.strongest
-        names = self._scale.explain(strongest, threshold.together) if strongest else ()
         return InjectionScore(
             score=threshold.score(windows.total, self._model.floor),
             verdict=threshold.verdict(windows.total),
-            reasons=names,
+            reasons=self._scale.explain(strongest, threshold.together) if strongest else (),
         )
 
-
-class InjectionStream:
-    """The score of a text that grows. At the end it is what ``score`` says of the whole.
-
-    A classifier reads the text at the end only.
-    """
-
-    def __init__(
-        self,
-        injection: Injection,
-        windows: Windows,
-        source: Source,
-        classifier: Classifier | None,
-    ) -> None:
-        self._injection = injection
-        self._windows = windows
-        self._source = source
-        self._classifier = classifier
-        self._texts: list[str] = []
-        self._last = b" "
-        self._windows.feed(self._last)
-
-    def feed(self, piece: str) -> None:
-        """Take the next piece."""
-        if self._classifier is not None:
-            self._texts.append(piece)
-        self._add(fold.pieces(piece))
-
-    def so_far(self) -> InjectionScore:
-        """The score of the windows that are complete."""
-        return self._injection.judged(self._windows, self._source)
-
-    def end(self) -> InjectionScore:
-        """The score of the whole."""
-        self._add(b" ")
-        self._windows.end()
-        score = self.so_far()
-        return score if self._classifier is None else self._classified(score)
-
-    def _add(self, piece: bytes) -> None:
-        added = fold.join(self._last, piece)
-        self._windows.feed(added)
-        self._last = added[-1:] or self._last
-
-    def _classified(self, score: InjectionScore) -> InjectionScore:
+    def _classified(self, score: InjectionScore, text: str) -> InjectionScore:
         if self._classifier is None:
             return score
-        probability = self._classifier.score("".join(self._texts))
+        probability = self._classifier.score(text)
         if probability <= score.score:
             return score
         return InjectionScore(
@@ -130,6 +90,40 @@ class InjectionStream:
             verdict=verdict(probability),
             reasons=("classifier", *score.reasons),
         )
+
+
+class InjectionStream:
+    """The score of a text that grows. At the end it is what ``score`` says of the whole.
+
+    A classifier reads the text at the end only; for it the text is kept until then.
+    """
+
+    def __init__(
+        self, windows: Windows, judge: Callable[[str | None], InjectionScore], *, whole: bool
+    ) -> None:
+        self._windows = windows
+        self._judge = judge
+        self._texts: list[str] | None = [] if whole else None
+        self._last = b" "
+        windows.feed(self._last)
+
+    def feed(self, piece: str) -> InjectionScore:
+        """Take the next piece. Returns the score of the windows that are complete."""
+        if self._texts is not None:
+            self._texts.append(piece)
+        self._add(fold.pieces(piece))
+        return self._judge(None)
+
+    def end(self) -> InjectionScore:
+        """The score of the whole."""
+        self._add(b" ")
+        self._windows.end()
+        return self._judge(None if self._texts is None else "".join(self._texts))
+
+    def _add(self, piece: bytes) -> None:
+        added = fold.join(self._last, piece)
+        self._windows.feed(added)
+        self._last = added[-1:] or self._last
 
 
 def verdict(score: float) -> InjectionVerdict:

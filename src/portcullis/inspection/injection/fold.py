@@ -60,7 +60,8 @@ def squeezed(data: bytes) -> bytes:
 
 def fold(text: str) -> bytes:
     """The folded form of a whole text."""
-    return squeezed(b" " + pieces(text) + b" ")
+    begun = b" " + join(b" ", pieces(text))
+    return begun + join(begun, b" ")
 
 
 def join(before: bytes, piece: bytes) -> bytes:

@@ -104,3 +104,32 @@ def test_decoded_text_has_a_budget_and_what_is_beyond_is_told():
 
 def test_hiding_among_very_many_is_told():
     assert "flood" in layers((b64("fifteen letters") + " ") * 5000).tricks
+
+
+@pytest.mark.parametrize("width", [57, 60, 76])
+@pytest.mark.parametrize("kind", ["base64", "hex"])
+def test_one_line_is_read_wherever_it_stands_in_a_long_block_of_noise(width, kind):
+    def line(data):
+        return b64(data)[:width] if kind == "base64" else data.hex()[: width // 2 * 2]
+
+    lines = [line(os.urandom(width)) for _ in range(3000)]
+    lines[2000] = line(ATTACK.encode() * 2)
+    found = layers("\n".join(lines))
+    assert any("Ignore all previous" in text for text in found.decoded)
+
+
+def test_a_part_between_slashes_is_read_wherever_it_stands_in_a_long_path():
+    parts = ["uqzwxjkvuqzwxjkvuqzwxjkv"] * 3000
+    parts[2000] = b64(ATTACK).rstrip("=")
+    assert ATTACK in layers("/".join(parts)).decoded[0]
+
+
+@pytest.mark.parametrize("piece", [b64(os.urandom(24)), "0123456789abcdef01234567"])
+def test_more_runs_than_are_looked_at_are_never_passed_over_in_silence(piece):
+    assert "flood" in layers(f"{piece} ,,,,,, " * 9000 + b64(ATTACK)).tricks
+
+
+def test_more_texts_within_a_block_than_are_read_are_never_passed_over_in_silence():
+    lines = [b64(b"some text that ends in\0\1\2\3noise" + os.urandom(19)) for _ in range(9000)]
+    found = layers("\n".join(lines))
+    assert "flood" in found.tricks

