@@ -183,9 +183,7 @@ def _matrix(windows: Sequence[Window], columns: dict[str | bytes, int]) -> csr_m
     return csr_matrix((np.ones(len(rows)), (rows, places)), shape=(len(windows), len(columns)))
 
 
-def _weights(
-    windows: Sequence[tuple[Window, Example]], settings: Settings
-) -> np.ndarray:
+def _weights(windows: Sequence[tuple[Window, Example]], settings: Settings) -> np.ndarray:
     """Each group of attacks counts by the root of its size; benign windows count together."""
     sizes = Counter(example.group for _, example in windows)
     raw = np.array([sizes[example.group] ** -0.5 for _, example in windows])

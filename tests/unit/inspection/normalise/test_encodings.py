@@ -124,7 +124,9 @@ def test_a_part_between_slashes_is_read_wherever_it_stands_in_a_long_path():
     assert ATTACK in layers("/".join(parts)).decoded[0]
 
 
-@pytest.mark.parametrize("piece", [b64(os.urandom(24)), "0123456789abcdef01234567"])
+@pytest.mark.parametrize(
+    "piece", [b64(os.urandom(24)), "0123456789abcdef01234567"], ids=["base64", "hex"]
+)
 def test_more_runs_than_are_looked_at_are_never_passed_over_in_silence(piece):
     assert "flood" in layers(f"{piece} ,,,,,, " * 9000 + b64(ATTACK)).tricks
 
