@@ -248,6 +248,7 @@ class Wall:
             canaries=self.canaries,
             extractor=Reader(),
             vaults=self.vaults,
+            passing=LocalVaults(self.clock),
             inventory=self.inventory,
             planted=Planted(self.key, self.canaries),
             commit=lambda subject, value: (

@@ -1,0 +1,1 @@
+"""What ``tools/train-injection`` is made of."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from injection.data import CHANNELS, FOLDS, Row, channels, fold_of
 from injection.fit import Example, Fitted, Settings, fit
-
 from portcullis.inspection.injection.intents import Grammar
 
 HARD = ("security_doc", "role_prompt")

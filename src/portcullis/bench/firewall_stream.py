@@ -59,6 +59,7 @@ class Streams:
                 canaries=canaries,
                 extractor=LimitedExtractor(Extraction()),
                 vaults=LocalVaults(SystemClock()),
+                passing=LocalVaults(SystemClock()),
                 inventory=LocalInventory(),
                 planted=Planted(secrets.token_bytes(32), canaries),
                 commit=lambda _subject, value: value.hex(),

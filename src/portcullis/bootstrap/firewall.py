@@ -114,6 +114,7 @@ def firewall(
         canaries=canaries,
         extractor=LimitedExtractor(config.inspection.extraction),
         vaults=vaults,
+        passing=LocalVaults(services.clock, vaults=1024, size=16 * 2**20, idle_seconds=3600),
         inventory=inventory,
         planted=Planted(_key(config, services.sealer, "envelopes"), canaries),
         commit=services.recorder.commitment,

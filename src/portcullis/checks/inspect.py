@@ -35,7 +35,7 @@ from portcullis.core.inspection import (
     request_channel,
     result_channel,
 )
-from portcullis.core.ports import Extractor, Inventory, PolicyDecisionPoint, Vaults
+from portcullis.core.ports import Extractor, Inventory, PolicyDecisionPoint, Vault, Vaults
 from portcullis.core.principal import subject_key
 from portcullis.core.verdict import PASS, Deny, Finding, Transform, Verdict
 from portcullis.inspection.canary import Canaries
@@ -45,13 +45,19 @@ from portcullis.wire.texts import decided, replaced, request_texts, result_texts
 
 _STRUCTURED: Final[Path] = ("structuredContent",)
 _OWN_ARGUMENTS: Final = frozenset({Action.TOOL, Action.PROMPT})
+_GREETINGS: Final = frozenset({"initialize", "server/discover"})
+"""In whose results a server says of itself what it likes."""
 _WITHIN: Final = frozenset({RiskClass.READ, RiskClass.MODIFY})
 """Risks of tools that keep what they are given within the house."""
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What inspection works with. ``commit`` is a keyed digest of a subject's value, in hex."""
+    """What inspection works with. ``commit`` is a keyed digest of a subject's value, in hex.
+
+    ``vaults`` are the sessions', ``passing`` those of calls outside of any session: their agent
+    may serve many users, and what one wrote must not come back to another.
+    """
 
     pdp: PolicyDecisionPoint
     book: RuleBook
@@ -61,6 +67,7 @@ class Means:
     canaries: Canaries
     extractor: Extractor
     vaults: Vaults
+    passing: Vaults
     inventory: Inventory
     planted: Planted
     commit: Callable[[str, bytes], str]
@@ -194,12 +201,17 @@ class Inspect(Check):
             channel=channel,
             rules=rules,
             substitutes=Substitutes(
-                self._means.vaults.vault(whose(context)), partial(self._means.commit, subject)
+                self._vault(call, context), partial(self._means.commit, subject)
             ),
             wrap=partial(self._means.planted.wrapped, session=whose(context)),
             fixed=fixed,
-            listing=call.action is Action.LIST,
+            listing=call.action is Action.LIST or call.method in _GREETINGS,
         )
+
+    def _vault(self, call: Call, context: Context) -> Vault:
+        if context.session is None:
+            return self._means.passing.vault(call.id)
+        return self._means.vaults.vault(context.session.id)
 
     def _opaque(self, call: Call, context: Context, channel: Channel, rules: Rules) -> Treatment:
         """Towards a tool it is a question only where the tool acts on the world outside."""

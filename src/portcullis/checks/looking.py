@@ -49,7 +49,8 @@ class Look:
 
     ``wrap`` puts a text into the session's envelope. A text at one of the paths in ``fixed`` came
     out of a document: what would have to be rewritten in it is blocked. In a ``listing`` (of
-    tools, prompts, resources) a text that instructs is taken out, and the rest stands.
+    tools, prompts, resources; a server's greeting) a text that instructs is taken out, and the
+    rest stands.
     """
 
     channel: Channel

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 from portcullis.checks.restoring import restored
-from portcullis.checks.rules import whose
 from portcullis.checks.shapes import fragments
 from portcullis.checks.treat import PLACEHOLDER
 from portcullis.core.call import Action, Call, Context
@@ -36,9 +35,10 @@ class Restore(Check):
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """Transform the call when it holds placeholders of this session."""
         del facts
-        if call.action not in _RESTORED or b"<" not in call.body:
+        session = context.session
+        if session is None or call.action not in _RESTORED or b"<" not in call.body:
             return PASS
-        vault = self._vaults.vault(whose(context))
+        vault = self._vaults.vault(session.id)
         changes: dict[Path, Any] = {}
         names: dict[Path, str] = {}
         for text in request_texts(call)[0]:

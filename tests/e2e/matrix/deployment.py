@@ -79,8 +79,9 @@ def policy() -> str:
     )
     text = text.replace("\nroles:", f"{agents}\n  {LEAD}: {{role: reader}}\n\nroles:\n{reader}", 1)
     for server in ("peer", "piped"):
-        for tool in ("say", "spare", "fetch", "typed", "misbehave", "ask"):
+        for tool in ("say", "spare", "typed", "misbehave", "ask"):
             text += f"  {server}.{tool}: {{risk: read}}\n"
+        text += f"  {server}.fetch: {{risk: external}}\n"
         text += f"  {server}.write: {{risk: modify}}\n"
     desk = """\
   desk.search:

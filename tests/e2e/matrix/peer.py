@@ -43,7 +43,7 @@ TOOLS = [
     tool("say", text="string"),
     tool("write", text="string"),
     tool("spare", text="string"),
-    tool("fetch", url="string", host="string"),
+    tool("fetch", url="string", host="string", text="string"),
     tool("hidden", text="string"),
     tool(
         "typed",

@@ -2,6 +2,7 @@
 
 import base64
 
+import msgspec
 import pytest
 
 from firewalls import ATTACK, CARD, KEY, MAIL, Wall, chat, context, mcp, profile, said, tool
@@ -43,6 +44,16 @@ async def test_another_session_gets_nothing_back():
     await wall.request(chat(("user", CARD)), context(session="s1"))
     assert await wall.result(chat(), said("<CREDIT_CARD_1>"), context(session="s2")) is PASS
     assert await wall.result(chat(), said("<CREDIT_CARD_1>"), context(session="")) is PASS
+
+
+async def test_outside_of_a_session_one_users_value_never_comes_back_to_another():
+    wall, alone = Wall(**TOKENISED), context(session="")
+    first = msgspec.structs.replace(chat(("user", CARD)), id="first")
+    other = msgspec.structs.replace(chat(("user", "hello")), id="other")
+    assert content(await wall.request(first, alone)) == "<CREDIT_CARD_1>"
+    answer = await wall.result(first, said("<CREDIT_CARD_1>"), alone)
+    assert answer.payload["choices"][0]["message"]["content"] == CARD
+    assert await wall.result(other, said("<CREDIT_CARD_1>"), alone) is PASS
 
 
 async def test_what_only_looks_like_a_placeholder_comes_back_as_it_was_written():
@@ -237,6 +248,16 @@ async def test_one_bad_description_does_not_take_all_tools_away():
     verdict = await wall.result(listing, {"tools": tools})
     assert verdict.payload["tools"][1] == tools[1]
     assert ATTACK not in str(verdict.payload)
+
+
+@pytest.mark.parametrize("method", ["initialize", "server/discover"])
+async def test_a_server_whose_greeting_instructs_can_be_used_without_it(method):
+    wall = Wall(injection={"tool": "block"})
+    greeting = {"protocolVersion": "2025-11-25", "instructions": ATTACK}
+    verdict = await wall.result(mcp(Action.PROTOCOL, method, {}), greeting)
+    assert verdict.payload["protocolVersion"] == "2025-11-25"
+    assert ATTACK not in str(verdict.payload)
+    assert shown(verdict) == ["INJECTION:strip@instructions, score 0.9"]
 
 
 async def test_content_of_others_comes_in_an_envelope_and_cannot_change_the_speaker():

@@ -1,6 +1,6 @@
-"""Fold text to the form that rules and phrases are written in, and cut it into windows.
+r"""Fold text to the form that rules and phrases are written in, and cut it into windows.
 
-The folded form is bytes: lower case UTF-8; of ASCII only ``0-9 a-z _ . < > | [ ] { } # : = / \\ @
+The folded form is bytes: lower case UTF-8; of ASCII only ``0-9 a-z _ . < > | [ ] { } # : = / \ @
 $ % & +`` are left. ``! ? ;`` become a full stop, apostrophes and backquotes go, everything else
 becomes a space; runs of spaces, and of full stops, become one. There is a space at both ends.
 
@@ -28,15 +28,17 @@ _TABLE: Final = bytes(
 )
 _APOSTROPHES: Final = b"'`"
 _SPACES: Final = (
-    "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}“”„«»「」『』《》【】\N{EN DASH}\N{EM DASH}…，、：（）"
+    "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\N{EN DASH}\N{EM DASH}"
+    "“”„«»「」『』《》【】…、\uff0c\uff1a\uff08\uff09"
 )
-_FULL_STOPS: Final = "。！？；\N{INVERTED QUESTION MARK}\N{INVERTED EXCLAMATION MARK}"
+_FULL_STOPS: Final = "。\uff01\uff1f\uff1b\N{INVERTED QUESTION MARK}\N{INVERTED EXCLAMATION MARK}"
 _GONE: Final = "\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}"
 _ALIKE: Final = {
     **dict.fromkeys(_SPACES, " "),
     **dict.fromkeys(_FULL_STOPS, "."),
     **dict.fromkeys(_GONE, ""),
-    "ς": "σ",  # str.lower looks at the neighbours of a sigma
+    # Which sigma str.lower makes depends on what stands beside it.
+    "\N{GREEK SMALL LETTER FINAL SIGMA}": "\N{GREEK SMALL LETTER SIGMA}",
 }
 
 

@@ -21,7 +21,6 @@ Weight = Annotated[float, msgspec.Meta(ge=0)]
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What training found. ``phrases`` are one to three words of folded text.
 
-
     ``floor`` is the sum of weights below which windows are not told apart. A score is a function of
     the sum alone, given the source.
     """

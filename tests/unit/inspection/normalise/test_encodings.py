@@ -103,7 +103,7 @@ def test_decoded_text_has_a_budget_and_what_is_beyond_is_told():
 
 
 def test_hiding_among_very_many_is_told():
-    assert "flood" in layers((b64("fifteen letters") + " ") * 5000).tricks
+    assert "flood" in layers((b64("fifteen letters") + " ") * 9000).tricks
 
 
 @pytest.mark.parametrize("width", [57, 60, 76])

