@@ -43,7 +43,7 @@ eval-detection: setup-dev ## measure detection over DATA=folder and write docs/d
 	$(BIN)/python tools/eval_detection.py --data "$(DATA)"
 
 train-injection: setup-dev ## train the injection model over DATA=folder
-	$(BIN)/python tools/train-injection "$(DATA)"
+	$(BIN)/python tools/train-injection "$(DATA)/detection"
 
 bench: setup ## measure the gate on this machine
 	$(BIN)/portcullis bench

@@ -75,9 +75,10 @@ def _generate(folder: Path) -> dict[str, str]:
 
 
 def _sources(data: Path) -> dict[str, float]:
-    command = [sys.executable, str(ROOT / "tools" / "train-injection"), str(data), "--evaluate"]
+    script, rows = str(ROOT / "tools" / "train-injection"), str(data / "detection")
+    command = [sys.executable, script, rows, "--check"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
-    figures: dict[str, float] = json.loads(done.stdout)
+    figures: dict[str, float] = json.loads(done.stdout)["figures"]
     return figures
 
 

@@ -71,11 +71,11 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
         "",
         (
             "The model is trained again without one group of sources, and judges it (the training"
-            " script's own evaluation, `tools/train-injection DATA --evaluate`)."
+            " script's own evaluation, `tools/train-injection DATA/detection --check`)."
         ),
         "",
         *_table(
-            tuple((name, name.replace("_", " ")) for name in last["sources"]),
+            tuple((name, name.replace("_", " ")) for name in last["sources"] if "threshold" not in name),
             first["sources"],
             last["sources"],
         ),

@@ -105,11 +105,12 @@ def figures(scored: Sequence[Scored], limits: dict[str, dict[str, float]]) -> di
         for name, limit in limits[channel].items():
             found[f"{channel}.{name}.threshold"] = limit
             found[f"{channel}.{name}.false_positives"] = _share(ordinary, channel, limit)
-        for rate in (0.01, 0.001):
-            free = _quantile([(s.scores[channel], 1.0) for s in mine if not s.row.label], rate)
-            attacks = [s for s in mine if s.row.label and s.row.kind not in UNMARKED]
-            if attacks:
-                found[f"{channel}.recall_at_{rate:.1%}"] = _share(attacks, channel, free + 1e-6)
+        attacks = [s for s in mine if s.row.label and s.row.kind not in UNMARKED]
+        benign = [s for s in mine if not s.row.label]
+        for name, rows in (("ordinary", ordinary), ("with_hard", benign)):
+            for rate in (0.01, 0.001) if attacks else ():
+                free = _quantile([(s.scores[channel], 1.0) for s in rows], rate) + 1e-6
+                found[f"{channel}.recall_at_{rate:.1%}.{name}"] = _share(attacks, channel, free)
         by_source: dict[str, list[Scored]] = defaultdict(list)
         for s in mine:
             if s.row.label:

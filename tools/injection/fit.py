@@ -5,7 +5,7 @@ what English was seen to weigh.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,53 +123,62 @@ def candidates(examples: Sequence[Example], settings: Settings) -> list[bytes]:
 
 
 def fit(examples: Sequence[Example], grammar: intents.Grammar, settings: Settings) -> Fitted:
-    """Fit twice: first with every window of an attack, then with the strongest of each."""
-    phrases = candidates(examples, settings)
-    first = _fit([(w, e) for e in examples for w in e.windows], phrases, grammar, settings)
-    chosen = []
-    for example in examples:
-        if example.label:
-            best = sorted(example.windows, key=first.total, reverse=True)
-            chosen += [(window, example) for window in best[:2]]
-        else:
-            chosen += [(window, example) for window in example.windows]
-    fitted = _fit(chosen, phrases, grammar, settings)
+    """Fit the intents alone, then the phrases beside them.
+
+    So no phrase takes from an intent what it would lack where phrases do not count. Each is fitted
+    on every window of an attack first, then on the two strongest of each.
+    """
+    intended = {name: (intent.least, intent.most) for name, intent in grammar.intents.items()}
+    alone = _twice(examples, intended, [], settings)
+    fixed = {name: (weight, weight) for name, weight in alone.intents.items()}
+    fitted = _twice(examples, fixed, candidates(examples, settings), settings)
     kept = {p: w for p, w in fitted.phrases.items() if w >= settings.smallest}
     return Fitted(fitted.bias, fitted.intents, kept)
 
 
-def _fit(
-    windows: Sequence[tuple[Window, Example]],
+def _twice(
+    examples: Sequence[Example],
+    bounds: Mapping[str, tuple[float, float]],
     phrases: Sequence[bytes],
-    grammar: intents.Grammar,
     settings: Settings,
 ) -> Fitted:
-    names = list(grammar.intents)
-    columns: dict[str | bytes, int] = {name: number for number, name in enumerate(names)}
-    columns |= {phrase: number for number, phrase in enumerate(phrases, len(names))}
+    first = _fit([(w, e) for e in examples for w in e.windows], bounds, phrases, settings)
+    chosen = []
+    for example in examples:
+        windows = sorted(example.windows, key=first.total, reverse=True)
+        chosen += [(window, example) for window in (windows[:2] if example.label else windows)]
+    return _fit(chosen, bounds, phrases, settings)
+
+
+def _fit(
+    windows: Sequence[tuple[Window, Example]],
+    bounds: Mapping[str, tuple[float, float]],
+    phrases: Sequence[bytes],
+    settings: Settings,
+) -> Fitted:
+    names: list[str | bytes] = [*bounds, *phrases]
+    columns = {name: number for number, name in enumerate(names)}
     matrix = _matrix([window for window, _ in windows], columns)
-    labels = np.array([example.label for _, example in windows], dtype=float)
     weights = _weights(windows, settings)
-    sign = 2 * labels - 1
+    sign = np.array([1.0 if example.label else -1.0 for _, example in windows])
 
     def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (matrix @ point[1:] + point[0])
-        value = weights @ np.logaddexp(0, -margin)
         slope = -weights * sign / (1 + np.exp(np.clip(margin, -60, 60)))
         gradient = np.concatenate([[slope.sum()], matrix.T @ slope])
-        gradient[1 + len(names) :] += settings.penalty
-        return value + settings.penalty * point[1 + len(names) :].sum(), gradient
+        gradient[1 + len(bounds) :] += settings.penalty
+        penalty = settings.penalty * point[1 + len(bounds) :].sum()
+        return weights @ np.logaddexp(0, -margin) + penalty, gradient
 
-    bounds = [(None, 0.0)]
-    bounds += [(grammar.intents[name].least, grammar.intents[name].most) for name in names]
-    bounds += [(0.0, settings.heaviest)] * len(phrases)
-    start = np.array([low if low is not None else -4.0 for low, _ in bounds])
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B",
+    limits = [(-20.0, 0.0), *bounds.values(), *[(0.0, settings.heaviest)] * len(phrases)]
+    start = np.array([-4.0, *(low for low, _ in limits[1:])])
+    found = minimize(loss, start, jac=True, bounds=limits, method="L-BFGS-B",
                      options={"maxiter": 300}).x  # fmt: skip
+    weighed = dict(zip(names, map(float, found[1:]), strict=True))
     return Fitted(
         float(found[0]),
-        {name: float(found[1 + columns[name]]) for name in names},
-        {p: float(found[1 + columns[p]]) for p in phrases if found[1 + columns[p]] > 0},
+        {name: weighed[name] for name in bounds},
+        {phrase: weighed[phrase] for phrase in phrases if weighed[phrase] > 0},
     )
 
 

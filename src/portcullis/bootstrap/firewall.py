@@ -20,6 +20,7 @@ from portcullis.identity.keys import derived, issuer_key
 from portcullis.identity.sealing import Envelope
 from portcullis.inspection.build import Built, build, own_cache
 from portcullis.inspection.canary import Canaries
+from portcullis.inspection.injection.onnx import OnnxClassifier
 from portcullis.policy.engine import CompiledPolicy
 from portcullis.store.vaults import LocalVaults
 
@@ -54,10 +55,16 @@ def detectors(config: Config, services: Services) -> Detectors:
     """What finds. Raises Problem PC7014 or PC7015 for a faulty rule or model."""
     settings = config.inspection
     canaries = canaries_of(config, services)
+    onnx = OnnxClassifier(settings.onnx) if settings.onnx else None
     cache = own_cache() or config.state / CACHE  # what takes seconds is done once for all gates
     cache.mkdir(mode=0o700, exist_ok=True)
     built = build(
-        settings.packs, settings.without, settings.dictionaries, cache=cache, canaries=canaries
+        settings.packs,
+        settings.without,
+        settings.dictionaries,
+        cache=cache,
+        canaries=canaries,
+        onnx=onnx,
     )
     return Detectors(built, canaries)
 

@@ -35,7 +35,7 @@ _BODY: Final = 25
 class Scorer(Protocol):
     """Scores a text that comes in pieces; see ``inspection.injection.InjectionStream``."""
 
-    def feed(self, piece: str) -> None:
+    def feed(self, piece: str) -> object:
         """Take the next piece."""
         ...
 

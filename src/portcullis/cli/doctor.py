@@ -26,11 +26,14 @@ from portcullis.catalogue.schema import fault
 from portcullis.cli.operate import running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, McpUpstream, load
+from portcullis.config.inspection import Inspection
 from portcullis.core.errors import Problem
 from portcullis.execution.secrets import Secrets, local_secrets
 from portcullis.identity.authority_files import Files, parse_state
 from portcullis.identity.in_force import attention
 from portcullis.identity.workload.socket import MAX_PATH
+from portcullis.inspection import packs
+from portcullis.inspection.build import rules_of
 from portcullis.policy.pdp import load as load_policy
 
 SLOW_SYNC_MS = 20.0
@@ -84,6 +87,7 @@ def _machine() -> Iterator[Finding]:
 def _deployment(config: Config) -> Iterator[Finding]:
     yield from _state(config.state)
     yield _tried("policy", str(config.policy), partial(load_policy, config.policy, fault))
+    yield _tried("inspection", "rules and their examples", partial(_inspection, config.inspection))
     secrets = local_secrets(os.environ)
     yield from _keys(config)
     yield from _addresses(config)
@@ -98,6 +102,13 @@ def _deployment(config: Config) -> Iterator[Finding]:
         yield Finding(
             "upstreams", ok=False, found="none", do="Name model endpoints or MCP servers."
         )
+
+
+def _inspection(settings: Inspection) -> None:
+    """Load all rules, and run the examples of the packs that do not ship."""
+    rules_of(settings.packs, settings.without, settings.dictionaries)
+    for file in settings.packs:
+        packs.examples(packs.load(file))
 
 
 def _keys(config: Config) -> Iterator[Finding]:

@@ -78,6 +78,8 @@ def _anchored(data: dict[str, Any], base: Path) -> dict[str, Any]:
             }
     if isinstance(found.get("keys"), dict):
         found["keys"] = _anchored_paths(found["keys"], base, ("path",))
+    if isinstance(found.get("inspection"), dict):
+        found["inspection"] = _anchored_inspection(found["inspection"], base)
     if isinstance(found.get("identity"), dict):
         found["identity"] = dict(found["identity"])
         for section in ("federation", "kubernetes", "oidc"):
@@ -102,6 +104,19 @@ def _anchored_paths(section: Any, base: Path, paths: tuple[str, ...]) -> Any:
         else _anchored_reference(value, base)
         for name, value in section.items()
     }
+
+
+def _anchored_inspection(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    found = dict(section)
+    if isinstance(found.get("packs"), list):
+        found["packs"] = [
+            str(base / pack) if isinstance(pack, str) else pack for pack in found["packs"]
+        ]
+    if isinstance(found.get("dictionaries"), dict):
+        names = found["dictionaries"]
+        found["dictionaries"] = _anchored_paths(names, base, tuple(names))
+    found["onnx"] = _anchored_paths(found.get("onnx"), base, ("model", "tokenizer"))
+    return found
 
 
 def _anchored_upstream(upstream: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What the line writes: from calls, verdicts and results to audit events (law 6).
 
 Argument values stand in the log only where the catalogue names the field as clear and the value
-is a short scalar; everything else is a keyed commitment under the data subject's key.
+is a short scalar; everything else is a keyed commitment under the data subject's key. Names in
+which inspection found something are not shown.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ MAX_NAMES: Final = 64
 """Most argument names in one record; the rest is covered by the commitment to the request."""
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+"""A name of an argument that is shown; of any other, its position is."""
+_ARGUMENT_NAME: Final = "params.arguments.?"
+"""Where something is found that stands in the name of an argument."""
+_CALLED: Final = frozenset(
+    {"params.name", "params.uri", "params.ref.name", "params.ref.uri", "uri", "model"}
+)
+"""Where something is found that stands in the name of what is called."""
 _DECISIONS: Final = {Action.TOOL: EventType.TOOL_CALL, Action.MODEL: EventType.LLM_CALL}
 _RESULTS: Final = {Action.TOOL: EventType.TOOL_RESULT, Action.MODEL: EventType.LLM_RESULT}
 
@@ -90,11 +99,14 @@ class Records:
         proposed_by = ""
         if call.action is Action.TOOL:
             clear = () if isinstance(verdict, Deny) else verdict.clear
-            for name, value in list(call.arguments.items())[:MAX_NAMES]:
+            secretive = _ARGUMENT_NAME in _places(outcome)
+            for index, (name, value) in enumerate(list(call.arguments.items())[:MAX_NAMES]):
                 if name in clear and _short(value):
                     parameters[name] = value
                 else:
-                    commitments[f"arguments.{name}"[:MAX_CLEAR]] = self._commit(key, encode(value))
+                    plain = not secretive and _PLAIN.fullmatch(name)
+                    label = f"arguments.{name if plain else f'?{index}'}"
+                    commitments[label] = self._commit(key, encode(value))
             proposal = await self._sessions.proposed(
                 memory_key(principal, session),
                 _model_names(call.server, call.name),
@@ -118,7 +130,7 @@ class Records:
             action=call.action,
             method=call.method,
             server=call.server,
-            name=call.name[:MAX_CLEAR],
+            name=_named(outcome),
             parameters=parameters,
             commitments=commitments,
             request_bytes=len(call.body),
@@ -188,7 +200,7 @@ class Records:
             route=call.route,
             action=call.action,
             server=call.server,
-            name=call.name[:MAX_CLEAR],
+            name=_named(outcome),
             policy=outcome.verdict.policy or self._pdp.digest,
             decision=outcome.event,
             **fields,
@@ -227,6 +239,16 @@ class Records:
             raise Problem("PC5003", f"proposed arguments: {problem.detail}") from None
         if proposals:
             await self._sessions.propose(memory_key(context.principal, context.session), proposals)
+
+
+def _places(outcome: Outcome) -> frozenset[str]:
+    """Where in the request something was found."""
+    return frozenset(finding.where.partition(",")[0] for finding in outcome.findings)
+
+
+def _named(outcome: Outcome) -> str:
+    """What was asked for, unless that is itself what was found."""
+    return "?" if _places(outcome) & _CALLED else outcome.call.name[:MAX_CLEAR]
 
 
 def memory_key(principal: Principal, session: Session | None) -> str:

@@ -66,9 +66,7 @@ def build(
     databases. ``onnx`` is a second injection detector. Recognisers come as entry points.
     Raises Problem PC7014 or PC7015 that names the file and the rule.
     """
-    rules = packs.select((*packs.builtin(), *map(packs.load, extra)), without)
-    categories = {rule.entity: rule.category for rule in rules}
-    rules += phrases.rules(dictionaries or {}, categories)
+    rules = rules_of(extra, without, dictionaries or {})
     patterns = _patterns(msgspec.msgpack.encode(rules), _Folder(cache))
     injection = (
         _injection(_Folder(cache)) if onnx is None else Injection(folder=cache, classifier=onnx)
@@ -78,6 +76,15 @@ def build(
         entities[rule.entity] = entities.get(rule.entity, frozenset()) | {rule.category}
     inspector = Inspector(patterns, injection, canaries, ner.installed())
     return Built(inspector, patterns, injection, entities)
+
+
+def rules_of(
+    extra: Sequence[Path], without: Collection[str], dictionaries: Mapping[str, Path]
+) -> tuple[Rule, ...]:
+    """What `build` compiles. Raises Problem PC7014 that names the file and the rule."""
+    rules = packs.select((*packs.builtin(), *map(packs.load, extra)), without)
+    categories = {rule.entity: rule.category for rule in rules}
+    return rules + phrases.rules(dictionaries, categories)
 
 
 @lru_cache(maxsize=4)

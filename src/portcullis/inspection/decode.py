@@ -29,9 +29,15 @@ _RUN: Final = b"a" * SHORTEST
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _HEX: Final = b"0123456789abcdefABCDEF"
 _CONTROLS: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\r\f") + b"\x7f"
-_PLAIN, _FOREIGN, _CONTROL = 0, 1, 2
-_KINDS: Final = bytes(
-    _CONTROL if byte and byte in _CONTROLS else int(byte > 127) for byte in range(256)
+_PLAIN, _FOREIGN, _CONTROL, _WIDE = 0, 1, 2, 4
+_TEXTS: Final = frozenset({_PLAIN, _FOREIGN, _WIDE})
+_SORTS: Final = bytes(
+    (_CONTROL if byte in _CONTROLS else int(byte > 127)) if byte else _WIDE  # noqa: PLR2004 - ASCII
+    for byte in range(256)
+)
+_VALID: Final = re.compile(
+    rb"(?:[\x00-\x7f]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}"
+    rb"|[\xf0-\xf4][\x80-\xbf]{3})*"
 )
 _NO_HEX: Final = bytes(int(byte not in _HEX) for byte in range(256))
 _NO_CONTROLS: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
@@ -43,7 +49,7 @@ _FIRST: Final = SHORTEST
 _START: Final = SHORTEST // 4 * 3
 _HEAD: Final = 192
 _UTF8: Final = 4
-_MOST_RUNS: Final = 1 << 13
+_MOST_RUNS: Final = 6000
 _MOST_READ: Final = 1 << 11
 _MOST: Final = 512
 _LEAST: Final = 6
@@ -188,14 +194,9 @@ def _likely(parts: list[bytes]) -> set[int]:
     """Which of the parts begin with base64 or hex of what may be text, all looked at together."""
     heads = b"".join([part[:_FIRST] for part in parts])
     starts = a2b_base64(heads.translate(_STANDARD))
-    flags = _united(starts.translate(_KINDS), _START)
+    flags = _united(starts.translate(_SORTS), _START)
     other = _united(heads.translate(_NO_HEX), _FIRST)
-    found = {at for at, flag in enumerate(flags) if flag == _PLAIN}
-    found |= {
-        at
-        for at, flag in enumerate(flags)
-        if flag == _FOREIGN and _sound(starts[at * _START : (at + 1) * _START])
-    }
+    found = {at for at, flag in enumerate(flags) if flag in _TEXTS and _sound(starts, at, flag)}
     return found | {at for at, flag in enumerate(other) if not flag and _hexed(parts[at])}
 
 
@@ -207,14 +208,20 @@ def _united(flags: bytes, size: int) -> bytes:
     return united.to_bytes(len(flags) // size, "big")
 
 
-def _sound(start: bytes) -> bool:
-    """Whether it is UTF-8, but for a character that is cut at its end."""
-    return len(start.decode("utf-8", "ignore").encode()) > len(start) - _UTF8
+def _sound(starts: bytes, at: int, flag: int) -> bool:
+    """Whether this start is UTF-8, but for a character that is cut at its end, or UTF-16."""
+    begin, end = at * _START, (at + 1) * _START
+    if flag == _WIDE:
+        return not starts[begin + 1 : end : 2].strip(b"\0") and starts[begin] != 0
+    valid = _VALID.match(starts, begin, end)
+    return flag == _PLAIN or (valid is not None and valid.end() > end - _UTF8)
 
 
 def _hexed(part: bytes) -> bool:
     said = bytes.fromhex(part[:_FIRST].decode("ascii"))
-    return _CONTROL not in said.translate(_KINDS) and _sound(said)
+    valid = _VALID.match(said)
+    whole = valid is not None and valid.end() > len(said) - _UTF8
+    return (whole or b"\0" in said) and _CONTROL not in said.translate(_SORTS)
 
 
 def _one(run: bytes) -> tuple[str, str]:

@@ -79,6 +79,8 @@ class _Answer(msgspec.Struct):
 
 _EXACT: Final = 2**53
 """From here on a float stands for many integers, and the engine finds it equal to all of them."""
+_AT_ONCE: Final = 64
+"""Names of a list that the engine is asked about at once: its budget bounds how many."""
 _SHORT: Final = 2048
 """Longest question, in bytes, whose answer is remembered."""
 
@@ -215,12 +217,17 @@ class RegoPdp:
         self, kind: str, server: str, names: Sequence[str], context: Context
     ) -> frozenset[str]:
         """Which of a server's names the agent may be shown; on a fault, none."""
-        listing = _Listing(kind, server, names, *_who(context))
+        found: frozenset[str] = frozenset()
         try:
-            text = self._engine.evaluate(self._force.policy, VISIBLE, _encode(listing).decode())
-            return _names(text)
+            for start in range(0, len(names), _AT_ONCE):
+                some = names[start : start + _AT_ONCE]
+                listing = _Listing(kind, server, some, *_who(context))
+                found |= _names(
+                    self._engine.evaluate(self._force.policy, VISIBLE, _encode(listing).decode())
+                )
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
             return frozenset()
+        return found
 
     def profile(self, context: Context) -> Profile:
         """What is done with what is found for this agent; on a fault, the strictest."""

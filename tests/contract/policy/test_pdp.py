@@ -324,3 +324,11 @@ def test_a_denied_call_does_not_quote_its_arguments(pdp):
         verdict = pdp.decide(call(arguments=arguments), context(**IN_SESSION))
         assert isinstance(verdict, Deny)
         assert value not in verdict.reason + verdict.rule
+
+
+def test_a_server_with_very_many_tools_does_not_lose_those_that_are_granted(pdp):
+    around = context()
+    few = pdp.visible("tools", "orders", ["search"], around)
+    many = [f"t{number}" for number in range(2000)]
+    assert few == {"search"}
+    assert pdp.visible("tools", "orders", [*many, "search"], around) == few

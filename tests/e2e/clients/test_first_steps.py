@@ -87,19 +87,25 @@ def test_doctor_finds_what_would_keep_the_gate_from_starting(folder):
     (folder / "a-file").write_text("")
     (folder / "tool").write_text("#!/bin/sh\n")
     (folder / "tool").chmod(0o700)
+    rule = {"id": "r", "entity": "RE", "category": "personal", "pattern": "ab"}
+    pack = {"pack": "own", "rules": [rule | {"match": ["ab"], "reject": ["ab"]}]}
+    (folder / "pack.yaml").write_text(json.dumps(pack))
     configure(
         folder,
         state="a-file",
         listen={"gate": "127.0.0.1:7399", "control": "127.0.0.1:7399"},
+        inspection={"packs": ["pack.yaml"]},
         mcp={
             "lost": {"command": ["sh"], "cwd": "no-such-folder"},
             "own": {"command": ["./tool"], "cwd": "."},
         },
     )
     found = missing(folder)
-    assert set(found) == {"state", "address", "folder of lost"}
+    assert set(found) == {"state", "address", "folder of lost", "inspection"}
     assert "a-file" in found["state"]
-    configure(folder, state="not/yet/there", mcp={"own": {"command": ["./tool"], "cwd": "."}})
+    assert "reject example 1 is found" in found["inspection"]
+    own = {"own": {"command": ["./tool"], "cwd": "."}}
+    configure(folder, state="not/yet/there", inspection={}, mcp=own)
     assert missing(folder) == {}
 
 

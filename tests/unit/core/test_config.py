@@ -1,5 +1,7 @@
 """If these fail, a wrong configuration is accepted, or its error does not say where."""
 
+from pathlib import Path
+
 import pytest
 
 from portcullis.config import load
@@ -33,6 +35,18 @@ def test_relative_paths_are_relative_to_the_file(tmp_path):
         "TOKEN": f"file:{tmp_path}/secrets/token",
         "PLAIN": "value",
     }
+
+
+def test_a_gate_that_is_started_elsewhere_reads_the_same_rules(tmp_path):
+    inspection = loaded(
+        tmp_path,
+        "trust_domain: example.test\ninspection:\n  packs: [packs/own.yaml, /abs.yaml]\n"
+        "  dictionaries: {CUSTOMER: names.txt}\n  onnx: {model: m.onnx, tokenizer: t.json}\n",
+    ).inspection
+    assert inspection.packs == (tmp_path / "packs/own.yaml", Path("/abs.yaml"))
+    assert inspection.dictionaries == {"CUSTOMER": tmp_path / "names.txt"}
+    assert inspection.onnx.model == tmp_path / "m.onnx"
+    assert inspection.onnx.tokenizer == tmp_path / "t.json"
 
 
 @pytest.mark.parametrize(

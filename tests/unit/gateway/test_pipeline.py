@@ -169,6 +169,30 @@ async def test_what_no_check_grants_is_denied():
     assert journal.events[0].verdict == "deny"
 
 
+class Finds(Check):
+    name = "finds"
+
+    def __init__(self, where):
+        self.where = where
+
+    def judge(self, call, context, facts):
+        found = Finding(type="CANARY", where=self.where, treatment="block")
+        return Deny(code="PC3020", reason="found", findings=(found,))
+
+
+async def test_what_is_found_in_a_name_does_not_stand_in_the_log_as_one():
+    leaked = "x1_canary"
+    for where, changes in [
+        ("params.uri, from honey record a", {"action": Action.RESOURCE, "name": f"x:{leaked}"}),
+        ("params.arguments.?, from honey record a", {"arguments": {leaked: 1}}),
+        ("params.arguments.q", {"arguments": {f"{leaked}-1": 1, "q": 2}}),
+    ]:
+        pipeline, journal = line(Finds(where))
+        await pipeline.request(call(**changes), context())
+        assert leaked not in str(journal.events[0])
+    assert set(journal.events[0].commitments) == {"request", "arguments.?0", "arguments.q"}
+
+
 async def test_a_read_may_ride_the_queue_but_an_effect_waits_for_the_disk():
     for risk, way in [
         (RiskClass.READ, "queued"),

@@ -72,11 +72,10 @@ class Injection:
 
     def _judged(self, windows: Windows, source: Source) -> InjectionScore:
         threshold = self._model.thresholds[source]
-        strongest = windows.strongest
         return InjectionScore(
             score=threshold.score(windows.total, self._model.floor),
             verdict=threshold.verdict(windows.total),
-            reasons=self._scale.explain(strongest, threshold.together) if strongest else (),
+            reasons=windows.names,
         )
 
     def _classified(self, score: InjectionScore, text: str) -> InjectionScore:
@@ -111,7 +110,7 @@ class InjectionStream:
         """Take the next piece. Returns the score of the windows that are complete."""
         if self._texts is not None:
             self._texts.append(piece)
-        self._add(fold.pieces(piece))
+        self._add(fold.piece(piece))
         return self._judge(None)
 
     def end(self) -> InjectionScore:
@@ -123,7 +122,7 @@ class InjectionStream:
     def _add(self, piece: bytes) -> None:
         added = fold.join(self._last, piece)
         self._windows.feed(added)
-        self._last = added[-1:] or self._last
+        self._last = (self._last + added)[-2:]
 
 
 def verdict(score: float) -> InjectionVerdict:

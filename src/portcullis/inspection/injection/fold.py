@@ -2,7 +2,8 @@ r"""Fold text to the form that rules and phrases are written in, and cut it into
 
 The folded form is bytes: lower case UTF-8; of ASCII only ``0-9 a-z _ . < > | [ ] { } # : = / \ @
 $ % & +`` are left. ``! ? ;`` become a full stop, apostrophes and backquotes go, everything else
-becomes a space; runs of spaces, and of full stops, become one. There is a space at both ends.
+becomes a space; more than two spaces become two, and full stops in a row one. There is a space at
+both ends.
 
 A window is a slice of about 80 words (two strides of 240 bytes; 160 characters of Chinese), so
 that languages without spaces have windows too. Cuts fall on spaces where there is one nearby.
@@ -42,34 +43,33 @@ _ALIKE: Final = {
 }
 
 
-def pieces(text: str) -> bytes:
-    """Fold a piece of a text: no ends are added, and runs are folded within the piece only."""
+def fold(text: str) -> bytes:
+    """The folded form of a whole text."""
+    return squeezed(b" " + piece(text) + b" ")
+
+
+def piece(text: str) -> bytes:
+    """Fold a piece of a text: nothing is squeezed, and no ends are added."""
     text = text.lower()
     if not text.isascii():
         for mark, alike in _ALIKE.items():
             text = text.replace(mark, alike)
-    return squeezed(text.encode("utf-8", "replace").translate(_TABLE, _APOSTROPHES))
+    return text.encode("utf-8", "replace").translate(_TABLE, _APOSTROPHES)
 
 
 def squeezed(data: bytes) -> bytes:
-    """Make runs of spaces, and of full stops, one."""
-    while b"  " in data:
-        data = data.replace(b"  ", b" ")
+    """Shorten runs of spaces and of full stops."""
+    while b"   " in data:
+        data = data.replace(b"   ", b"  ")
     while b".." in data:
         data = data.replace(b"..", b".")
     return data
 
 
-def fold(text: str) -> bytes:
-    """The folded form of a whole text."""
-    begun = b" " + join(b" ", pieces(text))
-    return begun + join(begun, b" ")
-
-
-def join(before: bytes, piece: bytes) -> bytes:
-    """What a folded piece adds to the folded text before it."""
-    last = before[-1:]
-    return piece[1:] if last in {b" ", b"."} and piece[:1] == last else piece
+def join(before: bytes, folded: bytes) -> bytes:
+    """What a piece adds to the squeezed text before it, of which the last two bytes suffice."""
+    last = before[-2:]
+    return squeezed(last + folded)[len(last) :]
 
 
 def cut(data: bytes, number: int) -> int:

@@ -21,10 +21,10 @@ import yaml
 
 from portcullis.core.errors import Problem
 
-_SEPARATOR: Final = r"[^0-9a-z.\x80-\xff]{1,2}"
+_SEPARATOR: Final = r"(?:[^0-9a-z.\x80-\xff]{1,2})"
 _EDGE: Final = r"[^0-9a-z_]"
 _LETTER: Final = r"[0-9a-z_\x80-\xff]"
-_SPACE: Final = re.compile(r" (?![^\[\]]*(?<!\\)\])")
+_SPACE: Final = re.compile(r"(\[(?:\\.|[^\]\\])*\])| ")
 _GAP: Final = re.compile(r" ~(\d+) ")
 _WORD: Final = re.compile(r"\{([a-z_]+)\}")
 _FORBIDDEN: Final = re.compile(
@@ -112,13 +112,18 @@ def _expanded(pattern: str, language: Language, where: str) -> bytes:
     text = text.replace(r"\w", _LETTER)
     if language.spaced:
         text = _GAP.sub(lambda gap: _EDGE + rf"(?:[^.]{{0,{gap[1]}}}{_EDGE})?", text)
-        text = f"{_EDGE}(?:{_SPACE.sub(lambda _: _SEPARATOR, text)}){_EDGE}"
+        text = f"{_EDGE}(?:{_spaced(text, _SEPARATOR)}){_EDGE}"
     else:
         text = _GAP.sub(lambda gap: rf"[^.]{{0,{gap[1]}}}", text)
-        text = _SPACE.sub("[ .]{0,2}", text)
+        text = _spaced(text, "(?:[ .]{0,2})")
     if _FORBIDDEN.search(text):
         raise Problem("PC7014", f"{where}: only bounded patterns without anchors are possible")
     return text.encode("utf-8")
+
+
+def _spaced(pattern: str, separator: str) -> str:
+    """Put the separator for spaces; those in character classes stay."""
+    return _SPACE.sub(lambda found: found[1] or separator, pattern)
 
 
 def _worded(pattern: str, words: Mapping[str, str], where: str) -> str:

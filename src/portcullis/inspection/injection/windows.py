@@ -1,6 +1,6 @@
 """The sum of weights of a text: that of its strongest window.
 
-A text is read in segments of four windows that overlap. A segment is matched once; its sum is at
+A text is read in segments of six windows that overlap. A segment is matched once; its sum is at
 least that of each of its windows, so that windows are only matched where it is above the model's
 floor and above what was found before. That makes ordinary text cheap. A text that keeps being
 remarkable is no longer looked at window by window after a while: then the sum of a whole segment
@@ -18,7 +18,7 @@ from portcullis.inspection.injection.linear import Model
 from portcullis.inspection.injection.matcher import Matcher
 from portcullis.inspection.injection.thresholds import Threshold
 
-_BATCH: Final = 4
+_BATCH: Final = 6
 """Windows in a segment."""
 _PATIENCE: Final = 400
 """Windows of a text that are looked at one by one."""
@@ -73,11 +73,21 @@ class Windows:
         self._next = 0  # the number of the window at which the next segment begins
         self._gone = 0  # strides that were taken off the beginning of the data
         self._looked = 0
+        self._strongest = b""
+        self._names: tuple[str, ...] | None = ()
         self.total = scale.floor
-        self.strongest = b""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The rules and phrases that weigh most in the strongest window."""
+        if self._names is None:
+            self._names = self._scale.explain(self._strongest, self._threshold.together)
+        return self._names
 
     def feed(self, data: bytes) -> None:
         """Take the next piece of folded text; it goes on where the last one ended."""
+        if self.total >= self._threshold.injection:
+            return
         self._data += data
         segment = (_BATCH + 1) * fold.STRIDE + fold.SLACK
         while self._open and len(self._data) - self._from * fold.STRIDE > segment:
@@ -109,16 +119,20 @@ class Windows:
         if total <= self.total:
             return
         if self._looked >= _PATIENCE:
-            self.total, self.strongest = total, whole
+            self._stronger(whole, total)
             return
         for number in range(first, first + count):
             window = self._slice(number, number + 2) if count > 1 else whole
             self._looked += 1
             total = self._weigh(window)
             if total > self.total:
-                self.total, self.strongest = total, window
-                if not self._open:
-                    return
+                self._stronger(window, total)
+            if not self._open:
+                return
+
+    def _stronger(self, data: bytes, total: float) -> None:
+        self.total = total
+        self._strongest, self._names = data, None
 
     def _weigh(self, data: bytes) -> float:
         return self._scale.weigh(data, self._threshold.together)

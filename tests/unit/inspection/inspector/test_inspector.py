@@ -203,7 +203,7 @@ def test_an_instruction_in_an_encoding_is_scored_and_the_reason_names_the_layer(
 
 
 def test_hiding_among_very_many_is_suspect_at_least(inspector):
-    reading = one(inspector, (b64("fifteen letters") + " ") * 5000)
+    reading = one(inspector, (b64("fifteen letters") + " ") * 9000)
     assert reading.injection.verdict is InjectionVerdict.SUSPECT
     assert "flood" in reading.injection.reasons
 
