@@ -52,7 +52,9 @@ def main() -> int:
         "injection": measure.injection(judged),
         "sources": _sources(options.data),
         "personal": {
-            "held_out": _counts(measure.personal(held_out, {"URL": "DOMAIN_NAME", "DATE_OF_BIRTH": "DATE_TIME"})),
+            "held_out": _counts(
+                measure.personal(held_out, {"URL": "DOMAIN_NAME", "DATE_OF_BIRTH": "DATE_TIME"})
+            ),
             "grammar": _counts(measure.personal(of(judged, "pii"), {})),
         },
         "secrets": _figures(measure.secrets(of(judged, "secrets"))),

@@ -1,6 +1,7 @@
 """Each directive spoils the answer as it says: a test of a gate that uses it tests something."""
 
 import json
+import re
 import time
 
 import anthropic
@@ -144,6 +145,21 @@ async def test_cut_bytes_arrives_whole_and_huge_is_huge(http):
     assert cut.json()["object"] == "chat.completion"
     huge = await http.post(path, json=asking(path, "huge", stream=False))
     assert len(huge.content) > 32 * 2**20
+
+
+@pytest.mark.parametrize("path", STREAMS)
+async def test_crumbs_are_the_users_words_in_pieces_that_cut_them(http, path):
+    said = await http.post(path, json=asking(path, "crumbs"))
+    for crumb in (b'"one"', b'" tw"', b'"o t"'):
+        assert crumb in said.content
+    whole = await http.post(path, json=asking(path, "crumbs", stream=False))
+    assert TEXT in whole.text
+
+
+async def test_leak_says_something_that_looks_like_a_token(http):
+    path = "/v1/chat/completions"
+    said = (await http.post(path, json=asking(path, "leak", stream=False))).json()
+    assert re.search(r"\bghp_[0-9a-f]{36}\b", said["choices"][0]["message"]["content"])
 
 
 async def test_requests_that_it_cannot_read_get_an_error_and_no_crash(http):
