@@ -56,7 +56,7 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
             "Rows: made by the grammars of `tools/detection_cases`, which were written by somebody"
             " who had not seen the detector, and were frozen by digest before it was tuned. Attacks"
             " and benign rows share carriers and prose, so the carrier tells nothing. Benign rows"
-            " repeat a bank of sentences: the figures at 0.1 % rest on fewer independent texts than rows."
+            " repeat a bank of sentences: the figures at 0.1 % rest on fewer independent texts."
         ),
         "",
         *_table(_INJECTION, first["injection"], last["injection"]),
@@ -88,9 +88,9 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
         "",
         (
             "`held-out`: sentences of presidio-research (MIT) whose templates were not looked at,"
-            " half of all templates by hash. `grammar`: frozen as above, with decoys whose checksums"
-            " are wrong. A finding is right when it has the entity's name and overlaps the datum"
-            " by half of their union. Names, organisations, titles, nationalities, places and free-form"
+            " half of all templates by hash. `grammar`: frozen as above, wrong checksums as decoys"
+            " among them. A finding is right when it has the entity's name and overlaps the datum"
+            " by half of their union. Names, organisations, titles, nationalities, places and free"
             " addresses cannot be told by their form: they are reported apart."
         ),
         "",
