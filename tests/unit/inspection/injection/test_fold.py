@@ -6,7 +6,7 @@ from portcullis.inspection.injection import fold
 
 def test_what_rules_cannot_match_on_is_gone() -> None:
     assert fold.fold("   Don't\tSTOP -- now!!! (ok)") == b"  dont stop  now.  ok  "
-    assert fold.fold("«Ça», l\u2019été。") == "  ça  lété.  ".encode()
+    assert fold.fold("«Ça», l\u2019été。") == "  ça  lété. ".encode()
     assert fold.fold("<|im_start|>System: x") == b" <|im_start|>system: x "
     assert fold.fold("") == b"  "
 

@@ -27,7 +27,7 @@ def test_words_gaps_and_spaces_are_written_out() -> None:
     assert rule.id == "order/en"
     assert b"(?:do|make)" in rule.pattern
     assert b"{0,9}" in rule.pattern
-    assert b"it[" in rule.pattern
+    assert b" " not in rule.pattern
 
 
 @pytest.mark.parametrize("pattern", ["a+", "a*", "^a", "a$", r"\ba", "a{2,}", "[éa]", "a~3b"])
