@@ -71,7 +71,7 @@ def test_marked_instructions_in_a_tool_result_are_injections(
 
 
 def test_urgency_alone_makes_suspect_and_no_more(injection: Injection) -> None:
-    text = "URGENT: the following directives must be carried out without delay."
+    text = "URGENT! The following directives must be carried out without delay."
     assert injection.score(text, Source.TOOL).verdict is InjectionVerdict.SUSPECT
 
 

@@ -26,9 +26,9 @@ def test_a_megabyte_of_anything_is_read_in_no_time(piece):
     text = piece * (MEGABYTE // len(piece.encode("utf-8", "surrogatepass")))
     best = 9.0
     for _ in range(3):  # the machine may be busy; the bound is generous for that reason
-        start = time.perf_counter()
+        start = time.process_time()
         layers(text)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
         if best < 0.1:
             break
     assert best < 0.1
