@@ -45,9 +45,10 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
         "",
         (
             f"Made by `make eval-detection DATA=...` with version {version}. Every figure is of"
-            " `portcullis inspect` as shipped, over rows that no rule or weight was made of; the first run's"
-            " figure stands beside the last. Between the two, the bounds of two weights were lowered"
-            " because of the false alarms that the first run counted. How the detector works and where it is blind:"
+            " `portcullis inspect` as shipped, over rows that no rule or weight was made of; the"
+            " first run's figure stands beside the last. Between the two, the bounds of two weights"
+            " were lowered because of the false alarms that the first run counted. How the"
+            " detector works and where it is blind:"
             " [inspection.md](inspection.md), [model-card.md](model-card.md)."
         ),
         "",
