@@ -25,7 +25,7 @@ from portcullis.core.inspection import (
     Source,
     Treatment,
 )
-from portcullis.core.ports import Extracted
+from portcullis.core.inspection_ports import Extracted
 from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.core.verdict import Allow
 from portcullis.inspection.canary import Canaries

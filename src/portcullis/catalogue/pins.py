@@ -20,7 +20,8 @@ import structlog
 
 from portcullis.catalogue.definition import digest, texts
 from portcullis.core.event import Event, EventType
-from portcullis.core.ports import Clock, Pin, Pins, Recorder, Sighting, ToolSpec
+from portcullis.core.inspection_ports import Pin, Pins, Sighting
+from portcullis.core.ports import Clock, Recorder, ToolSpec
 from portcullis.core.verdict import Deny
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ import msgspec
 
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Blob, Path, Text
-from portcullis.core.ports import Extracted, Extractor
+from portcullis.core.inspection_ports import Extracted, Extractor
 
 MAX_CHARACTERS = 8 * 2**20
 """Most text in one request or result."""

@@ -35,7 +35,8 @@ from portcullis.core.inspection import (
     request_channel,
     result_channel,
 )
-from portcullis.core.ports import Extractor, Inventory, PolicyDecisionPoint, Vault, Vaults
+from portcullis.core.inspection_ports import Extractor, Vault, Vaults
+from portcullis.core.ports import Inventory, PolicyDecisionPoint
 from portcullis.core.principal import subject_key
 from portcullis.core.verdict import PASS, Deny, Finding, Transform, Verdict
 from portcullis.inspection.canary import Canaries

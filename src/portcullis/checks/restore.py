@@ -14,7 +14,8 @@ from portcullis.checks.treat import PLACEHOLDER
 from portcullis.core.call import Action, Call, Context
 from portcullis.core.check import Check
 from portcullis.core.inspection import Path
-from portcullis.core.ports import Inventory, Vaults
+from portcullis.core.inspection_ports import Vaults
+from portcullis.core.ports import Inventory
 from portcullis.core.verdict import PASS, Transform, Verdict
 from portcullis.wire.texts import replaced, request_texts
 

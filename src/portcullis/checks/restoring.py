@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from portcullis.checks.treat import PLACEHOLDER
-from portcullis.core.ports import Vault
+from portcullis.core.inspection_ports import Vault
 from portcullis.inspection.links import authorities, foreign
 
 RUN: Final = 2048

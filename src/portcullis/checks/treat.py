@@ -26,7 +26,7 @@ from portcullis.core.inspection import (
     Path,
     Treatment,
 )
-from portcullis.core.ports import Vault
+from portcullis.core.inspection_ports import Vault
 from portcullis.core.verdict import Finding
 
 LITERAL: Final = "LITERAL"

@@ -11,7 +11,8 @@ import msgspec
 from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock, Pin, Pins, Sighting
+from portcullis.core.inspection_ports import Pin, Pins, Sighting
+from portcullis.core.ports import Clock
 
 Changed: TypeAlias = Callable[[], Awaitable[None]]
 StandingName: TypeAlias = Literal["pinned", "changed", "suspect"]

@@ -13,12 +13,12 @@ from portcullis.control.entries import Entries
 from portcullis.control.login import GRAIN_SECONDS, Logins
 from portcullis.control.principals import Principals
 from portcullis.control.records import Records
+from portcullis.core.inspection_ports import Pins
 from portcullis.core.ports import (
     Clock,
     Directory,
     Once,
     Operators,
-    Pins,
     Recorder,
     Registrations,
     Sealer,

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select
 
-from portcullis.core.ports import Pin, Sighting
+from portcullis.core.inspection_ports import Pin, Sighting
 from portcullis.store.tables import PINS, SIGHTINGS
 from portcullis.store.versions import count, version
 
 
 class SqlPins:
-    """An adapter of ``core.ports.Pins``. Every method blocks: call it on a thread."""
+    """An adapter of ``core.inspection_ports.Pins``. Every method blocks: call it on a thread."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -24,7 +24,7 @@ IDLE_SECONDS: Final = 12 * 3600
 
 
 class LocalVault:
-    """Implements ``core.ports.Vault``. ``grew`` is told by how many bytes, each time."""
+    """Implements ``core.inspection_ports.Vault``. ``grew`` is told by how many bytes, each time."""
 
     def __init__(self, grew: Callable[[int], None]) -> None:
         self.grew = grew
@@ -56,7 +56,7 @@ class LocalVault:
 
 
 class LocalVaults:
-    """Implements ``core.ports.Vaults``; use it from one event loop."""
+    """Implements ``core.inspection_ports.Vaults``; use it from one event loop."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
-from portcullis.core.ports import Pin, Pins, Sighting
+from portcullis.core.inspection_ports import Pin, Pins, Sighting
 from portcullis.store.pins import SqlPins
 
 

@@ -10,7 +10,8 @@ from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import MAX_DEFINITION, PinBook, Seen, Standing, standing
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
-from portcullis.core.ports import Pin, ToolSpec
+from portcullis.core.inspection_ports import Pin
+from portcullis.core.ports import ToolSpec
 from portcullis.store.engine import open_sqlite
 from portcullis.store.pins import SqlPins
 

@@ -11,7 +11,7 @@ from portcullis.catalogue.definition import digest
 from portcullis.cli import catalogue
 from portcullis.config import load
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Pin, Sighting
+from portcullis.core.inspection_ports import Pin, Sighting
 from portcullis.store.engine import open_sqlite
 from portcullis.store.pins import SqlPins
 

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from portcullis.control import catalogue_api
-from portcullis.core.ports import Pin, Sighting
+from portcullis.core.inspection_ports import Pin, Sighting
 
 SEEN = "b" * 64
 PINNED = "a" * 64

@@ -9,7 +9,7 @@ import pytest
 
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook
-from portcullis.core.ports import Pin
+from portcullis.core.inspection_ports import Pin
 from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.mcp_http import McpHttp
 from portcullis.store.engine import open_sqlite

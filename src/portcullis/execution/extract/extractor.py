@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Final
 
 from portcullis.config.inspection import Extraction
-from portcullis.core.ports import Extracted
+from portcullis.core.inspection_ports import Extracted
 from portcullis.execution.extract.kinds import Kind, Opaque, kind_of
 from portcullis.execution.extract.plain import decoded
 from portcullis.execution.extract.process import PASSING, read_apart
@@ -21,7 +21,7 @@ _BUSY: Final = Extracted(text=None, reason="busy with other documents")
 
 
 class LimitedExtractor:
-    """Implements ``core.ports.Extractor``. At most ``limits.processes`` documents at once.
+    """Implements ``core.inspection_ports.Extractor``. At most ``limits.processes`` documents at once.
 
     Others wait as long as reading one may take, and are opaque then; so is whoever finds
     ``WAITING`` of them for each process. Plain text is read at once. Use it from one event loop.

@@ -12,7 +12,7 @@ import sys
 from typing import cast
 
 from portcullis.config.inspection import Extraction
-from portcullis.core.ports import Extracted
+from portcullis.core.inspection_ports import Extracted
 from portcullis.execution.extract.kinds import Kind
 
 _WORKER = "portcullis.execution.extract.worker"

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from portcullis.config.inspection import Extraction
-from portcullis.core.ports import Extractor
+from portcullis.core.inspection_ports import Extractor
 from portcullis.execution.extract import extractor as module
 from portcullis.execution.extract import process
 from portcullis.execution.extract.extractor import LimitedExtractor
