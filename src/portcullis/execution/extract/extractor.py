@@ -21,7 +21,7 @@ _BUSY: Final = Extracted(text=None, reason="busy with other documents")
 
 
 class LimitedExtractor:
-    """Implements ``core.inspection_ports.Extractor``: ``limits.processes`` documents at once at most.
+    """Implements ``core.inspection_ports.Extractor``: ``limits.processes`` documents at a time.
 
     Others wait as long as reading one may take, and are opaque then; so is whoever finds
     ``WAITING`` of them for each process. Plain text is read at once. Use it from one event loop.
