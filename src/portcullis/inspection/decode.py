@@ -140,7 +140,7 @@ def runs(raw: bytes) -> tuple[str, str, bool]:
         if len(pieces) > 1:
             lines += pieces
     parts = [part for part in b"/".join(unread).split(b"/") if len(part) >= SHORTEST]
-    parts += [line for line in lines if b"/" in line]
+    parts += [line for line in lines if b"/" in line and len(line) >= SHORTEST]
     read = sorted(_likely(parts))
     for at in read[:_MOST_READ]:
         kind, said = _one(parts[at])

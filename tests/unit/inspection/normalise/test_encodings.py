@@ -56,6 +56,11 @@ def test_an_instruction_is_read_in_whatever_encoding_it_comes(how):
     assert found.tricks
 
 
+def test_a_short_last_line_with_a_slash_in_a_wrapped_block_is_no_fault():
+    block = "\n".join(["A1b2" * 19] * 3 + ["aa/b"])
+    assert not layers(block).decoded
+
+
 def test_encodings_within_encodings_are_undone_and_named_outermost_first():
     inner = quote(ATTACK, safe="")
     found = layers(b64(inner.encode().hex()))
