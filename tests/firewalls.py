@@ -166,7 +166,7 @@ def context(agent="a1", session="s1", *, chain=(), output_schema=None):
         prompt="",
         subject={"customer_id": "C-1"},
         grant=None,
-        opened_at=0.0,
+        opened_at=1000.0,
         expires_at=2e9,
         output_schema=output_schema,
     )

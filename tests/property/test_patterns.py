@@ -100,6 +100,7 @@ def rule(draw: st.DrawFn, number: int) -> Rule | None:
         context=draw(st.sampled_from([(), (), ("ab",), ("1", "é")])),
         within=draw(st.integers(1, 6)),
         required=None,
+        validator=draw(st.sampled_from(["", "", "digit", "mixed"])),
     )
     try:
         assert one.parsed

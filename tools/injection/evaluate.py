@@ -1,90 +1,155 @@
 """Evaluate by sources that were held out, and calibrate the thresholds on what comes out."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from injection.data import CHANNELS, FOLDS, Row, channels, fold_of
-from injection.fit import Example, Fitted, Settings, fit
-from portcullis.inspection.injection.intents import Grammar
+import numpy as np
+from injection.data import CHANNELS, EXAMPLES, Row, channels, fold_of
+from injection.fit import UNMARKED, Corpus, Fitted, Settings, fit, fit_intents
+
+from portcullis.inspection.injection import fold, intents, linear
+from portcullis.inspection.injection.grams import Grams
+from portcullis.inspection.injection.matcher import Matcher, matcher
 
 HARD = ("security_doc", "role_prompt")
 """Benign kinds that are full of what attacks say; ordinary traffic holds little of them."""
-HARD_SHARE = 0.01
-"""What they count together in calibration, where the ordinary rows of a channel count 1."""
+SHARES = {"hard": 0.01, "examples": 0.05}
+"""What hard rows, and what examples count in calibration, where all other rows of a channel
+count 1: half of the examples are hard, too."""
 RATES = {"suspect": 0.01, "injection": 0.002}
 LEAST = {"suspect": 2.0, "injection": 3.0}
-"""The rules were written with these rows in view, so that their benign scores flatter: no
-threshold is lower than this."""
-TOGETHER = {"user": 1.9, "tool": 0.0, "document": 0.0, "model": 1.9}
-"""What phrases count at most. In tools and documents they tell talk about attacks from other talk,
-not attacks from talk about them: only intents count there."""
-UNMARKED = ("indirect_base", "indirect_nomarker")
-"""Attacks whose words do not differ from a user's wish. They are measured, not trained on."""
+"""No threshold is lower."""
+HEAD = {"user": "user", "tool": "data", "document": "data", "model": "data"}
+
+
+@dataclass(frozen=True)
+class Window:
+    """The intents in a window of a row, and the sums of the heads' strongest words."""
+
+    intents: frozenset[str]
+    sums: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A row and its scores, by channel, by a model that never saw its source."""
+    """A row and its windows, as heads see them that never saw its source."""
 
     row: Row
-    scores: dict[str, float]
+    windows: tuple[Window, ...]
+
+    def total(self, channel: str, weights: Mapping[str, float]) -> float:
+        """The sum of the strongest window."""
+        return max(
+            sum(weights[name] for name in window.intents) + max(0.0, window.sums[HEAD[channel]])
+            for window in self.windows
+        )
+
+
+def grams(head: Fitted, names: Sequence[bytes], classes: linear.Classes) -> Grams:
+    """A fitted head at work."""
+    return Grams(classes, weights(head, names), head.bias)
+
+
+def weights(head: Fitted, names: Sequence[bytes]) -> dict[str, float]:
+    """The weights that are kept, in hundredths, of grams that are whole characters."""
+    found = {}
+    for number in np.flatnonzero(head.weights):
+        try:
+            found[names[number].decode()] = round(float(head.weights[number]), 2)
+        except UnicodeDecodeError:  # a character cut by the folding's tables
+            continue
+    return found
 
 
 def held_out(
-    rows: Sequence[Row],
-    examples: Sequence[Example],
-    own: Sequence[Example],
-    grammar: Grammar,
-    settings: Settings,
+    corpus: Corpus, grammar: intents.Grammar, classes: linear.Classes, settings: Settings
 ) -> list[Scored]:
-    """Score every row by the model that was trained without its fold."""
+    """Score every row by heads that were fitted without its fold."""
+    rules = intents.rules(grammar)
+    found = matcher(rules, intents.gate(grammar))
     scored = []
-    for number in range(len(FOLDS)):
-        model = trained(rows, examples, own, grammar, settings, without=number)
-        scored += [
-            Scored(row, {name: model.score(example, most) for name, most in TOGETHER.items()})
-            for row, example in zip(rows, examples, strict=True)
-            if fold_of(row) == number
-        ]
+    for fold_names in _together(sorted({fold_of(text.row) for text in corpus.texts})):
+        rows = [text.row for text in corpus.texts if fold_of(text.row) in fold_names]
+        heads = {
+            name: grams(fit(corpus, name, settings, fold_names), corpus.names, classes)
+            for name in sorted({HEAD[channel] for row in rows for channel in channels(row)})
+        }
+        scored += [Scored(row, windows(row, heads, rules, found)) for row in rows]
     return scored
 
 
-def trained(
-    rows: Sequence[Row],
-    examples: Sequence[Example],
-    own: Sequence[Example],
-    grammar: Grammar,
-    settings: Settings,
-    *,
-    without: int | None = None,
-) -> Fitted:
-    """Train on all marked rows but those of one fold, and on our own examples."""
-    chosen = [
-        example
-        for row, example in zip(rows, examples, strict=True)
-        if row.kind not in UNMARKED and fold_of(row) != without
-    ]
-    return fit([*chosen, *own], grammar, settings)
+def _together(names: Sequence[str]) -> list[set[str]]:
+    """Which folds are held out at once: one author's examples, with one fold of the others."""
+    examples = [{name} for name in names if name.startswith(EXAMPLES)]
+    others = [name for name in names if not name.startswith(EXAMPLES)]
+    if not examples:
+        return [{name} for name in others]
+    for number, name in enumerate(others):
+        examples[number % len(examples)].add(name)
+    return examples
 
 
-def thresholds(scored: Sequence[Scored]) -> dict[str, dict[str, float]]:
-    """For each channel, the scores that its benign rows pass as seldom as RATES says."""
+def windows(
+    row: Row, heads: Mapping[str, Grams], rules: Sequence[intents.Rule], found: Matcher
+) -> tuple[Window, ...]:
+    """What is in each window of a row."""
+    return tuple(
+        Window(
+            frozenset(rules[number].intent for number in found.find(data)),
+            {name: head.strongest(data).total for name, head in heads.items()},
+        )
+        for data in fold.windows(fold.fold(row.before + row.text + row.after))
+    )
+
+
+def intent_weights(scored: Sequence[Scored], grammar: intents.Grammar) -> dict[str, float]:
+    """Fit the intents' weights on what the heads left."""
+    bounds = {name: (one.least, one.most) for name, one in grammar.intents.items()}
+    chosen = []
+    for one in scored:
+        if one.row.kind in UNMARKED:
+            continue
+        head = HEAD[min(channels(one.row))]
+        ranked = sorted(one.windows, key=lambda w: -len(w.intents) - w.sums[head])
+        weight = 1.0 if one.row.label else 2.0
+        for window in ranked[:1] if one.row.label else one.windows:
+            chosen.append((window.intents, window.sums[head], one.row.label, weight))
+    return fit_intents(chosen, bounds)
+
+
+def thresholds(
+    scored: Sequence[Scored], intended: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """For each channel, the sums that its benign rows pass as seldom as RATES says."""
     return {
         channel: {
-            name: max(LEAST[name], _quantile(_benign(scored, channel), rate) + 1e-3)
+            name: max(LEAST[name], _quantile(_benign(scored, channel, intended), rate) + 1e-3)
             for name, rate in RATES.items()
         }
         for channel in CHANNELS
     }
 
 
-def _benign(scored: Iterable[Scored], channel: str) -> list[tuple[float, float]]:
-    """(score, weight) of the benign rows of a channel."""
-    found = [s for s in scored if not s.row.label and channel in set(channels(s.row))]
-    hard = sum(s.row.kind in HARD for s in found)
-    share = HARD_SHARE * (len(found) - hard) / hard if hard else 0.0
-    return [(s.scores[channel], share if s.row.kind in HARD else 1.0) for s in found]
+def _benign(
+    scored: Iterable[Scored], channel: str, intended: Mapping[str, float]
+) -> list[tuple[float, float]]:
+    """(sum, weight) of the benign rows of a channel."""
+    found = [s for s in scored if not s.row.label and channel in channels(s.row)]
+    sizes: dict[str, int] = defaultdict(int)
+    for s in found:
+        sizes[_sort(s.row)] += 1
+    weigh = {
+        sort: 1.0 if sort == "ordinary" else SHARES[sort] * sizes["ordinary"] / size
+        for sort, size in sizes.items()
+    }
+    return [(s.total(channel, intended), weigh[_sort(s.row)]) for s in found]
+
+
+def _sort(row: Row) -> str:
+    if row.source.startswith(EXAMPLES):
+        return "examples"
+    return "hard" if row.kind in HARD else "ordinary"
 
 
 def _quantile(weighted: Sequence[tuple[float, float]], rate: float) -> float:
@@ -96,57 +161,60 @@ def _quantile(weighted: Sequence[tuple[float, float]], rate: float) -> float:
     return 0.0
 
 
-def figures(scored: Sequence[Scored], limits: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Recall by channel and source, false positives, over-defence, and the marked indirect."""
+def figures(
+    scored: Sequence[Scored], intended: Mapping[str, float], limits: dict[str, dict[str, float]]
+) -> dict[str, float]:
+    """Recall and false positives by channel and source, over-defence, and the marked indirect."""
     found: dict[str, float] = {}
     for channel in CHANNELS:
-        mine = [s for s in scored if channel in set(channels(s.row))]
-        ordinary = [s for s in mine if not s.row.label and s.row.kind not in HARD]
+        mine = [(s.row, s.total(channel, intended)) for s in scored if channel in channels(s.row)]
         for name, limit in limits[channel].items():
             found[f"{channel}.{name}.threshold"] = limit
-            found[f"{channel}.{name}.false_positives"] = _share(ordinary, channel, limit)
-        attacks = [s for s in mine if s.row.label and s.row.kind not in UNMARKED]
-        benign = [s for s in mine if not s.row.label]
-        for name, rows in (("ordinary", ordinary), ("with_hard", benign)):
-            for rate in (0.01, 0.001) if attacks else ():
-                free = _quantile([(s.scores[channel], 1.0) for s in rows], rate) + 1e-6
-                found[f"{channel}.recall_at_{rate:.1%}.{name}"] = _share(attacks, channel, free)
-        by_source: dict[str, list[Scored]] = defaultdict(list)
-        for s in mine:
-            if s.row.label:
-                by_source[f"{s.row.source}.{s.row.kind}"].append(s)
-        for source, rows in sorted(by_source.items()):
-            for name, limit in limits[channel].items():
-                found[f"{channel}.{name}.recall.{source}"] = _share(rows, channel, limit)
-    return found | _hard(scored, limits) | _marked(scored)
-
-
-def _hard(scored: Sequence[Scored], limits: dict[str, dict[str, float]]) -> dict[str, float]:
-    found = {}
-    for kind, channel in zip(HARD, ("document", "user"), strict=True):
-        rows = [s for s in scored if s.row.kind == kind]
-        for name, limit in limits[channel].items():
-            found[f"over_defence.{kind}.{name}"] = round(1 - _share(rows, channel, limit), 4)
-            for source in sorted({s.row.source for s in rows}):
-                mine = [s for s in rows if s.row.source == source]
-                found[f"over_defence.{kind}.{name}.{source}"] = round(
-                    1 - _share(mine, channel, limit), 4
+            by_source: dict[str, list[float]] = defaultdict(list)
+            for row, total in mine:
+                what = "recall" if row.label else "false_positives"
+                kind = "" if row.source.startswith(EXAMPLES) else f".{row.kind}"
+                by_source[f"{what}.{row.source}{kind}" if row.label else f"{what}{kind}"].append(
+                    total
                 )
-    return found
+            for source, totals in sorted(by_source.items()):
+                found[f"{channel}.{name}.{source}"] = _share(totals, limit)
+        found |= _at(channel, mine)
+    return found | _marked(scored, intended)
 
 
-def _marked(scored: Sequence[Scored]) -> dict[str, float]:
-    """Marked indirect attacks at 0.5 % of tool and document text, with and without hard rows."""
-    attacks = [s for s in scored if s.row.kind in {"indirect_enhanced", "indirect_trigger"}]
-    benign = [s for s in scored if not s.row.label and {"tool", "document"} & set(channels(s.row))]
+def _at(channel: str, mine: Sequence[tuple[Row, float]]) -> dict[str, float]:
+    attacks = [total for row, total in mine if row.label and row.kind not in UNMARKED]
     found = {}
-    for name, hard in (("ordinary", False), ("with_security_docs", True)):
-        free = [(s.scores["tool"], 1.0) for s in benign if hard or s.row.kind not in HARD]
-        limit = _quantile(free, 0.005) + 1e-6
-        found[f"marked_indirect.recall_at_0.5%.{name}"] = _share(attacks, "tool", limit)
+    for name, hard in (("ordinary", {"ordinary"}), ("with_hard", {"ordinary", "hard", "examples"})):
+        free = [(total, 1.0) for row, total in mine if not row.label and _sort(row) in hard]
+        for rate in (0.01, 0.001) if attacks else ():
+            limit = _quantile(free, rate) + 1e-6
+            found[f"{channel}.recall_at_{rate:.1%}.{name}"] = _share(attacks, limit)
     return found
 
 
-def _share(rows: Sequence[Scored], channel: str, limit: float) -> float:
-    """The share of the rows that score at least ``limit``."""
-    return round(sum(s.scores[channel] >= limit for s in rows) / max(1, len(rows)), 4)
+def _marked(scored: Sequence[Scored], intended: Mapping[str, float]) -> dict[str, float]:
+    """Marked indirect attacks at 0.5 % of tool and document text, by what is benign."""
+    data = [s for s in scored if {"tool", "document"} & channels(s.row)]
+    attacks = [s.total("tool", intended) for s in data if s.row.label and s.row.kind not in UNMARKED]
+    found = {}
+    for name, sorts in (
+        ("ordinary", {"ordinary"}),
+        ("with_security_docs", {"ordinary", "hard"}),
+        ("examples", {"examples"}),
+    ):
+        free = [
+            (s.total("tool", intended), 1.0)
+            for s in data
+            if not s.row.label and _sort(s.row) in sorts
+        ]
+        found[f"marked_indirect.recall_at_0.5%.{name}"] = _share(
+            attacks, _quantile(free, 0.005) + 1e-6
+        )
+    return found
+
+
+def _share(totals: Sequence[float], limit: float) -> float:
+    """The share that is at least ``limit``."""
+    return round(sum(total >= limit for total in totals) / max(1, len(totals)), 4)

@@ -1,202 +1,207 @@
-"""Fit the linear model: logistic regression with an L1 penalty whose weights are never negative.
+"""Fit the model: the weights of grams for each head, and those of intents beside them.
 
-The intents' weights are bounded by what the grammar says, so that a language without data weighs
-what English was seen to weigh.
+Grams are fitted by logistic regression with an L2 penalty on windows of tokens. The intents' weights
+are never negative and bounded by what the grammar says; they are fitted on texts whose grams were
+weighed by a model that had not seen them.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from injection.data import EXAMPLES, Row, fold_of
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
-from portcullis.inspection.injection import fold, intents
-from portcullis.inspection.injection.matcher import matcher, words
+from portcullis.inspection.injection import fold
+from portcullis.inspection.injection.grams import grams, tokens
 
-
-@dataclass(frozen=True)
-class Window:
-    """What is in a window: intents, and phrases."""
-
-    intents: frozenset[str]
-    phrases: frozenset[bytes]
-
-
-@dataclass(frozen=True)
-class Example:
-    """A text's windows and label; ``group`` is its source, ``family`` what is held out with it."""
-
-    windows: tuple[Window, ...]
-    label: int
-    group: str
-    family: int
+HEADS = ("data", "user")
+UNMARKED = ("indirect_base", "indirect_nomarker")
+"""Attacks whose words do not differ from a user's wish. They are measured, not trained on."""
+WINDOW = 24
+"""Tokens of a window to learn from."""
+_STRIDE = WINDOW // 4
+_INSIDE = 0.75
+_LEAST = 7
+_ROUNDS = 60
+_MOST_WINDOWS = 12
+_STRONGEST = 2
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What training is steered by.
+    """``strength`` is C, the inverse of the penalty; weights below ``smallest`` are not kept."""
 
-    A phrase is considered when attacks of two families have it, ``least`` of them, or, if it is
-    longer than a word, ``alone`` of one family; and at most ``common`` of benign windows.
-    ``benign`` is what benign windows count together, where attacks count 1.
+    strength: float = 0.5
+    smallest: float = 0.03
+
+
+@dataclass(frozen=True)
+class Text:
+    """A row and its grams: numbers by token, -1 for what is too rare to learn from.
+
+    What is in the span ``inside`` (tokens) is what its label is about.
     """
 
-    least: int = 4
-    alone: int = 20
-    common: float = 0.004
-    penalty: float = 1e-3
-    smallest: float = 0.1
-    heaviest: float = 1.5
-    benign: float = 4.0
+    row: Row
+    grams: np.ndarray
+    inside: tuple[int, int]
+
+    @property
+    def spanned(self) -> bool:
+        """Whether it is known where the attack stands."""
+        return self.row.source.startswith(EXAMPLES) or not self.row.label
+
+    def windows(self) -> list[tuple[int, int]]:
+        """Where windows begin and end."""
+        size = len(self.grams)
+        starts = range(0, max(1, size - WINDOW + _STRIDE), _STRIDE)
+        return [(start, min(size, start + WINDOW)) for start in starts]
+
+    def held(self, window: tuple[int, int]) -> float:
+        """How much of what it is about a window holds: 1 for all, or for all that it can."""
+        low, high = self.inside
+        common = min(window[1], high) - max(window[0], low)
+        return max(0, common) / max(1, min(WINDOW, high - low))
 
 
-OWN = -1
-"""The family of our own examples, which suggest no phrases."""
+@dataclass(frozen=True)
+class Corpus:
+    """All texts, and the grams that their numbers mean."""
+
+    texts: list[Text]
+    names: list[bytes]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Weights, and the bias they were fitted with."""
+    """The weights of a head, by the grams' numbers."""
 
     bias: float
-    intents: dict[str, float]
-    phrases: dict[bytes, float]
+    weights: np.ndarray
 
-    def total(self, window: Window, together: float = float("inf")) -> float:
-        """The sum of the weights of a window; phrases count ``together`` at most."""
-        phrases = sum(self.phrases.get(phrase, 0.0) for phrase in window.phrases)
-        intents = sum(self.intents.get(name, 0.0) for name in window.intents)
-        return intents + min(together, phrases)
-
-    def score(self, example: Example, together: float) -> float:
-        """The sum of the strongest window."""
-        return max(self.total(window, together) for window in example.windows)
+    def total(self, text: Text, window: tuple[int, int]) -> float:
+        """The sum of a window."""
+        found = text.grams[slice(*window)].ravel()
+        return self.bias + float(self.weights[found[found >= 0]].sum())
 
 
-def reader(grammar: intents.Grammar) -> Callable[[str], tuple[Window, ...]]:
-    """What turns a text into windows."""
-    rules = intents.rules(grammar)
-    find = matcher((), rules, intents.gate(grammar)).find
-
-    def read(text: str) -> tuple[Window, ...]:
-        found = []
-        for data in fold.windows(fold.fold(text)):
-            phrases = frozenset(
-                phrase for start, phrase in words(data) if 0 < start < len(data) - len(phrase)
-            )
-            found.append(Window(frozenset(rules[n].intent for n in find(data)), phrases))
-        return tuple(found)
-
-    return read
-
-
-def candidates(examples: Sequence[Example], settings: Settings) -> list[bytes]:
-    """The phrases whose weight may be above 0, in order."""
-    bad: Counter[bytes] = Counter()
-    good: Counter[bytes] = Counter()
-    families: dict[bytes, set[int]] = {}
-    for example in examples:
-        if not example.label:
-            for window in example.windows:
-                good.update(window.phrases)
-        elif example.family != OWN:
-            phrases = frozenset[bytes]().union(*(window.phrases for window in example.windows))
-            bad.update(phrases)
-            for phrase in phrases:
-                families.setdefault(phrase, set()).add(example.family)
-    benign = sum(len(example.windows) for example in examples if not example.label)
-    attacks = sum(example.label for example in examples)
-
-    def telling(phrase: bytes, count: int) -> bool:
-        shared = len(families[phrase]) > 1 and count >= settings.least
-        return (
-            (shared or (b" " in phrase and count >= settings.alone))
-            and good[phrase] <= settings.common * benign
-            and count / attacks > 4 * good[phrase] / benign
-            and len(phrase) > 3  # noqa: PLR2004 - shorter ones say nothing
-            and not any(byte in b"0123456789" for byte in phrase)
-        )
-
-    return sorted(phrase for phrase, count in bad.items() if telling(phrase, count))
+def corpus(rows: Sequence[Row], classes: Mapping[bytes, bytes]) -> Corpus:
+    """Read rows; a gram that few rows have is not learned from."""
+    numbers: dict[bytes, int] = {}
+    texts = []
+    for row in rows:
+        parts = [tokens(fold.fold(part)) for part in (row.before, row.text, row.after)]
+        found = [token for part in parts for token in part]
+        each = np.full((len(found), 3), -1, dtype=np.int32)
+        for at, gram in grams(found, classes):
+            kind = min(gram.count(b" "), 2)
+            each[at, kind] = numbers.setdefault(gram, len(numbers))
+        before = len(parts[0])
+        texts.append(Text(row, each, (before, before + len(parts[1]))))
+    counts = np.zeros(len(numbers) + 1, dtype=np.int32)
+    for text in texts:
+        counts[np.unique(text.grams)] += 1
+    kept = counts[:-1] >= _LEAST
+    renumbered = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
+    names = [gram for gram, number in numbers.items() if kept[number]]
+    return Corpus([replace(text, grams=renumbered[text.grams]) for text in texts], names)
 
 
-def fit(examples: Sequence[Example], grammar: intents.Grammar, settings: Settings) -> Fitted:
-    """Fit the intents alone, then the phrases beside them.
+def importance(row: Row, head: str) -> float:
+    """What a window of a row counts in the training of a head; 0 for not at all."""
+    user = row.kind in {"user", "user_chat", "role_prompt", "pii_text"}
+    direct = user or row.kind in {"direct", "direct_hijack", "direct_extract", "jailbreak"}
+    if row.kind in UNMARKED:
+        return 0.0
+    if not row.label:
+        return (1.0 if user else 0.5) if head == "user" else (0.3 if user else 1.0)
+    if head == "user":
+        return (1.0 if direct else 0.5) if direct or row.kind == "bare" else 0.0
+    return 0.5 if direct or row.before else 1.0
 
-    So no phrase takes from an intent what it would lack where phrases do not count. Each is fitted
-    on every window of an attack first, then on the two strongest of each.
+
+def fit(found: Corpus, head: str, settings: Settings, without: Container[str] = ()) -> Fitted:
+    """Fit a head: first where it is known where attacks stand, then with the others' strongest.
+
+    What is in a fold that is named in ``without`` is left out.
     """
-    intended = {name: (intent.least, intent.most) for name, intent in grammar.intents.items()}
-    alone = _twice(examples, intended, [], settings)
-    fixed = {name: (weight, weight) for name, weight in alone.intents.items()}
-    fitted = _twice(examples, fixed, candidates(examples, settings), settings)
-    kept = {p: w for p, w in fitted.phrases.items() if w >= settings.smallest}
-    return Fitted(fitted.bias, fitted.intents, kept)
+    texts = [text for text in found.texts if fold_of(text.row) not in without]
+    known = [text for text in texts if text.spanned]
+    first = _fit(_chosen(known, head, None), len(found.names), settings)
+    return _fit(_chosen(texts, head, first), len(found.names), settings)
 
 
-def _twice(
-    examples: Sequence[Example],
-    bounds: Mapping[str, tuple[float, float]],
-    phrases: Sequence[bytes],
-    settings: Settings,
-) -> Fitted:
-    first = _fit([(w, e) for e in examples for w in e.windows], bounds, phrases, settings)
-    chosen = []
-    for example in examples:
-        windows = sorted(example.windows, key=first.total, reverse=True)
-        chosen += [(window, example) for window in (windows[:2] if example.label else windows)]
-    return _fit(chosen, bounds, phrases, settings)
+_Chosen = list[tuple[Text, tuple[int, int], float]]
 
 
-def _fit(
-    windows: Sequence[tuple[Window, Example]],
-    bounds: Mapping[str, tuple[float, float]],
-    phrases: Sequence[bytes],
-    settings: Settings,
-) -> Fitted:
-    names: list[str | bytes] = [*bounds, *phrases]
-    columns = {name: number for number, name in enumerate(names)}
-    matrix = _matrix([window for window, _ in windows], columns)
-    weights = _weights(windows, settings)
-    sign = np.array([1.0 if example.label else -1.0 for _, example in windows])
+def _chosen(texts: Sequence[Text], head: str, first: Fitted | None) -> _Chosen:
+    chance = random.Random(2)  # noqa: S311 - not for secrets
+    chosen: _Chosen = []
+    for text in texts:
+        weight = importance(text.row, head)
+        windows = text.windows()
+        if not weight or not len(text.grams):
+            continue
+        if not text.row.label:
+            if len(windows) > _MOST_WINDOWS:
+                windows = chance.sample(windows, _MOST_WINDOWS)
+        elif text.spanned:
+            enough = min(_INSIDE, max(map(text.held, windows)))
+            windows = [window for window in windows if text.held(window) >= enough]
+        elif first is not None:
+            windows.sort(key=lambda window: -first.total(text, window))
+            windows = windows[:_STRONGEST]
+        chosen += [(text, window, weight) for window in windows]
+    return chosen
+
+
+def _fit(chosen: _Chosen, count: int, settings: Settings) -> Fitted:
+    slices = [text.grams[slice(*window)].ravel() for text, window, _ in chosen]
+    places = np.concatenate(slices)
+    rows = np.repeat(np.arange(len(slices), dtype=np.int32), [len(part) for part in slices])
+    known = places >= 0
+    ones = np.ones(int(known.sum()), dtype=np.float32)
+    matrix = csr_matrix((ones, (rows[known], places[known])), shape=(len(slices), count))
+    weights = np.array([weight for _, _, weight in chosen])
+    sign = np.array([1.0 if text.row.label else -1.0 for text, _, _ in chosen])
+    turned = matrix.T.tocsr()
 
     def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (matrix @ point[1:] + point[0])
         slope = -weights * sign / (1 + np.exp(np.clip(margin, -60, 60)))
-        gradient = np.concatenate([[slope.sum()], matrix.T @ slope])
-        gradient[1 + len(bounds) :] += settings.penalty
-        penalty = settings.penalty * point[1 + len(bounds) :].sum()
+        gradient = np.concatenate([[slope.sum()], turned @ slope + point[1:] / settings.strength])
+        penalty = point[1:] @ point[1:] / 2 / settings.strength
         return weights @ np.logaddexp(0, -margin) + penalty, gradient
 
-    limits = [(-20.0, 0.0), *bounds.values(), *[(0.0, settings.heaviest)] * len(phrases)]
-    start = np.array([-4.0, *(low for low, _ in limits[1:])])
-    found = minimize(loss, start, jac=True, bounds=limits, method="L-BFGS-B",
-                     options={"maxiter": 300}).x  # fmt: skip
-    weighed = dict(zip(names, map(float, found[1:]), strict=True))
-    return Fitted(
-        float(found[0]),
-        {name: weighed[name] for name in bounds},
-        {phrase: weighed[phrase] for phrase in phrases if weighed[phrase] > 0},
-    )
+    start = np.zeros(1 + count)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ROUNDS}).x
+    kept = np.where(np.abs(found[1:]) >= settings.smallest, found[1:], 0.0)
+    return Fitted(float(found[0]), kept)
 
 
-def _matrix(windows: Sequence[Window], columns: dict[str | bytes, int]) -> csr_matrix:
-    rows, places = [], []
-    for number, window in enumerate(windows):
-        found = [columns[name] for name in window.intents]
-        found += [columns[phrase] for phrase in window.phrases if phrase in columns]
-        rows += [number] * len(found)
-        places += found
-    return csr_matrix((np.ones(len(rows)), (rows, places)), shape=(len(windows), len(columns)))
+def fit_intents(
+    windows: Sequence[tuple[frozenset[str], float, int, float]],
+    bounds: Mapping[str, tuple[float, float]],
+) -> dict[str, float]:
+    """The weights of intents, given (intents, sum of grams, label, importance) of windows."""
+    columns = {name: number for number, name in enumerate(bounds)}
+    matrix = np.zeros((len(windows), len(bounds)))
+    for number, (found, *_) in enumerate(windows):
+        matrix[number, [columns[name] for name in found]] = 1
+    given = np.array([max(0.0, total) for _, total, *_ in windows])
+    sign = np.array([1.0 if label else -1.0 for _, _, label, _ in windows])
+    weights = np.array([weight for *_, weight in windows])
 
+    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (matrix @ point[1:] + point[0] + given)
+        slope = -weights * sign / (1 + np.exp(np.clip(margin, -60, 60)))
+        gradient = np.concatenate([[slope.sum()], matrix.T @ slope])
+        return weights @ np.logaddexp(0, -margin), gradient
 
-def _weights(windows: Sequence[tuple[Window, Example]], settings: Settings) -> np.ndarray:
-    """Each group of attacks counts by the root of its size; benign windows count together."""
-    sizes = Counter(example.group for _, example in windows)
-    raw = np.array([sizes[example.group] ** -0.5 for _, example in windows])
-    labels = np.array([example.label for _, example in windows])
-    raw[labels == 1] /= raw[labels == 1].sum()
-    raw[labels == 0] *= settings.benign / raw[labels == 0].sum()
-    return raw / (1 + settings.benign)
+    start = np.array([-4.0, *(low for low, _ in bounds.values())])
+    limits = [(-20.0, 0.0), *bounds.values()]
+    found = minimize(loss, start, jac=True, bounds=limits, method="L-BFGS-B").x
+    return {name: float(weight) for name, weight in zip(bounds, found[1:], strict=True)}

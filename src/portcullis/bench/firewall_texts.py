@@ -237,6 +237,57 @@ def _unicode(writer: _Writer) -> Iterator[str]:
         yield f"{word[:3]}{writer.pick(odd)}{word[3:]} "
 
 
+def _tricks(writer: _Writer) -> Iterator[str]:
+    """All ways of hiding a word, in any order."""
+    text = "some text here"
+    plain = base64.b64encode(text.encode()).decode()
+    ways = (
+        "a\u200bb",
+        "&#65;",
+        "%41",
+        "\\x41",
+        "=41=42=43",
+        "\uff41",
+        "e\u0301",
+        "\x1b[31m",
+        "\x01",
+    )
+    more = ("<!-- a b c d -->", "<b hidden>a b c d</b>", "a<b></b>b", "aо b", "vtaber ", "erongi ")  # noqa: RUF001 - a look-alike on purpose
+    while True:
+        yield writer.pick((*ways, *more, f"{plain} ", "41 " * 10, " ".join(text), "é", "\n"))
+
+
+def _signs(writer: _Writer) -> Iterator[str]:
+    """Any characters of ASCII that can be printed."""
+    while True:
+        yield "".join(chr(writer.random.randint(32, 126)) for _ in range(50))
+
+
+def _letters(writer: _Writer) -> Iterator[str]:
+    """Any characters of Latin alphabets, control characters among them."""
+    while True:
+        yield "".join(chr(writer.random.randint(0x20, 0x24F)) for _ in range(50))
+
+
+def _forms(writer: _Writer) -> Iterator[str]:
+    """Characters that normalise to others."""
+    while True:
+        yield "".join(chr(writer.random.randint(0xF900, 0xFA0D)) for _ in range(50))
+
+
+def _percent(writer: _Writer) -> Iterator[str]:
+    """Words, some of them known ones, in URL encoding."""
+    while True:
+        yield f"{writer.pick(_NOUNS)}%20{writer.pick(('ignore', 'system', 'prompt', 'and'))} "
+
+
+def _markup(writer: _Writer) -> Iterator[str]:
+    """Elements and attributes that hide a text."""
+    while True:
+        words = " ".join(writer.pick(_NOUNS) for _ in range(5))
+        yield writer.pick((f"<p hidden>{words}", f'<a title="{words}">x</a>', f"<!-- {words} -->"))
+
+
 _WORST: Final[dict[str, Callable[[_Writer], Iterator[str]]]] = {
     "prose": _Writer.prose,
     "digits": _digits,
@@ -245,6 +296,12 @@ _WORST: Final[dict[str, Callable[[_Writer], Iterator[str]]]] = {
     "hits": _hits,
     "begun": _begun,
     "unicode": _unicode,
+    "tricks": _tricks,
+    "signs": _signs,
+    "letters": _letters,
+    "forms": _forms,
+    "percent": _percent,
+    "markup": _markup,
 }
 WORST: Final = tuple(_WORST)
 

@@ -112,9 +112,10 @@ def firewall(
     """
     built, canaries = found
     vaults = LocalVaults(services.clock)
+    book = RuleBook(pdp, built.entities)
     means = Means(
         pdp=pdp,
-        book=RuleBook(pdp, built.entities),
+        book=book,
         inspector=built.inspector,
         patterns=built.patterns,
         scorers=built.injection,
@@ -126,7 +127,7 @@ def firewall(
         planted=Planted(_key(config, services.sealer, "envelopes"), canaries),
         commit=services.recorder.commitment,
     )
-    return Restore(vaults, inventory), Inspect(means)
+    return Restore(vaults, inventory, book), Inspect(means)
 
 
 def _key(config: Config, sealer: Sealer, purpose: str) -> bytes:

@@ -6,7 +6,6 @@ make validation explode is unusable beyond the depth at which it stays cheap.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
@@ -15,11 +14,13 @@ import jsonschema_rs
 import msgspec
 
 from portcullis.catalogue.cost import MAX_DEPTH, safe_depth
+from portcullis.core.inspection import SHOWN
 
 MAX_SCHEMA_BYTES: Final = 128 * 1024
 _SHOWN: Final = 8
+_INDEX: Final = 10**6
+"""A number from here on is no index but a name made of digits."""
 _REGEX_BYTES: Final = 2**20
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_$-]{1,64}")
 _PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=_REGEX_BYTES, dfa_size_limit=_REGEX_BYTES)
 
 
@@ -97,8 +98,9 @@ def _name(error: jsonschema_rs.ValidationError) -> str:
 
 
 def _safe(name: str | int) -> str:
-    """A member's name as it may stand in a message: nothing but a plain, short name."""
-    return str(name) if isinstance(name, int) or _PLAIN.fullmatch(name) else "?"
+    """A member's name as it may stand in a message: nothing that could be content."""
+    shown = name < _INDEX if isinstance(name, int) else SHOWN.fullmatch(name)
+    return str(name) if shown else "?"
 
 
 def _within(value: Any, depth: int) -> bool:

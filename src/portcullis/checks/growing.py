@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
 
-from portcullis.checks import treat
+from portcullis.checks import encoded, treat
 from portcullis.checks.looking import Look, injected, leaked, refused
 from portcullis.checks.restoring import RUN
-from portcullis.checks.treat import PLACEHOLDER, PREFIX, Span, edited, merged
+from portcullis.checks.treat import LONGEST, PLACEHOLDER, PREFIX, Span, merged
 from portcullis.core.check import Progress
 from portcullis.core.inspection import (
+    Category,
     Edit,
     InjectionScore,
     Match,
@@ -30,6 +32,13 @@ from portcullis.inspection.patterns import Patterns
 
 _BODY: Final = 25
 """Letters and digits of a canary after its marker."""
+_NEARBY: Final = 256
+"""How much of what went before is read once more with what is read."""
+_SIGNS: Final = string.ascii_letters + string.digits + "+/=_-"
+_PART: Final = 32
+_BATCH: Final = 256
+"""In a long run of letters and digits pieces are gathered until they are so small a part of it, or
+so many characters: else each character of it would be looked at with each that follows."""
 
 
 class Scorer(Protocol):
@@ -86,12 +95,21 @@ class Growing:
         self._patterns = sight.patterns.stream() if sight.patterns else None
         self._scorer = sight.scorers.stream(Source.MODEL) if sight.scorers else None
         self._pieces: list[str] = []
+        self._gathered = ""
+        self._run = 0
+        """How long the run of letters and digits is that the text ends with."""
         self._out: list[str] = []
         self._tail = ""
         self._settled = 0
         """Where the tail begins."""
         self._looked = 0
         self._before = ""
+        """What stands before the tail, as it goes on."""
+        self._raw_before = ""
+        self._read = 0
+        """Up to where the text was read for what is encoded in it."""
+        self._within = False
+        """Whether the tail begins inside of an encoding."""
         self._recent = ""
         self._pending: list[Span] = []
         self._matched: set[tuple[int, int]] = set()
@@ -115,6 +133,10 @@ class Growing:
     def feed(self, piece: str, *, last: bool) -> Progress | Deny:
         """Take the next piece. Raises Problem PC3025 for too much."""
         self._pieces.append(piece)
+        self._gathered += piece
+        if not last and self._waits(piece):
+            return Progress(settled=self._settled)
+        piece, self._gathered = self._gathered, ""
         self._tail += piece
         cut = self._settled + len(self._tail)
         denied = self._leaked(piece, last=last)
@@ -132,13 +154,25 @@ class Growing:
         if self._scorer is not None:
             self._scorer.feed(piece)
             cut = cut if last else self._settled
-        denied = (self._scored() or self._hidden()) if last else None
+        if last:
+            denied = self._scored() or self._whole()
+        elif self._sight.entities and self._scorer is None:
+            denied, settled = self._decoded()
+            cut = min(cut, settled)
         return denied or self._progress(cut, last=last)
+
+    def _waits(self, piece: str) -> bool:
+        """Whether more of a long run is awaited before it is looked at."""
+        ends = len(piece.rstrip(_SIGNS))
+        self._run = len(piece) - ends if ends else self._run + len(piece)
+        return not ends and len(self._gathered) < min(self._run // _PART, _BATCH)
 
     def _progress(self, cut: int, *, last: bool) -> Progress:
         cut = min(cut, self._placeholders(last=last))
         if self._sight.canaries is not None and not last:
             cut = min(cut, self._settled + self._open_canary())
+        if cut == self._settled and not last:
+            return Progress(settled=cut)
         self._pending = merged(self._pending)
         for span in self._pending:
             if span.start < cut < span.end:
@@ -146,16 +180,30 @@ class Growing:
         done = [span for span in self._pending if span.end <= cut]
         self._pending = self._pending[len(done) :]
         begin = self._settled
-        edits = tuple(self._edit(span) for span in done)
-        inner = [
-            Edit(start=edit.start - begin, end=edit.end - begin, text=edit.text) for edit in edits
-        ]
+        edits = self._edits(done, cut)
         final = self._tail[: cut - begin]
-        self._out.append(edited(final, inner))
-        self._before = (self._before + final)[-RUN:]
+        self._raw_before = (self._raw_before + final)[-_NEARBY:]
         self._tail = self._tail[cut - begin :]
         self._settled = cut
         return Progress(settled=cut, edits=edits)
+
+    def _edits(self, done: Sequence[Span], cut: int) -> tuple[Edit, ...]:
+        """What stands in the place of the spans; note all that goes on up to the cut."""
+        edits: list[Edit] = []
+        begin = at = self._settled
+        for span in done:
+            self._goes_on(self._tail[at - begin : span.start - begin])
+            value = self._tail[span.start - begin : span.end - begin]
+            new = self._how.instead(span, value, self._before)
+            self._goes_on(new)
+            edits.append(Edit(start=span.start, end=span.end, text=new))
+            at = span.end
+        self._goes_on(self._tail[at - begin : cut - begin])
+        return tuple(edits)
+
+    def _goes_on(self, text: str) -> None:
+        self._out.append(text)
+        self._before = (self._before + text)[-RUN:]
 
     def _open_canary(self) -> int:
         """Where in the tail a canary may begin that is not complete."""
@@ -163,19 +211,13 @@ class Growing:
         found = self._sight.canary.search(self._tail, begin)
         return found.start() if found else len(self._tail)
 
-    def _edit(self, span: Span) -> Edit:
-        begin = self._settled
-        value = self._tail[span.start - begin : span.end - begin]
-        before = self._before + self._tail[: span.start - begin]
-        return Edit(start=span.start, end=span.end, text=self._how.instead(span, value, before))
-
     def _placeholders(self, *, last: bool) -> int:
         """Note the placeholders that are complete; where one may begin that is not."""
         begin = self._settled
         for found in PLACEHOLDER.finditer(self._tail, max(self._looked - begin, 0)):
             start, end = begin + found.start(), begin + found.end()
             self._pending.append(Span(start, end, treat.LITERAL, Treatment.ALLOW))
-        open_one = None if last else PREFIX.search(self._tail)
+        open_one = None if last else PREFIX.search(self._tail, max(len(self._tail) - LONGEST, 0))
         self._looked = begin + (open_one.start() if open_one else len(self._tail))
         return self._looked
 
@@ -206,12 +248,36 @@ class Growing:
         found = injected(score, self._how.rules.injection(Source.MODEL), self.key, fixed=True)
         return None if found is None else self._noting((found,))
 
-    def _hidden(self) -> Deny | None:
-        """What only shows when encodings and odd characters are undone ends the stream."""
-        raw, how, sight = self.raw(), self._how, self._sight
-        found = layers(raw)
-        if not sight.entities or (found.text is raw and not found.decoded):
-            return None
+    def _decoded(self) -> tuple[Deny | None, int]:
+        """Read what is complete of the tail; up to where it may go on, and why it may not."""
+        tail, begin = self._tail, self._settled
+        end = begin + len(tail)
+        start = begin + encoded.begins(tail, self._raw_before, within=self._within)
+        if end - start > encoded.HELD:
+            self._within, self._read = True, end
+            denied = self._hidden(tail, begin, parts=encoded.readings(tail))
+            return denied, encoded.step(start, end)
+        ends = self._within and start > begin
+        self._within = self._within and not ends
+        new = tail[max(self._read - begin, 0) :] if start > self._read else ""
+        self._read = max(self._read, start)
+        if not (ends or (new and _disguised(new))):
+            return None, start
+        before = self._raw_before.partition(" ")[2]
+        parts = encoded.readings(tail) if ends else ()
+        return self._hidden(before + tail, begin - len(before), parts), start
+
+    def _whole(self) -> Deny | None:
+        """The text that is complete, read as a whole text is."""
+        raw = self.raw()
+        return self._hidden(raw, 0) if self._sight.entities and _disguised(raw) else None
+
+    def _hidden(self, text: str, begin: int, parts: Sequence[str] = ()) -> Deny | None:
+        """What only shows when encodings and odd characters are undone ends the stream.
+
+        ``text`` begins at ``begin``; ``parts`` were decoded from it.
+        """
+        how, sight = self._how, self._sight
         wanted = Wanted(
             entities=sight.entities,
             injection=frozenset(),
@@ -219,32 +285,49 @@ class Growing:
             session=sight.session,
             recognised=False,
         )
-        text = Text(path=(), text=raw, source=Source.MODEL)
-        reading = sight.inspector.read((text,), wanted)[0]
-        shown = [match for match in reading.matches if not self._covered(match)]
-        spans = treat.decided(
-            shown,
-            how.rules,
-            how.channel,
-            lambda m: not foreign(raw[m.start : m.end], how.rules.links),
-        )
-        entities = [span.entity for span in spans]
-        entities += [
-            one.entity
-            for one in reading.hidden
-            if how.rules.treatment(how.channel, one.entity, one.category) is not Treatment.ALLOW
+        texts = [Text(path=(), text=one, source=Source.MODEL) for one in (text, *parts)]
+        reading, *others = sight.inspector.read(texts, wanted)
+        shown = [
+            match
+            for match in self._brought_to_light(text, reading.matches)
+            if not self._covered(match.start + begin, match.end + begin)
         ]
+        shown += [m for one in others for m in one.matches if m.category is Category.SECRET]
+        found = [(m.entity, m.category) for m in shown if not self._harmless(m, text)]
+        found += [(m.entity, m.category) for one in (reading, *others) for m in one.hidden]
         where = f"{self.key}, hidden"
         return self._noting(
-            tuple(Finding(type=e, where=where, treatment=Treatment.BLOCK) for e in entities)
+            tuple(
+                Finding(type=entity, where=where, treatment=Treatment.BLOCK)
+                for entity, category in dict.fromkeys(found)
+                if how.rules.treatment(how.channel, entity, category) is not Treatment.ALLOW
+            )
         )
 
-    def _covered(self, match: Match) -> bool:
-        """Whether a match is, or is part of, one that was seen as the text came."""
-        return (match.start, match.end) in self._matched or any(
-            start <= match.start and match.end <= end for start, end in self._matched
+    def _brought_to_light(self, text: str, matches: Sequence[Match]) -> Sequence[Match]:
+        """Those matches that a scan of the text as it stands does not show."""
+        if not matches or self._sight.patterns is None:
+            return matches
+        plain = {(m.entity, m.start, m.end) for m in self._sight.patterns.scan([text])[0]}
+        return [m for m in matches if (m.entity, m.start, m.end) not in plain]
+
+    def _harmless(self, match: Match, text: str) -> bool:
+        links = self._how.rules.links
+        exfiltrates = match.category is Category.EXFILTRATION
+        return exfiltrates and not foreign(text[match.start : match.end], links)
+
+    def _covered(self, start: int, end: int) -> bool:
+        """Whether this stretch is, or is part of, one that was seen as the text came."""
+        return (start, end) in self._matched or any(
+            low <= start and end <= high for low, high in self._matched
         )
 
     def _noting(self, found: tuple[Finding, ...]) -> Deny | None:
         self._noted += found
         return refused(found)
+
+
+def _disguised(text: str) -> bool:
+    """Whether anything of a text reads otherwise than it stands, or is encoded in it."""
+    found = layers(text)
+    return bool(found.decoded) or found.text != text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Final, cast
 
@@ -23,7 +23,7 @@ from portcullis.checks.restore import ARGUMENTS
 from portcullis.checks.rules import RuleBook, Rules, whose
 from portcullis.checks.shapes import Change, fitted
 from portcullis.checks.streaming import StreamTexts
-from portcullis.checks.treat import Substitutes, place
+from portcullis.checks.treat import Substitutes
 from portcullis.core.call import Action, Call, Context, Result, RiskClass
 from portcullis.core.check import Check, StreamJudge
 from portcullis.core.errors import Problem
@@ -42,7 +42,7 @@ from portcullis.core.verdict import PASS, Deny, Finding, Transform, Verdict
 from portcullis.inspection.canary import Canaries
 from portcullis.inspection.inspector import Inspector, Wanted
 from portcullis.inspection.patterns import Patterns
-from portcullis.wire.texts import decided, replaced, request_texts, result_texts
+from portcullis.wire.texts import decided, replaced, request_texts, result_texts, where
 
 _STRUCTURED: Final[Path] = ("structuredContent",)
 _OWN_ARGUMENTS: Final = frozenset({Action.TOOL, Action.PROMPT})
@@ -119,7 +119,8 @@ class Inspect(Check):
         if result.payload is None:
             return PASS
         channel = result_channel(call.action)
-        verdict = self._treated(call, context, channel, result.payload, facts)
+        error = result.is_error and channel is Channel.FROM_MODEL
+        verdict = self._treated(call, context, channel, result.payload, facts, error=error)
         if isinstance(verdict, Deny) or channel is not Channel.FROM_MODEL:
             return verdict
         payload = verdict.payload if isinstance(verdict, Transform) else result.payload
@@ -147,14 +148,21 @@ class Inspect(Check):
         return StreamTexts(self._look(call, context, channel, rules), sight, schema=validator)
 
     def _treated(
-        self, call: Call, context: Context, channel: Channel, payload: Any, facts: object
+        self,
+        call: Call,
+        context: Context,
+        channel: Channel,
+        payload: Any,
+        facts: object,
+        *,
+        error: bool = False,
     ) -> Verdict:
         if isinstance(facts, Deny):
             return facts
         content = cast("Content", facts)
         rules = self._means.book.rules(context)
         try:
-            seen = self._seen(call, context, channel, content, rules)
+            seen = self._seen(call, context, channel, content, rules, error=error)
             denied = refused(seen.findings)
             if denied is not None:
                 return denied
@@ -170,7 +178,14 @@ class Inspect(Check):
         return Transform(payload=new, arguments=arguments, findings=tuple(seen.findings))
 
     def _seen(
-        self, call: Call, context: Context, channel: Channel, content: Content, rules: Rules
+        self,
+        call: Call,
+        context: Context,
+        channel: Channel,
+        content: Content,
+        rules: Rules,
+        *,
+        error: bool,
     ) -> Seen:
         wanted = Wanted(
             entities=rules.wanted(channel),
@@ -180,11 +195,12 @@ class Inspect(Check):
         )
         readings = self._means.inspector.read(content.texts, wanted)
         how = self._look(call, context, channel, rules, content.fixed)
+        how = replace(how, error=error)
         seen = look(content.texts, readings, how)
         if content.opaque:
             treatment = self._opaque(call, context, channel, rules)
             seen.findings += [
-                Finding(type=OPAQUE, where=place(blob.path), treatment=treatment)
+                Finding(type=OPAQUE, where=where(blob.path), treatment=treatment)
                 for blob in content.opaque
             ]
         return seen
@@ -212,7 +228,7 @@ class Inspect(Check):
     def _vault(self, call: Call, context: Context) -> Vault:
         if context.session is None:
             return self._means.passing.vault(call.id)
-        return self._means.vaults.vault(context.session.id)
+        return self._means.vaults.vault(context.session.id, context.session.opened_at)
 
     def _opaque(self, call: Call, context: Context, channel: Channel, rules: Rules) -> Treatment:
         """Towards a tool it is a question only where the tool acts on the world outside."""
@@ -231,7 +247,7 @@ class Inspect(Check):
         if channel is request_channel(call.action):
             for path in (*seen.changes, *seen.names):
                 if decided(call, path):
-                    raise Problem("PC3021", f"{place(path)} was decided on as it is")
+                    raise Problem("PC3021", f"{where(path)} was decided on as it is")
         changes: dict[Path, Any] = {path: c.plain for path, c in seen.changes.items()}
         if under is not None and call.action is Action.TOOL:
             changes |= self._fitted(call, payload, under, seen.changes, seen.names)
@@ -261,7 +277,7 @@ class Inspect(Check):
             lambda new: not validate(call.server, call.name, replaced(value, new, renamed)),
         )
         if chosen is None:
-            places = ", ".join(place(path) for path in list(inner)[:8])
+            places = ", ".join(where(path) for path in list(inner)[:8])
             raise Problem("PC3021", f"no mask fits the tool's schema: {places}")
         return {under + path: value for path, value in chosen.items()}
 
@@ -275,7 +291,7 @@ class Inspect(Check):
         except Problem as problem:
             return Deny(code=problem.code, reason=problem.detail)
         for text in result_texts(call, payload)[0]:
-            if text.source is Source.MODEL and output.is_answer(place(text.path)):
+            if text.source is Source.MODEL and output.is_answer(where(text.path)):
                 denied = output.unfit(validator, text.text)
                 if denied is not None:
                     return denied

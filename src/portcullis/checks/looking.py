@@ -10,10 +10,9 @@ from portcullis.checks import treat
 from portcullis.checks.restoring import run, value_of
 from portcullis.checks.rules import Rules
 from portcullis.checks.shapes import Change
-from portcullis.checks.treat import Span, Substitutes, place
+from portcullis.checks.treat import Span, Substitutes
 from portcullis.core.inspection import (
     Channel,
-    Edit,
     InjectionScore,
     InjectionVerdict,
     Leak,
@@ -25,12 +24,15 @@ from portcullis.core.inspection import (
 from portcullis.core.verdict import Deny, Finding
 from portcullis.inspection.inspector import Reading
 from portcullis.inspection.links import foreign
+from portcullis.wire.texts import where
 
 CANARY: Final = "CANARY"
 INJECTION: Final = "INJECTION"
 OPAQUE: Final = "OPAQUE"
 NOTE: Final = "[taken out: this text looked like instructions]"
 """What stands in the place of a text that was stripped."""
+TAKEN: Final = "[taken out: the gate does not pass this text on]"
+"""What stands in the place of a text of an error that may not go on."""
 
 _SHOWN: Final = 8
 _REFUSALS: Final = (
@@ -50,7 +52,8 @@ class Look:
     ``wrap`` puts a text into the session's envelope. A text at one of the paths in ``fixed`` came
     out of a document: what would have to be rewritten in it is blocked. In a ``listing`` (of
     tools, prompts, resources; a server's greeting) a text that instructs is taken out, and the
-    rest stands.
+    rest stands. So it is in an ``error`` of a provider, which may quote the request, with every
+    text that may not go on: its client shall know what went wrong.
     """
 
     channel: Channel
@@ -59,12 +62,22 @@ class Look:
     wrap: Callable[[str], str]
     fixed: frozenset[Path] = frozenset()
     listing: bool = False
+    error: bool = False
 
     def instead(self, span: Span, value: str, before: str) -> str:
-        """What goes on in the place of a span's value; ``before`` is the text up to there."""
+        """What goes on in the place of a span's value; ``before`` is what goes on before it."""
         if span.treatment is Treatment.ALLOW:
             return value_of(value, run(before), self.substitutes.vault, self.rules.links)
         return self.substitutes.of(span.entity, span.treatment, value)
+
+    def rewritten(self, text: str, spans: Iterable[Span]) -> str:
+        """The text with each span replaced; they are in order and do not overlap."""
+        done, at = "", 0
+        for span in spans:
+            done += text[at : span.start]
+            done += self.instead(span, text[span.start : span.end], done)
+            at = span.end
+        return done + text[at:]
 
 
 @dataclass(slots=True)
@@ -144,24 +157,24 @@ def _spans(text: str, reading: Reading, how: Look) -> tuple[Span, ...]:
 
 
 def _look_at(text: Text, reading: Reading, how: Look, seen: Seen) -> None:
-    where = f"{place(text.path[:-1])}.?" if text.name else place(text.path)
+    at = f"{where(text.path[:-1])}.?" if text.name else where(text.path)
     fixed = text.path in how.fixed
     spans = _spans(text.text, reading, how)
     treatment = how.rules.injection(text.source)
     if how.listing and treatment is Treatment.BLOCK:
         treatment = Treatment.STRIP
     unmovable = fixed or text.number or text.name
-    injection = injected(reading.injection, treatment, where, fixed=unmovable)
-    seen.findings += leaked(reading.leaks, where)
-    seen.findings += treat.findings(spans, where, fixed=fixed)
-    seen.findings += [] if injection is None else [injection]
+    injection = injected(reading.injection, treatment, at, fixed=unmovable)
+    found = (*leaked(reading.leaks, at), *treat.findings(spans, at, fixed=fixed))
+    found += () if injection is None else (injection,)
+    taken = how.error and not fixed and refused(found) is not None
+    seen.findings += map(_taken, found) if taken else found
     if fixed:
         return
-    new = treat.edited(
-        text.text,
-        [Edit(start=s.start, end=s.end, text=how.instead(s, *_value(text.text, s))) for s in spans],
-    )
-    if injection is not None and injection.treatment == Treatment.STRIP:
+    new = TAKEN if taken else how.rewritten(text.text, spans)
+    if taken:
+        spans = ()
+    elif injection is not None and injection.treatment == Treatment.STRIP:
         new, spans = NOTE, ()
     elif _wraps(injection) and how.channel is not Channel.TO_MODEL:  # all is wrapped there
         new, spans = how.wrap(new), ()
@@ -173,9 +186,9 @@ def _look_at(text: Text, reading: Reading, how: Look, seen: Seen) -> None:
         seen.changes[text.path] = Change(text=text.text, plain=new, spans=spans, number=text.number)
 
 
+def _taken(finding: Finding) -> Finding:
+    return Finding(type=finding.type, where=finding.where, treatment=Treatment.STRIP)
+
+
 def _wraps(injection: Finding | None) -> bool:
     return injection is not None and injection.treatment == Treatment.WRAP
-
-
-def _value(text: str, span: Span) -> tuple[str, str]:
-    return text[span.start : span.end], text[: span.start]

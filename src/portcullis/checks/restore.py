@@ -1,7 +1,8 @@
 """Restore: the placeholders that a model was given become the real values, for a tool.
 
 It stands before every check that looks at arguments, so that they see what would really run.
-What was not made in this session stays as it is written.
+What was not made in this session stays as it is written, and so does what stands in a link to a
+host that policy's ``links`` do not name: who follows it tells that host all that is in it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 from portcullis.checks.restoring import restored
+from portcullis.checks.rules import RuleBook
 from portcullis.checks.shapes import fragments
 from portcullis.checks.treat import PLACEHOLDER
 from portcullis.core.call import Action, Call, Context
@@ -29,9 +31,10 @@ class Restore(Check):
 
     name: ClassVar[str] = "restore"
 
-    def __init__(self, vaults: Vaults, inventory: Inventory) -> None:
+    def __init__(self, vaults: Vaults, inventory: Inventory, book: RuleBook) -> None:
         self._vaults = vaults
         self._inventory = inventory
+        self._book = book
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """Transform the call when it holds placeholders of this session."""
@@ -39,13 +42,14 @@ class Restore(Check):
         session = context.session
         if session is None or call.action not in _RESTORED or b"<" not in call.body:
             return PASS
-        vault = self._vaults.vault(session.id)
+        vault = self._vaults.vault(session.id, session.opened_at)
+        links = self._book.rules(context).links
         changes: dict[Path, Any] = {}
         names: dict[Path, str] = {}
         for text in request_texts(call)[0]:
             if text.path[:2] != ARGUMENTS:
                 continue
-            value = restored(text.text, vault)
+            value = restored(text.text, vault, links)
             if value == text.text:
                 continue
             if text.name:

@@ -21,11 +21,14 @@ _BARE: Final = re.compile(r"(?i)(?<![\w/.-])(?:(?=www\.)|mailto:(?=[^\s?]*\?))")
 """Links without slashes: their hosts are read as if they stood after some."""
 
 
-def restored(text: str, vault: Vault) -> str:
-    """The text with the values behind its placeholders, in one pass."""
-    if "<" not in text:
-        return text
-    return PLACEHOLDER.sub(lambda found: vault.reveal(found[0]) or found[0], text)
+def restored(text: str, vault: Vault, links: Iterable[str]) -> str:
+    """The text with the values behind its placeholders, but for those within links."""
+    done, at = "", 0
+    for found in PLACEHOLDER.finditer(text):
+        done += text[at : found.start()]
+        done += value_of(found[0], run(done), vault, links)
+        at = found.end()
+    return done + text[at:]
 
 
 def run(text: str) -> str:

@@ -16,14 +16,10 @@ import msgspec
 
 from portcullis.checks.rules import Rules
 from portcullis.core.inspection import (
-    JSON_TEXT,
-    SHOWN,
     STRICTNESS,
     Category,
     Channel,
-    Edit,
     Match,
-    Path,
     Treatment,
 )
 from portcullis.core.inspection_ports import Vault
@@ -31,8 +27,10 @@ from portcullis.core.verdict import Finding
 
 LITERAL: Final = "LITERAL"
 """The entity of what only looks like a placeholder."""
-PLACEHOLDER: Final = re.compile(r"<[A-Z][A-Z0-9_]{0,62}_[0-9]{1,9}>")
-PREFIX: Final = re.compile(r"<(?:[A-Z][A-Z0-9_]{0,72})?\Z")
+PLACEHOLDER: Final = re.compile(r"<[A-Z][A-Z0-9_]{0,62}_[0-9]{1,15}>")
+LONGEST: Final = 81
+"""Characters of the longest placeholder."""
+PREFIX: Final = re.compile(rf"<(?:[A-Z][A-Z0-9_]{{0,{LONGEST - 3}}})?\Z")
 """What may yet become a placeholder, at the end of a text that goes on."""
 
 REWRITTEN: Final = frozenset({Treatment.TOKENISE, Treatment.MASK, Treatment.HASH})
@@ -113,16 +111,6 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def edited(text: str, changes: Iterable[Edit]) -> str:
-    """The text with the edits made; they are in order and do not overlap."""
-    parts, at = [], 0
-    for edit in changes:
-        parts += [text[at : edit.start], edit.text]
-        at = edit.end
-    parts.append(text[at:])
-    return "".join(parts)
-
-
 def findings(spans: Iterable[Span], where: str, *, fixed: bool = False) -> tuple[Finding, ...]:
     """What goes on record of a text's spans; a ``fixed`` text is blocked, not rewritten."""
     return tuple(
@@ -134,14 +122,3 @@ def findings(spans: Iterable[Span], where: str, *, fixed: bool = False) -> tuple
         for span in spans
         if span.entity != LITERAL
     )
-
-
-def place(path: Path) -> str:
-    """A path as it may stand in a record: a name that could be content is shown as ``?``."""
-    shown = ""
-    for part in path:
-        if isinstance(part, int):
-            shown += f"[{part}]"
-        elif part != JSON_TEXT:
-            shown += ("." if shown else "") + (part if SHOWN.fullmatch(part) else "?")
-    return shown or "$"

@@ -188,7 +188,12 @@ CODES: Final[dict[str, Code]] = {
     "PC3024": Code(
         403, -32003, "Content that cannot be inspected", "Policy may let it pass: `opaque`."
     ),
-    "PC3025": Code(413, -32003, "Too much to inspect", "Send less in one request."),
+    "PC3025": Code(
+        413,
+        -32003,
+        "Too much to inspect",
+        "Send it in smaller messages, or let policy allow what need not be found.",
+    ),
     "PC3026": Code(
         403, -32003, "The tool is not the one that was approved", "See `portcullis catalogue diff`."
     ),

@@ -107,7 +107,8 @@ class Text(msgspec.Struct, frozen=True, kw_only=True):
 
     ``key`` is the name of the member that holds it (for lists, the list's). ``number`` says that
     the value is a number, written out. ``name`` says that it is an object's key, not a value;
-    then ``path`` is the path of the member.
+    then ``path`` is the path of the member. ``sealed`` says that it is enciphered or signed by a
+    provider: only canaries are looked for in it, since chance finds data in ciphertext.
     """
 
     path: Path
@@ -116,6 +117,7 @@ class Text(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     number: bool = False
     name: bool = False
+    sealed: bool = False
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -21,12 +22,13 @@ class Vault(Protocol):
 
 
 class Vaults(Protocol):
-    """The vaults by session id or, outside a session, by agent. One is gone when unused for long.
+    """The vaults by session id or, outside a session, by call. One is gone when unused for long.
 
-    ``vault`` never returns another key's vault.
+    ``vault`` never returns another key's vault. ``since`` is when the key was made (seconds since
+    the epoch): no vault of a key gives a number that an earlier one of the same key has given.
     """
 
-    def vault(self, key: str) -> Vault: ...
+    def vault(self, key: str, since: float = math.inf) -> Vault: ...
 
 
 class Extracted(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,12 +23,16 @@ import codecs
 import hmac
 import html
 import re
+import string
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import re2
+
 from portcullis.core.inspection import Leak
 from portcullis.inspection.engines import ANYWHERE, Search, compiled
+from portcullis.inspection.letters import replaced
 
 PLACES: Final = ("system prompt", "tool result", "document", "memory")
 """Where a session's canaries may be planted; a token names its place by the index here."""
@@ -49,8 +53,34 @@ _ROOM: Final = 48
 _MAX_MARKERS: Final = 256
 
 _DROPPED: Final = bytes(byte for byte in range(256) if not (chr(byte).isalnum() and byte < 128))  # noqa: PLR2004 - ASCII
-_TAGS: Final = {0xE0000 + point: point for point in range(0x20, 0x7F)}
-_TAGGED: Final = re.compile("[\U000e0020-\U000e007e]")
+_ASCII: Final = bytes(range(128))
+_NOT_ASCII: Final = bytes(range(128, 256))
+_FORMS: Final = (
+    *((0xAA, 0xBF), (0x132, 0x180), (0x1C4, 0x1F4), (0x2B0, 0x2E4), (0x1D2C, 0x1DBC)),
+    *((0x1E9A, 0x1E9B), (0x2070, 0x20A9), (0x2100, 0x218A), (0x2460, 0x24EB), (0x2C7C, 0x2C7E)),
+    *((0x3250, 0x3260), (0x32B1, 0x32D0), (0x3358, 0x3400), (0xA7F2, 0xA7F5), (0xFB00, 0xFB07)),
+    *((0xFE5F, 0xFE6C), (0xFF03, 0xFF5E), (0x107A5, 0x107A6), (0x1D400, 0x1D800)),
+    *((0x1F100, 0x1F191), (0x1FBF0, 0x1FBFA)),
+)
+"""Where Unicode has compatibility forms of ASCII letters and digits, and of what escapes them."""
+_MEANT: Final = frozenset(string.ascii_letters + string.digits + "%&#\\{}")
+
+
+def _fold() -> dict[str, str]:
+    """From a compatibility form, or a tag character, to its ASCII characters that matter here."""
+    found = {}
+    for point in (point for first, last in _FORMS for point in range(first, last)):
+        said = unicodedata.normalize("NFKC", chr(point))
+        meant = "".join(one for one in said if one in _MEANT)
+        if meant:
+            found[chr(point)] = meant
+    return found | {chr(0xE0000 + point): chr(point) for point in range(0x20, 0x7F)}
+
+
+_FOLD: Final = _fold()
+_UTF8: Final = re2.Options()
+_UTF8.max_mem = 32 << 20
+_FOLDED: Final = re2.compile(f"[{''.join(_FOLD)}]".encode(), _UTF8)
 _ESCAPED: Final = re.compile(r"(?i)%(?:25)*([0-9a-f]{2})|\\+(?:x|u00|u\{0{0,4})([0-9a-f]{2})\}?")
 
 
@@ -65,6 +95,8 @@ class Canaries:
         self._hexadecimal = self._marker.hex().encode()
         self._base64 = tuple(_inner_base64(self._marker, before) for before in range(3))
         self._literals = (self._marker, self._hexadecimal, *self._base64)
+        signs = {*b"".join(self._literals)}
+        self._others = bytes(byte for byte in range(256) if byte not in signs)
         self._escaped = _escaped_search(self._marker)
 
     def token(self, session_key: str, place: str) -> str:
@@ -82,14 +114,11 @@ class Canaries:
         no canary can be read among them.
         """
         data = _ascii(text)
-        flat = data.translate(None, _DROPPED)
-        plain = False
-        for literal in self._literals:
-            if literal in flat:
-                plain = True
+        few = data.translate(None, self._others)  # a literal that is in the text is in this, too
         escaped = b"%" in data or b"\\" in data or b"&#" in data or b"0x" in data
-        if not plain and not escaped:
+        if not escaped and not any(map(few.__contains__, self._literals)):
             return ()
+        flat = data.translate(None, _DROPPED)
         found: dict[str, Leak] = {}
         for number, (encoding, before, after) in enumerate(
             self._markers(data, flat, escaped=escaped)
@@ -166,11 +195,14 @@ def _base32(data: bytes) -> str:
 
 
 def _ascii(text: str) -> bytes:
-    """The text with compatibility forms folded and what is not ASCII left out."""
-    if not text.isascii():
-        text = text.translate(_TAGS) if _TAGGED.search(text) else text
-        text = unicodedata.normalize("NFKC", text)
-    return text.encode("ascii", "ignore")
+    """The text with compatibility forms of ASCII folded and what is not ASCII left out."""
+    raw = text.encode("utf-8", "replace")
+    if text.isascii():
+        return raw
+    foreign = raw.translate(None, _ASCII)
+    if _FOLDED.search(foreign) is not None:
+        raw = replaced(text, foreign, _FOLD).encode("ascii", "ignore")
+    return raw.translate(None, _NOT_ASCII)
 
 
 def _flat(text: str) -> bytes:

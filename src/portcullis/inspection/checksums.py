@@ -22,7 +22,12 @@ def compact(text: str) -> str:
 
 def digits(text: str) -> str:
     """The ASCII digits of a text."""
-    return text if text.isascii() and text.isdigit() else re.sub("[^0-9]", "", text)
+    if text.isascii():
+        return text if text.isdigit() else text.translate(_NO_DIGITS)
+    return re.sub("[^0-9]", "", text)
+
+
+_NO_DIGITS: Final = {point: None for point in range(128) if not chr(point).isdigit()}
 
 
 def luhn(text: str) -> bool:

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -22,8 +23,9 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from portcullis.core.errors import Problem
 from portcullis.inspection.matcher import Matcher, left_edge, right_edge, word_expression
-from portcullis.inspection.narrowing import needles, numeric, prefilter
+from portcullis.inspection.narrowing import needles, numeric, prefilter, told_apart
 from portcullis.inspection.syntax import most
+from portcullis.inspection.writing import alphabet, forward
 
 _MAX_HITS: Final = 24576
 _UTF8: Final = 4
@@ -35,6 +37,11 @@ Hits: TypeAlias = Mapping[int, Sequence[tuple[int, int]]]
 class Prefilter(Protocol):
     """Says which rules may match where. Raises Problem PC3025 when there is too much to look at."""
 
+    @property
+    def exact(self) -> frozenset[int]:
+        """The orders of rules whose ranges are matches themselves; see `Matcher.sweep`."""
+        ...
+
     def hits(self, buffer: bytes, *, plain: bool) -> Hits:
         """The rules that may match in the buffer; ``plain`` when all of its text is ASCII."""
         ...
@@ -42,6 +49,8 @@ class Prefilter(Protocol):
 
 class Literals:
     """Without hyperscan: a rule may match anywhere as soon as one of its literals is seen."""
+
+    exact: frozenset[int] = frozenset()
 
     def __init__(self, matchers: Sequence[Matcher]) -> None:
         self._needles = [(one.order, tuple(needles(one.parsed.whole))) for one in matchers]
@@ -67,17 +76,29 @@ class _Near(NamedTuple):
     """How far behind where it may begin a digit of it stands; 0 when it may have none."""
 
 
+class _Own(NamedTuple):
+    """What a hit of a rule's own expression tells: where a match of the rule may begin."""
+
+    back: int
+    """At most so many bytes before the hit's end; 0 where the hit is the match, with its edges."""
+    least: int
+    """At least so many."""
+    held: bytes
+    """Between the two are only these bytes; empty where they may be any."""
+
+
 class _Source(NamedTuple):
     """What the database is made of: expressions, and what their numbers mean.
 
-    A number in ``reach`` is the order of a rule whose own expression it is, one in ``near`` is a
+    A number in ``own`` is the order of a rule whose own expression it is, one in ``near`` is a
     context word. A rule that needs context has no expression of its own: it is looked for behind
     its words, which are rare and which hyperscan finds at no cost.
     """
 
     expressions: tuple[str, ...]
     numbers: tuple[int, ...]
-    reach: Mapping[int, int]
+    exact: frozenset[int]
+    own: Mapping[int, _Own]
     near: Mapping[int, Sequence[_Near]]
 
 
@@ -100,18 +121,19 @@ class Hyperscan:
             for number, rules in self._source.near.items()
         }
         self._database, self._always = _database(self._library, self._source, folder)
+        self.exact = self._source.exact.difference(self._always)
 
     def hits(self, buffer: bytes, *, plain: bool) -> Hits:
         """One scan. Each thread has its scratch, and keeps the callback: the library does not."""
         local = self._local
         if not hasattr(local, "scratch"):
             local.scratch = self._library.Scratch(self._database)
-            local.seen = []
-            local.callback = _collector(local.seen)
-        seen: list[tuple[int, int]] = local.seen
+            local.seen = _Seen()
+            local.callback = local.seen.callback
+        seen: _Seen = local.seen
         try:
             self._database.scan(buffer, match_event_handler=local.callback, scratch=local.scratch)
-            return self._windows(seen, buffer, plain=plain)
+            return self._windows(seen.places, buffer, plain=plain)
         except self._library.ScanTerminated:
             raise Problem(
                 "PC3025", "too many places of the text look like data to protect"
@@ -119,31 +141,57 @@ class Hyperscan:
         finally:
             seen.clear()
 
-    def _windows(self, seen: list[tuple[int, int]], buffer: bytes, *, plain: bool) -> Hits:
-        reach, near = self._source.reach, self._source.near
+    def _windows(
+        self, seen: Mapping[int, list[tuple[int, int]]], buffer: bytes, *, plain: bool
+    ) -> Hits:
         found: dict[int, list[tuple[int, int]]] = {
             order: [(1, len(buffer))] for order in self._always
         }
-        for number, end in seen:
-            back = reach.get(number)
-            if back is not None:
-                windows = found.get(number)
-                if windows and end - back <= windows[-1][1]:
-                    windows[-1] = (windows[-1][0], end)
-                else:
-                    _add(found, number, end - back, end)
-                continue
-            rules = near[number]
+        own, words = self._source.own, []
+        for number, places in seen.items():
+            about = own.get(number)
+            if about is None:
+                words += [(end, number) for _, end in places]
+            elif about.back:
+                found[number] = _ranges(places, about, buffer)
+            else:
+                found[number] = sorted(places)
+        for end, number in sorted(words):
             digit = _DIGIT.search(buffer, end, end + self._furthest[number])
             first = digit.start() if digit else len(buffer)
-            for order, back, within, digits in rules:
+            for order, back, within, digits in self._source.near[number]:
                 reached = end + within * (1 if plain else _UTF8) + 1
                 if not digits or first < reached + digits:
                     _add(found, order, end - back, reached)
         return found
 
 
+_FEW: Final = 512
+_SPACES: Final = frozenset(b" \n")
 _DIGIT: Final = re.compile(rb"[0-9]")
+
+
+def _ranges(places: list[tuple[int, int]], about: _Own, buffer: bytes) -> list[tuple[int, int]]:
+    """Where matches may begin that these hits, in order of their ends, are about.
+
+    Of few hits closely; many are cheaper to look at together.
+    """
+    back, least, held = about
+    if len(places) > _FEW:
+        held = b""
+    found: list[tuple[int, int]] = []
+    known = 1
+    for _, end in places:
+        low, high = max(end - back, known), end - least + 1
+        if held:
+            low += len(buffer[low : end - 2].rstrip(held))
+        if low < high:
+            if found and low == known:
+                found[-1] = (found[-1][0], high)
+            else:
+                found.append((low, high))
+            known = high
+    return found
 
 
 def _add(found: dict[int, list[tuple[int, int]]], order: int, low: int, high: int) -> None:
@@ -157,22 +205,32 @@ def _add(found: dict[int, list[tuple[int, int]]], order: int, low: int, high: in
         windows.append((low, high))
 
 
-def _collector(seen: list[tuple[int, int]]) -> Callable[..., bool | None]:
-    def callback(number: int, _start: int, end: int, _flags: int, _context: object) -> bool | None:
-        seen.append((number, end))
-        return len(seen) > _MAX_HITS
+class _Seen:
+    """What a scan saw: for each number, where it begins (if that is asked for) and ends."""
 
-    return callback
+    def __init__(self) -> None:
+        self.places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._left = _MAX_HITS
+
+    def callback(self, number: int, start: int, end: int, _flags: int, _context: object) -> bool:
+        """Take a hit; true when there were too many."""
+        self.places[number].append((start, end))
+        self._left -= 1
+        return self._left < 0
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.places.clear()
+        self._left = _MAX_HITS
 
 
 def _source(matchers: Sequence[Matcher]) -> _Source:
     texts: dict[int, str] = {}
-    reach: dict[int, int] = {}
+    own: dict[int, _Own] = {}
     near: dict[str, list[_Near]] = {}
     for one in matchers:
         if not one.rule.needs_context:
-            texts[one.order] = _narrowed(one)
-            reach[one.order] = one.reach
+            texts[one.order], own[one.order] = _owned(one)
             continue
         about = _Near(
             one.order,
@@ -187,16 +245,26 @@ def _source(matchers: Sequence[Matcher]) -> _Source:
     return _Source(
         tuple(texts.values()),
         tuple(texts),
-        reach,
+        frozenset(order for order, about in own.items() if not about.back),
+        own,
         {number: tuple(near[text]) for number, text in numbered.items()},
     )
 
 
-def _narrowed(one: Matcher) -> str:
-    """The rule's prefilter, with its edges where those of the prefilter are the match's."""
-    middle, left, right = prefilter(one.parsed.whole)
-    before = left_edge(one.rule) if left and one.rule.left != "any" else ""
-    return f"{before}(?:{middle}){right_edge(one.rule) if right else ''}"
+def _owned(one: Matcher) -> tuple[str, _Own]:
+    """The expression of a rule, and what its hits tell."""
+    node, before, after = one.parsed.whole, left_edge(one.rule), right_edge(one.rule)
+    if not one.grouped and told_apart(node, _allowed(after)):
+        return f"{before}(?:{forward(node)}){after}", _Own(0, 0, b"")
+    text, least = prefilter(node, _allowed(before), _allowed(after))
+    held = alphabet(node)
+    return text, _Own(one.reach, least, b"" if held & _SPACES else bytes(sorted(held)))
+
+
+@cache
+def _allowed(edge: str) -> frozenset[int]:
+    """The bytes that an edge matches; all where there is none."""
+    return frozenset(byte for byte in range(256) if re.match(edge.encode(), bytes([byte])))
 
 
 def _database(library: Any, source: _Source, folder: Path | None) -> tuple[Any, tuple[int, ...]]:
@@ -207,36 +275,38 @@ def _database(library: Any, source: _Source, folder: Path | None) -> tuple[Any, 
         return kept, ()
     whole = dict(zip(source.numbers, source.expressions, strict=True))
     try:
-        database = _compiled(library, whole)
+        database = _compiled(library, whole, source.exact)
     except library.error:
-        refused = {order for order in source.reach if not _compiles(library, whole[order])}
+        refused = {order for order in source.own if not _compiles(library, order, source)}
         rest = {number: text for number, text in whole.items() if number not in refused}
-        return _compiled(library, rest), tuple(refused)
+        return _compiled(library, rest, source.exact), tuple(refused)
     if file is not None:
         _keep(file, library.dumpb(database))
     return database, ()
 
 
-def _compiled(library: Any, expressions: Mapping[int, str]) -> Any:
+def _compiled(library: Any, expressions: Mapping[int, str], exact: Collection[int]) -> Any:
+    """Of the rules that are ``exact`` the beginnings of matches are told, too."""
     database = library.Database(mode=library.HS_MODE_BLOCK)
     database.compile(
         expressions=[text.encode("ascii") for text in expressions.values()],
         ids=list(expressions),
-        flags=[0] * len(expressions),
+        flags=[library.HS_FLAG_SOM_LEFTMOST if one in exact else 0 for one in expressions],
     )
     return database
 
 
-def _compiles(library: Any, text: str) -> bool:
+def _compiles(library: Any, order: int, source: _Source) -> bool:
+    text = source.expressions[source.numbers.index(order)]
     try:
-        _compiled(library, {0: text})
+        _compiled(library, {order: text}, source.exact)
     except library.error:
         return False
     return True
 
 
 def _digest(library: Any, source: _Source) -> str:
-    made_of = (library.__version__, platform.machine(), _processor(), source[:2])
+    made_of = (library.__version__, platform.machine(), _processor(), source[:3])
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
 
 

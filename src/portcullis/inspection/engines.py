@@ -35,20 +35,3 @@ def compiled(expression: str, *, capture: bool = False, longest: bool = False) -
         raise ValueError(f"the engine refuses it: {found.error()}")
     search: Search = found.Match
     return search
-
-
-class Deferred:
-    """A search that is compiled when it is first asked: most rules never are."""
-
-    __slots__ = ("_search", "_write")
-
-    def __init__(self, write: Callable[[], Search]) -> None:
-        self._write = write
-        self._search: Search | None = None
-
-    def __call__(self, anchor: Any, text: bytes, begin: int, end: int) -> list[tuple[int, int]]:
-        """As `Search`. Raises ValueError when the engine refuses the expression."""
-        search = self._search
-        if search is None:
-            search = self._search = self._write()
-        return search(anchor, text, begin, end)

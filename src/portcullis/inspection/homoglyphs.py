@@ -14,6 +14,8 @@ from typing import Final
 
 import re2
 
+from portcullis.inspection.letters import replaced
+
 _LOOKALIKES: Final = (
     "аa еe оo рp сc уy хx іi јj ѕs ԁd һh ԛq ԝw ӏl ҽe үy ѵv ԍg "  # Cyrillic
     "АA ВB ЕE КK МM НH ОO РP СC ТT УY ХX ІI ЈJ ЅS ԌG ԚQ ԜW ҮY ӀI "
@@ -35,7 +37,8 @@ FOLD: Final = {
 }
 """From a look-alike to its ASCII letter."""
 
-_TABLE: Final = str.maketrans(FOLD)
+_ASCII: Final = bytes(range(128))
+_WORDS: Final = {**{point: chr(point) for point in range(128)}, **str.maketrans(FOLD)}
 _CLASS: Final = "".join(f"\\x{{{ord(letter):x}}}" for letter in FOLD)
 _OPTIONS: Final = re2.Options()
 _OPTIONS.max_mem = 64 << 20
@@ -49,7 +52,6 @@ _MIXED: Final = re2.compile(
     _OPTIONS,
 )
 _MAX_WORDS: Final = 1024
-_MAX_WHOLE: Final = 1 << 18
 _SHORTEST: Final = 3
 
 
@@ -58,12 +60,14 @@ def fold(text: str) -> tuple[str, bool]:
 
     Cut (True) means that there were more mixed words than are looked at. Linear in the text.
     """
-    raw = text.encode()
-    if _PRESENT.search(raw) is None:
+    if text.isascii():
         return text, False
-    if _PROSE.search(raw) is None:
-        whole = text[:_MAX_WHOLE].translate(_TABLE) + text[_MAX_WHOLE:]
-        return whole, len(text) > _MAX_WHOLE
+    raw = text.encode()
+    foreign = raw.translate(None, _ASCII)
+    if _PRESENT.search(foreign) is None:
+        return text, False
+    if _PROSE.search(foreign) is None:
+        return replaced(text, foreign, FOLD), False
     pieces: list[bytes] = []
     at = words = 0
     for found in _MIXED.finditer(raw):
@@ -71,7 +75,7 @@ def fold(text: str) -> tuple[str, bool]:
         if words > _MAX_WORDS:
             break
         word = found.group().decode()
-        folded = word.translate(_TABLE)
+        folded = word.translate(_WORDS)
         if len(word) >= _SHORTEST and folded.isascii():
             pieces += raw[at : found.start()], folded.encode()
             at = found.end()

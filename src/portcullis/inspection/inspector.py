@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from portcullis.core.errors import Problem
 from portcullis.core.inspection import (
     Category,
     InjectionScore,
@@ -25,6 +27,12 @@ _RANK: Final = {verdict: rank for rank, verdict in enumerate(InjectionVerdict)}
 _LOCATED: Final = 1 << 14
 """Characters of a text in which what normalising brought to light is traced to its place."""
 _MOST_LOCATED: Final = 8
+_TOGETHER: Final = 1 << 16
+"""Characters of texts that are scanned as one: what may be found in them is bounded for each."""
+MAX_FOUND: Final = 1 << 15
+"""Most matches in all texts of one call."""
+MAX_SECONDS: Final = 1.0
+"""Most processor time for the texts of one call, but for the last ones."""
 
 
 class Scanner(Protocol):
@@ -118,11 +126,13 @@ class Inspector:
         injection: Scorer,
         canaries: CanaryFinder | None = None,
         recognisers: Sequence[Recogniser] = (),
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
         self._patterns = patterns
         self._injection = injection
         self._canaries = canaries
         self._recognisers = tuple(recognisers)
+        self._spent = spent
 
     @property
     def entities(self) -> frozenset[str]:
@@ -135,14 +145,19 @@ class Inspector:
         return bool(self._recognisers)
 
     def read(self, texts: Sequence[Text], wanted: Wanted) -> list[Reading]:
-        """One reading for each text. Raises Problem PC3025 when there is too much to find."""
+        """One reading for each text. Raises Problem PC3025 when there is too much to find.
+
+        So much may be found in so much text, whatever the size of the call, within hard limits: a
+        conversation that grew by what passed goes on to pass.
+        """
+        began = self._spent()
         layered = [Layers(text.text) if text.number else layers(text.text) for text in texts]
         views = [
             view
             for index, (text, found) in enumerate(zip(texts, layered, strict=True))
             for view in _views(index, text.text, found)
         ]
-        scanned = self._scanned(views, texts, wanted)
+        scanned = self._scanned(views, texts, wanted, began)
         seen: list[list[tuple[_View, Sequence[Match]]]] = [[] for _ in texts]
         for view, matches in zip(views, scanned, strict=True):
             seen[view.index].append((view, matches))
@@ -152,11 +167,21 @@ class Inspector:
         ]
 
     def _scanned(
-        self, views: Sequence[_View], texts: Sequence[Text], wanted: Wanted
+        self, views: Sequence[_View], texts: Sequence[Text], wanted: Wanted, began: float
     ) -> Sequence[Sequence[Match]]:
         rules = self._patterns if wanted.entities is None else self._patterns.only(wanted.entities)
         keys = [texts[view.index].key if view.layer in {"", _NORMALISED} else "" for view in views]
-        return rules.scan([view.text for view in views], keys)
+        shown = ["" if texts[view.index].sealed else view.text for view in views]
+        found: list[Sequence[Match]] = []
+        count = 0
+        for low, high in _groups(shown):
+            if low and self._spent() - began > MAX_SECONDS:
+                raise Problem("PC3025", f"to read it takes more than {MAX_SECONDS:g} s")
+            found += rules.scan(shown[low:high], keys[low:high])
+            count += sum(map(len, found[low:high]))
+            if count > MAX_FOUND:
+                raise Problem("PC3025", f"more than {MAX_FOUND} findings")
+        return found
 
     def _revealed(
         self,
@@ -175,7 +200,7 @@ class Inspector:
             return found.matches, tuple(found.hidden.values())
         blanked = msgspec.structs.replace(text, text=_blanked(text.text, found.matches))
         views = _views(0, blanked.text, layers(blanked.text))[1:]
-        scanned = self._scanned(views, [blanked], wanted)
+        scanned = self._scanned(views, [blanked], wanted, self._spent())
         more = _brought_to_light(blanked.text, (), list(zip(views, scanned, strict=True)))
         hidden = found.hidden | more.hidden | more.copied
         return _sorted([*found.matches, *more.matches]), tuple(hidden.values())
@@ -193,7 +218,7 @@ class Inspector:
         if len(seen) > 1:
             matches, hidden = self._revealed(text, matches, seen[1:], wanted)
         injection = None
-        if text.source in wanted.injection and not text.number:
+        if text.source in wanted.injection and not (text.number or text.sealed):
             injection = self._scored(text.source, views, flooded=FLOOD in tricks)
         leaks: tuple[Leak, ...] = ()
         if wanted.canaries and self._canaries is not None:
@@ -205,7 +230,7 @@ class Inspector:
 
     def _recognised(self, text: Text, ruled: Sequence[Match], wanted: Wanted) -> tuple[Match, ...]:
         """With what the recognisers see besides the rules; what overlaps a rule's gives way."""
-        if text.number or not (self._recognisers and wanted.recognised):
+        if text.number or text.sealed or not (self._recognisers and wanted.recognised):
             return tuple(ruled)
         matches = list(ruled)
         for recogniser in self._recognisers:
@@ -246,6 +271,17 @@ class _Light(msgspec.Struct, frozen=True):
     matches: tuple[Match, ...]
     hidden: dict[_Pair, Hidden]
     copied: dict[_Pair, Hidden]
+
+
+def _groups(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The texts in order, in groups that are small or one text."""
+    low = size = 0
+    for at, text in enumerate(texts):
+        if size and size + len(text) > _TOGETHER:
+            yield low, at
+            low, size = at, 0
+        size += len(text)
+    yield low, len(texts)
 
 
 def _views(index: int, text: str, found: Layers) -> list[_View]:

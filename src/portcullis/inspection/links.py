@@ -13,6 +13,7 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
@@ -49,6 +50,9 @@ _RENDERING: Final = frozenset(
 )
 """Names of what pictures, badges, fonts and scripts are asked for with."""
 
+_MOST_URLS: Final = 32
+"""In one link; one with more of them carries whatever it likes."""
+_LONGEST_HOST: Final = 2048
 _LONG_USER: Final = 24
 _LONG_LABEL: Final = 24
 _LONG_QUERY: Final = 200
@@ -74,6 +78,8 @@ def host(authority: str) -> str | None:
     None for what is not surely a host, and wherever user information stands before it: such a
     URL is made to be misread.
     """
+    if len(authority) > _LONGEST_HOST:  # normalising takes the square of its length
+        return None
     text = _STRIPPED.sub("", unicodedata.normalize("NFKC", unquote(authority))).translate(_DOTS)
     if "@" in text or "\\" in text:
         return None
@@ -108,9 +114,10 @@ def carries(markup: str, *, loaded: bool) -> bool:
     a search, an identifier or a signature; not a text in disguise, not an essay.
     """
     flat = re.sub(r"[\t\r\n]", "", markup)
-    return any(
-        _carries(_REST.findall(flat, max(one.start(1), one.start(2)))[0], loaded=loaded)
-        for one in _URL.finditer(flat)
+    starts = [max(one.start(1), one.start(2)) for one in islice(_URL.finditer(flat), _MOST_URLS)]
+    rests = (_REST.match(flat, start) for start in starts)
+    return len(starts) == _MOST_URLS or any(
+        rest is not None and _carries(rest.group(), loaded=loaded) for rest in rests
     )
 
 
@@ -176,8 +183,8 @@ def _disguised(run: str, least: int) -> bool:
     whole = text[: len(text) - (len(text) % 4 == 1)].translate(_URL_SAFE)
     try:
         return _is_text(binascii.a2b_base64(whole + "=" * (-len(whole) % 4)), least)
-    except binascii.Error:
-        return False  # padding in its middle
+    except ValueError:
+        return False  # padding in its middle, or other letters
 
 
 def _is_text(plain: bytes, least: int) -> bool:

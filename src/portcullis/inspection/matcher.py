@@ -7,22 +7,24 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import Final, TypeAlias
 
 from portcullis.core.errors import Problem
-from portcullis.core.inspection import Match
-from portcullis.inspection.engines import ANYWHERE, HERE, Deferred, Search, compiled
+from portcullis.core.inspection import Category, Match
+from portcullis.inspection.engines import ANYWHERE, HERE, Search, compiled
+from portcullis.inspection.narrowing import sure
 from portcullis.inspection.rules import Beside, Rule
 from portcullis.inspection.syntax import MAX_BYTES, Parsed, most, parse
 from portcullis.inspection.validators import Validator
-from portcullis.inspection.writing import costly, forward, loosely
+from portcullis.inspection.writing import costly, firsts, forward, loosely
 
-_EASY: Final = 16
+_EASY: Final = 32
 
 FENCE: Final = b"\xff"
 """Stands before, between and after texts; no UTF-8 holds it, so no pattern matches over it."""
 
+_OF_WORDS: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
 
 MAX_MATCHES: Final = 4096
@@ -32,8 +34,10 @@ _MAX_CHECKED: Final = 48 * 2**10
 _CHECK: Final = 16
 _LONG: Final = 256
 
-Found: TypeAlias = tuple[int, int, float]
-"""Start and end in bytes of the buffer, and the score."""
+_TOO_MANY: Final = "too many places of the text look like data to protect"
+
+Found: TypeAlias = tuple[int, int, float, int]
+"""Start and end in bytes of the buffer, the score, and the rule's order."""
 
 _NOT: Final[dict[Beside, str]] = {
     "word": "[^0-9A-Za-z_]",
@@ -53,54 +57,68 @@ def right_edge(rule: Rule) -> str:
 
 
 class Work:
-    """Bounds what one call may cost, whatever the text: beyond it, Problem PC3025."""
+    """Bounds what one call may cost, whatever the text: beyond it, Problem PC3025.
 
-    __slots__ = ("_bytes", "_candidates", "_checked", "_matches")
+    What is left: bytes that searches read, searches, bytes for validators (which take some
+    microseconds, whatever they are given), and matches.
+    """
+
+    __slots__ = ("bytes", "matches", "searches", "validated")
 
     def __init__(self) -> None:
-        self._bytes = 0
-        self._candidates = 0
-        self._checked = 0
-        self._matches = 0
+        self.bytes = _MAX_BYTES
+        self.searches = _MAX_CANDIDATES
+        self.validated = _MAX_CHECKED
+        self.matches = MAX_MATCHES
 
-    def searched(self, size: int) -> None:
-        """A search read so many bytes."""
-        self._bytes += size
-        self._candidates += 1
-        if self._bytes > _MAX_BYTES or self._candidates > _MAX_CANDIDATES:
-            raise Problem("PC3025", "too many places of the text look like data to protect")
-
-    def checked(self, size: int) -> None:
-        """A datum of so many bytes is given to a validator (some microseconds, whatever it is)."""
-        self._checked += _CHECK + min(size, _LONG)
-        if self._checked > _MAX_CHECKED:
-            raise Problem("PC3025", "too many places of the text look like data to protect")
-
-    def found(self) -> None:
-        """A match was found."""
-        self._matches += 1
-        if self._matches > MAX_MATCHES:
+    def found(self, count: int) -> None:
+        """So many matches were found."""
+        self.matches -= count
+        if self.matches < 0:
             raise Problem("PC3025", f"the text holds more than {MAX_MATCHES} matches")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Matcher:
     """A rule with a pattern. ``reach`` is the most bytes a match takes, with both edges.
 
-    ``find`` finds where a match may begin, and ``search`` matches there. Where the pattern is
-    cheap to find, ``search`` does both: what is found is the same.
+    Expressions are compiled when they are first asked: most rules never are. ``ValueError`` says
+    that the engine refuses one.
     """
 
     rule: Rule
     order: int
     parsed: Parsed
-    find: Search | None
-    search: Search
+    validator: Validator | None
     grouped: bool
     tail: int
     reach: int
-    words: Search | None
-    validator: Validator | None
+    sure: int
+    """What ``find`` finds, if it is no longer than this, is what ``search`` matches there."""
+    glued: bool
+    """Whether a datum that follows a word without a break counts without its first letter.
+
+    That letter is the same for all such data. A stream does not wait at each word that ends with
+    it, so that it may have gone.
+    """
+
+    @cached_property
+    def find(self) -> Search:
+        """Finds where a match may begin: `search` itself, where that is cheap."""
+        if self.sure == self.reach:
+            return self.search
+        middle = loosely(self.parsed.whole, _EASY)
+        return compiled(f"{left_edge(self.rule)}(?:{middle}){right_edge(self.rule)}")
+
+    @cached_property
+    def search(self) -> Search:
+        """Matches exactly."""
+        return searcher(self.rule, self.parsed)
+
+    @cached_property
+    def words(self) -> Search:
+        """Finds a context word."""
+        return compiled("|".join(map(word_expression, self.rule.context)))
 
     def sweep(
         self,
@@ -112,32 +130,47 @@ class Matcher:
         found: list[Found],
         *,
         keyed: bool = False,
+        exact: bool = False,
     ) -> int:
         """Append what matches with a start in one of the windows, from ``begin`` up to ``stop``.
 
         A window is a range of starts, in bytes; windows are in order. From left to right, what
         matched is not looked into again, and what only looked like it is left after one byte.
-        Returns where the next sweep of this buffer must begin.
+        With ``exact`` a window is a match with both edges, before which none with the same end
+        begins. Returns where the next sweep of this buffer must begin.
         """
+        rule, order, size, before = self.rule, self.order, len(buffer), len(found)
+        always = keyed or not (rule.context or rule.needs_context)
+        checks = self.validator is not None or rule.entropy > 0
+        shift, tail = (1, self.tail) if exact else (0, 0)
         at = begin
-        for low, high in windows:
-            limit = min(high, stop)
-            if low >= limit:
-                break
-            at = max(at, low)
-            end = min(len(buffer), high + self.reach)
-            while at < limit:
-                spans = self._first(buffer, at, end, limit, work)
-                if spans is None:
-                    at = limit
+        for opened, closed in windows:
+            low, limit = opened + shift, closed - tail
+            last = limit
+            if limit > stop:
+                if low >= stop:
                     break
-                one = self._examined(buffer, spans, work, keyed=keyed)
-                if one is None:
-                    at = spans[0][0] + 2
+                limit = stop
+            known = False
+            if low >= at:
+                at, known = low, exact
+            while at < limit:
+                if known:
+                    start, known = low, False
+                    at = low + 1
                 else:
-                    work.found()
-                    found.append(one)
-                    at = max(one[1], spans[0][0] + 2)
+                    end = min(closed + self.reach, size)
+                    place = self._first(buffer, at, end, limit, work)
+                    if place is None:
+                        at = limit
+                        break
+                    at, start, last = place
+                score = rule.score if always else self._score(buffer, start)
+                if score and (not checks or self._agrees(buffer[start:last], work)):
+                    within = self.glued and buffer[start - 1] in _OF_WORDS
+                    found.append((start + within, last, score, order))
+                    at = last
+        work.found(len(found) - before)
         return at
 
     def tentative(
@@ -148,56 +181,50 @@ class Matcher:
         for low, high in windows:
             at = max(begin, low)
             while at < high:
-                spans = self._first(buffer, at, len(buffer), high, work)
-                if spans is None:
+                place = self._first(buffer, at, len(buffer), high, work)
+                if place is None:
                     break
-                lowest = min(lowest, self._datum(spans)[0])
-                at = spans[0][0] + 2
+                at = place[0]
+                lowest = min(lowest, place[1])
         return lowest
 
     def _first(
         self, buffer: bytes, at: int, end: int, limit: int, work: Work
-    ) -> list[tuple[int, int]] | None:
-        """The first match that begins at or after ``at`` and before ``limit``."""
-        if self.find is None:
-            spans = self.search(ANYWHERE, buffer, at - 1, end)
-            start, last = spans[0]
-            work.searched((last if start >= 0 else end) - at)
-            return spans if 0 <= start < limit - 1 else None
+    ) -> tuple[int, int, int] | None:
+        """The first match that begins at or after ``at`` and before ``limit``.
+
+        Returns where the next one may begin, and the start and end of the datum.
+        """
         while at < limit:
-            start, last = self.find(ANYWHERE, buffer, at - 1, end)[0]
-            work.searched((last if start >= 0 else end) - at)
-            if not 0 <= start < limit - 1:
+            spans = self.find(ANYWHERE, buffer, at - 1, end)
+            first, last = spans[0]
+            work.searches -= 1
+            work.bytes -= (last if first >= 0 else end) - at
+            if work.searches < 0 or work.bytes < 0:
+                raise Problem("PC3025", _TOO_MANY)
+            if not 0 <= first < limit - 1:
                 return None
-            spans = self.search(HERE, buffer, start, end)
-            if spans[0][0] >= 0:
-                return spans
-            work.searched(last - start)
-            at = start + 2
+            if last - first > self.sure:
+                spans = self.search(HERE, buffer, first, end)
+                work.bytes -= last - first
+            last = spans[0][1]
+            if last >= 0:
+                if self.grouped:
+                    return first + 2, spans[1][0], spans[1][1]
+                return first + 2, first + 1, last - self.tail
+            at = first + 2
         return None
 
-    def _datum(self, spans: list[tuple[int, int]]) -> tuple[int, int]:
-        return spans[1] if self.grouped else (spans[0][0] + 1, spans[0][1] - self.tail)
+    def _agrees(self, datum: bytes, work: Work) -> bool:
+        work.validated -= _CHECK + min(len(datum), _LONG)
+        if work.validated < 0:
+            raise Problem("PC3025", _TOO_MANY)
+        return agrees(self.rule, self.validator, datum)
 
-    def _examined(
-        self, buffer: bytes, spans: list[tuple[int, int]], work: Work, *, keyed: bool
-    ) -> Found | None:
-        """The cheap checks first."""
-        start, end = self._datum(spans)
-        score = self._score(buffer, start, keyed=keyed)
-        if not score:
-            return None
-        if self.validator is not None or self.rule.entropy:
-            work.checked(end - start)
-            if not agrees(self.rule, self.validator, buffer[start:end]):
-                return None
-        return start, end, score
-
-    def _score(self, buffer: bytes, start: int, *, keyed: bool) -> float:
+    def _score(self, buffer: bytes, start: int) -> float:
+        """How sure the words before a datum make it, or nothing."""
         rule = self.rule
-        if keyed or not (rule.context or rule.needs_context):
-            return rule.score
-        if self.words is not None:
+        if rule.context:
             low = max(start - rule.within - 1, 0)
             if not buffer[low + 1 : start].isascii():
                 low = max(_back(buffer, start, rule.within) - 1, 0)
@@ -274,19 +301,31 @@ def made(rule: Rule, order: int, validator: Validator | None) -> Matcher | None:
         raise Problem("PC7014", f"rule {rule.id}: pattern: {error}") from None
     if parsed is None:
         return None
-    simple = not rule.group and not costly(parsed.whole, _EASY)
+    tail = 1 if right_edge(rule) else 0
+    reach = most(parsed.whole) + 2
+    if not costly(parsed.whole, _EASY):
+        exact = reach
+    elif rule.group:
+        exact = 0
+    else:
+        exact = 1 + sure(parsed.whole, _EASY, edged=tail > 0) + tail
     return Matcher(
         rule=rule,
         order=order,
         parsed=parsed,
-        find=None if simple else Deferred(partial(_finder, rule, parsed)),
-        search=Deferred(partial(searcher, rule, parsed)),
-        grouped=bool(rule.group),
-        tail=1 if right_edge(rule) else 0,
-        reach=most(parsed.whole) + 2,
-        words=Deferred(partial(_words, rule)) if rule.context else None,
         validator=validator,
+        grouped=rule.group > 0,
+        tail=tail,
+        reach=reach,
+        sure=exact,
+        glued=rule.category is Category.SECRET and rule.left == "any" and _spoken(rule, parsed),
     )
+
+
+def _spoken(rule: Rule, parsed: Parsed) -> bool:
+    """Whether all data begin with one letter."""
+    letters = bytes(firsts(parsed.whole)[0]).lower()
+    return not rule.group and letters.isalpha() and len(set(letters)) == 1
 
 
 def searcher(rule: Rule, parsed: Parsed) -> Search:
@@ -298,17 +337,9 @@ def searcher(rule: Rule, parsed: Parsed) -> Search:
     return compiled(f"{left_edge(rule)}{middle}{right_edge(rule)}", capture=bool(rule.group))
 
 
-def _finder(rule: Rule, parsed: Parsed) -> Search:
-    return compiled(f"{left_edge(rule)}(?:{loosely(parsed.whole, _EASY)}){right_edge(rule)}")
-
-
 def word_expression(word: str) -> str:
     """A context word in either case, where no ASCII letter or digit stands before it.
 
     So `cards` holds `card`, and `discard` does not.
     """
     return f"[^0-9A-Za-z]{forward(parse(re.escape(word), caseless=True).datum)}"
-
-
-def _words(rule: Rule) -> Search:
-    return compiled("|".join(map(word_expression, rule.context)))

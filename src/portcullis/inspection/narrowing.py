@@ -2,25 +2,87 @@
 
 from __future__ import annotations
 
-from portcullis.inspection.syntax import Alt, Cat, Char, Edge, Node, Ranges, Rep, least, most
-from portcullis.inspection.writing import ASCII, byte_class
+from portcullis.inspection.syntax import (
+    LAST,
+    MAX_BYTES,
+    Alt,
+    Cat,
+    Char,
+    Edge,
+    Node,
+    Ranges,
+    Rep,
+    least,
+    merged,
+    most,
+)
+from portcullis.inspection.writing import ASCII, alphabet, byte_class, firsts
 
 _TIGHT = 16
 _ENOUGH = 12
+_WORD = 16
+"""Bytes of a pattern's beginning that are worth asking for; of an alternative, a word's."""
+_MOST = 246
+"""Edges that allow more bytes than all but the digits are not worth asking for."""
+_SHORT = 64
+"""Longer matches are dear to find with their beginnings."""
 
 
-def prefilter(node: Node) -> tuple[str, bool, bool]:
-    """A wider, cheaper expression for hyperscan, and whether its left and right ends are exact.
+def prefilter(node: Node, before: frozenset[int], after: frozenset[int]) -> tuple[str, int]:
+    """A wider, cheaper expression for hyperscan; ``before`` and ``after`` may stand beside a match.
 
-    Every text that matches has a part that begins at or after its start, ends at or before its
-    end, and matches this. Where an end is exact, what must not stand beside it may be added.
+    Every text that matches, with the byte on each side of it, has a part that matches this; it
+    begins at least so many bytes before the part's end.
     """
-    parts, open_left = _trimmed(node, -1)
-    rest, open_right = _trimmed(Cat(tuple(parts)), 0) if len(parts) > 1 else (parts, False)
-    kept, _, cut = _head(Cat(tuple(rest)), _ENOUGH)
-    if cut and needles(Cat(tuple(rest))) and not needles(kept):
-        kept, cut = Cat(tuple(rest)), False
-    return _wide(kept), not open_left, not (open_right or cut)
+    parts, before = _trimmed(_flat(node), 0, before)
+    parts, after = _trimmed(parts, -1, after)
+    head, then = _cut(parts, after)
+    if then is not after and needles(Cat(tuple(parts))) and not needles(head):
+        head, then = Cat(tuple(parts)), after
+    follows = _beside(then)
+    return f"{_beside(before)}(?:{_wide(head)}){follows}", least(head) + bool(follows)
+
+
+def _beside(allowed: frozenset[int]) -> str:
+    """One of these bytes; nothing where hardly any is excluded."""
+    if len(allowed) > _MOST:
+        return ""
+    return byte_class(merged([(byte, byte) for byte in allowed]))
+
+
+def _trimmed(
+    parts: list[Node], end: int, beside: frozenset[int]
+) -> tuple[list[Node], frozenset[int]]:
+    """The parts, the one at the end (0 or -1) cut to its least, and what may stand beside them.
+
+    A few characters whose number is plain to see stay as they are.
+    """
+    while isinstance(part := parts[end], Rep) and part.most > part.least:
+        near, _ = firsts(part.body)
+        if part.most - part.least <= _TIGHT and _single(part.body) and not (end and near & beside):
+            break
+        if len(parts) == 1 and not part.least:
+            break
+        beside |= near if end else alphabet(part.body)
+        some: list[Node] = [Rep(part.body, part.least, part.least, part.lazy)] if part.least else []
+        if part.least == 1:
+            some = _flat(part.body)
+        parts = [*parts[:-1], *some] if end else [*some, *parts[1:]]
+    return parts, beside
+
+
+def _cut(parts: list[Node], after: frozenset[int]) -> tuple[Node, frozenset[int]]:
+    """The beginning of the parts that is long enough, and the bytes that may follow it."""
+    size = 0
+    for index, part in enumerate(parts):
+        head, more, cut = _head(part, _ENOUGH - size)
+        size += more
+        rest = Cat(tuple(parts[index + 1 :]))
+        if cut or (size >= _ENOUGH and rest.parts):
+            then, empty = firsts(rest)
+            then = then | after if empty else then
+            return Cat((*parts[:index], head)), then | alphabet(part) if cut else then
+    return Cat(tuple(parts)), after
 
 
 def _head(node: Node, wanted: int) -> tuple[Node, int, bool]:
@@ -29,6 +91,7 @@ def _head(node: Node, wanted: int) -> tuple[Node, int, bool]:
         case Cat(parts):
             return _head_of(parts, wanted)
         case Alt(options):
+            wanted = max(wanted, _WORD)
             heads = [_head(option, wanted) for option in options]
             unlike = tuple(dict.fromkeys(head for head, _, _ in heads))
             return Alt(unlike), min(size for _, size, _ in heads), any(cut for *_, cut in heads)
@@ -53,6 +116,43 @@ def _head_of(parts: tuple[Node, ...], wanted: int) -> tuple[Node, int, bool]:
     return Cat(tuple(kept)), size, False
 
 
+def told_apart(node: Node, after: frozenset[int]) -> bool:
+    """Whether a short match ends in one place only, given where it begins and what may follow."""
+    return most(node) <= _SHORT and max(alphabet(node), default=0) <= ASCII and _ends(node, after)
+
+
+def _ends(node: Node, after: frozenset[int]) -> bool:
+    """Whether a node can end in one place only; ``after`` are the bytes that may follow it."""
+    if least(node) == most(node) or not alphabet(node) & after:
+        return not _edged(node)
+    match node:
+        case Cat(parts):
+            for part in reversed(parts):
+                if not _ends(part, after):
+                    return False
+                begin, empty = firsts(part)
+                after = begin | after if empty else begin
+            return True
+        case Rep(body, low, high, _):
+            begin, _ = firsts(body)
+            return (low == high or not begin & after) and _ends(body, begin | after)
+        case _:
+            return False
+
+
+def _edged(node: Node) -> bool:
+    """Whether an edge is in it."""
+    match node:
+        case Cat(parts) | Alt(parts):
+            return any(map(_edged, parts))
+        case Rep(body, _, _, _):
+            return _edged(body)
+        case Edge():
+            return True
+        case Char():
+            return False
+
+
 def numeric(node: Node) -> bool:
     """Whether every text that matches holds an ASCII digit."""
     match node:
@@ -68,20 +168,30 @@ def numeric(node: Node) -> bool:
             return False
 
 
-def _trimmed(node: Node, end: int) -> tuple[list[Node], bool]:
-    """The node's parts with one end (-1 is the left) cut to its least, and whether it was cut."""
-    parts = _flat(node)
-    index = 0 if end else -1
-    cut = False
-    while parts and isinstance(last := parts[index], Rep) and last.most > last.least:
-        cut = True
-        if last.least:
-            parts[index] = Rep(last.body, last.least, last.least, last.lazy)
-            break
-        if len(parts) == 1:
-            break
-        parts.pop(index)
-    return parts, cut
+def sure(node: Node, counted: int, *, edged: bool) -> int:
+    """How long a match of the loose expression may be for certainly being one of the exact one.
+
+    Both prefer the same; the loose one counts less and, where an edge follows (``edged``), may
+    end within a character. 0 where nothing is certain.
+    """
+    excess = _excess(node, counted, edged=edged)
+    return max(least(node) + excess - 1, 0) if excess else 0
+
+
+def _excess(node: Node, counted: int, *, edged: bool) -> int:
+    """The least bytes by which a text must be too long to match only loosely; 0 if any may be."""
+    match node:
+        case Char(ranges):
+            return 0 if edged and ranges and ranges[-1][1] == LAST else MAX_BYTES
+        case Cat(parts) | Alt(parts):
+            return min((_excess(part, counted, edged=edged) for part in parts), default=MAX_BYTES)
+        case Rep(body, low, high, lazy):
+            if lazy:
+                return 0
+            inner = _excess(body, counted, edged=edged)
+            return min(inner, (high + 1 - low) * least(body)) if high - low > counted else inner
+        case Edge(inner):
+            return 0 if inner else MAX_BYTES
 
 
 def _flat(node: Node) -> list[Node]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import re2
 
-from portcullis.inspection import decode
+from portcullis.inspection import accents, decode
+from portcullis.inspection.engines import ANYWHERE, compiled
 from portcullis.inspection.hidden_html import hidden
+from portcullis.inspection.runs import SHORTEST, present, runs
 from portcullis.inspection.unhide import unhide
 
 DEPTH: Final = 3
@@ -31,9 +32,11 @@ FLOOD: Final = "flood"
 _REFERENCES: Final = 1 << 12
 _CONTROLS: Final = bytes((*range(9), *range(14, 32), 127))
 _PARTED: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
+_CONTROLLED: Final = compiled(r"[\x00-\x08\x0e-\x1f\x7f]")
 _SEQUENCE: Final = re.compile(r"(?:\x1b\[|\x9b)[0-9;:?]{0,32}(?:([hlmnpqrstuyJKPX])|[@-~])")
 """What steers a terminal (ECMA-48, section 5.4); the group is of what moves no text aside."""
 _SEQUENCES: Final = 1 << 14
+_MOST_PARTED: Final = 1 << 18
 _COMMON: Final = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&nbsp;", " "), ("&amp;", "&"))
 _REFERENCE: Final = re.compile(
     "&(?:#[0-9]{1,7};?|#[xX][0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};)"
@@ -43,18 +46,26 @@ _BYTES.encoding = re2.Options.Encoding.LATIN1
 _BYTES.max_mem = 64 << 20
 
 _KINDS: Final = {
-    "runs": f"[A-Za-z0-9+/_-]{{{decode.SHORTEST}}}",
     "percent": decode.PERCENT,
     "quoted-printable": decode.QUOTED,
-    "backslash": decode.BACKSLASH,
-    "controls": r"[\x00-\x08\x0e-\x1f\x7f]",
-    "reference": "&(?:#[0-9xX]|[A-Za-z]{2,31};)",
+    "escapes": decode.BACKSLASH,
     "markup": r"<[A-Za-z!]|\]:[ \t]|!\[",
     "hex-pairs": decode.HEX_PAIRS,
     "spaced": decode.SPACED,
     "rot13": f"(?i){decode.ROT13}",
     "reversed": f"(?i){decode.REVERSED}",
 }
+_ANY: Final = compiled(
+    "|".join(
+        (
+            r"[\x00-\x08\x0e-\x1f\x7f]",
+            "&(?:#[0-9xX]|[A-Za-z][A-Za-z0-9]{1,31};)",
+            f"[A-Za-z0-9+/_-]{{{SHORTEST}}}",
+            *(f"(?:{kind})" for kind in _KINDS.values()),
+        )
+    )
+)
+"""Anything that there may be to undo in a text that is ASCII."""
 
 
 def _compiled() -> re2.Set:
@@ -67,7 +78,6 @@ def _compiled() -> re2.Set:
 
 _CANDIDATES: Final = _compiled()
 _NAMES: Final = tuple(_KINDS)
-_TRIGGER: Final = re2.compile(rf"(?i)\b(?:{'|'.join(decode.TRIGGERS)})s?\b".encode(), _BYTES)
 
 
 class Layers(NamedTuple):
@@ -85,10 +95,10 @@ class Layers(NamedTuple):
 
 def layers(text: str) -> Layers:
     """Undo what hides. Never fails, linear in the text, bounded by DEPTH and BUDGET."""
-    raw = text.encode("utf-8", "surrogatepass")
-    kinds = _CANDIDATES.Match(raw)
-    if not kinds and text.isascii():
-        return Layers(text)
+    if text.isascii():
+        raw = text.encode()
+        if _ANY(ANYWHERE, raw, 0, len(raw))[0][0] < 0:
+            return Layers(text)
     return _Work(text).layers()
 
 
@@ -135,33 +145,48 @@ class _Work:
         """The text without references and without characters that do not show."""
         if "&" in text:
             text = self._references(text)
-        if _controlled(text):
-            text = self._uncontrolled(text, inside)
-        seen = unhide(text)
+        raw = text.encode()
+        bare = raw.translate(None, _CONTROLS)
+        if len(bare) != len(raw) or "\x9b" in text:
+            text = self._uncontrolled(text, raw, inside)
+            raw = text.encode()
+        seen = unhide(text, raw)
         self._tricks |= seen.tricks
         for name, said in seen.smuggled:
             self._keep(f"{inside}{name}", said)
         return seen.text
 
-    def _uncontrolled(self, text: str, inside: str) -> str:
+    def _uncontrolled(self, text: str, raw: bytes, inside: str) -> str:
         """The text without control characters; they may also part words, which is a layer."""
         self._tricks.add("controls")
-        text, count = _SEQUENCE.subn(_steered, text, count=_SEQUENCES)
-        if count == _SEQUENCES:
-            self._tricks.add(FLOOD)
-        raw = text.encode()
+        if b"\x1b[" in raw or b"\x9b" in raw:
+            text, count = _SEQUENCE.subn(_steered, text, count=_SEQUENCES)
+            raw = text.encode()
+            if count == _SEQUENCES:
+                self._tricks.add(FLOOD)
         bare = raw.translate(None, _CONTROLS)
         if len(bare) != len(raw):
-            self._keep(f"{inside}controls", raw.translate(_PARTED).decode())
+            parted = decode.near(_CONTROLLED, raw).translate(_PARTED)
+            if len(parted) > _MOST_PARTED:
+                self._tricks.add(FLOOD)
+            self._keep(f"{inside}controls", parted[:_MOST_PARTED].decode("utf-8", "ignore"))
         return bare.decode()
 
     def _references(self, text: str) -> str:
         """Character references undone, also those within others (``&amp;lt;``)."""
+        known: dict[str, str] = {}
+
+        def referred(found: re.Match[str]) -> str:
+            reference = found.group()
+            if reference not in known:
+                known[reference] = html.unescape(reference)
+            return known[reference]
+
         for _ in range(DEPTH):
             read = text
             for name, character in _COMMON:
                 read = read.replace(name, character)
-            read, count = _REFERENCE.subn(_referred, read, count=_REFERENCES)
+            read, count = _REFERENCE.subn(referred, read, count=_REFERENCES)
             if count == _REFERENCES:
                 self._tricks.add(FLOOD)
             if read == text:
@@ -175,53 +200,44 @@ class _Work:
         raw = text.encode()
         kinds = {_NAMES[at] for at in _CANDIDATES.Match(raw) or ()}
         if "markup" in kinds:
-            self._hidden(text, raw, outside)
+            self._hidden(raw, outside)
         if not text.isascii():
-            self._accents(text, raw, outside)
-        for kind, said in self._undone(raw, kinds):
+            self._unaccented(text, raw, outside)
+        for kind, (said, more) in self._undone(raw, kinds):
+            if more:
+                self._tricks.add(FLOOD)
             name = f"{outside}>{kind}" if outside else kind
             if said and (kept := self._keep(name, said)):
                 yield name, kept
 
-    def _undone(self, raw: bytes, kinds: set[str]) -> Iterator[tuple[str, str]]:
-        if "runs" in kinds:
-            base64, plain, more = decode.runs(raw)
-            self._tricks |= {FLOOD} if more else set()
-            yield "base64", base64
-            yield "hex", plain
-        if "backslash" in kinds:
-            said, more = decode.backslashes(raw)
-            self._tricks |= {FLOOD} if more else set()
-            yield "escapes", said
-        for kind, undo in _UNDO.items():
+    def _undone(self, raw: bytes, kinds: set[str]) -> Iterator[tuple[str, decode.Read]]:
+        if present(raw):
+            base64, digits, more = runs(raw)
+            yield "base64", (base64, more)
+            yield "hex", (digits, more)
+        for kind, undo in decode.UNDO.items():
             if kind in kinds:
                 yield kind, undo(raw)
 
-    def _hidden(self, text: str, raw: bytes, outside: str) -> None:
-        found = hidden(text, raw)
+    def _hidden(self, raw: bytes, outside: str) -> None:
+        found = hidden(raw)
         self._tricks |= found.kinds
+        if found.more:
+            self._tricks.add(FLOOD)
         for name, said in (("hidden", found.text), ("joined", found.joined)):
             if said:
                 self._keep(f"{outside}>{name}" if outside else name, said)
 
-    def _accents(self, text: str, raw: bytes, outside: str) -> None:
+    def _unaccented(self, text: str, raw: bytes, outside: str) -> None:
         """The text without accents, where that brings out more of the known English words."""
-        plain = unicodedata.normalize("NFKD", text[:_ACCENTED]).encode("ascii", "ignore")
-        some = _some(plain)
-        if some and len(some) > len(_some(raw[: len(plain)])):
-            self._keep(f"{outside}>accents" if outside else "accents", plain.decode("ascii"))
+        said, more = accents.without(text, raw)
+        if more:
+            self._tricks.add(FLOOD)
+        if said:
+            self._keep(f"{outside}>accents" if outside else "accents", said)
 
 
-_UNDO: Final = {
-    "percent": decode.percent,
-    "quoted-printable": decode.quoted_printable,
-    "hex-pairs": decode.hex_pairs,
-    "spaced": decode.spaced,
-    "rot13": decode.rot13,
-    "reversed": decode.backwards,
-}
 _MARKUP: Final = frozenset({"hidden", "joined"})  # hidden_html names its own
-_ACCENTED: Final = 1 << 18
 
 
 def _controlled(text: str) -> bool:
@@ -233,19 +249,10 @@ def _steered(found: re.Match[str]) -> str:
     return "" if found[1] else " "
 
 
-def _referred(found: re.Match[str]) -> str:
-    return html.unescape(found.group())
-
-
-def _some(raw: bytes) -> frozenset[bytes]:
-    """Which of the known words stand in it, as far as the first few show."""
-    found = _TRIGGER.finditer(raw)
-    return frozenset(one.group().lower() for one, _ in zip(found, range(_FEW), strict=False))
-
-
-_FEW: Final = 64
-
-
 def _valid(text: str) -> str:
     """The text with a question mark for each lone surrogate."""
-    return text.encode("utf-8", "replace").decode()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text

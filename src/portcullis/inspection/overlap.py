@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import NamedTuple
+from typing import TypeAlias
 
 _LIMIT = 4096
 
-
-class Candidate(NamedTuple):
-    """A span of characters that a rule, known by its place in the order, found."""
-
-    start: int
-    end: int
-    score: float
-    order: int
+Candidate: TypeAlias = tuple[int, int, float, int]
+"""The start and end of what was found, its score, and the place of its rule in the order."""
 
 
 class Overlaps:
@@ -42,43 +36,54 @@ class Overlaps:
         Returns how far the text is settled (at most ``cut``, and never within a match), and the
         matches that end before that and were not returned before, in order, without overlap.
         """
-        pending = self._pending
-        while pending and (first := pending[0].start) < cut:
-            end = pending[0].end
-            count = 1
-            while count < len(pending) and pending[count].start < min(end, first + _LIMIT, cut):
-                end = max(end, pending[count].end)
-                count += 1
-            if end > cut and first + _LIMIT > cut:
+        pending, ready, floor = self._pending, self._ready, self._floor
+        index, count = 0, len(pending)
+        while index < count and (first := pending[index])[0] < cut:
+            start, end, after = first[0], first[1], index + 1
+            while after < count and (one := pending[after])[0] < end:
+                if one[0] >= min(start + _LIMIT, cut):
+                    break
+                end = max(end, one[1])
+                after += 1
+            if end > cut and start + _LIMIT > cut:
                 break
-            self._ready += self._resolved(pending[:count])
-            del pending[:count]
-        done = 0
-        while done < len(self._ready) and self._ready[done].end <= cut:
-            done += 1
-        final, self._ready = self._ready[:done], self._ready[done:]
+            alone = after - index == 1 or (first[1] == end and pending[index + 1][0] > start)
+            if alone and start >= floor:
+                ready.append(first)
+                floor = end
+            else:
+                ready += _resolved(pending[index:after], floor)
+                floor = max(floor, end)
+            index = after
+        self._floor = floor
+        del pending[:index]
+        done = len(ready)
+        while done and ready[done - 1][1] > cut:
+            done -= 1
+        final, self._ready = ready[:done], ready[done:]
         waiting = self._ready or pending
-        return min(cut, waiting[0].start) if waiting else cut, final
+        return min(cut, waiting[0][0]) if waiting else cut, final
 
-    def _resolved(self, cluster: list[Candidate]) -> list[Candidate]:
-        taken: list[Candidate] = []
-        for one in sorted(cluster, key=_priority):
-            start = max(one.start, self._floor)
-            place = max(bisect_left(taken, (start,)) - 1, 0)
-            pieces: list[Candidate] = []
-            while place < len(taken) and taken[place].start < one.end and start < one.end:
-                if start < taken[place].start:
-                    pieces.append(one._replace(start=start, end=taken[place].start))
-                start = max(start, taken[place].end)
-                place += 1
-            if start < one.end:
-                pieces.append(one._replace(start=start))
-            if pieces:
-                taken += pieces
-                taken.sort()
-        self._floor = max(self._floor, *(one.end for one in cluster))
-        return taken
+
+def _resolved(cluster: list[Candidate], floor: int) -> list[Candidate]:
+    taken: list[Candidate] = []
+    for one in sorted(cluster, key=_priority):
+        start, end, score, order = one
+        start = max(start, floor)
+        place = max(bisect_left(taken, (start,)) - 1, 0)
+        pieces: list[Candidate] = []
+        while place < len(taken) and taken[place][0] < end and start < end:
+            if start < taken[place][0]:
+                pieces.append((start, taken[place][0], score, order))
+            start = max(start, taken[place][1])
+            place += 1
+        if start < end:
+            pieces.append((start, end, score, order))
+        if pieces:
+            taken += pieces
+            taken.sort()
+    return taken
 
 
 def _priority(one: Candidate) -> tuple[int, float, int]:
-    return (one.start - one.end, -one.score, one.order)
+    return (one[0] - one[1], -one[2], one[3])

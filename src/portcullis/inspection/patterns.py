@@ -20,7 +20,7 @@ from portcullis.inspection.matcher import (
     made,
     match,
 )
-from portcullis.inspection.overlap import Candidate, Overlaps
+from portcullis.inspection.overlap import Overlaps
 from portcullis.inspection.prefix import Plan, planned
 from portcullis.inspection.rules import Rule
 from portcullis.inspection.stream import PatternStream, Settled
@@ -99,83 +99,72 @@ class Patterns:
         encoded = [text.encode(errors="replace") for text in texts]
         buffer = FENCE + FENCE.join(encoded) + FENCE
         work = Work()
-        plain = all(map(str.isascii, texts))
-        found = [
-            (*span, order)
-            for order, spans in self._swept(buffer, work, plain=plain)
-            for span in spans
-        ]
+        found: list[Found] = []
+        size, exact = len(buffer), self._prefilter.exact
+        plain = len(buffer) == len(texts) + 1 + sum(map(len, texts))
+        for order, windows in self._prefilter.hits(buffer, plain=plain).items():
+            one = self._matchers.get(order)
+            if one is not None:
+                one.sweep(buffer, windows, 1, size - 1, work, found, exact=order in exact)
         if keys and self._keyed:
-            found += self._held_by(keys, encoded, buffer, work)
+            self._held_by(keys, encoded, buffer, work, found)
         if not found:
             return [()] * len(texts)
         found.sort()
         return self._placed(found, encoded)
 
-    def _swept(self, buffer: bytes, work: Work, *, plain: bool) -> list[tuple[int, list[Found]]]:
-        swept: list[tuple[int, list[Found]]] = []
-        size = len(buffer)
-        for order, windows in self._prefilter.hits(buffer, plain=plain).items():
-            one = self._matchers.get(order)
-            if one is not None:
-                spans: list[Found] = []
-                one.sweep(buffer, windows, 1, size - 1, work, spans)
-                swept.append((order, spans))
-        return swept
-
     def _held_by(
-        self, keys: Sequence[str], encoded: Sequence[bytes], buffer: bytes, work: Work
-    ) -> list[tuple[int, int, float, int]]:
+        self,
+        keys: Sequence[str],
+        encoded: Sequence[bytes],
+        buffer: bytes,
+        work: Work,
+        found: list[Found],
+    ) -> None:
         """What the members' names say about their values."""
-        found: list[tuple[int, int, float, int]] = []
         start = 1
         for key, data in zip(keys, encoded, strict=True):
             end = start + len(data)
             for order in self._keyed.get(normal(key), ()) if key else ():
                 rule, one = self._rules[order], self._matchers.get(order)
-                spans: list[Found] = []
                 if one is not None:
-                    one.sweep(buffer, [(start, end)], start, end, work, spans, keyed=True)
+                    one.sweep(buffer, [(start, end)], start, end, work, found, keyed=True)
                 value = data.strip()
                 validator = VALIDATORS.get(rule.validator)
                 if rule.whole and value and agrees(rule, validator, value):
                     begin = start + data.index(value)
-                    work.found()
-                    spans.append((begin, begin + len(value), rule.score))
-                found += [(*span, order) for span in spans]
+                    work.found(1)
+                    found.append((begin, begin + len(value), rule.score, order))
             start = end + 1
-        return found
 
-    def _placed(
-        self, found: list[tuple[int, int, float, int]], encoded: Sequence[bytes]
-    ) -> list[tuple[Match, ...]]:
+    def _placed(self, found: list[Found], encoded: Sequence[bytes]) -> list[tuple[Match, ...]]:
         """The candidates (in order) as matches of the texts they stand in."""
         placed: list[tuple[Match, ...]] = []
-        start = index = 0
+        start, index, count = 1, 0, len(found)
         for data in encoded:
-            end = start + 1 + len(data)
+            end = start + len(data)
             mine = index
-            while index < len(found) and found[index][0] < end:
+            while index < count and found[index][0] <= end:
                 index += 1
-            placed.append(self._resolved(found[mine:index], start + 1, data))
-            start = end
+            placed.append(self._resolved(found[mine:index], start, data) if index > mine else ())
+            start = end + 1
         return placed
 
-    def _resolved(
-        self, found: list[tuple[int, int, float, int]], start: int, data: bytes
-    ) -> tuple[Match, ...]:
-        if not found:
-            return ()
-        place = Places(data)
-        overlaps = Overlaps()
-        overlaps.add(
-            [
-                Candidate(place(begin - start), place(end - start), score, order)
+    def _resolved(self, found: list[Found], start: int, data: bytes) -> tuple[Match, ...]:
+        if not data.isascii():
+            place = Places(data)
+            found = [
+                (place(begin - start), place(end - start), score, order)
                 for begin, end, score, order in found
             ]
+            start = 0
+        overlaps = Overlaps()
+        overlaps.add(found)
+        _, final = overlaps.settle(start + len(data) + 1)
+        rules = self._rules
+        return tuple(
+            [match(rules[one[3]], one[0] - start, one[1] - start, one[2]) for one in final]
         )
-        _, final = overlaps.settle(len(data) + 1)
-        return tuple(match(self._rules[one.order], *one[:3]) for one in final)
 
     def stream(self) -> PatternStream:
         """A text that will come in pieces."""

@@ -33,6 +33,8 @@ _BEHIND: dict[Beside, bytes] = {
     "digit": b"(?<![0-9])",
     "any": b"",
 }
+_GLUED = b"(?:(?<![0-9A-Za-z_])|(?=[\\x00-\\xff]{2}))"
+"""Within a word, only from its second byte on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,10 @@ class _Watch:
     def first(self, buffer: bytes, offset: int, begin: int) -> int:
         """The first of them from ``begin`` on, in the buffer; its length when there is none."""
         size, places, live = len(buffer), self._places, self._live
-        begin = max(begin, len(buffer.rstrip(places.alphabet)))
-        new = places.starts.finditer(buffer, max(begin, self._known - offset))
-        live.extend(found.start() + offset for found in new)
+        begin = max(begin - 1, len(buffer.rstrip(places.alphabet)))  # one letter may have gone
+        known = live[-1] if live else -1
+        new = places.starts.finditer(buffer, max(begin, self._known - 1 - offset))
+        live.extend(at for found in new if (at := found.start() + offset) > known)
         self._known = offset + size
         while live:
             place = live[0] - offset
@@ -216,13 +219,14 @@ def _split(matchers: Sequence[Matcher], counted: int) -> tuple[_Places, ...]:
 
 
 def _places(matchers: Sequence[Matcher], counted: int) -> _Places:
-    starting: dict[Beside, frozenset[int]] = {}
+    starting: dict[bytes, frozenset[int]] = {}
     for one in matchers:
         found, _ = firsts(one.parsed.whole)
-        starting[one.rule.left] = starting.get(one.rule.left, frozenset()) | found
+        where = _GLUED if one.glued else _BEHIND[one.rule.left]
+        starting[where] = starting.get(where, frozenset()) | found
     starts = b"|".join(
-        _BEHIND[left] + b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(found)) + b"]"
-        for left, found in starting.items()
+        where + b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(found)) + b"]"
+        for where, found in starting.items()
     )
     held = frozenset().union(*(alphabet(one.parsed.whole) for one in matchers))
     texts = [f"{left_edge(one.rule)}{_awaited(one, one.parsed.whole, counted)}" for one in matchers]

@@ -77,13 +77,15 @@ class PatternStream:
             if one is None:
                 continue
             known, stop = (self._open, undecided) if one.grouped else (self._cut, cut)
+            known, stop = known - one.glued, stop - one.glued
             begin = max(self._next.get(order, 0), known) - offset
             spans: list[Found] = []
-            then = one.sweep(buffer, windows, begin, stop - offset, work, spans)
+            exact = order in self._prefilter.exact
+            then = one.sweep(buffer, windows, begin, stop - offset, work, spans, exact=exact)
             self._next[order] = then + offset
             found += [
-                Candidate(self._before + place(start), self._before + place(end), score, order)
-                for start, end, score in spans
+                (self._before + place(start), self._before + place(end), score, order)
+                for start, end, score, _ in spans
             ]
             if one.grouped and stop < offset + len(buffer):
                 begin = max(then, stop - offset)
@@ -97,7 +99,8 @@ class PatternStream:
         return Settled(self._settled, tuple(self._match(one) for one in final))
 
     def _match(self, one: Candidate) -> Match:
-        return match(self._matchers[one.order].rule, one.start, one.end, one.score)
+        start, end, score, order = one
+        return match(self._matchers[order].rule, start, end, score)
 
     def _trim(self, place: Places) -> None:
         """Forget what no decision looks back at."""

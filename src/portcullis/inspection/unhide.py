@@ -11,6 +11,7 @@ import re2
 from portcullis.inspection import homoglyphs
 
 _ASCII: Final = bytes(range(128))
+_NOT_ASCII: Final = bytes(range(128, 256))
 _BIDI: Final = "\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069"
 _ZERO: Final = (
     "\x80-\x84\x86-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d"
@@ -48,17 +49,20 @@ _CHARACTERS: Final = _set(
 )
 _SPLITS: Final = re2.compile(f"[A-Za-z][{_ZERO}]+[A-Za-z]".encode(), _UTF8)
 _INVISIBLE: Final = re.compile(f"[{INVISIBLE}]+")
+_ALL_INVISIBLE: Final = re2.compile(f"[{INVISIBLE}]*".encode(), _UTF8)
 _FIRST: Final = re.compile(f"[{INVISIBLE}]")
 _TAG_RUN: Final = re.compile("[\U000e0020-\U000e007e]+")
 _SELECTOR_RUN: Final = re.compile(f"[{_SELECTORS}]{{4,}}")
 _RUN: Final = re2.compile(rb"\pM{16}", _UTF8)
+_MAYBE_RUN: Final = re2.compile(f"(?:\\pM[{INVISIBLE}]*){{16}}".encode(), _UTF8)
 _LEFT_OVER: Final = re.compile(f"[{_MARKS}]+")
+_ANY_LEFT: Final = re2.compile(f"[{_MARKS}]".encode(), _UTF8)
 _DISTINCT: Final = 6
 _MANY: Final = 1 << 14
 _SEVERAL: Final = 1 << 14
-_PAYLOAD: Final = 1 << 14
-_VS_SUPPLEMENT: Final = 0xE0100
-_VS: Final = 0xFE00
+_SIDES: Final = b"a" * 128 + b"b" * 128
+_RARE: Final = 32
+_SIXTEEN: Final = bytes(16 if byte else 0 for byte in range(256))
 
 
 class Seen(NamedTuple):
@@ -69,26 +73,28 @@ class Seen(NamedTuple):
     smuggled: tuple[tuple[str, str], ...]
 
 
-def unhide(text: str) -> Seen:
+def unhide(text: str, raw: bytes) -> Seen:
     """Take out what is invisible, undo look-alikes, and spell out what was smuggled. Linear.
 
-    ``text`` must be valid Unicode (no lone surrogates). ASCII returns at once.
+    ``raw`` is the text in UTF-8. ASCII returns at once.
     """
     if text.isascii():
         return Seen(text, frozenset(), ())
-    foreign = text.encode().translate(None, _ASCII)
+    foreign = raw.translate(None, _ASCII)
     kinds = {_NAMES[at] for at in _CHARACTERS.Match(foreign) or ()}
     tricks = kinds & {"bidi", "tags", "selectors"}
     smuggled: tuple[tuple[str, str], ...] = ()
     if "invisible" in kinds:
         if kinds & {"tags", "selectors"}:
-            smuggled = tuple(_smuggled(foreign.decode()))
-        if _SPLITS.search(text.encode()) is not None:
+            smuggled = tuple(_smuggled(foreign.decode(), kinds))
+        if _SPLITS.search(raw) is not None:
             tricks.add("zero-width")
-        text = _visible(text)
+        if _ALL_INVISIBLE.fullmatch(foreign) is not None:
+            return Seen(raw.translate(None, _NOT_ASCII).decode(), frozenset(tricks), smuggled)
+        text = _visible(text, foreign.decode())
     if "compatible" in kinds:
         tricks.add("compatibility")
-    text = _normal(text, kinds, tricks)
+    text = _normal(text, foreign, kinds, tricks)
     folded, cut = homoglyphs.fold(text)
     if folded != text:
         tricks.add("homoglyphs")
@@ -97,55 +103,84 @@ def unhide(text: str) -> Seen:
     return Seen(folded, frozenset(tricks), smuggled)
 
 
-def _normal(text: str, kinds: set[str], tricks: set[str]) -> str:
+def _normal(text: str, foreign: bytes, kinds: set[str], tricks: set[str]) -> str:
     """NFKC without marks that belong to no letter.
 
     Normalising is quadratic in a run of marks, and some characters become many: of a text that is
     made of such, only the ASCII stays, or only the beginning is normalised.
     """
-    if "combining" in kinds and _flooded(text):
+    marks = "combining" in kinds
+    if marks and _flooded(text, foreign):
         tricks |= {"marks", "flood"}
         return text.encode("ascii", "ignore").decode()
     if "large" in kinds and len(text) > _SEVERAL:
         tricks.add("flood")
         text = unicodedata.normalize("NFKC", text[:_SEVERAL]) + text[_SEVERAL:]
-    else:
+    elif len(foreign) * _RARE > len(text):
         text = unicodedata.normalize("NFKC", text)
-    if "combining" in kinds:
-        text, found = _LEFT_OVER.subn("", text)
-        tricks |= {"marks"} if found else set()
+    else:
+        text = _composed(text)
+    if marks and _ANY_LEFT.search(text.encode()) is not None:
+        text = _LEFT_OVER.sub("", text)
+        tricks.add("marks")
     return text
 
 
-def _flooded(text: str) -> bool:
-    """Marks in runs as no script has them, or very many."""
+def _composed(text: str) -> str:
+    """NFKC of a text that is nearly all ASCII: only of the rest, with the character before."""
     raw = text.encode()
-    many = raw.count(b"\xcc") + raw.count(b"\xcd")  # U+0300 to U+037F begin with CC or CD
+    sides = raw.translate(_SIDES)
+    known: dict[bytes, bytes] = {}
+    pieces: list[bytes] = []
+    at = end = 0
+    while (start := sides.find(b"b", end)) >= 0:
+        end = sides.find(b"a", start)
+        end = end if end >= 0 else len(sides)
+        start = max(start - 1, 0)
+        read = raw[start:end]
+        normal = known.get(read)
+        if normal is None:
+            normal = known[read] = unicodedata.normalize("NFKC", read.decode()).encode()
+        if normal != read:
+            pieces += raw[at:start], normal
+            at = end
+    return b"".join((*pieces, raw[at:])).decode() if pieces else text
+
+
+def _flooded(text: str, foreign: bytes) -> bool:
+    """Marks in runs as no script has them, or very many."""
+    many = foreign.count(b"\xcc") + foreign.count(b"\xcd")  # U+0300 to U+037F begin so
+    if many <= _MANY and _MAYBE_RUN.search(foreign) is None:
+        return False
+    raw = text.encode()
+    many = raw.count(b"\xcc") + raw.count(b"\xcd")
     return many > _MANY or _RUN.search(raw) is not None
 
 
-def _visible(text: str) -> str:
-    """Without invisible characters: one pass for each of the first few, one for all others."""
+def _visible(text: str, foreign: str) -> str:
+    """Without invisible characters: one pass for each of the first few, one for all others.
+
+    ``foreign`` is what of the text is not ASCII.
+    """
     for _ in range(_DISTINCT):
-        found = _FIRST.search(text)
+        found = _FIRST.search(foreign)
         if found is None:
             return text
+        foreign = foreign.replace(found.group(), "")
         text = text.replace(found.group(), "")
-    return _INVISIBLE.sub("", text)
+    return _INVISIBLE.sub("", text) if _FIRST.search(foreign) else text
 
 
-def _smuggled(foreign: str) -> list[tuple[str, str]]:
+def _smuggled(foreign: str, kinds: set[str]) -> list[tuple[str, str]]:
     """Texts written in tag characters (ASCII + U+E0000) or in variation selectors (a byte each)."""
     found = []
-    tags = "".join(_TAG_RUN.findall(foreign))[:_PAYLOAD]
-    if tags:
+    if "tags" in kinds:
+        tags = "".join(_TAG_RUN.findall(foreign))
         found.append(("tags", tags.encode("utf-32-le")[::4].decode("ascii")))
-    selectors = "".join(_SELECTOR_RUN.findall(foreign))[:_PAYLOAD]
-    data = bytes(
-        code - _VS_SUPPLEMENT + 16 if code >= _VS_SUPPLEMENT else code - _VS
-        for code in map(ord, selectors)
-    )
-    spelt = data.decode("utf-8", "ignore")
-    if spelt:
+    if "selectors" in kinds:
+        selectors = "".join(_SELECTOR_RUN.findall(foreign)).encode("utf-32-le")
+        low = int.from_bytes(selectors[::4])
+        above = int.from_bytes(selectors[2::4].translate(_SIXTEEN))  # beyond the first sixteen
+        spelt = (low + above).to_bytes(len(selectors) // 4).decode("utf-8", "ignore")
         found.append(("selectors", spelt))
-    return found
+    return [(how, said) for how, said in found if said]

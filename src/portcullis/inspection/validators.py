@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from functools import cache
 from importlib import import_module
 from ipaddress import ip_address
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from portcullis.inspection import checksums
 from portcullis.inspection.checksums import compact, day_of, digits
@@ -30,6 +30,11 @@ def ip(text: str) -> bool:
     except ValueError:
         return False
     return not address.is_unspecified and not text.startswith("255.255.")
+
+
+def ipv4(text: str) -> bool:
+    """The same of four octets, which the pattern has checked."""
+    return text != "0.0.0.0" and not text.startswith("255.255.")  # noqa: S104 - none is bound
 
 
 def ipv6(text: str) -> bool:
@@ -62,15 +67,18 @@ def date(text: str) -> bool:
 
     A year of two digits is only believed between slashes: 1.2.10 is a version.
     """
-    found = re.match(r"([0-9]{1,4})([-/.])([0-9]{1,2})([-/.])([0-9]{1,4})", text)
-    if found is None or found[2] != found[4]:
+    found = _NUMERALS.match(text)
+    if found is None:
         return False
-    first, middle, last = found[1], found[3], found[5]
+    first, mark, middle, last = found.groups()
     if len(first) == 4:
         return len(last) <= 2 and day_of(last, middle)
-    if len(first) > 2 or not (len(last) == 4 or (len(last) == 2 and found[2] == "/")):
+    if len(first) > 2 or not (len(last) == 4 or (len(last) == 2 and mark == "/")):
         return False
     return day_of(first, middle) or day_of(middle, first)
+
+
+_NUMERALS: Final = re.compile(r"([0-9]{1,4})([-/.])([0-9]{1,2})\2([0-9]{1,4})")
 
 
 _DATE: Final = re.compile(
@@ -113,34 +121,80 @@ def phone_international(text: str) -> bool:
     """A number after ``+`` or ``00`` that phonenumbers holds for possible."""
     if text[:1] == "0" and _decimals(text):
         return False
+    number = digits(text)
+    if len(set(number)) <= 2:
+        return False
+    if _UNADORNED.fullmatch(text):
+        bare = number.lstrip("0")
+        plan = _numbering(bare[:3])
+        if plan is None:
+            return False
+        if not plan.prefix.match(bare, plan.size):
+            return len(bare) - plan.size in plan.lengths
     import phonenumbers  # noqa: PLC0415 - 20 ms that most commands need not pay
 
     try:
-        number = phonenumbers.parse("+" + text.lstrip("+0 "), None)
+        known = phonenumbers.parse("+" + text.lstrip("+0 "), None)
     except phonenumbers.NumberParseException:
         return False
-    return bool(phonenumbers.is_possible_number(number)) and len(set(digits(text))) > 2
+    return bool(phonenumbers.is_possible_number(known))
+
+
+_UNADORNED: Final = re.compile(r"(?:\+|00)[1-9][0-9 ./()-]{5,60}[0-9]")
+
+
+class _Numbering(NamedTuple):
+    """A calling code's size, what stands before a number within the country, numbers' lengths."""
+
+    size: int
+    prefix: re.Pattern[str]
+    lengths: frozenset[int]
+
+
+@cache
+def _numbering(begin: str) -> _Numbering | None:
+    """What phonenumbers knows of the calling code in the first three digits of a number."""
+    import phonenumbers  # noqa: PLC0415 - 20 ms that most commands need not pay
+
+    for size in (1, 2, 3):
+        code = int(begin[:size])
+        if regions := phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code):
+            known = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, regions[0])
+            if known and (about := known.general_desc):
+                lengths = frozenset((*about.possible_length, *about.possible_length_local_only))
+                prefix = re.compile(known.national_prefix_for_parsing or "(?!)")
+                return _Numbering(size, prefix, lengths)
+    return None
 
 
 def email(text: str) -> bool:
     """RFC 5321 as people use it: no empty label, no dot at an end of the local part."""
-    local, _, domain = text.replace("%40", "@").rpartition("@")
-    labels = domain.split(".")
+    local, _, host = text.replace("%40", "@").rpartition("@")
     return (
-        len(labels) > 1
-        and all(label and label[0] != "-" and label[-1] != "-" for label in labels)
-        and not local.startswith(".")
-        and not local.endswith(".")
+        "." in host
+        and _labelled(host)
+        and local[:1] != "."
+        and local[-1:] != "."
         and ".." not in local
+    )
+
+
+def _labelled(host: str) -> bool:
+    """No label is empty, and none begins or ends with a hyphen."""
+    return (
+        host[:1] not in {"", ".", "-"}
+        and host[-1] not in ".-"
+        and ".." not in host
+        and ".-" not in host
+        and "-." not in host
     )
 
 
 def domain(text: str) -> bool:
     """A host name of at most 253 characters whose labels have at most 63 and no hyphen outside."""
-    labels = text.split("/", 1)[0].split(".")
-    return len(text) <= 2048 and all(
-        0 < len(label) <= 63 and label[0] != "-" and label[-1] != "-" for label in labels
-    )
+    host = text.partition("/")[0]
+    short = len(host) <= 63 or max(map(len, host.split("."))) <= 63
+    return len(text) <= 2048 and short and _labelled(host)
 
 
 def mixed(text: str) -> bool:
@@ -280,6 +334,7 @@ _OWN: Final[tuple[Validator, ...]] = (
     checksums.jp_my_number,
     checksums.au_medicare,
     ip,
+    ipv4,
     ipv6,
     mac,
     gps,

@@ -40,15 +40,13 @@ def loosely(node: Node, counted: int = _COUNTED) -> str:
 
 
 def costly(node: Node, counted: int) -> bool:
-    """Whether the exact expression differs from the loose one."""
+    """Whether the exact expression counts farther than that."""
     match node:
-        case Char(ranges):
-            return bool(ranges) and ranges[-1][1] > ASCII
         case Cat(parts) | Alt(parts):
             return any(costly(part, counted) for part in parts)
         case Rep(body, low, high, _):
             return high - low > counted or costly(body, counted)
-        case Edge():
+        case _:
             return False
 
 
@@ -137,14 +135,14 @@ _CONTINUATION = frozenset(range(0x80, 0xC0))
 def _leads(low: int, high: int) -> list[int]:
     """A code point for each lead byte of UTF-8 in the range."""
     return [
-        max(low, point)
+        max(low, point, first)
         for first, last, step in (
             (0x80, 0x7FF, 0x40),
             (0x800, 0xFFFF, 0x1000),
             (1 << 16, LAST, 1 << 18),
         )
         for point in range(first // step * step, last + 1, step)
-        if point + step > max(low, first) and max(point, first) <= high and max(low, point) >= first
+        if max(low, point, first) <= min(high, point + step - 1, last)
     ]
 
 

@@ -1,10 +1,14 @@
 """Placeholders and the values behind them: in memory only, bounded, gone when unused for long.
 
-A restart forgets them: what a model still says in placeholders then stays as it is.
+A restart forgets them: what a model still says in placeholders then stays as it is. Numbers are
+never given twice in a session, lest what is remembered of one value brings back another: a vault
+whose session may have had one before counts from the microseconds that the session has lasted,
+and to give a number takes longer than one.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -24,10 +28,14 @@ IDLE_SECONDS: Final = 12 * 3600
 
 
 class LocalVault:
-    """Implements ``core.inspection_ports.Vault``. ``grew`` is told by how many bytes, each time."""
+    """Implements ``core.inspection_ports.Vault``. ``grew`` is told by how many bytes, each time.
 
-    def __init__(self, grew: Callable[[int], None]) -> None:
+    ``given`` is the last number that may have been given before.
+    """
+
+    def __init__(self, grew: Callable[[int], None], given: int = 0) -> None:
         self.grew = grew
+        self._given = given
         self.size = 0
         self._numbers: Counter[str] = Counter()
         self._placeholders: dict[tuple[str, str], str] = {}
@@ -41,9 +49,9 @@ class LocalVault:
             return known
         size = len(value.encode("utf-8", "surrogatepass"))
         if len(self._values) >= ENTRIES or self.size + size > VAULT_BYTES:
-            raise Problem("PC3025", "the session holds too many values behind placeholders")
+            raise Problem("PC3025", "too many values behind placeholders: open a new session")
         self._numbers[entity] += 1
-        placeholder = f"<{entity}_{self._numbers[entity]}>"
+        placeholder = f"<{entity}_{self._given + self._numbers[entity]}>"
         self._placeholders[entity, value] = placeholder
         self._values[placeholder] = value
         self.size += size
@@ -71,26 +79,35 @@ class LocalVaults:
         self._room = size
         self._idle = idle_seconds
         self._vaults: OrderedDict[str, LocalVault] = OrderedDict()
+        self._complete_since = clock.now()
+        """A session that was opened later has its vault here, or has had none."""
 
-    def vault(self, key: str) -> LocalVault:
-        """The vault of a session or an agent, new when it has none (any more)."""
+    def vault(self, key: str, since: float = math.inf) -> LocalVault:
+        """See Vaults; new when the key has none (any more)."""
         now = self._clock.monotonic()
         while self._vaults and now - self._oldest().used_at >= self._idle:
             self._forget()
         vault = self._vaults.get(key)
         if vault is None:
-            vault = self._vaults[key] = LocalVault(self._grown)
+            vault = self._vaults[key] = LocalVault(self._grown, self._given(since))
             if len(self._vaults) > self._most:
                 self._forget()
         vault.used_at = now
         self._vaults.move_to_end(key)
         return vault
 
+    def _given(self, since: float) -> int:
+        """The highest number that an earlier vault can have given, of a key so old."""
+        if since >= self._complete_since:
+            return 0
+        return int(max(self._clock.now() - since, 0) * 1e6)
+
     def _oldest(self) -> LocalVault:
         return next(iter(self._vaults.values()))
 
     def _forget(self) -> None:
         _, gone = self._vaults.popitem(last=False)
+        self._complete_since = math.nextafter(self._clock.now(), math.inf)
         self._room += gone.size
         gone.grew = _alone
 

@@ -1,8 +1,9 @@
 """What a call and its answer say: every text in them, by who wrote it, and every part not text.
 
 Every string of a payload is in one of the two lists, whatever member holds it, but for the fixed
-words of the APIs and what a provider enciphered or signed for itself. Names of members that no
-API fixes are texts, and so are numbers of seven digits and more.
+words of the APIs. What a provider enciphered or signed for itself is a sealed text, if it looks
+like that. Names of members that no API fixes are texts, and so are numbers of seven digits and
+more.
 """
 
 from __future__ import annotations
@@ -75,16 +76,19 @@ def decided(call: Call, path: Path) -> bool:
 
 
 def where(path: Path) -> str:
-    """A place for the log, such as ``messages[0].content``. Strange names are not printed."""
-    text = ""
+    """A place for the log, such as ``messages[0].content``: ``$`` is the whole.
+
+    A name that could be content is shown as ``?``.
+    """
+    shown = ""
     for step in path:
         if isinstance(step, int):
-            text += f"[{step}]"
+            shown += f"[{step}]"
         elif step != JSON_TEXT:
-            text += f".{step if SHOWN.fullmatch(step) else '?'}"
-        if len(text) > MAX_WHERE:
-            return text[1 : MAX_WHERE - 2] + "..."
-    return text.lstrip(".") or "."
+            shown += ("." if shown else "") + (step if SHOWN.fullmatch(step) else "?")
+        if len(shown) > MAX_WHERE:
+            return shown[: MAX_WHERE - 3] + "..."
+    return shown or "$"
 
 
 def _read(walk: Walk, reader: _Reader | None, payload: Any, source: Source) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import string
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -67,6 +68,10 @@ _PLAIN_HEAD: Final = re.compile(
     r"data:[a-z]{1,20}/[A-Za-z0-9.+-]{1,80}(;charset=[A-Za-z0-9-]{1,20})?(;base64)?"
 )
 _NOTHING: Final[frozenset[str]] = frozenset()
+_SEALED: Final = 96
+"""No provider's ciphertext or signature takes fewer characters; most secrets do."""
+_BODY: Final = re.compile(r"[A-Za-z0-9+/_-]+")
+_STANDARD: Final = str.maketrans("-_", "+/")
 
 
 class Walk:
@@ -95,11 +100,13 @@ class Walk:
         key: str = "",
         opaque: frozenset[str] = _NOTHING,
     ) -> None:
-        """Everything in a value; strings under a name in ``opaque`` are the provider's own."""
+        """Everything in a value; strings under a name in ``opaque`` may be the provider's own."""
         kind = type(value)
         if kind is str:
-            if value and key not in opaque:
-                self.string(value, path, source, key)
+            if key in opaque and is_sealed(value):
+                self.texts.append(Text(path=path, text=value, source=Source.MODEL, sealed=True))
+            elif value:
+                self.string(value, path, self._around(source) if key in opaque else source, key)
         elif kind is dict:
             for name, item in value.items():
                 self.member(name, (*path, name), source)
@@ -205,6 +212,19 @@ class Walk:
 def fixed(key: str) -> bool:
     """Whether a member of this name has a form that an envelope would break."""
     return key in _FIXED or key.endswith("_id")
+
+
+def is_sealed(value: str) -> bool:
+    """Whether a string can be a ciphertext or a signature: long, in base64, and of no text."""
+    body = value.rstrip("=")
+    if len(body) < _SEALED or not _BODY.fullmatch(body) or not body.strip(string.hexdigits):
+        return False
+    whole = body[: len(body) - (len(body) % 4 == 1)].translate(_STANDARD)
+    try:
+        binascii.a2b_base64(whole + "==="[: -len(whole) % 4]).decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def is_base64(data: str) -> bool:

@@ -42,6 +42,26 @@ def test_a_vault_is_nobody_elses_and_stays_the_same(adapter, clock):
     assert vaults.vault("s1").reveal("<A_1>") == "x"
 
 
+def test_no_number_is_given_twice_in_a_session_however_often_its_vault_goes(adapter, clock):
+    clock.time, given = 100.0, set()
+    vaults, session = adapter(clock, idle_seconds=10, vaults=1), ("s1", 100.0)
+    for life in range(8):
+        clock.time += 0.01
+        vault = vaults.vault(*session)
+        assert all(vault.reveal(old) is None for old in given)
+        new = {vault.hide("A", f"{life}:{n}") for n in range(500)}
+        assert not given & new
+        given |= new
+        if life % 3 == 0:  # a restart
+            vaults = adapter(clock, idle_seconds=10, vaults=1)
+        elif life % 3 == 1:
+            clock.time += 10
+        else:
+            vaults.vault("s2", clock.time)
+    assert "<A_1>" in given
+    assert vaults.vault("s3", clock.time).hide("A", "x") == "<A_1>"
+
+
 def test_a_vault_that_nobody_used_for_long_is_gone(adapter, clock):
     vaults = adapter(clock, idle_seconds=10)
     vaults.vault("s1").hide("A", "x")

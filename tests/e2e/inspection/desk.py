@@ -49,10 +49,12 @@ def policy() -> str:
 
 @dataclass
 class Said:
-    """What a client got of a model's answer: its text, its tool calls, and the gate's code."""
+    """What a client got of a model's answer: its text, its tool calls, an error's code."""
 
     text: str = ""
     code: str = ""
+    status: int = 0
+    error: str = ""
     pieces: list[str] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -106,7 +108,11 @@ class Desk:
         except (openai.APIError, anthropic.APIError) as error:
             body = error.body if isinstance(error.body, dict) else {}
             found = body.get("error", body)
-            said.code = found.get("code") or found["details"]["error_code"]
+            said.error = str(found.get("message"))
+            said.status = getattr(error, "status_code", 0)
+            said.code = (
+                found.get("code") or found.get("details", {}).get("error_code") or found["type"]
+            )
         return said
 
     async def call(self, token: str, tool: str, **arguments: Any) -> Done:

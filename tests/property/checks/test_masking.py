@@ -6,31 +6,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firewalls import CARD, KEY, MAIL, PATTERNS, Clock, Wall, chat, said, streamed
+from portcullis.checks.looking import Look
 from portcullis.checks.restoring import restored
-from portcullis.checks.treat import Span, Substitutes, edited, merged, placeholders
-from portcullis.core.inspection import Edit, Treatment
+from portcullis.checks.rules import Rules
+from portcullis.checks.treat import Span, Substitutes, merged, placeholders
+from portcullis.core.inspection import Channel, Treatment
 from portcullis.core.verdict import PASS
+from portcullis.inspection.normalise import layers
 from portcullis.store.vaults import LocalVaults
 
 PARTS = [CARD, MAIL, KEY, "<EMAIL_ADDRESS_1>", "<CREDIT_CARD_1>", "<LITERAL_1>", "<A_", "_1>", "<"]
-TEXTS = st.lists(st.sampled_from(PARTS) | st.text(max_size=5), max_size=12).map("".join)
+SIGNS = st.characters(exclude_characters="/\\")  # in links nothing comes back
+TEXTS = st.lists(st.sampled_from(PARTS) | st.text(SIGNS, max_size=5), max_size=12).map("".join)
 
 
 def hidden(text, vault):
     found = [Span(m.start, m.end, m.entity, Treatment.TOKENISE) for m in PATTERNS.scan([text])[0]]
     spans = merged([*found, *placeholders(text, Treatment.TOKENISE)])
     means = Substitutes(vault, lambda value: value.hex())
-    return edited(
-        text,
-        [
-            Edit(
-                start=s.start,
-                end=s.end,
-                text=means.of(s.entity, s.treatment, text[s.start : s.end]),
-            )
-            for s in spans
-        ],
+    look = Look(
+        channel=Channel.TO_MODEL, rules=Rules((), {}), substitutes=means, wrap=lambda inner: inner
     )
+    return look.rewritten(text, spans)
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4))
@@ -38,7 +35,7 @@ def hidden(text, vault):
 def test_what_was_hidden_comes_back_as_it_was(texts):
     vault = LocalVaults(Clock()).vault("s1")
     masked = [hidden(text, vault) for text in texts]
-    assert [restored(text, vault) for text in masked] == texts
+    assert [restored(text, vault, ()) for text in masked] == texts
     assert not any(PATTERNS.scan(masked))
 
 
@@ -46,7 +43,13 @@ WALL = Wall(from_model={"secret": "mask", "personal": "hash", "exfiltration": "m
 WALL.vaults.vault("s1").hide("CREDIT_CARD", CARD)
 
 
-@given(TEXTS.filter(bool), st.lists(st.integers(0, 200), max_size=30))
+def plain(text):
+    """Whether it reads as it stands: what is disguised ends a stream instead."""
+    found = layers(text)
+    return text and found.text == text and not found.decoded
+
+
+@given(TEXTS.filter(plain), st.lists(st.integers(0, 200), max_size=30))
 @settings(max_examples=150, deadline=None)
 def test_a_stream_becomes_what_the_whole_answer_becomes(text, places):
     anyio.run(_both_ways, text, sorted({place % len(text) for place in places} - {0}))

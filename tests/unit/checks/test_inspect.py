@@ -307,6 +307,65 @@ async def test_a_canary_is_planted_in_the_prompt_and_caught_wherever_it_comes_ou
     assert "system prompt of another session" in foreign.reason
 
 
+async def test_a_provider_s_error_that_quotes_the_request_is_passed_on_without_it():
+    wall = Wall(canaries=True, from_model={"secret": "block", "financial": "mask"})
+    asked = await wall.request(chat(("system", "secret plan"), ("user", "hi")))
+    quoted = content(asked, 1)
+    error = {
+        "error": {
+            "type": "invalid_request_error",
+            "message": f"no such model in {quoted}",
+            "param": f"pay {CARD}",
+            quoted: KEY,
+        }
+    }
+    verdict = await wall.result(chat(), error, is_error=True)
+    taken = "[taken out: the gate does not pass this text on]"
+    assert verdict.payload == {
+        "error": {
+            "type": "invalid_request_error",
+            "message": taken,
+            "param": "pay [CREDIT_CARD]",
+            taken: taken,
+        }
+    }
+    assert [line.partition(",")[0] for line in shown(verdict)] == [
+        "CANARY:strip@error.message",
+        "CREDIT_CARD:mask@error.param",
+        "CANARY:strip@error.?",
+        "API_KEY:strip@error.?",
+    ]
+    assert (await wall.result(chat(), error)).code == "PC3020"  # no error but an answer
+
+
+async def test_what_a_provider_signed_is_no_way_out_for_canaries_and_secrets():
+    wall = Wall(canaries=True, to_model={"secret": "block"}, injection={"model": "block"})
+    cipher = base64.b64encode(bytes(range(130, 250))).decode()
+
+    def asked(signature):
+        block = {"type": "thinking", "thinking": "hm", "signature": signature}
+        payload = {"model": "m", "messages": [{"role": "assistant", "content": [block]}]}
+        call = msgspec.structs.replace(chat(), method="POST /v1/messages", payload=payload)
+        return wall.request(call)
+
+    assert await asked(cipher) is PASS
+    assert await asked(f"{cipher}/{'4' * 16}/{KEY}/{cipher}") is PASS  # chance, for all we know
+    assert (await asked(f"{cipher}{wall.means.planted.canary('s1')}{cipher}")).code == "PC3020"
+    assert (await asked(KEY)).code == "PC3021"
+    encoded = base64.b64encode(f"{'hide it well, ' * 8}{KEY}".encode()).decode()
+    assert (await asked(encoded)).code == "PC3021"
+
+
+async def test_a_conversation_that_grew_by_what_passed_is_not_refused_for_its_length():
+    wall = Wall(to_model={"financial": "mask"})
+    said = ("user", f"{CARD} " * 4000)
+    assert (await wall.request(chat(said, said, said))).payload["messages"][2]
+    denied = await wall.request(chat(("user", f"{CARD} " * 4100)))
+    assert denied.code == "PC3025"
+    allowing = Wall(to_model={"secret": "mask"})
+    assert await allowing.request(chat(("user", f"{CARD} " * 9000))) is PASS
+
+
 async def test_a_honey_record_names_itself():
     wall = Wall(canaries=True, honey=("payroll",))
     denied = await wall.request(tool({"text": wall.canaries.honey("payroll")}))

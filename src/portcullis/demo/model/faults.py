@@ -39,6 +39,7 @@ DIRECTIVES: Final[dict[str, str]] = {
     "html": "answers 200 with a page",
     "gzip": "compresses its answer though nobody asked for that",
     "huge": "answers with 32 MiB of text",
+    "error-400": "answers 400 with a message that quotes the request",
     "error-429": "answers 429 with Retry-After",
     "error-500": "answers 500",
 }

@@ -46,11 +46,8 @@ class Injection:
         self._model = model or linear.builtin()
         grammar = grammar or intents.builtin()
         rules = intents.rules(grammar)
-        phrases = [phrase.encode("utf-8") for phrase in self._model.phrases]
-        found = matcher(
-            phrases, rules, intents.gate(grammar), folder=folder, accelerated=accelerated
-        )
-        self._scale = Scale(self._model, rules, found)
+        found = matcher(rules, intents.gate(grammar), folder=folder, accelerated=accelerated)
+        self._scale = Scale(self._model, linear.heads(self._model), rules, found)
         self._classifier = classifier
 
     def score(self, text: str, source: Source) -> InjectionScore:

@@ -1,39 +1,44 @@
-"""The linear model: a bias, weights of intents and phrases, and thresholds for each source.
+"""The model: weights of intents, heads that weigh grams, and thresholds for each source.
 
-``model.json`` is made by ``tools/train-injection`` (see docs/model-card.md). No weight is below 0:
-nothing that is added to a text can lower its score.
+``model.json``, ``lexicon.yaml`` and a table of grams for each head: ``tools/train-injection`` makes
+all but the lexicon (see docs/model-card.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from typing import Annotated
 
 import msgspec
+import yaml
 
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Source
+from portcullis.inspection.injection.grams import Grams
 from portcullis.inspection.injection.thresholds import Threshold
 
 Weight = Annotated[float, msgspec.Meta(ge=0)]
+Classes = Mapping[str, tuple[str, ...]]
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What training found. ``phrases`` are one to three words of folded text.
+    """What training found. No weight of an intent is below 0: what is added to a text never
+    lowers what its rules say.
 
-    ``floor`` is the sum of weights below which windows are not told apart. A score is a function of
-    the sum alone, given the source.
+    ``floor`` is the sum of weights below which windows are not told apart. ``biases`` are those of
+    the heads. A score is a function of the sum alone, given the source.
     """
 
     intents: dict[str, Weight]
-    phrases: dict[str, Weight]
+    biases: dict[str, float]
     thresholds: dict[Source, Threshold]
     floor: Weight
 
 
 def builtin() -> Model:
     """The model that is shipped."""
-    return parse(resources.files(__package__).joinpath("model.json").read_bytes())
+    return parse(_read("model.json").encode())
 
 
 def parse(data: bytes) -> Model:
@@ -47,4 +52,35 @@ def parse(data: bytes) -> Model:
         raise Problem("PC7014", f"the injection model has no thresholds for {sorted(missing)}")
     if any(limit.suspect <= model.floor for limit in model.thresholds.values()):
         raise Problem("PC7014", "the injection model's floor is above a threshold")
+    unknown = {limit.head for limit in model.thresholds.values()} - model.biases.keys()
+    if unknown:
+        raise Problem("PC7014", f"the injection model has no heads {sorted(unknown)}")
     return model
+
+
+def heads(model: Model) -> dict[str, Grams]:
+    """The heads that are shipped, by name."""
+    classes = lexicon()
+    return {
+        name: Grams(classes, weights(_read(f"{name}.tsv")), bias)
+        for name, bias in model.biases.items()
+    }
+
+
+def lexicon() -> Classes:
+    """The words of each class, in all languages."""
+    document: dict[str, dict[str, str]] = yaml.safe_load(_read("lexicon.yaml"))
+    return {
+        name: tuple(word for words in languages.values() for word in words.split())
+        for name, languages in document.items()
+    }
+
+
+def weights(table: str) -> dict[str, float]:
+    """The lines of a table: hundredths, a tab, a gram."""
+    lines = (line.split("\t") for line in table.splitlines())
+    return {gram: int(weight) / 100 for weight, gram in lines}
+
+
+def _read(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -1,8 +1,7 @@
-"""Which phrases and rules are in a slice of folded text.
+"""Which rules are in a slice of folded text, by their numbers.
 
-Phrases are numbered from 0, rules after them. A phrase is one to three words that stand whole,
-with one space between. Both engines promise the same answer; Hyperscan takes microseconds, the one
-without it takes milliseconds for a kilobyte.
+Both engines promise the same answer; Hyperscan takes microseconds, the one without it takes
+milliseconds for a kilobyte.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import re
 import tempfile
 import threading
 from collections.abc import Collection, Sequence
@@ -25,14 +23,9 @@ from portcullis.core.errors import Problem
 from portcullis.inspection.database import library
 from portcullis.inspection.injection.intents import Rule
 
-_WORD: Final = re.compile(rb"[0-9a-z_\x80-\xff]+")
-_EDGE: Final = rb"[^0-9a-z_\x80-\xff]"
-WORDS: Final = 3
-"""The longest phrase."""
-
 
 class Matcher(Protocol):
-    """Finds phrases and rules: each number once, in no order."""
+    """Finds rules: each number once, in no order."""
 
     def find(self, data: bytes) -> Collection[int]:
         """What is in the data."""
@@ -40,7 +33,6 @@ class Matcher(Protocol):
 
 
 def matcher(
-    phrases: Sequence[bytes],
     rules: Sequence[Rule],
     gate: bytes,
     *,
@@ -54,48 +46,27 @@ def matcher(
     """
     found = None if accelerated is False else library()
     if found is not None:
-        return Fast(found, phrases, rules, gate, folder)
+        return Fast(found, rules, gate, folder)
     if accelerated:
         raise Problem("PC7014", "hyperscan cannot be used on this machine")
-    return Plain(phrases, rules, gate)
-
-
-def words(data: bytes) -> list[tuple[int, bytes]]:
-    """The phrases of one to three words that stand in the data, with where each begins."""
-    found = [(match.start(), match.end()) for match in _WORD.finditer(data)]
-    phrases: list[tuple[int, bytes]] = []
-    for first, (start, end) in enumerate(found):
-        phrases.append((start, data[start:end]))
-        for later, last in found[first + 1 : first + WORDS]:
-            if later != end + 1 or data[end : end + 1] != b" ":
-                break
-            end = last  # noqa: PLW2901 - the phrase grows
-            phrases.append((start, data[start:end]))
-    return phrases
+    return Plain(rules, gate)
 
 
 class Plain:
-    """Without Hyperscan: a dictionary for the phrases, RE2 for the rules."""
+    """Without Hyperscan."""
 
-    def __init__(self, phrases: Sequence[bytes], rules: Sequence[Rule], gate: bytes) -> None:
+    def __init__(self, rules: Sequence[Rule], gate: bytes) -> None:
         options = re2.Options()
         options.encoding = re2.Options.Encoding.LATIN1
         options.dot_nl = True
-        self._phrases = {phrase: number for number, phrase in enumerate(phrases)}
-        numbered = list(enumerate(rules, len(phrases)))
+        numbered = list(enumerate(rules))
         self._gate = re2.compile(gate, options) if gate else None
         self._always = [(n, re2.compile(r.pattern, options)) for n, r in numbered if not r.gated]
         self._gated = [(n, re2.compile(r.pattern, options)) for n, r in numbered if r.gated]
 
     def find(self, data: bytes) -> Collection[int]:
         """What is in the data."""
-        # A phrase at an end of the data has no edge there, and does not count.
-        found = {
-            self._phrases[phrase]
-            for start, phrase in words(data)
-            if phrase in self._phrases and 0 < start < len(data) - len(phrase)
-        }
-        found |= {number for number, rule in self._always if rule.search(data)}
+        found = {number for number, rule in self._always if rule.search(data)}
         if self._gate is not None and self._gate.search(data):
             found |= {number for number, rule in self._gated if rule.search(data)}
         return found
@@ -107,16 +78,14 @@ class Fast:
     def __init__(
         self,
         hyperscan: ModuleType,
-        phrases: Sequence[bytes],
         rules: Sequence[Rule],
         gate: bytes,
         folder: Path | None,
     ) -> None:
-        always = [(n, _EDGE + re.escape(phrase) + _EDGE) for n, phrase in enumerate(phrases)]
-        numbered = list(enumerate(rules, len(phrases)))
-        always += [(n, rule.pattern) for n, rule in numbered if not rule.gated]
+        numbered = list(enumerate(rules))
+        always = [(n, rule.pattern) for n, rule in numbered if not rule.gated]
         gated = [(n, rule.pattern) for n, rule in numbered if rule.gated]
-        self._gate = len(phrases) + len(rules)
+        self._gate = len(rules)
         always += [(self._gate, gate)] if gated else []
         self._always = _Database(hyperscan, always, folder)
         self._gated = _Database(hyperscan, gated, folder) if gated else None

@@ -19,19 +19,16 @@ _SCALE: Final = 2.0
 
 
 class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sums of weights at which a text is suspect, and an injection.
+    """Sums of weights at which a text is suspect, and an injection; ``head`` weighs its grams."""
 
-    All phrases of a window count ``together`` at most. That is below ``suspect``: words without an
-    intent are not even suspect.
-    """
+    head: str
 
     suspect: Annotated[float, msgspec.Meta(gt=0)]
     injection: Annotated[float, msgspec.Meta(gt=0)]
-    together: Annotated[float, msgspec.Meta(ge=0)]
 
     def __post_init__(self) -> None:
-        if not self.together < self.suspect < self.injection:
-            raise ValueError("not in the order together, suspect, injection")
+        if not self.suspect < self.injection:
+            raise ValueError("not in the order suspect, injection")
 
     def score(self, total: float, floor: float) -> float:
         """0 to 1, growing with the sum: 0 at ``floor``, 0.5 at ``suspect``, 0.9 at ``injection``.

@@ -9,10 +9,11 @@ counts, which is never less. Nothing depends on how the text was cut into pieces
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from portcullis.inspection.injection import fold
+from portcullis.inspection.injection.grams import Grams
 from portcullis.inspection.injection.intents import Rule
 from portcullis.inspection.injection.linear import Model
 from portcullis.inspection.injection.matcher import Matcher
@@ -25,40 +26,35 @@ _PATIENCE: Final = 400
 
 
 class Scale:
-    """Weighs slices of folded text. One weight for an intent, however many rules show it."""
+    """Weighs slices of folded text: one weight for an intent, however many rules show it, and
+    the strongest run of words, where that speaks for an attack.
+    """
 
-    def __init__(self, model: Model, rules: Sequence[Rule], matcher: Matcher) -> None:
+    def __init__(
+        self, model: Model, heads: Mapping[str, Grams], rules: Sequence[Rule], matcher: Matcher
+    ) -> None:
         self._matcher = matcher
-        self._phrases = list(model.phrases.values())
-        self._texts = list(model.phrases)
+        self._heads = heads
         self._rules = rules
-        self._intents = [model.intents.get(rule.intent, 0.0) for rule in rules]
-        self._counts = len(self._phrases)
+        self._weights = model.intents
         self.floor = model.floor
 
-    def weigh(self, data: bytes, together: float) -> float:
-        """The sum of a slice, in which all phrases count ``together`` at most."""
-        return self._sum(self._matcher.find(data), together)
+    def weigh(self, data: bytes, head: str) -> float:
+        """The sum of a slice."""
+        intents = {self._rules[number].intent for number in self._matcher.find(data)}
+        total = sum(self._weights.get(intent, 0.0) for intent in sorted(intents))
+        return total + max(0.0, self._heads[head].strongest(data).total)
 
-    def _sum(self, found: Collection[int], together: float) -> float:
-        phrases, count = self._phrases, self._counts
-        intents: dict[str, float] = {}
-        total = 0.0
-        for number in sorted(found):
-            if number < count:
-                total += phrases[number]
-            else:
-                intents[self._rules[number - count].intent] = self._intents[number - count]
-        return min(together, total) + sum(intents.values())
-
-    def explain(self, data: bytes, together: float, most: int = 6) -> tuple[str, ...]:
-        """The rules and phrases that weigh most in a slice, heaviest first."""
+    def explain(self, data: bytes, head: str, most: int = 6) -> tuple[str, ...]:
+        """The rules and grams that weigh most in a slice, heaviest first."""
         named: dict[str, float] = {}
         for number in self._matcher.find(data):
-            if number >= self._counts:
-                named[self._rules[number - self._counts].id] = self._intents[number - self._counts]
-            elif together > 0:
-                named[f"phrase:{self._texts[number]}"] = self._phrases[number]
+            rule = self._rules[number]
+            named[rule.id] = self._weights.get(rule.intent, 0.0)
+        strongest = self._heads[head].strongest(data)
+        if strongest.total > 0:
+            run = data[strongest.start : strongest.end]
+            named |= {f"words:{gram}": w for gram, w in self._heads[head].explain(run).items()}
         best = sorted(named.items(), key=lambda item: (-item[1], item[0]))[:most]
         return tuple(name for name, weight in best if weight > 0)
 
@@ -81,7 +77,7 @@ class Windows:
     def names(self) -> tuple[str, ...]:
         """The rules and phrases that weigh most in the strongest window."""
         if self._names is None:
-            self._names = self._scale.explain(self._strongest, self._threshold.together)
+            self._names = self._scale.explain(self._strongest, self._threshold.head)
         return self._names
 
     def feed(self, data: bytes) -> None:
@@ -135,7 +131,7 @@ class Windows:
         self._strongest, self._names = data, None
 
     def _weigh(self, data: bytes) -> float:
-        return self._scale.weigh(data, self._threshold.together)
+        return self._scale.weigh(data, self._threshold.head)
 
     def _slice(self, first: int, last: int) -> bytes:
         """From one window's beginning to another's, with the space that stands there."""

@@ -4,6 +4,7 @@ import html
 import random
 import string
 import time
+import unicodedata
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -145,3 +146,29 @@ def test_false_canaries_do_not_hide_a_true_one_nor_take_long():
         assert MINE.find(flood + TOKEN) != ()
         assert time.process_time() - began < 0.2
     assert "system prompt of this session" in places(TOKEN + f" {marker}" * 1000)
+
+
+def test_every_compatibility_form_of_a_letter_or_digit_is_read_as_it():
+    forms: dict[str, list[str]] = {}
+    for point in range(0x80, 0x1FC00):
+        said = unicodedata.normalize("NFKC", chr(point))
+        if said != chr(point) and len(said) == 1 and said.isascii() and said.isalnum():
+            forms.setdefault(said, []).append(chr(point))
+    for number in range(max(map(len, forms.values()))):
+        disguised = "".join(forms[c][number % len(forms[c])] if c in forms else c for c in TOKEN)
+        assert found(disguised)
+
+
+@pytest.mark.parametrize(
+    "piece", ["\u0316\u0301", "\ufdfa", "\u3316", "\uff11", "\xb2a", "\xe9", "漢"]
+)
+def test_characters_that_take_long_to_normalise_do_not(piece):
+    text = "a" + piece * 100_000 + TOKEN
+    began = time.process_time()
+    assert found(text)
+    assert time.process_time() - began < 0.2
+
+
+def test_marks_on_its_letters_do_not_hide_a_canary():
+    assert found("\u0301".join(TOKEN))
+    assert found("".join(f"{one}\u0336\u0327" for one in TOKEN))

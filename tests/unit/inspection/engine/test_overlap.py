@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import random
 
-from portcullis.inspection.overlap import Candidate, Overlaps
+from portcullis.inspection.overlap import Overlaps
 
 
 def resolved(*found: tuple[int, int, float, int]) -> list[tuple[int, int, int]]:
     overlaps = Overlaps()
-    overlaps.add([Candidate(*one) for one in found])
+    overlaps.add(list(found))
     settled, final = overlaps.settle(10**6)
     assert settled == 10**6
-    return [(one.start, one.end, one.order) for one in final]
+    return [(start, end, order) for start, end, _, order in final]
 
 
 def test_length_goes_before_score_and_score_before_order() -> None:
@@ -33,7 +33,7 @@ def test_the_outcome_does_not_depend_on_when_candidates_become_known() -> None:
     for _ in range(200):
         starts = sorted(source.randint(0, 60) for _ in range(source.randint(1, 12)))
         found = [
-            Candidate(start, start + source.randint(1, 15), source.choice([0.5, 1.0]), order)
+            (start, start + source.randint(1, 15), source.choice([0.5, 1.0]), order)
             for order, start in enumerate(starts)
         ]
         whole = Overlaps()
@@ -41,9 +41,9 @@ def test_the_outcome_does_not_depend_on_when_candidates_become_known() -> None:
         expected = whole.settle(1000)[1]
         parts, got, before = Overlaps(), [], 0
         for cut in [*sorted(source.sample(range(1, 90), 5)), 1000]:
-            parts.add([one for one in found if before <= one.start < cut])
+            parts.add([one for one in found if before <= one[0] < cut])
             settled, final = parts.settle(cut)
-            assert all(one.end <= settled for one in final)
+            assert all(one[1] <= settled for one in final)
             got += final
             before = cut
         assert got == expected

@@ -45,6 +45,21 @@ def test_what_the_first_try_refuses_does_not_hide_what_begins_within_it(
 
 
 @BOTH
+def test_a_number_that_is_none_does_not_hide_the_one_that_begins_within_it(
+    *,
+    accelerated: bool | None,
+) -> None:
+    one = rule("[0-9](?:[.][0-9]){3}", validator="luhn")
+    patterns = Patterns([one], accelerated=accelerated)
+    text = "1.2.3.4.5.9 0.0.1.8.0.0.1.8.1"
+    assert [found for _, found in spans(text, patterns.scan([text])[0])] == [
+        "2.3.4.5",
+        "0.0.1.8",
+        "0.0.1.8",
+    ]
+
+
+@BOTH
 def test_only_the_datum_is_masked_where_a_rule_names_a_group(*, accelerated: bool | None) -> None:
     patterns = Patterns([rule("(?i:pin)[:=]([0-9]{4});", group=1)], accelerated=accelerated)
     text = "PIN=1234; pin:99999; pin:5678;"

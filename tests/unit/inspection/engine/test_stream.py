@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from portcullis.core.errors import Problem
+from portcullis.core.inspection import Category
 from portcullis.inspection.patterns import MAX_MATCHES, Patterns, PatternStream
 from unit.inspection.engine.making import rule, spans
 
@@ -53,6 +54,48 @@ def test_of_a_rule_with_a_group_only_the_datum_is_held() -> None:
 def test_a_group_in_one_piece_is_held_from_its_own_beginning() -> None:
     stream = Patterns([rule("pin: {1,3}([0-9]{4});", "PIN", group=1)]).stream()
     assert fed(stream, "my pin:  12") == [9]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the tok_abcdef end",
+        "nettok_abcdef end",
+        "net tok_abcdeftok_ghijkltok_mnopqr",
+        "t tottok_abcdeftto",
+        "\\ntok_abcdef.tok_ghijkl",
+        "mitttok_abcdef \u00e9 tok_ghijkl",
+    ],
+)
+def test_a_token_within_a_word_counts_without_its_first_letter_in_streams_too(text: str) -> None:
+    one = rule("tok_[a-z]{6}", "TOKEN", left="any", right="any", category=Category.SECRET)
+    patterns = Patterns([one])
+    whole = spans(text, patterns.scan([text])[0])
+    assert {found.lstrip("t") for _, found in whole} <= {"ok_abcdef", "ok_ghijkl", "ok_mnopqr"}
+    for first in range(len(text) + 1):
+        for second in range(first, len(text) + 1):
+            stream = patterns.stream()
+            found = []
+            for piece in (text[:first], text[first:second], text[second:]):
+                found += stream.feed(piece).matches
+            found += stream.end().matches
+            assert spans(text, found) == whole
+
+
+def test_a_word_that_ends_like_a_token_begins_is_not_waited_for() -> None:
+    one = rule("tok_[a-z]{6}", "TOKEN", left="any", category=Category.SECRET)
+    stream = Patterns([one]).stream()
+    assert fed(stream, "It", " t", "o", " sit", "to", "k_abcde") == [2, 3, 3, 9, 9, 9]
+
+
+@pytest.mark.parametrize("letter", ["é", "ก", "漢", "\U0001f600"])
+def test_a_datum_of_any_script_is_held_whole(letter: str) -> None:
+    patterns = Patterns([rule("key:[^ ]{2,40}[^ .]", "KEY", right="any")])
+    text = f"a key:ab{letter}cd{letter} b"
+    stream = patterns.stream()
+    steps = [stream.feed(piece) for piece in text]
+    found = [one for step in (*steps, stream.end()) for one in step.matches]
+    assert [(one.start, one.end) for one in found] == [(2, 12)]
 
 
 def test_context_that_is_long_gone_still_counts() -> None:

@@ -1,6 +1,7 @@
 """What the inspector makes of the detectors' answers."""
 
 import base64
+import itertools
 import re
 
 import pytest
@@ -15,6 +16,7 @@ from portcullis.core.inspection import (
     Source,
     Text,
 )
+from portcullis.inspection import inspector as module
 from portcullis.inspection.inspector import Inspector, Wanted
 
 MAIL = ("EMAIL_ADDRESS", Category.PERSONAL, r"[a-z]+@[a-z]+\.example")
@@ -238,3 +240,24 @@ def test_too_much_to_find_is_refused():
     with pytest.raises(Problem) as refused:
         one(inspector, "a@b.example " * 3)
     assert refused.value.code == "PC3025"
+
+
+def many(inspector, count, text="a@b.example "):
+    long = text + "so it is, " * 5_000
+    texts = [Text(path=(n,), text=long, source=Source.USER) for n in range(count)]
+    return inspector.read(texts, Wanted())
+
+
+def test_a_conversation_of_messages_that_each_passed_passes_however_long_it_is():
+    inspector = Inspector(Patterns(MAIL, most=2), Injection())
+    assert [len(reading.matches) for reading in many(inspector, 9)] == [1] * 9
+
+
+def test_the_time_and_the_findings_of_one_call_are_bounded(monkeypatch):
+    clock = itertools.count()
+    slow = Inspector(Patterns(MAIL), Injection(), spent=lambda: next(clock) * 0.4)
+    assert len(many(slow, 3)) == 3
+    monkeypatch.setattr(module, "MAX_FOUND", 4)
+    for refused, count in ((slow, 9), (Inspector(Patterns(MAIL), Injection()), 5)):
+        with pytest.raises(Problem, match="PC3025"):
+            many(refused, count)

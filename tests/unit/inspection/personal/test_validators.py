@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ RIGHT = {
     "sg_nric": ["S2740116C"],
     "au_medicare": ["2123 45670 1"],
     "ip": ["192.0.2.1", "2001:db8::1"],
+    "ipv4": ["192.0.2.1"],
     "ipv6": ["fe80::1", "::1"],
     "mac": ["00:1a:2b:3c:4d:5e"],
     "date": ["1990-05-17", "2/7/61", "24.12.2023"],
@@ -46,6 +48,7 @@ WRONG = {
     "vin": ["1M8GDM9A1KP042788", "11111111111111111"],
     "hk_id": ["A123456(4)"],
     "ip": ["::", "255.255.255.0", "10.0.0.256"],
+    "ipv4": ["0.0.0.0", "255.255.255.0"],  # noqa: S104 - none is bound
     "ipv6": ["a::b", "12:34:56", "::"],
     "date": ["1.2.10", "2024-13-01", "32/13/2020", "3/23-1940"],
     "phone": ["2024-01-15", "10.0.0.1", "1111111"],
@@ -84,6 +87,23 @@ hostile = st.one_of(
 def test_no_text_makes_a_validator_fail(text):
     for name in VALIDATORS.keys() - SECRET_VALIDATORS.keys():
         assert VALIDATORS[name](text) in {True, False}, name
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    code=st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)),
+    rest=st.from_regex("(?:0|1|8|00|06)?(?:[ ./()-]{0,2}[0-9]){2,15}", fullmatch=True),
+    begin=st.sampled_from(["+", "00"]),
+)
+def test_a_number_is_possible_where_phonenumbers_says_so(code, rest, begin):
+    text = f"{begin}{code}{rest}"
+    try:
+        possible = phonenumbers.is_possible_number(phonenumbers.parse(f"+{code}{rest}", None))
+    except phonenumbers.NumberParseException:
+        possible = False
+    decimals = begin == "00" and "." in text and " " in text
+    few = len({one for one in text if one.isdigit()}) <= 2
+    assert VALIDATORS["phone_international"](text) == (possible and not decimals and not few)
 
 
 def test_what_is_slow_to_import_can_be_imported_beforehand():

@@ -115,6 +115,10 @@ def test_ordinary_links_carry_nothing(url):
     assert not carries(url, loaded=False)
 
 
+def test_letters_beside_a_code_in_a_links_user_are_no_fault():
+    assert not carries("https://bmFtZTogQWRh2MjMéA7@files.example/", loaded=False)
+
+
 def test_no_link_takes_long():
     for piece in ("a", "/", "%41", "&a=b", "a@", "+", "QUJD", "//a", "é", "[(", "a.b"):
         markup = f"![x](https://e.example/?{piece * (8000 // len(piece))})"
@@ -123,3 +127,14 @@ def test_no_link_takes_long():
         carries(markup, loaded=False)
         foreign(markup, HOSTS)
         assert time.process_time() - began < 0.05, piece
+
+
+def test_a_host_that_takes_long_to_normalise_is_none():
+    began = time.process_time()
+    assert foreign("https://docs.example.com" + "\u0316\u0301" * 20_000 + "/", HOSTS)
+    assert time.process_time() - began < 0.2
+
+
+def test_a_link_of_very_many_urls_carries_data():
+    assert not carries("https://a.example/ " * 9, loaded=False)
+    assert carries("https://a.example/ " * 40, loaded=False)

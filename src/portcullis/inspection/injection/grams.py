@@ -1,0 +1,199 @@
+"""What the words of a text weigh: a linear model, and the run of words that weighs most.
+
+A token is a word, a character of Chinese, Japanese or Korean, or a mark. A gram is a token, two
+tokens in a row (``a b``), or two with one between (``a * b``). In grams of two, a word stands for
+its class where it has one (``~SEND``): what was learned of a word holds for its like, in other
+languages too. A window is `WINDOW` tokens; its sum is that of the grams that begin in it.
+
+Weights are whole numbers within, so that sums are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Hashes = NDArray[np.uint64]
+
+TOLL: Final = 0.05
+"""What each token of a run takes from its sum."""
+
+_MOST: Final = 1 << 12
+_TOKEN: Final = re.compile(
+    rb"[\xe3-\xed]?[0-9a-z_\x80-\xe2\xee-\xff]+|[\xe3-\xed]|[.<>|\[\]{}#:=/\\@$%&+]"
+)
+_DIGITS: Final = re.compile(rb"[0-9]")
+_WORD, _LEAD, _MARK = 1, 2, 3
+
+
+def _sort(byte: int) -> int:
+    if 0xE3 <= byte <= 0xED:  # noqa: PLR2004 - the first bytes of kana to hangul
+        return _LEAD
+    if byte >= 0x80 or byte in b"0123456789abcdefghijklmnopqrstuvwxyz_":  # noqa: PLR2004 - ASCII
+        return _WORD
+    return _MARK if byte > ord(" ") else 0
+
+
+def _powers(of: int) -> Hashes:
+    found = [1]
+    for _ in range(_MOST):
+        found.append(found[-1] * of % _WORDS)
+    return np.array(found, dtype=np.uint64)
+
+
+_WORDS: Final = 1 << 64
+_RADIX: Final = 0x9E3779B97F4A7C15
+_UP: Final = _powers(_RADIX)
+_DOWN: Final = _powers(pow(_RADIX, -1, _WORDS))
+_ALONE, _FIRST, _NEXT, _FAR = (
+    np.uint64(number)
+    for number in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3)
+)
+_BITS: Final = 21
+_SHIFT: Final = np.uint64(64 - _BITS)
+_SCALE: Final = 1024
+
+_TOLLS: Final = np.arange(_MOST + 2, dtype=np.int64) * round(TOLL * _SCALE)
+
+_SORTS: Final = bytes(map(_sort, range(256)))
+_STARTS: Final = np.array(
+    [now > _WORD or (now == _WORD and before in {0, _MARK}) for before in range(4) for now in range(4)]
+)
+_VALUES: Final = np.array(
+    [
+        0 if not _SORTS[byte] else ord("0") if byte in b"0123456789" else byte
+        for byte in range(256)
+    ],
+    dtype=np.uint64,
+)
+
+
+class Strongest(NamedTuple):
+    """The sum of the strongest run, and the bytes of the slice that its grams take."""
+
+    total: float
+    start: int
+    end: int
+
+
+def tokens(data: bytes) -> list[bytes]:
+    """The tokens of folded text; all digits are one."""
+    return [_DIGITS.sub(b"0", token) for token in _TOKEN.findall(data)]
+
+
+def grams(found: Sequence[bytes], classes: Mapping[bytes, bytes]) -> Iterator[tuple[int, bytes]]:
+    """The grams of tokens, each with the number of the token that it begins at.
+
+    Where two tokens in a row are those of one or two tokens before, nothing begins: a line of
+    marks says no more than one of them.
+    """
+    alike = [classes.get(token, token) for token in found]
+    pairs = list(pairwise(alike))
+    for at, token in enumerate(found):
+        if pairs[at : at + 1] and pairs[at] in pairs[max(0, at - 2) : at]:
+            continue
+        yield at, token
+        if at + 1 < len(found):
+            yield at, alike[at] + b" " + alike[at + 1]
+        if at + 2 < len(found):
+            yield at, alike[at] + b" * " + alike[at + 2]
+
+
+class Grams:
+    """A model at work: ``classes`` are the words of each class, ``weights`` those of grams.
+
+    The weight of a class alone counts for each of its words.
+    """
+
+    def __init__(
+        self, classes: Mapping[str, Iterable[str]], weights: Mapping[str, float], bias: float
+    ) -> None:
+        names = ["", *classes]
+        self._hashes = np.array([_hash(name.encode()) for name in names], dtype=np.uint64)
+        self._alike = np.zeros(1 << _BITS, dtype=np.uint8)
+        self._table = np.zeros(1 << _BITS, dtype=np.int16)
+        self._bias = round(bias * _SCALE)
+        self._weights = weights
+        self._classes = {
+            word.encode(): name.encode() for name, words in classes.items() for word in words
+        }
+        for number, name in enumerate(names[1:], 1):
+            for word in classes[name]:
+                place = _place(_hash(word.encode()), _ALONE)
+                self._alike[place] = number
+                self._table[place] += round(weights.get(name, 0.0) * _SCALE)
+        for gram, weight in weights.items():
+            first, *rest = gram.encode().split(b" ")
+            if rest:
+                place = _pair(_hash(first), _hash(rest[-1]), _FAR if len(rest) > 1 else _FIRST)
+            elif gram in classes:
+                continue
+            else:
+                place = _place(_hash(first), _ALONE)
+            self._table[place] += round(weight * _SCALE)
+
+    def strongest(self, data: bytes) -> Strongest:
+        """The strongest run in a slice of folded text, of at most 4 KiB."""
+        starts, weights = self._weighed(b" " + data)
+        count = len(weights)
+        sums = np.zeros(count + 1, dtype=np.int64)
+        np.cumsum(weights, out=sums[1:])
+        sums -= _TOLLS[: count + 1]
+        runs = sums - np.minimum.accumulate(sums)
+        last = int(runs.argmax())
+        total = (int(runs[last]) + self._bias) / _SCALE
+        if not last:
+            return Strongest(total, 0, 0)
+        end = int(starts[last + 2]) if last + 2 < count else len(data)
+        return Strongest(total, int(starts[sums[:last].argmin()]), end)
+
+    def explain(self, run: bytes) -> dict[str, float]:
+        """The grams of a run that speak for an attack, with their weights."""
+        found = (gram.decode(errors="replace") for _, gram in grams(tokens(run), self._classes))
+        weighed = {gram: self._weights.get(gram, 0.0) for gram in found}
+        return {gram: weight for gram, weight in weighed.items() if weight > 0}
+
+    def _weighed(self, data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Where the tokens begin, and the weight of the grams that begin there."""
+        sorts = np.frombuffer(data.translate(_SORTS), dtype=np.uint8)
+        starts = np.flatnonzero(_STARTS[sorts[:-1] * 4 + sorts[1:]])
+        hashes = _VALUES[np.frombuffer(data, dtype=np.uint8)]
+        hashes *= _UP[: len(hashes)]
+        np.cumsum(hashes, out=hashes)
+        ends = hashes[starts]
+        words = np.empty_like(ends)
+        if len(ends):
+            np.subtract(ends[1:], ends[:-1], out=words[:-1])
+            np.subtract(hashes[-1:], ends[-1:], out=words[-1:])
+        words *= _DOWN[starts]
+        places = words * _ALONE >> _SHIFT
+        weights = self._table[places].astype(np.int32)
+        numbers = self._alike[places]
+        alike = np.where(numbers, self._hashes[numbers], words)
+        following = alike * _NEXT
+        pairs = alike[:-1] * _FIRST + following[1:] >> _SHIFT
+        weights[:-1] += self._table[pairs]
+        weights[:-2] += self._table[alike[:-2] * _FAR + following[2:] >> _SHIFT]
+        weights[1:-1] *= pairs[1:] != pairs[:-1]
+        weights[2:-1] *= pairs[2:] != pairs[:-2]
+        return starts, weights
+
+
+def _hash(token: bytes) -> int:
+    """What a token's hash is in a slice."""
+    values = (int(_VALUES[byte]) for byte in reversed(token))
+    return reduce(lambda hashed, value: (hashed + value) * _RADIX % _WORDS, values, 0)
+
+
+def _place(hashed: int, factor: np.uint64) -> int:
+    return hashed * int(factor) % _WORDS >> int(_SHIFT)
+
+
+def _pair(first: int, second: int, factor: np.uint64) -> int:
+    return (first * int(factor) + second * int(_NEXT)) % _WORDS >> int(_SHIFT)
