@@ -35,7 +35,7 @@ class Settings:
     """``strength`` is C, the inverse of the penalty; weights below ``smallest`` are not kept."""
 
     strength: float = 0.5
-    smallest: float = 0.03
+    smallest: float = 0.06
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,9 @@ def corpus(rows: Sequence[Row], classes: Mapping[bytes, bytes]) -> Corpus:
     for row in rows:
         parts = [tokens(fold.fold(part)) for part in (row.before, row.text, row.after)]
         found = [token for part in parts for token in part]
-        each = np.full((len(found), 3), -1, dtype=np.int32)
+        each = np.full((len(found), 2), -1, dtype=np.int32)
         for at, gram in grams(found, classes):
-            kind = min(gram.count(b" "), 2)
-            each[at, kind] = numbers.setdefault(gram, len(numbers))
+            each[at, gram.count(b" ")] = numbers.setdefault(gram, len(numbers))
         before = len(parts[0])
         texts.append(Text(row, each, (before, before + len(parts[1]))))
     counts = np.zeros(len(numbers) + 1, dtype=np.int32)

@@ -9,7 +9,7 @@ from portcullis.inspection.decode import TRIGGERS, Read, around, every
 from portcullis.inspection.engines import ANYWHERE, Search, compiled
 
 _SHORT: Final = 1 << 14
-"""Characters of a text of which nothing is asked before."""
+"""Characters of an accented text of which no word must be seen first: it may use both ways."""
 _WHOLE: Final = 1 << 18
 """Characters of a text that is read as a whole; of a longer one what is around the words."""
 _LATIN: Final = (*range(0xC0, 0x250), *range(0x1E00, 0x1F00))
@@ -43,6 +43,8 @@ def _disguised() -> Search:
 
 
 _DISGUISED: Final = _disguised()
+_ACCENTED: Final = compiled(r"[\xc3-\xc9][\x80-\xbf]|\xe1[\xb8-\xbb][\x80-\xbf]")
+"""Any of _LATIN in UTF-8, and little else."""
 _KNOWN: Final = compiled(rf"(?i)\b(?:{'|'.join(TRIGGERS)})s?\b")
 
 
@@ -51,7 +53,8 @@ def without(text: str, raw: bytes) -> Read:
 
     ``raw`` is the same in UTF-8.
     """
-    if len(text) > _SHORT and _DISGUISED(ANYWHERE, raw, 0, len(raw))[0][0] < 0:
+    foretold = len(text) > _SHORT or _ACCENTED(ANYWHERE, raw, 0, len(raw))[0][0] < 0
+    if foretold and _DISGUISED(ANYWHERE, raw, 0, len(raw))[0][0] < 0:
         return "", False
     read, more = (text, False) if len(text) <= _WHOLE else around(_DISGUISED, raw)
     plain = _plain(read)

@@ -50,6 +50,7 @@ _BODY: Final = 1 + _TAG + _MAC
 _ROOM: Final = 48
 """Decoded characters beside a marker that may hold the body: it and its separators."""
 
+_ESCAPING: Final = b"%\\&0x"
 _MAX_MARKERS: Final = 256
 
 _DROPPED: Final = bytes(byte for byte in range(256) if not (chr(byte).isalnum() and byte < 128))  # noqa: PLR2004 - ASCII
@@ -95,7 +96,7 @@ class Canaries:
         self._hexadecimal = self._marker.hex().encode()
         self._base64 = tuple(_inner_base64(self._marker, before) for before in range(3))
         self._literals = (self._marker, self._hexadecimal, *self._base64)
-        signs = {*b"".join(self._literals)}
+        signs = {*b"".join(self._literals), *_ESCAPING}
         self._others = bytes(byte for byte in range(256) if byte not in signs)
         self._escaped = _escaped_search(self._marker)
 
@@ -114,9 +115,14 @@ class Canaries:
         no canary can be read among them.
         """
         data = _ascii(text)
-        few = data.translate(None, self._others)  # a literal that is in the text is in this, too
-        escaped = b"%" in data or b"\\" in data or b"&#" in data or b"0x" in data
-        if not escaped and not any(map(few.__contains__, self._literals)):
+        few = data.translate(None, self._others)
+        escaped = (
+            b"%" in few
+            or b"\\" in few
+            or (b"&" in few and b"&#" in data)
+            or (b"0x" in few and b"0x" in data)
+        )
+        if not escaped and not self._literal(few.replace(b"&", b"")):
             return ()
         flat = data.translate(None, _DROPPED)
         found: dict[str, Leak] = {}
@@ -131,6 +137,10 @@ class Canaries:
                 if place:
                     found.setdefault(place, Leak(place=place, encoding=encoding or name))
         return tuple(found.values())
+
+    def _literal(self, few: bytes) -> bool:
+        """Whether any literal stands in a text from which only other characters were taken."""
+        return len(few) >= _MARKER and any(literal in few for literal in self._literals)
 
     def _markers(
         self, data: bytes, flat: bytes, *, escaped: bool

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _EACH: Final = 48
+_SLICE: Final = 1 << 12
 
 
 def replaced(text: str, foreign: bytes, table: Mapping[str, str]) -> str:
@@ -13,9 +14,12 @@ def replaced(text: str, foreign: bytes, table: Mapping[str, str]) -> str:
 
     Replacing one letter in a megabyte takes a hundredth of the time of looking up every letter.
     """
-    found = set(foreign.decode()) & table.keys()
-    if len(found) > _EACH:
-        return "".join(map(table.get, text, text))
+    found: set[str] = set()
+    letters = foreign.decode()
+    for at in range(0, len(letters), _SLICE):
+        found |= set(letters[at : at + _SLICE]) & table.keys()
+        if len(found) > _EACH:
+            return "".join(map(table.get, text, text))
     for letter in found:
         text = text.replace(letter, table[letter])
     return text

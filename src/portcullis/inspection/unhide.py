@@ -61,6 +61,10 @@ _DISTINCT: Final = 6
 _MANY: Final = 1 << 14
 _SEVERAL: Final = 1 << 14
 _SIDES: Final = b"a" * 128 + b"b" * 128
+_COMPOSING: Final = re2.compile(rb"\pM|[\x{1100}-\x{11ff}]", _UTF8)
+"""What normalising joins to the character before."""
+_CHANGED: Final = 12
+_SAMPLE: Final = 4096
 _RARE: Final = 32
 _SIXTEEN: Final = bytes(16 if byte else 0 for byte in range(256))
 
@@ -116,14 +120,39 @@ def _normal(text: str, foreign: bytes, kinds: set[str], tricks: set[str]) -> str
     if "large" in kinds and len(text) > _SEVERAL:
         tricks.add("flood")
         text = unicodedata.normalize("NFKC", text[:_SEVERAL]) + text[_SEVERAL:]
-    elif len(foreign) * _RARE > len(text):
-        text = unicodedata.normalize("NFKC", text)
-    else:
+    elif len(foreign) * _RARE < len(text):
         text = _composed(text)
+    elif marks:
+        text = unicodedata.normalize("NFKC", text)
+    elif not unicodedata.is_normalized("NFKC", text):
+        text = _each(text)
     if marks and _ANY_LEFT.search(text.encode()) is not None:
         text = _LEFT_OVER.sub("", text)
         tricks.add("marks")
     return text
+
+
+def _each(text: str) -> str:
+    """NFKC letter by letter, where few letters change and none has to do with the one before."""
+    changes = _changes(text[:_SAMPLE])
+    if len(text) > _SAMPLE and changes is not None:
+        changes = _changes(text)
+    if changes is None:
+        return unicodedata.normalize("NFKC", text)
+    for letter, new in changes.items():
+        text = text.replace(letter, new)
+    return text
+
+
+def _changes(text: str) -> dict[str, str] | None:
+    """What becomes of each letter that changes by itself; None for many or if it is not so."""
+    letters = set(text.encode().translate(None, _ASCII).decode())
+    joined = "\n".join(letters)
+    normal = unicodedata.normalize("NFKC", joined)
+    pairs = zip(letters, normal.split("\n"), strict=True)
+    found = {letter: new for letter, new in pairs if letter != new}
+    few = len(found) <= _CHANGED and _COMPOSING.search(normal.encode()) is None
+    return found if few else None
 
 
 def _composed(text: str) -> str:

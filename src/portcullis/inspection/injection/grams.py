@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import cache, reduce
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -24,7 +24,7 @@ Hashes = NDArray[np.uint64]
 TOLL: Final = 0.05
 """What each token of a run takes from its sum."""
 
-_MOST: Final = 1 << 12
+_MOST: Final = 1 << 13
 _TOKEN: Final = re.compile(
     rb"[\xe3-\xed]?[0-9a-z_\x80-\xe2\xee-\xff]+|[\xe3-\xed]|[.<>|\[\]{}#:=/\\@$%&+]"
 )
@@ -51,9 +51,9 @@ _WORDS: Final = 1 << 64
 _RADIX: Final = 0x9E3779B97F4A7C15
 _UP: Final = _powers(_RADIX)
 _DOWN: Final = _powers(pow(_RADIX, -1, _WORDS))
-_ALONE, _FIRST, _NEXT, _FAR = (
+_ALONE, _FIRST, _NEXT = (
     np.uint64(number)
-    for number in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3)
+    for number in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
 )
 _BITS: Final = 21
 _SHIFT: Final = np.uint64(64 - _BITS)
@@ -101,8 +101,6 @@ def grams(found: Sequence[bytes], classes: Mapping[bytes, bytes]) -> Iterator[tu
         yield at, token
         if at + 1 < len(found):
             yield at, alike[at] + b" " + alike[at + 1]
-        if at + 2 < len(found):
-            yield at, alike[at] + b" * " + alike[at + 2]
 
 
 class Grams:
@@ -114,44 +112,43 @@ class Grams:
     def __init__(
         self, classes: Mapping[str, Iterable[str]], weights: Mapping[str, float], bias: float
     ) -> None:
+        hashed = cache(_hash)
         names = ["", *classes]
-        self._hashes = np.array([_hash(name.encode()) for name in names], dtype=np.uint64)
-        self._alike = np.zeros(1 << _BITS, dtype=np.uint8)
-        self._table = np.zeros(1 << _BITS, dtype=np.int16)
         self._bias = round(bias * _SCALE)
         self._weights = weights
         self._classes = {
             word.encode(): name.encode() for name, words in classes.items() for word in words
         }
-        for number, name in enumerate(names[1:], 1):
-            for word in classes[name]:
-                place = _place(_hash(word.encode()), _ALONE)
-                self._alike[place] = number
-                self._table[place] += round(weights.get(name, 0.0) * _SCALE)
+        self._hashes = np.array([hashed(name.encode()) for name in names], dtype=np.uint64)
+        self._alike = np.zeros(1 << _BITS, dtype=np.uint8)
+        self._table = np.zeros(1 << _BITS, dtype=np.int16)
+        placed = [(_place(hashed(word), _ALONE), name) for word, name in self._classes.items()]
+        for place, name in placed:
+            self._alike[place] = names.index(name.decode())
+        found = [(place, weights.get(name.decode(), 0.0)) for place, name in placed]
         for gram, weight in weights.items():
             first, *rest = gram.encode().split(b" ")
             if rest:
-                place = _pair(_hash(first), _hash(rest[-1]), _FAR if len(rest) > 1 else _FIRST)
-            elif gram in classes:
-                continue
-            else:
-                place = _place(_hash(first), _ALONE)
-            self._table[place] += round(weight * _SCALE)
+                found.append((_pair(hashed(first), hashed(rest[0])), weight))
+            elif gram not in classes:
+                found.append((_place(hashed(first), _ALONE), weight))
+        scaled = np.array([round(weight * _SCALE) for _, weight in found], dtype=np.int16)
+        np.add.at(self._table, np.array([place for place, _ in found], dtype=np.int64), scaled)
 
     def strongest(self, data: bytes) -> Strongest:
-        """The strongest run in a slice of folded text, of at most 4 KiB."""
-        starts, weights = self._weighed(b" " + data)
+        """The strongest run in a slice of folded text, of at most 8 KiB."""
+        starts, weights, beyond = self._weighed(b" " + data)
         count = len(weights)
         sums = np.zeros(count + 1, dtype=np.int64)
         np.cumsum(weights, out=sums[1:])
         sums -= _TOLLS[: count + 1]
-        runs = sums - np.minimum.accumulate(sums)
+        if not count:
+            return Strongest(self._bias / _SCALE, 0, 0)
+        runs = sums[1:] - np.minimum.accumulate(sums)[:-1] - beyond
         last = int(runs.argmax())
-        total = (int(runs[last]) + self._bias) / _SCALE
-        if not last:
-            return Strongest(total, 0, 0)
         end = int(starts[last + 2]) if last + 2 < count else len(data)
-        return Strongest(total, int(starts[sums[:last].argmin()]), end)
+        total = (max(0, int(runs[last])) + self._bias) / _SCALE
+        return Strongest(total, int(starts[sums[: last + 1].argmin()]), end)
 
     def explain(self, run: bytes) -> dict[str, float]:
         """The grams of a run that speak for an attack, with their weights."""
@@ -159,8 +156,12 @@ class Grams:
         weighed = {gram: self._weights.get(gram, 0.0) for gram in found}
         return {gram: weight for gram, weight in weighed.items() if weight > 0}
 
-    def _weighed(self, data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Where the tokens begin, and the weight of the grams that begin there."""
+    def _weighed(
+        self, data: bytes
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """Where the tokens begin, the weight of the grams that begin there, and what of those that
+        reach beyond a token speaks against an attack.
+        """
         sorts = np.frombuffer(data.translate(_SORTS), dtype=np.uint8)
         starts = np.flatnonzero(_STARTS[sorts[:-1] * 4 + sorts[1:]])
         hashes = _VALUES[np.frombuffer(data, dtype=np.uint8)]
@@ -178,11 +179,15 @@ class Grams:
         alike = np.where(numbers, self._hashes[numbers], words)
         following = alike * _NEXT
         pairs = alike[:-1] * _FIRST + following[1:] >> _SHIFT
-        weights[:-1] += self._table[pairs]
-        weights[:-2] += self._table[alike[:-2] * _FAR + following[2:] >> _SHIFT]
-        weights[1:-1] *= pairs[1:] != pairs[:-1]
-        weights[2:-1] *= pairs[2:] != pairs[:-2]
-        return starts, weights
+        new = np.ones(len(pairs), dtype=np.int16)
+        new[1:] *= pairs[1:] != pairs[:-1]
+        new[2:] *= pairs[2:] != pairs[:-2]
+        weights[:-1] *= new
+        paired = self._table[pairs] * new
+        weights[:-1] += paired
+        beyond = np.zeros_like(weights)
+        np.minimum(paired, 0, out=beyond[:-1])
+        return starts, weights, beyond
 
 
 def _hash(token: bytes) -> int:
@@ -195,5 +200,5 @@ def _place(hashed: int, factor: np.uint64) -> int:
     return hashed * int(factor) % _WORDS >> int(_SHIFT)
 
 
-def _pair(first: int, second: int, factor: np.uint64) -> int:
-    return (first * int(factor) + second * int(_NEXT)) % _WORDS >> int(_SHIFT)
+def _pair(first: int, second: int) -> int:
+    return (first * int(_FIRST) + second * int(_NEXT)) % _WORDS >> int(_SHIFT)

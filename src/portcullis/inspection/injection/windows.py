@@ -1,6 +1,6 @@
 """The sum of weights of a text: that of its strongest window.
 
-A text is read in segments of six windows that overlap. A segment is matched once; its sum is at
+A text is read in segments of 16 windows that overlap. A segment is matched once; its sum is at
 least that of each of its windows, so that windows are only matched where it is above the model's
 floor and above what was found before. That makes ordinary text cheap. A text that keeps being
 remarkable is no longer looked at window by window after a while: then the sum of a whole segment
@@ -19,7 +19,7 @@ from portcullis.inspection.injection.linear import Model
 from portcullis.inspection.injection.matcher import Matcher
 from portcullis.inspection.injection.thresholds import Threshold
 
-_BATCH: Final = 6
+_BATCH: Final = 16
 """Windows in a segment."""
 _PATIENCE: Final = 400
 """Windows of a text that are looked at one by one."""

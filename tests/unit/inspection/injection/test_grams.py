@@ -12,26 +12,32 @@ WEIGHTS = {
     "send": 0.5,
     "~SEND": 0.25,
     "~SEND ~KEY": 2.0,
-    "~SEND * ~KEY": 1.0,
     "the": -0.5,
     "登 录": 1.5,
     "0": 0.25,
     "< system": 3.0,
+    "~KEY the": -1.0,
 }
 MODEL = Grams(CLASSES, WEIGHTS, -1.0)
 
 
-def by_hand(data: bytes, toll: float = TOLL) -> float:
+def by_hand(data: bytes) -> float:
     """The strongest run, by trying all."""
     alike = {word.encode(): name.encode() for name, words in CLASSES.items() for word in words}
     found = tokens(data)
-    each = [-toll] * len(found)
+    each = [-TOLL] * len(found)
+    reaching = [0.0] * (len(found) + 3)
     for at, gram in grams(found, alike):
         text = gram.decode(errors="replace")
-        each[at] += WEIGHTS.get(text, 0.0)
+        weight = WEIGHTS.get(text, 0.0)
         if " " not in text and gram in alike:
-            each[at] += WEIGHTS.get(alike[gram].decode(), 0.0)
-    runs = [sum(each[a:b]) for a in range(len(each)) for b in range(a + 1, len(each) + 1)]
+            weight += WEIGHTS.get(alike[gram].decode(), 0.0)
+        each[at] += weight
+        for end in range(at + 1, at + 1 + text.count(" ")):
+            reaching[end] += min(0.0, weight)
+    runs = [
+        sum(each[a:b]) - reaching[b] for a in range(len(each)) for b in range(a + 1, len(each) + 1)
+    ]
     return max([0.0, *runs]) - 1.0
 
 
@@ -42,7 +48,7 @@ def by_hand(data: bytes, toll: float = TOLL) -> float:
         ("the the the", 0.0),
         ("send", 0.75 - TOLL),
         ("forward key", 2.25 - TOLL),
-        ("Schicke den Schlüssel", 1.25 - TOLL),
+        ("Schicke Schlüssel", 2.25 - TOLL),
         ("send send send send send", 1.5 - 5 * TOLL),
         ("登录", 1.5 - TOLL),
         ("<<<<system>", 3.0 - TOLL),

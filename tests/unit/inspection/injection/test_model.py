@@ -7,20 +7,23 @@ from portcullis.core.inspection import InjectionVerdict, Source
 from portcullis.inspection.injection import linear
 from portcullis.inspection.injection.thresholds import Threshold
 
-LIMIT = {"together": 1.0, "suspect": 2.0, "injection": 4.0}
+LIMIT = {"head": "data", "suspect": 2.0, "injection": 4.0}
 
 
 def document(**changes: object) -> bytes:
     limits = dict.fromkeys(Source, LIMIT)
-    return json.dumps(
-        {"floor": 0.5, "intents": {}, "phrases": {}, "thresholds": limits} | changes
-    ).encode()
+    whole = {"floor": 0.5, "intents": {}, "biases": {"data": -3.0}, "thresholds": limits}
+    return json.dumps(whole | changes).encode()
 
 
 def test_the_shipped_model_is_sound_and_system_text_counts_as_a_users() -> None:
     model = linear.builtin()
     assert model.thresholds[Source.SYSTEM] == model.thresholds[Source.USER]
-    assert all(1 <= len(phrase.split()) <= 3 for phrase in model.phrases)
+    assert set(linear.heads(model)) == {"data", "user"}
+
+
+def test_a_table_is_read_in_hundredths() -> None:
+    assert linear.weights("-150\tthe\n7\t~SEND ~DATA\n") == {"the": -1.5, "~SEND ~DATA": 0.07}
 
 
 def test_half_is_suspect_and_nine_tenths_an_injection() -> None:
@@ -40,11 +43,11 @@ def test_half_is_suspect_and_nine_tenths_an_injection() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"phrases": {"go": -1}},
+        {"intents": {"go": -1}},
         {"floor": 2.0},
         {"thresholds": {"user": LIMIT}},
         {"thresholds": {source: {**LIMIT, "injection": 1.5} for source in Source}},
-        {"thresholds": {source: {**LIMIT, "together": 2.5} for source in Source}},
+        {"thresholds": {source: {**LIMIT, "head": "other"} for source in Source}},
         {"more": 1},
     ],
 )
