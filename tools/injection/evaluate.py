@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from injection.data import CHANNELS, EXAMPLES, Row, channels, fold_of
 from injection.fit import UNMARKED, Corpus, Fitted, Settings, fit, fit_intents
-
 from portcullis.inspection.injection import fold, intents, linear
 from portcullis.inspection.injection.grams import Grams
 from portcullis.inspection.injection.matcher import Matcher, matcher
@@ -113,8 +113,10 @@ def intent_weights(scored: Sequence[Scored], grammar: intents.Grammar) -> dict[s
         head = HEAD[min(channels(one.row))]
         ranked = sorted(one.windows, key=lambda w: -len(w.intents) - w.sums[head])
         weight = 1.0 if one.row.label else 2.0
-        for window in ranked[:1] if one.row.label else one.windows:
-            chosen.append((window.intents, window.sums[head], one.row.label, weight))
+        chosen += [
+            (window.intents, window.sums[head], one.row.label, weight)
+            for window in (ranked[:1] if one.row.label else one.windows)
+        ]
     return fit_intents(chosen, bounds)
 
 
@@ -197,7 +199,9 @@ def _at(channel: str, mine: Sequence[tuple[Row, float]]) -> dict[str, float]:
 def _marked(scored: Sequence[Scored], intended: Mapping[str, float]) -> dict[str, float]:
     """Marked indirect attacks at 0.5 % of tool and document text, by what is benign."""
     data = [s for s in scored if {"tool", "document"} & channels(s.row)]
-    attacks = [s.total("tool", intended) for s in data if s.row.label and s.row.kind not in UNMARKED]
+    attacks = [
+        s.total("tool", intended) for s in data if s.row.label and s.row.kind not in UNMARKED
+    ]
     found = {}
     for name, sorts in (
         ("ordinary", {"ordinary"}),

@@ -1,8 +1,8 @@
 """Fit the model: the weights of grams for each head, and those of intents beside them.
 
-Grams are fitted by logistic regression with an L2 penalty on windows of tokens. The intents' weights
-are never negative and bounded by what the grammar says; they are fitted on texts whose grams were
-weighed by a model that had not seen them.
+Grams are fitted by logistic regression with an L2 penalty on windows of tokens. The intents'
+weights are never negative and bounded by what the grammar says; they are fitted on texts whose
+grams were weighed by a model that had not seen them.
 """
 
 import random
@@ -10,10 +10,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from injection.data import EXAMPLES, Row, fold_of
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
+from injection.data import EXAMPLES, Row, fold_of
 from portcullis.inspection.injection import fold
 from portcullis.inspection.injection.grams import grams, tokens
 

@@ -9,6 +9,7 @@ that we do not trust, so the work is bounded before the schema is used.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -16,6 +17,10 @@ MAX_DEPTH: Final = 64
 """As deep as any JSON value gets into the gate."""
 _LIMIT: Final = 256
 """How often one node of a value may be validated."""
+_WORK: Final = 2**18
+"""Most steps that the question itself may take, since nobody else is served meanwhile."""
+_APPLIED: Final = 16
+"""Steps for each subschema that applies to a place: it will be compiled there as well."""
 _SAME_PLACE: Final = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
 _SAME_PLACE_NAMED: Final = ("dependentSchemas", "dependencies")
 _MEMBERS: Final = ("additionalProperties", "unevaluatedProperties", "propertyNames")
@@ -25,8 +30,8 @@ _ITEMS: Final = ("items", "prefixItems", "additionalItems", "unevaluatedItems", 
 def safe_depth(schema: Any) -> int:
     """The depth of values up to which the schema stays cheap, at most MAX_DEPTH.
 
-    -1 when there is none, or when a reference leaves the document or is dynamic: only
-    ``#`` and ``#/...`` are followed (JSON Pointer, RFC 6901).
+    -1 when there is none, when it takes too long to say, or when a reference leaves the document
+    or is dynamic: only ``#`` and ``#/...`` are followed (JSON Pointer, RFC 6901).
     """
     cost = _Cost(schema)
     try:
@@ -44,11 +49,23 @@ class _Unsupported(Exception):  # noqa: N818 - private; ends the walk
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What applies to one place of a value: how many subschemas, and those of what is below."""
+
+    here: int
+    items: tuple[Any, ...]
+    members: tuple[Any, ...]
+    named: tuple[tuple[str, Any], ...]
+
+
 class _Cost:
     """Counts, per node of a value, how many subschemas apply to it at worst."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
+        self._work = _WORK
+        self._places: dict[int, _Place] = {}
         self._known: dict[tuple[int, int], int] = {}
 
     def at(self, schema: Any, depth: int) -> int:
@@ -57,25 +74,49 @@ class _Cost:
             return 1
         key = (id(schema), depth)
         if key not in self._known:
-            self._known[key] = self._count(schema, depth)
+            self._known[key] = self._count(self._place(schema), depth)
         return self._known[key]
 
-    def _count(self, schema: dict[str, Any], depth: int) -> int:
-        here: list[dict[str, Any]] = []
-        self._gather(schema, here, ())
-        if depth == 0 or len(here) > _LIMIT:
-            return len(here)
-        items = members = 0
+    def _count(self, place: _Place, depth: int) -> int:
+        if depth == 0 or place.here > _LIMIT:
+            return place.here
+        below = depth - 1
+        self._works(len(place.items) + len(place.members) + len(place.named))
+        items = sum(self.at(child, below) for child in place.items)
+        members = sum(self.at(child, below) for child in place.members)
         named: dict[str, int] = {}
-        for node in here:
-            items += sum(self.at(child, depth - 1) for child in _children(node, _ITEMS))
-            members += sum(self.at(child, depth - 1) for child in _children(node, _MEMBERS))
-            members += sum(self.at(child, depth - 1) for child in _named(node, "patternProperties"))
-            properties = node.get("properties")
-            for name, child in properties.items() if isinstance(properties, dict) else ():
-                named[name] = named.get(name, 0) + self.at(child, depth - 1)
+        for name, child in place.named:
+            named[name] = named.get(name, 0) + self.at(child, below)
         members += max(named.values(), default=0)
-        return min(max(len(here), items, members), _LIMIT + 1)
+        return min(max(place.here, items, members), _LIMIT + 1)
+
+    def _place(self, schema: dict[str, Any]) -> _Place:
+        known = self._places.get(id(schema))
+        if known is None:
+            here: list[dict[str, Any]] = []
+            self._gather(schema, here, ())
+            known = self._places[id(schema)] = _Place(
+                len(here),
+                tuple(child for node in here for child in _children(node, _ITEMS)),
+                tuple(
+                    child
+                    for node in here
+                    for child in (*_children(node, _MEMBERS), *_named(node, "patternProperties"))
+                ),
+                tuple(
+                    entry
+                    for node in here
+                    if isinstance(properties := node.get("properties"), dict)
+                    for entry in properties.items()
+                ),
+            )
+            self._works(len(known.items) + len(known.members) + len(known.named))
+        return known
+
+    def _works(self, steps: int) -> None:
+        self._work -= steps
+        if self._work < 0:
+            raise _Unsupported
 
     def _gather(self, schema: Any, here: list[dict[str, Any]], above: tuple[int, ...]) -> None:
         """Every subschema that applies to the same place as ``schema``, itself included."""
@@ -85,6 +126,7 @@ class _Cost:
             raise _Unsupported
         if schema is not self._root and isinstance(schema.get("$id", schema.get("id")), str):
             raise _Unsupported
+        self._works(_APPLIED)
         here.append(schema)
         above = (*above, id(schema))
         for child in _children(schema, _SAME_PLACE):

@@ -1,10 +1,11 @@
-"""What tools each server offers, with their schemas compiled."""
+"""What tools each server offers, with the schemas of those that are called compiled."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from portcullis.catalogue.pins import PinBook, Seen
@@ -15,14 +16,27 @@ from portcullis.core.verdict import Deny
 _UNUSABLE = ("$: the tool's schema cannot be enforced",)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Tool:
-    """A tool; None in place of a validator means that its schema cannot be enforced."""
+    """A tool, or what its server lists ``twice`` under one name.
+
+    Its schemas are compiled when it is first called: a server may list thousands. None in place
+    of a validator means that its schema cannot be enforced.
+    """
 
     spec: ToolSpec
-    input: Validator | None
-    output: Validator | None
+    twice: bool
     seen: Seen | None
+
+    @cached_property
+    def input(self) -> Validator | None:
+        """Holds its arguments."""
+        return None if self.twice else _compile(closed(self.spec.input_schema))
+
+    @cached_property
+    def output(self) -> Validator | None:
+        """Holds its structured results, where it has an output schema."""
+        return _compile(self.spec.output_schema or {})
 
 
 class LocalInventory:
@@ -81,15 +95,12 @@ class LocalInventory:
         self._stale.discard(server)
         seen = seen or {}
         times = Counter(spec.name for spec in tools)
-        self._servers[server] = {
-            spec.name: _Tool(
-                spec,
-                None if times[spec.name] > 1 else _compile(closed(spec.input_schema)),
-                None if spec.output_schema is None else _compile(spec.output_schema),
-                seen.get(spec.name),
-            )
-            for spec in tools
-        }
+        before, now = self._servers.get(server, {}), {}
+        for spec in tools:
+            tool = _Tool(spec, times[spec.name] > 1, seen.get(spec.name))
+            same = before.get(spec.name)
+            now[spec.name] = same if same == tool and same is not None else tool
+        self._servers[server] = now
 
     def forget(self, server: str) -> None:
         """Have the server unknown again: its tools are to be listed before the next call.

@@ -57,6 +57,8 @@ _CUT: Final = 3
 _GOING_ON: Final = frozenset(_SIGNS) - {"/"}
 _ASCII: Final = frozenset("234567")
 _SHORTEST: Final = 20
+_BEGUN: Final = 32
+"""Signs of a line that show, mostly, that no text is spelt from there on."""
 _DEPTH: Final = 3
 _MOST: Final = 256
 """Readings of one part of an encoding; there are a few."""
@@ -115,14 +117,14 @@ def _run(tail: str, backwards: str, before: str, *, within: bool) -> int:
     first = end - block.end() if block else end
     if first == end:
         return end
-    starts = [found.start() for found in _LINE.finditer(tail, first)]
+    lines = [*_LINE.finditer(tail, first)]
     if not first and before[-1:] in _GOING_ON:
         if within:
             return 0
-        starts = starts[1:]
-    for start in (*starts[:1], *(at for at in starts[1:] if at >= end - HELD)):
-        if _spells("".join(_LINE.findall(tail, start))):
-            return start
+        lines = lines[1:]
+    for line in (*lines[:1], *(one for one in lines[1:] if one.start() >= end - HELD)):
+        if _spells(line[0][:_BEGUN]) and _spells("".join(_LINE.findall(tail, line.start()))):
+            return line.start()
     part = tail[tail.rfind("/", max(first, end - HELD)) + 1 :]
     whole = part == tail or not _LINE.fullmatch(part)
     return end if whole or not _spells(part) else end - len(part)

@@ -16,7 +16,7 @@ from portcullis.checks.looking import OPAQUE, Look, look, refused, scored
 from portcullis.core.call import Result
 from portcullis.core.check import Progress
 from portcullis.core.errors import Problem
-from portcullis.core.inspection import Edit, Path, Source
+from portcullis.core.inspection import Edit, Path, Source, Text
 from portcullis.core.verdict import Deny, Finding
 from portcullis.inspection.inspector import Wanted
 from portcullis.wire.json import decode, encode
@@ -68,7 +68,7 @@ class StreamTexts:
             return progress
         return self._whole_answer(one, progress, last=last) if self._holds(key) else progress
 
-    def whole(self, key: str, text: str, *, json: bool) -> str | Deny:
+    def whole(self, key: str, text: str, *, json: bool, sealed: bool = False) -> str | Deny:
         """See StreamJudge."""
         if self._denied is not None:
             return self._denied
@@ -76,7 +76,7 @@ class StreamTexts:
         if known is not None and known.raw() == text:
             return "" if known.taken_out else known.out()
         try:
-            judged = self._judged(key, text, json=json)
+            judged = self._judged(key, text, json=json, sealed=sealed)
         except Problem as problem:
             judged = Deny(code=problem.code, reason=problem.detail)
         if isinstance(judged, Deny):
@@ -115,12 +115,14 @@ class StreamTexts:
         everything = Edit(start=0, end=progress.settled, text="")
         return Progress(settled=progress.settled, edits=(everything,))
 
-    def _judged(self, key: str, text: str, *, json: bool) -> str | Deny:
+    def _judged(self, key: str, text: str, *, json: bool, sealed: bool) -> str | Deny:
         walk = Walk()
         payload = None
         if json and text:
             payload = decode(text.encode("utf-8", "surrogatepass"))
             walk.free(payload, (), Source.MODEL, key)
+        elif sealed:
+            walk.texts.append(Text(path=(), text=text, source=Source.MODEL, sealed=True))
         elif text:
             walk.string(text, (), Source.MODEL, key)
         texts = tuple(walk.texts)

@@ -28,7 +28,8 @@ class StreamJudge(Protocol):
     ``text`` takes the next piece of the text named ``key``; with ``last`` the text is complete and
     everything is settled. ``whole`` takes a complete text (the arguments of a tool call, which are
     JSON text when ``json`` is set, or a final event's repetition) and returns what goes on in its
-    place; the same text as was streamed becomes the same. ``opaque`` is told of content that is
+    place; the same text as was streamed becomes the same. One that is ``sealed`` is a provider's
+    ciphertext or signature, read for canaries alone. ``opaque`` is told of content that is
     no text. A Deny ends the stream; nothing that was not settled before it may go out.
     """
 
@@ -41,7 +42,7 @@ class StreamJudge(Protocol):
         """The next piece of a text."""
         ...
 
-    def whole(self, key: str, text: str, *, json: bool) -> str | Deny:
+    def whole(self, key: str, text: str, *, json: bool, sealed: bool = False) -> str | Deny:
         """A complete text."""
         ...
 

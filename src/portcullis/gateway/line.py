@@ -132,9 +132,9 @@ class Guarded:
         """See StreamJudge."""
         return self._asked(lambda: self.judge.text(key, piece, last=last))
 
-    def whole(self, key: str, text: str, *, json: bool) -> str | Deny:
+    def whole(self, key: str, text: str, *, json: bool, sealed: bool = False) -> str | Deny:
         """See StreamJudge."""
-        return self._asked(lambda: self.judge.whole(key, text, json=json))
+        return self._asked(lambda: self.judge.whole(key, text, json=json, sealed=sealed))
 
     def opaque(self, key: str) -> Deny | None:
         """See StreamJudge."""

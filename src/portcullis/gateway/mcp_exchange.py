@@ -129,7 +129,7 @@ class Exchange(Stream):
             raise Problem("PC1035", "the session is not initialized")
         asked = interpret(CLIENT_REQUESTS[conversation.era], request.method, params)
         if asked.action is Action.TOOL:
-            await self._check_tool(asked, params)
+            await self._know_tools(asked, params)
         rounds = Rounds(self._mcp, conversation, self._context, request.method, asked)
         params = await rounds.answers(self._upstream(params))
         if request.method == "subscriptions/listen":
@@ -141,6 +141,7 @@ class Exchange(Stream):
         outcome = await self._mcp.decide(call, self._context)
         self._call = outcome.call
         try:
+            self._check_parameters(asked)
             answer = await self._ask(outcome)
             if isinstance(answer, Response):
                 answer = msgspec.structs.replace(answer, result=await self._learn(answer.result))
@@ -160,7 +161,7 @@ class Exchange(Stream):
         if self._version not in MODERN_VERSIONS:
             raise unsupported(self._version)
 
-    async def _check_tool(self, asked: Asked, params: dict[str, Any]) -> None:
+    async def _know_tools(self, asked: Asked, params: dict[str, Any]) -> None:
         """Know the server's tools, unless the caller may not list them: the line says so then.
 
         So nothing is asked of a server, and no process started, for one who may not use it.
@@ -176,9 +177,16 @@ class Exchange(Stream):
             if not await self._mcp.pipeline.permits(look, self._context):
                 return
             await ensure_known(self._mcp, conversation)
-        spec = self._mcp.inventory.tool(conversation.server, asked.name)
-        if spec is not None and self._headers is not None and conversation.era is Era.MODERN:
-            verify_parameters(self._headers, asked.arguments, spec.input_schema)
+
+    def _check_parameters(self, asked: Asked) -> None:
+        """Hold the headers of a tool's parameters against its arguments, as the client sent both.
+
+        Only once the call is allowed: which headers a tool has is not for those who may not use it.
+        """
+        if asked.action is Action.TOOL and self._headers is not None:
+            spec = self._mcp.inventory.tool(self._conversation.server, asked.name)
+            if spec is not None and self._conversation.era is Era.MODERN:
+                verify_parameters(self._headers, asked.arguments, spec.input_schema)
 
     def _upstream(self, params: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the server gets them: our progress token, a version we speak."""

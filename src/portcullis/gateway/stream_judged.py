@@ -24,6 +24,7 @@ from portcullis.wire.model import Frame, StreamDecoder
 from portcullis.wire.model import frame as encoded
 from portcullis.wire.slots import Kind, Rest, Slot
 from portcullis.wire.texts import replaced
+from portcullis.wire.walk import is_sealed
 
 MAX_OPEN: Final = 1024
 """Most texts that are open at once in one stream."""
@@ -108,10 +109,11 @@ class _Growing:
 class _Gathering:
     """A text that is judged when it is whole."""
 
-    __slots__ = ("_pieces", "json")
+    __slots__ = ("_pieces", "json", "sealed")
 
-    def __init__(self, *, json: bool) -> None:
+    def __init__(self, *, json: bool, sealed: bool) -> None:
         self.json = json
+        self.sealed = sealed
         self._pieces: list[tuple[_Waiting, Slot]] = []
 
     def add(self, frame: _Waiting, slot: Slot) -> None:
@@ -234,7 +236,7 @@ class Judged:
         if len(self._open) >= MAX_OPEN:
             raise Problem("PC5004", f"more than {MAX_OPEN} texts of a stream are open")
         gathers = slot.kind is Kind.GATHERED
-        text = _Gathering(json=slot.json) if gathers else _Growing()
+        text = _Gathering(json=slot.json, sealed=slot.sealed) if gathers else _Growing()
         self._open[slot.key] = text
         return text
 
@@ -244,7 +246,7 @@ class Judged:
         for text in rest.walk.texts:
             if (text.path, text.text) in self._known:
                 continue
-            new = self._whole(rest.key(text.path), text.text, json=False)
+            new = self._whole(rest.key(text.path), text.text, json=False, sealed=text.sealed)
             if new == text.text:
                 self._remember(text.path, text.text)
             elif text.name:
@@ -261,11 +263,11 @@ class Judged:
             self._known.clear()
         self._known.add((path, text))
 
-    def _whole(self, key: str, text: str, *, json: bool) -> str:
+    def _whole(self, key: str, text: str, *, json: bool, sealed: bool = False) -> str:
         """What goes on in the place of a text. What changed may be part of a proposal."""
         if key in self._open:  # what repeats a text comes after its end
             self._close(key)
-        new = _said(self._judge.whole(key, text, json=json))
+        new = _said(self._judge.whole(key, text, json=json, sealed=sealed))
         if new != text:
             if len(self._changed) >= MAX_CHANGED:
                 raise Problem("PC3025", f"more than {MAX_CHANGED} texts of a stream change")
@@ -281,7 +283,8 @@ class Judged:
                 text.settle(_said(self._judge.text(key, "", last=True)))
                 continue
             whole = text.text()
-            new = self._whole(key, whole, json=text.json)
+            sealed = text.sealed and is_sealed(whole)
+            new = self._whole(key, whole, json=text.json, sealed=sealed)
             text.settle(None if new == whole else new)
 
     def _proposed(self, proposal: ToolProposal) -> ToolProposal:

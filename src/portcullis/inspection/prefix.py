@@ -39,11 +39,12 @@ _GLUED = b"(?:(?<![0-9A-Za-z_])|(?=[\\x00-\\xff]{2}))"
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where a match may begin, of what bytes it is, and whether it may be under way."""
+    """Where a match may begin, of what bytes and of how many it is, whether it may be under way."""
 
     starts: re.Pattern[bytes]
     alphabet: bytes
     viable: Search
+    reach: int
 
 
 class _Watch:
@@ -62,6 +63,7 @@ class _Watch:
     def first(self, buffer: bytes, offset: int, begin: int) -> int:
         """The first of them from ``begin`` on, in the buffer; its length when there is none."""
         size, places, live = len(buffer), self._places, self._live
+        begin = max(begin, size - places.reach)
         begin = max(begin - 1, len(buffer.rstrip(places.alphabet)))  # one letter may have gone
         known = live[-1] if live else -1
         new = places.starts.finditer(buffer, max(begin, self._known - 1 - offset))
@@ -143,7 +145,6 @@ class Plan:
     plain: tuple[_Places, ...]
     grouped: tuple[_Places, ...]
     begun: _Any | None
-    reach: int
     within: int
 
     def watch(self) -> Watches:
@@ -172,11 +173,10 @@ class Watches:
         when nothing is. ``cut`` and ``opened`` are what they were when the text was shorter.
         """
         size = opening = begin = len(buffer)
-        far = size - self._plan.reach
         for watch in self._plain:
-            begin = min(begin, watch.first(buffer, offset, max(cut, far)))
+            begin = min(begin, watch.first(buffer, offset, cut))
         for watch in self._grouped:
-            first = watch.first(buffer, offset, max(opened, far))
+            first = watch.first(buffer, offset, opened)
             opening = min(opening, first)
             if first < size and self._plan.begun is not None:
                 begin = min(begin, self._datum(watch, buffer, offset, first))
@@ -198,7 +198,6 @@ def planned(matchers: Sequence[Matcher]) -> Plan:
         plain=_split(plain, _EXACT),
         grouped=_split(grouped, _ROUGH),
         begun=_Any(grouped) if grouped else None,
-        reach=max((one.reach for one in matchers), default=0),
         within=max((one.rule.within for one in matchers if one.rule.context), default=0),
     )
 
@@ -230,7 +229,12 @@ def _places(matchers: Sequence[Matcher], counted: int) -> _Places:
     )
     held = frozenset().union(*(alphabet(one.parsed.whole) for one in matchers))
     texts = [f"{left_edge(one.rule)}{_awaited(one, one.parsed.whole, counted)}" for one in matchers]
-    return _Places(re.compile(starts), bytes(sorted(held)), compiled("|".join(texts)))
+    return _Places(
+        starts=re.compile(starts),
+        alphabet=bytes(sorted(held)),
+        viable=compiled("|".join(texts)),
+        reach=max(one.reach for one in matchers),
+    )
 
 
 def _begun(one: Matcher, counted: int) -> str:

@@ -65,10 +65,12 @@ def _delta(walk: Walk, delta: dict[str, Any], path: Path, prefix: str) -> list[S
     slots: list[Slot] = []
     for name, value in delta.items():
         below = (*path, name)
-        if name == "type" or name in opaque:
+        if name == "type":
             continue
         if name == "partial_json":
             slots.append(gathered(f"{prefix}.input", below, value, json=True))
+        elif name in opaque and type(value) is str:
+            slots.append(gathered(f"{prefix}.{name}", below, value, json=False, sealed=True))
         elif type(value) is str:
             walk.member(name, below, Source.MODEL)
             slots.append(grown(prefix, name, below, value))

@@ -1,8 +1,9 @@
 """Opaque tokens that only the identity they were given to can give back.
 
-A server's ``requestState`` and event ids pass through the client's hands. The gate hands out
-its own token in their place: the value and an HMAC over it and whatever it is bound to. It
-keeps no state, and a token that was altered, or comes from anyone or anywhere else, is refused.
+A server's ``requestState`` and event ids pass through the client's hands, unread: they may be
+anything. So the gate hands out its own token in their place, enciphered and bound to whom it is
+for (AES-SIV, RFC 5297). It keeps no state, and a token that was altered, or comes from anyone or
+anywhere else, is refused.
 """
 
 from __future__ import annotations
@@ -10,31 +11,33 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from portcullis.core.errors import Problem
 from portcullis.wire.json import encode
 
-_MAC: Final = 32
+_KEY: Final = 32
 
 
 class Seal:
     """Seals values under a key of at least 32 random bytes, one per process."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_cipher",)
 
     def __init__(self, key: bytes) -> None:
-        if len(key) < _MAC:
+        if len(key) < _KEY:
             raise ValueError(len(key))
-        self._key = key
+        self._cipher = AESSIV(hashlib.sha512(key).digest())
 
     def close(self, value: bytes, bound: Sequence[str]) -> str:
-        """The token (URL-safe ASCII) for a value that is bound to these strings."""
-        return base64.urlsafe_b64encode(self._mac(value, bound) + value).decode("ascii")
+        """The token (URL-safe ASCII) for a value, not empty, that is bound to these strings."""
+        sealed = self._cipher.encrypt(value, [encode(list(bound))])
+        return base64.urlsafe_b64encode(sealed).decode("ascii")
 
     def open(self, token: str, bound: Sequence[str]) -> bytes:
         """The value of a token; Problem PC1037 unless it was closed with the same strings."""
@@ -42,13 +45,11 @@ class Seal:
             raw = base64.b64decode(token.encode("ascii"), b"-_", validate=True)
         except (binascii.Error, ValueError):
             raise Problem("PC1037", "the token is malformed") from None
-        mac, value = raw[:_MAC], raw[_MAC:]
-        if not hmac.compare_digest(mac, self._mac(value, bound)):
-            raise Problem("PC1037", "the token was not given to this caller for this request")
-        return value
-
-    def _mac(self, value: bytes, bound: Sequence[str]) -> bytes:
-        return hmac.digest(self._key, encode(list(bound)) + b"\n" + value, hashlib.sha256)
+        try:
+            return self._cipher.decrypt(raw, [encode(list(bound))])
+        except (InvalidTag, ValueError):
+            foreign = "the token was not given to this caller for this request"
+            raise Problem("PC1037", foreign) from None
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of text in an event. ``key`` names the text that it belongs to.
 
     ``json`` says that the text is JSON text; what stands at the path may be its value instead.
+    ``sealed`` says that the whole may be a provider's own ciphertext or signature.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     kind: Kind = Kind.GROWS
     json: bool = False
+    sealed: bool = False
 
 
 class Rest(msgspec.Struct, frozen=True):
@@ -88,9 +90,9 @@ def grown(prefix: str, name: str, path: Path, text: str) -> Slot:
     return Slot(key=f"{prefix}.{label(name)}", path=path, text=text)
 
 
-def gathered(key: str, path: Path, text: str, *, json: bool) -> Slot:
+def gathered(key: str, path: Path, text: str, *, json: bool, sealed: bool = False) -> Slot:
     """A piece of a text that is judged as one."""
-    return Slot(key=key, path=path, text=text, kind=Kind.GATHERED, json=json)
+    return Slot(key=key, path=path, text=text, kind=Kind.GATHERED, json=json, sealed=sealed)
 
 
 def failure(event: dict[str, Any]) -> Slots:

@@ -53,7 +53,8 @@ def _arguments(walk: Walk, value: Any, path: Path, source: Source) -> None:
 def result(walk: Walk, call: Call, payload: Any) -> None:
     """A result or an error object; with SERVER_REQUEST the client's answer to the server.
 
-    The ``requestState`` of a question is sealed before the client gets it.
+    The ``requestState`` of a question is sealed before the client gets it, and each of its
+    ``inputRequests`` is read as the request that it is.
     """
     source = Source.DOCUMENT if call.method in _DOCUMENTS else Source.TOOL
     if call.action is Action.SERVER_REQUEST:
@@ -62,11 +63,15 @@ def result(walk: Walk, call: Call, payload: Any) -> None:
         walk.free(payload, (), source)
         return
     asks = payload.get("resultType") == "input_required"
+    asks = asks and call.action is not Action.SERVER_REQUEST
     for name, value in payload.items():
-        if name == "requestState" and asks:
+        if asks and name == "requestState":
             continue
         walk.member(name, (name,), source)
-        if name == "structuredContent":
+        if asks and name == "inputRequests" and type(value) is dict:
+            for asked in value:
+                walk.member(asked, (name, asked), source)
+        elif name == "structuredContent":
             walk.free(value, (name,), source, name)
         elif call.action is Action.LIST and type(value) is list:
             for index, item in enumerate(value):

@@ -136,6 +136,24 @@ def test_a_schema_that_explodes_is_cut_off(schema):
     assert time.perf_counter() - begin < 1
 
 
+def test_to_ask_what_a_schema_costs_does_not_keep_others_waiting():
+    shared = {"allOf": [{}] * 100, "properties": {"x": {"$ref": "#"}}}
+    crowd = {f"p{n}": {"$ref": "#/$defs/shared"} for n in range(1000)}
+    begin = time.perf_counter()
+    assert broken({"$defs": {"shared": shared}, "properties": crowd}, {})
+    assert time.perf_counter() - begin < 1
+
+
+def test_a_long_list_of_costly_tools_keeps_nobody_waiting():
+    costly = {"properties": {f"p{n}": {"type": "string", "format": "uri"} for n in range(500)}}
+    tools = [ToolSpec(name=f"t{n}", input_schema=costly | {"title": str(n)}) for n in range(1000)]
+    inventory = LocalInventory()
+    begin = time.perf_counter()
+    inventory.learn("s", tools)
+    assert time.perf_counter() - begin < 1
+    assert inventory.validate("s", "t999", {"p0": 1})
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -76,6 +76,14 @@ async def test_a_canary_in_the_arguments_of_a_call_ends_the_stream(wall):
     assert denied.code == "PC3020"
 
 
+async def test_a_canary_in_a_signature_ends_the_stream_and_chance_changes_none(wall):
+    canary = wall.means.planted.canary("s1")
+    signature = "Erq9x" * 20 + KEY + "zQ=="
+    judge = wall.stream()
+    assert judge.whole("s", signature, json=False, sealed=True) == signature
+    assert judge.whole("s", f"{signature} {canary}", json=False, sealed=True).code == "PC3020"
+
+
 async def test_arguments_are_read_and_restored_as_json(wall):
     judge = wall.stream()
     assert judge.whole("c", f'{{"q":["<CREDIT_CARD_1>", "{KEY}"]}}', json=True) == (

@@ -180,6 +180,7 @@ DRAWN = secrets.token_hex(16)
         *(f"ghp_{DRAWN}", "ada@shop.example", "call 555-123-4567", "4" * 16, f"x/{DRAWN}"),
         *(f"{'a' * 24}-" * 10 + "!", "Ab" * 99),
     ],
+    ids=["token", "address", "number", "digits", "path", "slug", "letters"],
 )
 async def test_what_is_refused_before_it_is_read_leaves_no_content_in_the_log(name):
     pipeline, journal = line()
@@ -407,7 +408,7 @@ class Judge:
     def text(self, key, piece, *, last):
         raise RuntimeError("boom")
 
-    def whole(self, key, text, *, json):
+    def whole(self, key, text, *, json, sealed=False):
         return text.upper()
 
     def end(self, result):

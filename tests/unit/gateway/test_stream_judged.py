@@ -1,5 +1,6 @@
 """A judged stream: what the client puts together is what the judge let through, and no more."""
 
+import base64
 import json
 
 import pytest
@@ -34,6 +35,7 @@ class Masks:
         self.ended = []
         self.wholes = []
         self.unread = []
+        self.sealed = []
         self.findings = ()
 
     def text(self, key, piece, *, last):
@@ -60,8 +62,9 @@ class Masks:
         self.done[key] = start
         return Progress(settled=settled, edits=tuple(edits))
 
-    def whole(self, key, text, *, json):
+    def whole(self, key, text, *, json, sealed=False):
         self.wholes.append((key, json))
+        self.sealed += [text] * sealed
         if self.forbidden in text:
             return Deny(code="PC3021", reason="forbidden")
         return text.replace(SECRET, MASK)
@@ -244,10 +247,54 @@ def test_a_secret_cut_at_any_position_is_masked_and_nothing_else_is(shape, make)
             assert result.size == len(b"".join(out))
 
 
+CIPHER = base64.b64encode(bytes(range(128, 255))).decode()
+
+
+def signed(*pieces):
+    block = {"type": "thinking", "thinking": "", "signature": ""}
+    begun = {"type": "message", "role": "assistant", "content": []}
+    return sse(
+        {"type": "message_start", "message": begun},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *(
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "signature_delta", "signature": piece},
+            }
+            for piece in pieces
+        ),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+        {"type": "message_stop"},
+    )
+
+
+def test_a_signature_says_nothing_unread():
+    judge = Masks()
+    out, _ = run(MESSAGES, signed(CIPHER[:50], CIPHER[50:]), judge)
+    assert judge.sealed == [CIPHER]
+    assert b"".join(out).count(CIPHER[50:].encode()) == 1
+    judge = Masks()
+    out, _ = run(MESSAGES, signed("the sword", "fish"), judge)
+    assert judge.sealed == []
+    assert b"fish" not in b"".join(out)
+    judge = Masks(forbidden="honey")
+    with pytest.raises(Stopped):
+        run(MESSAGES, signed("ho", "ney"), judge)
+
+
+def test_enciphered_reasoning_is_told_from_what_is_said():
+    item = {"type": "reasoning", "summary": [], "encrypted_content": CIPHER}
+    judge = Masks()
+    run(RESPONSES, numbered(*item_done(item)), judge)
+    assert set(judge.sealed) == {CIPHER}
+
+
 class Remembers(Masks):
     """Repeats of a text become what has become of it so far, as they do in inspection."""
 
-    def whole(self, key, text, *, json):
+    def whole(self, key, text, *, json, sealed=False):
         if self.texts.get(key) == text and key not in self.ended:
             return "cut off"
         return super().whole(key, text, json=json)

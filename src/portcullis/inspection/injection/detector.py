@@ -12,7 +12,7 @@ from portcullis.inspection.injection.intents import Grammar
 from portcullis.inspection.injection.linear import Model
 from portcullis.inspection.injection.matcher import matcher
 from portcullis.inspection.injection.thresholds import INJECTION, SUSPECT
-from portcullis.inspection.injection.windows import Scale, Windows
+from portcullis.inspection.injection.windows import GROWING, WHOLE, Scale, Windows
 
 
 class Classifier(Protocol):
@@ -52,14 +52,14 @@ class Injection:
 
     def score(self, text: str, source: Source) -> InjectionScore:
         """How much the text looks like instructions to a model, and the rules that say so."""
-        windows = Windows(self._scale, self._model.thresholds[source])
+        windows = Windows(self._scale, self._model.thresholds[source], WHOLE)
         windows.feed(fold.fold(text))
         windows.end()
         return self._classified(self._judged(windows, source), text)
 
     def stream(self, source: Source) -> InjectionStream:
         """Score a text that arrives in pieces."""
-        windows = Windows(self._scale, self._model.thresholds[source])
+        windows = Windows(self._scale, self._model.thresholds[source], GROWING)
 
         def judge(text: str | None) -> InjectionScore:
             score = self._judged(windows, source)

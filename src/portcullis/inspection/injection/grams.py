@@ -52,8 +52,7 @@ _RADIX: Final = 0x9E3779B97F4A7C15
 _UP: Final = _powers(_RADIX)
 _DOWN: Final = _powers(pow(_RADIX, -1, _WORDS))
 _ALONE, _FIRST, _NEXT = (
-    np.uint64(number)
-    for number in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
+    np.uint64(number) for number in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
 )
 _BITS: Final = 21
 _SHIFT: Final = np.uint64(64 - _BITS)
@@ -63,13 +62,14 @@ _TOLLS: Final = np.arange(_MOST + 2, dtype=np.int64) * round(TOLL * _SCALE)
 
 _SORTS: Final = bytes(map(_sort, range(256)))
 _STARTS: Final = np.array(
-    [now > _WORD or (now == _WORD and before in {0, _MARK}) for before in range(4) for now in range(4)]
+    [
+        now > _WORD or (now == _WORD and before in {0, _MARK})
+        for before in range(4)
+        for now in range(4)
+    ]
 )
 _VALUES: Final = np.array(
-    [
-        0 if not _SORTS[byte] else ord("0") if byte in b"0123456789" else byte
-        for byte in range(256)
-    ],
+    [0 if not _SORTS[byte] else ord("0") if byte in b"0123456789" else byte for byte in range(256)],
     dtype=np.uint64,
 )
 
@@ -159,8 +159,9 @@ class Grams:
     def _weighed(
         self, data: bytes
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-        """Where the tokens begin, the weight of the grams that begin there, and what of those that
-        reach beyond a token speaks against an attack.
+        """Where tokens begin, the weight of what begins there, and what of it reaches beyond.
+
+        Of the last, only what speaks against an attack.
         """
         sorts = np.frombuffer(data.translate(_SORTS), dtype=np.uint8)
         starts = np.flatnonzero(_STARTS[sorts[:-1] * 4 + sorts[1:]])

@@ -23,9 +23,9 @@ Classes = Mapping[str, tuple[str, ...]]
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What training found. No weight of an intent is below 0: what is added to a text never
-    lowers what its rules say.
+    """What training found.
 
+    No weight of an intent is below 0: what is added to a text never lowers what its rules say.
     ``floor`` is the sum of weights below which windows are not told apart. ``biases`` are those of
     the heads. A score is a function of the sum alone, given the source.
     """

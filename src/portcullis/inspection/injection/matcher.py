@@ -15,7 +15,7 @@ import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import re2
 

@@ -1,6 +1,6 @@
 """The sum of weights of a text: that of its strongest window.
 
-A text is read in segments of 16 windows that overlap. A segment is matched once; its sum is at
+A text is read in segments of several windows that overlap. A segment is matched once; its sum is at
 least that of each of its windows, so that windows are only matched where it is above the model's
 floor and above what was found before. That makes ordinary text cheap. A text that keeps being
 remarkable is no longer looked at window by window after a while: then the sum of a whole segment
@@ -19,15 +19,20 @@ from portcullis.inspection.injection.linear import Model
 from portcullis.inspection.injection.matcher import Matcher
 from portcullis.inspection.injection.thresholds import Threshold
 
-_BATCH: Final = 16
-"""Windows in a segment."""
-_PATIENCE: Final = 400
+WHOLE: Final = 32
+GROWING: Final = 2
+"""Windows in a segment, of a text that is there and of one that is waited for."""
+_FEWEST: Final = 24
+"""Bytes below which words say nothing: names, numbers, the values of most members."""
+_PATIENCE: Final = 150
 """Windows of a text that are looked at one by one."""
 
 
 class Scale:
-    """Weighs slices of folded text: one weight for an intent, however many rules show it, and
-    the strongest run of words, where that speaks for an attack.
+    """Weighs slices of folded text.
+
+    An intent counts once, however many rules show it; the strongest run of words, where that speaks
+    for an attack.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class Scale:
         """The sum of a slice."""
         intents = {self._rules[number].intent for number in self._matcher.find(data)}
         total = sum(self._weights.get(intent, 0.0) for intent in sorted(intents))
+        if len(data) < _FEWEST:
+            return total
         return total + max(0.0, self._heads[head].strongest(data).total)
 
     def explain(self, data: bytes, head: str, most: int = 6) -> tuple[str, ...]:
@@ -62,8 +69,9 @@ class Scale:
 class Windows:
     """Weighs a folded text that arrives in pieces, until a window is an injection."""
 
-    def __init__(self, scale: Scale, threshold: Threshold) -> None:
+    def __init__(self, scale: Scale, threshold: Threshold, batch: int) -> None:
         self._scale = scale
+        self._batch = batch
         self._threshold = threshold
         self._data = b""
         self._next = 0  # the number of the window at which the next segment begins
@@ -85,9 +93,9 @@ class Windows:
         if self.total >= self._threshold.injection:
             return
         self._data += data
-        segment = (_BATCH + 1) * fold.STRIDE + fold.SLACK
+        segment = (self._batch + 1) * fold.STRIDE + fold.SLACK
         while self._open and len(self._data) - self._from * fold.STRIDE > segment:
-            self._segment(_BATCH)
+            self._segment(self._batch)
         if self._from > 0:
             self._data = self._data[self._from * fold.STRIDE :]
             self._gone = self._next

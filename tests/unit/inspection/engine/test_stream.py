@@ -166,3 +166,9 @@ def test_the_shipped_rules_let_prose_go_word_by_word(shipped: Patterns) -> None:
     for place in range(len(text)):
         settled = stream.feed(text[place]).settled
         assert place + 1 - settled <= 24
+
+
+def test_a_long_word_does_not_wait_for_the_longest_key_of_all_rules(shipped: Patterns) -> None:
+    stream = shipped.stream()
+    settled = [stream.feed("acgt" * 16).settled for _ in range(100)]
+    assert max((at + 1) * 64 - cut for at, cut in enumerate(settled)) <= 1100
