@@ -39,11 +39,11 @@ check: setup-dev ## format, lint, types, layers, dependencies, dead code, genera
 test: setup-dev packages ## everything, on free loopback ports
 	tools/run-tests
 
-eval-detection: setup-dev ## measure detection over DATA=folder and write docs/detection.md
-	$(BIN)/python tools/eval_detection.py --data "$(DATA)"
+eval-detection: setup-dev ## measure detection over DATA=folder (and EXAMPLES=folder) and write docs/detection.md
+	$(BIN)/python tools/eval_detection.py --data "$(DATA)" $(if $(EXAMPLES),--examples "$(EXAMPLES)")
 
-train-injection: setup-dev ## train the injection model over DATA=folder
-	$(BIN)/python tools/train-injection "$(DATA)/detection"
+train-injection: setup-dev ## train the injection model over DATA=folder and EXAMPLES=folder
+	$(BIN)/python tools/train-injection "$(DATA)/detection" --examples "$(EXAMPLES)"
 
 bench: setup ## measure the gate on this machine
 	$(BIN)/portcullis bench

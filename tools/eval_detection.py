@@ -1,6 +1,6 @@
 """Measure detection on frozen rows and write docs/detection.md.
 
-    python tools/eval_detection.py --data FOLDER [--check]
+    python tools/eval_detection.py --data FOLDER [--examples FOLDER] [--check]
 
 FOLDER holds ``detection/train.jsonl`` and ``pii/presidio_generated_large.json``; no row of it goes
 into the report. The figures of the first run stand in docs/detection-first-run.json and are
@@ -40,6 +40,7 @@ def main() -> int:
     """Run it all; see the module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--examples", type=Path, help="what the model is trained on besides")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +51,7 @@ def main() -> int:
     )
     figures: dict[str, Any] = {
         "injection": measure.injection(judged),
-        "sources": _sources(options.data),
+        "sources": _sources(options.data, options.examples),
         "personal": {
             "held_out": _counts(
                 measure.personal(held_out, {"URL": "DOMAIN_NAME", "DATE_OF_BIRTH": "DATE_TIME"})
@@ -76,9 +77,10 @@ def _generate(folder: Path) -> dict[str, str]:
     return {name: digest for digest, name in lines}
 
 
-def _sources(data: Path) -> dict[str, float]:
+def _sources(data: Path, examples: Path | None) -> dict[str, float]:
     script, rows = str(ROOT / "tools" / "train-injection"), str(data / "detection")
     command = [sys.executable, script, rows, "--check"]
+    command += ["--examples", str(examples)] if examples else []
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
     figures: dict[str, float] = json.loads(done.stdout)["figures"]
     return figures

@@ -65,6 +65,11 @@ EXAMPLES = "examples/"
 _MOST_EACH = 400
 _LONGEST = 6000
 _TIMES = 3
+_HOST = re.compile(
+    r"(?:[a-z0-9-]+\.)*[a-z0-9-]+\.(?:example|test|invalid)(?:\.(?:com|net|org))?\b", re.IGNORECASE
+)
+_SYLLABLES = ("ba", "ce", "dor", "fi", "gan", "ho", "ju", "lem", "mi", "pra", "qui", "sal", "xan")
+_ENDS = ("com", "com", "net", "org", "io", "de", "fr", "co.uk", "eu")
 _SLOT = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
@@ -82,7 +87,7 @@ def rows(folder: Path, examples: Path) -> list[Row]:
     for path in sorted(examples.glob("*.yaml")):
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         found += _examples(EXAMPLES + path.stem, document, chance)
-    return found
+    return [_moved(row, chance) for row in found]
 
 
 def _examples(source: str, document: dict, chance: random.Random) -> Iterator[Row]:
@@ -112,6 +117,17 @@ def _filled(line: str, slots: dict[str, Sequence[str]], chance: random.Random) -
         return str(chance.choice(slots[found[1]])) if found[1] in slots else found[0]
 
     return _SLOT.sub(word, line)
+
+
+def _moved(row: Row, chance: random.Random) -> Row:
+    """With other hosts: examples have invented ones that nobody meets, attacks more of them."""
+
+    def host(_: re.Match[str]) -> str:
+        name = "".join(chance.choice(_SYLLABLES) for _ in range(chance.randint(2, 4)))
+        return f"{name}.{chance.choice(_ENDS)}"
+
+    before, text, after = (_HOST.sub(host, part) for part in (row.before, row.text, row.after))
+    return msgspec.structs.replace(row, before=before, text=text, after=after)
 
 
 def fold_of(row: Row) -> str:

@@ -1,7 +1,7 @@
 """Evaluate by sources that were held out, and calibrate the thresholds on what comes out."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,12 @@ count 1: half of the examples are hard, too."""
 RATES = {"suspect": 0.01, "injection": 0.002}
 LEAST = {"suspect": 2.0, "injection": 3.0}
 """No threshold is lower."""
+BENIGN = 3.0
+"""What a benign window counts where an attack counts 1, in the fit of intents."""
+GROUPS = 5
+"""How often a part of the sources is held out."""
+Intended = Mapping[str, Mapping[str, float]]
+"""The weights of intents, for each head."""
 HEAD = {"user": "user", "tool": "data", "document": "data", "model": "data"}
 
 
@@ -38,10 +44,12 @@ class Scored:
     row: Row
     windows: tuple[Window, ...]
 
-    def total(self, channel: str, weights: Mapping[str, float]) -> float:
+    def total(self, channel: str, intended: Intended) -> float:
         """The sum of the strongest window."""
+        head = HEAD[channel]
+        weights = intended[head]
         return max(
-            sum(weights[name] for name in window.intents) + max(0.0, window.sums[HEAD[channel]])
+            sum(weights[name] for name in window.intents) + max(0.0, window.sums[head])
             for window in self.windows
         )
 
@@ -80,14 +88,13 @@ def held_out(
 
 
 def _together(names: Sequence[str]) -> list[set[str]]:
-    """Which folds are held out at once: one author's examples, with one fold of the others."""
-    examples = [{name} for name in names if name.startswith(EXAMPLES)]
-    others = [name for name in names if not name.startswith(EXAMPLES)]
-    if not examples:
-        return [{name} for name in others]
-    for number, name in enumerate(others):
-        examples[number % len(examples)].add(name)
-    return examples
+    """Which folds are held out at once: several authors' examples, with some of the others."""
+    groups: list[set[str]] = [set() for _ in range(GROUPS)]
+    for sort in (True, False):
+        mine = [name for name in names if name.startswith(EXAMPLES) is sort]
+        for number, name in enumerate(mine):
+            groups[number % GROUPS].add(name)
+    return [group for group in groups if group]
 
 
 def windows(
@@ -103,26 +110,23 @@ def windows(
     )
 
 
-def intent_weights(scored: Sequence[Scored], grammar: intents.Grammar) -> dict[str, float]:
-    """Fit the intents' weights on what the heads left."""
-    bounds = {name: (one.least, one.most) for name, one in grammar.intents.items()}
+def intent_weights(scored: Sequence[Scored], head: str, names: Collection[str]) -> dict[str, float]:
+    """Fit a head's weights of intents on what its grams left."""
     chosen = []
     for one in scored:
-        if one.row.kind in UNMARKED:
+        heard = {HEAD[channel] for channel in channels(one.row)}
+        if one.row.kind in UNMARKED or head not in heard:
             continue
-        head = HEAD[min(channels(one.row))]
         ranked = sorted(one.windows, key=lambda w: -len(w.intents) - w.sums[head])
-        weight = 1.0 if one.row.label else 2.0
+        weight = 1.0 if one.row.label else BENIGN
         chosen += [
             (window.intents, window.sums[head], one.row.label, weight)
             for window in (ranked[:1] if one.row.label else one.windows)
         ]
-    return fit_intents(chosen, bounds)
+    return fit_intents(chosen, names)
 
 
-def thresholds(
-    scored: Sequence[Scored], intended: Mapping[str, float]
-) -> dict[str, dict[str, float]]:
+def thresholds(scored: Sequence[Scored], intended: Intended) -> dict[str, dict[str, float]]:
     """For each channel, the sums that its benign rows pass as seldom as RATES says."""
     return {
         channel: {
@@ -134,7 +138,7 @@ def thresholds(
 
 
 def _benign(
-    scored: Iterable[Scored], channel: str, intended: Mapping[str, float]
+    scored: Iterable[Scored], channel: str, intended: Intended
 ) -> list[tuple[float, float]]:
     """(sum, weight) of the benign rows of a channel."""
     found = [s for s in scored if not s.row.label and channel in channels(s.row)]
@@ -164,7 +168,7 @@ def _quantile(weighted: Sequence[tuple[float, float]], rate: float) -> float:
 
 
 def figures(
-    scored: Sequence[Scored], intended: Mapping[str, float], limits: dict[str, dict[str, float]]
+    scored: Sequence[Scored], intended: Intended, limits: dict[str, dict[str, float]]
 ) -> dict[str, float]:
     """Recall and false positives by channel and source, over-defence, and the marked indirect."""
     found: dict[str, float] = {}
@@ -196,7 +200,7 @@ def _at(channel: str, mine: Sequence[tuple[Row, float]]) -> dict[str, float]:
     return found
 
 
-def _marked(scored: Sequence[Scored], intended: Mapping[str, float]) -> dict[str, float]:
+def _marked(scored: Sequence[Scored], intended: Intended) -> dict[str, float]:
     """Marked indirect attacks at 0.5 % of tool and document text, by what is benign."""
     data = [s for s in scored if {"tool", "document"} & channels(s.row)]
     attacks = [

@@ -1,12 +1,12 @@
 """Fit the model: the weights of grams for each head, and those of intents beside them.
 
 Grams are fitted by logistic regression with an L2 penalty on windows of tokens. The intents'
-weights are never negative and bounded by what the grammar says; they are fitted on texts whose
-grams were weighed by a model that had not seen them.
+weights, never negative, are fitted on texts whose grams were weighed by a model that had not seen
+them.
 """
 
 import random
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,7 @@ _LEAST = 7
 _ROUNDS = 60
 _MOST_WINDOWS = 12
 _STRONGEST = 2
+_HEAVIEST = 4.0
 
 
 @dataclass(frozen=True)
@@ -182,12 +183,11 @@ def _fit(chosen: _Chosen, count: int, settings: Settings) -> Fitted:
 
 
 def fit_intents(
-    windows: Sequence[tuple[frozenset[str], float, int, float]],
-    bounds: Mapping[str, tuple[float, float]],
+    windows: Sequence[tuple[frozenset[str], float, int, float]], names: Collection[str]
 ) -> dict[str, float]:
     """The weights of intents, given (intents, sum of grams, label, importance) of windows."""
-    columns = {name: number for number, name in enumerate(bounds)}
-    matrix = np.zeros((len(windows), len(bounds)))
+    columns = {name: number for number, name in enumerate(names)}
+    matrix = np.zeros((len(windows), len(names)))
     for number, (found, *_) in enumerate(windows):
         matrix[number, [columns[name] for name in found]] = 1
     given = np.array([max(0.0, total) for _, total, *_ in windows])
@@ -200,7 +200,7 @@ def fit_intents(
         gradient = np.concatenate([[slope.sum()], matrix.T @ slope])
         return weights @ np.logaddexp(0, -margin), gradient
 
-    start = np.array([-4.0, *(low for low, _ in bounds.values())])
-    limits = [(-20.0, 0.0), *bounds.values()]
+    start = np.array([-4.0, *[0.0] * len(names)])
+    limits = [(-20.0, 0.0), *[(0.0, _HEAVIEST)] * len(names)]
     found = minimize(loss, start, jac=True, bounds=limits, method="L-BFGS-B").x
-    return {name: float(weight) for name, weight in zip(bounds, found[1:], strict=True)}
+    return {name: float(weight) for name, weight in zip(names, found[1:], strict=True)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,6 +17,8 @@ MAX_CHARACTERS = 8 * 2**20
 """Most text in one request or result."""
 MAX_DOCUMENTS = 32
 """Most documents in one request or result whose text is taken out."""
+MAX_SECONDS = 30.0
+"""After so long, no further document of one request or result is begun with."""
 
 _ELSEWHERE = Extracted(text=None, reason="a reference")
 _NOT_BASE64 = Extracted(text=None, reason="not base64")
@@ -32,13 +35,21 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     opaque: tuple[Blob, ...] = ()
 
 
-async def read(texts: Sequence[Text], blobs: Sequence[Blob], extractor: Extractor) -> Content:
+async def read(
+    texts: Sequence[Text],
+    blobs: Sequence[Blob],
+    extractor: Extractor,
+    now: Callable[[], float] = time.monotonic,
+) -> Content:
     """Take the text out of the documents. Raises Problem PC3025 for more than is inspected."""
+    began = now()
     found = list(texts)
     opaque: list[Blob] = []
     if sum(1 for blob in blobs if blob.data) > MAX_DOCUMENTS:
         raise Problem("PC3025", f"more than {MAX_DOCUMENTS} documents")
     for blob in blobs:
+        if blob.data and now() - began > MAX_SECONDS:
+            raise Problem("PC3025", f"to read its documents takes more than {MAX_SECONDS:g} s")
         extracted = await _extracted(blob, extractor)
         if extracted.text is None or extracted.reason:
             opaque.append(blob)

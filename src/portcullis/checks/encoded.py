@@ -125,9 +125,9 @@ def _run(tail: str, backwards: str, before: str, *, within: bool) -> int:
     for line in (*lines[:1], *(one for one in lines[1:] if one.start() >= end - HELD)):
         if _spells(line[0][:_BEGUN]) and _spells("".join(_LINE.findall(tail, line.start()))):
             return line.start()
-    part = tail[tail.rfind("/", max(first, end - HELD)) + 1 :]
+    part = tail[tail.rfind("/", first) + 1 :]
     whole = part == tail or not _LINE.fullmatch(part)
-    return end if whole or not _spells(part) else end - len(part)
+    return end if whole or not _spells(part[:HELD]) else end - len(part)
 
 
 def _paired(tail: str, backwards: str, *, within: bool) -> int:

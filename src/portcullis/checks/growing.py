@@ -263,7 +263,9 @@ class Growing:
         self._read = max(self._read, start)
         if not (ends or (new and _disguised(new))):
             return None, start
-        before = self._raw_before.partition(" ")[2]
+        before = self._raw_before
+        if len(before) == _NEARBY:  # it may begin within a word
+            before = before.partition(" ")[2] or before
         parts = encoded.readings(tail) if ends else ()
         return self._hidden(before + tail, begin - len(before), parts), start
 

@@ -284,18 +284,19 @@ class Inspect(Check):
     def _unfit(self, call: Call, context: Context, result: Result, payload: Any) -> Deny | None:
         """The Deny of a final answer that breaks the schema its session declared."""
         schema = context.session.output_schema if context.session else None
-        if schema is None or result.is_error or result.proposals:
+        if schema is None or result.is_error or result.proposals or not output.speaks(call.method):
             return None
         try:
             validator = self._schemas.validator(schema)
         except Problem as problem:
             return Deny(code=problem.code, reason=problem.detail)
-        for text in result_texts(call, payload)[0]:
-            if text.source is Source.MODEL and output.is_answer(where(text.path)):
-                denied = output.unfit(validator, text.text)
-                if denied is not None:
-                    return denied
-        return None
+        answers = [
+            text.text
+            for text in result_texts(call, payload)[0]
+            if text.source is Source.MODEL and output.is_answer(where(text.path))
+        ]
+        unfit = (output.unfit(validator, answer) for answer in answers)
+        return next(filter(None, unfit), None) if answers else output.NOTHING
 
 
 def _in(path: Path, under: Path) -> bool:

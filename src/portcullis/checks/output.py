@@ -1,7 +1,7 @@
 """A model's final answer, held to the JSON Schema that the session declared.
 
 Final is an answer without tool calls. Each of its texts is one JSON document of that schema;
-reasoning is not an answer, a refusal is one that does not fit.
+reasoning is not an answer, a refusal is one that does not fit, and so is none at all.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ _ANSWER: Final = re.compile(
     r"|content\[\d+\]\.text"
 )
 """Where the APIs have the text of an answer."""
+_SPEAKS: Final = frozenset({"POST /v1/chat/completions", "POST /v1/responses", "POST /v1/messages"})
+"""The operations whose results are answers."""
+NOTHING: Final = Deny(code="PC3028", reason="there is no answer")
 _KNOWN: Final = 256
 
 
@@ -50,6 +53,11 @@ class Schemas:
 def is_answer(where: str) -> bool:
     """Whether the text at this place of a model's answer is said to the user."""
     return _ANSWER.fullmatch(where) is not None
+
+
+def speaks(method: str) -> bool:
+    """Whether this operation's result is an answer of a model."""
+    return method in _SPEAKS
 
 
 def unfit(validator: Validator, text: str) -> Deny | None:

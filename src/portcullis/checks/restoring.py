@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from html import unescape
 from typing import Final
 
 from portcullis.checks.treat import PLACEHOLDER
 from portcullis.core.inspection_ports import Vault
 from portcullis.inspection.links import authorities, foreign
 
-RUN: Final = 2048
+RUN: Final = 8192
 """How far back a link may begin that a placeholder stands in."""
 _OPENED: Final = re.compile(
-    r"(=\s{0,8}[\"']|\]\(\s{0,8}<?|\]:\s{0,8}<|<)(?=\s{0,8}(?:[a-z][a-z0-9+.-]{0,30}:|[/\\]{2}))",
+    r"([=(]\s*[\"']|\]\(\s*<?|\]:\s*<|<)(?=\s*(?:[a-z][a-z0-9+.-]{0,30}:|[/\\]{2}|&))",
     re.IGNORECASE,
 )
-_CLOSES: Final = {'"': '"', "'": "'", "<": ">"} | dict.fromkeys("( \t\r\n", ")")
+_SPACES: Final = re.compile(r"[ \t\r\n\f]+")
+"""What ends a link; other white space is a part of it, for browsers."""
+_CLOSES: Final = {'"': '"', "'": "'", "<": ">"}
+"""What ends a link that began after such a character; after any other, a parenthesis does."""
 _BARE: Final = re.compile(r"(?i)(?<![\w/.-])(?:(?=www\.)|mailto:(?=[^\s?]*\?))")
 """Links without slashes: their hosts are read as if they stood after some."""
 
@@ -39,10 +43,9 @@ def run(text: str) -> str:
     near = text[-RUN:]
     for opened in _OPENED.finditer(near):
         link = near[opened.end(1) :]
-        if _CLOSES[opened[1][-1]] not in link:
+        if _CLOSES.get(opened[1][-1], ")") not in link:
             return link
-    parts = near.split()
-    return parts[-1] if parts and not near[-1].isspace() else ""
+    return _SPACES.split(near)[-1]
 
 
 def value_of(placeholder: str, before: str, vault: Vault, links: Iterable[str]) -> str:
@@ -51,9 +54,9 @@ def value_of(placeholder: str, before: str, vault: Vault, links: Iterable[str]) 
     Who follows a link tells its host all that stands in it, so the value is kept out of links to
     other hosts than ``links``.
     """
-    shown = _BARE.sub("//", before)
+    shown = _BARE.sub("//", unescape(before))
     if authorities(shown) and foreign(shown, links):
         return placeholder
-    if len(before) == RUN and before.isascii():
+    if len(before) == RUN:
         return placeholder  # its beginning is out of sight
     return vault.reveal(placeholder) or placeholder

@@ -44,7 +44,7 @@ class StreamTexts:
         self._texts: dict[str, Growing] = {}
         self._findings: list[Finding] = []
         self._denied: Deny | None = None
-        self._unfit: Deny | None = None
+        self._unfit: Deny | None = None if schema is None else output.NOTHING
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -81,6 +81,8 @@ class StreamTexts:
             judged = Deny(code=problem.code, reason=problem.detail)
         if isinstance(judged, Deny):
             self._denied = judged
+        elif text and self._holds(key) and not self._fits(key, judged):
+            return ""
         return judged
 
     def opaque(self, key: str) -> Deny | None:
@@ -104,16 +106,22 @@ class StreamTexts:
     def _whole_answer(self, one: Growing, progress: Progress, *, last: bool) -> Progress:
         """Nothing until all is there; then all, or nothing of what does not fit."""
         one.held += progress.edits
-        if not last or self._schema is None:
+        if not last:
             return Progress(settled=0)
-        denied = output.unfit(self._schema, one.out())
-        if denied is None:
+        if self._fits(one.key, one.out()):
             return Progress(settled=progress.settled, edits=tuple(one.held))
-        self._unfit = denied
         one.taken_out = True
-        self._note([Finding(type=UNFIT, where=one.key, treatment="strip")])
         everything = Edit(start=0, end=progress.settled, text="")
         return Progress(settled=progress.settled, edits=(everything,))
+
+    def _fits(self, key: str, text: str) -> bool:
+        """Whether an answer is of the schema; the stream ends badly if any is not."""
+        denied = None if self._schema is None else output.unfit(self._schema, text)
+        if denied is not None:
+            self._note([Finding(type=UNFIT, where=key, treatment="strip")])
+        if self._unfit in (None, output.NOTHING):
+            self._unfit = denied
+        return denied is None
 
     def _judged(self, key: str, text: str, *, json: bool, sealed: bool) -> str | Deny:
         walk = Walk()
@@ -150,5 +158,6 @@ class StreamTexts:
 
 
 def _at(key: str, finding: Finding) -> Finding:
-    where = key if finding.where == "$" else f"{key}.{finding.where}"
+    place, comma, more = finding.where.partition(",")
+    where = (key if place == "$" else f"{key}.{place}") + comma + more
     return Finding(type=finding.type, where=where, treatment=finding.treatment)

@@ -43,6 +43,7 @@ class _Line(msgspec.Struct):
 
 
 _LINE: Final = msgspec.json.Decoder(_Line)
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def inspect(
@@ -106,7 +107,7 @@ class _Work:
                 continue
             try:
                 asked.append((number, _LINE.decode(line)))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except _UNREADABLE:
                 self._refuse(number, 'not a JSON object {"text": ..., "id": ..., "source": ...}')
         return b"".join(
             msgspec.json.encode(self._answer(number, line, reading)) + b"\n"
@@ -214,7 +215,7 @@ def _shape(start: bytes) -> Format:
     line = start.lstrip().partition(b"\n")[0]
     try:
         _LINE.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         return Format.TEXT
     return Format.JSONL
 

@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -31,7 +31,11 @@ from portcullis.wire import SHAPES, behind, error_body, error_frame
 from portcullis.wire.json import decode, digest, encode
 from portcullis.wire.model import ModelRequest, Shape, StreamDecoder
 
-_FORWARD: Final = (b"anthropic-version", b"x-stainless-retry-count")
+_FORWARD: Final = {
+    b"anthropic-version": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    b"x-stainless-retry-count": re.compile(r"[0-9]{1,4}"),
+}
+"""The caller's headers that go upstream, and the form in which nothing can be said in them."""
 _FEATURES: Final = {b"openai-beta": "openai.beta", b"anthropic-beta": "anthropic.beta"}
 _BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,63}")
 _RETURN: Final = ("retry-after", "x-request-id", "request-id", "openai-processing-ms")
@@ -89,6 +93,10 @@ class ModelRoutes:
 
     def _call(self, request: Request, shape: Shape, asked: ModelRequest) -> Call:
         features = list(asked.features)
+        for header, form in _FORWARD.items():
+            said = request.text(header)
+            if said is not None and form.fullmatch(said) is None:
+                raise Problem("PC1011", f"{header.decode()} is not of its form")
         for header, feature in _FEATURES.items():
             value = request.text(header)
             if value:
@@ -135,6 +143,8 @@ class ModelRoutes:
                 return await self._stream(exchange, response)
             if kind == "application/json":
                 return await self._json(exchange, response)
+            if response.status >= _ERROR:
+                return await self._answered(exchange, response, _unread(exchange, response), 0)
             raise Problem("PC5003", f"status {response.status} with an unexpected media type")
         finally:
             response.close()
@@ -144,9 +154,18 @@ class ModelRoutes:
         try:
             payload = decode(raw, max_values=MAX_ANSWER_VALUES)
         except Problem as problem:
-            raise Problem("PC5003", f"the answer is not strict JSON: {problem.detail}") from None
+            if response.status < _ERROR:
+                detail = f"the answer is not strict JSON: {problem.detail}"
+                raise Problem("PC5003", detail) from None
+            payload = _unread(exchange, response)
+        return await self._answered(exchange, response, payload, len(raw))
+
+    async def _answered(
+        self, exchange: Exchange, response: UpstreamResponse, payload: Any, size: int
+    ) -> Awaitable[None]:
+        """Pass an answer on that is no stream, as it was judged."""
         if response.status >= _ERROR:
-            result = Result(payload=payload, size=len(raw), is_error=True)
+            result = Result(payload=payload, size=size, is_error=True)
         elif response.status != _OK or exchange.asked.stream:
             raise Problem("PC5003", f"status {response.status} where a stream or 200 was due")
         else:
@@ -247,6 +266,12 @@ async def answer(
     retry = b"true" if problem.code in _PASSING else b"false"
     extra = [(b"x-should-retry", retry), *headers]
     await send_json(request.send, problem.status, error_body(api, problem), extra)
+
+
+def _unread(exchange: Exchange, response: UpstreamResponse) -> Any:
+    """What stands for the body of an error that is not JSON: its status says enough."""
+    problem = Problem("PC5003", f"status {response.status} without a JSON body")
+    return decode(error_body(exchange.shape.api, problem))
 
 
 def _named(beta: str) -> str:

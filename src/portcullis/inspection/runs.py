@@ -34,6 +34,7 @@ _WRAPPED: Final = 40
 _WRAPS: Final = frozenset(_WRAP[at : at + 1] for at in range(len(_WRAP)))
 _ALIKE: Final = re.compile(b"a*")
 _GAP: Final = 16
+_LAST: Final = 9
 _HEAD: Final = 192
 _CUT: Final = 4
 _LEAST: Final = 6
@@ -75,6 +76,7 @@ def runs(raw: bytes) -> tuple[str, str, bool]:
         kind, said = _one(b"".join(pieces)) if at in likely else ("", "")
         if said:
             found[kind].append(said)
+            found[kind] += _ends(pieces)
         elif len(pieces) > 1:
             unread += pieces
             lines += [line for line in pieces if b"/" in line]
@@ -205,6 +207,16 @@ def _sound(starts: bytes, at: int, size: int, flag: int) -> bool:
         return not starts[begin + 1 : end : 2].strip(b"\0") and starts[begin] != 0
     valid = _UTF8.match(starts, begin, end)
     return valid is not None and valid.end() > end - _CUT
+
+
+def _ends(pieces: list[bytes]) -> list[str]:
+    """What the last whole lines say by themselves: a shorter one may be a word that follows."""
+    width = len(pieces[0])
+    if len(pieces[-1]) == width:
+        return []
+    whole = pieces[:-1] if width % 4 else pieces[-_LAST:-1]
+    said = _one(b"".join(whole))[1]
+    return [said] if said else []
 
 
 def _one(run: bytes) -> tuple[str, str]:

@@ -284,4 +284,6 @@ def _reference(ref: dict[str, Any]) -> str:
     found = ref.get(member) if member else None
     if type(found) is not str:
         raise Problem("PC1020", "params.ref must name a prompt or a resource")
+    if ref.keys() - {"type", "title", member}:
+        raise Problem("PC1021", "params.ref has an unknown member")
     return found

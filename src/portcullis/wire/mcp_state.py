@@ -44,7 +44,9 @@ class Seal:
         try:
             raw = base64.b64decode(token.encode("ascii"), b"-_", validate=True)
         except (binascii.Error, ValueError):
-            raise Problem("PC1037", "the token is malformed") from None
+            raw = b""
+        if base64.urlsafe_b64encode(raw).decode("ascii") != token:
+            raise Problem("PC1037", "the token is malformed")
         try:
             return self._cipher.decrypt(raw, [encode(list(bound))])
         except (InvalidTag, ValueError):

@@ -2,6 +2,7 @@
 than was decided on."""
 
 import aiohttp
+import openai
 import pytest
 
 from standins import agent_token, eventually, openai_client, session_token, staged
@@ -28,6 +29,15 @@ async def test_a_beta_header_carries_no_content_into_the_log(tmp_path, header):
         assert (status, body["error"]["code"]) == (400, "PC1011")
         await eventually(stage, lambda event: event.code == "PC1011")
         assert "078-05" not in repr(stage.events())
+
+
+async def test_no_header_takes_content_to_a_model_unread(tmp_path):
+    async with staged(tmp_path) as stage:
+        client = openai_client(stage, await agent_token(stage))
+        for header in ("anthropic-version", "x-stainless-retry-count"):
+            with pytest.raises(openai.BadRequestError, match="PC1011"):
+                await client.chat.completions.create(**CHAT, extra_headers={header: "078-05-1120"})
+        assert not stage.model.seen
 
 
 async def test_a_path_carries_no_content_into_the_log(tmp_path):

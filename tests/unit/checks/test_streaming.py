@@ -82,6 +82,7 @@ async def test_a_canary_in_a_signature_ends_the_stream_and_chance_changes_none(w
     judge = wall.stream()
     assert judge.whole("s", signature, json=False, sealed=True) == signature
     assert judge.whole("s", f"{signature} {canary}", json=False, sealed=True).code == "PC3020"
+    assert judge.findings[-1].where == "s, from system prompt of this session"
 
 
 async def test_arguments_are_read_and_restored_as_json(wall):
@@ -155,6 +156,18 @@ async def test_nothing_of_an_answer_that_does_not_fit_gets_out_and_the_stream_en
     )
     assert judge.end(called) is None  # it was not the final answer
     assert [(f.type, f.treatment) for f in judge.findings] == [("OUTPUT_SCHEMA", "strip")]
+
+
+async def test_an_answer_that_comes_whole_or_not_at_all_is_held_to_the_schema_too():
+    around, key = context(output_schema=OUTPUT), "output[0].content[0].text"
+    silent = Wall().stream(around)
+    assert silent.end(DONE).code == "PC3028"
+    whole = Wall().stream(around)
+    assert whole.whole(key, "it is three", json=False) == ""
+    assert whole.end(DONE).code == "PC3028"
+    fitting = Wall().stream(around)
+    assert fitting.whole(key, '{"total": 3}', json=False) == '{"total": 3}'
+    assert fitting.end(DONE) is None
 
 
 async def test_speech_ends_the_stream_where_policy_wants_to_read_all_that_comes():

@@ -141,6 +141,17 @@ def test_bad_lines_are_told_by_number_and_all_others_are_answered(run):
     assert "PC3025" in err
 
 
+@pytest.mark.parametrize("place", ["first", "second"])
+def test_a_line_that_is_too_deep_keeps_no_other_from_being_read(run, place):
+    deep = '{"text": "a", "more": ' + "[" * 100_000 + "]" * 100_000 + "}\n"
+    rows = [deep, lines({"text": SECRET})]
+    data = "".join(rows if place == "first" else [lines({"text": "a"}), *rows])
+    code, answers, err = run(data, "--format", "jsonl" if place == "first" else "auto")
+    assert code == 2
+    assert [len(one["findings"]) for one in answers][-1] == 1
+    assert err.count("not a JSON object") == 1
+
+
 @pytest.mark.parametrize(
     ("fail_on", "text", "code"),
     [

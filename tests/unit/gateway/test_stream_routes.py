@@ -186,3 +186,19 @@ async def test_instructions_that_the_gate_added_do_not_come_back(stream):
     _, body = await serve(line, upstream, asked, "/v1/responses")
     assert b"ours" not in body
     assert b'"instructions":"theirs"' in body
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"), [("text/html", b"<p>busy: secret"), ("application/json", b"{")]
+)
+async def test_an_error_without_json_keeps_its_status_so_that_clients_try_again(kind, body):
+    upstream = Upstream(kind, body)
+    upstream.status = 503
+    asked = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    line = Line()
+    status, said = await serve(line, upstream, asked)
+    assert status == 503
+    assert b"secret" not in said
+    assert json.loads(said)["error"]["code"] == "PC5003"
+    what, result, _ = line.seen[0]
+    assert (what, result.is_error) == ("result", True)

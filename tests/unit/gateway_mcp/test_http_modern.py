@@ -126,6 +126,13 @@ async def test_mirrored_parameter_must_match_the_body_and_is_computed_for_the_se
     assert len([m for m in gate.channel.sent if m["method"] == "tools/call"]) == 1
 
 
+async def test_headers_do_not_tell_which_tools_there_are_that_are_not_allowed(gate):
+    await gate.modern("tools/call", call())  # the gate knows the tools now
+    gate.policy.denied = {"routed", "missing"}
+    answers = [await gate.modern("tools/call", call(name)) for name in ("routed", "missing")]
+    assert {answer.json["error"]["data"]["code"] for answer in answers} == {"PC3002"}
+
+
 async def test_unknown_version_is_told_which_are_spoken(gate):
     version = "2099-01-01"
     meta = {

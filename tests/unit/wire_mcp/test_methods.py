@@ -54,6 +54,14 @@ def test_what_the_gate_does_not_know_is_refused_with_its_code(vector):
     assert caught.value.code == vector["code"]
 
 
+def test_a_completion_cannot_name_one_thing_to_the_gate_and_another_to_the_server():
+    ref = {"type": "ref/prompt", "name": "summarise", "uri": "file:///srv/private"}
+    asked = {"ref": ref, "argument": {"name": "a", "value": ""}}
+    with pytest.raises(Problem) as caught:
+        interpret(CLIENT_REQUESTS[Era.MODERN], "completion/complete", asked)
+    assert caught.value.code == "PC1021"
+
+
 @pytest.mark.parametrize("era", Era)
 @pytest.mark.parametrize(
     ("ours", "theirs"),

@@ -1,5 +1,6 @@
 """If these fail, a result escapes its filter, or a token works for someone else."""
 
+import base64
 import secrets
 
 import pytest
@@ -84,9 +85,17 @@ def test_token_opens_only_with_what_it_was_bound_to():
         Seal(secrets.token_bytes(32)).open(token, ("agent", "a1"))
 
 
+def test_client_cannot_read_in_a_token_what_no_check_has_read():
+    seal = Seal(secrets.token_bytes(32))
+    secret = secrets.token_hex(16)
+    token = close_round(seal, Round(state=secret, asked={}, expires_at=1.0), ("x",))
+    assert secret.encode() not in base64.urlsafe_b64decode(token)
+
+
 def test_token_does_not_survive_any_changed_character():
     seal = Seal(secrets.token_bytes(32))
     token = seal.close(b"value!", ("x",))
+    assert token.endswith("==")
     for place in range(len(token)):
         other = "A" if token[place] != "A" else "B"
         for changed in (token[:place] + other + token[place + 1 :], token[:place]):

@@ -32,14 +32,6 @@ _FORBIDDEN: Final = re.compile(
 )
 
 
-class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a rule means. ``least`` and ``most`` bound the weight that training may give it."""
-
-    about: str
-    least: float
-    most: float
-
-
 class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The words and the rules (by intent) of a language; ``spaced`` when words have spaces.
 
@@ -53,9 +45,9 @@ class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file of intents."""
+    """The file of intents: what each means, and the languages' rules for them."""
 
-    intents: dict[str, Intent]
+    intents: dict[str, str]
     languages: dict[str, Language]
 
 

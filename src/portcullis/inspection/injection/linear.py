@@ -25,12 +25,12 @@ Classes = Mapping[str, tuple[str, ...]]
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What training found.
 
-    No weight of an intent is below 0: what is added to a text never lowers what its rules say.
-    ``floor`` is the sum of weights below which windows are not told apart. ``biases`` are those of
-    the heads. A score is a function of the sum alone, given the source.
+    ``intents`` and ``biases`` are those of each head. No weight of an intent is below 0: what is
+    added to a text never lowers what its rules say. ``floor`` is the sum of weights below which
+    windows are not told apart. A score is a function of the sum alone, given the source.
     """
 
-    intents: dict[str, Weight]
+    intents: dict[str, dict[str, Weight]]
     biases: dict[str, float]
     thresholds: dict[Source, Threshold]
     floor: Weight
@@ -52,7 +52,8 @@ def parse(data: bytes) -> Model:
         raise Problem("PC7014", f"the injection model has no thresholds for {sorted(missing)}")
     if any(limit.suspect <= model.floor for limit in model.thresholds.values()):
         raise Problem("PC7014", "the injection model's floor is above a threshold")
-    unknown = {limit.head for limit in model.thresholds.values()} - model.biases.keys()
+    known = model.biases.keys() & model.intents.keys()
+    unknown = {limit.head for limit in model.thresholds.values()} - known
     if unknown:
         raise Problem("PC7014", f"the injection model has no heads {sorted(unknown)}")
     return model

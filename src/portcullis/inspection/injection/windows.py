@@ -47,7 +47,8 @@ class Scale:
     def weigh(self, data: bytes, head: str) -> float:
         """The sum of a slice."""
         intents = {self._rules[number].intent for number in self._matcher.find(data)}
-        total = sum(self._weights.get(intent, 0.0) for intent in sorted(intents))
+        weights = self._weights[head]
+        total = sum(weights.get(intent, 0.0) for intent in sorted(intents))
         if len(data) < _FEWEST:
             return total
         return total + max(0.0, self._heads[head].strongest(data).total)
@@ -57,7 +58,7 @@ class Scale:
         named: dict[str, float] = {}
         for number in self._matcher.find(data):
             rule = self._rules[number]
-            named[rule.id] = self._weights.get(rule.intent, 0.0)
+            named[rule.id] = self._weights[head].get(rule.intent, 0.0)
         strongest = self._heads[head].strongest(data)
         if strongest.total > 0:
             run = data[strongest.start : strongest.end]

@@ -3,7 +3,7 @@ import pytest
 from portcullis.core.errors import Problem
 from portcullis.inspection.injection import intents
 
-INTENT = {"about": "orders", "least": 1, "most": 2}
+INTENT = "orders"
 
 
 def grammar(pattern: str, **words: str) -> intents.Grammar:

@@ -12,7 +12,7 @@ LIMIT = {"head": "data", "suspect": 2.0, "injection": 4.0}
 
 def document(**changes: object) -> bytes:
     limits = dict.fromkeys(Source, LIMIT)
-    whole = {"floor": 0.5, "intents": {}, "biases": {"data": -3.0}, "thresholds": limits}
+    whole = {"floor": 0.5, "intents": {"data": {}}, "biases": {"data": -3.0}, "thresholds": limits}
     return json.dumps(whole | changes).encode()
 
 
@@ -43,7 +43,8 @@ def test_half_is_suspect_and_nine_tenths_an_injection() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"intents": {"go": -1}},
+        {"intents": {"data": {"go": -1}}},
+        {"intents": {}},
         {"floor": 2.0},
         {"thresholds": {"user": LIMIT}},
         {"thresholds": {source: {**LIMIT, "injection": 1.5} for source in Source}},

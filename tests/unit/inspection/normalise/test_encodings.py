@@ -61,6 +61,19 @@ def test_a_short_last_line_with_a_slash_in_a_wrapped_block_is_no_fault():
     assert not layers(block).decoded
 
 
+@pytest.mark.parametrize("between", [" ", "\n"])
+@pytest.mark.parametrize("lines", [1, 3, 40])
+def test_a_word_after_base64_is_not_taken_for_its_last_line(between, lines):
+    said = (
+        "the key of the house is under the doormat 77"[-(76 // 4 * 3 - 3) :].rjust(57, ".") * lines
+    )
+    text = b64(said)
+    wrapped = "\n".join(text[at : at + 76] for at in range(0, len(text), 76))
+    found = layers(f"see\n{wrapped}{between}and so on")
+    assert any(one.endswith("under the doormat 77") for one in found.decoded[0].splitlines())
+    assert layers(f"{b64(said.encode().hex())} and so on").names[:2] == ("base64", "base64>hex")
+
+
 def test_encodings_within_encodings_are_undone_and_named_outermost_first():
     inner = quote(ATTACK, safe="")
     found = layers(b64(inner.encode().hex()))
