@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from portcullis.bootstrap.foundation import keys_of
@@ -11,6 +13,7 @@ from portcullis.checks.restore import Restore
 from portcullis.checks.rules import RuleBook, Rules
 from portcullis.checks.suspicious import NAMES
 from portcullis.config import Config
+from portcullis.config.inspection import Inspection
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Channel
@@ -18,9 +21,10 @@ from portcullis.core.ports import Inventory, PolicyDecisionPoint, Sealer
 from portcullis.execution.extract.extractor import LimitedExtractor
 from portcullis.identity.keys import derived, issuer_key
 from portcullis.identity.sealing import Envelope
-from portcullis.inspection.build import Built, build, own_cache
+from portcullis.inspection.build import Built, build, own_cache, rules_of
 from portcullis.inspection.canary import Canaries
 from portcullis.inspection.injection.onnx import OnnxClassifier
+from portcullis.inspection.ner import installed
 from portcullis.policy.engine import CompiledPolicy
 from portcullis.store.vaults import LocalVaults
 
@@ -69,15 +73,25 @@ def detectors(config: Config, services: Services) -> Detectors:
     return Detectors(built, canaries)
 
 
-def known(policy: CompiledPolicy, built: Built) -> None:
-    """Refuse a policy that names what nothing finds: Problem PC7002.
+def findable(settings: Inspection) -> frozenset[str] | None:
+    """The entities that the rules of a configuration find; nothing is compiled for it.
 
-    An installed recogniser may find entities that no rule names; then any name is taken.
+    None where a recogniser is installed: it may find entities that no rule names. Raises Problem
+    PC7014 for a faulty rule.
     """
-    if not built.inspector.recognises_more:
-        for entity, place in policy.entities.items():
-            if entity not in built.entities:
-                raise Problem("PC7002", f"{place}: no rule finds {entity}")
+    if installed():
+        return None
+    rules = rules_of(settings.packs, settings.without, settings.dictionaries)
+    return frozenset(rule.entity for rule in rules)
+
+
+def known(policy: CompiledPolicy, entities: Collection[str] | None) -> None:
+    """Refuse a policy that names what nothing finds: Problem PC7002. See ``findable``."""
+    for entity, place in policy.entities.items():
+        if entities is not None and entity not in entities:
+            near = ", ".join(get_close_matches(entity, entities))
+            hint = f"Did you mean {near}?" if near else "docs/inspection.md lists them."
+            raise Problem("PC7002", f"{place}: no rule finds {entity}", hint=hint)
     for tool, arguments in policy.tolerated.items():
         for argument, rules in arguments.items():
             unknown = sorted(rules - NAMES)

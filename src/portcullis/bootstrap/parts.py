@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.firewall import detectors, firewall, known, warm
+from portcullis.bootstrap.firewall import detectors, firewall, findable, known, warm
 from portcullis.bootstrap.scan import tool_scan
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook
@@ -88,8 +88,10 @@ async def assembled(
         )
         inventory = LocalInventory(book)
 
+        entities = findable(config.inspection)
+
         def adopt(new: CompiledPolicy) -> None:
-            known(new, found.built)
+            known(new, entities)
             in_force = {"policy": new.digest}
             recorder.enqueue(changed(origin, clock, "policy.activate", in_force))
             inventory.narrow(new.schemas)

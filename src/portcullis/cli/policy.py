@@ -11,9 +11,11 @@ from urllib.parse import quote
 import msgspec
 import typer
 
+from portcullis.bootstrap.firewall import findable, known
 from portcullis.catalogue.schema import fault
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import load as load_config
+from portcullis.config.inspection import Inspection
 from portcullis.core.call import Action, Call, Context, Route
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Principal, PrincipalKind, Session
@@ -131,7 +133,12 @@ def _folder(directory: Path | None, config: Path) -> Path:
 
 
 def _load(directory: Path | None, config: Path) -> CompiledPolicy:
-    return load(_folder(directory, config), fault)
+    """As the gate would take it; without a configuration, with the rules that ship."""
+    policy = load(_folder(directory, config), fault)
+    if policy.entities or policy.tolerated:
+        given = config.exists() or directory is None
+        known(policy, findable(load_config(config).inspection if given else Inspection()))
+    return policy
 
 
 def _path(name: str) -> str:

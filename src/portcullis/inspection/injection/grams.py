@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 
+LONGEST: Final = 24
+"""Tokens of a run: what is remarkable in a whole page is no attack."""
 TOLL: Final = 0.05
 """What each token of a run takes from its sum."""
 
@@ -59,6 +61,8 @@ _SHIFT: Final = np.uint64(64 - _BITS)
 _SCALE: Final = 1024
 
 _TOLLS: Final = np.arange(_MOST + 2, dtype=np.int64) * round(TOLL * _SCALE)
+
+_NONE: Final = np.full(LONGEST - 1, np.iinfo(np.int64).max // 2)
 
 _SORTS: Final = bytes(map(_sort, range(256)))
 _STARTS: Final = np.array(
@@ -144,11 +148,13 @@ class Grams:
         sums -= _TOLLS[: count + 1]
         if not count:
             return Strongest(self._bias / _SCALE, 0, 0)
-        runs = sums[1:] - np.minimum.accumulate(sums)[:-1] - beyond
+        runs = sums[1:] - _lowest(sums[:-1]) - beyond
         last = int(runs.argmax())
+        first = max(0, last + 1 - LONGEST)
+        first += int(sums[first : last + 1].argmin())
         end = int(starts[last + 2]) if last + 2 < count else len(data)
         total = (max(0, int(runs[last])) + self._bias) / _SCALE
-        return Strongest(total, int(starts[sums[: last + 1].argmin()]), end)
+        return Strongest(total, int(starts[first]), end)
 
     def explain(self, run: bytes) -> dict[str, float]:
         """The grams of a run that speak for an attack, with their weights."""
@@ -189,6 +195,15 @@ class Grams:
         beyond = np.zeros_like(weights)
         np.minimum(paired, 0, out=beyond[:-1])
         return starts, weights, beyond
+
+
+def _lowest(sums: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At each place the least of the last `LONGEST`, itself included."""
+    last = np.concatenate([_NONE, sums])
+    for size in (1, 2, 4):
+        last = np.minimum(last[:-size], last[size:])
+    wide = np.minimum(last[:-8], last[8:])
+    return np.minimum(wide[:-8], last[16:])
 
 
 def _hash(token: bytes) -> int:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from portcullis.inspection.injection import fold, linear
-from portcullis.inspection.injection.grams import TOLL, Grams, grams, tokens
+from portcullis.inspection.injection.grams import LONGEST, TOLL, Grams, grams, tokens
 
 CLASSES = {"~SEND": ("send", "forward", "schicke"), "~KEY": ("key", "schlüssel", "密")}
 WEIGHTS = {
@@ -36,7 +36,9 @@ def by_hand(data: bytes) -> float:
         for end in range(at + 1, at + 1 + text.count(" ")):
             reaching[end] += min(0.0, weight)
     runs = [
-        sum(each[a:b]) - reaching[b] for a in range(len(each)) for b in range(a + 1, len(each) + 1)
+        sum(each[a:b]) - reaching[b]
+        for a in range(len(each))
+        for b in range(a + 1, min(len(each), a + LONGEST) + 1)
     ]
     return max([0.0, *runs]) - 1.0
 
@@ -78,7 +80,7 @@ def test_sums_are_those_of_the_tables_for_any_text() -> None:
         "| |",
     ]
     for _ in range(300):
-        data = fold.fold(" ".join(chance.choices(words, k=chance.randrange(1, 30))))
+        data = fold.fold(" ".join(chance.choices(words, k=chance.randrange(1, 90))))
         assert MODEL.strongest(data).total == pytest.approx(by_hand(data), abs=0.02)
 
 
