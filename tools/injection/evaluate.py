@@ -1,6 +1,6 @@
 """Evaluate by sources that were held out, and calibrate the thresholds on what comes out."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +14,8 @@ from portcullis.inspection.injection.matcher import Matcher, matcher
 
 HARD = ("security_doc", "role_prompt")
 """Benign kinds that are full of what attacks say; ordinary traffic holds little of them."""
+HEARD = {"hard": 0.1, "examples": 0.3}
+"""What they count in the fit of intents, where the ordinary rows count 1."""
 SHARES = {"hard": 0.01, "examples": 0.05}
 """What hard rows, and what examples count in calibration, where all other rows of a channel
 count 1: half of the examples are hard, too."""
@@ -111,19 +113,42 @@ def windows(
 
 
 def intent_weights(scored: Sequence[Scored], head: str, names: Collection[str]) -> dict[str, float]:
-    """Fit a head's weights of intents on what its grams left."""
+    """Fit a head's weights of intents on what its grams left.
+
+    Sources of attacks count by the root of their size; benign windows count `BENIGN` together where
+    attacks count 1, examples and hard rows less than ordinary ones.
+    """
+    mine = [
+        one
+        for one in scored
+        if one.row.kind not in UNMARKED and head in {HEAD[c] for c in channels(one.row)}
+    ]
+    sizes = Counter(_group(one.row) for one in mine)
+    raw = [_importance(one.row, sizes) for one in mine]
+    sums = [sum(w for one, w in zip(mine, raw, strict=True) if one.row.label == n) for n in (0, 1)]
     chosen = []
-    for one in scored:
-        heard = {HEAD[channel] for channel in channels(one.row)}
-        if one.row.kind in UNMARKED or head not in heard:
-            continue
+    for one, weight in zip(mine, raw, strict=True):
         ranked = sorted(one.windows, key=lambda w: -len(w.intents) - w.sums[head])
-        weight = 1.0 if one.row.label else BENIGN
+        scale = weight * (1.0 / sums[1] if one.row.label else BENIGN / sums[0])
         chosen += [
-            (window.intents, window.sums[head], one.row.label, weight)
+            (window.intents, window.sums[head], one.row.label, scale * len(mine))
             for window in (ranked[:1] if one.row.label else one.windows)
         ]
     return fit_intents(chosen, names)
+
+
+def _group(row: Row) -> tuple[str, ...]:
+    if row.label:
+        return (row.source, "" if row.source.startswith(EXAMPLES) else row.kind)
+    return (_sort(row),)
+
+
+def _importance(row: Row, sizes: Mapping[tuple[str, ...], int]) -> float:
+    size = sizes[_group(row)]
+    if row.label:
+        return size**-0.5
+    sort = _sort(row)
+    return 1.0 if sort == "ordinary" else HEARD[sort] * sizes["ordinary",] / size
 
 
 def thresholds(scored: Sequence[Scored], intended: Intended) -> dict[str, dict[str, float]]:

@@ -38,6 +38,27 @@ def test_check_finds_the_folder_through_the_configuration(folder):
     assert run("check", "-c", config).exit_code == 0
 
 
+def test_check_refuses_an_entity_that_nothing_finds_and_says_which_was_meant(folder):
+    write(folder, SUPPORT + "inspection: {to_model: {CREDITCARD: block}}\n")
+    result = run("check", folder)
+    assert isinstance(result.exception, Problem)
+    assert result.exception.code == "PC7002"
+    assert "CREDITCARD" in result.exception.detail
+    assert "CREDIT_CARD" in result.exception.hint
+    write(folder, SUPPORT + "inspection: {to_model: {CREDIT_CARD: block}}\n")
+    assert run("check", folder).exit_code == 0
+
+
+def test_check_knows_what_a_deployments_own_rules_find(folder):
+    config = folder.parent / "portcullis.yaml"
+    settings = "inspection: {dictionaries: {ACME_NAME: names.txt}}\n"
+    config.write_text(f"trust_domain: example.org\npolicy: policy\n{settings}", encoding="utf-8")
+    (folder.parent / "names.txt").write_text("Ada Lovelace\n", encoding="utf-8")
+    write(folder, SUPPORT + "inspection: {to_model: {ACME_NAME: mask}}\n")
+    assert run("check", "-c", config).exit_code == 0
+    assert isinstance(run("check", folder, "-c", folder / "none.yaml").exception, Problem)
+
+
 def test_check_fails_with_the_place_of_the_error(folder):
     write(folder, SUPPORT + "  bad: {}\n")
     result = run("check", folder)
