@@ -49,7 +49,8 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
             " first run's figure stands beside the last. Between the two, figures of these sets"
             " (never texts) were looked at several times while the detector changed; that words are"
             " weighed beside rules, in runs of bounded length, how marks that repeat are read, and"
-            " that announcements weigh little, was decided with them in view. How the detector works and where it is blind:"
+            " that announcements weigh little, was decided with them in view. How the detector"
+            " works and where it is blind:"
             " [inspection.md](inspection.md), [model-card.md](model-card.md)."
         ),
         "",

@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.firewall import detectors, firewall, findable, known, warm
+from portcullis.bootstrap.firewall import detectors, findable, firewall, known, warm
 from portcullis.bootstrap.scan import tool_scan
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook

@@ -203,7 +203,8 @@ def _lowest(sums: NDArray[np.int64]) -> NDArray[np.int64]:
     for size in (1, 2, 4):
         last = np.minimum(last[:-size], last[size:])
     wide = np.minimum(last[:-8], last[8:])
-    return np.minimum(wide[:-8], last[16:])
+    lowest: NDArray[np.int64] = np.minimum(wide[:-8], last[16:])
+    return lowest
 
 
 def _hash(token: bytes) -> int:

@@ -2,7 +2,8 @@
 
 A text is read in segments of several windows that overlap. A segment is matched once; its sum is at
 least that of each of its windows, so that windows are only matched where it is above the model's
-floor and above what was found before. That makes ordinary text cheap. A text that keeps being
+floor and above what was found before, and where rules are in it, which may be of different windows.
+That makes ordinary text cheap. A text that keeps being
 remarkable is no longer looked at window by window after a while: then the sum of a whole segment
 counts, which is never less. Nothing depends on how the text was cut into pieces.
 """
@@ -44,14 +45,14 @@ class Scale:
         self._weights = model.intents
         self.floor = model.floor
 
-    def weigh(self, data: bytes, head: str) -> float:
-        """The sum of a slice."""
+    def weigh(self, data: bytes, head: str) -> tuple[float, float]:
+        """The sums of a slice: what its rules say, and what its words do."""
         intents = {self._rules[number].intent for number in self._matcher.find(data)}
         weights = self._weights[head]
-        total = sum(weights.get(intent, 0.0) for intent in sorted(intents))
+        ruled = sum(weights.get(intent, 0.0) for intent in sorted(intents))
         if len(data) < _FEWEST:
-            return total
-        return total + max(0.0, self._heads[head].strongest(data).total)
+            return ruled, 0.0
+        return ruled, max(0.0, self._heads[head].strongest(data).total)
 
     def explain(self, data: bytes, head: str, most: int = 6) -> tuple[str, ...]:
         """The rules and grams that weigh most in a slice, heaviest first."""
@@ -120,16 +121,17 @@ class Windows:
         first = self._from
         self._next += count
         whole = self._slice(first, first + count + 1)
-        total = self._weigh(whole)
+        ruled, worded = self._scale.weigh(whole, self._threshold.head)
+        total = ruled + worded
         if total <= self.total:
             return
-        if self._looked >= _PATIENCE:
+        if not ruled or self._looked >= _PATIENCE:  # a run of words is in a window as in the whole
             self._stronger(whole, total)
             return
         for number in range(first, first + count):
             window = self._slice(number, number + 2) if count > 1 else whole
             self._looked += 1
-            total = self._weigh(window)
+            total = sum(self._scale.weigh(window, self._threshold.head))
             if total > self.total:
                 self._stronger(window, total)
             if not self._open:
@@ -138,9 +140,6 @@ class Windows:
     def _stronger(self, data: bytes, total: float) -> None:
         self.total = total
         self._strongest, self._names = data, None
-
-    def _weigh(self, data: bytes) -> float:
-        return self._scale.weigh(data, self._threshold.head)
 
     def _slice(self, first: int, last: int) -> bytes:
         """From one window's beginning to another's, with the space that stands there."""
