@@ -154,10 +154,7 @@ class ModelRoutes:
         try:
             payload = decode(raw, max_values=MAX_ANSWER_VALUES)
         except Problem as problem:
-            if response.status < _ERROR:
-                detail = f"the answer is not strict JSON: {problem.detail}"
-                raise Problem("PC5003", detail) from None
-            payload = _unread(exchange, response)
+            raise Problem("PC5003", f"the answer is not strict JSON: {problem.detail}") from None
         return await self._answered(exchange, response, payload, len(raw))
 
     async def _answered(
@@ -269,7 +266,7 @@ async def answer(
 
 
 def _unread(exchange: Exchange, response: UpstreamResponse) -> Any:
-    """What stands for the body of an error that is not JSON: its status says enough."""
+    """What stands for the body of an error that is no JSON: its status says enough."""
     problem = Problem("PC5003", f"status {response.status} without a JSON body")
     return decode(error_body(exchange.shape.api, problem))
 

@@ -33,10 +33,11 @@ async def test_a_beta_header_carries_no_content_into_the_log(tmp_path, header):
 
 async def test_no_header_takes_content_to_a_model_unread(tmp_path):
     async with staged(tmp_path) as stage:
-        client = openai_client(stage, await agent_token(stage))
-        for header in ("anthropic-version", "x-stainless-retry-count"):
-            with pytest.raises(openai.BadRequestError, match="PC1011"):
-                await client.chat.completions.create(**CHAT, extra_headers={header: "078-05-1120"})
+        async with openai_client(stage, await agent_token(stage)) as client:
+            for header in ("anthropic-version", "x-stainless-retry-count"):
+                said = {header: "078-05-1120"}
+                with pytest.raises(openai.BadRequestError, match="PC1011"):
+                    await client.chat.completions.create(**CHAT, extra_headers=said)
         assert not stage.model.seen
 
 
