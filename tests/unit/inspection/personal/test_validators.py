@@ -106,5 +106,10 @@ def test_a_number_is_possible_where_phonenumbers_says_so(code, rest, begin):
     assert VALIDATORS["phone_international"](text) == (possible and not decimals and not few)
 
 
-def test_what_is_slow_to_import_can_be_imported_beforehand():
+def test_what_is_slow_to_import_can_be_imported_beforehand(monkeypatch):
     warm(VALIDATORS)
+    imported = []
+    monkeypatch.setattr("portcullis.inspection.validators.import_module", imported.append)
+    for validator in VALIDATORS.values():
+        validator("536-90-4399")
+    assert imported == []
