@@ -105,7 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("upgrade")  # the parser stops, and the connection is refused
         super().on_headers_complete()
         self.headers = []
-        if self._lasts() <= 0:
+        if self.connection is not None and self.live.retired(self.connection):
             self.cycle.keep_alive = False
         if len(self.pipeline) > MAX_PIPELINED:
             raise ValueError("pipeline")
@@ -136,7 +136,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Watch that the peer takes the rest when this was the last answer."""
-        self.timeout_keep_alive = min(KEEP_ALIVE, max(0.0, self._lasts()))  # type: ignore[assignment]
+        lasts = KEEP_ALIVE if self.connection is None else self.live.lasts(self.connection)
+        self.timeout_keep_alive = min(KEEP_ALIVE, max(0.0, lasts))  # type: ignore[assignment]
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_reader()
@@ -156,9 +157,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse what is not HTTP, recorded, as a problem document."""
         del msg  # uvicorn's one sentence says less than the code does
         self._cut(Problem("PC1011", "the bytes are not a well-formed HTTP/1.1 request"))
-
-    def _lasts(self) -> float:
-        return KEEP_ALIVE if self.connection is None else self.live.lasts(self.connection)
 
     def _busy(self) -> bool:
         cycle: Any = self.cycle  # None before the first request, whatever uvicorn's types say

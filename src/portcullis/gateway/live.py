@@ -30,7 +30,7 @@ LEFT: Final = "PC5014"
 SOON: Final = 0.001
 """Seconds after which idle connections follow: what runs is told first, they can do nothing."""
 RETIRE: Final = 0.75
-"""The part of a certificate's life after which its connections are given no more requests."""
+"""The part of a certificate's life after which an answer is the last of its connection."""
 
 
 class Held(Protocol):
@@ -126,13 +126,21 @@ class Live:
         if peer is not None and self._clock.now() >= peer.expires_at:
             raise Problem("PC2022", "the certificate expired while the connection was open")
 
-    def lasts(self, connection: Connection) -> float:
-        """For how many seconds it may be given requests; then the client comes with a new SVID."""
+    def retired(self, connection: Connection) -> bool:
+        """Whether the next answer on it is the last: the client should have a new SVID by now."""
         peer = connection.peer
         if peer is None:
-            return math.inf
+            return False
         life = peer.expires_at - peer.issued_at
-        return peer.issued_at + RETIRE * life - self._clock.now()
+        return self._clock.now() >= peer.issued_at + RETIRE * life
+
+    def lasts(self, connection: Connection) -> float:
+        """For how many seconds it may stay open without a request: as long as its certificate.
+
+        To close it earlier would meet requests that are on their way.
+        """
+        peer = connection.peer
+        return math.inf if peer is None else peer.expires_at - self._clock.now()
 
     @contextmanager
     def running(self, context: Context, connection: Connection | None) -> Iterator[None]:

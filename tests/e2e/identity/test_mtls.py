@@ -506,6 +506,30 @@ async def test_a_client_is_sent_for_its_new_certificate_before_the_old_one_ends(
             door.clock.now = now
 
 
+async def test_a_connection_that_lies_idle_is_not_closed_under_a_request(tmp_path):
+    async with opened(tmp_path) as door:
+        context = door.context("shop-1")
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port, ssl=context)
+        await until(lambda: door.live._connections)
+        (connection,) = door.live._connections
+        peer = connection.peer
+        retired = peer.issued_at + 0.75 * (peer.expires_at - peer.issued_at)
+        began, now = time.monotonic(), door.clock.now
+        door.clock.now = lambda: retired - 0.1 + time.monotonic() - began
+        try:
+            writer.write(REQUEST)
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+            await asyncio.sleep(0.3)
+            assert not connection.gone
+            writer.write(REQUEST)
+            answer = await asyncio.wait_for(reader.read(), 2)
+        finally:
+            door.clock.now = now
+        assert b"HTTP/1.1 200" in answer
+        assert b"connection: close" in answer
+        writer.close()
+
+
 async def test_a_context_that_cannot_be_made_lets_nobody_in(door, monkeypatch):
     def broken():
         raise OSError("no certificate")

@@ -32,9 +32,9 @@ from portcullis.wire.certificates import load_identity
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 AGENT = standins.AGENT
-SECONDS = 14
-TTL = 4
-"""Of the agent's SVIDs: a new one every two seconds. The gate's own live for ten."""
+SECONDS = 18
+TTL = 6
+"""Of the agent's SVIDs: a new one every three seconds. The gate's own live for ten."""
 LONG = " ".join(["word"] * 30)
 """Its stream takes longer than half of an SVID's life."""
 

@@ -199,11 +199,15 @@ async def test_a_closed_connection_is_forgotten(live, feed):
     assert not socket.aborted
 
 
-async def test_a_connection_lasts_until_its_client_should_have_a_new_certificate(live, clock):
+async def test_a_connection_is_retired_before_its_certificate_ends_but_not_closed(live, clock):
     connection = Socket(live, peer()).connection
-    assert live.lasts(connection) == 200.0
+    assert live.lasts(connection) == 300.0
+    assert not live.retired(connection)
+    clock.time = 1200.0
+    assert live.retired(connection)
     live.check(connection)
     clock.time = 1300.0
+    assert live.lasts(connection) == 0.0
     with pytest.raises(Problem, match="PC2022"):
         live.check(connection)
 
