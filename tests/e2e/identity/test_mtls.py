@@ -328,7 +328,7 @@ async def test_those_who_dawdle_do_not_keep_others_out(door, monkeypatch):
     started = time.perf_counter()
     async with door.aiohttp("shop-1") as http, http.get(door.url + "/v1/whoami") as answer:
         assert answer.status == 200
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 2
     assert len(door.events("PC5006")) >= 20
     for _, writer in dawdlers:
         writer.transport.abort()

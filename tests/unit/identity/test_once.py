@@ -61,9 +61,9 @@ def test_no_call_waits_while_many_are_forgotten(clock):
     for n in range(20_000):
         once.spend(n.to_bytes(4), 1001)
     clock.time = 1002
-    started = time.perf_counter()
+    started = time.thread_time()
     assert once.spend(b"one", 1060)
-    assert time.perf_counter() - started < 0.005
+    assert time.thread_time() - started < 0.005
     assert len(once._seen) == 20_000 - 8 + 1
 
 

@@ -110,7 +110,7 @@ def test_without_envelopes_text_is_only_made_inert_and_the_model_only_told_the_c
 @pytest.mark.parametrize("piece", [*ROLES, "<", "<|", "[INST", "<system ", "#", "\n"])
 def test_a_megabyte_of_role_tags_is_made_inert_in_no_time(piece):
     text = piece * ((1 << 20) // len(piece))
-    start = time.perf_counter()
+    start = time.process_time()
     inert = neutralise(text)
-    assert time.perf_counter() - start < 0.3
+    assert time.process_time() - start < 0.3
     assert neutralise(inert) == inert
