@@ -10,6 +10,8 @@ import re
 import secrets
 from collections import defaultdict
 
+import msgspec
+
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.checks.inspect import Inspect, Means
 from portcullis.checks.planted import Planted
@@ -257,13 +259,19 @@ class Wall:
         )
         self.check = Inspect(self.means)
 
+    def listed(self, call):
+        """The call, of the tool as its server lists it."""
+        return msgspec.structs.replace(call, tool=self.inventory.tool(call.server, call.name))
+
     async def request(self, call, around=None):
         around = around or context()
+        call = self.listed(call)
         facts = await self.check.prepare(call, around)
         return self.check.judge(call, around, facts)
 
     async def result(self, call, payload, around=None, **fields):
         around = around or context()
+        call = self.listed(call)
         result = Result(payload=payload, size=1, **fields)
         facts = await self.check.prepare_result(call, around, result)
         return self.check.judge_result(call, around, result, facts)

@@ -1,5 +1,6 @@
 """What must not be found where it does not belong: made anew each time, and looked for in files."""
 
+import contextlib
 import secrets
 import string
 from pathlib import Path
@@ -25,7 +26,13 @@ def token() -> str:
 
 
 def files_with(value: str, folder: Path) -> list[Path]:
-    """The files below a folder in which a value stands."""
+    """The files below a folder in which a value stands.
+
+    A log's full tile takes the place of a part of it: when a file is gone, all are read again.
+    """
     assert folder.is_dir()
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return [path for path in files if value.encode() in path.read_bytes()]
+    for _ in range(9):
+        files = (path for path in folder.rglob("*") if path.is_file())
+        with contextlib.suppress(FileNotFoundError):
+            return [path for path in files if value.encode() in path.read_bytes()]
+    raise AssertionError("files go on to disappear")

@@ -281,6 +281,20 @@ def _percent(writer: _Writer) -> Iterator[str]:
         yield f"{writer.pick(_NOUNS)}%20{writer.pick(('ignore', 'system', 'prompt', 'and'))} "
 
 
+def _encoded(writer: _Writer) -> Iterator[str]:
+    """One long text in base64: words that rules against injection begin and end with, no stop."""
+    while True:
+        words = " ".join(writer.pick((*_NOUNS, "prompt", "the")) for _ in range(15))
+        yield base64.b64encode(f"{words:123.123}".encode()).decode()
+
+
+def _scripts(writer: _Writer) -> Iterator[str]:
+    """Any characters of Unicode's first two planes."""
+    while True:
+        points = (writer.random.randint(0x20, 0x1FFFF) for _ in range(50))
+        yield "".join(chr(one) for one in points if not 0xD800 <= one < 0xE000)  # noqa: PLR2004 - no surrogates
+
+
 def _markup(writer: _Writer) -> Iterator[str]:
     """Elements and attributes that hide a text."""
     while True:
@@ -301,6 +315,8 @@ _WORST: Final[dict[str, Callable[[_Writer], Iterator[str]]]] = {
     "letters": _letters,
     "forms": _forms,
     "percent": _percent,
+    "encoded": _encoded,
+    "scripts": _scripts,
     "markup": _markup,
 }
 WORST: Final = tuple(_WORST)

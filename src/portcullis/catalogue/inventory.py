@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from portcullis.catalogue.pins import PinBook, Seen
 from portcullis.catalogue.schema import UnusableSchema, Validator, closed
-from portcullis.core.ports import ToolSpec
+from portcullis.core.call import ToolSpec
 from portcullis.core.verdict import Deny
 
-_UNUSABLE = ("$: the tool's schema cannot be enforced",)
+LOOK_AGAIN_SECONDS: Final = 5.0
+"""How long a server's tools are taken for what they were before one of them is refused."""
+_UNUSABLE: Final = ("$: the tool's schema cannot be enforced",)
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,15 @@ class LocalInventory:
     (see ``schema.closed``). A tool that its server lists twice is unusable: nobody can say which
     of the two would run. ``narrow`` adds the policy's own schema fragments, which hold beside
     the server's, and ``tolerate`` the rules of suspicious values that it switches off. With a
-    ``book`` of pins a tool is usable only as it was approved.
+    ``book`` of pins a tool is usable only as it was approved. ``monotonic`` is the time in seconds.
     """
 
-    def __init__(self, book: PinBook | None = None) -> None:
+    def __init__(
+        self, book: PinBook | None = None, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._book = book
+        self._monotonic = monotonic
+        self._looked: dict[str, float] = {}
         self._servers: dict[str, dict[str, _Tool]] = {}
         self._stale: set[str] = set()
         self._fragments: dict[str, dict[str, Validator]] = {}
@@ -88,11 +96,25 @@ class LocalInventory:
             return Deny(code="PC3026", reason="it was not held against its pin")
         return self._book.refusal(server, name, tool.seen)
 
+    def due(self, server: str, name: str) -> bool:
+        """Whether to list the server's tools again before this one is refused.
+
+        True once in LOOK_AGAIN_SECONDS of a server, however many ask: whoever is told so lists.
+        """
+        if self.tool(server, name) is not None and self.refusal(server, name) is None:
+            return False
+        now = self._monotonic()
+        if now < self._looked.get(server, -math.inf) + LOOK_AGAIN_SECONDS:
+            return False
+        self._looked[server] = now
+        return True
+
     def learn(
         self, server: str, tools: Sequence[ToolSpec], seen: Mapping[str, Seen] | None = None
     ) -> None:
         """Replace the server's tools; ``seen`` is what the book of pins made of them."""
         self._stale.discard(server)
+        self._looked[server] = self._monotonic()
         seen = seen or {}
         times = Counter(spec.name for spec in tools)
         before, now = self._servers.get(server, {}), {}
@@ -145,12 +167,18 @@ class LocalInventory:
                 broken += tuple(f"$.{argument}{text.removeprefix('$')}" for text in found)
         return broken
 
-    def validate_output(self, server: str, name: str, value: Any) -> tuple[str, ...]:
-        """What a structured result breaks; without an output schema everything fits."""
-        tool = self._servers.get(server, {})[name]
-        if tool.spec.output_schema is None:
+    def validate_output(self, server: str, tool: ToolSpec, value: Any) -> tuple[str, ...]:
+        """What a structured result breaks; without an output schema everything fits.
+
+        ``tool`` may be listed otherwise by now, or not at all.
+        """
+        if tool.output_schema is None:
             return ()
-        return _UNUSABLE if tool.output is None else tool.output.check(value)
+        listed = self._servers.get(server, {}).get(tool.name)
+        if listed is None or listed.spec is not tool:
+            listed = _Tool(tool, twice=False, seen=None)
+        validator = listed.output
+        return _UNUSABLE if validator is None else validator.check(value)
 
 
 def _compile(schema: Mapping[str, Any]) -> Validator | None:

@@ -19,9 +19,11 @@ import msgspec
 import structlog
 
 from portcullis.catalogue.definition import digest, texts
+from portcullis.core.call import ToolSpec
 from portcullis.core.event import Event, EventType
 from portcullis.core.inspection_ports import Pin, Pins, Sighting
-from portcullis.core.ports import Clock, Recorder, ToolSpec
+from portcullis.core.names import HIDDEN, made_of_words
+from portcullis.core.ports import Clock, Recorder
 from portcullis.core.verdict import Deny
 
 log = structlog.get_logger(__name__)
@@ -84,8 +86,8 @@ def standing(known: _Known | None, seen: Seen) -> Standing:
 class PinBook:
     """The pins in memory, kept as they are in the store. Use it from one event loop.
 
-    Each pin and each new mismatch is recorded durably before it takes effect. ``gateway`` and
-    ``new_id`` are the events' own.
+    Each pin and each new mismatch is recorded durably before it takes effect: by its name, where
+    that is made of words, and by its digest. ``gateway`` and ``new_id`` are the events' own.
     """
 
     def __init__(
@@ -222,10 +224,14 @@ class PinBook:
             await self._recorder.durable(event)
 
     def _event(self, method: str, code: str, server: str, tools: Sequence[Pin | Sighting]) -> Event:
-        parameters: dict[str, Any] = {"tools": {tool.tool: tool.digest for tool in tools}}
+        names = [tool.tool if made_of_words(tool.tool) else HIDDEN for tool in tools]
+        keys = [f"{name}{at}" if name == HIDDEN else name for at, name in enumerate(names)]
+        parameters: dict[str, Any] = {
+            "tools": {key: tool.digest for key, tool in zip(keys, tools, strict=True)}
+        }
         reasons = {
-            tool.tool: list(tool.reasons)
-            for tool in tools
+            key: list(tool.reasons)
+            for key, tool in zip(keys, tools, strict=True)
             if isinstance(tool, Sighting) and tool.reasons
         }
         return Event(
@@ -236,7 +242,7 @@ class PinBook:
             gateway=self._gateway,
             method=method,
             server=server,
-            name=tools[0].tool if len(tools) == 1 else "",
+            name=names[0] if len(names) == 1 else "",
             parameters=parameters | ({"reasons": reasons} if reasons else {}),
             verdict="deny" if code else "allow",
             code=code,

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from portcullis.checks import encoded, treat
 from portcullis.checks.looking import Look, injected, leaked, refused
-from portcullis.checks.restoring import RUN
+from portcullis.checks.restoring import Trail
 from portcullis.checks.treat import LONGEST, PLACEHOLDER, PREFIX, Span, merged
 from portcullis.core.check import Progress
 from portcullis.core.inspection import (
@@ -35,6 +35,10 @@ _BODY: Final = 25
 _NEARBY: Final = 256
 """How much of what went before is read once more with what is read."""
 _SIGNS: Final = string.ascii_letters + string.digits + "+/=_-"
+AHEAD: Final = 4
+"""Most letters and digits with which a text's first piece goes on that could begin a long datum."""
+LONG: Final = 16
+"""Bytes of a datum, or of an encoding, of which so few tell nothing."""
 _PART: Final = 32
 _BATCH: Final = 256
 """In a long run of letters and digits pieces are gathered until they are so small a part of it, or
@@ -63,10 +67,15 @@ class Scorers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a stream is read with: only what its profile asks for."""
+    """What a stream is read with: only what its profile asks for.
+
+    ``brief`` are the rules for data of fewer than LONG bytes; without them a text's first piece
+    waits as any other.
+    """
 
     inspector: Inspector
     patterns: Patterns | None
+    brief: Patterns | None
     scorers: Scorers | None
     canaries: Canaries | None
     canary: re.Pattern[str]
@@ -102,9 +111,10 @@ class Growing:
         self._tail = ""
         self._settled = 0
         """Where the tail begins."""
+        self._ahead = 0
+        """Up to where the first piece has gone on, beyond what is settled."""
         self._looked = 0
-        self._before = ""
-        """What stands before the tail, as it goes on."""
+        self._trail = Trail(how.rules.links)
         self._raw_before = ""
         self._read = 0
         """Up to where the text was read for what is encoded in it."""
@@ -112,6 +122,8 @@ class Growing:
         """Whether the tail begins inside of an encoding."""
         self._recent = ""
         self._pending: list[Span] = []
+        self._key_ends = 0
+        """Where the part of a private key ends that rules see, if it may go on."""
         self._matched: set[tuple[int, int]] = set()
         self._noted: list[Finding] = []
         self.held: list[Edit] = []
@@ -135,7 +147,7 @@ class Growing:
         self._pieces.append(piece)
         self._gathered += piece
         if not last and self._waits(piece):
-            return Progress(settled=self._settled)
+            return self._gone()
         piece, self._gathered = self._gathered, ""
         self._tail += piece
         cut = self._settled + len(self._tail)
@@ -148,7 +160,7 @@ class Growing:
             if last:
                 known = self._patterns.end()
                 matches, cut = matches + known.matches, known.settled
-            denied = self._found(matches)
+            denied = self._found(matches) or self._endless()
             if denied is not None:
                 return denied
         if self._scorer is not None:
@@ -168,11 +180,14 @@ class Growing:
         return not ends and len(self._gathered) < min(self._run // _PART, _BATCH)
 
     def _progress(self, cut: int, *, last: bool) -> Progress:
-        cut = min(cut, self._placeholders(last=last))
+        most = self._placeholders(last=last)
         if self._sight.canaries is not None and not last:
             cut = min(cut, self._settled + self._open_canary())
+        if len(self._pieces) == 1 and cut < most and not last:
+            self._ahead = self._begun(cut, most)
+        cut = min(cut, most)
         if cut == self._settled and not last:
-            return Progress(settled=cut)
+            return self._gone()
         self._pending = merged(self._pending)
         for span in self._pending:
             if span.start < cut < span.end:
@@ -185,25 +200,42 @@ class Growing:
         self._raw_before = (self._raw_before + final)[-_NEARBY:]
         self._tail = self._tail[cut - begin :]
         self._settled = cut
-        return Progress(settled=cut, edits=edits)
+        return self._gone(edits)
+
+    def _gone(self, edits: tuple[Edit, ...] = ()) -> Progress:
+        return Progress(settled=max(self._settled, self._ahead), edits=edits)
+
+    def _begun(self, cut: int, most: int) -> int:
+        """Up to where the first piece goes on, of which only what ends at ``cut`` is settled.
+
+        What waits are a few letters and digits that may begin a long datum, or a canary's number,
+        which is no secret: they tell nothing, and whoever reads sees the first word.
+        """
+        brief, tail = self._sight.brief, self._tail
+        begun = tail[cut:most]
+        if brief is None or most < len(tail) or len(begun) > AHEAD:
+            return 0
+        if not (begun.isascii() and begun.isalnum()):
+            return 0
+        return most if brief.stream().feed(tail).settled == most else 0
 
     def _edits(self, done: Sequence[Span], cut: int) -> tuple[Edit, ...]:
         """What stands in the place of the spans; note all that goes on up to the cut."""
         edits: list[Edit] = []
         begin = at = self._settled
         for span in done:
-            self._goes_on(self._tail[at - begin : span.start - begin])
+            start = max(span.start, self._ahead)
+            self._goes_on(self._tail[at - begin : start - begin])
             value = self._tail[span.start - begin : span.end - begin]
-            new = self._how.instead(span, value, self._before)
+            new = self._how.instead(span, value, self._trail)
             self._goes_on(new)
-            edits.append(Edit(start=span.start, end=span.end, text=new))
+            edits.append(Edit(start=start, end=span.end, text=new))
             at = span.end
         self._goes_on(self._tail[at - begin : cut - begin])
         return tuple(edits)
 
     def _goes_on(self, text: str) -> None:
-        self._out.append(text)
-        self._before = (self._before + text)[-RUN:]
+        self._out.append(self._trail.goes_on(text))
 
     def _open_canary(self) -> int:
         """Where in the tail a canary may begin that is not complete."""
@@ -233,7 +265,21 @@ class Growing:
             lambda m: not foreign(self._tail[m.start - begin : m.end - begin], how.rules.links),
         )
         self._pending += spans
+        for span in spans:
+            if treat.unended(self._tail, span.start - begin, span.end - begin, span.entity):
+                self._key_ends = span.end
         return self._noting(treat.findings(spans, self.key))
+
+    def _endless(self) -> Deny | None:
+        """A private key that goes on after what rules see of it ends the stream."""
+        after = self._tail[self._key_ends - self._settled :] if self._key_ends else ""
+        if not after:
+            return None
+        self._key_ends = 0
+        if not treat.lengthens(after):
+            return None
+        found = Finding(type=treat.KEY, where=self.key, treatment=Treatment.BLOCK)
+        return self._noting((found,))
 
     def _leaked(self, piece: str, *, last: bool) -> Deny | None:
         canaries = self._sight.canaries

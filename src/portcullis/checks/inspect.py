@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, cast
 from portcullis.checks import output
 from portcullis.checks.authorize import on_behalf
 from portcullis.checks.content import Content, read
-from portcullis.checks.growing import Scorers, Sight, beginning
+from portcullis.checks.growing import LONG, Scorers, Sight, beginning
 from portcullis.checks.looking import OPAQUE, Look, Seen, look, refused, scored
 from portcullis.checks.planted import Planted
 from portcullis.checks.restore import ARGUMENTS
@@ -82,7 +82,7 @@ class Inspect(Check):
     def __init__(self, means: Means) -> None:
         self._means = means
         self._schemas = output.Schemas()
-        self._warmed: set[frozenset[str]] = set()
+        self._brief: dict[frozenset[str], Patterns] = {}
 
     async def prepare(self, call: Call, context: Context) -> object:
         """The content of the request, or the Deny of more than can be read."""
@@ -100,9 +100,19 @@ class Inspect(Check):
     async def _warm(self, context: Context) -> None:
         """Have what a stream is read with compiled, the first time, beside the loop."""
         entities = self._means.book.rules(context).wanted(Channel.FROM_MODEL)
-        if entities and entities not in self._warmed:
-            await asyncio.to_thread(self._means.patterns.only(entities).stream)
-            self._warmed.add(entities)
+        if entities and entities not in self._brief:
+            await asyncio.to_thread(self._compiled, entities)
+
+    def _compiled(self, entities: frozenset[str]) -> Patterns:
+        """The rules for these entities whose data may be short, ready for streams as all are."""
+        found = self._brief.get(entities)
+        if found is None:
+            patterns = self._means.patterns.only(entities)
+            patterns.stream()
+            found = patterns.only(patterns.brief(LONG))
+            found.stream()
+            self._brief[entities] = found
+        return found
 
     async def _content(self, texts: Sequence[Any], blobs: Sequence[Any]) -> Content | Deny:
         try:
@@ -134,17 +144,19 @@ class Inspect(Check):
         rules = means.book.rules(context)
         entities = rules.wanted(channel)
         allowed = rules.injection(Source.MODEL) is Treatment.ALLOW
+        schema = context.session.output_schema if context.session else None
+        validator = None if schema is None else self._schemas.validator(schema)
+        at_once = bool(entities) and allowed and schema is None and rules.rewrites(channel)
         sight = Sight(
             inspector=means.inspector,
             patterns=means.patterns.only(entities) if entities else None,
+            brief=self._compiled(entities) if at_once else None,
             scorers=None if allowed else means.scorers,
             canaries=means.canaries if rules.canaries else None,
             canary=beginning(means.planted.canary(session)),
             entities=entities,
             session=session,
         )
-        schema = context.session.output_schema if context.session else None
-        validator = None if schema is None else self._schemas.validator(schema)
         return StreamTexts(self._look(call, context, channel, rules), sight, schema=validator)
 
     def _treated(
@@ -263,19 +275,21 @@ class Inspect(Check):
     ) -> dict[Path, Any]:
         """What the tool's schema lets stand there."""
         inventory, depth = self._means.inventory, len(under)
-        spec = inventory.tool(call.server, call.name)
+        spec = call.tool
         inner = {path[depth:]: c for path, c in changes.items() if _in(path, under)}
         renamed = {path[depth:]: name for path, name in names.items() if _in(path, under)}
         if spec is None or not (inner or renamed):
             return {}
         request = under == ARGUMENTS
         value = payload["params"]["arguments"] if request else payload["structuredContent"]
-        validate = inventory.validate if request else inventory.validate_output
-        chosen = fitted(
-            inner,
-            spec.input_schema if request else spec.output_schema,
-            lambda new: not validate(call.server, call.name, replaced(value, new, renamed)),
-        )
+
+        def fits(new: Mapping[Path, Any]) -> bool:
+            other = replaced(value, new, renamed)
+            if request:
+                return not inventory.validate(call.server, call.name, other)
+            return not inventory.validate_output(call.server, spec, other)
+
+        chosen = fitted(inner, spec.input_schema if request else spec.output_schema, fits)
         if chosen is None:
             places = ", ".join(where(path) for path in list(inner)[:8])
             raise Problem("PC3021", f"no mask fits the tool's schema: {places}")
@@ -284,8 +298,9 @@ class Inspect(Check):
     def _unfit(self, call: Call, context: Context, result: Result, payload: Any) -> Deny | None:
         """The Deny of a final answer that breaks the schema its session declared."""
         schema = context.session.output_schema if context.session else None
-        if schema is None or result.is_error or result.proposals or not output.speaks(call.method):
+        if schema is None or result.is_error or not output.speaks(call.method):
             return None
+        called = {proposal.choice for proposal in result.proposals}
         try:
             validator = self._schemas.validator(schema)
         except Problem as problem:
@@ -293,10 +308,14 @@ class Inspect(Check):
         answers = [
             text.text
             for text in result_texts(call, payload)[0]
-            if text.source is Source.MODEL and output.is_answer(where(text.path))
+            if text.source is Source.MODEL
+            and output.is_answer(place := where(text.path))
+            and output.choice_of(place) not in called
         ]
+        if not answers and not called:
+            return output.NOTHING
         unfit = (output.unfit(validator, answer) for answer in answers)
-        return next(filter(None, unfit), None) if answers else output.NOTHING
+        return next(filter(None, unfit), None)
 
 
 def _in(path: Path, under: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from portcullis.checks import treat
-from portcullis.checks.restoring import run, value_of
+from portcullis.checks.restoring import Trail
 from portcullis.checks.rules import Rules
 from portcullis.checks.shapes import Change
 from portcullis.checks.treat import Span, Substitutes
@@ -64,20 +64,23 @@ class Look:
     listing: bool = False
     error: bool = False
 
-    def instead(self, span: Span, value: str, before: str) -> str:
-        """What goes on in the place of a span's value; ``before`` is what goes on before it."""
+    def instead(self, span: Span, value: str, trail: Trail) -> str:
+        """What goes on in the place of a span's value, after what left the ``trail``."""
         if span.treatment is Treatment.ALLOW:
-            return value_of(value, run(before), self.substitutes.vault, self.rules.links)
+            return trail.value_of(value, self.substitutes.vault)
         return self.substitutes.of(span.entity, span.treatment, value)
 
-    def rewritten(self, text: str, spans: Iterable[Span]) -> str:
+    def rewritten(self, text: str, spans: Sequence[Span]) -> str:
         """The text with each span replaced; they are in order and do not overlap."""
-        done, at = "", 0
+        if not spans:
+            return text
+        trail, parts, at = Trail(self.rules.links), [], 0
         for span in spans:
-            done += text[at : span.start]
-            done += self.instead(span, text[span.start : span.end], done)
+            parts.append(trail.goes_on(text[at : span.start]))
+            new = self.instead(span, text[span.start : span.end], trail)
+            parts.append(trail.goes_on(new))
             at = span.end
-        return done + text[at:]
+        return "".join((*parts, text[at:]))
 
 
 @dataclass(slots=True)
@@ -144,6 +147,7 @@ def _spans(text: str, reading: Reading, how: Look) -> tuple[Span, ...]:
         how.channel,
         lambda match: not foreign(text[match.start : match.end], links),
     )
+    found = treat.lengthened(text, found)
     for hidden in reading.hidden:
         treatment = how.rules.treatment(how.channel, hidden.entity, hidden.category)
         if treatment is not Treatment.ALLOW:

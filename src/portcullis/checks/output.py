@@ -1,7 +1,8 @@
 """A model's final answer, held to the JSON Schema that the session declared.
 
-Final is an answer without tool calls. Each of its texts is one JSON document of that schema;
-reasoning is not an answer, a refusal is one that does not fit, and so is none at all.
+Final is an answer without tool calls; of several that were asked for at once, each counts by
+itself. Each of its texts is one JSON document of that schema; reasoning is not an answer, a
+refusal is one that does not fit, and so is none at all.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _ANSWER: Final = re.compile(
     r"|content\[\d+\]\.text"
 )
 """Where the APIs have the text of an answer."""
+_CHOICE: Final = re.compile(r"choices\[(\d+)\]")
 _SPEAKS: Final = frozenset({"POST /v1/chat/completions", "POST /v1/responses", "POST /v1/messages"})
 """The operations whose results are answers."""
 NOTHING: Final = Deny(code="PC3028", reason="there is no answer")
@@ -53,6 +55,12 @@ class Schemas:
 def is_answer(where: str) -> bool:
     """Whether the text at this place of a model's answer is said to the user."""
     return _ANSWER.fullmatch(where) is not None
+
+
+def choice_of(where: str) -> int:
+    """Which of several answers to one request a place belongs to; most APIs give one."""
+    found = _CHOICE.match(where)
+    return int(found[1]) if found else 0
 
 
 def speaks(method: str) -> bool:

@@ -12,51 +12,108 @@ from portcullis.core.inspection_ports import Vault
 from portcullis.inspection.links import authorities, foreign
 
 RUN: Final = 8192
-"""How far back a link may begin that a placeholder stands in."""
+"""Characters of a link that are kept at least; what stood before them was judged."""
+_SCHEME: Final = r"[a-z][a-z0-9+.-]{0,30}"
 _OPENED: Final = re.compile(
-    r"([=(]\s*[\"']|\]\(\s*<?|\]:\s*<|<)(?=\s*(?:[a-z][a-z0-9+.-]{0,30}:|[/\\]{2}|&))",
-    re.IGNORECASE,
+    rf"[=(]\s*[\"']|\]\(|<(?=\s*(?:{_SCHEME}:|[/\\]{{2}}|&))", re.IGNORECASE
 )
-_SPACES: Final = re.compile(r"[ \t\r\n\f]+")
-"""What ends a link; other white space is a part of it, for browsers."""
-_CLOSES: Final = {'"': '"', "'": "'", "<": ">"}
-"""What ends a link that began after such a character; after any other, a parenthesis does."""
-_BARE: Final = re.compile(r"(?i)(?<![\w/.-])(?:(?=www\.)|mailto:(?=[^\s?]*\?))")
-"""Links without slashes: their hosts are read as if they stood after some."""
+"""After what a link may begin that goes on over white space."""
+_CLOSES: Final = {'"': '"', "'": "'", "(": ")", "<": ">"}
+"""What ends a link that began after such a character."""
+_PARTIAL: Final = re.compile(rf"(?:[=(]\s*|\]|<\s*(?:{_SCHEME}|[/\\])?)\Z", re.IGNORECASE)
+"""What may become such a beginning, at the end of a text that goes on."""
+_WHITE: Final = re.compile(r"\s+")
+_SPACES: Final = " \t\r\n\f"
+"""What ends any other link; other white space is a part of it, for browsers."""
+_LEADING: Final = re.compile(r"<(?:base|form)[\s/]", re.IGNORECASE)
+"""What says for others where they lead: a link's host, or a field's."""
+_MAIL: Final = re.compile(r"(?i)(?<![\w/.-])mailto:(?=[^\s?]*\?)")
+"""A link without slashes: its host is read as if it stood after some."""
 
 
 def restored(text: str, vault: Vault, links: Iterable[str]) -> str:
     """The text with the values behind its placeholders, but for those within links."""
-    done, at = "", 0
+    trail, parts, at = Trail(links), [], 0
     for found in PLACEHOLDER.finditer(text):
-        done += text[at : found.start()]
-        done += value_of(found[0], run(done), vault, links)
+        parts.append(trail.goes_on(text[at : found.start()]))
+        parts.append(trail.goes_on(trail.value_of(found[0], vault)))
         at = found.end()
-    return done + text[at:]
+    return "".join((*parts, text[at:]))
 
 
-def run(text: str) -> str:
-    """The link that a text ends within, or else what stands there since the last space.
+class Trail:
+    """What goes on of a text, as far as it says whether the text ends within a link.
 
-    In quotes and angle brackets a link goes on after white space, as it does for browsers.
+    Who follows a link tells its host all that stands in it, so values are kept out of links to
+    other hosts than ``links``. A link goes on up to a space, in quotes, parentheses and angle
+    brackets up to their ends, as for browsers; however long that is, little of it is kept.
     """
-    near = text[-RUN:]
-    for opened in _OPENED.finditer(near):
-        link = near[opened.end(1) :]
-        if _CLOSES.get(opened[1][-1], ")") not in link:
-            return link
-    return _SPACES.split(near)[-1]
+
+    __slots__ = ("_leading", "_links", "_new", "_open", "_partial", "_word")
+
+    def __init__(self, links: Iterable[str]) -> None:
+        self._links = tuple(links)
+        self._new: list[str] = []
+        self._open: dict[str, _Link] = {}
+        """The links that are open, by what ends them: of several with one end, the first."""
+        self._word = _Link()
+        self._partial = ""
+        self._leading = False
+
+    def goes_on(self, text: str) -> str:
+        """Take the next piece; returns it."""
+        self._new.append(text)
+        return text
+
+    def value_of(self, placeholder: str, vault: Vault) -> str:
+        """What goes on in the place of a placeholder that stands here."""
+        self._read("".join(self._new))
+        self._new.clear()
+        within = (self._word, *self._open.values())
+        if self._leading or any(link.leads_away(self._links) for link in within):
+            return placeholder
+        return vault.reveal(placeholder) or placeholder
+
+    def _read(self, text: str) -> None:
+        for end in [end for end in self._open if end in text]:
+            del self._open[end]
+        for link in self._open.values():
+            link.add(text, self._links)
+        joined = self._partial + text
+        for opened in _OPENED.finditer(joined):
+            end = _CLOSES[opened[0][-1]]
+            begun = opened.end()
+            if end not in self._open and joined.find(end, begun) < 0:
+                self._open[end] = link = _Link()
+                link.add(joined[begun:], self._links)
+        self._leading = self._leading or _LEADING.search(joined) is not None
+        partial = _PARTIAL.search(joined)
+        self._partial = _WHITE.sub(" ", partial[0]) if partial else ""
+        space = max(map(text.rfind, _SPACES))
+        if space >= 0:
+            self._word = _Link()
+        self._word.add(text[space + 1 :], self._links)
 
 
-def value_of(placeholder: str, before: str, vault: Vault, links: Iterable[str]) -> str:
-    """What goes on in the place of a placeholder: ``before`` is the ``run`` that it ends.
+class _Link:
+    """What may be a link so far: its last part, and whether what came before it leads away."""
 
-    Who follows a link tells its host all that stands in it, so the value is kept out of links to
-    other hosts than ``links``.
-    """
-    shown = _BARE.sub("//", unescape(before))
-    if authorities(shown) and foreign(shown, links):
-        return placeholder
-    if len(before) == RUN:
-        return placeholder  # its beginning is out of sight
-    return vault.reveal(placeholder) or placeholder
+    __slots__ = ("_away", "_text")
+
+    def __init__(self) -> None:
+        self._away = False
+        self._text = ""
+
+    def add(self, text: str, links: tuple[str, ...]) -> None:
+        """It goes on."""
+        self._text += text
+        if len(self._text) > 2 * RUN:
+            self._away = self.leads_away(links)
+            self._text = self._text[-RUN:]
+
+    def leads_away(self, links: tuple[str, ...]) -> bool:
+        """Whether any address in it is none of those hosts'."""
+        if self._away:
+            return True
+        shown = _MAIL.sub("//", unescape(self._text))
+        return bool(authorities(shown)) and foreign(shown, links)

@@ -40,7 +40,9 @@ class Rules:
     profiles: tuple[Profile, ...]
     entities: Mapping[str, Collection[Category]]
     _wanted: dict[Channel, frozenset[str]] = field(default_factory=dict, compare=False)
-    _tokenises: dict[Channel, bool] = field(default_factory=dict, compare=False)
+    _treated: dict[tuple[Channel, frozenset[Treatment]], bool] = field(
+        default_factory=dict, compare=False
+    )
 
     def treatment(self, channel: Channel, entity: str, category: Category) -> Treatment:
         """What is done with an entity on a channel."""
@@ -95,12 +97,20 @@ class Rules:
         }
         return {**named, **self.entities}
 
+    def rewrites(self, channel: Channel) -> bool:
+        """Whether all that is looked for on a channel may go on in another form."""
+        return not self._any(channel, frozenset({Treatment.HOLD, Treatment.BLOCK}))
+
     def tokenises(self, channel: Channel) -> bool:
         """Whether any known entity becomes a placeholder on a channel."""
-        found = self._tokenises.get(channel)
+        return self._any(channel, frozenset({Treatment.TOKENISE}))
+
+    def _any(self, channel: Channel, treatments: frozenset[Treatment]) -> bool:
+        """Whether any known entity is treated so."""
+        found = self._treated.get((channel, treatments))
         if found is None:
-            found = self._tokenises[channel] = any(
-                self.treatment(channel, entity, category) is Treatment.TOKENISE
+            found = self._treated[channel, treatments] = any(
+                self.treatment(channel, entity, category) in treatments
                 for entity, categories in self._all(channel).items()
                 for category in categories
             )

@@ -7,6 +7,7 @@ where the session declared a schema for it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from portcullis.catalogue.schema import Validator
@@ -44,7 +45,8 @@ class StreamTexts:
         self._texts: dict[str, Growing] = {}
         self._findings: list[Finding] = []
         self._denied: Deny | None = None
-        self._unfit: Deny | None = None if schema is None else output.NOTHING
+        self._answers: dict[int, Deny | None] = {}
+        """By choice: why what it says is no answer of the schema, if that is so."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -68,7 +70,9 @@ class StreamTexts:
             return progress
         return self._whole_answer(one, progress, last=last) if self._holds(key) else progress
 
-    def whole(self, key: str, text: str, *, json: bool, sealed: bool = False) -> str | Deny:
+    def whole(
+        self, key: str, text: str, *, json: bool, sealed: bool = False, error: bool = False
+    ) -> str | Deny:
         """See StreamJudge."""
         if self._denied is not None:
             return self._denied
@@ -76,7 +80,8 @@ class StreamTexts:
         if known is not None and known.raw() == text:
             return "" if known.taken_out else known.out()
         try:
-            judged = self._judged(key, text, json=json, sealed=sealed)
+            how = replace(self._how, error=error)
+            judged = self._judged(key, text, how, json=json, sealed=sealed)
         except Problem as problem:
             judged = Deny(code=problem.code, reason=problem.detail)
         if isinstance(judged, Deny):
@@ -95,10 +100,14 @@ class StreamTexts:
         return self._denied
 
     def end(self, result: Result) -> Deny | None:
-        """An answer that breaks the session's schema is none, unless tool calls followed it."""
-        if result.is_error or result.proposals:
+        """An answer that breaks the session's schema is none, unless its choice calls tools."""
+        if result.is_error or self._schema is None:
             return None
-        return self._unfit
+        called = {proposal.choice for proposal in result.proposals}
+        final = {at: denied for at, denied in self._answers.items() if at not in called}
+        if not final and not called:
+            return output.NOTHING
+        return next(filter(None, final.values()), None)
 
     def _holds(self, key: str) -> bool:
         return self._schema is not None and output.is_answer(key)
@@ -119,11 +128,11 @@ class StreamTexts:
         denied = None if self._schema is None else output.unfit(self._schema, text)
         if denied is not None:
             self._note([Finding(type=UNFIT, where=key, treatment="strip")])
-        if self._unfit in (None, output.NOTHING):
-            self._unfit = denied
+        choice = output.choice_of(key)
+        self._answers[choice] = self._answers.get(choice) or denied
         return denied is None
 
-    def _judged(self, key: str, text: str, *, json: bool, sealed: bool) -> str | Deny:
+    def _judged(self, key: str, text: str, how: Look, *, json: bool, sealed: bool) -> str | Deny:
         walk = Walk()
         payload = None
         if json and text:
@@ -136,11 +145,11 @@ class StreamTexts:
         texts = tuple(walk.texts)
         wanted = Wanted(
             entities=self._sight.entities,
-            injection=scored(texts, self._how.rules),
-            canaries=self._how.rules.canaries,
+            injection=scored(texts, how.rules),
+            canaries=how.rules.canaries,
             session=self._sight.session,
         )
-        seen = look(texts, self._sight.inspector.read(texts, wanted), self._how)
+        seen = look(texts, self._sight.inspector.read(texts, wanted), how)
         found = [_at(key, finding) for finding in seen.findings]
         self._note(found)
         denied = refused(seen.findings)

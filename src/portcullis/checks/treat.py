@@ -33,6 +33,14 @@ LONGEST: Final = 81
 PREFIX: Final = re.compile(rf"<(?:[A-Z][A-Z0-9_]{{0,{LONGEST - 3}}})?\Z")
 """What may yet become a placeholder, at the end of a text that goes on."""
 
+KEY: Final = "PRIVATE_KEY"
+LONG_KEY: Final = 6600
+"""Characters of which rules see no more of a key."""
+_END: Final = "-----"
+_REST: Final = re.compile(
+    r"[0-9A-Za-z+/=\s\\]*(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
+)
+
 REWRITTEN: Final = frozenset({Treatment.TOKENISE, Treatment.MASK, Treatment.HASH})
 """Treatments after which another text stands there."""
 
@@ -87,6 +95,27 @@ def decided(
             continue
         spans.append(Span(match.start, match.end, match.entity, treatment))
     return spans
+
+
+def unended(text: str, start: int, end: int, entity: str) -> bool:
+    """Whether this stretch of a text is a private key that is longer than the rules can say."""
+    return entity == KEY and end - start > LONG_KEY and not text.endswith(_END, start, end)
+
+
+def lengthened(text: str, spans: Iterable[Span]) -> list[Span]:
+    """The spans, those of long private keys to the line that ends them, or as far as they go."""
+    return [
+        msgspec.structs.replace(span, end=span.end + lengthens(text, span.end))
+        if unended(text, span.start, span.end, span.entity)
+        else span
+        for span in spans
+    ]
+
+
+def lengthens(text: str, at: int = 0) -> int:
+    """By how many characters a long private key goes on in a text."""
+    rest = _REST.match(text, at)
+    return len(rest[0]) if rest else 0
 
 
 def placeholders(text: str, treatment: Treatment) -> list[Span]:

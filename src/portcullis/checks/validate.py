@@ -48,12 +48,14 @@ class Validate(Check):
         return denial
 
     def _deny(self, call: Call) -> Deny | None:
-        spec = self._inventory.tool(call.server, call.name)
+        spec = call.tool
         if spec is None:
             return Deny(code="PC3003", reason="the server does not offer this tool")
         refusal = self._inventory.refusal(call.server, call.name)
         if refusal is not None:
             return refusal
+        if self._inventory.tool(call.server, call.name) != spec:
+            return Deny(code="PC3026", reason="its definition changed while it was called")
         broken = self._inventory.validate(call.server, call.name, call.arguments)
         if broken:
             return Deny(code="PC3010", reason="; ".join(broken))
@@ -64,7 +66,7 @@ class Validate(Check):
         return None
 
     def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
-        """Hold a tool's structured result against its output schema.
+        """Hold a tool's structured result against its output schema, as it was called.
 
         A tool that promises structure owes it (MCP, tools, structured content), except in an
         error and while it asks for more input.
@@ -72,7 +74,7 @@ class Validate(Check):
         del context, facts
         if call.action is not Action.TOOL or result.is_error:
             return PASS
-        spec = self._inventory.tool(call.server, call.name)
+        spec = call.tool
         if spec is None or spec.output_schema is None:
             return PASS
         payload = result.payload
@@ -82,7 +84,5 @@ class Validate(Check):
             return PASS
         if "structuredContent" not in payload:
             return Deny(code="PC5009", reason="structuredContent is missing")
-        broken = self._inventory.validate_output(
-            call.server, call.name, payload["structuredContent"]
-        )
+        broken = self._inventory.validate_output(call.server, spec, payload["structuredContent"])
         return Deny(code="PC5009", reason="; ".join(broken)) if broken else PASS

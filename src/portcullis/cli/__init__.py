@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import structlog
 import typer
 
+from portcullis import __version__
 from portcullis.cli import logs
 from portcullis.core.errors import Problem
 
@@ -39,7 +40,8 @@ _COMMANDS: Final = {
     "policy": "Policy: check, build, decide.",
     "inspect": "Say what the gate would find in a text, or in JSON lines.",
     "keys": "The key that seals what is at rest: status, rotate.",
-    "audit": "The log: tail, query, verify, prove, verify-proof.",
+    "audit": "The log: tail, query, verify, prove, verify-proof, witness.",
+    "evidence": "Evidence for compliance frameworks: gaps, export, verify.",
     "bench": "Measure the gate on this machine.",
 }
 _DENIED, _VERIFICATION, _USAGE, _FAULT = 3, 5, 2, 1
@@ -49,12 +51,12 @@ def _app(wanted: str) -> typer.Typer:
     """The commands, of which only ``wanted`` is imported; the others are names in the help."""
     app = typer.Typer(
         name="portcullis",
-        help="The gate that every action of every AI agent passes.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+    app.callback()(_options)
     for name, about in _COMMANDS.items():
         if name != wanted:
             app.command(name, help=about)(_elsewhere)
@@ -65,6 +67,24 @@ def _app(wanted: str) -> typer.Typer:
         else:
             app.command(name)(getattr(module, name))
     return app
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """The gate that every action of every AI agent passes."""
 
 
 def _elsewhere() -> None:
@@ -107,7 +127,7 @@ def _end(problem: Problem) -> NoReturn:
 
 def exit_code(problem: Problem) -> int:
     """The exit code that stands for a problem."""
-    if problem.code == "PC6005":
+    if problem.code in {"PC6005", "PC6020"}:
         return _VERIFICATION
     if problem.code in {"PC7004", "PC7006"}:
         return _USAGE

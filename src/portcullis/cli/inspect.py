@@ -17,7 +17,7 @@ import typer
 
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Category, InjectionVerdict, Match, Source, Text
-from portcullis.inspection.build import build, own_cache
+from portcullis.inspection.build import Built, build, own_cache
 from portcullis.inspection.inspector import Hidden, Inspector, Reading, Wanted
 
 _CHUNK: Final = 1 << 18
@@ -78,9 +78,10 @@ def inspect(
     named and placed, never printed. A line that cannot be read is told on stderr and the exit
     code is 2, after all other lines. For a pre-commit hook: --fail-on secret.
     """
-    inspector = build(packs or (), without or (), cache=own_cache()).inspector
+    built = build(packs or (), without or (), cache=own_cache())
+    inspector = built.inspector
     entities = _entities(only or (), inspector)
-    failing = _failing(fail_on, inspector)
+    failing = _failing(fail_on, built, entities)
     work = _Work(inspector, Wanted(entities=entities, canaries=False), source)
     for batch in _batches(cast("BufferedIOBase", sys.stdin.buffer), shape):
         sys.stdout.buffer.write(work.batch(batch))
@@ -226,9 +227,18 @@ def _entities(only: Iterable[str], inspector: Inspector) -> frozenset[str] | Non
     return names or None
 
 
-def _failing(fail_on: str, inspector: Inspector) -> frozenset[str]:
+def _failing(fail_on: str, built: Built, only: frozenset[str] | None) -> frozenset[str]:
     names = frozenset(name.strip() for name in fail_on.split(",") if name.strip())
-    _check(names, inspector, _INJECTION | set(Category) | {"hidden"}, "--fail-on")
+    _check(names, built.inspector, _INJECTION | set(Category) | {"hidden"}, "--fail-on")
+    wanted = frozenset(built.entities) if only is None else only
+    if built.inspector.recognises_more and (only is None or wanted - built.entities.keys()):
+        return names  # what recognisers find may be of any category
+    found = {category.value for entity in wanted for category in built.entities[entity]}
+    never = sorted(names - wanted - found - _INJECTION - {"hidden"})
+    if never:
+        detail = f"--fail-on {never[0]}: no rule that is looked for here finds it"
+        hint = "Leave --only out, or name an entity of it there, too; see --without."
+        raise Problem("PC7004", detail, hint=hint)
     return names
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from portcullis.config.yaml import Unreadable, compose, construct
 from portcullis.core.errors import Problem
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -24,17 +25,11 @@ def load(path: Path, model: type[_Model]) -> _Model:
             "PC7001", f"cannot read {path}: {error}", hint="Run `portcullis init`."
         ) from None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_duplicates(path, root)
-        data = yaml.safe_load(text)
-    except RecursionError:
-        raise Problem("PC7001", f"{path}: an alias refers to itself") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = 1 if mark is None else mark.line + 1
-        raise Problem("PC7001", f"{path}:{line}: not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise Problem("PC7001", f"{path}: {error}") from None
+        root = compose(text)
+        data = construct(root)
+    except Unreadable as fault:
+        detail = f"{path}:{fault.line}: {fault.reason}"
+        raise Problem("PC7001", detail, hint=fault.hint) from None
     if not isinstance(data, dict):
         raise Problem("PC7001", f"{path}:1: expected a mapping")
     try:
@@ -46,21 +41,6 @@ def load(path: Path, model: type[_Model]) -> _Model:
         said = _WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
         raise Problem("PC7001", f"{path}:{line}: {place}: {said}") from None
     return config
-
-
-def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
-    """A key that stands twice would lose one of its values in silence."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise Problem("PC7001", f"{path}:{line}: {key.value} stands twice")
-            seen.add(key.value)
-            _refuse_duplicates(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_duplicates(path, item)
 
 
 def _anchored(data: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -78,17 +58,21 @@ def _anchored(data: dict[str, Any], base: Path) -> dict[str, Any]:
             }
     if isinstance(found.get("keys"), dict):
         found["keys"] = _anchored_paths(found["keys"], base, ("path",))
-    if isinstance(found.get("inspection"), dict):
-        found["inspection"] = _anchored_inspection(found["inspection"], base)
-    if isinstance(found.get("identity"), dict):
-        found["identity"] = dict(found["identity"])
-        for section in ("federation", "kubernetes", "oidc"):
-            members = found["identity"].get(section)
-            if isinstance(members, dict):
-                found["identity"][section] = {
-                    name: _anchored_paths(member, base, ("file", "jwks", "ca"))
-                    for name, member in members.items()
-                }
+    for section, anchored in _SECTIONS.items():
+        if isinstance(found.get(section), dict):
+            found[section] = anchored(found[section], base)
+    return found
+
+
+def _anchored_identity(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    found = dict(section)
+    for name in ("federation", "kubernetes", "oidc"):
+        members = found.get(name)
+        if isinstance(members, dict):
+            found[name] = {
+                member: _anchored_paths(given, base, ("file", "jwks", "ca"))
+                for member, given in members.items()
+            }
     return found
 
 
@@ -106,6 +90,31 @@ def _anchored_paths(section: Any, base: Path, paths: tuple[str, ...]) -> Any:
     }
 
 
+def _anchored_audit(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    found = dict(section)
+    if isinstance(found.get("witnesses"), str):
+        found["witnesses"] = str(base / found["witnesses"])
+    if isinstance(found.get("exporters"), list):
+        found["exporters"] = [
+            _anchored_paths(one, base, ("path", "ca")) for one in found["exporters"]
+        ]
+    if isinstance(found.get("replicate"), list):
+        found["replicate"] = [_anchored_replica(one, base) for one in found["replicate"]]
+    stamps = found.get("timestamps")
+    if isinstance(stamps, dict) and isinstance(stamps.get("authorities"), list):
+        authorities = [_anchored_paths(a, base, ("certificates",)) for a in stamps["authorities"]]
+        found["timestamps"] = stamps | {"authorities": authorities}
+    return found
+
+
+def _anchored_replica(replica: Any, base: Path) -> Any:
+    """Its keys; the ``file:`` of its store is a URL."""
+    if not isinstance(replica, dict):
+        return replica
+    keys = {name: replica[name] for name in ("access_key", "secret_key") if name in replica}
+    return replica | _anchored_paths(keys, base, ())
+
+
 def _anchored_inspection(section: dict[str, Any], base: Path) -> dict[str, Any]:
     found = dict(section)
     if isinstance(found.get("packs"), list):
@@ -117,6 +126,18 @@ def _anchored_inspection(section: dict[str, Any], base: Path) -> dict[str, Any]:
         found["dictionaries"] = _anchored_paths(names, base, tuple(names))
     found["onnx"] = _anchored_paths(found.get("onnx"), base, ("model", "tokenizer"))
     return found
+
+
+def _anchored_evidence(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    return section | {"packages": _anchored_paths(section.get("packages"), base, ("folder",))}
+
+
+_SECTIONS: Final = {
+    "audit": _anchored_audit,
+    "inspection": _anchored_inspection,
+    "identity": _anchored_identity,
+    "evidence": _anchored_evidence,
+}
 
 
 def _anchored_upstream(upstream: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -145,7 +166,7 @@ def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:
         if isinstance(node, yaml.MappingNode):
             found = [(k, v) for k, v in node.value if k.value == str(part)]
             if not found:
-                return line
+                continue  # a missing key, or the name of a kind, which stands in no file
             key, node = found[0]
             line = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):

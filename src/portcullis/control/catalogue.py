@@ -12,6 +12,7 @@ from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pin, Pins, Sighting
+from portcullis.core.names import HIDDEN, made_of_words
 from portcullis.core.ports import Clock
 
 Changed: TypeAlias = Callable[[], Awaitable[None]]
@@ -80,12 +81,13 @@ class Catalogue:
         definition = next((one.definition for one in shown if one.digest == digest), None)
         if definition is None:
             raise Problem("PC7016", "what was last seen of the tool has another digest")
+        named = tool if made_of_words(tool) else HIDDEN  # a server's words, and not an operator's
         await self._records.act(
             context,
             "catalogue.pin",
-            f"{server}.{tool}",
+            f"{server}.{named}",
             route=self._route,
-            parameters={"server": server, "tool": tool, "digest": digest},
+            parameters={"server": server, "tool": named, "digest": digest},
         )
         pin = Pin(
             server=server,

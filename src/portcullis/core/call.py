@@ -62,6 +62,18 @@ class RiskClass(StrEnum):
     DELETE = "delete"
 
 
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as its server describes it (tools/list), unverified.
+
+    ``definition`` is all that it says, as JSON with sorted keys.
+    """
+
+    name: str
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None = None
+    definition: str = ""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request, decoded. What is decided on is what is forwarded.
 
@@ -71,6 +83,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     request's parameters. ``features`` are the provider-side tools and references that the
     request asks for (``web_search``, ``file_id``, ...): they act where no check sees it.
     ``payload`` is the parsed request; its canonical encoding is ``body``, which is what goes out.
+    ``tool`` is the tool as its server listed it when it was called, None for one that it does not
+    list: the call is decided, and its result judged, by that.
     """
 
     id: str
@@ -84,6 +98,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     features: tuple[str, ...] = ()
     stream: bool = False
+    tool: ToolSpec | None = None
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,11 +123,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolProposal(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool call inside a model's answer: ``arguments`` is its JSON text, as sent."""
+    """A tool call inside a model's answer: ``arguments`` is its JSON text, as sent.
+
+    ``choice`` says in which of several answers to one request it stands.
+    """
 
     id: str
     name: str
     arguments: str
+    choice: int = 0
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,8 +29,9 @@ class StreamJudge(Protocol):
     everything is settled. ``whole`` takes a complete text (the arguments of a tool call, which are
     JSON text when ``json`` is set, or a final event's repetition) and returns what goes on in its
     place; the same text as was streamed becomes the same. One that is ``sealed`` is a provider's
-    ciphertext or signature, read for canaries alone. ``opaque`` is told of content that is
-    no text. A Deny ends the stream; nothing that was not settled before it may go out.
+    ciphertext or signature, read for canaries alone; of one in an ``error`` of the provider's, what
+    may not go on is taken out, and nothing ends. ``opaque`` is told of content that is no text. A
+    Deny ends the stream; nothing that was not settled before it may go out.
     """
 
     @property
@@ -42,7 +43,9 @@ class StreamJudge(Protocol):
         """The next piece of a text."""
         ...
 
-    def whole(self, key: str, text: str, *, json: bool, sealed: bool = False) -> str | Deny:
+    def whole(
+        self, key: str, text: str, *, json: bool, sealed: bool = False, error: bool = False
+    ) -> str | Deny:
         """A complete text."""
         ...
 

@@ -132,9 +132,13 @@ class Guarded:
         """See StreamJudge."""
         return self._asked(lambda: self.judge.text(key, piece, last=last))
 
-    def whole(self, key: str, text: str, *, json: bool, sealed: bool = False) -> str | Deny:
+    def whole(
+        self, key: str, text: str, *, json: bool, sealed: bool = False, error: bool = False
+    ) -> str | Deny:
         """See StreamJudge."""
-        return self._asked(lambda: self.judge.whole(key, text, json=json, sealed=sealed))
+        return self._asked(
+            lambda: self.judge.whole(key, text, json=json, sealed=sealed, error=error)
+        )
 
     def opaque(self, key: str) -> Deny | None:
         """See StreamJudge."""

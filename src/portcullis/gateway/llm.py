@@ -25,6 +25,7 @@ from portcullis.gateway.live import cuttable, quietly
 from portcullis.gateway.outcome import Recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
+from portcullis.gateway.returned import returned
 from portcullis.gateway.stream import Exchange, HeldBack, StreamOut
 from portcullis.gateway.stream_judged import Judged, Stopped
 from portcullis.wire import SHAPES, behind, error_body, error_frame
@@ -38,8 +39,6 @@ _FORWARD: Final = {
 """The caller's headers that go upstream, and the form in which nothing can be said in them."""
 _FEATURES: Final = {b"openai-beta": "openai.beta", b"anthropic-beta": "anthropic.beta"}
 _BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,63}")
-_RETURN: Final = ("retry-after", "x-request-id", "request-id", "openai-processing-ms")
-_RETURN_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-")
 MAX_ANSWER_VALUES: Final = 1_000_000
 """Most JSON values in an answer: embeddings as lists of numbers hold many."""
 
@@ -168,12 +167,12 @@ class ModelRoutes:
         else:
             result = exchange.shape.result(payload, exchange.asked)
         judged = await self._judge(exchange, result)
-        headers = _response_headers(response.headers)
+        headers = returned(response.headers)
         return send_json(exchange.request.send, response.status, encode(judged.payload), headers)
 
     async def _stream(self, exchange: Exchange, response: UpstreamResponse) -> Awaitable[None]:
         """Pass a stream on. Faults after the head become an error event that SDKs raise on."""
-        out = StreamOut(exchange.request, _response_headers(response.headers))
+        out = StreamOut(exchange.request, returned(response.headers))
         try:
             with cuttable():
                 async with asyncio.timeout(self._limits.stream_seconds):
@@ -314,11 +313,3 @@ def _own_key(context: Context, key: str) -> str:
     """
     principal = context.principal
     return digest([principal.kind, principal.id, principal.session, key])
-
-
-def _response_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [
-        (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in headers.items()
-        if name in _RETURN or name.startswith(_RETURN_PREFIXES)
-    ]

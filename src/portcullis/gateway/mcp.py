@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from portcullis.config import Limits
-from portcullis.core.call import Action, Call, Context, Result, Route
+from portcullis.core.call import Action, Call, Context, Result, Route, ToolSpec
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Channels, Clock, Incoming, Inventory
 from portcullis.core.verdict import Deny, Finding
@@ -114,8 +114,9 @@ def make_call(
     asked: Asked,
     payload: dict[str, Any],
     call_id: str = "",
+    tool: ToolSpec | None = None,
 ) -> Call:
-    """The Call of one message; ``payload`` is what would be forwarded."""
+    """The Call of one message; ``payload`` is what would be forwarded, ``tool`` what it calls."""
     return Call(
         id=call_id or new_id(),
         route=route,
@@ -126,6 +127,7 @@ def make_call(
         arguments=asked.arguments,
         payload=payload,
         body=encode(payload),
+        tool=tool,
     )
 
 

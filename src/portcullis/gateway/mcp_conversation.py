@@ -97,6 +97,11 @@ class Conversation:
                 )
             return self._channel
 
+    @property
+    def over(self) -> bool:
+        """Whether the server's side of it has ended, so that nothing more will come of it."""
+        return self.lost or (self._channel is not None and not self._channel.alive)
+
     def headers(self) -> dict[str, str]:
         """The headers of messages that are not modern requests."""
         return {"mcp-protocol-version": self.version} if self.version else {}

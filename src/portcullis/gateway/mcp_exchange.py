@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from portcullis.core.call import Action, Context
+from portcullis.core.call import Action, Context, ToolSpec
 from portcullis.core.errors import Problem
 from portcullis.gateway.mcp import GONE, Emit, Mcp, make_call, summary
 from portcullis.gateway.mcp_conversation import Conversation
@@ -136,12 +136,18 @@ class Exchange(Stream):
             await rounds.subscriptions(params["notifications"])
         payload = request_message(self._id, request.method, params)
         call = make_call(
-            conversation.route, conversation.server, request.method, asked, payload, self._id
+            conversation.route,
+            conversation.server,
+            request.method,
+            asked,
+            payload,
+            self._id,
+            self._tool(asked),
         )
         outcome = await self._mcp.decide(call, self._context)
         self._call = outcome.call
         try:
-            self._check_parameters(asked)
+            self._check_parameters(asked, outcome.call.tool)
             answer = await self._ask(outcome)
             if isinstance(answer, Response):
                 answer = msgspec.structs.replace(answer, result=await self._learn(answer.result))
@@ -164,7 +170,8 @@ class Exchange(Stream):
     async def _know_tools(self, asked: Asked, params: dict[str, Any]) -> None:
         """Know the server's tools, unless the caller may not list them: the line says so then.
 
-        So nothing is asked of a server, and no process started, for one who may not use it.
+        So nothing is asked of a server, and no process started, for one who may not use it. Of a
+        tool that would be refused, what is known may be out of date.
         """
         conversation = self._conversation
         probe = make_call(
@@ -172,21 +179,27 @@ class Exchange(Stream):
         )
         if self._mcp.pipeline.chunk(probe, self._context) is not None:
             return
-        if not self._mcp.inventory.known(conversation.server):
-            look = make_call(conversation.route, conversation.server, "tools/list", _TOOLS, {})
-            if not await self._mcp.pipeline.permits(look, self._context):
-                return
-            await ensure_known(self._mcp, conversation)
+        inventory, server = self._mcp.inventory, conversation.server
+        usable = self._tool(asked) is not None and inventory.refusal(server, asked.name) is None
+        if not (usable and inventory.known(server)):
+            look = make_call(conversation.route, server, "tools/list", _TOOLS, {})
+            if await self._mcp.pipeline.permits(look, self._context):
+                await ensure_known(self._mcp, conversation, asked.name)
 
-    def _check_parameters(self, asked: Asked) -> None:
+    def _tool(self, asked: Asked) -> ToolSpec | None:
+        """The tool that is asked for, as its server lists it now."""
+        if asked.action is not Action.TOOL:
+            return None
+        return self._mcp.inventory.tool(self._conversation.server, asked.name)
+
+    def _check_parameters(self, asked: Asked, tool: ToolSpec | None) -> None:
         """Hold the headers of a tool's parameters against its arguments, as the client sent both.
 
         Only once the call is allowed: which headers a tool has is not for those who may not use it.
         """
-        if asked.action is Action.TOOL and self._headers is not None:
-            spec = self._mcp.inventory.tool(self._conversation.server, asked.name)
-            if spec is not None and self._conversation.era is Era.MODERN:
-                verify_parameters(self._headers, asked.arguments, spec.input_schema)
+        modern = self._conversation.era is Era.MODERN
+        if tool is not None and modern and self._headers is not None:
+            verify_parameters(self._headers, asked.arguments, tool.input_schema)
 
     def _upstream(self, params: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the server gets them: our progress token, a version we speak."""
@@ -206,12 +219,7 @@ class Exchange(Stream):
         conversation, call = self._conversation, outcome.call
         headers = conversation.headers()
         if conversation.era is Era.MODERN:
-            spec = (
-                self._mcp.inventory.tool(conversation.server, call.name)
-                if call.action is Action.TOOL
-                else None
-            )
-            schema = spec.input_schema if spec else None
+            schema = call.tool.input_schema if call.tool else None
             headers = compute(self._version, call.method, call.payload["params"], schema)
         channel = await conversation.channel()
         answer = await self._forward(channel.request(call.payload, headers))

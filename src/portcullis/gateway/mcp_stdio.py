@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import structlog
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 MAX_RUNNING: Final = 64
 """Most messages of the client's in work at once; more are refused, never queued."""
 _CHUNK: Final = 2**16
+LAST_SECONDS: Final = 5.0
+"""For how long what came before a server's end may still be judged and answered."""
 
 
 class Reader(Protocol):
@@ -63,17 +66,25 @@ async def serve_stdio(
 ) -> None:
     """Serve one client until it ends its stream, then end what it began.
 
-    ``contexts`` authenticates anew for each message; its Problems refuse that message.
+    ``contexts`` authenticates anew for each message; its Problems refuse that message. Raises
+    Problem PC5011 when the server ended before the client did, or could not be started: whatever
+    waits for it is answered so before.
     """
     served = _Client(writer, mcp, conversations, server, contexts, live)
-    lines = Lines(mcp.limits.body_bytes)
+    reading = asyncio.create_task(served.read(reader))
+    lost = asyncio.create_task(served.lost())
     try:
-        while chunk := await reader.read(_CHUNK):
-            for line in lines.feed(chunk):
-                await served.line(line)
-        if (cut := lines.end()) is not None:
-            await served.line(cut)
+        await asyncio.wait({reading, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            reading.result()
+            return
+        reading.cancel()
+        lost.result()
+        raise await served.bereft()
     finally:
+        for task in (reading, lost):
+            task.cancel()
+        await asyncio.gather(reading, lost, return_exceptions=True)
         await served.close()
 
 
@@ -110,8 +121,37 @@ class _Client:
         self._modern: Conversation | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
-        self._watch: asyncio.Task[None] | None = None
         self._streams: set[Exchange | Listening] = set()
+        self._ended = asyncio.Event()
+
+    async def read(self, reader: Reader) -> None:
+        """Take what the client says until it ends its stream."""
+        lines = Lines(self._mcp.limits.body_bytes)
+        while chunk := await reader.read(_CHUNK):
+            for line in lines.feed(chunk):
+                await self.line(line)
+        if (cut := lines.end()) is not None:
+            await self.line(cut)
+
+    async def lost(self) -> None:
+        """Wait until the server has ended; hold what runs against the clock and containment."""
+        while not (self._ended.is_set() or self._over()):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._ended.wait()
+            for stream in list(self._streams):
+                if (problem := stream.overdue()) is not None:
+                    stream.stop(problem)
+
+    async def bereft(self) -> Problem:
+        """Answer everything that waits for a server that has ended; what there is to say of it."""
+        problem = Problem("PC5011", f"the server {self._server} has ended")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_SECONDS)
+        for stream in list(self._streams):
+            stream.stop(problem)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return problem
 
     async def line(self, line: bytes | Problem) -> None:
         """Take one line, or what is wrong with it. Requests run on; the rest is done at once."""
@@ -146,8 +186,6 @@ class _Client:
 
     async def close(self) -> None:
         """The client has left: stop what runs and end its conversations."""
-        if self._watch is not None:
-            self._watch.cancel()
         for stream in list(self._streams):
             stream.stop(left())
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -214,18 +252,13 @@ class _Client:
         def ended(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
             self._streams.discard(stream)
+            if self._over():
+                self._ended.set()
 
         task.add_done_callback(ended)
-        if self._watch is None:
-            self._watch = asyncio.create_task(self._watching())
 
-    async def _watching(self) -> None:
-        """Hold what runs against the clock and containment, once a second."""
-        while True:
-            await asyncio.sleep(1)
-            for stream in list(self._streams):
-                if (problem := stream.overdue()) is not None:
-                    stream.stop(problem)
+    def _over(self) -> bool:
+        return any(one is not None and one.over for one in (self._legacy, self._modern))
 
     async def _answer(self, exchange: Exchange) -> None:
         answer = await exchange.run()

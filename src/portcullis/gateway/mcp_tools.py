@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import structlog
+
 from portcullis import __version__
 from portcullis.core.errors import Problem
 from portcullis.gateway.mcp import Mcp, leaving
@@ -22,22 +24,33 @@ from portcullis.wire.mcp import CAPABILITIES_KEY, CLIENT_KEY, MODERN_VERSIONS, V
 from portcullis.wire.mcp_headers import compute
 from portcullis.wire.mcp_results import tool_specs
 
+log = structlog.get_logger(__name__)
+
 MAX_PAGES: Final = 100
 MAX_TOOLS: Final = 10_000
 
 
-async def ensure_known(mcp: Mcp, conversation: Conversation) -> None:
+async def ensure_known(mcp: Mcp, conversation: Conversation, tool: str) -> None:
     """Have the inventory know the server's tools, asking for all pages when it does not.
 
-    Raises Problem PC5003 when the server's list cannot be understood: nothing is called then.
+    It asks again, though not often, when the tool is one that would be refused. Raises Problem
+    PC5003 when the list of a server that was not known cannot be understood: nothing is called
+    then. When a server that was known cannot be asked, what was known stands.
     """
-    if mcp.inventory.known(conversation.server):
-        return
+    inventory, server = mcp.inventory, conversation.server
     async with conversation.listing:
-        if not mcp.inventory.known(conversation.server):
-            tools = await _all_pages(conversation)
-            specs = tool_specs({"tools": tools})
-            await mcp.inventory.listed(conversation.server, specs, whole=True)
+        if not inventory.known(server):
+            await _look(mcp, conversation)
+        elif inventory.due(server, tool):
+            try:
+                await _look(mcp, conversation)
+            except Problem as problem:
+                log.warning("tools_not_listed", server=server, code=problem.code)
+
+
+async def _look(mcp: Mcp, conversation: Conversation) -> None:
+    specs = tool_specs({"tools": await _all_pages(conversation)})
+    await mcp.inventory.listed(conversation.server, specs, whole=True)
 
 
 async def _all_pages(conversation: Conversation) -> list[Any]:

@@ -10,7 +10,7 @@ protocol, a store or a check; ``gateway.line`` asks the checks, one after the ot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import perf_counter
 
 import msgspec
@@ -33,14 +33,23 @@ log = structlog.get_logger(__name__)
 
 
 class Pipeline:
-    """The ordered checks around one recorder."""
+    """The ordered checks around one recorder.
+
+    Before a call of a risk in ``awaited`` is forwarded, witnesses have vouched for its record.
+    """
 
     def __init__(
-        self, checks: Sequence[Check], recorder: Recorder, records: Records, metrics: Metrics
+        self,
+        checks: Sequence[Check],
+        recorder: Recorder,
+        records: Records,
+        metrics: Metrics,
+        awaited: Collection[RiskClass] = (),
     ) -> None:
         self._line = Line(checks)
         self._recorder = recorder
         self._metrics = metrics
+        self._awaited = frozenset(awaited)
         self.records = records
 
     async def request(self, call: Call, context: Context) -> Outcome:
@@ -79,6 +88,8 @@ class Pipeline:
     async def _durable(self, event: Event, outcome: Outcome, context: Context) -> None:
         try:
             await self._recorder.durable(event)
+            if outcome.risk in self._awaited:
+                await self._witnessed(outcome, context)
         except asyncio.CancelledError as error:  # it may be recorded, and then a result is owed
             gone = Problem("PC5008", "the call ended while its decision was being recorded")
             problem = ended(error)
@@ -86,6 +97,13 @@ class Pipeline:
             if problem is None:
                 raise
             raise problem from None
+
+    async def _witnessed(self, outcome: Outcome, context: Context) -> None:
+        try:
+            await self._recorder.witnessed()
+        except Problem as problem:  # the record says allow, and it does not happen
+            self.failed(outcome, context, problem)
+            raise
 
     async def result(
         self,

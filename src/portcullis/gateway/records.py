@@ -18,6 +18,7 @@ from typing import Any, Final
 from portcullis.core.call import Action, Call, Context, Result
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType, ResultSummary
+from portcullis.core.names import HIDDEN, made_of_words
 from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder, SessionState
 from portcullis.core.principal import Principal, Proposal, Session, subject_key
 from portcullis.core.verdict import Deny, Finding
@@ -29,18 +30,9 @@ MAX_CLEAR: Final = 256
 MAX_NAMES: Final = 64
 """Most argument names in one record; the rest is covered by the commitment to the request."""
 
-_HIDDEN: Final = "?"
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 """A name of an argument that is shown; of any other, its position is."""
-_PART: Final = r"(?:[A-Z]{1,8}|[A-Za-z][a-z]{0,23}(?:[A-Z][a-z]{0,23}){0,3})[0-9]{0,3}"
-_WORDS: Final = re.compile(
-    rf"{_PART}(?:[ ._:/-]{{1,4}}(?:{_PART}|[0-9]{{1,4}}[a-z]{{0,2}}|20[0-9]{{6}})){{0,9}}"
-)
-"""What people call models, tools, methods and resources."""
-_DATED: Final = re.compile(r"20[0-9]{2}-?[01][0-9]-?[0-3][0-9]")
-_DIGITS: Final = 6
-"""Most digits in such a name, but for a date's."""
 _ARGUMENT_NAME: Final = "params.arguments.?"
 """Where something is found that stands in the name of an argument."""
 _CALLED: Final = frozenset(
@@ -105,7 +97,7 @@ class Records:
             application = session.application
             commitments["user"] = self._commit(key, session.user.encode())
             commitments["subject"] = self._commit(key, encode(session.subject))
-        if _named(outcome) == _HIDDEN:
+        if _named(outcome) == HIDDEN:
             commitments["name"] = self._commit(key, call.name.encode("utf-8", "surrogatepass"))
         parameters: dict[str, Any] = {}
         proposed_by = ""
@@ -147,7 +139,7 @@ class Records:
             commitments=commitments,
             request_bytes=len(call.body),
             features=tuple(
-                one if made_of_words(one) else _HIDDEN for one in call.features[:MAX_NAMES]
+                one if made_of_words(one) else HIDDEN for one in call.features[:MAX_NAMES]
             ),
             risk=outcome.risk,
             verdict="deny" if isinstance(verdict, Deny) else "allow",
@@ -223,7 +215,7 @@ class Records:
     def event(self, kind: EventType, problem: Problem, **fields: str) -> Event:
         """A refusal outside a call: malformed, unauthenticated, unroutable."""
         if not made_of_words(fields.get("method") or "none"):
-            fields["method"] = _HIDDEN
+            fields["method"] = HIDDEN
         return Event(
             v=1,
             id=new_id(),
@@ -266,13 +258,7 @@ def _named(outcome: Outcome) -> str:
     """What was asked for, unless that is what was found, or may be content and was refused."""
     name: str = outcome.call.name
     refused = isinstance(outcome.verdict, Deny) and not made_of_words(name)
-    return _HIDDEN if refused or _places(outcome) & _CALLED else name[:MAX_CLEAR]
-
-
-def made_of_words(name: str) -> bool:
-    """Whether a name is of a few words and numbers, and so no content."""
-    digits = sum(map(str.isdigit, _DATED.sub("", name)))
-    return _WORDS.fullmatch(name) is not None and digits <= _DIGITS
+    return HIDDEN if refused or _places(outcome) & _CALLED else name[:MAX_CLEAR]
 
 
 def memory_key(principal: Principal, session: Session | None) -> str:

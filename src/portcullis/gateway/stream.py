@@ -22,6 +22,15 @@ _STREAM_HEAD: Final = (
 )
 
 
+LEAST: Final = 256
+"""Bytes that a frame counts for at least while it waits: it takes memory, however short it is."""
+
+
+def weight(frame: Frame) -> int:
+    """What a frame that waits counts for."""
+    return max(len(frame.data), LEAST)
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """One allowed call on its way: who asked, what was decided, in which shape."""
@@ -52,7 +61,7 @@ class HeldBack:
         for frame in frames:
             self.frames += 1
             self._held.append(frame.data)
-            self._size += len(frame.data)
+            self._size += weight(frame)
             if not frame.held:
                 ready += self._held
                 self._held, self._size = [], 0

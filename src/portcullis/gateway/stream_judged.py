@@ -19,6 +19,7 @@ from portcullis.core.check import Progress, StreamJudge
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Edit, Path
 from portcullis.core.verdict import Deny
+from portcullis.gateway.stream import weight
 from portcullis.wire.json import decode, encode
 from portcullis.wire.model import Frame, StreamDecoder
 from portcullis.wire.model import frame as encoded
@@ -191,7 +192,7 @@ class Judged:
     def _take(self, frame: Frame) -> None:
         waiting = _Waiting(frame)
         self._queue.append(waiting)
-        self._size += len(frame.data)
+        self._size += weight(frame)
         if frame.event is not None:
             slots = self._decoder.slots(frame.event)
             for slot in slots.slots:
@@ -208,7 +209,7 @@ class Judged:
         while self._free and not self._queue[0].pieces:
             self._free -= 1
             waiting = self._queue.popleft()
-            self._size -= len(waiting.frame.data)
+            self._size -= weight(waiting.frame)
             data = waiting.data()
             self._sent += len(data)
             ready.append(data)
@@ -246,7 +247,8 @@ class Judged:
         for text in rest.walk.texts:
             if (text.path, text.text) in self._known:
                 continue
-            new = self._whole(rest.key(text.path), text.text, json=False, sealed=text.sealed)
+            key = rest.key(text.path)
+            new = self._whole(key, text.text, json=False, sealed=text.sealed, error=rest.error)
             if new == text.text:
                 self._remember(text.path, text.text)
             elif text.name:
@@ -263,11 +265,13 @@ class Judged:
             self._known.clear()
         self._known.add((path, text))
 
-    def _whole(self, key: str, text: str, *, json: bool, sealed: bool = False) -> str:
+    def _whole(
+        self, key: str, text: str, *, json: bool, sealed: bool = False, error: bool = False
+    ) -> str:
         """What goes on in the place of a text. What changed may be part of a proposal."""
         if key in self._open:  # what repeats a text comes after its end
             self._close(key)
-        new = _said(self._judge.whole(key, text, json=json, sealed=sealed))
+        new = _said(self._judge.whole(key, text, json=json, sealed=sealed, error=error))
         if new != text:
             if len(self._changed) >= MAX_CHANGED:
                 raise Problem("PC3025", f"more than {MAX_CHANGED} texts of a stream change")

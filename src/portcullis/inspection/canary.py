@@ -211,7 +211,7 @@ def _ascii(text: str) -> bytes:
         return raw
     foreign = raw.translate(None, _ASCII)
     if _FOLDED.search(foreign) is not None:
-        raw = replaced(text, foreign, _FOLD).encode("ascii", "ignore")
+        raw = replaced(text, _FOLD).encode("ascii", "ignore")
     return raw.translate(None, _NOT_ASCII)
 
 

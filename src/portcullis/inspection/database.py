@@ -6,13 +6,9 @@ is used changes the time and never the outcome.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
 import re
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -22,6 +18,7 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from portcullis.core.errors import Problem
+from portcullis.inspection.compiled import keep, kept, place
 from portcullis.inspection.matcher import Matcher, left_edge, right_edge, word_expression
 from portcullis.inspection.narrowing import needles, numeric, prefilter, told_apart
 from portcullis.inspection.syntax import most
@@ -269,10 +266,10 @@ def _allowed(edge: str) -> frozenset[int]:
 
 def _database(library: Any, source: _Source, folder: Path | None) -> tuple[Any, tuple[int, ...]]:
     """The database, and the orders of the rules that hyperscan refuses (too large for it)."""
-    file = None if folder is None else folder / f"patterns-{_digest(library, source)}.hs"
-    kept = None if file is None else _kept(library, file)
-    if kept is not None:
-        return kept, ()
+    file = None if folder is None else place(library, folder, "patterns", source[:3])
+    found = None if file is None else kept(library, file)
+    if found is not None:
+        return found, ()
     whole = dict(zip(source.numbers, source.expressions, strict=True))
     try:
         database = _compiled(library, whole, source.exact)
@@ -281,7 +278,7 @@ def _database(library: Any, source: _Source, folder: Path | None) -> tuple[Any, 
         rest = {number: text for number, text in whole.items() if number not in refused}
         return _compiled(library, rest, source.exact), tuple(refused)
     if file is not None:
-        _keep(file, library.dumpb(database))
+        keep(library, file, database)
     return database, ()
 
 
@@ -303,46 +300,6 @@ def _compiles(library: Any, order: int, source: _Source) -> bool:
     except library.error:
         return False
     return True
-
-
-def _digest(library: Any, source: _Source) -> str:
-    made_of = (library.__version__, platform.machine(), _processor(), source[:3])
-    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
-
-
-@cache
-def _processor() -> str:
-    """What the processor can do, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
-
-
-def _kept(library: Any, file: Path) -> Any:
-    try:
-        data = file.read_bytes()
-    except OSError:
-        return None
-    if hashlib.sha256(data[32:]).digest() != data[:32]:
-        return None
-    try:
-        return library.loadb(data[32:], library.HS_MODE_BLOCK)
-    except library.error:
-        return None
-
-
-def _keep(file: Path, payload: bytes) -> None:
-    """Write atomically, readable to the gate alone. A folder that cannot be written is no fault."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        number, name = tempfile.mkstemp(dir=file.parent, prefix=".patterns-")
-        with os.fdopen(number, "wb") as writer:
-            writer.write(hashlib.sha256(payload).digest() + payload)
-        Path(name).replace(file)
-    except OSError:
-        return
 
 
 @cache

@@ -67,7 +67,7 @@ def fold(text: str) -> tuple[str, bool]:
     if _PRESENT.search(foreign) is None:
         return text, False
     if _PROSE.search(foreign) is None:
-        return replaced(text, foreign, FOLD), False
+        return replaced(text, FOLD), False
     pieces: list[bytes] = []
     at = words = 0
     for found in _MIXED.finditer(raw):

@@ -20,11 +20,16 @@ from urllib.parse import unquote, unquote_plus
 _STRIPPED: Final = re.compile("[\x00-\x20\x7f\u00ad\u200b-\u200f\u2060\ufeff]")
 _URL: Final = re.compile(
     r"(?:[a-z][a-z0-9+.-]{0,30}:[/\\]{1,8}|(?<![a-z0-9:/\\])[/\\]{2})([^\s\"'`<>()\[\]{}|,]*)"
-    r"|(?:https?|wss?|ftp):([^\s\"'`<>()\[\]{}|,/\\]+)",
+    r"|(?:https?|wss?|ftp):([^\s\"'`<>()\[\]{}|,/\\]+)"
+    r"|(?<![\w/.@-])(www\.[^\s\"'`<>()\[\]{}|,]*)",
     re.IGNORECASE,
 )
 _ENDS: Final = re.compile(r"[/\\?#]")
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\]")
+_OPENED: Final = re.compile(r"(?:[=(]\s*(?=[\"'])|\]\(\s*(?=<))([\"'<])[^\"'<]*\Z")
+_CLOSED: Final = {"<": ">"}
+_SEVERAL: Final = re.compile(r"srcset\s*=\s*[\"'][^\"']*\Z", re.IGNORECASE)
+_NEXT: Final = re.compile(r"\s")
 _REST: Final = re.compile(r"[^\s\"'`<>]*")
 _RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}")
 _PLAIN_URL: Final = re.compile(r"[^/\\?#%@]{0,23}(?:[/\\][^/\\?#%@]{0,11})*")
@@ -55,6 +60,8 @@ _MOST_URLS: Final = 32
 _LONGEST_HOST: Final = 2048
 _LONG_USER: Final = 24
 _LONG_LABEL: Final = 24
+_MOST_LABELS: Final = 6
+_MANY_DIGITS: Final = 13
 _LONG_QUERY: Final = 200
 _LONGEST_QUERY: Final = 800
 _LEAST: Final = 9
@@ -64,11 +71,13 @@ _DOTS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
 
 
 def authorities(markup: str) -> tuple[str, ...]:
-    """What stands between the slashes of every absolute or scheme-relative URL of a text."""
+    """What stands between the slashes of every absolute or scheme-relative URL of a text.
+
+    ``www.`` at the beginning of a word is one, since many show it as a link.
+    """
     flat = re.sub(r"[\t\r\n]", "", markup)
     return tuple(
-        _ENDS.split(one.group(1) or one.group(2) or "", maxsplit=1)[0]
-        for one in _URL.finditer(flat)
+        _ENDS.split(one[1] or one[2] or one[3] or "", maxsplit=1)[0] for one in _URL.finditer(flat)
     )
 
 
@@ -114,11 +123,24 @@ def carries(markup: str, *, loaded: bool) -> bool:
     a search, an identifier or a signature; not a text in disguise, not an essay.
     """
     flat = re.sub(r"[\t\r\n]", "", markup)
-    starts = [max(one.start(1), one.start(2)) for one in islice(_URL.finditer(flat), _MOST_URLS)]
-    rests = (_REST.match(flat, start) for start in starts)
-    return len(starts) == _MOST_URLS or any(
-        rest is not None and _carries(rest.group(), loaded=loaded) for rest in rests
+    urls = list(islice(_URL.finditer(flat), _MOST_URLS))
+    return len(urls) == _MOST_URLS or any(
+        _carries(_from(flat, one.start(), max(map(one.start, (1, 2, 3)))), loaded=loaded)
+        for one in urls
     )
+
+
+def _from(markup: str, begin: int, start: int) -> str:
+    """A URL without its scheme; within quotes or angle brackets, spaces are part of it."""
+    opened = _OPENED.search(markup, 0, begin)
+    if opened is None:
+        rest = _REST.match(markup, start)
+        return rest[0] if rest else ""
+    end = markup.find(_CLOSED.get(opened[1], opened[1]), start)
+    quoted = markup[start : end if end >= 0 else len(markup)].rstrip()
+    if _SEVERAL.search(markup, 0, begin):
+        quoted = _NEXT.split(quoted, maxsplit=1)[0]
+    return quoted.replace(" ", "%20")
 
 
 def _carries(url: str, *, loaded: bool) -> bool:
@@ -132,6 +154,7 @@ def _carries(url: str, *, loaded: bool) -> bool:
     return (
         bool(user and (loaded or len(user) >= _LONG_USER or _disguised(user, _LEAST)))
         or any(map(_coded, name.split(".")))
+        or (loaded and _spelt(name))
         or any(_tells(unquote(segment), words=12, least=_LEAST) for segment in segments)
         or _asks(query, fragment, loaded=loaded)
     )
@@ -205,6 +228,11 @@ def _coded(label: str) -> bool:
         return False
     digits = sum(map(str.isdigit, label))
     return digits >= 3 or _disguised(label, _LEAST)  # noqa: PLR2004 - names of machines have two
+
+
+def _spelt(name: str) -> bool:
+    """Whether a host's name has more labels or digits than hosts of pictures have."""
+    return name.count(".") > _MOST_LABELS or sum(map(str.isdigit, name)) >= _MANY_DIGITS
 
 
 def _listed(name: str | None, listed: Iterable[str]) -> bool:

@@ -7,11 +7,10 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import yaml
 
+from portcullis.config.yaml import Unreadable, compose, construct
 from portcullis.core.errors import Problem
 from portcullis.inspection.matcher import searcher
 from portcullis.inspection.patterns import Patterns
@@ -26,9 +25,6 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     rules: tuple[Rule, ...]
-
-
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load(path: Path) -> Pack:
@@ -49,12 +45,13 @@ def load(path: Path) -> Pack:
 def _read(path: Path | Traversable) -> Pack:
     file = path.name
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - the safe loader, in C
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        place = file if line is None else f"{file}:{line + 1}"
-        reason = getattr(error, "problem", None) or getattr(error, "strerror", None) or "not YAML"
-        raise Problem("PC7014", f"{place}: {reason}") from None
+        data = construct(compose(path.read_text(encoding="utf-8")))
+    except Unreadable as unreadable:
+        detail = f"{file}:{unreadable.line}: {unreadable.reason}"
+        raise Problem("PC7014", detail, hint=unreadable.hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not valid UTF-8"
+        raise Problem("PC7014", f"{file}: {reason}") from None
     if not isinstance(data, dict) or not isinstance(data.get("rules"), list):
         raise Problem("PC7014", f"{file}: expected `pack`, a name, and `rules`, a list")
     if unknown := sorted(map(str, data.keys() - {"pack", "rules"})):

@@ -8,7 +8,7 @@ from copy import copy
 from functools import lru_cache
 from pathlib import Path
 
-from portcullis.core.inspection import Match
+from portcullis.core.inspection import Category, Match
 from portcullis.inspection.database import chosen
 from portcullis.inspection.matcher import (
     FENCE,
@@ -24,6 +24,7 @@ from portcullis.inspection.overlap import Overlaps
 from portcullis.inspection.prefix import Plan, planned
 from portcullis.inspection.rules import Rule
 from portcullis.inspection.stream import PatternStream, Settled
+from portcullis.inspection.syntax import least
 from portcullis.inspection.validators import VALIDATORS, warm
 
 __all__ = ["MAX_MATCHES", "PatternStream", "Patterns", "Settled"]
@@ -86,6 +87,14 @@ class Patterns:
                 },
             )
         return view
+
+    def brief(self, size: int) -> frozenset[str]:
+        """The entities, links aside, of which a datum may be shorter than so many bytes."""
+        return frozenset(
+            one.rule.entity
+            for one in self._matchers.values()
+            if one.rule.category is not Category.EXFILTRATION and least(one.parsed.datum) < size
+        )
 
     def scan(self, texts: Sequence[str], keys: Sequence[str] = ()) -> list[tuple[Match, ...]]:
         """What stands in each text: in order, without overlap.

@@ -81,8 +81,9 @@ class _Watch:
         return len(self._live) > _CROWD
 
     def all(self, buffer: bytes, offset: int) -> list[int]:
-        """All of them, after ``first``."""
-        found = [place for place in self._live if self._viable(buffer, place - offset)]
+        """All of them, after ``first``, which has left the first one at the head."""
+        first, *others = self._live
+        found = [first, *(one for one in others if self._viable(buffer, one - offset))]
         self._live = deque(found)
         return [place - offset for place in found]
 

@@ -118,7 +118,6 @@ def _wrapped(raw: bytes, shape: bytes, end: int, pieces: list[bytes]) -> int:
     ``shape`` is ``raw`` with an ``a`` for each letter, digit and sign of base64.
     """
     width = len(pieces[0])
-    line = b"a" * width
     while len(pieces[-1]) == width:
         gap = raw[end : end + _GAP]
         between = gap[: len(gap) - len(gap.lstrip(_WRAP))]
@@ -131,9 +130,10 @@ def _wrapped(raw: bytes, shape: bytes, end: int, pieces: list[bytes]) -> int:
             break
         pieces.append(raw[start:stop])
         end = stop
-        if stop - start == width and shape.startswith(between + line, end):
-            step = len(between) + width
-            count = _repeated(shape, between + line, end)
+        line = between + b"a" * (stop - start)
+        if stop - start == width and shape.startswith(line, end):
+            step = len(line)
+            count = _repeated(shape, line, end)
             start = end + len(between)
             pieces += [raw[at : at + width] for at in range(start, start + count * step, step)]
             end += count * step

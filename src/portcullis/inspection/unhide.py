@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+import numpy as np
 import re2
 
 from portcullis.inspection import homoglyphs
+from portcullis.inspection.letters import among, distinct, replaced
 
 _ASCII: Final = bytes(range(128))
 _NOT_ASCII: Final = bytes(range(128, 256))
@@ -22,7 +25,15 @@ _TAGS: Final = "\U000e0000-\U000e007f"
 INVISIBLE: Final = _ZERO + _BIDI + _SELECTORS + _TAGS
 """A character class: C1 but NEL, format characters, fillers, variation selectors, tags."""
 
-_MARKS: Final = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_LEFT_OVER: Final = {
+    chr(point): ""
+    for first, last in (
+        *((0x300, 0x36F), (0x483, 0x489), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF)),
+        *((0x20D0, 0x20FF), (0xFE20, 0xFE2F)),
+    )
+    for point in range(first, last + 1)
+}
+"""Marks that no letter keeps."""
 _LARGE: Final = "\u3200-\u33ff\ufb50-\ufdff\U0001f100-\U0001f265"  # normalise to several
 
 _UTF8: Final = re2.Options()
@@ -42,29 +53,27 @@ _CHARACTERS: Final = _set(
     f"[{INVISIBLE}]",
     "[\u202d\u202e\u2066-\u2068]",
     f"[{_TAGS}]",
-    "[\U000e0100-\U000e01ef]|[\ufe00-\ufe0f]{4}",
+    f"[{_SELECTORS}]",
     r"\pM",
     "[\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff\u24b6-\u24e9\u249c-\u24b5]",
     f"[{_LARGE}]",
 )
+_SELECTED: Final = re2.compile(b"[\\x{e0100}-\\x{e01ef}]|[\\x{fe00}-\\x{fe0f}]{4}", _UTF8)
 _SPLITS: Final = re2.compile(f"[A-Za-z][{_ZERO}]+[A-Za-z]".encode(), _UTF8)
 _INVISIBLE: Final = re.compile(f"[{INVISIBLE}]+")
 _ALL_INVISIBLE: Final = re2.compile(f"[{INVISIBLE}]*".encode(), _UTF8)
-_FIRST: Final = re.compile(f"[{INVISIBLE}]")
 _TAG_RUN: Final = re.compile("[\U000e0020-\U000e007e]+")
 _SELECTOR_RUN: Final = re.compile(f"[{_SELECTORS}]{{4,}}")
 _RUN: Final = re2.compile(rb"\pM{16}", _UTF8)
 _MAYBE_RUN: Final = re2.compile(f"(?:\\pM[{INVISIBLE}]*){{16}}".encode(), _UTF8)
-_LEFT_OVER: Final = re.compile(f"[{_MARKS}]+")
-_ANY_LEFT: Final = re2.compile(f"[{_MARKS}]".encode(), _UTF8)
-_DISTINCT: Final = 6
+_ANY_LEFT: Final = re2.compile(f"[{''.join(_LEFT_OVER)}]".encode(), _UTF8)
 _MANY: Final = 1 << 14
 _SEVERAL: Final = 1 << 14
 _SIDES: Final = b"a" * 128 + b"b" * 128
-_COMPOSING: Final = re2.compile(rb"\pM|[\x{1100}-\x{11ff}]", _UTF8)
-"""What normalising joins to the character before."""
-_CHANGED: Final = 12
-_SAMPLE: Final = 4096
+_JAMO: Final = frozenset(map(chr, (*range(0x1100, 0x1200), *range(0x16D63, 0x16D6B))))
+"""Letters that are composed with the one before: of Korean, and of Kirat Rai (Unicode 16)."""
+_KINDS: Final = 1 << 12
+_CROWD: Final = 32
 _RARE: Final = 32
 _SIXTEEN: Final = bytes(16 if byte else 0 for byte in range(256))
 
@@ -85,7 +94,10 @@ def unhide(text: str, raw: bytes) -> Seen:
     if text.isascii():
         return Seen(text, frozenset(), ())
     foreign = raw.translate(None, _ASCII)
-    kinds = {_NAMES[at] for at in _CHARACTERS.Match(foreign) or ()}
+    letters = distinct(foreign.decode())
+    kinds = {_NAMES[at] for at in _CHARACTERS.Match(letters.encode()) or ()}
+    if "selectors" in kinds and _SELECTED.search(foreign) is None:
+        kinds.remove("selectors")
     tricks = kinds & {"bidi", "tags", "selectors"}
     smuggled: tuple[tuple[str, str], ...] = ()
     if "invisible" in kinds:
@@ -93,12 +105,14 @@ def unhide(text: str, raw: bytes) -> Seen:
             smuggled = tuple(_smuggled(foreign.decode(), kinds))
         if _SPLITS.search(raw) is not None:
             tricks.add("zero-width")
-        if _ALL_INVISIBLE.fullmatch(foreign) is not None:
+        gone = "".join(_INVISIBLE.findall(letters))
+        letters = _INVISIBLE.sub("", letters)
+        if not letters:
             return Seen(raw.translate(None, _NOT_ASCII).decode(), frozenset(tricks), smuggled)
-        text = _visible(text, foreign.decode())
+        text = replaced(text, dict.fromkeys(gone, ""))
     if "compatible" in kinds:
         tricks.add("compatibility")
-    text = _normal(text, foreign, kinds, tricks)
+    text = _normal(text, foreign, letters, kinds, tricks)
     folded, cut = homoglyphs.fold(text)
     if folded != text:
         tricks.add("homoglyphs")
@@ -107,7 +121,7 @@ def unhide(text: str, raw: bytes) -> Seen:
     return Seen(folded, frozenset(tricks), smuggled)
 
 
-def _normal(text: str, foreign: bytes, kinds: set[str], tricks: set[str]) -> str:
+def _normal(text: str, foreign: bytes, letters: str, kinds: set[str], tricks: set[str]) -> str:
     """NFKC without marks that belong to no letter.
 
     Normalising is quadratic in a run of marks, and some characters become many: of a text that is
@@ -122,37 +136,55 @@ def _normal(text: str, foreign: bytes, kinds: set[str], tricks: set[str]) -> str
         text = unicodedata.normalize("NFKC", text[:_SEVERAL]) + text[_SEVERAL:]
     elif len(foreign) * _RARE < len(text):
         text = _composed(text)
-    elif marks:
-        text = unicodedata.normalize("NFKC", text)
-    elif not unicodedata.is_normalized("NFKC", text):
-        text = _each(text)
+    elif marks or not unicodedata.is_normalized("NFKC", text):
+        text = compatible(text, letters)
     if marks and _ANY_LEFT.search(text.encode()) is not None:
-        text = _LEFT_OVER.sub("", text)
+        text = replaced(text, _LEFT_OVER)
         tricks.add("marks")
     return text
 
 
-def _each(text: str) -> str:
-    """NFKC letter by letter, where few letters change and none has to do with the one before."""
-    changes = _changes(text[:_SAMPLE])
-    if len(text) > _SAMPLE and changes is not None:
-        changes = _changes(text)
-    if changes is None:
+def compatible(text: str, letters: str) -> str:
+    """NFKC letter by letter, but of what is joined to the one before.
+
+    ``letters`` are those of the text that are not ASCII. No letter's form depends on what stands
+    beside it if that begins with none that is composed with others (Unicode, annex 15).
+    """
+    if len(letters) > _KINDS:
         return unicodedata.normalize("NFKC", text)
-    for letter, new in changes.items():
-        text = text.replace(letter, new)
-    return text
+    normal = unicodedata.normalize("NFKC", "\n".join(letters)).split("\n")
+    forms = dict(zip(letters, normal, strict=True))
+    joined = [letter for letter, new in forms.items() if joins(new[0])]
+    if joined:
+        together = _together(text, joined)
+        if together is None:
+            return unicodedata.normalize("NFKC", text)
+        text = together
+    return replaced(text, {letter: new for letter, new in forms.items() if letter != new})
 
 
-def _changes(text: str) -> dict[str, str] | None:
-    """What becomes of each letter that changes by itself; None for many or if it is not so."""
-    letters = set(text.encode().translate(None, _ASCII).decode())
-    joined = "\n".join(letters)
-    normal = unicodedata.normalize("NFKC", joined)
-    pairs = zip(letters, normal.split("\n"), strict=True)
-    found = {letter: new for letter, new in pairs if letter != new}
-    few = len(found) <= _CHANGED and _COMPOSING.search(normal.encode()) is None
-    return found if few else None
+def joins(letter: str) -> bool:
+    """Whether normalising may join a letter to the one before it, or change their order."""
+    return unicodedata.category(letter)[0] == "M" or letter in _JAMO
+
+
+def _together(text: str, joined: Iterable[str]) -> str | None:
+    """The text with each run of these letters normalised with the one before; None for many."""
+    runs = np.diff(among(text, joined).view(np.int8), prepend=0, append=0)
+    starts, ends = np.flatnonzero(runs > 0), np.flatnonzero(runs < 0)
+    if len(starts) * _CROWD > len(text):
+        return None
+    known: dict[str, str] = {}
+    pieces: list[str] = []
+    at = 0
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        first = max(start - 1, 0)
+        read = text[first:end]
+        if read not in known:
+            known[read] = unicodedata.normalize("NFKC", read)
+        pieces += text[at:first], known[read]
+        at = end
+    return "".join((*pieces, text[at:]))
 
 
 def _composed(text: str) -> str:
@@ -184,20 +216,6 @@ def _flooded(text: str, foreign: bytes) -> bool:
     raw = text.encode()
     many = raw.count(b"\xcc") + raw.count(b"\xcd")
     return many > _MANY or _RUN.search(raw) is not None
-
-
-def _visible(text: str, foreign: str) -> str:
-    """Without invisible characters: one pass for each of the first few, one for all others.
-
-    ``foreign`` is what of the text is not ASCII.
-    """
-    for _ in range(_DISTINCT):
-        found = _FIRST.search(foreign)
-        if found is None:
-            return text
-        foreign = foreign.replace(found.group(), "")
-        text = text.replace(found.group(), "")
-    return _INVISIBLE.sub("", text) if _FIRST.search(foreign) else text
 
 
 def _smuggled(foreign: str, kinds: set[str]) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """YAML with places: the subset that reads one way only, and typed readers that note faults.
 
-Refused: anchors and aliases, tags, several documents, duplicate keys, and scalars that YAML 1.1
-turns into something other than JSON (dates, for example) where they are not quoted.
+Refused: what ``config.yaml`` refuses, anchors and aliases, and scalars that YAML 1.1 turns into
+something other than JSON (dates, for example) where they are not quoted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import yaml
 
+from portcullis.config.yaml import Unreadable, compose
 from portcullis.policy.source import Faults, Place, SourceFile
 
 PRINTABLE: Final = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}"
@@ -39,20 +40,6 @@ class Entry:
         return f"{self.path} {self.value} @ {self.place.origin}"
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader without anchors, aliases and explicit tags."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise yaml.composer.ComposerError(
-                None, None, "anchors and aliases are not read", event.start_mark
-            )
-        if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(None, None, "tags are not read", event.start_mark)
-        return super().compose_node(parent, index)
-
-
 class Reader:
     """Reads nodes of one file as what the grammar expects; what does not fit becomes a fault."""
 
@@ -63,17 +50,10 @@ class Reader:
     def root(self) -> yaml.Node | None:
         """The file's one document, or None (with a fault) when there is none."""
         try:
-            node = _Loader(self._file.text).get_single_node()
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            place = Place(self._file.name, mark.line + 1, mark.column + 1) if mark else self._top()
-            self._faults.add(place, error.problem or "not YAML", "Indent with spaces only.")
-            return None
-        except yaml.YAMLError:
-            self._faults.add(self._top(), "a character that YAML does not allow")
-            return None
-        except RecursionError:
-            self._faults.add(self._top(), "nested too deeply")
+            node = compose(self._file.text, aliases=False)
+        except Unreadable as fault:
+            place = Place(self._file.name, fault.line, fault.column)
+            self._faults.add(place, fault.reason, fault.hint)
             return None
         if node is None:
             self._faults.add(self._top(), "the file is empty", "Start with `version: 1`.")
@@ -88,21 +68,12 @@ class Reader:
         self._faults.add(self.place(node), message, hint, code)
 
     def pairs(self, node: yaml.Node, path: str) -> list[tuple[Entry, yaml.Node]]:
-        """The members of a mapping, duplicates refused; ``path`` names the mapping."""
+        """The members of a mapping; ``path`` names it."""
         if not isinstance(node, yaml.MappingNode):
             self.fault(node, f"{path} must be a mapping")
             return []
-        found: dict[str, tuple[Entry, yaml.Node]] = {}
-        for key, value in node.value:
-            name = self.text(key, path)
-            if name is None:
-                continue
-            if name.value in found:
-                first = found[name.value][0].place
-                self.fault(key, f"{name.value} is named twice (first in line {first.line})")
-                continue
-            found[name.value] = (name, value)
-        return list(found.values())
+        named = ((self.text(key, path), value) for key, value in node.value)
+        return [(name, value) for name, value in named if name is not None]
 
     def section(self, node: yaml.Node, path: str, known: Iterable[str]) -> dict[str, yaml.Node]:
         """The members of a mapping whose keys are fixed; an unknown key is a fault."""

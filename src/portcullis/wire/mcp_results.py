@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from portcullis.core.call import ToolSpec
 from portcullis.core.errors import Problem
-from portcullis.core.ports import ToolSpec
 from portcullis.wire.mcp import LEGACY_VERSIONS, MODERN_VERSIONS, Era
 
 LISTS: Final = {
@@ -109,11 +109,10 @@ def tool_specs(result: Mapping[str, Any]) -> list[ToolSpec]:
         name = tool["name"]
         if name in specs:
             raise Problem("PC5003", "tools/list names a tool twice")
-        said = {key: value for key, value in tool.items() if key != "_meta"}
         specs[name] = ToolSpec(
             name=name,
             input_schema=tool["inputSchema"],
             output_schema=output,
-            definition=msgspec.json.encode(said, order="sorted").decode(),
+            definition=msgspec.json.encode(tool, order="sorted").decode(),
         )
     return list(specs.values())

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from portcullis.core.call import Result, ToolProposal
 from portcullis.wire.fields import (
     LOOSE,
@@ -255,8 +257,9 @@ class ChatCompletions:
         """See Shape."""
         fit_result(_ANSWER, payload, request.features)
         proposals: list[ToolProposal] = []
-        for choice in payload["choices"]:
-            proposals += _proposals(choice["message"])
+        for at, choice in enumerate(payload["choices"]):
+            made = _proposals(choice["message"])
+            proposals += [msgspec.structs.replace(one, choice=at) for one in made]
         choices = payload["choices"]
         return Result(
             payload=payload,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from portcullis.core.call import ToolProposal
 from portcullis.core.errors import Problem
 from portcullis.wire.fields import (
@@ -114,10 +116,11 @@ class _Fragments:
             self.name = name
         self.pieces.append(part.get("input" if self.custom else "arguments") or "")
 
-    def whole(self) -> ToolProposal:
+    def whole(self, choice: int) -> ToolProposal:
         """The complete call."""
         make = free_proposal if self.custom else proposal
-        return make(self.call_id, self.name, "".join(self.pieces))
+        made = make(self.call_id, self.name, "".join(self.pieces))
+        return msgspec.structs.replace(made, choice=choice)
 
 
 class ChatStream(EventStream):
@@ -185,7 +188,7 @@ class ChatStream(EventStream):
         if self.finish is None or at == 0:
             self.finish = finish
         keys = [key for key in self.open_calls if key[0] == at]
-        return [self.open_calls.pop(key).whole() for key in keys]
+        return [self.open_calls.pop(key).whole(at) for key in keys]
 
     def _fragment(self, key: _Key, call: dict[str, Any]) -> None:
         custom, function = call.get("custom"), call.get("function")

@@ -58,7 +58,7 @@ def response_slots(event: dict[str, Any]) -> Slots:
         elif name == "delta" and kind not in _BYTES:
             slots += _pieces(about, (name,), value)
         elif name == "response":
-            rest.append(_response(value))
+            rest += _response(value)
         elif name == "item":
             slots += _item(value, about, rest)
         elif name == "part":
@@ -118,10 +118,12 @@ def _again(key: str, path: Path, text: str, *, json: bool = False) -> Slot:
     return Slot(key=key, path=path, text=text, kind=Kind.WHOLE, json=json)
 
 
-def _response(response: dict[str, Any]) -> Rest:
-    walk = Walk(parse=False)
-    texts_openai.responses_answer(walk, response, ("response",))
-    return Rest(walk, "", 1)
+def _response(response: dict[str, Any]) -> tuple[Rest, Rest]:
+    walk, failed = Walk(parse=False), Walk()
+    answer = {name: value for name, value in response.items() if name != "error"}
+    texts_openai.responses_answer(walk, answer, ("response",))
+    failed.free(response.get("error"), ("response", "error"), Source.MODEL)
+    return Rest(walk, "", 1), Rest(failed, "", 1, error=True)
 
 
 def _item(item: dict[str, Any], about: _About, rest: list[Rest]) -> list[Slot]:

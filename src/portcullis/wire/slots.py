@@ -53,12 +53,14 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
 class Rest(msgspec.Struct, frozen=True):
     """Texts that stand for themselves.
 
-    They go by their places below ``prefix``, without the first ``skip`` steps.
+    They go by their places below ``prefix``, without the first ``skip`` steps. ``error`` says that
+    they are what a provider says of its failure.
     """
 
     walk: Walk
     prefix: str = ""
     skip: int = 0
+    error: bool = False
 
     def key(self, path: Path) -> str:
         """The name of the text at a path."""
@@ -99,4 +101,4 @@ def failure(event: dict[str, Any]) -> Slots:
     """The texts of an event that reports the provider's error."""
     walk = Walk()
     walk.free(event, (), Source.MODEL)
-    return Slots(slots=[], rest=(Rest(walk),))
+    return Slots(slots=[], rest=(Rest(walk, error=True),))

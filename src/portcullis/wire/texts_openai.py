@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from portcullis.core.inspection import Path, Source
-from portcullis.wire.walk import Walk, is_base64
+from portcullis.wire.walk import Walk, is_vector
 
 _ROLES: Final = {
     "system": Source.SYSTEM,
@@ -235,7 +235,7 @@ def embeddings_request(walk: Walk, payload: dict[str, Any]) -> None:
 
 
 def embeddings_answer(walk: Walk, payload: dict[str, Any]) -> None:
-    """Vectors, which are no text in floats or base64, and what stands around them."""
+    """Vectors, which say nothing in floats or in base64 of no text, and what is around them."""
     for name, value in payload.items():
         if name == "data" and type(value) is list:
             for index, vector in enumerate(value):
@@ -250,7 +250,7 @@ def _around(vector: Any) -> Any:
         return vector
     numbers = vector.get("embedding")
     if type(numbers) is str:
-        vectors = is_base64(numbers)
+        vectors = is_vector(numbers)
     else:
         vectors = type(numbers) is list and {type(n) for n in numbers} <= {int, float}
     if not vectors:

@@ -219,12 +219,24 @@ def is_sealed(value: str) -> bool:
     body = value.rstrip("=")
     if len(body) < _SEALED or not _BODY.fullmatch(body) or not body.strip(string.hexdigits):
         return False
+    return not _says_text(body)
+
+
+def is_vector(value: str) -> bool:
+    """Whether base64 can be a vector of 32-bit floats, and is of no text."""
+    floats = len(value.rstrip("=")) * 3 // 4 % 4 == 0
+    return floats and is_base64(value) and not _says_text(value)
+
+
+def _says_text(value: str) -> bool:
+    """Whether base64 of either alphabet, padded or not, is that of UTF-8."""
+    body = value.rstrip("=")
     whole = body[: len(body) - (len(body) % 4 == 1)].translate(_STANDARD)
     try:
         binascii.a2b_base64(whole + "==="[: -len(whole) % 4]).decode()
     except UnicodeDecodeError:
-        return True
-    return False
+        return False
+    return True
 
 
 def is_base64(data: str) -> bool:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,28 +75,73 @@ def config(tmp_path: Path) -> Path:
     return place
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-async def test_a_signal_leaves_no_server_behind_and_no_call_without_its_result(config, number):
+class Desk:
+    """A desktop client that started the gate in front of a server."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.process = process
+        self._in, self._out = process.stdin, process.stdout
+
+    async def ask(self, number: int, method: str, params: dict[str, object]) -> None:
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        self._in.write(json.dumps(message).encode() + b"\n")
+        await self._in.drain()
+
+    async def heard(self) -> Any:
+        return json.loads(await self._out.readline())
+
+    async def waiting(self) -> int:
+        """Have a call wait for the server; the server's process id."""
+        await self.ask(0, "initialize", INITIALIZE)
+        pid = int((await self.heard())["result"]["serverInfo"]["version"])
+        await self.ask(1, "tools/call", {"name": "wait", "arguments": {}})
+        await asyncio.sleep(0.5)
+        return pid
+
+
+async def started(config: Path) -> Desk:
     server = [sys.executable, str(config.parent / "server.py")]
     options = ["-c", str(config), "--server", "it", "--agent", "desk", "--", *server]
-    wrapper = await asyncio.create_subprocess_exec(
-        *PORTCULLIS, "mcp", *options, stdin=-1, stdout=-1, stderr=asyncio.subprocess.DEVNULL
+    return Desk(
+        await asyncio.create_subprocess_exec(
+            *PORTCULLIS, "mcp", *options, stdin=-1, stdout=-1, stderr=-1
+        )
     )
-    assert wrapper.stdin is not None
-    assert wrapper.stdout is not None
 
-    def say(request: int, method: str, params: dict[str, object]) -> None:
-        message = {"jsonrpc": "2.0", "id": request, "method": method, "params": params}
-        wrapper.stdin.write(json.dumps(message).encode() + b"\n")
 
+def results(config: Path) -> list[str]:
+    """The codes of what came of the one call in the log."""
+    log = config.parent / "state/mcp/mcp-it"
+    events = [record.event for record in records(log, own_verifier(log))]
+    (call,) = [event for event in events if event.type == "tool_call"]
+    return [event.code for event in events if event.decision == call.id]
+
+
+async def test_a_server_that_dies_ends_the_wrapper_and_what_waits_is_told(config):
+    desk = await started(config)
     async with asyncio.timeout(60):
-        say(0, "initialize", INITIALIZE)
-        first = json.loads(await wrapper.stdout.readline())
-        pid = int(first["result"]["serverInfo"]["version"])
-        say(1, "tools/call", {"name": "wait", "arguments": {}})
-        await asyncio.sleep(0.5)
-        wrapper.send_signal(number)
-        await wrapper.wait()
+        os.kill(await desk.waiting(), signal.SIGKILL)
+        answer = await desk.heard()
+        _, told = await desk.process.communicate()
+    assert (answer["id"], answer["error"]["data"]["code"]) == (1, "PC5011")
+    assert answer["error"]["data"]["hint"]
+    assert desk.process.returncode == 1
+    assert told.decode().splitlines()[-2:] == [
+        "error: PC5011 Server process failed: the server it has ended",
+        "hint: See `portcullis doctor`.",
+    ]
+    assert results(config) == ["PC5011"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_a_signal_leaves_no_server_behind_and_no_call_without_its_result(config, number):
+    desk = await started(config)
+    async with asyncio.timeout(60):
+        pid = await desk.waiting()
+        desk.process.send_signal(number)
+        await desk.process.communicate()
     try:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, 0)
@@ -103,7 +149,4 @@ async def test_a_signal_leaves_no_server_behind_and_no_call_without_its_result(c
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    log = config.parent / "state/mcp/mcp-it"
-    events = [record.event for record in records(log, own_verifier(log))]
-    (call,) = [event for event in events if event.type == "tool_call"]
-    assert [e.code for e in events if e.decision == call.id] == ["PC5014"]
+    assert results(config) == ["PC5014"]

@@ -179,6 +179,9 @@ async def _responses(client, how, content, said, *, stream, **more):
         async for event in answer:
             if event.type == "response.output_text.delta":
                 _grow(said, event.delta)
+            elif event.type == "error":
+                said.error = event.message
+                return
             elif event.type == "response.completed":
                 answer = event.response
     assert not stream or answer.output_text == said.text

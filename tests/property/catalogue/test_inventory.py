@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from portcullis.catalogue.cost import safe_depth
 from portcullis.catalogue.inventory import LocalInventory
-from portcullis.core.ports import ToolSpec
+from portcullis.core.call import ToolSpec
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
@@ -40,7 +40,7 @@ def test_no_schema_and_no_arguments_break_the_inventory(schema, arguments):
     inventory.learn("s", [ToolSpec(name="t", input_schema=schema, output_schema=schema)])
     for found in (
         inventory.validate("s", "t", arguments),
-        inventory.validate_output("s", "t", arguments),
+        inventory.validate_output("s", inventory.tool("s", "t"), arguments),
     ):
         assert isinstance(found, tuple)
         assert msgspec.json.encode(found)

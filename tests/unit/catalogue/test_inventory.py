@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from portcullis.catalogue.inventory import LocalInventory
+from portcullis.catalogue.inventory import LOOK_AGAIN_SECONDS, LocalInventory
 from portcullis.catalogue.schema import MAX_SCHEMA_BYTES, UnusableSchema
-from portcullis.core.ports import Inventory, ToolSpec
+from portcullis.core.call import ToolSpec
+from portcullis.core.ports import Inventory
 
 SEARCH = {
     "type": "object",
@@ -213,7 +214,22 @@ def test_a_server_cannot_get_rid_of_a_tools_schema_while_the_tool_is_called():
     inventory.learn("s", [ToolSpec(name="t", input_schema=SEARCH, output_schema=promised)])
     inventory.forget("s")
     assert not inventory.known("s")
-    assert inventory.validate_output("s", "t", {}) == ("$: required (ok)",)
+    called = inventory.tool("s", "t")
+    assert inventory.validate_output("s", called, {}) == ("$: required (ok)",)
+    for other in ([ToolSpec(name="t", input_schema=SEARCH)], []):
+        inventory.learn("s", other)
+        assert inventory.validate_output("s", called, {}) == ("$: required (ok)",)
+
+
+def test_a_tool_that_is_not_there_is_looked_for_again_but_not_all_the_time():
+    now = [100.0]
+    inventory = LocalInventory(monotonic=lambda: now[0])
+    inventory.learn("s", [ToolSpec(name="t", input_schema={})])
+    assert not inventory.due("s", "gone")
+    now[0] += LOOK_AGAIN_SECONDS
+    assert not inventory.due("s", "t")
+    assert [inventory.due("s", name) for name in ("gone", "gone", "other")] == [True, False, False]
+    assert inventory.due("other", "gone")
 
 
 def test_the_policys_schema_holds_beside_the_servers():
@@ -229,11 +245,14 @@ def test_the_policys_schema_holds_beside_the_servers():
 
 
 def test_structured_results_are_held_against_the_output_schema():
-    inventory = inventory_of({}, {"type": "object", "required": ["total"]})
-    assert inventory.validate_output("s", "t", {"total": 1}) == ()
-    assert inventory.validate_output("s", "t", {}) == ("$: required (total)",)
-    assert inventory_of({}).validate_output("s", "t", object()) == ()
-    assert inventory_of({}, {"type": "nonsense"}).validate_output("s", "t", {})
+    def broken_by(value, schema):
+        inventory = inventory_of({}, schema)
+        return inventory.validate_output("s", inventory.tool("s", "t"), value)
+
+    assert broken_by({"total": 1}, {"type": "object", "required": ["total"]}) == ()
+    assert broken_by({}, {"type": "object", "required": ["total"]}) == ("$: required (total)",)
+    assert broken_by(object(), None) == ()
+    assert broken_by({}, {"type": "nonsense"})
 
 
 def test_a_value_that_is_not_json_does_not_fit():

@@ -8,10 +8,10 @@ from portcullis.catalogue import pins as module
 from portcullis.catalogue.definition import digest, texts
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import MAX_DEFINITION, PinBook, Seen, Standing, standing
+from portcullis.core.call import ToolSpec
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
 from portcullis.core.inspection_ports import Pin
-from portcullis.core.ports import ToolSpec
 from portcullis.store.engine import open_sqlite
 from portcullis.store.pins import SqlPins
 
@@ -220,6 +220,21 @@ async def test_an_unchanged_definition_is_scanned_once(shop):
     for _ in range(3):
         await shop.listed(spec())
     assert shop.scans == 1
+
+
+async def test_what_a_server_writes_into_a_tools_name_does_not_get_into_the_log(shop):
+    card = "4111 1111 1111 1111"
+    named = [spec(), spec(card), spec("mail ada@example.com")]
+    await shop.listed(*named)
+    await shop.listed(*(spec(tool.name, EVIL) for tool in named))
+    await shop.listed(spec(card, "Other."))
+    assert card not in str(shop.journal.events)
+    assert "ada@" not in str(shop.journal.events)
+    pinned, _, suspect, last = shop.journal.events
+    assert list(pinned.parameters["tools"]) == ["read", "?1", "?2"]
+    assert pinned.parameters["tools"]["?1"] == digest(named[1].definition)
+    assert suspect.parameters["reasons"]["?2"] == ["override"]
+    assert (last.name, list(last.parameters["tools"])) == ("?", ["?0"])
 
 
 async def test_a_server_cannot_fill_the_store_or_the_log(shop, monkeypatch):

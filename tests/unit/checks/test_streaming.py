@@ -5,6 +5,7 @@ import random
 import pytest
 
 from firewalls import ATTACK, CARD, KEY, MAIL, Wall, chat, context, said, streamed
+from portcullis.checks.looking import TAKEN
 from portcullis.core.call import Result, ToolProposal
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +47,44 @@ async def test_prose_is_not_held_back(wall):
     for piece in ("Hello ", "there, ", "all is ", "well < x "):
         before = judge.text("t", piece, last=False)
     assert before.settled == len("Hello there, all is well < x ")
+
+
+@pytest.mark.parametrize("first", ["s", "I", "1", "42", "Yes", "aGVs", "and a key: s"])
+async def test_the_first_word_is_seen_at_once_even_if_a_long_secret_may_begin_so(first):
+    for layers in ({"secret": "mask"}, {"exfiltration": "mask", "financial": "hash"}):
+        judge = Wall(from_model=layers).stream()
+        assert judge.text("t", first, last=False).settled == len(first)
+
+
+async def test_of_a_secret_that_begins_an_answer_four_characters_go_on_at_most():
+    for size in range(1, len(KEY)):
+        wall = Wall(from_model={"secret": "mask"})
+        out = streamed(wall.stream(), [KEY[:size], f"{KEY[size:]} it is"])
+        before = KEY[:size] if size <= 2 else ""  # what follows is no letter
+        assert out == (f"{before}[API_KEY] it is", None)
+        later = streamed(wall.stream(), ["-", KEY[:size], f"{KEY[size:]} it is"])
+        assert later == ("-[API_KEY] it is", None)
+
+
+async def test_a_canary_that_begins_an_answer_ends_the_stream_after_four_digits_at_most(wall):
+    wall = Wall(from_model={"secret": "mask"}, canaries=True)
+    canary = wall.means.planted.canary("s1")
+    for size in range(1, len(canary)):
+        out, denied = streamed(wall.stream(), [canary[:size], f"{canary[size:]} it is"])
+        assert denied.code == "PC3020"
+        assert out == (canary[:size] if size <= 4 else "")
+
+
+@pytest.mark.parametrize("treatment", ["block", "hold"])
+async def test_nothing_of_a_secret_that_begins_an_answer_goes_on_where_policy_blocks(treatment):
+    out, denied = streamed(Wall(from_model={"secret": treatment}).stream(), list(KEY))
+    assert (out, denied.code) == ("", {"block": "PC3021", "hold": "PC3023"}[treatment])
+
+
+async def test_of_short_data_nothing_goes_on_ahead():
+    wall = Wall(from_model={"health": "mask", "secret": "mask"})
+    assert wall.stream().text("t", "2024", last=False).settled == 0
+    assert streamed(wall.stream(), ["2024", "-05-06 was it"]) == ("[VISIT_DATE] was it", None)
 
 
 async def test_nothing_of_a_blocked_datum_gets_out(wall):
@@ -156,6 +195,33 @@ async def test_nothing_of_an_answer_that_does_not_fit_gets_out_and_the_stream_en
     )
     assert judge.end(called) is None  # it was not the final answer
     assert [(f.type, f.treatment) for f in judge.findings] == [("OUTPUT_SCHEMA", "strip")]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_a_choice_that_calls_a_tool_frees_no_other_from_the_schema(order):
+    call = ToolProposal(id="c", name="n", arguments="{}", choice=order[0])
+    result = Result(payload=None, size=1, proposals=(call,))
+    texts = {order[0]: "let me see", order[1]: "it is three"}
+    bad, good = (Wall().stream(context(output_schema=OUTPUT)) for _ in range(2))
+    for choice, text in texts.items():
+        key = f"choices[{choice}].message.content"
+        assert streamed(bad, [text], key) == ("", None)
+        streamed(good, [text if choice == order[0] else '{"total": 3}'], key)
+    assert bad.end(result).code == "PC3028"
+    assert good.end(result) is None
+
+
+async def test_a_providers_error_is_told_without_what_may_not_go_on():
+    wall = Wall(from_model={"secret": "block", "financial": "mask"}, canaries=True)
+    judge = wall.stream()
+    judge.text("choices[0].message.content", "Well, ", last=False)
+    for text in (f"bad: {wall.means.planted.canary('s1')}", f"bad: {KEY}"):
+        assert judge.whole("error.message", text, json=False, error=True) == TAKEN
+    assert judge.whole("error.message", f"bad: {CARD}", json=False, error=True) == (
+        "bad: [CREDIT_CARD]"
+    )
+    assert [f.treatment for f in judge.findings] == ["strip", "strip", "mask"]
+    assert judge.whole("content", f"bad: {KEY}", json=False).code == "PC3021"
 
 
 async def test_an_answer_that_comes_whole_or_not_at_all_is_held_to_the_schema_too():

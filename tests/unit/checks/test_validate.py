@@ -1,9 +1,15 @@
+import msgspec
 import pytest
 
 from policies import call, context, session_of
 from portcullis.checks.validate import Validate
-from portcullis.core.call import Action, Result
+from portcullis.core.call import Action, Result, ToolSpec
 from portcullis.core.verdict import PASS, Deny
+
+
+def listed(inventory, asked):
+    """The call, of the tool as its server lists it."""
+    return msgspec.structs.replace(asked, tool=inventory.tool(asked.server, asked.name))
 
 
 @pytest.fixture
@@ -12,7 +18,8 @@ def judge(inventory, pdp):
 
     def judge(target, arguments=None, action=Action.TOOL, **around):
         around.setdefault("session", session_of())
-        return check.judge(call(action, target, arguments), context(**around), None)
+        asked = listed(inventory, call(action, target, arguments))
+        return check.judge(asked, context(**around), None)
 
     return judge
 
@@ -23,7 +30,8 @@ def judge_result(inventory, pdp):
 
     def judge(payload, target="orders.search", action=Action.TOOL, *, is_error=False):
         result = Result(payload=payload, size=1, is_error=is_error)
-        return check.judge_result(call(action, target), context(), result, None)
+        asked = listed(inventory, call(action, target))
+        return check.judge_result(asked, context(), result, None)
 
     return judge
 
@@ -83,3 +91,14 @@ def test_errors_and_requests_for_input_owe_no_structure(judge_result):
     assert judge_result({"resultType": "complete"}).code == "PC5009"
     assert judge_result({"content": []}, target="crm.read") == PASS
     assert judge_result({"content": []}, target="crm.gone") == PASS
+
+
+def test_a_tool_that_is_listed_otherwise_meanwhile_is_judged_as_it_was_called(inventory, pdp):
+    asked = listed(inventory, call(target="orders.search", arguments={"customer_id": "C-1"}))
+    other = ToolSpec(name="search", input_schema=asked.tool.input_schema)
+    inventory.learn("orders", [other])
+    check, around = Validate(inventory, pdp), context(session=session_of())
+    result = Result(payload={"content": []}, size=1)
+    assert check.judge_result(asked, around, result, None).code == "PC5009"
+    assert check.judge(asked, around, None).code == "PC3026"
+    assert check.judge(listed(inventory, asked), around, None) == PASS

@@ -22,7 +22,7 @@ SECRET = "tok_" + "c3d4" * 3
 
 
 class Patterns:
-    entities = frozenset({"API_KEY"})
+    entities = frozenset({"API_KEY", "NAME"})
 
     def only(self, entities):
         return self
@@ -66,7 +66,9 @@ def run(monkeypatch, capfdbinary):
 
     def go(data, *arguments, pipe=io.BytesIO):
         inspector = Inspector(Patterns(), Injection())
-        monkeypatch.setattr(command, "build", lambda *_, **__: SimpleNamespace(inspector=inspector))
+        entities = {"API_KEY": {Category.SECRET}, "NAME": {Category.PERSONAL}}
+        built = SimpleNamespace(inspector=inspector, entities=entities)
+        monkeypatch.setattr(command, "build", lambda *_, **__: built)
         stdin = SimpleNamespace(buffer=pipe(data if isinstance(data, bytes) else data.encode()))
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "argv", ["portcullis", "inspect", *arguments])
@@ -176,6 +178,19 @@ def test_a_name_that_nothing_finds_is_a_usage_error_and_not_a_silent_pass(run, o
     code, _, err = run("text", option, "SECRETS")
     assert code == 2
     assert f"{option}: nothing is named 'SECRETS'" in err
+
+
+@pytest.mark.parametrize("fail_on", ["secret", "API_KEY", "injection,secret", "health"])
+def test_a_hook_that_could_never_fail_is_a_usage_error(run, fail_on):
+    code, answers, err = run(SECRET, "--only", "NAME", "--fail-on", fail_on)
+    assert (code, answers) == (2, [])
+    assert f"--fail-on {fail_on.rpartition(',')[2]}: no rule" in err
+    assert "hint: Leave --only out" in err
+
+
+def test_a_hook_that_can_fail_for_what_it_looks_for_runs(run):
+    assert run(SECRET, "--only", "NAME", "--fail-on", "personal,NAME,hidden,suspect")[0] == 0
+    assert run(SECRET, "--only", "API_KEY", "--fail-on", "secret")[0] == 3
 
 
 def test_the_cache_is_the_users_own_and_nobody_elses_is_used(monkeypatch, tmp_path):

@@ -97,6 +97,15 @@ def test_an_administrator_approves_what_was_seen_and_that_is_recorded_before(wor
     assert suspect.json()["state"] == "pinned"
 
 
+def test_what_a_server_wrote_into_a_tools_name_does_not_get_into_the_log(world, plane):
+    name = "to ada@example.com"
+    world.services.pins.saw([seen(name)])
+    answer = plane.post("/api/v1/catalogue/pin", json=asked(name), headers=role(world, "ada"))
+    assert answer.json()["state"] == "pinned"
+    event = world.recorder.last
+    assert (event.name, event.parameters) == ("crm.?", asked("?"))
+
+
 def test_what_is_approved_is_what_was_shown_and_no_other(world, plane):
     asyncio.run(asyncio.to_thread(world.services.pins.saw, [seen("read", "c" * 64)]))
     before = world.services.pins.all()

@@ -6,7 +6,6 @@ import threading
 import time
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
@@ -15,7 +14,6 @@ from portcullis.control import login as module
 from portcullis.core.credential import Presented
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
-from portcullis.identity.oidc import Person
 from portcullis.store.operators import SqlOperators
 
 OPERATOR = PrincipalKind.OPERATOR
@@ -295,74 +293,6 @@ def test_a_malformed_login_is_refused_and_repeats_nothing(control, world, body):
     assert answer.status_code == 400
     assert answer.json()["code"] in {"PC1020", "PC1021"}
     assert "123456" not in answer.text + repr(world.recorder.last)
-
-
-PERSON = Person(
-    issuer="corp", subject="u-7", groups=("ops",), roles=("responder",), expires_at=1_800_000_300
-)
-
-
-def test_an_issuer_vouches_for_an_operator_who_is_registered_and_can_be_cut_off(control, world):
-    world.services.id_tokens.known["good"] = PERSON
-    answer = control.post("/api/v1/login", json={"id_token": "good"})
-    assert answer.status_code == 201
-    assert answer.json()["expires_at"] == 1_800_000_300
-    principal = world.services.authority.authenticate(Presented(token=answer.json()["token"]))
-    assert principal.roles == ("responder",)
-    assert principal.id.startswith("oidc-")
-    assert "u-7" not in repr(world.recorder.events)
-    record = world.services.directory.get(OPERATOR, principal.id)
-    assert (record.owner, record.roles) == ("corp", ("responder",))
-    ada = world.bearer("operator", "ada", roles=("admin",))
-    suspended = f"/api/v1/principals/operator/{principal.id}/suspend"
-    assert control.post(suspended, headers=ada).status_code == 200
-    assert refused(control.post("/api/v1/login", json={"id_token": "good"}), "PC2072") == 401
-    assert world.recorder.last.principal == principal.id
-
-
-def test_roles_follow_the_issuer_and_end_the_tokens_that_name_the_old_ones(control, world):
-    world.services.id_tokens.known["good"] = PERSON
-    first = control.post("/api/v1/login", json={"id_token": "good"}).json()["token"]
-    world.services.id_tokens.known["good"] = msgspec.structs.replace(PERSON, roles=("viewer",))
-    clock = world.clock
-    put = world.services.directory.put
-
-    def slow(record):
-        clock.time += 0.01
-        return put(record)
-
-    world.services.directory.put = slow
-    second = control.post("/api/v1/login", json={"id_token": "good"}).json()["token"]
-    path = "/api/v1/version"
-    answer = control.get(path, headers={"authorization": f"Bearer {first}"})
-    assert refused(answer, "PC4001") == 403
-    assert control.get(path, headers={"authorization": f"Bearer {second}"}).status_code == 200
-
-
-def test_an_id_token_that_is_not_good_is_refused_and_recorded_without_it(control, world):
-    answer = control.post("/api/v1/login", json={"id_token": "forged-token"})
-    assert refused(answer, "PC2072") == 401
-    event = world.recorder.last
-    assert (event.method, event.verdict, event.code) == ("login", "deny", "PC2072")
-    assert "forged-token" not in repr(world.recorder.events)
-
-
-def test_an_operator_of_an_issuer_gets_no_password(control, world):
-    world.services.id_tokens.known["good"] = PERSON
-    control.post("/api/v1/login", json={"id_token": "good"})
-    name = world.services.directory.list(OPERATOR)[-2].id
-    assert name.startswith("oidc-")
-    ada = world.bearer("operator", "ada", roles=("admin",))
-    body = {"password": secrets.token_hex(12)}
-    answer = control.post(f"/api/v1/principals/operator/{name}/password", json=body, headers=ada)
-    assert refused(answer, "PC2004") == 403
-
-
-@pytest.mark.anyio
-async def test_without_an_issuer_no_id_token_is_taken(world):
-    logins = dataclasses.replace(world.services, id_tokens=None).logins("control")
-    with pytest.raises(Problem, match="PC2072"):
-        await logins.id_token("good", source="127.0.0.1:1")
 
 
 @pytest.mark.anyio

@@ -408,7 +408,7 @@ class Judge:
     def text(self, key, piece, *, last):
         raise RuntimeError("boom")
 
-    def whole(self, key, text, *, json, sealed=False):
+    def whole(self, key, text, *, json, sealed=False, error=False):
         return text.upper()
 
     def end(self, result):

@@ -10,10 +10,11 @@ from portcullis.core.check import Progress
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Edit
 from portcullis.core.verdict import Deny
-from portcullis.gateway.stream import HeldBack
+from portcullis.gateway.stream import LEAST, HeldBack
 from portcullis.gateway.stream_judged import Judged, Stopped
 from portcullis.wire import SHAPES
 from portcullis.wire.json import encode
+from portcullis.wire.model import Frame
 from portcullis.wire.sse import SSEParser
 
 CHAT = SHAPES["openai", "POST", "/v1/chat/completions"]
@@ -62,7 +63,7 @@ class Masks:
         self.done[key] = start
         return Progress(settled=settled, edits=tuple(edits))
 
-    def whole(self, key, text, *, json, sealed=False):
+    def whole(self, key, text, *, json, sealed=False, error=False):
         self.wholes.append((key, json))
         self.sealed += [text] * sealed
         if self.forbidden in text:
@@ -294,7 +295,7 @@ def test_enciphered_reasoning_is_told_from_what_is_said():
 class Remembers(Masks):
     """Repeats of a text become what has become of it so far, as they do in inspection."""
 
-    def whole(self, key, text, *, json, sealed=False):
+    def whole(self, key, text, *, json, sealed=False, error=False):
         if self.texts.get(key) == text and key not in self.ended:
             return "cut off"
         return super().whole(key, text, json=json)
@@ -434,6 +435,14 @@ def test_more_than_the_limit_does_not_wait():
     assert raised.value.code == "PC5004"
 
 
+def test_frames_that_say_nearly_nothing_do_not_wait_in_any_number():
+    for queue in (Judged(decoder(CHAT), Masks(), LIMIT), HeldBack(LIMIT)):
+        with pytest.raises(Problem) as raised:
+            queue.feed(Frame(data=b"data: {}\n\n", held=True) for _ in range(LIMIT // LEAST + 1))
+        assert raised.value.code == "PC5004"
+        assert queue.frames == LIMIT // LEAST + 1
+
+
 def test_a_judge_that_leaves_a_text_undecided_is_a_fault():
     judge = Masks()
     judge.text = lambda key, piece, *, last: Progress(settled=0)
@@ -476,6 +485,30 @@ def test_the_words_of_a_providers_error_are_judged():
         out, result = run(shape, event)
         assert result.is_error
         assert b"key ***" in b"".join(out)
+
+
+class Strict(Masks):
+    """Takes out what is in an error, and ends the stream for the same anywhere else."""
+
+    def whole(self, key, text, *, json, sealed=False, error=False):
+        if error:
+            return "taken out" if self.forbidden in text else text
+        return super().whole(key, text, json=json)
+
+
+def test_a_providers_error_in_mid_stream_reaches_the_client_without_what_it_quotes():
+    said = {"error": {"message": "so: swordfish"}}
+    failed = {"id": "r", "status": "failed", "output": [], "error": {"message": "so: swordfish"}}
+    for shape, events in (
+        (CHAT, [*chat(["a"])[:2], *sse(said)]),
+        (RESPONSES, sse({"type": "error", "message": "so: swordfish"})),
+        (RESPONSES, numbered({"type": "response.failed", "response": failed})),
+        (MESSAGES, sse({"type": "error", **said})),
+    ):
+        out, result = run(shape, events, Strict("swordfish"))
+        assert result.is_error
+        assert b"taken out" in b"".join(out)
+        assert b"swordfish" not in b"".join(out)
 
 
 def test_what_a_command_put_out_is_judged_as_it_grows():

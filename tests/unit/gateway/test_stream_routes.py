@@ -33,7 +33,7 @@ class Judge:
             return Deny(code="PC3021", reason="forbidden")
         return Progress(settled=self.length)
 
-    def whole(self, key, text, *, json, sealed=False):
+    def whole(self, key, text, *, json, sealed=False, error=False):
         return text.replace("secret", "***")
 
 
@@ -91,7 +91,7 @@ class Upstream:
         pass
 
 
-async def serve(line, upstream, asked, path="/v1/chat/completions"):
+async def serve(line, upstream, asked, path="/v1/chat/completions", *, headed=False):
     out = []
 
     async def receive():
@@ -104,7 +104,8 @@ async def serve(line, upstream, asked, path="/v1/chat/completions"):
     request = Request({"method": "POST", "path": path, "headers": head}, receive, send)
     models = {"m": ModelUpstream(shape="openai", url="https://model.invalid")}
     await ModelRoutes(line, upstream, models, Limits())(request, None, "openai", path)
-    return out[0]["status"], b"".join(message.get("body", b"") for message in out)
+    status, body = out[0]["status"], b"".join(message.get("body", b"") for message in out)
+    return (status, body, dict(out[0]["headers"])) if headed else (status, body)
 
 
 def streamed(*deltas, finish="stop"):
@@ -150,6 +151,17 @@ async def test_the_calls_of_a_stream_are_remembered_as_the_client_sees_them():
     assert line.seen[0][2] is line.judge
     assert line.seen[0][1].size == len(body)
     assert line.seen[1][1].proposals[0].arguments == '{"to":"***"}'
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_no_header_of_an_answer_says_what_nobody_reads(stream):
+    pieces = streamed({"content": "Fine."}) if stream else [encode({"choices": []})]
+    upstream = Upstream("text/event-stream" if stream else "application/json", *pieces)
+    upstream.headers |= {"retry-after": "7", "x-request-id": "it is swordfish"}
+    upstream.headers |= {"x-ratelimit-limit-requests": "swordfish", "x-swordfish": "1"}
+    status, _, headers = await serve(Line(), upstream, {**ASKED, "stream": stream}, headed=True)
+    assert (status, headers[b"retry-after"]) == (200, b"7")
+    assert b"swordfish" not in b"".join((*headers, *headers.values()))
 
 
 async def test_without_a_judge_a_stream_passes_as_it_came():

@@ -134,6 +134,12 @@ class Shelf:
     def forget(self, server):
         self.tools.pop(server, None)
 
+    def refusal(self, server, name):
+        return None
+
+    def due(self, server, name):
+        return False
+
     def tool(self, server, name):
         return self.tools.get(server, {}).get(name)
 
@@ -154,6 +160,7 @@ class Channel:
         self.listening = asyncio.Queue()
         self.listened = []
         self.closed = False
+        self.alive = True
 
     async def request(self, message, headers):
         self.sent.append(message)

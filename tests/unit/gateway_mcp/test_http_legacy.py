@@ -6,15 +6,8 @@ import pytest
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Incoming
-from portcullis.gateway.mcp_stream import MAX_REQUESTS
 
 pytestmark = pytest.mark.anyio
-SAMPLING = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "sampling/createMessage",
-    "params": {"messages": [], "maxTokens": 5},
-}
 CALL = {"id": 3, "method": "tools/call", "params": {"name": "read_order", "arguments": {}}}
 
 
@@ -148,16 +141,6 @@ async def test_one_agent_cannot_take_all_server_processes(make_gate):
     assert "result" in (await gate.legacy(over_http[0], CALL)).json
 
 
-async def test_a_flood_of_a_servers_requests_ends_the_call_and_neither_log_nor_client(gate):
-    session = await gate.begin()
-    asking = {"jsonrpc": "2.0", "id": "same", "method": "roots/list"}
-    gate.script["tools/call"] = [asking] * (MAX_REQUESTS + 1) + [{"result": {"content": []}}]
-    answer = await gate.legacy(session, CALL)
-    assert answer.messages[-1]["error"]["data"]["code"] == "PC5003"
-    assert len(answer.messages) == MAX_REQUESTS + 1
-    assert gate.channel.left == ["tools/call"]
-
-
 async def test_one_agent_cannot_take_all_sessions(make_gate):
     gate = make_gate(mcp_sessions=8)
     mine = [await gate.begin() for _ in range(3)]
@@ -194,108 +177,6 @@ async def test_refusal_within_a_session_is_an_error_message_and_no_lost_session(
     answer = await gate.legacy(session, message)
     assert answer.status == 200
     assert (answer.json["id"], answer.json["error"]["data"]["code"]) == (5, code)
-
-
-async def test_servers_request_is_judged_renamed_and_answered_once(gate):
-    session = await gate.begin()
-    answered = asyncio.Event()
-    gate.script["tools/call"] = [SAMPLING, _until(answered), {"result": {"content": []}}]
-    live = gate.answer()
-    task = asyncio.create_task(gate.legacy(session, CALL, answer=live))
-    asked = await live.message(0)
-    assert asked["method"] == "sampling/createMessage"
-    assert asked["id"] != SAMPLING["id"]
-    assert len(asked["id"]) == 32
-    reply = {"id": asked["id"], "result": {"role": "assistant", "model": "m", "content": {}}}
-    assert (await gate.legacy(session, reply)).status == 202
-    assert gate.channel.told[-1] == {"jsonrpc": "2.0", "id": 1, "result": reply["result"]}
-    twice = await gate.legacy(session, reply)
-    assert (twice.status, twice.json["error"]["data"]["code"]) == (400, "PC1036")
-    answered.set()
-    await task
-    assert live.messages[-1]["result"] == {"content": []}
-    asks = [e for e in gate.journal.events if e.action == "server_request"]
-    assert [(e.type, e.name) for e in asks] == [
-        ("decision", "sampling/createMessage"),
-        ("result", "sampling/createMessage"),
-    ]
-
-
-@pytest.mark.parametrize("guess", [1, "1", "forged", None])
-async def test_client_cannot_answer_what_was_not_asked(gate, guess):
-    session = await gate.begin()
-    message = {"id": guess, "error": {"code": 1, "message": "no"}}
-    answer = await gate.legacy(session, message)
-    assert (answer.status, answer.json["error"]["data"]["code"]) == (400, "PC1036")
-    assert not gate.channel.told
-
-
-async def test_session_cannot_answer_for_another_session(gate):
-    session, other = await gate.begin(), await gate.begin()
-    channel = gate.servers.opened[("orders", session, True)]
-    live = gate.answer()
-    task = asyncio.create_task(_listen(gate, session, live))
-    await channel.listening.put(Incoming(message=SAMPLING))
-    asked = await live.message(0)
-    answer = await gate.legacy(other, {"id": asked["id"], "result": {}})
-    assert answer.status == 400
-    assert not channel.told
-    await channel.listening.put(None)
-    await task
-
-
-async def test_denied_request_of_a_server_is_answered_by_the_gate(gate):
-    gate.policy.denied = {"sampling/createMessage"}
-    session = await gate.begin()
-    gate.script["tools/call"] = [SAMPLING, {"result": {"content": []}}]
-    answer = await gate.legacy(session, CALL)
-    assert b"sampling" not in answer.body
-    told = gate.channel.told[-1]
-    assert told["id"] == 1
-    assert told["error"]["data"]["code"] == "PC3002"
-
-
-async def test_unknown_request_of_a_server_is_answered_by_the_gate(gate):
-    session = await gate.begin()
-    shout = {"jsonrpc": "2.0", "id": 9, "method": "shell/run", "params": {"cmd": "x"}}
-    gate.script["tools/call"] = [shout, {"result": {"content": []}}]
-    answer = await gate.legacy(session, CALL)
-    assert "result" in answer.json
-    assert gate.channel.told[-1]["error"]["code"] == -32601
-    assert gate.codes() == ["PC1034"]
-
-
-async def test_withheld_answer_of_a_client_becomes_an_error_for_the_server(gate):
-    gate.policy.withheld = {"roots/list"}
-    session = await gate.begin()
-    live = gate.answer()
-    task = asyncio.create_task(_listen(gate, session, live))
-    ask = {"jsonrpc": "2.0", "id": "r", "method": "roots/list"}
-    await gate.channel.listening.put(Incoming(message=ask))
-    asked = await live.message(0)
-    answer = await gate.legacy(session, {"id": asked["id"], "result": {"roots": ["secret"]}})
-    assert answer.status == 403
-    assert gate.channel.told[-1]["error"]["data"]["code"] == "PC3012"
-    await gate.channel.listening.put(None)
-    await task
-
-
-async def test_unanswered_request_of_a_server_is_accounted_for_when_the_session_ends(gate):
-    session = await gate.begin()
-    gate.script["tools/call"] = [SAMPLING, {"result": {"content": []}}]
-    await gate.legacy(session, CALL)
-    await gate.http_call("DELETE", headers=[("mcp-session-id", session)])
-    failed = [e for e in gate.journal.events if e.verdict == "error"]
-    assert [(e.action, e.code) for e in failed] == [("server_request", "PC5014")]
-
-
-async def test_server_cannot_flood_the_client_with_requests(gate):
-    session = await gate.begin()
-    flood = [SAMPLING | {"id": number} for number in range(70)]
-    gate.script["tools/call"] = [*flood, {"result": {"content": []}}]
-    answer = await gate.legacy(session, CALL)
-    assert len([m for m in answer.messages if "method" in m]) == 64
-    assert len(gate.channel.told) == 6
 
 
 async def test_cancellation_stops_the_call_under_the_servers_id(gate, hang):
@@ -429,13 +310,6 @@ async def test_everything_open_ends_with_the_gate(gate, hang):
     answer = await asyncio.wait_for(task, 2)
     assert answer.json["error"]["data"]["code"] == "PC5014"
     assert all(channel.closed for channel in gate.servers.opened.values())
-
-
-def _until(event):
-    async def step():
-        await event.wait()
-
-    return step
 
 
 async def test_listening_ends_with_the_credential_and_the_client_comes_again(gate):

@@ -7,6 +7,7 @@ import pytest
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Incoming
+from portcullis.gateway import mcp_stdio
 from portcullis.gateway.mcp_stdio import serve_stdio
 
 pytestmark = pytest.mark.anyio
@@ -254,3 +255,46 @@ async def test_call_before_the_session_is_settled_is_refused(desk, gate, hang):
     desk.say(INITIALIZE)
     desk.say(CALL)
     assert (await desk.out.line(0))["error"]["data"]["code"] == "PC1035"
+
+
+async def test_server_that_died_answers_what_waits_and_ends_the_gate(desk, gate):
+    died = asyncio.Event()
+
+    async def dies():
+        await died.wait()
+        gate.channel.alive = False
+
+    gate.script["tools/call"] = [dies, Problem("PC5011", "the server orders ended")]
+    desk.say(MODERN)
+    desk.say(MODERN | {"id": 2})
+    await asyncio.sleep(0.02)
+    died.set()
+    with pytest.raises(Problem, match="PC5011") as ended:
+        await asyncio.wait_for(desk.task, 2)
+    assert ended.value.hint
+    answered = {line["id"]: line["error"]["data"] for line in desk.out.lines}
+    assert {key: data["code"] for key, data in answered.items()} == {1: "PC5011", 2: "PC5011"}
+    assert all(data["hint"] for data in answered.values())
+    assert gate.channel.closed
+
+
+async def test_server_that_died_while_nothing_ran_ends_the_gate(desk, gate):
+    desk.say(INITIALIZE)
+    await desk.out.line(0)
+    gate.channel.alive = False
+    with pytest.raises(Problem, match="PC5011"):
+        await asyncio.wait_for(desk.task, 3)
+
+
+async def test_call_that_a_dead_server_left_hanging_is_answered_in_the_end(
+    desk, gate, hang, monkeypatch
+):
+    monkeypatch.setattr(mcp_stdio, "LAST_SECONDS", 0.05)
+    gate.script["tools/call"] = [hang]
+    desk.say(MODERN)
+    await asyncio.sleep(0.02)
+    gate.channel.alive = False
+    with pytest.raises(Problem, match="PC5011"):
+        await asyncio.wait_for(desk.task, 3)
+    assert [line["error"]["data"]["code"] for line in desk.out.lines] == ["PC5011"]
+    assert gate.codes() == ["PC5011"]

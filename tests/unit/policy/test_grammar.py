@@ -58,7 +58,7 @@ def test_one_run_reports_every_fault_in_order():
         ("version: 1\nroles: !!python/object {}\n", 2, "tags"),
         ("version: 1\n---\nversion: 1\n", 2, "document"),
         ("version: 1\nroles: {r: {models: [a]}\n", 3, "expected"),
-        ("version: 1\nroles: " + "[" * 3000 + "]" * 3000, 1, "nested too deeply"),
+        ("version: 1\nroles: " + "[" * 3000 + "]" * 3000, 2, "nested too deeply"),
         ("version: 1\nagents:\n  a: {}\n", 3, "has no role"),
         ("version: 1\nagents:\n  a: {role: r}\n", 3, "unknown role r"),
         ("version: 1\nagents:\n  no: {role: r}\nroles: {r: {}}", 3, "expected a string"),
@@ -108,6 +108,13 @@ def test_what_would_be_ignored_or_misread_is_an_error(text, line, says):
     assert problem.code == "PC7002"
     assert problem.detail.startswith(f"policy/main.yaml:{line}:")
     assert says in problem.detail
+
+
+def test_an_alias_is_refused_with_what_to_do_about_it():
+    problem = refused("version: 1\nroles:\n  a: &x {}\n  b: *x\n")
+    assert problem.code == "PC7002"
+    assert problem.detail.startswith("policy/main.yaml:3:6: anchors and aliases are not read here")
+    assert problem.hint == "Write it out where it is used."
 
 
 def test_a_permission_whose_tools_are_all_denied_is_an_error():

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+from array import array
 
 import pytest
 
@@ -276,6 +277,20 @@ def test_an_embedded_text_is_the_users_and_vectors_are_no_texts():
     assert sources(request_texts(call(method, {"model": "m", "input": ["a", "b"]})))["b"] == "user"
     answer = {"data": [{"embedding": [0.12345678, 12345678], "index": 0}], "model": "m"}
     assert sources(result_texts(call(method, {}), answer)) == {"m": Source.MODEL}
+
+
+def test_a_vector_in_base64_is_one_of_floats_and_a_text_in_its_place_is_read():
+    floats = base64.b64encode(array("f", [0.0312, -0.5, 0.25, 0.000123] * 96).tobytes()).decode()
+    said = base64.b64encode(b"the key is swordfish, and no number").decode()
+    for vector, texts in (
+        (floats, []),
+        (said, [said]),
+        (floats[:-8], [floats[:-8]]),
+        ("so!", ["so!"]),
+    ):
+        answer = {"data": [{"embedding": vector, "index": 0}], "model": "m"}
+        found = [text.text for text in result_texts(call("POST /v1/embeddings", {}), answer)[0]]
+        assert found == [*texts, "m"]
 
 
 @pytest.mark.parametrize(

@@ -4,69 +4,26 @@ import pytest
 
 from golden.llm.vectors import STREAMS, summary
 from portcullis.core.errors import Problem
-from portcullis.wire import SHAPES
 from portcullis.wire.json import decode, encode
+from unit.wire_llm.frames import (
+    ADDED,
+    BEGIN,
+    FUNCTION,
+    START,
+    TOOL,
+    call,
+    chat_stream,
+    code,
+    completed,
+    data,
+    delta,
+    messages_stream,
+    numbered,
+    responses_stream,
+    typed,
+)
 
-CHAT = SHAPES["openai", "POST", "/v1/chat/completions"]
-RESPONSES = SHAPES["openai", "POST", "/v1/responses"]
-MESSAGES = SHAPES["anthropic", "POST", "/v1/messages"]
 NAMES = [vector.name for vector in STREAMS]
-
-
-def data(*chunks):
-    return b"".join(
-        b"data: " + (chunk.encode() if isinstance(chunk, str) else encode(chunk)) + b"\n\n"
-        for chunk in chunks
-    )
-
-
-def typed(*events):
-    return b"".join(
-        b"event: " + event["type"].encode() + b"\ndata: " + encode(event) + b"\n\n"
-        for event in events
-    )
-
-
-def chat_stream(**fields):
-    payload = {"model": "m", "messages": [], "stream": True, **fields}
-    return CHAT.stream(CHAT.request(payload))
-
-
-def delta(index=0, finish=None, **fields):
-    return {"choices": [{"index": index, "delta": fields, "finish_reason": finish}]}
-
-
-def call(index=0, call_id=None, name=None, arguments=""):
-    function = {"arguments": arguments} | ({"name": name} if name else {})
-    return {"index": index, "function": function} | ({"id": call_id} if call_id else {})
-
-
-def responses_stream(**fields):
-    payload = {"model": "m", "input": "x", "stream": True, **fields}
-    return RESPONSES.stream(RESPONSES.request(payload))
-
-
-def numbered(*events):
-    return typed(*({**event, "sequence_number": at} for at, event in enumerate(events)))
-
-
-def messages_stream(**fields):
-    payload = {"model": "m", "max_tokens": 1, "messages": [], "stream": True, **fields}
-    return MESSAGES.stream(MESSAGES.request(payload))
-
-
-START = {
-    "type": "message_start",
-    "message": {"type": "message", "role": "assistant", "content": []},
-}
-FUNCTION = {"type": "function_call", "call_id": "c", "name": "f", "arguments": ""}
-TOOL = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
-
-
-def code(decoder, stream):
-    with pytest.raises(Problem) as raised:
-        decoder.feed(stream)
-    return raised.value.code
 
 
 @pytest.mark.parametrize("vector", STREAMS, ids=NAMES)
@@ -204,17 +161,12 @@ def test_a_chat_stream_that_could_be_read_in_two_ways_does_not_pass(chunks):
     assert code(chat_stream(), data(*chunks)) == "PC5003"
 
 
-ADDED = {"type": "response.output_item.added", "output_index": 0, "item": FUNCTION}
 FRAGMENT = {"type": "response.function_call_arguments.delta", "output_index": 0, "delta": "{}"}
 DONE = {
     "type": "response.output_item.done",
     "output_index": 0,
     "item": {**FUNCTION, "arguments": "{}"},
 }
-
-
-def completed(*items, kind="response.completed"):
-    return {"type": kind, "response": {"output": list(items)}}
 
 
 @pytest.mark.parametrize(
@@ -278,13 +230,6 @@ def test_a_hosted_tools_events_pass_when_it_was_asked_for():
     assert decoder.end().finish == "completed"
 
 
-def test_a_failed_response_ends_its_stream_as_an_error():
-    decoder = responses_stream()
-    decoder.feed(numbered(completed(kind="response.failed")))
-    assert decoder.end().is_error
-
-
-BEGIN = {"type": "content_block_start", "index": 0, "content_block": TOOL}
 INPUT = {
     "type": "content_block_delta",
     "index": 0,
@@ -328,62 +273,6 @@ def test_a_tools_input_may_come_whole_with_its_block():
     frames = decoder.feed(typed(START, block, STOP, END))
     assert [frame.held for frame in frames] == [False, True, False, False]
     assert decoder.end().proposals[0].arguments == '{"a":1}'
-
-
-@pytest.mark.parametrize(
-    ("make", "error"),
-    [
-        (chat_stream, data({"error": {"message": "overloaded", "type": "server_error"}})),
-        (
-            responses_stream,
-            typed({"type": "error", "code": "x", "message": "overloaded", "sequence_number": 9}),
-        ),
-        (messages_stream, typed({"type": "error", "error": {"message": "overloaded"}})),
-    ],
-    ids=["chat", "responses", "messages"],
-)
-def test_the_providers_own_error_passes_and_ends_the_stream(make, error):
-    decoder = make()
-    (frame,) = decoder.feed(error)
-    assert b"overloaded" in frame.data
-    assert not frame.held
-    assert decoder.end().is_error
-
-
-@pytest.mark.parametrize(
-    ("make", "before", "error"),
-    [
-        (chat_stream, data(delta(tool_calls=[call(0, "a", "f")])), data({"error": {"m": 1}})),
-        (responses_stream, numbered(ADDED), typed({"type": "error", "sequence_number": 9})),
-        (messages_stream, typed(START, BEGIN), typed({"type": "error", "error": {}})),
-    ],
-    ids=["chat", "responses", "messages"],
-)
-def test_an_error_within_a_tool_call_does_not_release_the_half_of_it(make, before, error):
-    decoder = make()
-    assert decoder.feed(before)[-1].held
-    assert code(decoder, error) == "PC5008"
-
-
-def test_a_chat_stream_may_say_done_after_its_error():
-    decoder = chat_stream()
-    decoder.feed(data(delta(content="a"), {"error": {"message": "overloaded"}}, "[DONE]"))
-    assert decoder.end().is_error
-
-
-def test_an_error_brings_no_tool_call_past_the_checks():
-    half = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a":1,"a":2}'}}
-    chat = {"error": {"message": "x"}, **delta(tool_calls=[half], finish="tool_calls")}
-    item = {"type": "response.output_item.done", "error": "x", "item": {**FUNCTION}}
-    for decoder, event in (
-        (chat_stream(), data(chat)),
-        (responses_stream(), data(item)),
-        (messages_stream(), typed({"type": "error", "error": {}, "content_block": TOOL})),
-    ):
-        (frame,) = decoder.feed(event)
-        assert b"error" in frame.data
-        for member in (b"tool_calls", b"item", b"content_block", b'"f"'):
-            assert member not in frame.data.replace(b"response.output_item.done", b"")
 
 
 def test_a_call_that_ends_as_another_than_it_began_does_not_pass():

@@ -144,7 +144,7 @@ class StandinModel:
                 turn.directive,
                 shape.events(said, payload, tally),
                 mystery=shape.MYSTERY,
-                broken_off=shape.BROKEN_OFF,
+                broken_off=_quoting(shape.BROKEN_OFF, body),
             )
         else:
             whole = shape.whole(said, payload, tally)
@@ -155,6 +155,12 @@ class StandinModel:
         if turn.directive == "reflect-credential-header":
             extra.append((b"x-reflected", self._credential.encode()))
         await _deliver(exchange, delivery, extra)
+
+
+def _quoting(frame: bytes, body: bytes) -> bytes:
+    """An error's event, that also says to what it is the answer."""
+    quoted = msgspec.json.encode(f"mid-stream of {body.decode()}")[1:-1]
+    return frame.replace(b"mid-stream", quoted)
 
 
 async def _deliver(

@@ -27,7 +27,7 @@ DIRECTIVES: Final[dict[str, str]] = {
     "cut-bytes": "sends its answer in pieces of five bytes",
     "die-mid-stream": "breaks the connection after half of the answer",
     "end-early": "ends a stream properly, but without its last events",
-    "error-mid-stream": "sends the provider's error event after half of the stream",
+    "error-mid-stream": "sends an error event that quotes the request after half of the stream",
     "unknown-event": "puts an event of an unknown type into the stream",
     "unknown-item": "puts a content item of an unknown type into the answer",
     "malformed": "sends something that is not JSON",

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from portcullis.config.inspection import Extraction
 from portcullis.core.inspection_ports import Extracted
 from portcullis.execution.extract.kinds import Kind, Opaque, kind_of
 from portcullis.execution.extract.plain import decoded
-from portcullis.execution.extract.process import PASSING, read_apart
+from portcullis.execution.extract.process import NOT_STARTED, PASSING, read_apart
 
 MAX_REMEMBERED: Final = 1024
 REMEMBERED_CHARACTERS: Final = 16 * 2**20
+AGAIN: Final = 600.0
+"""Seconds for which a document counts as one that cannot be read within the limits."""
 WAITING: Final = 16
 """How many documents may wait for each process."""
 _BUSY: Final = Extracted(text=None, reason="busy with other documents")
@@ -25,13 +30,18 @@ class LimitedExtractor:
 
     Others wait as long as reading one may take, and are opaque then; so is whoever finds
     ``WAITING`` of them for each process. Plain text is read at once. Use it from one event loop.
+
+    What could not be read within the limits is not tried again for ``AGAIN`` seconds of ``now``:
+    whoever sends it once more would keep a process busy for nothing.
     """
 
-    def __init__(self, limits: Extraction) -> None:
+    def __init__(self, limits: Extraction, now: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
+        self._now = now
         self._room = asyncio.Semaphore(limits.processes)
         self._waiting = 0
-        self._known: OrderedDict[bytes, Extracted] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[Extracted, float]] = OrderedDict()
+        """Answers, each with the time up to which it holds."""
         self._characters = 0
 
     async def extract(self, data: bytes, media_type: str) -> Extracted:
@@ -48,13 +58,13 @@ class LimitedExtractor:
             return Extracted(text=None, reason=str(opaque))
         claim = media_type.encode() if kind is Kind.MARKUP else b""
         key = hashlib.sha256(b"\0".join((kind.value.encode(), claim, data))).digest()
-        found = self._known.get(key)
-        if found is not None:
+        known = self._known.get(key)
+        if known is not None and self._now() < known[1]:
             self._known.move_to_end(key)
-            return found
+            return known[0]
         found = await self._apart(data, kind, media_type)
-        if found not in (_BUSY, *PASSING):
-            self._remember(key, found)
+        if found not in (_BUSY, NOT_STARTED):
+            self._remember(key, found, self._now() + AGAIN if found in PASSING else math.inf)
         return found
 
     async def _apart(self, data: bytes, kind: Kind, media_type: str) -> Extracted:
@@ -74,11 +84,12 @@ class LimitedExtractor:
         finally:
             self._room.release()
 
-    def _remember(self, key: bytes, found: Extracted) -> None:
-        if key in self._known:  # the same document twice at once
-            return
-        self._known[key] = found
+    def _remember(self, key: bytes, found: Extracted, until: float) -> None:
+        before = self._known.pop(key, None)  # it is over, or was read twice at once
+        if before is not None:
+            self._characters -= len(before[0].text or "")
+        self._known[key] = found, until
         self._characters += len(found.text or "")
         while len(self._known) > MAX_REMEMBERED or self._characters > REMEMBERED_CHARACTERS:
-            _, oldest = self._known.popitem(last=False)
+            _, (oldest, _) = self._known.popitem(last=False)
             self._characters -= len(oldest.text or "")

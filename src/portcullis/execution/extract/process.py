@@ -20,8 +20,8 @@ _HEAD_BYTES = 256
 _STDOUT = 1
 _FAILED = Extracted(text=None, reason="it could not be read within the limits")
 _SLOW = Extracted(text=None, reason="it takes too long to read")
-_NOT_STARTED = Extracted(text=None, reason="no process could be started for it")
-PASSING = (_FAILED, _SLOW, _NOT_STARTED)
+NOT_STARTED = Extracted(text=None, reason="no process could be started for it")
+PASSING = (_FAILED, _SLOW)
 """Verdicts that another time may change: the machine may have been busy with something else."""
 
 
@@ -50,7 +50,7 @@ async def read_apart(data: bytes, kind: Kind, media_type: str, limits: Extractio
             start_new_session=True,
         )
     except (OSError, ValueError):
-        return _NOT_STARTED
+        return NOT_STARTED
     try:
         async with asyncio.timeout(limits.seconds):
             stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))

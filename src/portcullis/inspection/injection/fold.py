@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 STRIDE: Final = 240
 """Bytes from one window's beginning to the next one's; a window is two strides."""
 
@@ -27,6 +29,7 @@ _TABLE: Final = bytes(
     byte if byte >= 0x80 or byte in _KEPT else 0x2E if byte in _STOPS else 0x20  # noqa: PLR2004
     for byte in range(256)
 )
+_SPACE, _STOP = b" ."
 _APOSTROPHES: Final = b"'`"
 _SPACES: Final = (
     "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\N{EN DASH}\N{EM DASH}"
@@ -59,11 +62,14 @@ def piece(text: str) -> bytes:
 
 def squeezed(data: bytes) -> bytes:
     """Shorten runs of spaces and of full stops."""
-    while b"   " in data:
-        data = data.replace(b"   ", b"  ")
-    while b".." in data:
-        data = data.replace(b"..", b".")
-    return data
+    if b"   " not in data and b".." not in data:
+        return data
+    signs = np.frombuffer(data, dtype=np.uint8)
+    blank, stop = signs == _SPACE, signs == _STOP
+    gone = np.zeros(len(signs), dtype=np.bool_)
+    gone[1:] = stop[1:] & stop[:-1]
+    gone[2:] |= blank[2:] & blank[1:-1] & blank[:-2]
+    return signs[~gone].tobytes()
 
 
 def join(before: bytes, folded: bytes) -> bytes:

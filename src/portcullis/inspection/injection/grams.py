@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
+Sums = NDArray[np.int32]
+Places = NDArray[np.int64]
 
 LONGEST: Final = 24
 """Tokens of a run: what is remarkable in a whole page is no attack."""
@@ -31,7 +33,8 @@ _TOKEN: Final = re.compile(
     rb"[\xe3-\xed]?[0-9a-z_\x80-\xe2\xee-\xff]+|[\xe3-\xed]|[.<>|\[\]{}#:=/\\@$%&+]"
 )
 _DIGITS: Final = re.compile(rb"[0-9]")
-_WORD, _LEAD, _MARK = 1, 2, 3
+_WORD, _LEAD, _MARK = 1, 3, 2
+"""Odd are those that a word may go on after; a token begins where more is than that."""
 
 
 def _sort(byte: int) -> int:
@@ -60,18 +63,9 @@ _BITS: Final = 21
 _SHIFT: Final = np.uint64(64 - _BITS)
 _SCALE: Final = 1024
 
-_TOLLS: Final = np.arange(_MOST + 2, dtype=np.int64) * round(TOLL * _SCALE)
-
-_NONE: Final = np.full(LONGEST - 1, np.iinfo(np.int64).max // 2)
-
+_TOLLS: Final = np.arange(_MOST + 2, dtype=np.int32) * np.int32(round(TOLL * _SCALE))
+_NEVER: Final = np.iinfo(np.int32).max // 2
 _SORTS: Final = bytes(map(_sort, range(256)))
-_STARTS: Final = np.array(
-    [
-        now > _WORD or (now == _WORD and before in {0, _MARK})
-        for before in range(4)
-        for now in range(4)
-    ]
-)
 _VALUES: Final = np.array(
     [0 if not _SORTS[byte] else ord("0") if byte in b"0123456789" else byte for byte in range(256)],
     dtype=np.uint64,
@@ -141,14 +135,19 @@ class Grams:
 
     def strongest(self, data: bytes) -> Strongest:
         """The strongest run in a slice of folded text, of at most 8 KiB."""
-        starts, weights, beyond = self._weighed(b" " + data)
-        count = len(weights)
-        sums = np.zeros(count + 1, dtype=np.int64)
-        np.cumsum(weights, out=sums[1:])
-        sums -= _TOLLS[: count + 1]
+        starts = _starts(data)
+        count = len(starts)
         if not count:
             return Strongest(self._bias / _SCALE, 0, 0)
-        runs = sums[1:] - _lowest(sums[:-1]) - beyond
+        weights, paired = self._weighed(data, starts)
+        before = np.empty(count + LONGEST, dtype=np.int32)
+        before[: LONGEST - 1] = _NEVER
+        sums = before[LONGEST - 1 :]
+        sums[0] = 0
+        np.add.accumulate(weights, out=sums[1:])
+        sums -= _TOLLS[: count + 1]
+        runs = sums[1:] - _lowest(before[:-1])
+        runs[:-1] -= np.minimum(paired, 0)  # what reaches beyond a run speaks for it only
         last = int(runs.argmax())
         first = max(0, last + 1 - LONGEST)
         first += int(sums[first : last + 1].argmin())
@@ -162,48 +161,46 @@ class Grams:
         weighed = {gram: self._weights.get(gram, 0.0) for gram in found}
         return {gram: weight for gram, weight in weighed.items() if weight > 0}
 
-    def _weighed(
-        self, data: bytes
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-        """Where tokens begin, the weight of what begins there, and what of it reaches beyond.
-
-        Of the last, only what speaks against an attack.
-        """
-        sorts = np.frombuffer(data.translate(_SORTS), dtype=np.uint8)
-        starts = np.flatnonzero(_STARTS[sorts[:-1] * 4 + sorts[1:]])
-        hashes = _VALUES[np.frombuffer(data, dtype=np.uint8)]
-        hashes *= _UP[: len(hashes)]
-        np.cumsum(hashes, out=hashes)
-        ends = hashes[starts]
-        words = np.empty_like(ends)
-        if len(ends):
-            np.subtract(ends[1:], ends[:-1], out=words[:-1])
-            np.subtract(hashes[-1:], ends[-1:], out=words[-1:])
+    def _weighed(self, data: bytes, starts: Places) -> tuple[Sums, Sums]:
+        """The weight of what begins at each token, and (but for the last) that of its pair."""
+        values = _VALUES.take(np.frombuffer(data, dtype=np.uint8))
+        values *= _UP[1 : len(data) + 1]
+        words: Hashes = np.add.reduceat(values, starts)
         words *= _DOWN[starts]
-        places = words * _ALONE >> _SHIFT
-        weights = self._table[places].astype(np.int32)
-        numbers = self._alike[places]
-        alike = np.where(numbers, self._hashes[numbers], words)
-        following = alike * _NEXT
-        pairs = alike[:-1] * _FIRST + following[1:] >> _SHIFT
-        new = np.ones(len(pairs), dtype=np.int16)
-        new[1:] *= pairs[1:] != pairs[:-1]
-        new[2:] *= pairs[2:] != pairs[:-2]
-        weights[:-1] *= new
-        paired = self._table[pairs] * new
+        places = _placed(words * _ALONE)
+        weights = self._table.take(places).astype(np.int32)
+        numbers = self._alike.take(places)
+        alike: Hashes = np.where(numbers, self._hashes.take(numbers), words)
+        pairs = _placed(alike[:-1] * _FIRST + alike[1:] * _NEXT)
+        paired = self._table.take(pairs).astype(np.int32)
+        again = pairs[1:] == pairs[:-1]
+        again[1:] |= pairs[2:] == pairs[:-2]
+        if b"\1" in again.tobytes():  # quicker than to ask the array
+            weights[1:-1][again] = 0
+            paired[1:][again] = 0
         weights[:-1] += paired
-        beyond = np.zeros_like(weights)
-        np.minimum(paired, 0, out=beyond[:-1])
-        return starts, weights, beyond
+        return weights, paired
 
 
-def _lowest(sums: NDArray[np.int64]) -> NDArray[np.int64]:
-    """At each place the least of the last `LONGEST`, itself included."""
-    last = np.concatenate([_NONE, sums])
+def _starts(data: bytes) -> Places:
+    """Where tokens begin."""
+    sorts = np.frombuffer(b"\0" + data.translate(_SORTS), dtype=np.uint8)
+    return (sorts[1:] > (sorts[:-1] & 1)).nonzero()[0]
+
+
+def _placed(hashes: Hashes) -> Places:
+    """The places of hashes in the tables; they are used up."""
+    hashes >>= _SHIFT
+    return hashes.view(np.int64)
+
+
+def _lowest(sums: Sums) -> Sums:
+    """At each place but the first ones the least of the last `LONGEST`, itself included."""
+    last = sums
     for size in (1, 2, 4):
         last = np.minimum(last[:-size], last[size:])
     wide = np.minimum(last[:-8], last[8:])
-    lowest: NDArray[np.int64] = np.minimum(wide[:-8], last[16:])
+    lowest: Sums = np.minimum(wide[:-8], last[16:])
     return lowest
 
 

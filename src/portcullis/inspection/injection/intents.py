@@ -27,6 +27,9 @@ _LETTER: Final = r"[0-9a-z_\x80-\xff]"
 _SPACE: Final = re.compile(r"(\[(?:\\.|[^\]\\])*\])| ")
 _GAP: Final = re.compile(r" ~(\d+) ")
 _WORD: Final = re.compile(r"\{([a-z_]+)\}")
+_LITERAL: Final = re.compile(r"(\[(?:\\.|[^\]])*\]|\\.|\{[^}]*\}|\(\?:)|([a-z]{4,})")
+_LAST: Final = "prompt"
+"""A word that rules end with also where no gap is before it."""
 _FORBIDDEN: Final = re.compile(
     r"~|\\[bBAzZ]|(?<![\\\[])[*+^$]|\{\d+,\}|\[[^\]]*[^\x00-\x7f][^\]]*\]"
 )
@@ -110,7 +113,24 @@ def _expanded(pattern: str, language: Language, where: str) -> bytes:
         text = _spaced(text, "(?:[ .]{0,2})")
     if _FORBIDDEN.search(text):
         raise Problem("PC7014", f"{where}: only bounded patterns without anchors are possible")
-    return text.encode("utf-8")
+    return (text if language.gates else _muted(text)).encode("utf-8")
+
+
+def _muted(pattern: str) -> str:
+    """The same pattern with no literals but those before its first gap.
+
+    Hyperscan looks for one literal of a rule first, and reads back from it for what the rule begins
+    with. A word that many rules end with, over and over, would make it read back for all of them.
+    """
+    gap = pattern.find("[^.]{0,")
+    head, tail = (pattern[:gap], pattern[gap:]) if gap >= 0 else (pattern, "")
+    head = head.replace(_LAST, _spelt(_LAST))
+    return head + _LITERAL.sub(lambda found: found[1] or _spelt(found[2]), tail)
+
+
+def _spelt(word: str) -> str:
+    """A word whose every second letter is one of two, of which folded text never has the other."""
+    return "".join(rf"[{one}\x00]" if at % 2 else one for at, one in enumerate(word))
 
 
 def _spaced(pattern: str, separator: str) -> str:

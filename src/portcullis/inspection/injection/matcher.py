@@ -6,11 +6,6 @@ milliseconds for a kilobyte.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import platform
-import tempfile
 import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -20,6 +15,7 @@ from typing import Any, Protocol
 import re2
 
 from portcullis.core.errors import Problem
+from portcullis.inspection.compiled import keep, kept, place
 from portcullis.inspection.database import library
 from portcullis.inspection.injection.intents import Rule
 
@@ -134,33 +130,9 @@ class _Database:
         return database
 
     def _kept(self, folder: Path) -> Any:
-        made_of = (self._hyperscan.__version__, platform.machine(), _processor(), self._patterns)
-        path = folder / f"injection-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}.hs"
-        try:
-            data = path.read_bytes()
-        except OSError:
-            data = b""
-        if data and hashlib.sha256(data[32:]).digest() == data[:32]:
-            return self._hyperscan.loadb(data[32:], self._hyperscan.HS_MODE_BLOCK)
-        database = self._compiled()
-        _keep(path, self._hyperscan.dumpb(database))
-        return database
-
-
-def _keep(path: Path, payload: bytes) -> None:
-    """Write atomically, readable to the gate alone. A folder that cannot be written is no fault."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        number, name = tempfile.mkstemp(dir=path.parent, prefix=".injection-")
-        with os.fdopen(number, "wb") as writer:
-            writer.write(hashlib.sha256(payload).digest() + payload)
-        Path(name).replace(path)
-
-
-def _processor() -> str:
-    """What the processor can do: a database compiled for one may not run on another."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+        file = place(self._hyperscan, folder, "injection", self._patterns)
+        found = kept(self._hyperscan, file)
+        if found is None:
+            found = self._compiled()
+            keep(self._hyperscan, file, found)
+        return found

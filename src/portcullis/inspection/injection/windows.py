@@ -10,11 +10,11 @@ counts, which is never less. Nothing depends on how the text was cut into pieces
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from portcullis.inspection.injection import fold
-from portcullis.inspection.injection.grams import Grams
+from portcullis.inspection.injection.grams import Grams, Strongest
 from portcullis.inspection.injection.intents import Rule
 from portcullis.inspection.injection.linear import Model
 from portcullis.inspection.injection.matcher import Matcher
@@ -27,6 +27,18 @@ _FEWEST: Final = 24
 """Bytes below which words say nothing: names, numbers, the values of most members."""
 _PATIENCE: Final = 150
 """Windows of a text that are looked at one by one."""
+
+
+class Weighed(NamedTuple):
+    """What was seen in a slice: rules by number, their sum, the strongest run, the sum of both.
+
+    In a slice that is too short for its words to count there was no look at them.
+    """
+
+    numbers: Collection[int]
+    ruled: float
+    run: Strongest | None
+    total: float
 
 
 class Scale:
@@ -45,25 +57,29 @@ class Scale:
         self._weights = model.intents
         self.floor = model.floor
 
-    def weigh(self, data: bytes, head: str) -> tuple[float, float]:
-        """The sums of a slice: what its rules say, and what its words do."""
-        intents = {self._rules[number].intent for number in self._matcher.find(data)}
-        weights = self._weights[head]
-        ruled = sum(weights.get(intent, 0.0) for intent in sorted(intents))
+    def weigh(self, data: bytes, head: str) -> Weighed:
+        """What the rules of a slice say, and what its words do."""
+        numbers = self._matcher.find(data)
+        ruled = 0.0
+        if numbers:
+            intents = {self._rules[number].intent for number in numbers}
+            weights = self._weights[head]
+            ruled = sum(weights.get(intent, 0.0) for intent in sorted(intents))
         if len(data) < _FEWEST:
-            return ruled, 0.0
-        return ruled, max(0.0, self._heads[head].strongest(data).total)
+            return Weighed(numbers, ruled, None, ruled)
+        run = self._heads[head].strongest(data)
+        return Weighed(numbers, ruled, run, ruled + max(0.0, run.total))
 
-    def explain(self, data: bytes, head: str, most: int = 6) -> tuple[str, ...]:
+    def explain(self, data: bytes, weighed: Weighed, head: str, most: int = 6) -> tuple[str, ...]:
         """The rules and grams that weigh most in a slice, heaviest first."""
         named: dict[str, float] = {}
-        for number in self._matcher.find(data):
+        for number in weighed.numbers:
             rule = self._rules[number]
             named[rule.id] = self._weights[head].get(rule.intent, 0.0)
-        strongest = self._heads[head].strongest(data)
-        if strongest.total > 0:
-            run = data[strongest.start : strongest.end]
-            named |= {f"words:{gram}": w for gram, w in self._heads[head].explain(run).items()}
+        run = weighed.run or self._heads[head].strongest(data)
+        if run.total > 0:
+            grams = self._heads[head].explain(data[run.start : run.end])
+            named |= {f"words:{gram}": weight for gram, weight in grams.items()}
         best = sorted(named.items(), key=lambda item: (-item[1], item[0]))[:most]
         return tuple(name for name, weight in best if weight > 0)
 
@@ -79,15 +95,16 @@ class Windows:
         self._next = 0  # the number of the window at which the next segment begins
         self._gone = 0  # strides that were taken off the beginning of the data
         self._looked = 0
-        self._strongest = b""
-        self._names: tuple[str, ...] | None = ()
+        self._strongest: tuple[bytes, Weighed] | None = None
+        self._names: tuple[str, ...] = ()
         self.total = scale.floor
 
     @property
     def names(self) -> tuple[str, ...]:
         """The rules and phrases that weigh most in the strongest window."""
-        if self._names is None:
-            self._names = self._scale.explain(self._strongest, self._threshold.head)
+        if self._strongest is not None:
+            self._names = self._scale.explain(*self._strongest, self._threshold.head)
+            self._strongest = None
         return self._names
 
     def feed(self, data: bytes) -> None:
@@ -121,25 +138,26 @@ class Windows:
         first = self._from
         self._next += count
         whole = self._slice(first, first + count + 1)
-        ruled, worded = self._scale.weigh(whole, self._threshold.head)
-        total = ruled + worded
-        if total <= self.total:
+        weighed = self._scale.weigh(whole, self._threshold.head)
+        if weighed.total <= self.total:
             return
-        if not ruled or self._looked >= _PATIENCE:  # a run of words is in a window as in the whole
-            self._stronger(whole, total)
+        # a run of words is in a window as in the whole
+        if count == 1 or not weighed.ruled or self._looked >= _PATIENCE:
+            self._looked += weighed.ruled > 0
+            self._stronger(whole, weighed)
             return
         for number in range(first, first + count):
-            window = self._slice(number, number + 2) if count > 1 else whole
+            window = self._slice(number, number + 2)
             self._looked += 1
-            total = sum(self._scale.weigh(window, self._threshold.head))
-            if total > self.total:
-                self._stronger(window, total)
+            weighed = self._scale.weigh(window, self._threshold.head)
+            if weighed.total > self.total:
+                self._stronger(window, weighed)
             if not self._open:
                 return
 
-    def _stronger(self, data: bytes, total: float) -> None:
-        self.total = total
-        self._strongest, self._names = data, None
+    def _stronger(self, data: bytes, weighed: Weighed) -> None:
+        self.total = weighed.total
+        self._strongest = data, weighed
 
     def _slice(self, first: int, last: int) -> bytes:
         """From one window's beginning to another's, with the space that stands there."""

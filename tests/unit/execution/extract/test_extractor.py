@@ -194,6 +194,22 @@ async def test_answers_are_remembered_within_bounds(make, monkeypatch):
     assert len(calls) == 6
 
 
+async def test_what_took_too_long_is_not_tried_again_at_once(make, posing):
+    posing("time.sleep(60)")
+    clock = [0.0]
+    extractor = LimitedExtractor(Extraction(seconds=0.2), lambda: clock[0])
+    slow = module.Extracted(text=None, reason="it takes too long to read")
+    assert await extractor.extract(make.page("x"), "") == slow
+    begin = time.monotonic()
+    for _ in range(20):
+        assert await extractor.extract(make.page("x"), "") == slow
+    assert time.monotonic() - begin < 0.2
+    posing("print('T\\nread', end='')")
+    assert await extractor.extract(make.page("x"), "") == slow
+    clock[0] += module.AGAIN
+    assert (await extractor.extract(make.page("x"), "")).text == "read"
+
+
 async def test_only_so_many_run_at_once_and_the_others_wait_or_are_refused(make, monkeypatch):
     running = most = 0
     free = asyncio.Event()
@@ -254,7 +270,7 @@ async def test_a_worker_that_was_taken_over_is_believed_nothing_and_killed(make,
     found = await extractor.extract(make.page("x"), "")
     assert (found.text, time.monotonic() - begin < 3) == (None, True)
     posing("sys.stdin.buffer.read(); print('T\\nlater', end='')")
-    assert (await extractor.extract(make.page("x"), "")).text == "later"
+    assert (await extractor.extract(make.page("another"), "")).text == "later"
 
 
 async def test_a_caller_who_leaves_takes_the_process_along(make, posing, tmp_path):

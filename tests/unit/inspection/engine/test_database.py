@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_a_file_of_another_library_is_made_again(tmp_path: Path) -> None:
     Patterns(RULES, cache=tmp_path)
     (file,) = tmp_path.iterdir()
     payload = b"not a database"
-    file.write_bytes(database.hashlib.sha256(payload).digest() + payload)
+    file.write_bytes(hashlib.sha256(payload).digest() + payload)
     assert found(Patterns(RULES, cache=tmp_path)) == ["A", "B"]
 
 

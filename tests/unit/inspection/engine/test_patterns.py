@@ -170,11 +170,25 @@ def test_a_flood_of_matches_is_refused_not_truncated(*, accelerated: bool | None
 
 
 def seconds(patterns: Patterns, text: str) -> float:
-    """What it takes to read a text, or to refuse it."""
-    begin = time.process_time()
+    """What it takes this thread to read a text, or to refuse it."""
+    begin = time.thread_time()
     with contextlib.suppress(Problem):
         patterns.scan([text])
-    return time.process_time() - begin
+    return time.thread_time() - begin
+
+
+def pace() -> float:
+    """What some other work takes here and now, in the seconds that it takes when all is quiet."""
+    begin = time.thread_time()
+    sum(number * number for number in range(200_000))
+    return (time.thread_time() - begin) / 0.008
+
+
+def quick(patterns: Patterns, text: str, most: float) -> bool:
+    """Whether reading a text takes less than ``most`` seconds, or would if nothing else ran."""
+    return seconds(patterns, text) < most or any(
+        seconds(patterns, text) < most * pace() for _ in range(3)
+    )
 
 
 def test_no_shipped_rule_has_a_text_that_takes_long(shipped: Patterns) -> None:
@@ -182,12 +196,12 @@ def test_no_shipped_rule_has_a_text_that_takes_long(shipped: Patterns) -> None:
     for one in packs.select(packs.builtin()):
         if one.parsed is not None:
             text = "".join(attacks(one.parsed.whole, source, 600))
-            assert seconds(shipped, text) < 0.2, one.id
+            assert quick(shipped, text, 0.2), one.id
 
 
 @pytest.mark.parametrize("unit", ["1234 5678 ", "a", "a.", "a@", "1.", "é ü ", "http://", "x=1\n"])
 def test_a_megabyte_of_anything_is_read_or_refused_at_once(shipped: Patterns, unit: str) -> None:
-    assert seconds(shipped, unit * (2**20 // len(unit))) < 0.4
+    assert quick(shipped, unit * (2**20 // len(unit)), 0.4)
 
 
 def test_a_text_made_from_a_pattern_matches_it_in_both_engines() -> None:

@@ -1,3 +1,5 @@
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,3 +32,8 @@ def test_pieces_joined_are_the_whole(first: str, second: str) -> None:
     begun = b" " + fold.join(b" ", fold.piece(first))
     both = begun + fold.join(begun, fold.piece(second))
     assert both + fold.join(both, b" ") == fold.fold(first + second)
+
+
+@given(st.lists(st.sampled_from([b" ", b"  ", b".", b"..", b"a", b"\xc3\xa9"])).map(b"".join))
+def test_of_spaces_two_are_left_and_of_full_stops_one(data: bytes) -> None:
+    assert fold.squeezed(data) == re.sub(rb"\.+", b".", re.sub(b" {3,}", b"  ", data))

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from portcullis.core.errors import Problem
@@ -43,3 +45,14 @@ def test_unknown_words_and_intents_are_refused() -> None:
         intents.parse({"intents": {}, "languages": {"en": {"rules": {"order": ["a"]}}}})
     with pytest.raises(Problem, match="PC7014"):
         intents.parse({"intents": {}})
+
+
+def test_words_that_many_rules_end_with_are_no_literals_and_match_as_they_are_written() -> None:
+    (rule,) = intents.rules(grammar(r"(?:ignor(?:e|a)) ~9 (?:[a-c]prompts|orders?\x2e{2,3})"))
+    assert b"ignor" in rule.pattern
+    assert b"prompt" not in rule.pattern
+    found = re.compile(rule.pattern)
+    for text in (b" ignore my aprompts ", b" ignora orders... ", b" ignore order.. "):
+        assert found.search(text)
+    for text in (b" ignore my prompts ", b" ignore orders. ", b" ignore p\0o\0p\0s "):
+        assert not found.search(text)
