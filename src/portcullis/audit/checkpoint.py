@@ -11,6 +11,13 @@ from portcullis.core.errors import Problem
 _MAX_DIGITS = 19
 
 
+def is_size(text: str) -> bool:
+    """Whether a text is a tree size: a decimal number below 2**63, without leading zeros."""
+    if not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
+        return False
+    return str(int(text)) == text and int(text) < 2**63
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
     """What a log commits to: its first ``size`` entries have this Merkle root (32 bytes)."""
 
@@ -34,7 +41,7 @@ def open_checkpoint(note: bytes, verifier: Verifier) -> Checkpoint:
     origin, size, root = lines[:3]
     if origin != verifier.name:
         raise Problem("PC6005", "the checkpoint is of another log")
-    if not (size.isascii() and size.isdigit()) or len(size) > _MAX_DIGITS or str(int(size)) != size:
+    if not is_size(size):
         raise Problem("PC6005", "the checkpoint's size is not a decimal number")
     hashed = decode64(root)
     if len(hashed) != HASH_SIZE:

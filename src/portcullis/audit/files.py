@@ -28,12 +28,17 @@ def replace(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace a file durably but for its directory entry; see ``sync_directory``."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
+    write_new(fresh, data, mode=mode)
+    fresh.replace(path)
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file that was not there, durably but for its directory entry."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(fresh, flags, mode), "wb") as file:
+    with os.fdopen(os.open(path, flags, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def sync_directory(path: Path) -> None:

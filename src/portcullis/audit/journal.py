@@ -104,9 +104,14 @@ def read(directory: Path, start: int = 0) -> Iterator[Frame]:
 
     Reads only. Raises Problem PC6002 at damage before the end.
     """
+    return read_segments(directory, start - start % SEGMENT)
+
+
+def read_segments(directory: Path, start: int, end: int | None = None) -> Iterator[Frame]:
+    """The same of the segments that begin from entry ``start`` on and before entry ``end``."""
     known = segments(directory)
     for first in known:
-        if first + SEGMENT > start:
+        if start <= first and (end is None or first < end):
             try:
                 yield from _segment(directory, first, last=first == known[-1])
             except OSError as error:
@@ -216,6 +221,6 @@ def lock(directory: Path) -> int:
     except OSError as error:
         os.close(file)
         if error.errno in {errno.EAGAIN, errno.EACCES}:
-            raise Problem("PC6003", "another process is writing this log") from None
+            raise Problem("PC6003", f"another process is writing {directory}") from None
         raise
     return file

@@ -1,54 +1,32 @@
-"""The log's keys: Ed25519 for its checkpoints, a master key for its commitments.
+"""The log's keys: Ed25519 for its checkpoints, one per subject for commitments; others' too.
 
 They are sealed, in files of mode 0600 in a directory of mode 0700, made on first use. Keys in the
 clear, from before they were sealed, are sealed in their place.
+
+``commitments.key`` is of a log from before subjects had keys of their own: the commitments of
+that time are under keys derived from it (HKDF-SHA256, ``portcullis/commitment/v1``). Nothing is
+derived from it any more, and the first erasure destroys it.
 """
 
 from __future__ import annotations
 
-import hmac
 import os
 import secrets
-from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
+from portcullis.audit import subjects
 from portcullis.audit.files import replace, sync_directory
-from portcullis.audit.note import Signer
+from portcullis.audit.note import Signer, SigningKey
+from portcullis.audit.subjects import SUBJECTS_FILE, SubjectKeys
 from portcullis.core.errors import Problem
 from portcullis.core.ports import SEALED, Sealer
 
 SIGNER_FILE: Final = "log.key"
-MASTER_FILE: Final = "commitments.key"
+HANDLES_FILE: Final = "subjects.key"
+DERIVED_FILE: Final = "commitments.key"
 _SIZE: Final = 32
-_INFO: Final = b"portcullis/commitment/v1\0"
-_CACHED_SUBJECTS: Final = 4096
-
-
-class SubjectKeys:
-    """One HMAC key per data subject: HKDF-SHA256 (RFC 5869) of the master key.
-
-    The only place that knows where a subject's key comes from: keys that are stored one by one,
-    so that each can be destroyed, replace this class and nothing else.
-    """
-
-    def __init__(self, master: bytes) -> None:
-        self._master = master
-        self._keyed = lru_cache(_CACHED_SUBJECTS)(self._derive)
-
-    def commitment(self, subject: str, value: bytes) -> str:
-        """``hmac-sha256:`` and 64 hex digits."""
-        keyed = self._keyed(subject).copy()  # cheaper than keying anew, and keeps the GIL
-        keyed.update(value)
-        return "hmac-sha256:" + keyed.hexdigest()
-
-    def _derive(self, subject: str) -> hmac.HMAC:
-        info = _INFO + subject.encode()
-        key = HKDF(algorithm=SHA256(), length=_SIZE, salt=None, info=info).derive(self._master)
-        return hmac.new(key, digestmod="sha256")
+_Key = TypeVar("_Key", bound=SigningKey)
 
 
 class LogKeys(NamedTuple):
@@ -65,26 +43,84 @@ def load_keys(directory: Path, origin: str, *, create: bool, sealer: Sealer) -> 
     origin: a log that exists must never be continued under another key. Raises Problem PC7010
     when a key does not open.
     """
+    signer = load_signer(directory, SIGNER_FILE, origin, Signer, create=create, sealer=sealer)
+    files = _Files(directory, sealer)
+    if create or files.has(DERIVED_FILE):
+        _make_subjects(directory, files)
+    opened = open_subjects(directory, sealer)
+    try:
+        files.reseal()
+    except BaseException:
+        opened.close()
+        raise
+    return LogKeys(signer, opened)
+
+
+def open_subjects(directory: Path, sealer: Sealer) -> SubjectKeys:
+    """The subjects' keys of a log that exists. Raises Problem as ``load_keys`` does."""
+    try:
+        handles = bytes.fromhex(_Files(directory, sealer).read(HANDLES_FILE))
+    except ValueError:
+        raise Problem("PC6002", f"{HANDLES_FILE} is not hexadecimal") from None
+    if len(handles) != _SIZE:
+        raise Problem("PC6002", f"{HANDLES_FILE} is not 32 bytes")
+    if not (directory / SUBJECTS_FILE).exists():
+        raise Problem("PC6002", f"{SUBJECTS_FILE} is missing")
+    return SubjectKeys(directory / SUBJECTS_FILE, handles, sealer)
+
+
+def destroy_derived(directory: Path) -> bool:
+    """Destroy what the keys of older commitments were derived from; False when it is not there.
+
+    Its bytes are overwritten in place before the file is removed. Raises Problem PC6001.
+    """
+    path = directory / DERIVED_FILE
+    try:
+        with path.open("r+b") as file:
+            file.write(bytes(os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+        sync_directory(directory)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Problem("PC6001", f"{DERIVED_FILE} cannot be destroyed: {error.strerror}") from None
+    return True
+
+
+def _make_subjects(directory: Path, files: _Files) -> None:
+    """The file of the keys first: with a key in it, the handle key is never made anew."""
+    path = directory / SUBJECTS_FILE
+    if not files.has(HANDLES_FILE):
+        if subjects.count(path, files.sealer)[0]:
+            raise Problem("PC6002", f"{HANDLES_FILE} is missing")
+        subjects.create(path)
+        files.create(HANDLES_FILE, secrets.token_hex(_SIZE))
+
+
+def load_signer(
+    directory: Path, file: str, name: str, kind: type[_Key], *, create: bool, sealer: Sealer
+) -> _Key:
+    """Read the signing key called ``name`` in ``file``, making it first when ``create`` is set.
+
+    An empty name is that of whatever key is there. Raises Problem PC6002 when it is missing,
+    malformed, readable by others, or another's, PC7010 when it does not open.
+    """
     files = _Files(directory, sealer)
     if create:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
-        files.create(SIGNER_FILE, Signer(origin, secrets.token_bytes(_SIZE)).export())
-        files.create(MASTER_FILE, secrets.token_hex(_SIZE))
+        files.create(file, kind(name, secrets.token_bytes(_SIZE)).export())
     try:
-        signer = Signer.parse(files.read(SIGNER_FILE))
-        master = bytes.fromhex(files.read(MASTER_FILE))
-    except (Problem, ValueError) as error:
-        if isinstance(error, Problem) and error.code == "PC7010":
+        signer = kind.parse(files.read(file))
+    except Problem as problem:
+        if problem.code in {"PC6002", "PC7010"}:
             raise
-        reason = error.detail if isinstance(error, Problem) else "not hexadecimal"
-        raise Problem("PC6002", f"the log's keys cannot be used: {reason}") from None
-    if signer.name != origin:
-        raise Problem("PC6002", f"the log's key is of origin {signer.name}, not {origin}")
-    if len(master) != _SIZE:
-        raise Problem("PC6002", "the log's commitment key is not 32 bytes")
-    files.reseal()
-    return LogKeys(signer, SubjectKeys(master))
+        raise Problem("PC6002", f"{file} cannot be used: {problem.detail}") from None
+    if name and signer.name != name:
+        raise Problem("PC6002", f"{file} is the key of {signer.name}, not of {name}")
+    return signer
 
 
 def reseal(directory: Path, sealer: Sealer) -> None:
@@ -94,7 +130,15 @@ def reseal(directory: Path, sealer: Sealer) -> None:
     be written, PC7010 when one does not open; what was not reached stays as it is.
     """
     try:
-        _Files(directory, sealer).reseal()
+        files = _Files(directory, sealer)
+        files.reseal()
+        if files.has(DERIVED_FILE) and not files.has(HANDLES_FILE):
+            return  # from before subjects had keys, and not opened since
+        opened = open_subjects(directory, sealer)
+        try:
+            opened.reseal()
+        finally:
+            opened.close()
     except OSError as error:
         raise Problem("PC6001", f"the log's keys cannot be written: {error.strerror}") from None
 
@@ -104,18 +148,22 @@ class _Files:
 
     def __init__(self, directory: Path, sealer: Sealer) -> None:
         self._directory = directory
-        self._sealer = sealer
+        self.sealer = sealer
 
     def create(self, name: str, text: str) -> None:
         """Make a key file durable; one that exists is kept."""
-        if not (self._directory / name).exists():
+        if not self.has(name):
             self._write(name, text)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self._directory / name).exists()
 
     def read(self, name: str) -> str:
         """The key, without the white space around it."""
         content = self._content(name)
         if content.startswith(SEALED):
-            content = self._sealer.open(content, self._purpose(name))
+            content = self.sealer.open(content, self._purpose(name))
         try:
             return content.decode("ascii").strip()
         except UnicodeDecodeError:
@@ -123,13 +171,18 @@ class _Files:
 
     def reseal(self) -> None:
         """Seal what is in the clear or under an older version of the key manager."""
-        for name in (SIGNER_FILE, MASTER_FILE):
+        for name in self._names():
             content = self._content(name)
-            if not (content.startswith(SEALED) and self._sealer.current(content)):
+            if not (content.startswith(SEALED) and self.sealer.current(content)):
                 self._write(name, self.read(name))
 
+    def _names(self) -> list[str]:
+        """The log's signing key, there or not, and whatever else is kept beside it."""
+        beside = {path.name for path in self._directory.glob("*.key")}
+        return sorted(beside | {SIGNER_FILE})
+
     def _write(self, name: str, text: str) -> None:
-        sealed = self._sealer.seal(f"{text}\n".encode(), self._purpose(name))
+        sealed = self.sealer.seal(f"{text}\n".encode(), self._purpose(name))
         replace(self._directory / name, sealed, mode=0o600)
         sync_directory(self._directory)
 

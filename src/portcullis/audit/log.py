@@ -20,12 +20,14 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Final, Self, TypeAlias
 
+from portcullis.audit.feeder import Feeder
 from portcullis.audit.files import replace, sync_directory
 from portcullis.audit.journal import SEGMENT, Journal, lock
-from portcullis.audit.keys import SIGNER_FILE, SubjectKeys, load_keys
+from portcullis.audit.keys import SIGNER_FILE, load_keys
 from portcullis.audit.publish import VKEY, Publisher
 from portcullis.audit.recovery import is_new, restore, seal, sealed
 from portcullis.audit.shrink import fit
+from portcullis.audit.subjects import SubjectKeys
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
 from portcullis.core.ports import Sealer
@@ -38,6 +40,9 @@ SPACING: Final = 0.002
 
 LINGER: Final = 0.005
 """Seconds that events which nobody awaits may wait for one that somebody does."""
+
+HURRY: Final = 0.02
+"""Seconds from one head to the next, at least, when somebody waits for witnesses."""
 
 _Waiter: TypeAlias = "asyncio.Future[None] | Future[None]"
 
@@ -69,7 +74,9 @@ class AuditLog:
         queue: int,
         checkpoint_seconds: float,
         spacing: float,
+        witnesses: Feeder | None = None,
     ) -> None:
+        self.witnesses = witnesses
         self._directory = directory
         self._held = held
         self._journal = journal
@@ -88,6 +95,8 @@ class AuditLog:
         self._refusal = ""
         self._failure = ""
         self._closing = False
+        self._hurry = False
+        self.subjects = subjects
         self.commitment = subjects.commitment
         self._thread = Thread(target=self._run, name="audit-log", daemon=True)
         self._thread.start()
@@ -123,8 +132,22 @@ class AuditLog:
         self._push(fit(event, self.commitment), waiter)
         waiter.result()
 
+    async def witnessed(self) -> None:
+        """Return when a published checkpoint covers what is durable now, or raise Problem PC6007.
+
+        That is raised at once by a log without witnesses: nobody will vouch for it.
+        """
+        if self.witnesses is None:
+            raise Problem("PC6007", "this log has no witnesses")
+        size = self.size
+        if self.witnesses.published < size:
+            with self._mutex:
+                self._hurry = True
+            self._wake.put(None)
+        await self.witnesses.covered(size)
+
     def close(self) -> None:
-        """Write what is queued, sign the last checkpoint, release the log. Blocks.
+        """Write what is queued, sign the last head, have it witnessed, release the log. Blocks.
 
         Raises Problem PC6001 when the log has failed: then something may be missing from it.
         """
@@ -133,6 +156,8 @@ class AuditLog:
             self._refusal = self._refusal or "the audit log is closed"
         self._wake.put(None)
         self._thread.join()
+        if self.witnesses:
+            self.witnesses.close()
         if self._failure:
             raise Problem("PC6001", self._failure)
 
@@ -170,11 +195,15 @@ class AuditLog:
                 entries, waiters, closing = self._take(due)
                 started = time.monotonic()
                 if entries:
+                    keys = self.subjects.begin()
                     self._journal.append(entries)
+                    if keys:  # what is committed to under a new key waits for the key
+                        keys.result()
                     _answer(waiters, "")
                     self._publisher.add(entries)
                 new = self._publisher.size != self._publisher.published
-                if new and (closing or time.monotonic() >= due):
+                if new and (closing or time.monotonic() >= self._due(due)):
+                    self._hurry = False
                     self._publisher.publish()
                     self._seal()
                     due = started + self._period
@@ -187,6 +216,7 @@ class AuditLog:
         finally:
             self._journal.close()
             os.close(self._held)
+            self.subjects.close()
             if self._sealer:
                 self._sealer.join()
 
@@ -209,11 +239,15 @@ class AuditLog:
             if self._wait is _Wait.AWAITED:
                 timeout = LINGER
             elif self._publisher.size != self._publisher.published:
-                timeout = max(0.0, due - time.monotonic())
+                timeout = max(0.0, self._due(due) - time.monotonic())
             try:
                 self._wake.get(timeout=timeout)
             except queues.Empty:
                 timed_out = True
+
+    def _due(self, due: float) -> float:
+        """When the next head is signed: somebody who waits for witnesses makes it sooner."""
+        return due - self._period + HURRY if self._hurry else due
 
     def _fail(self, reason: str, waiters: list[_Waiter]) -> None:
         self._failure = f"the audit log cannot be written: {reason}"
@@ -266,14 +300,16 @@ def open_log(
     queue: int = 8192,
     checkpoint_seconds: float = 0.5,
     spacing: float = SPACING,
+    witnesses: Feeder | None = None,
     sync: Callable[[int], None] = os.fdatasync,
 ) -> AuditLog:
     """Open the log in ``directory`` for writing, making it (and its keys) when there is none.
 
     ``origin`` is the log's name in checkpoints, such as ``example.com/gate``. ``sealer`` keeps
-    its keys. ``queue`` bounds the events that wait for the disk. Raises Problem PC6001 (the disk
-    refuses), PC6002 (damaged, or its keys are gone), PC6003 (another writer), PC7001 (impossible
-    origin), PC7010 (its keys do not open).
+    its keys. ``queue`` bounds the events that wait for the disk. ``witnesses`` is a feeder of this
+    log that was not started. Raises Problem PC6001 (the disk refuses), PC6002 (damaged, put back
+    to an older state, or its keys are gone), PC6003 (another writer), PC6006 (its key is not that
+    of the witness policy), PC7001 (impossible origin), PC7010 (its keys do not open).
     """
     folder = directory / "journal"
     if not folder.exists() and (keys / SIGNER_FILE).exists():
@@ -288,14 +324,21 @@ def open_log(
         sync_directory(directory)
         sync_directory(directory.parent)
         loaded = load_keys(keys, origin, create=is_new(directory), sealer=sealer)
-        tail, publisher = restore(directory, loaded.signer)
+        if witnesses:
+            witnesses.admits(loaded.signer.verifier)
+        offer = witnesses.offer if witnesses else None
+        tail, publisher = restore(directory, loaded.signer, offer)
         replace(directory / VKEY, f"{loaded.signer.verifier}\n".encode())
+        if witnesses:
+            witnesses.start()
         journal = Journal(folder, tail, sync=sync)
-    except OSError as error:
+    except BaseException as error:
+        if witnesses:
+            witnesses.close()
         os.close(held)
-        raise Problem("PC6001", f"the audit log cannot be opened: {error.strerror}") from None
-    except BaseException:
-        os.close(held)
+        if isinstance(error, OSError):
+            said = f"the audit log cannot be opened: {error.strerror}"
+            raise Problem("PC6001", said) from None
         raise
     return AuditLog(
         directory,
@@ -306,4 +349,5 @@ def open_log(
         queue=queue,
         checkpoint_seconds=checkpoint_seconds,
         spacing=spacing,
+        witnesses=witnesses,
     )

@@ -22,6 +22,11 @@ def leaf_hash(entry: bytes) -> bytes:
     return sha256(b"\0" + entry).digest()
 
 
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """The same of many leaves."""
+    return [sha256(b"\0" + entry).digest() for entry in entries]
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     """The hash of an inner node: SHA-256(0x01 || left || right)."""
     return sha256(b"\1" + left + right).digest()
@@ -38,6 +43,15 @@ def fold(hashes: Sequence[bytes]) -> bytes:
             pairs.append(row[-1])
         row = pairs
     return row[0]
+
+
+def root_of(edges: Iterable[Sequence[bytes]]) -> bytes:
+    """The root of a tree from its right edge: the unfinished tile of each level, lowest first."""
+    root: list[bytes] = []
+    for hashes in edges:
+        if hashes:
+            root = [fold([*hashes, *root])]
+    return root[0] if root else EMPTY_ROOT
 
 
 class Tile(msgspec.Struct, frozen=True):
@@ -99,8 +113,8 @@ class Tree:
 
     def root(self) -> bytes:
         """The Merkle tree hash of the present size."""
-        root: list[bytes] = []
-        for hashes in self._edge:
-            if hashes:
-                root = [fold(hashes + root)]
-        return root[0] if root else EMPTY_ROOT
+        return root_of(self._edge)
+
+    def edges(self) -> tuple[tuple[bytes, ...], ...]:
+        """The unfinished tile of each level, lowest first: what ``root_of`` takes."""
+        return tuple(map(tuple, self._edge))

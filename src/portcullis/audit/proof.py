@@ -6,6 +6,7 @@ public key. It is not authenticated by the format: it counts only because it has
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
 from portcullis.audit.merkle import HASH_SIZE, TILE_WIDTH, leaf_hash
 from portcullis.audit.note import Verifier, decode64, encode64
 from portcullis.audit.proofs import inclusion_proof, verify_inclusion
+from portcullis.audit.quorum import Quorum, cosigned_by
 from portcullis.audit.tiles import TileReader
 from portcullis.audit.verify import read_checkpoint
 from portcullis.core.errors import Problem
@@ -24,11 +26,15 @@ _MAX_PATH: Final = 64
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified proof: entry number ``index`` of the log is ``entry``."""
+    """A verified proof: entry number ``index`` of the log is ``entry``.
+
+    ``cosigned`` says when (seconds since the epoch) which witness of the policy cosigned it.
+    """
 
     index: int
     entry: bytes
     checkpoint: Checkpoint
+    cosigned: Mapping[str, int] = {}
 
 
 def prove(directory: Path, verifier: Verifier, index: int) -> str:
@@ -49,8 +55,13 @@ def prove(directory: Path, verifier: Verifier, index: int) -> str:
     return text
 
 
-def verify_proof(text: str, verifier: Verifier) -> Proof:
-    """Check a proof with the log's public key; Problem PC6005 when it does not hold."""
+def verify_proof(
+    text: str, verifier: Verifier, quorum: Quorum | None = None, now: float = 0.0
+) -> Proof:
+    """Check a proof with the log's public key and, if given, a witness policy at time ``now``.
+
+    Raises Problem PC6005 when it does not hold or no quorum cosigned its checkpoint.
+    """
     head, gap, note = text.partition("\n\n")
     lines = head.split("\n")
     if not gap or len(lines) < 3 or lines[0] != _HEADER:  # noqa: PLR2004 - header, extra, index
@@ -66,7 +77,9 @@ def verify_proof(text: str, verifier: Verifier) -> Proof:
     index = int(number)
     if not verify_inclusion(leaf_hash(entry), index, checkpoint.size, path, checkpoint.root):
         raise Problem("PC6005", "the entry is not in the tree that was signed")
-    return Proof(index=index, entry=entry, checkpoint=checkpoint)
+    cosigned = cosigned_by(quorum, verifier, note.encode(), now) if quorum else None
+    times = cosigned.times if cosigned else {}
+    return Proof(index=index, entry=entry, checkpoint=checkpoint, cosigned=times)
 
 
 def _field(line: str, name: str) -> str:

@@ -1,8 +1,12 @@
-"""From durable entries to what others can check: tiles, bundles and the signed checkpoint."""
+"""From durable entries to what others can check: tiles, bundles and the signed checkpoint.
+
+Without witnesses a signed head is the checkpoint. With witnesses it is only ``head``: what
+readers see is ``checkpoint``, the last head that a quorum has cosigned (``feeder``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,24 +17,33 @@ from portcullis.audit.note import Signer
 from portcullis.audit.tiles import TileWriter
 
 CHECKPOINT: Final = "checkpoint"
+HEAD: Final = "head"
 VKEY: Final = "log.vkey"
+
+
+Offer = Callable[[Checkpoint, bytes], None]
 
 
 class Publisher:
     """Keeps the tree over the journal and its files up to date.
 
     Give it only what is durable, in order. Nothing is signed before it is in the tiles, and no
-    tile is in the way of a reader that holds an older checkpoint.
+    tile is in the way of a reader that holds an older checkpoint. ``offer`` is told of each head
+    and has it witnessed; without it every head is a checkpoint.
     """
 
-    def __init__(self, directory: Path, signer: Signer, tree: Tree) -> None:
+    def __init__(
+        self, directory: Path, signer: Signer, tree: Tree, offer: Offer | None = None
+    ) -> None:
         self._directory = directory
+        self._offer = offer
         self._signer = signer
         self._tree = tree
         self._tail: list[bytes] = []
         self._tiles = TileWriter(directory)
         self._written: list[Tile] = []
         self.published = -1
+        """How many entries the last head covers."""
 
     @property
     def size(self) -> int:
@@ -49,7 +62,7 @@ class Publisher:
             self._tiles.write(tile)
 
     def publish(self) -> None:
-        """Write the unfinished tiles and the checkpoint over everything added so far."""
+        """Write the unfinished tiles and sign the head over everything added so far."""
         if self._tail:
             self._tiles.write_bundle(self._tree.size // TILE_WIDTH, self._tail)
         partial = self._tree.partial()
@@ -58,5 +71,8 @@ class Publisher:
                 self._tiles.write(tile)
         self._written = partial
         checkpoint = Checkpoint(self._signer.name, self._tree.size, self._tree.root())
-        replace(self._directory / CHECKPOINT, checkpoint.sign(self._signer))
+        note = checkpoint.sign(self._signer)
+        replace(self._directory / (HEAD if self._offer else CHECKPOINT), note)
         self.published = self._tree.size
+        if self._offer:
+            self._offer(checkpoint, note)

@@ -15,7 +15,7 @@ from portcullis.audit.journal import read
 from portcullis.audit.merkle import TILE_WIDTH
 from portcullis.audit.note import Verifier
 from portcullis.audit.tiles import TileReader
-from portcullis.audit.verify import read_checkpoint
+from portcullis.audit.verify import read_head
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
 
@@ -34,7 +34,7 @@ class Record(msgspec.Struct, frozen=True):
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which events; an empty field does not restrict. Times are aware, ``since`` included.
 
-    ``tool`` is ``name`` or ``server.name``.
+    ``tool`` is ``name`` or ``server.name``, ``user`` a commitment, ``finding`` a type of finding.
     """
 
     type: str = ""
@@ -43,6 +43,12 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     tool: str = ""
     verdict: str = ""
     code: str = ""
+    risk: str = ""
+    finding: str = ""
+    trace: str = ""
+    user: str = ""
+    credential: str = ""
+    method: str = ""
     since: datetime | None = None
     until: datetime | None = None
 
@@ -55,30 +61,41 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             and (not self.tool or self.tool in {event.name, f"{event.server}.{event.name}"})
             and (not self.verdict or event.verdict == self.verdict)
             and (not self.code or event.code == self.code)
+            and (not self.risk or event.risk == self.risk)
+            and (not self.finding or self.finding in event.finding_types())
+            and (not self.trace or event.trace_id == self.trace)
+            and (not self.user or event.commitments.get("user") == self.user)
+            and (not self.credential or event.credential == self.credential)
+            and (not self.method or event.method == self.method)
             and (self.since is None or event.time >= self.since)
             and (self.until is None or event.time < self.until)
         )
 
 
 def published(directory: Path, verifier: Verifier, start: int = 0) -> Iterator[Record]:
-    """The events under the log's present checkpoint, from number ``start`` on."""
-    checkpoint, _ = read_checkpoint(directory, verifier)
+    """The events under the log's newest signed head, from number ``start`` on."""
+    checkpoint = read_head(directory, verifier)
     for index, entry in _tiles(directory, start, checkpoint.size):
         yield _record(index, entry)
 
 
-def records(directory: Path, verifier: Verifier) -> Iterator[Record]:
-    """All events: the published ones, then those that are so far only in the journal.
+def records(directory: Path, verifier: Verifier, start: int = 0) -> Iterator[Record]:
+    """The events from number ``start`` on: the published ones, then those only in the journal.
 
     Raises Problem PC6005 or PC6002 where the log is damaged; it does not verify the log.
     """
-    for index, entry in _entries(directory, verifier):
+    for index, entry in _entries(directory, verifier, start):
         yield _record(index, entry)
+
+
+def entries(directory: Path, verifier: Verifier, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The numbers and bytes of what ``records`` yields."""
+    return _entries(directory, verifier, start)
 
 
 def last(directory: Path, verifier: Verifier, count: int) -> list[Record]:
     """The last ``count`` of all events, at most; without reading those before."""
-    checkpoint, _ = read_checkpoint(directory, verifier)
+    checkpoint = read_head(directory, verifier)
     start = max(0, checkpoint.size - count)
     found = deque(_entries(directory, verifier, start), maxlen=count)
     return [_record(index, entry) for index, entry in found]
@@ -127,7 +144,7 @@ def follow(
 
 
 def _entries(directory: Path, verifier: Verifier, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    checkpoint, _ = read_checkpoint(directory, verifier)
+    checkpoint = read_head(directory, verifier)
     yield from _tiles(directory, start, checkpoint.size)
     if (directory / "journal").is_dir():
         for frame in read(directory / "journal", checkpoint.size):

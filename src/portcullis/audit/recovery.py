@@ -1,4 +1,6 @@
-"""Opening a log: prove the journal against the last signed checkpoint, then derive the rest.
+"""Opening a log: prove the journal against what was signed, then derive the rest.
+
+What was signed is the checkpoint and, with witnesses, the head, which is newer or the same.
 
 Until the proof has succeeded nothing is changed, so that a damaged log can be investigated.
 Segments behind the *seal* need no replay: their tiles were on disk when it was written, and the
@@ -18,7 +20,8 @@ from portcullis.audit.files import replace
 from portcullis.audit.journal import SEGMENT, Tail, read, recover, segments
 from portcullis.audit.merkle import Tree, leaf_hash
 from portcullis.audit.note import MAX_NOTE, Signer
-from portcullis.audit.publish import CHECKPOINT, Publisher
+from portcullis.audit.proofs import subtree
+from portcullis.audit.publish import CHECKPOINT, HEAD, Offer, Publisher
 from portcullis.audit.tiles import TileReader
 from portcullis.core.errors import Problem
 
@@ -28,40 +31,43 @@ _SEAL: Final = "sealed"
 def is_new(directory: Path) -> bool:
     """Whether there is no log in the directory yet.
 
-    The first checkpoint is signed before the first segment is made, so Problem PC6002 is raised
-    when there are segments without a checkpoint.
+    The first head is signed before the first segment is made, so Problem PC6002 is raised when
+    there are segments without a head or checkpoint.
     """
-    if (directory / CHECKPOINT).exists():
+    if (directory / CHECKPOINT).exists() or (directory / HEAD).exists():
         return False
     if segments(directory / "journal"):
         raise Problem("PC6002", "the checkpoint is missing")
     return True
 
 
-def restore(directory: Path, signer: Signer) -> tuple[Tail, Publisher]:
-    """Check the log and bring its tiles and checkpoint up to the journal.
+def restore(directory: Path, signer: Signer, offer: Offer | None = None) -> tuple[Tail, Publisher]:
+    """Check the log and bring its tiles and its signed head up to the journal.
 
     Raises Problem PC6002 when the journal is damaged, holds fewer entries than were signed, or
     does not give the signed root.
     """
     journal = directory / "journal"
     if is_new(directory):
-        publisher = Publisher(directory, signer, Tree())
+        publisher = Publisher(directory, signer, Tree(), offer)
         publisher.publish()
         return Tail(0, 0, 0), publisher
     signed = _signed(directory, signer)
     base = sealed(directory)
     if base:
         try:
+            _check_below(directory, base, signed)
             tail = _check(journal, _resume(directory, base), signed)
         except Problem:
             base = 0
     if not base:
         tail = _check(journal, Tree(), signed)
-    publisher = Publisher(directory, signer, _resume(directory, base))
+    publisher = Publisher(directory, signer, _resume(directory, base), offer)
     for frame in read(journal, base):
         publisher.add(frame.entries)
     publisher.publish()
+    if offer is None:
+        (directory / HEAD).unlink(missing_ok=True)
     return tail, publisher
 
 
@@ -84,36 +90,57 @@ def seal(directory: Path, base: int) -> None:
         replace(directory / "journal" / _SEAL, str(base).encode())
 
 
-def _signed(directory: Path, signer: Signer) -> Checkpoint:
-    try:
-        return open_checkpoint(read_file(directory / CHECKPOINT, MAX_NOTE), signer.verifier)
-    except Problem as problem:
-        raise Problem("PC6002", f"the log's checkpoint: {problem.detail}") from None
+def _signed(directory: Path, signer: Signer) -> list[Checkpoint]:
+    """The checkpoint and the head, as far as they are there, in the order of their sizes."""
+    found = []
+    for name in (CHECKPOINT, HEAD):
+        try:
+            note = read_file(directory / name, MAX_NOTE)
+            found.append(open_checkpoint(note, signer.verifier))
+        except FileNotFoundError:
+            continue
+        except Problem as problem:
+            raise Problem("PC6002", f"the log's {name}: {problem.detail}") from None
+    return sorted(found, key=lambda checkpoint: checkpoint.size)
 
 
 def _resume(directory: Path, base: int) -> Tree:
     return Tree.resume(base, TileReader(directory, base).hashes)
 
 
-def _check(journal: Path, tree: Tree, signed: Checkpoint) -> Tail:
-    """Replay the journal on the tree; the signed root must be passed on the way."""
-    root = tree.root() if tree.size == signed.size else None
+def _check_below(directory: Path, base: int, signed: list[Checkpoint]) -> None:
+    """What was signed before the seal must be in the tiles that it speaks of."""
+    node = TileReader(directory, base).node
+    for each in signed:
+        if 0 < each.size < base and subtree(node, 0, each.size) != each.root:
+            raise _other_root()
+
+
+def _check(journal: Path, tree: Tree, signed: list[Checkpoint]) -> Tail:
+    """Replay the journal on the tree; each signed root must be passed on the way."""
+    ahead = [each for each in signed if each.size >= tree.size]
+
+    def pass_by() -> None:
+        while ahead and ahead[0].size == tree.size:
+            if ahead.pop(0).root != tree.root():
+                raise _other_root()
 
     def visit(entries: list[bytes]) -> None:
-        nonlocal root
         leaves = [leaf_hash(entry) for entry in entries]
-        upto = signed.size - tree.size
-        if 0 < upto <= len(leaves):
+        while ahead and ahead[0].size - tree.size <= len(leaves):
+            upto = ahead[0].size - tree.size
             tree.append(leaves[:upto])
-            root = tree.root()
             leaves = leaves[upto:]
+            pass_by()
         tree.append(leaves)
 
+    pass_by()
     tail = recover(journal, tree.size, visit)
-    if tail.size < signed.size:
-        raise Problem(
-            "PC6002", f"the journal holds {tail.size} entries, {signed.size} have been signed"
-        )
-    if root != signed.root:
-        raise Problem("PC6002", "the journal does not give the root that was signed")
+    if ahead:
+        size = ahead[-1].size
+        raise Problem("PC6002", f"the journal holds {tail.size} entries, {size} have been signed")
     return tail
+
+
+def _other_root() -> Problem:
+    return Problem("PC6002", "the journal does not give the root that was signed")

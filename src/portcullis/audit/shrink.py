@@ -9,7 +9,7 @@ to record, it could not be refused on the record. The rule, in this order until 
 3. every text longer than 100 characters keeps its first 100, then ``...`` and the commitment to
    the whole; of ``features`` and ``findings`` the first 16 stay.
 
-These commitments are under the key of the session's id or, without a session, the principal's.
+These commitments are under the key of ``session:ID`` or, without a session, ``KIND:PRINCIPAL``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def fit(event: Event, commit: Commit) -> bytes:
     entry = encode(event)
     if len(entry) <= MAX_ENTRY:
         return entry
-    subject = event.session or event.principal
+    subject = f"{event.principal_kind}:{event.principal}"
+    if event.session:
+        subject = f"session:{event.session}"
     for step in (_parameters, _commitments, _texts):
         event = step(event, lambda value: commit(subject[:_TEXT], encode(value)))
         entry = encode(event)

@@ -19,7 +19,7 @@ from portcullis.core.errors import Problem
 
 MAX_ENTRY: Final = 65535
 ENTRIES: Final = "entries"
-_MAX_FILE: Final = TILE_WIDTH * (MAX_ENTRY + 2)
+MAX_FILE: Final = TILE_WIDTH * (MAX_ENTRY + 2)
 _CACHED_TILES: Final = 64
 
 
@@ -134,7 +134,7 @@ class TileReader:
         """A file and its width: the partial one, or the full one that has replaced it."""
         for whole in (width, TILE_WIDTH):
             try:
-                return read(self.directory / tile_path(level, index, whole), _MAX_FILE), whole
+                return read(self.directory / tile_path(level, index, whole), MAX_FILE), whole
             except FileNotFoundError:
                 continue
             except OSError as error:

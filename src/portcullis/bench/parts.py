@@ -13,6 +13,7 @@ from typing import Final
 import yaml
 
 from portcullis.audit.log import AuditLog, open_log
+from portcullis.audit.verify import own_verifier, verify
 from portcullis.bench.disk import fdatasync_ms
 from portcullis.bench.gate import AGENT, policy
 from portcullis.bench.load import percentile
@@ -57,7 +58,10 @@ def measure_policy(seconds: float) -> Report:
 
 
 def measure_audit(seconds: float, folder: Path | None) -> Report:
-    """Events made durable, one after the other and by 50 at once; the disk's own time beside it."""
+    """Events made durable, one after the other and by 50 at once; the disk's own time beside it.
+
+    Then the log that they made is verified by one process.
+    """
     at = machine()
     with tempfile.TemporaryDirectory(prefix="portcullis-bench-", dir=folder) as name:
         place = Path(name)
@@ -73,7 +77,17 @@ def measure_audit(seconds: float, folder: Path | None) -> Report:
                 figures[f"durable_c{writers}_per_s"] = len(taken) / took
                 figures[f"durable_c{writers}_p50_ms"] = percentile(taken, 0.5) * 1000
                 figures[f"durable_c{writers}_p99_ms"] = percentile(taken, 0.99) * 1000
+        figures["verified_per_s_and_core"] = _verified(place / "log")
     return report("bench audit", at, figures, {})
+
+
+def _verified(directory: Path) -> float:
+    """Entries verified in a second; Problem PC7007 when they are not sound."""
+    began = time.perf_counter()
+    found = verify(directory, own_verifier(directory))
+    if not found.ok:
+        raise Problem("PC7007", f"the log does not verify: {found.reasons[0]}")
+    return found.size / (time.perf_counter() - began)
 
 
 async def _write(log: AuditLog, writers: int, seconds: float) -> tuple[list[float], float]:

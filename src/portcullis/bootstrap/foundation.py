@@ -8,8 +8,15 @@ import time
 from pathlib import Path
 
 from portcullis import __version__
+from portcullis.audit.content import ContentStore
+from portcullis.audit.feeder import Feeder
 from portcullis.audit.log import open_log
+from portcullis.audit.quorum import load_quorum
+from portcullis.audit.retention_holds import HoldBook
+from portcullis.audit.subjects import SubjectKeys
+from portcullis.audit.subjects_erasure import Stores, content_path
 from portcullis.config import Config
+from portcullis.control.privacy import PrivacyParts
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, KeyManager, Sealer
@@ -33,6 +40,8 @@ from portcullis.store.sessions import LocalSessionState, SharedSessionState
 
 GATE = "gate"
 """The name of the gate's own log."""
+DATABASE = "portcullis.db"
+"""Below the state directory: principals, sessions and what else is kept in tables."""
 CA = "ca"
 """Below the state directory: the trust domain's authority."""
 
@@ -70,6 +79,7 @@ def founded(
         raise Problem("PC7001", detail, hint="Run `portcullis doctor`.") from None
     sealer = sealer or Envelope(keys_of(config))
     origin = f"{config.trust_domain}/{name}"
+    witnesses = feeder_of(config, clock) if name == GATE else None
     recorder = open_log(
         audit_directory(config, name),
         state / "keys" / name,
@@ -77,9 +87,11 @@ def founded(
         sealer=sealer,
         queue=config.limits.audit_queue,
         checkpoint_seconds=config.audit.checkpoint_seconds,
+        witnesses=witnesses,
     )
     stack.callback(recorder.close)
-    engine = open_sqlite(state / "portcullis.db")
+    privacy = _privacy(stack, config, name, sealer, recorder.subjects)
+    engine = open_sqlite(state / DATABASE)
     stack.callback(engine.dispose)
     directory = SqlDirectory(engine)
     feed = LocalKillFeed(engine, directory, clock)
@@ -111,9 +123,30 @@ def founded(
         limits=config.limits,
         trust_domain=config.trust_domain,
         gateway=origin,
+        witnesses=witnesses,
+        privacy_parts=privacy,
         version=__version__,
         new_id=new_id,
     )
+
+
+def _privacy(
+    stack: contextlib.ExitStack | contextlib.AsyncExitStack,
+    config: Config,
+    name: str,
+    sealer: Sealer,
+    subjects: SubjectKeys,
+) -> PrivacyParts:
+    """What there is to erase; content that was kept before is opened also when none is now."""
+    settings, folder = config.audit.content, config.state / "content"
+    path = content_path(folder, name)
+    contents = None
+    if settings.keep != "off" or path.exists():
+        results = settings.keep == "arguments+results"
+        contents = ContentStore(path, subjects, results=results, most_bytes=settings.most_bytes)
+        stack.callback(contents.close)
+    stores = Stores(config.state / "keys", folder, sealer, name, subjects)
+    return PrivacyParts(name, stores, HoldBook(audit_directory(config)), contents)
 
 
 def keys_of(config: Config, *, create: bool | None = None) -> KeyManager:
@@ -138,6 +171,21 @@ def authority_of(config: Config, sealer: Sealer | None = None) -> TokenAuthority
         trust_domain=config.trust_domain,
         clock=SystemClock(),
         new_id=new_id,
+    )
+
+
+def feeder_of(config: Config, clock: Clock) -> Feeder | None:
+    """What has the gate's own log witnessed; a log of ``portcullis mcp`` is not.
+
+    Raises Problem PC6006 for a policy that cannot be used.
+    """
+    if config.audit.witnesses is None:
+        return None
+    return Feeder(
+        audit_directory(config),
+        load_quorum(config.audit.witnesses),
+        clock=clock,
+        seconds=config.audit.witness_seconds,
     )
 
 

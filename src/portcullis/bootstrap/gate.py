@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from portcullis.bootstrap.background import background
 from portcullis.bootstrap.domain import Domain, opened
+from portcullis.bootstrap.evidence import Evidence
 from portcullis.bootstrap.foundation import GATE, audit_directory, founded
 from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.config import Config
-from portcullis.control import admin, agents_api, catalogue_api
+from portcullis.control import admin, agents_api, catalogue_api, privacy_api
 from portcullis.control.bundle import bootstrap_app
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
@@ -93,6 +95,8 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
         stack.callback(place.unlink, missing_ok=True)
         urls = await _listening(stack, config, parts, domain)
         workload = await stack.enter_async_context(domain.workload_api())
+        evidence = Evidence(config, services, parts.registry, audit_directory(config))
+        await stack.enter_async_context(background(evidence.run()))
         pid = os.getpid()
         said = urls | {"pid": pid, "started": started(pid)}
         write_private(place, json.dumps(said).encode())
@@ -131,6 +135,7 @@ async def _listening(
         routers=lambda edge: (
             *domain.control_routers(edge),
             *catalogue_api.routers(edge, services.catalogue("control", parts.book.refresh)),
+            *privacy_api.routers(edge, services.privacy("control")),
         ),
     )
     edge = services.edge("bootstrap")

@@ -12,8 +12,13 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from portcullis.bootstrap.background import background
+from portcullis.bootstrap.exporters import run_exporters
 from portcullis.bootstrap.firewall import detectors, findable, firewall, known, warm
+from portcullis.bootstrap.projection import projecting
+from portcullis.bootstrap.replicas import run_replicas
+from portcullis.bootstrap.retention import contents_of, expiring
 from portcullis.bootstrap.scan import tool_scan
+from portcullis.bootstrap.witnesses import watch_witnesses
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook
 from portcullis.catalogue.schema import fault
@@ -23,6 +28,7 @@ from portcullis.checks.validate import Validate
 from portcullis.config import Config
 from portcullis.control.scopes import Scopes
 from portcullis.control.services import Services
+from portcullis.core.call import RiskClass
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
 from portcullis.execution.endpoint import Endpoint, endpoints
@@ -112,9 +118,12 @@ async def assembled(
             Authorize(policy.pdp),
             inspect,
         )
-        records = Records(origin, recorder, sessions, policy.pdp, clock)
+        contents = contents_of(config, services)
+        records = Records(origin, recorder, sessions, policy.pdp, clock, contents)
         metrics = Metrics(registry)
-        pipeline = Pipeline(checks, recorder, records, metrics)
+        awaited = [RiskClass(risk) for risk in config.audit.await_witnesses]
+        pipeline = Pipeline(checks, recorder, records, metrics, awaited)
+        watch_witnesses(services, registry)
         sources = local_secrets(environ)
         forwarder = HttpForwarder(endpoints(config), secrets=sources, limits=limits, tls=tls)
         stack.push_async_callback(forwarder.close)
@@ -134,6 +143,11 @@ async def assembled(
         stack.push_async_callback(conversations.close)
         for work in (policy.run(), conversations.run(), services.feed.watch(), book.watch()):
             await stack.enter_async_context(background(work))
+        await stack.enter_async_context(background(expiring(config, services)))
+        run_exporters(stack, config, services, sources, registry)
+        name = origin.rpartition("/")[2]
+        await stack.enter_async_context(projecting(config, name, registry))
+        run_replicas(stack, config, services, sources, registry)
         yield Parts(
             config=config,
             services=services,

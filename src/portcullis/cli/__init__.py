@@ -40,7 +40,7 @@ _COMMANDS: Final = {
     "policy": "Policy: check, build, decide.",
     "inspect": "Say what the gate would find in a text, or in JSON lines.",
     "keys": "The key that seals what is at rest: status, rotate.",
-    "audit": "The log: tail, query, verify, prove, verify-proof, witness.",
+    "audit": "The log: query, access, export, verify, prove, witness and more.",
     "evidence": "Evidence for compliance frameworks: gaps, export, verify.",
     "bench": "Measure the gate on this machine.",
 }

@@ -7,12 +7,13 @@ that is not printable is escaped.
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -21,10 +22,28 @@ from portcullis.audit.note import Verifier
 from portcullis.audit.proof import prove as make_proof
 from portcullis.audit.proof import verify_proof as check_proof
 from portcullis.audit.query import Filter, Record, find, follow, last, records, related
-from portcullis.audit.verify import Report, load_verifier, own_verifier
+from portcullis.audit.verify import load_verifier, own_verifier
 from portcullis.audit.verify import verify as check_log
+from portcullis.cli.audit_export import export
+from portcullis.cli.audit_lines import clean, moment, note, print_json
+from portcullis.cli.audit_mirror import mirror
+from portcullis.cli.audit_privacy import content, erase, hold, release
+from portcullis.cli.audit_query import access, candidates, reindex
+from portcullis.cli.audit_report import (
+    MaxAge,
+    Witnesses,
+    expected,
+    key_of,
+    plain_report,
+    print_report,
+    processes,
+    quorum_of,
+)
+from portcullis.cli.audit_stamps import check_stamps, plain_stamps, print_stamps
+from portcullis.cli.audit_witness import witness
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import load
+from portcullis.core.call import RiskClass
 from portcullis.core.codes import CODES
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
@@ -32,6 +51,8 @@ from portcullis.core.event import Event, EventType
 _FAILED = 5
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+for command in (witness, mirror, export, access, reindex, erase, content, hold, release):
+    app.command()(command)
 
 Directory = Annotated[
     Path | None,
@@ -75,6 +96,12 @@ def query(
     tool: Annotated[str, typer.Option(help="name or server.name.")] = "",
     verdict: Annotated[str, typer.Option(help="allow, deny or error.")] = "",
     code: Annotated[str, typer.Option(help="An error code such as PC3001.")] = "",
+    risk: Annotated[str, typer.Option(help="read, modify, external or delete.")] = "",
+    finding: Annotated[str, typer.Option(help="A type of finding, such as EMAIL.")] = "",
+    trace: Annotated[str, typer.Option(help="A trace id.")] = "",
+    user: Annotated[str, typer.Option(help="A user's commitment: hmac-sha256:...")] = "",
+    credential: Annotated[str, typer.Option(help="The credential that was shown.")] = "",
+    method: Annotated[str, typer.Option(help="Such as tools/call or sessions.open.")] = "",
     since: Annotated[str, typer.Option(help="ISO 8601, included; UTC if it says nothing.")] = "",
     until: Annotated[str, typer.Option(help="ISO 8601, not included.")] = "",
     event: Annotated[
@@ -85,10 +112,14 @@ def query(
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Print the events that fit every option given."""
+    """Print the events that fit every option given.
+
+    Without DIR the record store says where in the log to look; with it the log is read through.
+    """
     _one_of("--type", kind, tuple(EventType))
     _one_of("--verdict", verdict, ("allow", "deny", "error"))
     _one_of("--code", code, tuple(CODES))
+    _one_of("--risk", risk, tuple(RiskClass))
     place, verifier = _log(directory, config, key)
     wanted = Filter(
         type=kind,
@@ -97,35 +128,68 @@ def query(
         tool=tool,
         verdict=verdict,
         code=code,
-        since=_moment(since),
-        until=_moment(until),
+        risk=risk,
+        finding=finding,
+        trace=trace,
+        user=user,
+        credential=credential,
+        method=method,
+        since=moment(since),
+        until=moment(until),
     )
-    found: Iterable[Record] = related(place, verifier, event) if event else records(place, verifier)
+    found: Iterable[Record]
+    if event:
+        found = related(place, verifier, event)
+    elif directory:
+        found = records(place, verifier)
+    else:
+        found = candidates(load(config), place, verifier, wanted)
     matching = (record for record in found if wanted.matches(record.event))
     _print(_first(matching, limit) if limit else matching, as_json=as_json)
 
 
 @app.command()
 def verify(
-    directory: Directory = None,
+    directory: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DIR|URL]",
+            help="The log's directory, an http(s):// prefix of it, or a store (s3://, gs://, "
+            "az://, file://); default: the configuration's.",
+        ),
+    ] = None,
     key: Key = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="A checkpoint that you kept: shows a log rewritten since."),
     ] = None,
+    witnesses: Witnesses = None,
+    max_age: MaxAge = None,
+    tsa: Annotated[
+        Path | None,
+        typer.Option(help="Verify its timestamps (RFC 3161) against these roots (PEM)."),
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Check the whole log offline: signature, entries, tiles, journal. Exit code 5 on failure."""
-    place = _place(directory, config)
-    report = check_log(place, _verifier(place, key), _read(checkpoint))
+    """Check a whole log offline: integrity, completeness, freshness. Exit code 5 on failure."""
+    quorum = quorum_of(witnesses)
+    key = key_of(quorum, key)
+    with contextlib.ExitStack() as stack:
+        place = _brought(stack, directory, key) or _place(_folder(directory), config)
+        verifier = _verifier(place, key)
+        wanted = expected(_read(checkpoint), quorum, max_age)
+        report = check_log(place, verifier, expected=wanted, processes=processes())
+        stamps = check_stamps(place, verifier, tsa)
     if as_json:
-        _line({"directory": str(place), "key_given": key is not None, **_plain(report)})
+        where = {"directory": directory or str(place), "key_given": key is not None}
+        print_json({**where, **plain_report(report), **plain_stamps(stamps)})
     else:
-        _print_report(report)
+        print_report(report)
+        print_stamps(stamps)
     if key is None:
-        _note("the key was read beside the log; whoever rewrote the log could replace it: --key")
-    if not report.ok:
+        note("the key was read beside the log; whoever rewrote the log could replace it: --key")
+    if not report.ok or any(stamp.reason for stamp in stamps or ()):
         raise typer.Exit(_FAILED)
 
 
@@ -140,7 +204,7 @@ def prove(
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Write a proof that an event is in the log: it verifies with the log's public key alone."""
+    """Write a proof that an event is in the log: it verifies with public keys alone."""
     place, verifier = _log(directory, config, key)
     record = find(place, verifier, event_id)
     proof = make_proof(place, verifier, record.index)
@@ -149,9 +213,9 @@ def prove(
             output.write_text(proof, encoding="utf-8")
         except OSError as error:
             raise Problem("PC7005", f"cannot write the proof: {error.strerror}") from None
-        _note(f"the proof of entry {record.index} is in {output}")
+        note(f"the proof of entry {record.index} is in {output}")
     if as_json:
-        _line({"index": record.index, "event": msgspec.Raw(record.entry), "proof": proof})
+        print_json({"index": record.index, "event": msgspec.Raw(record.entry), "proof": proof})
     elif not output:
         sys.stdout.write(proof)
 
@@ -159,25 +223,54 @@ def prove(
 @app.command("verify-proof")
 def verify_proof(
     proof: Annotated[Path, typer.Argument(help="The proof's file.")],
-    key: Annotated[str, typer.Option("--key", help="The log's public key, or a file with it.")],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key", help="The log's public key, or a file with it; or --witnesses has it."
+        ),
+    ] = None,
+    witnesses: Witnesses = None,
     as_json: Json = False,
 ) -> None:
-    """Check a proof with the log's public key and print the event. Exit code 5 on failure."""
+    """Check a proof with public keys alone and print the event. Exit code 5 on failure."""
     text = (_read(proof) or b"").decode(errors="replace")
+    quorum = quorum_of(witnesses)
+    key = key_of(quorum, key)
+    if key is None:
+        raise Problem("PC7004", "a proof is checked with --key, or --witnesses that name one log")
     try:
-        proven = check_proof(text, load_verifier(key))
+        proven = check_proof(text, load_verifier(key), quorum, time.time())
     except Problem as problem:
         if as_json:
-            _line({"ok": False, "reason": problem.detail})
+            print_json({"ok": False, "reason": problem.detail})
             raise typer.Exit(_FAILED) from None
         raise
     head = proven.checkpoint
     if as_json:
         where = {"origin": head.origin, "index": proven.index, "size": head.size}
-        _line({"ok": True, **where, "event": msgspec.Raw(proven.entry)})
+        print_json(
+            {"ok": True, **where, "cosigned": proven.cosigned, "event": msgspec.Raw(proven.entry)}
+        )
     else:
-        print(f"proven: entry {proven.index} of {_clean(head.origin)} ({head.size} entries)")
-        print(_clean(proven.entry.decode(errors="replace")))
+        print(f"proven: entry {proven.index} of {clean(head.origin)} ({head.size} entries)")
+        for name, at in proven.cosigned.items():
+            print(f"cosigned: {clean(name)}, {datetime.fromtimestamp(at, UTC):%FT%TZ}")
+        print(clean(proven.entry.decode(errors="replace")))
+
+
+def _brought(stack: contextlib.ExitStack, place: str | None, key: str | None) -> Path | None:
+    """A folder with the log that is behind a URL, until the stack is closed; None for no URL."""
+    if place is None or "://" not in place:
+        return None
+    if key is None:
+        raise Problem("PC7004", "a log that is elsewhere is verified with --key")
+    from portcullis.bootstrap.mirror import brought  # noqa: PLC0415 - a second, for this alone
+
+    return stack.enter_context(brought(place, load_verifier(key), os.environ))
+
+
+def _folder(place: str | None) -> Path | None:
+    return None if place is None else Path(place)
 
 
 def _place(directory: Path | None, config: Path) -> Path:
@@ -200,16 +293,6 @@ def _read(path: Path | None) -> bytes | None:
         raise Problem("PC7005", f"{path}: {error.strerror}") from None
 
 
-def _moment(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Problem("PC7004", "a time must be ISO 8601, such as 2030-01-31T12:00:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
     """A word that no event holds would find nothing, which reads as if nothing had happened."""
     if value and value not in known:
@@ -224,9 +307,9 @@ def _first(found: Iterator[Record], limit: int) -> Iterator[Record]:
 def _print(found: Iterable[Record], *, as_json: bool) -> None:
     for record in found:
         if as_json:
-            _line({"index": record.index, "event": msgspec.Raw(record.entry)})
+            print_json({"index": record.index, "event": msgspec.Raw(record.entry)})
         else:
-            print(_clean(_row(record)), flush=True)
+            print(clean(_row(record)), flush=True)
 
 
 _DOINGS: Final = frozenset({EventType.ADMIN, EventType.IDENTITY})
@@ -259,41 +342,3 @@ def _outcome(event: Event) -> str:
     if event.result is None:
         return ""
     return f"{'error' if event.result.error else 'ok'} {event.result.bytes} bytes"
-
-
-def _print_report(report: Report) -> None:
-    print(
-        f"{'verified' if report.ok else 'FAILED'}: {_clean(report.origin)}, {report.size} entries"
-    )
-    print(f"  integrity     {report.integrity}")
-    print(f"  completeness  {report.completeness}{_hint(report)}")
-    print(f"  journal       {report.journal} ({report.unpublished} entries not yet signed)")
-    print(f"  last entry    {_clean(report.last_entry) or '-'}")
-    print(f"  root          {report.root}")
-    for reason in report.reasons:
-        print(f"  reason        {_clean(reason)}")
-
-
-def _hint(report: Report) -> str:
-    if report.completeness != "unchecked":
-        return ""
-    return " (keep a copy of `checkpoint` elsewhere and pass it with --checkpoint)"
-
-
-def _plain(report: Report) -> dict[str, Any]:
-    return msgspec.structs.asdict(report)
-
-
-def _line(value: Any) -> None:
-    text = msgspec.json.encode(value).decode()
-    if not text.isprintable():  # JSON's own escapes: the document stays the same
-        text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
-    print(text, flush=True)
-
-
-def _note(text: str) -> None:
-    typer.echo(f"note: {text}", err=True)
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -14,6 +14,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from portcullis.bench import measure, parts
+from portcullis.bench.evidence import measure_evidence
 from portcullis.bench.firewall import Settings as FirewallSettings
 from portcullis.bench.firewall import measure_firewall
 from portcullis.bench.firewall_peers import PEERS
@@ -89,6 +90,18 @@ def policy(*, seconds: Seconds = 2.0, as_json: Json = False) -> None:
 def audit(*, seconds: Seconds = 2.0, folder: Folder = None, as_json: Json = False) -> None:
     """How fast events become durable, one at a time and 50 at once."""
     _parts(parts.measure_audit(seconds, folder), as_json=as_json)
+
+
+@app.command("evidence")
+def evidence(
+    *,
+    seconds: Seconds = 2.0,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Of each gate.")] = 20,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """What evaluating evidence all the time costs the gate, and how fast a log is folded."""
+    _parts(measure_evidence(seconds, rounds, folder), as_json=as_json)
 
 
 @app.command("identity")

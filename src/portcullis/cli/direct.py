@@ -7,10 +7,12 @@ import secrets
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import local_operator
 from portcullis.cli.remote import TOKEN_SECONDS
 from portcullis.control.catalogue_api import DefinitionView, ToolView
 from portcullis.control.entries import JoinToken
+from portcullis.control.privacy_api import ContentView, ErasureView, HoldView
 from portcullis.control.records import Caller
 from portcullis.control.services import Services
 from portcullis.core.call import Context
@@ -33,6 +35,7 @@ class Direct:
         self._entries = services.entries("cli")
         self._logins = services.logins("cli")
         self._catalogue = services.catalogue("cli")
+        self._privacy = services.privacy("cli")
         self._records = services.records()
         now = services.clock.now()
         self._context = Context(
@@ -146,6 +149,29 @@ class Direct:
         """Approve a tool as it was shown."""
         work = self._catalogue.pin(self._context, server, tool, digest)
         return ToolView.of(self._run(work, "catalogue.pin", f"{server}.{tool}"))
+
+    def erase(self, subject: str, reason: str) -> ErasureView:
+        """Erase a data subject."""
+        work = self._privacy.erase(self._context, subject, reason)
+        return ErasureView.of(self._run(work, "audit.erase", ""))
+
+    def content(self, event: str, reason: str) -> ContentView:
+        """Read the content of an event."""
+        work = self._privacy.content(self._context, event, reason)
+        return ContentView.of(event, self._run(work, "content.read", event))
+
+    def holds(self) -> tuple[HoldView, ...]:
+        """The legal holds in force."""
+        return tuple(map(HoldView.of, self._run(self._privacy.holds(), "audit.holds", "")))
+
+    def hold(self, kind: HoldKind, target: str, reason: str) -> HoldView:
+        """Make a legal hold."""
+        work = self._privacy.hold(self._context, kind, target, reason)
+        return HoldView.of(self._run(work, "audit.hold", ""))
+
+    def release(self, hold: str, reason: str) -> None:
+        """End a legal hold."""
+        self._run(self._privacy.release(self._context, hold, reason), "audit.release", hold)
 
     def _run(self, work: Coroutine[Any, Any, _T], method: str, name: str) -> _T:
         try:

@@ -21,7 +21,11 @@ from urllib.parse import urlsplit
 import regorus
 import typer
 
-from portcullis.bootstrap import CA, authority_of
+from portcullis.audit.files import read
+from portcullis.audit.note import MAX_NOTE
+from portcullis.audit.publish import CHECKPOINT
+from portcullis.audit.quorum import load_quorum
+from portcullis.bootstrap import CA, audit_directory, authority_of
 from portcullis.catalogue.schema import fault
 from portcullis.cli.operate import running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
@@ -91,6 +95,7 @@ def _deployment(config: Config) -> Iterator[Finding]:
     secrets = local_secrets(os.environ)
     yield from _keys(config)
     yield from _addresses(config)
+    yield from _witnesses(config)
     for name, model in config.models.items():
         if model.credential:
             reference = model.credential
@@ -145,6 +150,33 @@ def _database(path: Path) -> Iterator[Finding]:
         yield Finding("database", ok=False, found=f"{path}: {error}", do=do)
     else:
         yield Finding("database", ok=True, found=str(path))
+
+
+def _witnesses(config: Config) -> Iterator[Finding]:
+    """Whether the witnesses of the log are there, and when a quorum last vouched for it."""
+    if config.audit.witnesses is None:
+        return
+    try:
+        quorum = load_quorum(config.audit.witnesses)
+    except Problem as problem:
+        yield Finding("witnesses", ok=False, found=problem.detail, do=problem.hint)
+        return
+    for name, witness in quorum.witnesses.items():
+        if witness.url:
+            yield _reachable(name, witness.url)._replace(what=f"witness {name}")
+    try:
+        note = read(audit_directory(config) / CHECKPOINT, MAX_NOTE)
+        found = quorum.met(note, time.time())
+    except FileNotFoundError:
+        yield Finding("witnesses", ok=True, found="nothing is published yet")
+        return
+    except (OSError, Problem) as error:
+        yield Finding("witnesses", ok=False, found=str(error), do="Run `portcullis audit verify`.")
+        return
+    said = "no quorum has cosigned the checkpoint"
+    if found.time is not None:
+        said = f"a quorum vouched for the log {max(0.0, time.time() - found.time):.0f} s ago"
+    yield Finding("witnesses", found.met, said, "Start them, and give them the log's key.")
 
 
 def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Finding]:

@@ -14,6 +14,8 @@ import typer
 from sqlalchemy import Engine
 
 from portcullis.audit import keys as log_keys
+from portcullis.audit import subjects
+from portcullis.audit.subjects import SUBJECTS_FILE
 from portcullis.bootstrap import GATE, founded, keys_of, local_operator
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, load
@@ -110,7 +112,11 @@ def _reseal(settings: Config, services: Services, engine: Engine, sealer: Sealer
 def _held(state: Path, engine: Engine, sealer: Sealer) -> Holdings:
     files = sealed_files(state).values()
     older = sum(not sealer.current(content) for content in files)
-    return Holdings(len(files), older, *columns.count(engine, sealer))
+    values, older_values = columns.count(engine, sealer)
+    for path in (state / KEYS).glob(f"*/{SUBJECTS_FILE}"):
+        keys, older_keys = subjects.count(path, sealer)
+        values, older_values = values + keys, older_values + older_keys
+    return Holdings(len(files), older, values, older_values)
 
 
 @contextlib.contextmanager

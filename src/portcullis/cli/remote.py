@@ -7,9 +7,11 @@ import json
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import GATE_FILE, local_operator
 from portcullis.control.catalogue_api import DefinitionView, ToolList, ToolView
 from portcullis.control.entries import JoinToken
+from portcullis.control.privacy_api import ContentView, ErasureView, HoldList, HoldView
 from portcullis.control.shapes import (
     EntryList,
     EntryView,
@@ -173,6 +175,29 @@ class Remote:
         """Approve a tool as it was shown."""
         body = {"server": server, "tool": tool, "digest": digest}
         return ToolView.model_validate(self._call("POST", "/catalogue/pin", body))
+
+    def erase(self, subject: str, reason: str) -> ErasureView:
+        """Erase a data subject."""
+        body = {"subject": subject, "reason": reason}
+        return ErasureView.model_validate(self._call("POST", "/erasures", body))
+
+    def content(self, event: str, reason: str) -> ContentView:
+        """Read the content of an event."""
+        body = {"event": event, "reason": reason}
+        return ContentView.model_validate(self._call("POST", "/content", body))
+
+    def holds(self) -> tuple[HoldView, ...]:
+        """The legal holds in force."""
+        return tuple(HoldList.model_validate(self._call("GET", "/holds")).holds)
+
+    def hold(self, kind: HoldKind, target: str, reason: str) -> HoldView:
+        """Make a legal hold."""
+        body = {"kind": kind, "target": target, "reason": reason}
+        return HoldView.model_validate(self._call("POST", "/holds", body))
+
+    def release(self, hold: str, reason: str) -> None:
+        """End a legal hold."""
+        self._call("POST", f"/holds/{hold}/release", {"reason": reason})
 
     def _principal(
         self, method: str, path: str, body: dict[str, Any] | None = None

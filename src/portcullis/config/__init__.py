@@ -12,15 +12,20 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from portcullis.config.common import NAME, SECRET, Name, Section, Url, before_v1
+from portcullis.config.content import Content
+from portcullis.config.evidence import Evidence
+from portcullis.config.exporters import Exporters
 from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
 from portcullis.config.inspection import Inspection
 from portcullis.config.load import load as _load
+from portcullis.config.replica import Replicas, Timestamps
 from portcullis.core.spiffe import TRUST_DOMAIN
 
 __all__ = [
     "NAME",
     "SECRET",
     "Config",
+    "Evidence",
     "Inspection",
     "Limits",
     "Listen",
@@ -166,9 +171,29 @@ class Tokens(Section):
 
 
 class Audit(Section):
-    """How often a checkpoint is signed, in seconds."""
+    """How often a checkpoint is signed, in seconds, and who gets the log's events.
+
+    ``witnesses`` is a tlog-policy file: a checkpoint is then published when its quorum has cosigned
+    it. Calls of the risks in ``await_witnesses`` wait for that, at most ``witness_seconds``, which
+    is also how long one witness may take. ``replicate`` names the stores that the gate's own log is
+    shipped to.
+    """
 
     checkpoint_seconds: float = Field(default=0.5, gt=0, le=60)
+    witnesses: Path | None = None
+    await_witnesses: tuple[Literal["modify", "external", "delete"], ...] = ()
+    witness_seconds: float = Field(default=5, ge=0.1, le=60)
+    exporters: Exporters = ()
+    timestamps: Timestamps = Timestamps()
+    replicate: Replicas = ()
+    content: Content = Content()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Nobody waits for nobody."""
+        del context
+        if self.await_witnesses and self.witnesses is None:
+            msg = "await_witnesses needs witnesses"
+            raise ValueError(msg)
 
 
 class Config(Section):
@@ -186,6 +211,7 @@ class Config(Section):
     identity: Identity = Identity()
     inspection: Inspection = Inspection()
     audit: Audit = Audit()
+    evidence: Evidence = Evidence()
 
 
 def load(path: Path) -> Config:

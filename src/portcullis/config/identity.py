@@ -116,8 +116,8 @@ class Oidc(Section):
     jwks: str
     users: bool = True
     roles_claim: str = "groups"
-    operators: dict[str, Literal["viewer", "approver", "responder", "admin"]] = Field(
-        default_factory=dict
+    operators: dict[str, Literal["viewer", "approver", "responder", "investigator", "admin"]] = (
+        Field(default_factory=dict)
     )
 
 

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
-ROLES: Final = ("viewer", "approver", "responder", "admin")
+ROLES: Final = ("viewer", "approver", "responder", "investigator", "admin")
 """What operators may be. Any of them reads, ``responder`` cuts off, ``admin`` does everything."""
 LOCAL: Final = "local-"
 """How the names begin of operators who hold the issuer's key instead of a registration."""

@@ -12,7 +12,7 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from portcullis.core.ports import Clock, Recorder
-from portcullis.core.principal import Principal, Session, subject_key
+from portcullis.core.principal import Principal, Session, subject_key, user_key
 from portcullis.wire.json import encode
 
 MAX_TEXT: Final = 256
@@ -54,14 +54,15 @@ class Records:
     ) -> None:
         """Record durably that ``context``'s principal is about to do ``method`` to ``name``.
 
-        ``parameters`` stand in the log in clear. Of a session its user, subject and prompt are
-        committed to under the data subject's key. Raises Problem PC6001: then do not act.
+        ``parameters`` stand in the log in clear. Of a session its user is committed to under the
+        user's key, its subject and prompt under the data subject's. Raises Problem PC6001: then
+        do not act.
         """
         commitments = {}
         if session is not None:
             key = subject_key(context.principal, session)
             commitments = {
-                "user": self._recorder.commitment(key, session.user.encode()),
+                "user": self._recorder.commitment(user_key(session), session.user.encode()),
                 "subject": self._recorder.commitment(key, encode(session.subject)),
                 "prompt": self._recorder.commitment(key, session.prompt.encode()),
             }

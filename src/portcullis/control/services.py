@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from portcullis.audit.feeder import Feeder
 from portcullis.config import Limits, Tokens
 from portcullis.control.catalogue import Catalogue, Changed, unwatched
 from portcullis.control.containment import Containment
@@ -12,7 +13,9 @@ from portcullis.control.edge import LOCAL_NAMES, Edge
 from portcullis.control.entries import Entries
 from portcullis.control.login import GRAIN_SECONDS, Logins
 from portcullis.control.principals import Principals
+from portcullis.control.privacy import Privacy, PrivacyParts
 from portcullis.control.records import Records
+from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pins
 from portcullis.core.ports import (
     Clock,
@@ -36,8 +39,9 @@ class Services:
 
     ``gateway`` names this gate in the records; ``new_id`` gives ids that never repeat (events,
     sessions); ``version`` is the program's. ``id_tokens`` is None when no issuer of them is
-    configured; ``argon2`` is what an operator's password costs to guess; refused logins take a
-    multiple of ``login_grain`` seconds.
+    configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
+    what there is to erase; ``argon2`` is what an operator's password costs to guess; refused logins
+    take a multiple of ``login_grain`` seconds.
     """
 
     authority: TokenAuthority
@@ -58,6 +62,8 @@ class Services:
     version: str
     new_id: Callable[[], str]
     id_tokens: IdTokens | None = None
+    witnesses: Feeder | None = None
+    privacy_parts: PrivacyParts | None = None
     argon2: Cost = STANDARD
     login_grain: float = GRAIN_SECONDS
 
@@ -119,6 +125,18 @@ class Services:
     def catalogue(self, route: str, changed: Changed = unwatched) -> Catalogue:
         """The service of approved tools; ``changed`` is told when one is approved."""
         return Catalogue(self.pins, self.records(), self.clock, route, changed)
+
+    def privacy(self, route: str) -> Privacy:
+        """The service of erasure, content and holds; one in a process: it does one at a time."""
+        if self.privacy_parts is None:
+            raise Problem("PC7005", "there are no subjects' keys here")
+        return Privacy(
+            parts=self.privacy_parts,
+            records=self.records(),
+            clock=self.clock,
+            new_id=self.new_id,
+            route=route,
+        )
 
     def logins(self, route: str) -> Logins:
         """The operators' logins; one in a process, since it counts failures."""

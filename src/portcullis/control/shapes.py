@@ -18,7 +18,7 @@ PROBLEM_JSON: Final = "application/problem+json"
 Kind: TypeAlias = Literal["agent", "application", "operator"]
 Workload: TypeAlias = Literal["agent", "application"]
 StateName: TypeAlias = Literal["active", "suspended", "expired", "revoked"]
-Role: TypeAlias = Literal["viewer", "approver", "responder", "admin"]
+Role: TypeAlias = Literal["viewer", "approver", "responder", "investigator", "admin"]
 PrincipalName = Annotated[str, Field(pattern=NAME)]
 Owner = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@/-]{0,127}$")]
 Roles = Annotated[list[Role], Field(min_length=1, max_length=4)]
@@ -323,6 +323,7 @@ _PROBLEM: Final = ProblemView.model_json_schema()
 FIELDS: Final = frozenset(
     {"body", "path", "query", "root_key", "digests", "csr", "join_token", "kubernetes_token"}
     | {"server", "tool", "digest"}
+    | {"event", "kind", "reason", "target"}
 ).union(
     *(
         shape.model_fields

@@ -248,6 +248,37 @@ CODES: Final[dict[str, Code]] = {
     "PC6003": Code(409, -32011, "The audit log has another writer", "One gate writes one log."),
     "PC6004": Code(404, -32011, "No such event", "See `portcullis audit query`."),
     "PC6005": Code(422, -32011, "Verification failed", "Keep the log as it is and investigate."),
+    "PC6006": Code(
+        500, -32011, "The witness policy cannot be used", "See the line named in the detail."
+    ),
+    "PC6007": Code(
+        503, -32011, "No quorum of witnesses", "It did not happen: see `portcullis doctor`."
+    ),
+    "PC6008": Code(
+        500,
+        -32011,
+        "The witness has lost what it saw",
+        "Restore its newest state. If that is gone, start one with a new key.",
+    ),
+    "PC6030": Code(
+        409, -32011, "Another process delivers for this exporter", "Stop it, or let it go on."
+    ),
+    "PC6031": Code(
+        502,
+        -32011,
+        "Events were not delivered",
+        "They are delivered from where it stopped, once the detail is seen to.",
+    ),
+    "PC6020": Code(
+        500, -32011, "The replica holds another history", "Keep both as they are and investigate."
+    ),
+    "PC6021": Code(503, -32011, "An object store cannot be used", "It is tried again."),
+    "PC6022": Code(503, -32011, "No timestamp", "It is tried again."),
+    "PC6040": Code(
+        409, -32011, "A legal hold is in force", "It ends with `portcullis audit release`."
+    ),
+    "PC6041": Code(404, -32011, "Nothing is kept of that", "See the detail."),
+    "PC6042": Code(404, -32011, "No such hold in force", "See `portcullis audit hold`."),
     # Range PC7, configuration and command line
     "PC7001": Code(500, -32603, "Configuration error", "See the line named in the detail."),
     "PC7002": Code(500, -32603, "Policy error", "See the line named in the detail."),

@@ -44,7 +44,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``parameters`` holds the fields that the catalogue names as clear; ``commitments`` maps each
     other field, and ``request``, ``user`` and ``subject``, to ``hmac-sha256:`` hex under the
-    subject's key: equal values can be linked by whoever holds the key, and guessed by nobody.
+    subject's key (``user`` under the user's own): equal values show as equal, and only whoever
+    holds the key can guess them; when it is destroyed, nobody can.
     ``proposed_by`` is the id of the ``llm_call`` whose answer proposed this tool call.
     """
 
@@ -84,3 +85,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: str = ""
+
+    def finding_types(self) -> tuple[str, ...]:
+        """The types in ``findings`` (each is ``TYPE[:treatment]@place``), each once, in order."""
+        types = (one.partition("@")[0].partition(":")[0] for one in self.findings)
+        return tuple(dict.fromkeys(types))

@@ -5,12 +5,12 @@ Every adapter of a port passes the port's shared contract suite in ``tests/contr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from portcullis.core.call import Call, Context
+from portcullis.core.call import Call, Context, ToolSpec
 from portcullis.core.credential import Presented
 from portcullis.core.event import Event
 from portcullis.core.inspection import Profile
@@ -242,14 +242,72 @@ class Recorder(Protocol):
     ``enqueue`` returns at once: the event rides the bounded queue to the next group commit; it
     raises Problem PC6001 when the queue is full or the writer has failed. Order is kept.
     ``commitment`` returns ``hmac-sha256:`` hex of ``value`` under the key of ``subject``.
-    ``failure`` says why nothing can be recorded any more; empty while all is well.
+    ``failure`` says why nothing can be recorded any more; empty while all is well. ``witnessed``
+    returns when witnesses have vouched for all that is durable now, or raises Problem PC6007.
     """
 
     @property
     def failure(self) -> str: ...
     async def durable(self, event: Event) -> None: ...
+    async def witnessed(self) -> None: ...
     def enqueue(self, event: Event) -> None: ...
     def commitment(self, subject: str, value: bytes) -> str: ...
+
+
+class Contents(Protocol):
+    """Where content is kept off the log, encrypted for each subject; ``results`` says also those.
+
+    ``keep`` returns at once: what it gets is kept in time, or not when it is too much. Each field
+    is one that the event commits to. It raises Problem PC6001 when the subject has no key.
+    """
+
+    @property
+    def results(self) -> bool: ...
+    def keep(self, event: Event, subject: str, fields: Mapping[str, bytes]) -> None: ...
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """Until when (seconds since the epoch) a version of an object cannot be deleted.
+
+    ``governance`` lets those with a special permission lift it, ``compliance`` nobody.
+    """
+
+    mode: Literal["governance", "compliance"]
+    until: float
+
+
+class StoredObject(msgspec.Struct, frozen=True):
+    """What a store says of an object: bytes, seconds since the epoch, and what locks it."""
+
+    size: int
+    modified: float
+    retention: Retention | None = None
+
+
+class ObjectStore(Protocol):
+    """Objects by path (``a/b/c``, printable ASCII). Every method blocks, and its time is bounded.
+
+    ``put`` writes a whole object or nothing, and what it wrote is durable when it returns. Without
+    ``replace`` it makes a new object and returns False, changing nothing, when one is there.
+    ``get`` returns None for no object and raises for one beyond ``limit`` bytes; ``head`` returns
+    None for none. ``list`` yields the paths below the folder ``prefix``, in no order. ``delete``
+    says nothing of an object that is not there. A put is seen by every read that begins after it.
+    Raises Problem PC6021 when the store cannot be reached or refuses, also a ``retention`` where
+    it can keep none. No detail holds a credential.
+    """
+
+    def put(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        replace: bool = False,
+        retention: Retention | None = None,
+    ) -> bool: ...
+    def get(self, path: str, limit: int) -> bytes | None: ...
+    def head(self, path: str) -> StoredObject | None: ...
+    def list(self, prefix: str) -> Iterator[str]: ...
+    def delete(self, path: str) -> None: ...
 
 
 class PolicyDecisionPoint(Protocol):
@@ -272,18 +330,6 @@ class PolicyDecisionPoint(Protocol):
     def profile(self, context: Context) -> Profile: ...
 
 
-class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as its server describes it (tools/list), unverified.
-
-    ``definition`` is all that it says but ``_meta``, as JSON with sorted keys.
-    """
-
-    name: str
-    input_schema: dict[str, Any]
-    output_schema: dict[str, Any] | None = None
-    definition: str = ""
-
-
 class Inventory(Protocol):
     """What tools each server offers, as last seen in a full tools/list.
 
@@ -291,9 +337,11 @@ class Inventory(Protocol):
     returns the names of those that may be shown and called. ``learn`` replaces the server's
     tools; a schema that cannot be compiled makes that tool unusable (it is refused), never
     unvalidated. ``refusal`` says why a tool may not be called, whatever its arguments (it is
-    another than the one that was approved). ``validate`` returns the paths and rules that the
-    arguments break (no values), an empty tuple when they fit; it raises KeyError for an unknown
-    tool. ``validate_output`` is the same for structured results; without a schema all fits.
+    another than the one that was approved). ``due`` says whether to list the server's tools once
+    more before a call of this one is refused: at most once in a while for all callers together.
+    ``validate`` returns the paths and rules that the arguments break (no values), an empty tuple
+    when they fit; it raises KeyError for an unknown tool. ``validate_output`` is the same for a
+    structured result of a tool as it was when it was called; without a schema all fits.
     ``tolerated`` says which rules of suspicious values policy has switched off in which of a
     tool's top-level arguments.
     """
@@ -305,9 +353,10 @@ class Inventory(Protocol):
     ) -> frozenset[str]: ...
     def forget(self, server: str) -> None: ...
     def refusal(self, server: str, name: str) -> Deny | None: ...
+    def due(self, server: str, name: str) -> bool: ...
     def tool(self, server: str, name: str) -> ToolSpec | None: ...
     def validate(self, server: str, name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]: ...
-    def validate_output(self, server: str, name: str, value: Any) -> tuple[str, ...]: ...
+    def validate_output(self, server: str, tool: ToolSpec, value: Any) -> tuple[str, ...]: ...
     def tolerated(self, server: str, tool: str) -> Mapping[str, frozenset[str]]: ...
 
 
@@ -371,8 +420,11 @@ class Channel(Protocol):
     request (legacy GET stream), resuming after ``last_event_id`` where the server can.
     Faults are Problems of the PC5 range. ``close`` ends the upstream session or process.
     ``headers`` are the MCP headers that the gate computed from the body it decided on.
+    ``alive`` is unset once the session or process behind it has ended: no request gets anywhere.
     """
 
+    @property
+    def alive(self) -> bool: ...
     def request(
         self, message: dict[str, Any], headers: Mapping[str, str]
     ) -> AsyncIterator[Incoming]: ...

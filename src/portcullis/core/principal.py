@@ -74,6 +74,11 @@ def subject_key(principal: Principal, session: Session | None) -> str:
         return f"{principal.kind}:{principal.id}"
     if session.subject:
         return "subject:" + msgspec.json.encode(session.subject, order="sorted").decode()
+    return user_key(session)
+
+
+def user_key(session: Session) -> str:
+    """Whose key the commitment to the user itself is under, whoever the data's subject is."""
     return f"user:{session.user}"
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import structlog
 
 from portcullis import __version__
 from portcullis.core.errors import Problem
+from portcullis.core.ports import Channel
 from portcullis.gateway.mcp import Mcp, leaving
 from portcullis.gateway.mcp_conversation import Conversation
-from portcullis.gateway.mcp_stream import MAX_REQUESTS
 from portcullis.gateway.records import new_id
 from portcullis.wire.jsonrpc import (
     Failure,
@@ -28,14 +29,16 @@ log = structlog.get_logger(__name__)
 
 MAX_PAGES: Final = 100
 MAX_TOOLS: Final = 10_000
+MAX_OTHERS: Final = 1024
+"""Most messages of a server's before the answer to one request; more are a flood."""
 
 
 async def ensure_known(mcp: Mcp, conversation: Conversation, tool: str) -> None:
     """Have the inventory know the server's tools, asking for all pages when it does not.
 
     It asks again, though not often, when the tool is one that would be refused. Raises Problem
-    PC5003 when the list of a server that was not known cannot be understood: nothing is called
-    then. When a server that was known cannot be asked, what was known stands.
+    PC5003 when the list of a server that was not known cannot be understood, PC5002 when all its
+    pages took longer than ``limits.request_seconds``: nothing is called then. When a server that was known cannot be asked, what was known stands.
     """
     inventory, server = mcp.inventory, conversation.server
     async with conversation.listing:
@@ -49,15 +52,22 @@ async def ensure_known(mcp: Mcp, conversation: Conversation, tool: str) -> None:
 
 
 async def _look(mcp: Mcp, conversation: Conversation) -> None:
-    specs = tool_specs({"tools": await _all_pages(conversation)})
+    channel = await conversation.channel()
+    seconds = mcp.limits.request_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            tools = await _all_pages(conversation, channel)
+    except TimeoutError:
+        raise Problem("PC5002", f"the server's tools/list took longer than {seconds:g} s") from None
+    specs = tool_specs({"tools": tools})
     await mcp.inventory.listed(conversation.server, specs, whole=True)
 
 
-async def _all_pages(conversation: Conversation) -> list[Any]:
+async def _all_pages(conversation: Conversation, channel: Channel) -> list[Any]:
     tools: list[Any] = []
     cursor: str | None = None
     for _ in range(MAX_PAGES):
-        page = await _page(conversation, cursor)
+        page = await _page(conversation, channel, cursor)
         found = page.get("tools")
         if type(found) is not list or len(tools) + len(found) > MAX_TOOLS:
             raise Problem("PC5003", "the server's tools/list is malformed or endless")
@@ -70,7 +80,7 @@ async def _all_pages(conversation: Conversation) -> list[Any]:
     raise Problem("PC5003", "the server's tools/list is endless")
 
 
-async def _page(conversation: Conversation, cursor: str | None) -> dict[str, Any]:
+async def _page(conversation: Conversation, channel: Channel, cursor: str | None) -> dict[str, Any]:
     """One page, asked for in the gate's own name."""
     params: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
     headers = conversation.headers()
@@ -83,18 +93,17 @@ async def _page(conversation: Conversation, cursor: str | None) -> dict[str, Any
         }
         headers = compute(version, "tools/list", params, None)
     request = request_message(new_id(), "tools/list", params)
-    channel = await conversation.channel()
-    asked = 0
+    others = 0
     async with leaving(channel.request(request, headers)) as incoming:
         async for item in incoming:
             try:
                 message = parse(item.message)
             except Problem as problem:
                 raise Problem("PC5003", problem.detail) from None
+            others += 1
+            if others > MAX_OTHERS:
+                raise Problem("PC5003", "the server sends ever more, and no answer to tools/list")
             if isinstance(message, Request):
-                asked += 1
-                if asked > MAX_REQUESTS:
-                    raise Problem("PC5003", "the server floods its client with requests")
                 refusal = Problem("PC5006", "the client cannot take a request of the server's now")
                 await conversation.tell_server(error_message(message.id, refusal))
             elif isinstance(message, Response) and message.id == request["id"]:

@@ -4,6 +4,9 @@ Argument values stand in the log only where the catalogue names the field as cle
 is a short scalar; everything else is a keyed commitment under the data subject's key. Names in
 which inspection found something are not shown, nor are those of what was refused, maybe before
 inspection, unless they are made of words.
+
+Where content is kept, it is what went on: after placeholders were resolved and findings masked,
+and only when no finding stands in it as it was. Of what was refused nothing is kept.
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ from typing import Any, Final
 from portcullis.core.call import Action, Call, Context, Result
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType, ResultSummary
+from portcullis.core.inspection import Treatment
 from portcullis.core.names import HIDDEN, made_of_words
-from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder, SessionState
-from portcullis.core.principal import Principal, Proposal, Session, subject_key
-from portcullis.core.verdict import Deny, Finding
+from portcullis.core.ports import Clock, Contents, PolicyDecisionPoint, Recorder, SessionState
+from portcullis.core.principal import Principal, Proposal, Session, subject_key, user_key
+from portcullis.core.verdict import Allow, Deny, Finding
 from portcullis.gateway.outcome import Outcome
 from portcullis.wire.json import decode, digest, encode
 
@@ -30,7 +34,16 @@ MAX_CLEAR: Final = 256
 MAX_NAMES: Final = 64
 """Most argument names in one record; the rest is covered by the commitment to the request."""
 
-_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+_HARMLESS: Final = frozenset(
+    {Treatment.TOKENISE, Treatment.MASK, Treatment.HASH, Treatment.STRIP, Treatment.WRAP}
+)
+"""Treatments after which no value of a finding's stands where it was found."""
+
+_CONTENT: Final = frozenset({Action.MODEL, Action.TOOL, Action.RESOURCE, Action.PROMPT})
+"""The actions of which content is kept, where it is."""
+
+_LONGEST_END: Final = 40
+"""Characters of the longest word for how an answer ended."""
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 """A name of an argument that is shown; of any other, its position is."""
 _ARGUMENT_NAME: Final = "params.arguments.?"
@@ -66,7 +79,7 @@ def changed(gateway: str, clock: Clock, method: str, parameters: dict[str, str])
 
 
 class Records:
-    """Builds the events of one gate."""
+    """Builds the events of one gate; ``contents`` is where content is kept, if anywhere."""
 
     def __init__(
         self,
@@ -75,7 +88,9 @@ class Records:
         sessions: SessionState,
         pdp: PolicyDecisionPoint,
         clock: Clock,
+        contents: Contents | None = None,
     ) -> None:
+        self._contents = contents
         self._gateway = gateway
         self._commit = recorder.commitment
         self._sessions = sessions
@@ -95,11 +110,12 @@ class Records:
         application = ""
         if session is not None:
             application = session.application
-            commitments["user"] = self._commit(key, session.user.encode())
+            commitments["user"] = self._commit(user_key(session), session.user.encode())
             commitments["subject"] = self._commit(key, encode(session.subject))
         if _named(outcome) == HIDDEN:
             commitments["name"] = self._commit(key, call.name.encode("utf-8", "surrogatepass"))
         parameters: dict[str, Any] = {}
+        fields: dict[str, bytes] = {}
         proposed_by = ""
         if call.action is Action.TOOL:
             clear = () if isinstance(verdict, Deny) else verdict.clear
@@ -110,14 +126,17 @@ class Records:
                 else:
                     plain = not secretive and _PLAIN.fullmatch(name)
                     label = f"arguments.{name if plain else f'?{index}'}"
-                    commitments[label] = self._commit(key, encode(value))
+                    fields[label] = encode(value)
+                    commitments[label] = self._commit(key, fields[label])
             proposal = await self._sessions.proposed(
                 memory_key(principal, session),
                 _model_names(call.server, call.name),
                 digest(call.arguments),
             )
             proposed_by = proposal.event if proposal else ""
-        return Event(
+        else:
+            fields["request"] = call.body
+        event = Event(
             v=1,
             id=outcome.event,
             time=self._time(),
@@ -152,6 +171,9 @@ class Records:
             policy=verdict.policy or self._pdp.digest,
             proposed_by=proposed_by,
         )
+        if self._contents and isinstance(verdict, Allow) and _keepable(call, outcome.findings):
+            self._contents.keep(event, key, fields)
+        return event
 
     def result(
         self,
@@ -165,9 +187,14 @@ class Records:
     ) -> Event:
         """The leaf written after: sizes and outcome, never content."""
         usage = result.usage
-        return self._after(
+        key, kept = subject_key(context.principal, context.session), b""
+        if self._contents and self._contents.results and denied is None:
+            known = result.payload is not None and _keepable(outcome.call, findings)
+            kept = encode(result.payload) if known else b""
+        event = self._after(
             outcome,
             context,
+            commitments={"result": self._commit(key, kept)} if kept else {},
             verdict="deny" if denied else "allow",
             check=check if denied else "",
             code=denied.code if denied else "",
@@ -183,6 +210,9 @@ class Records:
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
         )
+        if self._contents and kept:
+            self._contents.keep(event, key, {"result": kept})
+        return event
 
     def failure(self, outcome: Outcome, context: Context, problem: Problem) -> Event:
         """The leaf that is owed when an allowed call has no good result."""
@@ -275,9 +305,16 @@ def _model_names(server: str, tool: str) -> frozenset[str]:
     )
 
 
+def _keepable(call: Call, findings: tuple[Finding, ...]) -> bool:
+    """Whether this is content, and nothing that was found stands in it as it was."""
+    return call.action in _CONTENT and all(finding.treatment in _HARMLESS for finding in findings)
+
+
 def _word(finish: str | None) -> str | None:
     """How an answer ended, as a word; what the upstream put in its place is not for the log."""
-    return finish if finish is None or _WORD.fullmatch(finish) else "other"
+    if finish is None or (len(finish) <= _LONGEST_END and made_of_words(finish)):
+        return finish
+    return "other"
 
 
 def _short(value: Any) -> bool:

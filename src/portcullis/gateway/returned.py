@@ -28,6 +28,8 @@ _OF: Final = r"(?:limit|remaining|reset)"
 _WHAT: Final = r"(?:requests|(?:project-|input-|output-)?tokens)"
 _FORMS: Final = (
     (re.compile("retry-after"), re.compile(f"{_NUMBER}|{_DATE}")),
+    (re.compile("retry-after-ms"), re.compile(_NUMBER)),
+    (re.compile("x-should-retry"), re.compile("true|false")),
     (re.compile("(?:x-)?request-id"), re.compile(_ID)),
     (re.compile("openai-processing-ms"), re.compile(_NUMBER)),
     (

@@ -3,6 +3,7 @@
 Times are seconds since the epoch. ``sessions.document`` is the MessagePack form of
 ``core.principal.Session``: it holds the user's prompt, so the file is its owner's alone.
 Secrets are not here: join tokens as SHA-256, passwords as Argon2id, TOTP secrets sealed.
+The ``audit_`` tables say where in the audit logs to look; the logs are the truth.
 ``versions`` counts the changes of a table, for whoever keeps a copy of it in memory.
 """
 
@@ -28,7 +29,7 @@ from sqlalchemy import (
 
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -133,4 +134,43 @@ VERSIONS: Final = Table(
     METADATA,
     Column("name", String(32), primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+AUDIT_POSITIONS: Final = Table(
+    "audit_positions",
+    METADATA,
+    Column("log", String(128), primary_key=True),
+    Column("next", BigInteger, nullable=False),
+    Column("root", String(64), nullable=False),
+)
+
+AUDIT_EVENTS: Final = Table(
+    "audit_events",
+    METADATA,
+    Column("log", String(128), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("type", String(16), nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("session", Text, nullable=False, index=True),
+    Column("credential", Text, nullable=False),
+    Column("user", Text, nullable=False, index=True),
+    Column("subject", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("risk", String(16), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("code", String(16), nullable=False),
+    Column("trace", Text, nullable=False, index=True),
+    Index("ix_audit_events_principal", "principal", "at"),
+)
+
+AUDIT_FINDINGS: Final = Table(
+    "audit_findings",
+    METADATA,
+    Column("log", String(128), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("type", String(256), primary_key=True, index=True),
 )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+import tampering
 from needs import needs_go
 from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
 from portcullis.audit.log import open_log
+from portcullis.audit.note import parse_note
 from portcullis.audit.proofs import consistency_proof
 from portcullis.audit.tiles import TileReader
 from portcullis.audit.verify import own_verifier
@@ -61,10 +64,12 @@ def fill(root: Path, start: int, count: int) -> Checkpoint:
     return open_checkpoint(note, own_verifier(root / "log"))
 
 
-def run(program: Path, log: Path, vkey: str, old: Checkpoint) -> subprocess.CompletedProcess[str]:
+def run(
+    program: Path, log: Path, vkey: str, old: Checkpoint, *witnesses: str
+) -> subprocess.CompletedProcess[str]:
     root = base64.b64encode(old.root).decode()
     return subprocess.run(
-        [str(program), str(log), vkey, str(old.size), root],
+        [str(program), str(log), vkey, str(old.size), root, *witnesses],
         capture_output=True,
         text=True,
         check=False,
@@ -99,4 +104,22 @@ def test_go_verifies_checkpoint_every_record_and_growth_and_refuses_tampering(
     checkpoint = log / "checkpoint"
     checkpoint.write_bytes(checkpoint.read_bytes().replace(b"\n537\n", b"\n536\n"))
     refused = run(go_verify, log, vkey, old)
+    assert "invalid signature" in refused.stderr
+
+
+@pytest.mark.timeout(400)
+def test_go_verifies_the_signatures_of_log_and_witnesses_on_a_published_checkpoint(
+    go_verify: Path, tmp_path: Path
+) -> None:
+    scene = tampering.build(tmp_path)
+    cosigned = scene.quorum.met(scene.note, time.time()).times
+    keys = [str(scene.quorum.witnesses[name].cosigner) for name in cosigned]
+    assert len(keys) >= 2
+    old = open_checkpoint(scene.kept, scene.verifier)
+    done = run(go_verify, scene.log, str(scene.verifier), old, *keys)
+    assert done.returncode == 0, done.stderr
+    assert f"verified {tampering.ORIGIN}: {tampering.SIZE} of" in done.stdout
+    moved = parse_note(scene.kept).signatures[1:]
+    scene.show(scene.sign(tampering.SIZE, bytes(32)), *(one.line() for one in moved))
+    refused = run(go_verify, scene.log, str(scene.verifier), old, *keys)
     assert "invalid signature" in refused.stderr

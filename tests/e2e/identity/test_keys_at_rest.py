@@ -126,7 +126,7 @@ def plaintexts(state: Path, sealer) -> dict[str, bytes]:
 def key_material(name: str, plain: bytes) -> dict[str, bytes]:
     """The key as it is stored, as text and as the bytes that matter."""
     needles = {name: plain.strip()}
-    if name.endswith("commitments.key"):
+    if name.endswith("subjects.key"):
         needles[f"{name}, raw"] = bytes.fromhex(plain.decode())
     if name.endswith("log.key"):  # PRIVATE+KEY+name+hash+base64(0x01 || seed)
         needles[f"{name}, raw"] = base64.b64decode(plain.split(b"+", 4)[4])[1:]

@@ -269,7 +269,7 @@ def test_a_first_start_that_died_half_way_can_be_repeated(place) -> None:
     place.open().close()
     (place.log / "checkpoint").unlink()
     segment_path(place.log / "journal", 0).unlink()
-    (place.keys / "commitments.key").unlink()
+    (place.keys / "subjects.key").unlink()
     place.fill(3)
     assert verify(place.log, place.verifier).size == 3
 

@@ -153,13 +153,13 @@ def test_a_log_signed_by_another_key_is_found(log, place) -> None:
 
 
 def test_a_rewrite_by_the_holder_of_the_key_is_found_with_a_checkpoint_held(
-    log, place, check
+    log, place, event, check
 ) -> None:
     held = place.checkpoint
     signer = load_keys(place.keys, "example.org/gate", create=False, sealer=place.sealer).signer
     entries = [e for name in ("000", "001", "002.p/88") for e in bundle(log, name)]
     entries[17] = entries[17].replace(b'"allow"', b'"denyX"')
-    rewrite(log, signer, [*entries, *entries])
+    rewrite(log, signer, [*entries, *(encode(event(SIZE + n)) for n in range(SIZE))])
     assert check().ok
     report = check(held)
     refused(report, "the first 600 entries are not those")
@@ -300,3 +300,30 @@ def test_a_pipe_in_place_of_the_journal_does_not_stop_verification(log, check) -
     segment.unlink()
     os.mkfifo(segment)
     refused(check(), "not a file")
+
+
+def test_a_log_of_several_segments_is_verified_by_several_processes(tmp_path, event) -> None:
+    whole = encode(event(0)).split(event(0).id.encode())
+    ends = (30_000, 65_536, 65_836)
+    log, signer = tmp_path / "log", Signer("example.org/gate", secrets.token_bytes(32))
+    (log / "journal").mkdir(parents=True)
+    publisher = Publisher(log, signer, Tree())
+    journal = Journal(log / "journal", Tail(0, 0, 0), sync=lambda _: None)
+    notes = []
+    for end in ends:
+        entries = [f"{n:032x}".encode().join(whole) for n in range(publisher.size, end)]
+        journal.append(entries)
+        publisher.add(entries)
+        publisher.publish()
+        notes.append((log / "checkpoint").read_bytes())
+    journal.close()
+    one = verify(log, signer.verifier, notes[0])
+    assert (one.ok, one.size, one.events.in_flight.count) == (True, ends[-1], ends[-1])
+    assert verify(log, signer.verifier, notes[1], processes=2).completeness is Outcome.PASSED
+    bundle = log / "tile/entries/256"
+    bundle.write_bytes(pack(unpack(bundle.read_bytes())[::-1]))
+    other = Checkpoint(signer.name, 65_536 + 5, bytes(32)).sign(signer)
+    report = verify(log, signer.verifier, other, processes=2)
+    refused(report, "tile/0/256: not", "journal", "root that was", "are not those of the")
+    (log / "checkpoint").write_bytes(Checkpoint(signer.name, 2**62, bytes(32)).sign(signer))
+    refused(verify(log, signer.verifier, processes=2), "tile/entries/257: missing")

@@ -54,6 +54,7 @@ ENCODED = {
     "a part": f"AAECAwQFBgcICQoL/{base64_of(SAID)}",
     "zero width": f"{KEY[:12]}\u200b{KEY[12:]}",
     "full width": "".join(chr(ord(c) + 0xFEE0) for c in KEY),
+    "Persian digits": "".join(chr(ord(c) + 0x6C0) if c.isdigit() else c for c in KEY),
     "a reference": f"{KEY[:12]}&#{ord(KEY[12])};{KEY[13:]}",
 }
 

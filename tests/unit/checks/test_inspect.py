@@ -494,6 +494,16 @@ async def test_a_choice_that_calls_a_tool_frees_no_other_of_the_same_answer():
         assert getattr(verdict, "code", "") == code
 
 
+@pytest.mark.parametrize("text", [None, ""])
+async def test_none_of_several_answers_may_be_silent(text):
+    answer = said('{"total": 3}')
+    answer["choices"].append({"index": 1, "message": {"content": text}})
+    asked, around = chat(("user", "hi"), n=2), context(output_schema=OUTPUT)
+    assert (await Wall().result(asked, answer, around)).code == "PC3028"
+    call = ToolProposal(id="c", name="n", arguments="{}", choice=1)
+    assert await Wall().result(asked, answer, around, proposals=(call,)) is PASS
+
+
 async def test_a_final_answer_fits_the_sessions_schema():
     wall, around = Wall(), context(output_schema=OUTPUT)
     assert await wall.result(chat(), said('{"total": 3}'), around) is PASS

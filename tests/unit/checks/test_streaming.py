@@ -211,6 +211,17 @@ async def test_a_choice_that_calls_a_tool_frees_no_other_from_the_schema(order):
     assert good.end(result) is None
 
 
+@pytest.mark.parametrize("silent", [0, 1])
+async def test_each_of_several_answers_that_were_asked_for_is_given(silent):
+    asked, around = chat(("user", "hi"), n=2), context(output_schema=OUTPUT)
+    said = f"choices[{1 - silent}].message.content"
+    judge = Wall().check.judge_stream(asked, around)
+    assert streamed(judge, ['{"total": 3}'], said)[1] is None
+    assert judge.end(Result(payload=None, size=1)).code == "PC3028"
+    call = ToolProposal(id="c", name="n", arguments="{}", choice=silent)
+    assert judge.end(Result(payload=None, size=1, proposals=(call,))) is None
+
+
 async def test_a_providers_error_is_told_without_what_may_not_go_on():
     wall = Wall(from_model={"secret": "block", "financial": "mask"}, canaries=True)
     judge = wall.stream()

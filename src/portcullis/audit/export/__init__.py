@@ -1,0 +1,1 @@
+"""What others get of the log: read as it is published, delivered at least once."""

@@ -1,0 +1,338 @@
+"""The delivery loop of one exporter: at least once, in order, nothing lost silently.
+
+Entries are read as they are published, encoded, and sent in batches bounded in count and bytes.
+The cursor moves after the peer has acknowledged. A peer that cannot take anything now is asked
+again later, without end; a batch that it refuses is halved until the refused event is alone,
+which is written to the dead letters before the cursor passes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from portcullis.audit.export.cursor import Cursor, DeadLetters
+from portcullis.audit.export.formats import Format
+from portcullis.audit.export.source import Position, Source, event_of
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Clock
+
+BATCH_EVENTS: Final = 256
+BATCH_BYTES: Final = 512 * 1024
+POLL_SECONDS: Final = 0.25
+BACKOFF_SECONDS: Final = (0.5, 60.0)
+"""The first wait, and the longest."""
+SLICE: Final = 8
+"""So many events are encoded without letting the gate's own thread run."""
+_PAUSE: Final = 0.0005
+_MOST_ATTEMPTS: Final = 30
+
+log = structlog.get_logger(__name__)
+
+
+class Refused(Exception):  # noqa: N818 - an answer of the peer's, not a fault of ours
+    """The peer will never take this: something in it is wrong."""
+
+
+class Rejected(Exception):  # noqa: N818 - the same
+    """The peer took the batch, but not all of it, and does not say which events it left out."""
+
+
+class Unavailable(Exception):  # noqa: N818 - the same
+    """The peer cannot take anything now. ``after``: not before so many seconds, when it said so."""
+
+    def __init__(self, reason: str, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What is sent at once. ``id`` is the same whenever the same events are sent again."""
+
+    id: str
+    body: bytes
+    content_type: str
+
+
+class Target(Protocol):
+    """Where events go.
+
+    ``send`` returns when the peer has acknowledged the batch. It raises Refused, Rejected or
+    Unavailable, within a bounded time. Their texts name statuses and system errors, never
+    content, addresses or secrets.
+    """
+
+    async def send(self, batch: Batch) -> None: ...  # noqa: D102 - see above
+    async def close(self) -> None: ...  # noqa: D102 - see above
+
+
+class _Item(msgspec.Struct, frozen=True):
+    index: int
+    entry: bytes
+    sent: bytes
+
+
+class State(msgspec.Struct):
+    """How an exporter is doing, for whoever shows it; only the exporter writes it.
+
+    ``oldest`` is the time of the first event that is not delivered (seconds since the epoch, 0
+    when there is none); ``problem`` says what is in the way.
+    """
+
+    lag_entries: int = 0
+    oldest: float = 0.0
+    delivered: int = 0
+    dead: int = 0
+    failures: int = 0
+    problem: str = ""
+    behind: bool = False
+
+    def lag_seconds(self, now: float) -> float:
+        """For how long the first undelivered event has been waiting."""
+        return max(0.0, now - self.oldest) if self.oldest else 0.0
+
+
+class Exporter:
+    """Delivers one log to one target.
+
+    ``types`` are the event types that are sent, all when it is empty. ``notice`` is told, with a
+    method and clear parameters, that the exporter fell behind by more than ``behind_seconds``,
+    has recovered, or begins again because the log is another. ``attempts`` bounds how often a
+    batch is tried; None tries without end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        target: Target,
+        form: Format,
+        *,
+        cursor: Cursor,
+        dead: DeadLetters,
+        clock: Clock,
+        notice: Callable[[str, dict[str, str]], None],
+        types: frozenset[str] = frozenset(),
+        behind_seconds: float = 300.0,
+        attempts: int | None = None,
+        backoff: tuple[float, float] = BACKOFF_SECONDS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.name = name
+        self.state = State()
+        self._source = source
+        self._target = target
+        self._form = form
+        self._cursor = cursor
+        self._dead = dead
+        self._clock = clock
+        self._notice = notice
+        self._types = types
+        self._behind_seconds = behind_seconds
+        self._attempts = attempts
+        self._backoff = backoff
+        self._sleep = sleep
+        self._position = Position()
+        self._kept = True
+
+    async def run(self) -> None:
+        """Deliver for ever, whatever happens to the peer, the disk or the log."""
+        attempt = 0
+        opened = False
+        while True:
+            try:
+                if not opened:
+                    self._open()
+                    opened = True
+                moved = await self._step()
+                attempt = 0
+            except Exception as error:  # noqa: BLE001 - nothing ends it but the gate's end
+                self._failing(_said(error))
+                attempt = min(attempt + 1, _MOST_ATTEMPTS)
+                await self._wait(attempt, 0.0)
+                continue
+            if not moved:
+                await self._sleep(POLL_SECONDS)
+
+    async def drain(self, start: int | None = None) -> int:
+        """Deliver what is published now; how many events were delivered.
+
+        With ``start``, again from that entry on, and the cursor stays where it is. Raises Problem
+        PC6031 when the peer did not take it in the attempts there are.
+        """
+        if start is None:
+            self._open()
+        else:
+            self._kept = False
+            self._source.refresh()
+            self._position = self._source.position(min(start, self._source.size))
+        end = self._source.size
+        before = self.state.delivered
+        while self._position.next < end:
+            await self._step()
+        return self.state.delivered - before
+
+    async def close(self) -> None:
+        """Release the target and the cursor."""
+        self._cursor.close()
+        await self._target.close()
+
+    def _open(self) -> None:
+        self._source.refresh()
+        position = self._cursor.load()
+        if not self._source.holds(position):
+            self._notice("audit.export.restart", {"exporter": self.name})
+            position = Position()
+        self._position = position
+
+    async def _step(self) -> bool:
+        """Deliver the next entries; False when there are none."""
+        self._look()
+        taken = self._source.read(self._position.next, BATCH_EVENTS)
+        if not taken:
+            return False
+        items: list[_Item] = []
+        for number, (index, entry) in enumerate(taken, 1):
+            item = self._item(index, entry)
+            if item is not None:
+                items.append(item)
+            if number % SLICE == 0:
+                await asyncio.sleep(_PAUSE)
+        await self._deliver(items)
+        self._advance(taken[-1][0] + 1)
+        self._look()
+        return True
+
+    def _item(self, index: int, entry: bytes) -> _Item | None:
+        """What is to be sent of an entry; None when it is of no wanted type or cannot be sent."""
+        try:
+            event = event_of(entry)
+            if self._types and event.type.value not in self._types:
+                return None
+            sent = self._form.encode(index, event, entry)
+        except Problem as problem:
+            self._bury(index, entry, problem.detail)
+            return None
+        except (ValueError, TypeError, OverflowError) as error:
+            self._bury(index, entry, f"it cannot be encoded: {type(error).__name__}")
+            return None
+        return _Item(index, entry, sent)
+
+    async def _deliver(self, items: Sequence[_Item]) -> None:
+        waiting = deque(_cut(items))
+        attempt = 0
+        while waiting:
+            batch = waiting[0]
+            try:
+                await self._target.send(self._batch(batch))
+            except Unavailable as error:
+                attempt += 1
+                self._failing(str(error))
+                if self._attempts is not None and attempt >= self._attempts:
+                    raise Problem("PC6031", str(error)) from None
+                await self._wait(min(attempt, _MOST_ATTEMPTS), error.after)
+                self._look()
+                continue
+            except Refused as error:
+                waiting.popleft()
+                if len(batch) > 1:
+                    middle = len(batch) // 2
+                    waiting.extendleft((batch[middle:], batch[:middle]))
+                    continue
+                self._bury(batch[0].index, batch[0].entry, str(error))
+            except Rejected as error:
+                waiting.popleft()
+                for item in batch:
+                    self._bury(item.index, item.entry, str(error))
+            else:
+                waiting.popleft()
+                self.state.delivered += len(batch)
+                self._working()
+            attempt = 0
+            if waiting:
+                self._advance(batch[-1].index + 1)
+
+    def _batch(self, items: Sequence[_Item]) -> Batch:
+        body = self._form.join([item.sent for item in items])
+        content = hashlib.sha256(b"".join(item.entry for item in items)).hexdigest()[:16]
+        name = f"{self.name}-{items[0].index}-{items[-1].index}-{content}"
+        return Batch(name, body, self._form.content_type)
+
+    def _bury(self, index: int, entry: bytes, reason: str) -> None:
+        self._dead.add(index, entry, reason)
+        self.state.dead += 1
+        log.error("export_dead_letter", exporter=self.name, index=index, reason=reason)
+
+    def _advance(self, following: int) -> None:
+        self._position = self._source.position(following)
+        if self._kept:
+            self._cursor.save(self._position)
+
+    def _look(self) -> None:
+        """See how far the log is, and say so when we fall behind or have caught up."""
+        size = self._source.refresh()
+        state, following = self.state, self._position.next
+        state.lag_entries = max(0, size - following)
+        state.oldest = _time(self._source, following) if size > following else 0.0
+        waiting = state.lag_seconds(self._clock.now())
+        if state.behind:
+            changed = waiting <= self._behind_seconds / 2
+        else:
+            changed = waiting > self._behind_seconds
+        if changed:
+            said = {"exporter": self.name, "entries": str(state.lag_entries)}
+            method = "audit.export.recovered" if state.behind else "audit.export.behind"
+            self._notice(method, said | {"seconds": str(round(waiting))})
+            state.behind = not state.behind
+
+    async def _wait(self, attempt: int, after: float) -> None:
+        first, longest = self._backoff
+        delay = min(longest, first * 2.0 ** (attempt - 1))
+        jittered = random.uniform(delay / 2, delay)  # noqa: S311 - spreads retries, no secret
+        await self._sleep(max(jittered, min(after, longest)))
+
+    def _failing(self, reason: str) -> None:
+        self.state.failures += 1
+        if reason != self.state.problem:
+            self.state.problem = reason
+            log.warning("export_failing", exporter=self.name, reason=reason)
+
+    def _working(self) -> None:
+        if self.state.problem:
+            self.state.problem = ""
+            log.info("export_working", exporter=self.name)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, Problem):
+        return f"{error.code} {error.detail}"
+    said = error.strerror if isinstance(error, OSError) else ""
+    return said or type(error).__name__
+
+
+def _cut(items: Sequence[_Item]) -> list[Sequence[_Item]]:
+    """Batches of at most BATCH_BYTES, but of one event at least."""
+    batches: list[Sequence[_Item]] = []
+    start, size = 0, 0
+    for number, item in enumerate(items):
+        if number > start and size + len(item.sent) > BATCH_BYTES:
+            batches.append(items[start:number])
+            start, size = number, 0
+        size += len(item.sent)
+    return [*batches, items[start:]] if items else []
+
+
+def _time(source: Source, index: int) -> float:
+    """When an entry was written; 0 when it does not say."""
+    found = source.read(index, 1)
+    try:
+        return event_of(found[0][1]).time.timestamp() if found else 0.0
+    except Problem:
+        return 0.0

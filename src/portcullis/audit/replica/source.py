@@ -1,0 +1,129 @@
+"""A log that lies elsewhere: in a folder, an object store, or behind a URL (C2SP tlog-tiles)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
+from portcullis.audit.files import read
+from portcullis.audit.merkle import TILE_WIDTH, Tree
+from portcullis.audit.note import MAX_NOTE, Verifier
+from portcullis.audit.publish import CHECKPOINT
+from portcullis.audit.tiles import ENTRIES, MAX_FILE, TileReader, pack, tile_path
+from portcullis.audit.timestamps import MAX_FILE as MAX_STAMP
+from portcullis.audit.timestamps import is_timestamp
+from portcullis.audit.web import Web
+from portcullis.core.errors import Problem
+
+_OK: Final = 200
+_MISSING: Final = frozenset({404, 410})
+
+Fetch: TypeAlias = Callable[[str, int], bytes | None]
+"""What is at a path of a log (``checkpoint``, ``tile/0/000``), in at most so many bytes; None for
+nothing. It blocks, and raises Problem PC6021 when that cannot be told."""
+
+
+class FetchedTiles(TileReader):
+    """The tiles of a log that lies elsewhere. Raises Problem PC6021 too."""
+
+    def __init__(self, fetch: Fetch, size: int) -> None:
+        super().__init__(Path(), size)
+        self._fetch = fetch
+
+    def _bytes(self, level: int | str, index: int, width: int) -> tuple[bytes, int]:
+        for whole in dict.fromkeys((width, TILE_WIDTH)):
+            data = self._fetch(tile_path(level, index, whole), MAX_FILE)
+            if data is not None:
+                return data, whole
+        raise Problem("PC6005", f"{tile_path(level, index, width)}: missing")
+
+
+def folder(directory: Path) -> Fetch:
+    """A log in a folder, as its writer left it."""
+
+    def fetch(path: str, limit: int) -> bytes | None:
+        try:
+            return read(directory / path, limit)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Problem("PC6021", f"{path}: {error.strerror}") from None
+
+    return fetch
+
+
+def website(url: str, web: Web) -> Fetch:
+    """A log behind an http(s) URL: the prefix of C2SP tlog-tiles."""
+    prefix = url.rstrip("/")
+
+    def fetch(path: str, limit: int) -> bytes | None:
+        answer = web.ask("GET", f"{prefix}/{path}", limit=limit)
+        if answer.status == _OK:
+            return answer.body
+        if answer.status in _MISSING:
+            return None
+        raise Problem("PC6021", f"{path}: the server answered {answer.status}")
+
+    return fetch
+
+
+def fetch_checkpoint(fetch: Fetch, verifier: Verifier) -> tuple[Checkpoint, bytes]:
+    """The checkpoint and its note, verified; Problem PC6005, or PC7005 when there is none."""
+    note = fetch(CHECKPOINT, MAX_NOTE)
+    if note is None:
+        raise Problem("PC7005", "there is no audit log: it has no checkpoint")
+    return open_checkpoint(note, verifier), note
+
+
+def tree_at(reader: TileReader, size: int) -> Tree:
+    """The tree over the first ``size`` entries, from the tiles of a tree that is no smaller."""
+
+    def hashes(level: int, index: int) -> tuple[bytes, ...]:
+        return reader.hashes(level, index)[: (size >> (8 * level)) % TILE_WIDTH]
+
+    if size > reader.size:
+        raise Problem("PC6005", f"the log has {reader.size} entries, not {size}")
+    return Tree.resume(size, hashes)
+
+
+def download(
+    fetch: Fetch, verifier: Verifier, directory: Path, timestamps: Iterable[str] = ()
+) -> None:
+    """Bring the published part of a log into an empty folder, where ``verify`` can read it.
+
+    Its checkpoint's signature is verified, nothing else. It ends with the first file that is
+    missing or malformed, for the verification to find. ``timestamps`` are the paths of those to
+    bring along.
+    """
+    signed, note = fetch_checkpoint(fetch, verifier)
+    (directory / CHECKPOINT).write_bytes(note)
+    for path in timestamps:
+        if is_timestamp(path) and (data := fetch(path, MAX_STAMP)) is not None:
+            _keep(directory / path, data)
+    reader = FetchedTiles(fetch, signed.size)
+    try:
+        for level, index, width in _files(signed.size):
+            hashes = reader.hashes(level, index)
+            _keep(directory / tile_path(level, index, width), b"".join(hashes))
+            if not level:
+                entries = reader.entries(index)
+                _keep(directory / tile_path(ENTRIES, index, width), pack(entries))
+    except Problem as problem:
+        if problem.code != "PC6005":
+            raise
+
+
+def _files(size: int) -> Iterator[tuple[int, int, int]]:
+    """Level, index and width of each hash tile of a tree."""
+    level = 0
+    while size:
+        for index in range(-(-size // TILE_WIDTH)):
+            yield level, index, min(TILE_WIDTH, size - index * TILE_WIDTH)
+        level, size = level + 1, size // TILE_WIDTH
+
+
+def _keep(place: Path, data: bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)

@@ -1,0 +1,131 @@
+"""Legal holds: what may be neither erased nor pruned while somebody asks for it.
+
+The log itself is the truth: a hold is an ``admin`` event ``audit.hold``, and is in force until an
+``audit.release`` of the same id. So no file can be taken away to lift a hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from portcullis.audit.export.source import event_of
+from portcullis.audit.query import entries
+from portcullis.audit.subjects import SubjectKeys
+from portcullis.audit.verify import own_verifier
+from portcullis.core.errors import Problem
+from portcullis.core.event import Event, EventType
+
+HOLD: Final = "audit.hold"
+RELEASE: Final = "audit.release"
+ERASE: Final = "audit.erase"
+ERASED: Final = "audit.erased"
+_OURS: Final = b'"method":"audit.'
+HoldKind: TypeAlias = Literal["session", "principal", "subject"]
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """One hold. ``since`` is in seconds since the epoch, ``by`` the operator.
+
+    ``target`` is a session's id or ``KIND:NAME`` of a principal. Of a subject it is empty, and
+    ``tags`` has its tag (``SubjectKeys.tag``, hex) in each log that there was.
+    """
+
+    id: str
+    kind: HoldKind
+    target: str
+    tags: dict[str, str]
+    reason: str
+    by: str
+    since: float
+
+    def parameters(self) -> dict[str, Any]:
+        """What the event says of it."""
+        said = {"hold": self.id, "kind": self.kind, "target": self.target, "reason": self.reason}
+        return said | {"tags": dict(self.tags)}
+
+    def covers(self, event: Event) -> bool:
+        """Whether an event is held: by its session or principal; its subject is not in it.
+
+        So a hold on a subject covers every event.
+        """
+        match self.kind:
+            case "session":
+                return event.session == self.target
+            case "principal":
+                return f"{event.principal_kind}:{event.principal}" == self.target
+            case "subject":
+                return True
+
+
+class HoldBook:
+    """The holds that a log tells of, and the erasures that were not ended. For any threads.
+
+    Each ``in_force`` reads what was written since the last.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._next = 0
+        self._holds: dict[str, Hold] = {}
+        self._unfinished: set[str] = set()
+        self._mutex = Lock()
+
+    def in_force(self) -> tuple[Hold, ...]:
+        """The holds in force, oldest first. Blocks; Problem PC6002 or PC6005 for a damaged log."""
+        with self._mutex:
+            if not self._directory.exists():
+                return ()  # no gate has run here: nobody could have asked for one
+            verifier = own_verifier(self._directory)
+            for index, entry in entries(self._directory, verifier, self._next):
+                if _OURS in entry:
+                    self._take(event_of(entry))
+                self._next = index + 1
+            return tuple(self._holds.values())
+
+    def unfinished(self, tag: str) -> bool:
+        """Whether an erasure of this tag (hex) was begun and not ended, as of ``in_force``."""
+        with self._mutex:
+            return tag in self._unfinished
+
+    def _take(self, event: Event) -> None:
+        if event.type is not EventType.ADMIN or event.verdict != "allow":
+            return
+        if event.method == HOLD:
+            said = event.parameters | {"since": event.time.timestamp(), "by": event.principal}
+            hold = msgspec.convert({"id": said.pop("hold"), **said}, Hold)
+            self._holds[hold.id] = hold
+        elif event.method == RELEASE:
+            self._holds.pop(event.parameters["hold"], None)
+        elif event.method == ERASE:
+            self._unfinished.add(event.parameters["subject"])
+        elif event.method == ERASED:
+            self._unfinished.discard(event.parameters["subject"])
+
+
+def refusing(
+    holds: Iterable[Hold], stores: Mapping[str, SubjectKeys], tags: Mapping[str, bytes]
+) -> Hold | None:
+    """The hold for which the keys that ``tags`` lead to must stay, by log; None: there is none.
+
+    A hold on a session or a principal does not say whose data it is, nor does one on a subject in
+    a log that came later: for these every key stays.
+    """
+    for hold in holds:
+        for log, tag in tags.items():
+            held = hold.tags.get(log)
+            if held is None:
+                return hold
+            if stores[log].reach(bytes.fromhex(held)) & stores[log].reach(tag):
+                return hold
+    return None
+
+
+def held_problem(hold: Hold) -> Problem:
+    """Why something stays."""
+    hint = f"It ends with `portcullis audit release {hold.id}`, which is recorded."
+    return Problem("PC6040", f"the hold {hold.id} is in force on a {hold.kind}", hint=hint)

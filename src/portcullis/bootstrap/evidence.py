@@ -1,0 +1,242 @@
+"""Evidence in a running gate: evaluated at an interval, off the loop, and told.
+
+A gap that opens or closes is an event and a metric; packages go to their folder on schedule and
+once the gaps have settled after a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+
+from portcullis.audit.files import replace
+from portcullis.audit.keys import load_signer
+from portcullis.audit.note import Signer
+from portcullis.audit.quorum import Quorum, load_quorum
+from portcullis.audit.verify import own_verifier, verify
+from portcullis.config import Config
+from portcullis.control.services import Services
+from portcullis.core.errors import Problem
+from portcullis.core.event import Event, EventType
+from portcullis.core.inspection_ports import Pins
+from portcullis.core.ports import Sealer
+from portcullis.review.continuous import FACTS, Change, Outlook, Watch
+from portcullis.review.deployment import Deployment, deployment
+from portcullis.review.evaluate import Assessment, State
+from portcullis.review.package import write
+from portcullis.review.subject import Verified, moment
+
+log = structlog.get_logger(__name__)
+
+KEY: Final = "evidence.key"
+VKEY: Final = "evidence.vkey"
+"""Beside the log's own public key."""
+_PROCESSES: Final = 2
+FOLDER: Final = "evidence"
+"""Below the state directory: the facts of the log, folded."""
+
+
+def settings(config: Config, pins: Pins) -> Deployment:
+    """What of the deployment is evidence now. Blocks."""
+    return deployment(config, pins.all(), pins.sightings())
+
+
+def quorum_of(config: Config) -> Quorum | None:
+    """The witnesses that have to cosign, if any. Problem PC6006 for a policy that is none."""
+    return None if config.audit.witnesses is None else load_quorum(config.audit.witnesses)
+
+
+def evidence_signer(keys: Path, directory: Path, origin: str, sealer: Sealer) -> Signer:
+    """The key of this log's packages, made on first use; its public half lies beside the log.
+
+    Problem PC6002 or PC7010 when it cannot be used.
+    """
+    signer = load_signer(keys, KEY, f"{origin}/evidence", Signer, create=True, sealer=sealer)
+    replace(directory / VKEY, f"{signer.verifier}\n".encode())
+    return signer
+
+
+def checked(directory: Path, at: datetime) -> Verified:
+    """Verify the whole log; a long one in processes of its own. Blocks."""
+    found = verify(directory, own_verifier(directory), processes=_PROCESSES)
+    return Verified(at=at, ok=found.ok, size=found.size, reasons=tuple(found.reasons))
+
+
+class Gauges:
+    """The state of evidence for Prometheus; labels are frameworks' names and controls' ids."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._gaps = Gauge(
+            "portcullis_evidence_gaps",
+            "Controls with a gap in their evidence.",
+            ["framework"],
+            registry=registry,
+        )
+        self._controls = Gauge(
+            "portcullis_evidence_control_state",
+            "1 evidenced, 0 not evaluated, -1 gap.",
+            ["framework", "control"],
+            registry=registry,
+        )
+        self._entries = Gauge(
+            "portcullis_evidence_entries", "Entries of the log evaluated.", registry=registry
+        )
+        self._at = Gauge(
+            "portcullis_evidence_evaluated_timestamp_seconds",
+            "When evidence was last evaluated.",
+            registry=registry,
+        )
+
+    def show(self, outlook: Outlook) -> None:
+        """Set everything to what was found."""
+        states = {State.EVIDENCED: 1, State.NOT_EVALUATED: 0, State.GAP: -1}
+        for name, assessment in outlook.assessments.items():
+            self._gaps.labels(name).set(assessment.count(State.GAP))
+            for row in assessment.rows:
+                self._controls.labels(name, row.control).set(states[row.state])
+        self._entries.set(outlook.review.facts.size)
+        self._at.set(outlook.review.at.timestamp())
+
+
+class Evidence:
+    """Evaluates one gate's log until cancelled. Use it on the loop; ``directory`` is the log's.
+
+    Raises Problem PC6002 or PC7010 when packages are wanted and their key cannot be used.
+    """
+
+    def __init__(
+        self, config: Config, services: Services, registry: CollectorRegistry, directory: Path
+    ) -> None:
+        self._config = config
+        self._services = services
+        self._directory = directory
+        self._gauges = Gauges(registry)
+        self._stop = threading.Event()
+        self._unsettled = False
+        self._packed: dict[str, datetime] = {}
+        self._watch = Watch(
+            directory,
+            own_verifier(directory),
+            config.state / FOLDER / FACTS,
+            config.evidence.frameworks,
+            quorum_of(config),
+        )
+        self._signer: Signer | None = None
+        if config.evidence.packages is not None:
+            keys = config.state / "keys" / "gate"
+            self._signer = evidence_signer(keys, directory, services.gateway, services.sealer)
+
+    async def run(self) -> None:
+        """Evaluate every so many seconds. What fails is tried again; its age is a metric."""
+        if not self._config.evidence.frameworks:
+            return
+        try:
+            while True:
+                await asyncio.sleep(self._config.evidence.seconds)
+                try:
+                    await self._once()
+                except Problem as problem:
+                    log.warning("evidence_not_evaluated", code=problem.code, detail=problem.detail)
+                except Exception:
+                    log.exception("evidence_not_evaluated")
+        finally:
+            self._stop.set()
+
+    async def _once(self) -> None:
+        outlook = await self._look()
+        if outlook is None:
+            return
+        due = self._due(outlook)
+        self._unsettled = self._unsettled or bool(outlook.changes)
+        if not due:
+            return
+        at = outlook.review.at
+        self._watch.verified = await asyncio.to_thread(checked, self._directory, at)
+        after = await self._look()
+        for assessment in after.assessments.values() if after is not None else ():
+            self._packed[assessment.framework] = at  # also when there is none: until the next time
+            await self._package(assessment)
+        self._unsettled = bool(outlook.changes)
+
+    async def _look(self) -> Outlook | None:
+        outlook = await asyncio.to_thread(self._evaluated)
+        if outlook is not None:
+            self._gauges.show(outlook)
+            for change in outlook.changes:
+                self._record("evidence.gap", change.condition, _told(change))
+        return outlook
+
+    def _evaluated(self) -> Outlook | None:
+        now = moment(self._services.clock.now())
+        found = settings(self._config, self._services.pins)
+        return self._watch.look(found, now, lambda seconds: not self._stop.wait(seconds))
+
+    def _due(self, outlook: Outlook) -> bool:
+        """Whether packages are to be made: on schedule, or since changed gaps have settled."""
+        wanted = self._config.evidence.packages
+        if wanted is None:
+            return False
+        if self._unsettled and not outlook.changes:
+            return True
+        latest = outlook.review.at - timedelta(hours=wanted.every_hours)
+        made = {name: mark.time for name, mark in outlook.review.facts.packages.items()}
+        made |= self._packed
+        return any(made.get(name, latest) <= latest for name in outlook.assessments)
+
+    async def _package(self, assessment: Assessment) -> None:
+        wanted, signer, verified = (
+            self._config.evidence.packages,
+            self._signer,
+            self._watch.verified,
+        )
+        if wanted is None or signer is None or verified is None or not verified.ok:
+            return
+        target = wanted.folder / f"{assessment.framework}-{assessment.at:%Y%m%dT%H%M%S.%fZ}"
+        digest = await asyncio.to_thread(self._written, target, assessment, signer, verified)
+        told = {"folder": target.name, "manifest": f"sha256:{digest}", "size": assessment.size}
+        self._record("evidence.package", assessment.framework, told)
+
+    def _written(
+        self, target: Path, assessment: Assessment, signer: Signer, verified: Verified
+    ) -> str:
+        return write(
+            target,
+            assessment,
+            directory=self._directory,
+            verifier=own_verifier(self._directory),
+            signer=signer,
+            verified=verified,
+            version=self._services.version,
+        )
+
+    def _record(self, method: str, name: str, parameters: Mapping[str, Any]) -> None:
+        services = self._services
+        services.recorder.enqueue(
+            Event(
+                v=1,
+                id=services.new_id(),
+                time=moment(services.clock.now()),
+                type=EventType.ADMIN,
+                gateway=services.gateway,
+                route="evidence",
+                method=method,
+                name=name,
+                parameters=dict(parameters),
+            )
+        )
+
+
+def _told(change: Change) -> dict[str, Any]:
+    """A change as its event says it."""
+    controls = {name: list(ids) for name, ids in change.controls.items()}
+    if change.gap is None:
+        return {"state": "closed", "controls": controls}
+    since = {} if change.gap.since is None else {"since": change.gap.since.isoformat()}
+    return {"state": "opened", "reason": change.gap.reason[:256], "controls": controls} | since

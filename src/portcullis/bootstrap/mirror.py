@@ -1,0 +1,96 @@
+"""Logs that are elsewhere, for commands: reading them, and keeping a mirror of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from portcullis.audit.note import Verifier
+from portcullis.audit.quorum import Quorum
+from portcullis.audit.replica.mirror import Mirror
+from portcullis.audit.replica.source import Fetch, download, folder, website
+from portcullis.audit.timestamps import FOLDER
+from portcullis.audit.web import Web
+from portcullis.bootstrap.foundation import SystemClock
+from portcullis.bootstrap.witness import opened_witness
+from portcullis.core.ports import Retention
+from portcullis.store.objects import StoreSettings, open_objects
+
+_HTTP = ("http://", "https://")
+
+
+def elsewhere(place: str) -> bool:
+    """Whether this is a URL and not a folder."""
+    return "://" in place
+
+
+def log_at(place: str, environ: Mapping[str, str]) -> Fetch:
+    """How to read a log in a folder, behind http(s), or in a store. Problem PC7001."""
+    if place.startswith(_HTTP):
+        return website(place, Web("PC6021"))
+    if elsewhere(place):
+        return open_objects(_settings(place, environ)).get
+    return folder(Path(place))
+
+
+@contextlib.contextmanager
+def brought(place: str, verifier: Verifier, environ: Mapping[str, str]) -> Iterator[Path]:
+    """A folder with what is published of a log that is elsewhere, until the block ends.
+
+    Timestamps come along from a store. Raises Problem PC6005 and PC7005 as ``download`` does, and
+    PC6021 when the place cannot be read.
+    """
+    with TemporaryDirectory(prefix="portcullis-") as folder:
+        if place.startswith(_HTTP):
+            download(website(place, Web("PC6021")), verifier, Path(folder))
+        else:
+            store = open_objects(_settings(place, environ))
+            download(store.get, verifier, Path(folder), store.list(FOLDER))
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def opened_mirror(
+    source: str,
+    target: str,
+    state: Path,
+    name: str,
+    verifier: Verifier,
+    *,
+    environ: Mapping[str, str],
+    quorum: Quorum | None = None,
+    retention_days: float | None = None,
+) -> Iterator[tuple[Mirror, str]]:
+    """A mirror and its verifier key, until the block ends; see ``opened_witness`` for its state.
+
+    A folder is as good as a store for ``target``. Raises Problem PC7001 for an address that is
+    none, and what ``opened_witness`` raises.
+    """
+    clock = SystemClock()
+
+    def lock() -> Retention | None:
+        if retention_days is None:
+            return None
+        return Retention("compliance", clock.now() + retention_days * 86_400)
+
+    target = target if elsewhere(target) else Path(target).resolve().as_uri()
+    store = open_objects(_settings(target, environ))
+    with opened_witness(state, name, [verifier], clock=clock) as witness:
+        mirror = Mirror(
+            log_at(source, environ), store, witness, verifier, clock=clock, quorum=quorum, lock=lock
+        )
+        yield mirror, witness.vkey
+
+
+def _settings(url: str, environ: Mapping[str, str]) -> StoreSettings:
+    """A store whose keys stand in the environment, by the names that AWS gave them."""
+    s3 = url.startswith("s3://")
+    return StoreSettings(
+        url=url,
+        region=environ.get("AWS_REGION", "") if s3 else "",
+        endpoint=environ.get("AWS_ENDPOINT_URL", "") if s3 else "",
+        access_key=environ.get("AWS_ACCESS_KEY_ID", "") if s3 else "",
+        secret_key=environ.get("AWS_SECRET_ACCESS_KEY", "") if s3 else "",
+    )

@@ -1,0 +1,123 @@
+"""``portcullis audit export``: deliver what a configured exporter has not delivered, or print."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from portcullis import __version__
+from portcullis.audit.export.formats import FormatName, format_of
+from portcullis.audit.query import follow, records
+from portcullis.audit.verify import load_verifier, own_verifier
+from portcullis.cli.audit_lines import note, print_json
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.config import Config, load
+from portcullis.core.errors import Problem
+
+if TYPE_CHECKING:
+    from portcullis.audit.export.deliver import Exporter
+
+_ATTEMPTS: Final = 4
+"""So often a command tries a batch before it gives up; the gate tries without end."""
+_SHAPES: Final[tuple[FormatName, ...]] = ("json", "ocsf", "cef")
+
+
+def export(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="A log to print; default: the configuration's."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Deliver for this exporter, once.")] = "",
+    log: Annotated[str, typer.Option(help="Of which log: gate, or mcp-SERVER.")] = "gate",
+    start: Annotated[
+        int | None,
+        typer.Option("--from", min=0, help="From this entry on; the exporter's place stays."),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="Print as json, ocsf or cef.")] = "",
+    forever: Annotated[bool, typer.Option("-f", "--follow", help="Go on as they come.")] = False,
+    key: Annotated[str | None, typer.Option("--key", help="As in tail.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Deliver what an exporter of the configuration owes, or print the log in another shape."""
+    if bool(name) == bool(form):
+        raise Problem("PC7004", "give either --name or --format")
+    if name:
+        if directory or forever or key:
+            raise Problem("PC7004", "DIR, --follow and --key go with --format")
+        _deliver(load(config), name, log, start, as_json=as_json)
+        return
+    shape = next((one for one in _SHAPES if one == form), None)
+    if shape is None:
+        raise Problem("PC7004", "unknown --format", hint=f"Known: {', '.join(_SHAPES)}.")
+    _print(directory or _place(load(config), log), shape, start or 0, key, forever=forever)
+
+
+def _print(place: Path, shape: FormatName, start: int, key: str | None, *, forever: bool) -> None:
+    verifier = own_verifier(place) if key is None else load_verifier(key)
+    form = format_of(shape, __version__)
+    following = start
+    try:
+        for record in records(place, verifier, start):
+            _write(form.encode(record.index, record.event, record.entry))
+            following = record.index + 1
+        if forever:
+            for record in follow(place, verifier, following):
+                _write(form.encode(record.index, record.event, record.entry))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _place(config: Config, log: str) -> Path:
+    from portcullis.bootstrap import audit_directory  # noqa: PLC0415 - slow, and not for a folder
+
+    return audit_directory(config, log)
+
+
+def _deliver(config: Config, name: str, log: str, start: int | None, *, as_json: bool) -> None:
+    from portcullis.bootstrap import SystemClock  # noqa: PLC0415 - slow
+    from portcullis.bootstrap.exporters import exporters  # noqa: PLC0415 - the same
+    from portcullis.execution.secrets import local_secrets  # noqa: PLC0415 - the same
+
+    made = exporters(
+        config,
+        log,
+        gateway=f"{config.trust_domain}/{log}",
+        version=__version__,
+        secrets=local_secrets(os.environ),
+        clock=SystemClock(),
+        notice=_said,
+        attempts=_ATTEMPTS,
+    )
+    if name not in made:
+        known = ", ".join(made) or "none"
+        raise Problem("PC7004", "no such exporter", hint=f"In audit.exporters: {known}.")
+    exporter = made[name]
+    delivered = asyncio.run(_drained(exporter, start))
+    dead = exporter.state.dead
+    if as_json:
+        print_json({"exporter": name, "log": log, "delivered": delivered, "dead": dead})
+    else:
+        note(f"{delivered} events delivered, {dead} to the dead letters")
+
+
+async def _drained(exporter: Exporter, start: int | None) -> int:
+    try:
+        return await exporter.drain(start)
+    finally:
+        await exporter.close()
+
+
+def _said(method: str, parameters: dict[str, str]) -> None:
+    if method == "audit.export.restart":
+        note(f"{parameters['exporter']}: another log than before, delivered from its beginning")

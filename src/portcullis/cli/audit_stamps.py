@@ -1,0 +1,54 @@
+"""What ``portcullis audit verify --tsa`` says of a log's timestamps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from portcullis.audit.note import Verifier
+from portcullis.audit.replica.source import tree_at
+from portcullis.audit.tiles import TileReader
+from portcullis.audit.timestamps import Timestamp, check_timestamps, load_roots
+from portcullis.audit.verify import read_checkpoint
+from portcullis.cli.audit_lines import clean
+
+
+def check_stamps(directory: Path, verifier: Verifier, roots: Path | None) -> list[Timestamp] | None:
+    """Verify the timestamps of a log against the roots in a file; None when there is no file."""
+
+    def root_at(size: int) -> bytes:
+        published = read_checkpoint(directory, verifier)[0].size
+        return tree_at(TileReader(directory, published), size).root()
+
+    return check_timestamps(directory, verifier, load_roots(roots), root_at) if roots else None
+
+
+def plain_stamps(stamps: Sequence[Timestamp] | None) -> dict[str, Any]:
+    """As JSON: every token, and the newest time before which so many entries existed."""
+    if stamps is None:
+        return {}
+    newest = _newest(stamps)
+    return {
+        "timestamps": [msgspec.structs.asdict(stamp) for stamp in stamps],
+        "existed": {"size": newest.size, "before": newest.time} if newest else None,
+    }
+
+
+def print_stamps(stamps: Sequence[Timestamp] | None) -> None:
+    """For people: how many, the newest good one, and each that is not good."""
+    if stamps is None:
+        return
+    bad = [stamp for stamp in stamps if stamp.reason]
+    print(f"  timestamps    {len(stamps) - len(bad)} good, {len(bad)} not")
+    if newest := _newest(stamps):
+        print(f"  existed       {newest.size} entries before {newest.time} ({newest.authority})")
+    for stamp in bad:
+        print(f"  reason        timestamp {stamp.size}-{stamp.authority}: {clean(stamp.reason)}")
+
+
+def _newest(stamps: Sequence[Timestamp]) -> Timestamp | None:
+    good = [stamp for stamp in stamps if not stamp.reason]
+    return max(good, key=lambda stamp: stamp.size, default=None)

@@ -1,0 +1,202 @@
+"""``portcullis evidence``: what the log and the settings evidence, and where that is missing.
+
+Reads files only. What an event says was chosen by others: nothing unprintable reaches a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from portcullis import __version__
+from portcullis.audit.verify import load_verifier, own_verifier
+from portcullis.bootstrap import GATE, audit_directory, keys_of
+from portcullis.bootstrap.evidence import FOLDER, checked, evidence_signer, quorum_of, settings
+from portcullis.bootstrap.foundation import DATABASE
+from portcullis.cli.audit_lines import clean, print_json
+from portcullis.cli.audit_lines import moment as instant
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.config import Config, load
+from portcullis.core.errors import Problem
+from portcullis.identity.sealing import Envelope
+from portcullis.review.continuous import FACTS, folded, saved, witnessed
+from portcullis.review.deployment import Deployment, deployment
+from portcullis.review.evaluate import Assessment, RowState, State, assess, judge
+from portcullis.review.facts import Facts
+from portcullis.review.mapping import FRAMEWORKS
+from portcullis.review.package import verify as verify_package
+from portcullis.review.package import write
+from portcullis.review.subject import Review, Verified, moment
+from portcullis.store.engine import open_sqlite
+from portcullis.store.pins import SqlPins
+
+_FAILED = 5
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+Frameworks = Annotated[str, typer.Option("--framework", help=f"One of {', '.join(FRAMEWORKS)}.")]
+
+
+@app.command()
+def gaps(
+    framework: Frameworks = "",
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Print the gaps that are open now, with --json the state of every control.
+
+    The log is read from where the gate's own evaluation stands; an export reads and verifies all.
+    """
+    given = load(config)
+    names = (_known(framework),) if framework else given.evidence.frameworks or FRAMEWORKS
+    directory = audit_directory(given)
+    facts = saved(given.state / FOLDER / FACTS, directory, own_verifier(directory))
+    review = _review(given, facts)
+    judged = judge(review, names)
+    for name in names:
+        _print(assess(review, name, judged), as_json=as_json)
+
+
+@app.command()
+def export(
+    framework: Frameworks,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
+    since: Annotated[str, typer.Option(help="ISO 8601, included; UTC if it says nothing.")] = "",
+    until: Annotated[str, typer.Option(help="ISO 8601, not included.")] = "",
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Write a signed package of evidence: OSCAL, a readable report, proofs of the events named.
+
+    The whole log is read and verified for it. Exit code 5 when it does not verify: what does not
+    verify is no evidence, and no package is written.
+    """
+    given, name = load(config), _known(framework)
+    begin, end = instant(since), instant(until)
+    directory, now = audit_directory(given), moment(time.time())
+    verifier = own_verifier(directory)
+    verified = checked(directory, now)
+    facts = Facts(origin=verifier.name)
+    review = _review(given, facts, since=begin, until=end, verified=verified)
+    sealer = Envelope(keys_of(given))
+    signer = evidence_signer(given.state / "keys" / GATE, directory, verifier.name, sealer)
+    found = assess(review, name, judge(review, (name,)), until=end)
+    digest = write(
+        output,
+        found,
+        directory=directory,
+        verifier=verifier,
+        signer=signer,
+        verified=verified,
+        version=__version__,
+    )
+    counts = {state.value: found.count(state) for state in State}
+    key = str(signer.verifier)
+    if as_json:
+        said = {"folder": str(output), "manifest": f"sha256:{digest}", "key": key}
+        print_json(said | {"size": found.size, "controls": counts})
+    else:
+        shown = ", ".join(f"{count} {state}" for state, count in counts.items())
+        print(f"{output}: {name}, {found.size} entries, {shown}")
+        print(f"key {key}")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The package.")],
+    key: Annotated[
+        str, typer.Option("--key", help="The public key of evidence, or a file with it.")
+    ],
+    log_key: Annotated[
+        str, typer.Option("--log-key", help="The log's public key, as you got it elsewhere.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Check a package: signature, every file, every proof in it. Exit code 5 on failure."""
+    if not folder.is_dir():
+        raise Problem("PC7005", f"{folder} is not a folder")
+    found = verify_package(folder, load_verifier(key), load_verifier(log_key) if log_key else None)
+    if as_json:
+        print_json(msgspec.structs.asdict(found))
+    else:
+        print(
+            f"{'verified' if found.ok else 'FAILED'}: {clean(found.framework) or '-'} of "
+            f"{clean(found.origin) or '-'}, {found.files} files, {found.proofs} proofs"
+        )
+        for reason in found.reasons:
+            print(f"  reason  {clean(reason)}")
+    if not found.ok:
+        raise typer.Exit(_FAILED)
+
+
+def _known(name: str) -> str:
+    if name not in FRAMEWORKS:
+        hint = f"Known: {', '.join(FRAMEWORKS)}"
+        raise Problem("PC7004", f"there is no framework {clean(name)}", hint=hint)
+    return name
+
+
+def _review(
+    config: Config,
+    facts: Facts,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    verified: Verified | None = None,
+) -> Review:
+    """Go on from ``facts`` to the end of the signed log."""
+    directory, now = audit_directory(config), moment(time.time())
+    found, note = folded(directory, own_verifier(directory), facts, since=since, until=until)
+    return Review(
+        facts=found,
+        deployment=_deployment(config),
+        at=min(until, now) if until else now,
+        since=since,
+        witnessed=witnessed(quorum_of(config), note, now),
+        verified=verified,
+    )
+
+
+def _deployment(config: Config) -> Deployment:
+    place = config.state / DATABASE
+    if not place.exists():
+        return deployment(config, (), ())
+    with _engine(place) as pins:
+        return settings(config, pins)
+
+
+@contextlib.contextmanager
+def _engine(place: Path) -> Iterator[SqlPins]:
+    engine = open_sqlite(place)
+    try:
+        yield SqlPins(engine)
+    finally:
+        engine.dispose()
+
+
+def _print(found: Assessment, *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    print(f"{found.framework}: " + ", ".join(f"{found.count(s)} {s}" for s in State))
+    for row in found.rows:
+        if row.state is State.GAP:
+            _print_row(row)
+
+
+def _print_row(row: RowState) -> None:
+    print(f"  {clean(row.control)}  {clean(row.title)}")
+    for gap in row.gaps:
+        since = f" since {gap.since:%Y-%m-%dT%H:%M:%SZ}" if gap.since else ""
+        print(f"    {gap.condition}{since}: {clean(gap.reason)}")
+        for mark in gap.marks:
+            print(
+                f"      event {mark.index} {clean(mark.who)} {clean(mark.what)} id={clean(mark.id)}"
+            )

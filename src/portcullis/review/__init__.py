@@ -1,0 +1,1 @@
+"""What joins log, policy, catalogue and settings: evidence, and where it is missing."""

@@ -1,0 +1,161 @@
+"""From facts to the state of each row of a framework, and to the gaps that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from portcullis.review.conditions import CONDITIONS
+from portcullis.review.facts import Mark
+from portcullis.review.mapping import Row, framework
+from portcullis.review.signals import SIGNALS, tally
+from portcullis.review.subject import Gap, Review, Unknown
+
+
+class State(StrEnum):
+    """What the evidence says of a row. None of them means compliant."""
+
+    EVIDENCED = "evidenced"
+    GAP = "gap"
+    NOT_EVALUATED = "not evaluated"
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal that is evidence: ``about`` in words, how often, the first and the last event."""
+
+    signal: str
+    about: str
+    count: int
+    first: Mark | None = None
+    last: Mark | None = None
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True):
+    """A gap that is open: the condition's name, why, since when, and events that show it.
+
+    ``since`` is None where neither the log nor the settings tell.
+    """
+
+    condition: str
+    reason: str
+    since: datetime | None = None
+    marks: tuple[Mark, ...] = ()
+
+
+class RowState(msgspec.Struct, frozen=True, kw_only=True):
+    """A row, evaluated. ``reason`` is why it was not; empty otherwise."""
+
+    control: str
+    title: str
+    state: State
+    reason: str = ""
+    evidence: tuple[Seen, ...] = ()
+    settings: dict[str, str] = {}
+    gaps: tuple[Open, ...] = ()
+    controls: tuple[str, ...] = ()
+
+
+class Assessment(msgspec.Struct, frozen=True, kw_only=True):
+    """A framework, evaluated over the first ``size`` entries of a log, ``at`` a moment."""
+
+    framework: str
+    title: str
+    origin: str
+    size: int
+    at: datetime
+    since: datetime | None = None
+    until: datetime | None = None
+    rows: tuple[RowState, ...] = ()
+
+    def count(self, state: State) -> int:
+        """How many rows are in this state."""
+        return sum(row.state is state for row in self.rows)
+
+
+def judge(review: Review, names: Iterable[str]) -> dict[str, Open | Unknown | None]:
+    """What each of the frameworks' conditions says, each asked once.
+
+    A gap of which nothing tells since when is open since the log first called it so.
+    """
+    wanted = dict.fromkeys(
+        gap for name in names for row in framework(name).rows for gap in row.gaps
+    )
+    return {name: _asked(review, name) for name in wanted}
+
+
+def assess(
+    review: Review,
+    name: str,
+    judged: dict[str, Open | Unknown | None],
+    until: datetime | None = None,
+) -> Assessment:
+    """Evaluate the framework ``name``; ``judged`` is what ``judge`` said of its conditions."""
+    chosen = framework(name)
+    return Assessment(
+        framework=name,
+        title=chosen.title,
+        origin=review.facts.origin,
+        size=review.facts.size,
+        at=review.at,
+        since=review.since,
+        until=until,
+        rows=tuple(_row(row, review, judged) for row in chosen.rows),
+    )
+
+
+def opened(judged: dict[str, Open | Unknown | None]) -> dict[str, Open]:
+    """The gaps among what was judged."""
+    return {name: said for name, said in judged.items() if isinstance(said, Open)}
+
+
+def _asked(review: Review, name: str) -> Open | Unknown | None:
+    said = CONDITIONS[name](review)
+    if not isinstance(said, Gap):
+        return said
+    noticed = review.facts.announced.get(name)
+    since = said.since or (noticed.time if noticed else None)
+    return Open(condition=name, reason=said.reason, since=since, marks=said.marks)
+
+
+def _row(row: Row, review: Review, judged: dict[str, Open | Unknown | None]) -> RowState:
+    evidence = tuple(_seen(review, signal) for signal in row.evidence)
+    gaps = tuple(gap for name in row.gaps if isinstance(gap := judged[name], Open))
+    unknown = [said.reason for name in row.gaps if isinstance(said := judged[name], Unknown)]
+    state, reason = State.EVIDENCED, ""
+    if gaps:
+        state = State.GAP
+    elif row.missing or unknown:
+        state, reason = State.NOT_EVALUATED, row.missing or unknown[0]
+    elif not row.settings and not any(seen.count for seen in evidence):
+        state, reason = State.NOT_EVALUATED, "nothing of the kind happened in this log's period"
+    return RowState(
+        control=row.control,
+        title=row.title,
+        state=state,
+        reason=reason,
+        evidence=evidence,
+        settings={name: _said(getattr(review.deployment, name)) for name in row.settings},
+        gaps=gaps,
+        controls=row.controls,
+    )
+
+
+def _seen(review: Review, signal: str) -> Seen:
+    about, found = SIGNALS[signal].about, tally(review.facts, signal)
+    if found is None:
+        return Seen(signal=signal, about=about, count=0)
+    return Seen(signal=signal, about=about, count=found.count, first=found.first, last=found.last)
+
+
+def _said(value: object) -> str:
+    """A setting as people read it."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case tuple() | dict():
+            return ", ".join(map(str, value)) or "none"
+        case _:
+            return str(value)

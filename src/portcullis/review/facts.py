@@ -1,0 +1,125 @@
+"""What the log says that evidence needs, folded in one pass into a value of bounded size.
+
+Facts hold no event but names of events: number, id, time, who and what. They can be written
+down, and folding goes on from there; they can be made anew from the log at any time. Whatever is
+counted is bounded; what is full is named in ``full``, and conditions that need it say so.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+MAX_KINDS: Final = 2048
+"""Most kinds of events that are counted apart."""
+MAX_NAMES: Final = 8192
+"""Most principals, and most tools, that are known by name."""
+MAX_OPEN: Final = 16_384
+"""Most decisions whose result is awaited."""
+MAX_TEXT: Final = 100
+"""Longest name that is kept of a principal, an owner, a tool or a method, in characters."""
+REVISION: Final = 1
+"""Facts of another revision are not continued."""
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """Which event: its number in the log, id, time, who acted and on what."""
+
+    index: int
+    id: str
+    time: Time
+    who: str = ""
+    what: str = ""
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How often something happened, the first time and the last."""
+
+    count: int
+    first: Mark
+    last: Mark
+
+    def and_also(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            self.count + other.count,
+            min(self.first, other.first, key=lambda mark: mark.index),
+            max(self.last, other.last, key=lambda mark: mark.index),
+        )
+
+
+class Kind(NamedTuple):
+    """What distinguishes events that are counted apart.
+
+    ``method`` is that of an ``admin`` or ``identity`` event, ``treatments`` what was done with
+    what inspection found (``block+mask``), ``session`` whether it was within one.
+    """
+
+    type: str
+    verdict: str
+    code: str
+    method: str
+    principal: str
+    treatments: str
+    session: bool
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """A principal as the log knows it.
+
+    ``created`` is None for one that acted and was never registered, ``acted`` is its first call
+    that was allowed, ``changed`` the event that brought it into ``state``. ``review_at`` is in
+    seconds since the epoch, 0 for never.
+    """
+
+    created: Mark | None = None
+    acted: Mark | None = None
+    changed: Mark | None = None
+    state: str = "active"
+    owner: str = ""
+    purpose: str = ""
+    review_at: float = 0.0
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """The first ``size`` entries of the log ``origin``, folded.
+
+    ``tail`` is the leaf hash of the last of them. ``breaches`` are what should not happen, by the
+    names of ``Breach``. Principals are keyed ``kind:id``, tools ``server.name``; ``approved`` are
+    the tools that an operator approved, ``pinned`` those that a server was first seen to offer.
+    ``waiting`` are allowed decisions without a result, by id, ``erasing`` erasures that began and
+    are not complete, by the subject's tag. ``announced`` are the gaps that the log calls open,
+    ``packages`` the evidence packages of each framework.
+    """
+
+    origin: str
+    revision: int = REVISION
+    size: int = 0
+    tail: bytes = b""
+    first: Mark | None = None
+    last: Mark | None = None
+    newest: Time | None = None
+    kinds: tuple[tuple[Kind, Tally], ...] = ()
+    breaches: dict[str, Tally] = {}
+    principals: dict[str, Holder] = {}
+    tools: dict[str, Tally] = {}
+    pinned: dict[str, Mark] = {}
+    approved: dict[str, Mark] = {}
+    waiting: dict[str, Mark] = {}
+    erasing: dict[str, Mark] = {}
+    announced: dict[str, Mark] = {}
+    packages: dict[str, Mark] = {}
+    full: frozenset[str] = frozenset()
+
+
+class Breach:
+    """What the fold notices and that should not happen."""
+
+    NO_DECISION: Final = "result-without-decision"
+    CUT_OFF: Final = "acted-while-cut-off"
+    INCOMPLETE: Final = "incomplete-record"
+    CLOCK: Final = "clock-went-back"

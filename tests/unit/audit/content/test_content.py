@@ -1,0 +1,159 @@
+"""Sealed content: encrypted for its subject, bounded, and gone in time."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from portcullis.audit.content import ContentStore, Held, forget
+from portcullis.audit.subjects import SubjectKeys
+from portcullis.config.content import Content
+from portcullis.core.errors import Problem
+from sealers import sealer_at
+
+TEXT = b'"It lies at the depot"'
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Iterator[SubjectKeys]:
+    opened = SubjectKeys(tmp_path / "subjects.db", bytes(32), sealer_at(tmp_path))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "content" / "gate.db"
+
+
+@pytest.fixture
+def opened(path: Path, keys: SubjectKeys) -> Iterator[Callable[..., ContentStore]]:
+    made = []
+
+    def open_(most_bytes: int = 2**20) -> ContentStore:
+        made.append(ContentStore(path, keys, results=True, most_bytes=most_bytes))
+        return made[-1]
+
+    yield open_
+    for store in made:
+        store.close()
+
+
+def written(store: ContentStore, event_id: str) -> None:
+    """Return when the event's content, the last one given, is on disk."""
+    for _ in range(500):
+        try:
+            store.read(event_id)
+        except Problem:
+            time.sleep(0.005)
+        else:
+            return
+    raise AssertionError("its content was not kept")
+
+
+def test_content_is_read_back_with_what_the_leaf_commits_to(opened, keys, event) -> None:
+    store, one = opened(), event(1)
+    store.keep(one, "user:anna", {"arguments.body": TEXT})
+    written(store, one.id)
+    (field,) = store.read(one.id)
+    assert (field.name, field.value) == ("arguments.body", TEXT)
+    assert field.commitment == keys.commitment("user:anna", TEXT)
+
+
+def test_on_disk_content_is_ciphertext(opened, path, event) -> None:
+    store = opened()
+    store.keep(event(1), "user:anna", {"arguments.body": TEXT})
+    written(store, event(1).id)
+    on_disk = b"".join(one.read_bytes() for one in path.parent.iterdir())
+    assert TEXT not in on_disk
+    assert b"anna" not in on_disk
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_content_of_an_erased_subject_cannot_be_opened_even_from_a_copy(
+    opened, keys, path, event
+) -> None:
+    store = opened()
+    store.keep(event(1), "user:anna", {"arguments.body": TEXT})
+    store.keep(event(2), "user:bert", {"arguments.body": TEXT})
+    written(store, event(2).id)
+    tag = keys.tag("user:anna")
+    keys.erase({tag})
+    with pytest.raises(Problem, match=r"PC6041.*destroyed"):
+        store.read(event(1).id)  # the row is still there
+    assert forget(path, {tag}) == 1
+    with pytest.raises(Problem, match=r"PC6041.*no content"):
+        store.read(event(1).id)
+    assert store.read(event(2).id)[0].value == TEXT
+
+
+@pytest.mark.parametrize("change", ["event", "field", "sealed", "handle"])
+def test_content_that_was_altered_or_moved_is_not_shown(
+    opened, keys, path, event, change: str
+) -> None:
+    store = opened()
+    store.keep(event(1), "user:anna", {"arguments.body": TEXT})
+    keys.commitment("user:bert", b"")
+    written(store, event(1).id)
+    other = {
+        "event": event(2).id,
+        "field": "arguments.subject",
+        "sealed": bytes(60),
+        "handle": keys.tag("user:bert"),
+    }
+    with sqlite3.connect(path) as file:
+        file.execute(f"UPDATE content SET {change} = ?", (other[change],))  # noqa: S608 - ours
+    with pytest.raises(Problem, match="PC6005"):
+        store.read(event(2 if change == "event" else 1).id)
+
+
+def test_content_goes_when_its_time_is_over_unless_it_is_held(opened, event) -> None:
+    store = opened()
+    for number, session in ((1, "s-1"), (2, "s-2")):
+        store.keep(event(number, session=session), "user:anna", {"arguments.body": TEXT})
+    written(store, event(2).id)
+    now = event(2).time.timestamp()
+    assert store.expire(Content().expired(now + 29 * 86_400), Held()) == 0
+    later = Content(keep="arguments", days={"tool_call": 7}).expired(now + 8 * 86_400)
+    assert store.expire(later, Held(sessions=("s-2",))) == 1
+    assert store.read(event(2).id)
+    assert store.expire(later, Held()) == 1
+
+
+def test_when_the_file_is_full_the_oldest_goes_first_and_what_is_held_stays(
+    opened, keys, event
+) -> None:
+    store = opened(most_bytes=100_000)
+    store.keep(event(0), "user:held", {"arguments.body": TEXT})
+    written(store, event(0).id)
+    store.expire({}, Held(handles=(keys.tag("user:held").hex(),)))
+    for number in range(1, 30):
+        store.keep(event(number), "user:anna", {"arguments.body": bytes(10_000)})
+        written(store, event(number).id)
+    assert store.read(event(0).id)
+    assert store.read(event(29).id)
+    with pytest.raises(Problem, match="PC6041"):
+        store.read(event(1).id)
+
+
+def test_what_is_too_much_is_not_kept_and_nobody_waits(opened, event, monkeypatch) -> None:
+    monkeypatch.setattr("portcullis.audit.content.QUEUE_BYTES", 100)
+    store = opened()
+    store.keep(event(1), "user:anna", {"arguments.body": bytes(101)})
+    store.keep(event(2), "user:anna", {"arguments.body": bytes(10)})
+    written(store, event(2).id)
+    with pytest.raises(Problem, match="PC6041"):
+        store.read(event(1).id)
+
+
+def test_content_survives_a_restart_and_off_is_read_as_off(opened, event) -> None:
+    store = opened()
+    store.keep(event(1), "user:anna", {"arguments.body": TEXT})
+    written(store, event(1).id)
+    assert opened().read(event(1).id)[0].value == TEXT
+    assert Content.model_validate({"keep": False}).keep == "off"
+    assert Content().keep == "off"

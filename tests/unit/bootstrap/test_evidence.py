@@ -1,0 +1,128 @@
+"""Evidence in a running gate: when packages are made, and what happens when something fails."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from portcullis.audit.log import open_log
+from portcullis.bootstrap.evidence import Evidence
+from portcullis.config import Config
+from sealers import sealer_at
+from unit.review.making import ORIGIN, START, created, event, result
+
+pytestmark = pytest.mark.anyio
+HOUR = 3600
+
+
+class World:
+    """A log, a clock that is set by hand, and what was recorded."""
+
+    def __init__(self, root: Path, **evidence) -> None:
+        self.root = root
+        self.now = START.timestamp() + 60
+        self.recorded = []
+        self.packages = root / "packages"
+        (root / "policy").mkdir()
+        (root / "policy" / "main.yaml").write_text("version: 1\n")
+        with open_log(root / "log", root / "keys/gate", ORIGIN, sealer=sealer_at(root)) as log:
+            for one in (created(0), event(1), result(2, 1)):
+                log.enqueue(one)
+        nothing = SimpleNamespace(all=tuple, sightings=tuple)
+        self.services = SimpleNamespace(
+            gateway=ORIGIN,
+            sealer=sealer_at(root),
+            clock=SimpleNamespace(now=lambda: self.now),
+            pins=nothing,
+            recorder=SimpleNamespace(enqueue=self.recorded.append),
+            new_id=lambda: f"id-{len(self.recorded)}",
+            version="1.0",
+        )
+        self.config = Config(
+            trust_domain="example.org",
+            state=root,
+            policy=root / "policy",
+            evidence={"frameworks": ["gdpr"], "seconds": 0.01, **evidence},
+        )
+        self.evidence = Evidence(self.config, self.services, CollectorRegistry(), root / "log")
+
+    def made(self) -> int:
+        return len(list(self.packages.iterdir())) if self.packages.exists() else 0
+
+    def told(self) -> set[str]:
+        return {one.name for one in self.recorded if one.method == "evidence.gap"}
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path, packages={"folder": tmp_path / "packages", "every_hours": 24})
+
+
+async def test_packages_come_on_schedule_and_when_changed_gaps_have_settled(world):
+    made = []
+    for hours in (0, 0.1, 1, 23.9, 24.2, 25):
+        world.now = START.timestamp() + 60 + hours * HOUR
+        await world.evidence._once()
+        made.append(world.made())
+    assert made == [1, 2, 2, 2, 3, 3]  # the first look found gaps; on the next they had settled
+    (package,) = {one.name for one in world.recorded if one.method == "evidence.package"}
+    assert package == "gdpr"
+
+
+async def test_a_restarted_gate_keeps_to_the_schedule_that_the_log_knows(world):
+    await world.evidence._once()
+    world.now += 60
+    await world.evidence._once()
+    with open_log(
+        world.root / "log", world.root / "keys/gate", ORIGIN, sealer=world.services.sealer
+    ) as log:
+        for one in world.recorded:
+            log.enqueue(one)
+    again = Evidence(world.config, world.services, CollectorRegistry(), world.root / "log")
+    before = world.made()
+    await again._once()
+    assert world.made() == before
+    world.now += 25 * HOUR
+    await again._once()
+    assert world.made() == before + 1
+
+
+async def test_a_log_that_does_not_verify_opens_a_gap_and_makes_no_package(world):
+    bundle = next((world.root / "log/tile/entries").rglob("*.p/*"))
+    bundle.write_bytes(bundle.read_bytes().replace(b"orders", b"ordera"))
+    await world.evidence._once()
+    assert "log-unverified" in world.told()
+    assert world.made() == 0
+    recorded = len(world.recorded)
+    await world.evidence._once()
+    assert len(world.recorded) == recorded
+
+
+async def test_what_fails_once_is_tried_again(world):
+    checkpoint = world.root / "log" / "checkpoint"
+    kept = checkpoint.read_bytes()
+    checkpoint.unlink()
+    running = asyncio.create_task(world.evidence.run())
+    await asyncio.sleep(0.1)
+    assert world.recorded == []
+    checkpoint.write_bytes(kept)
+    for _ in range(200):
+        await asyncio.sleep(0.01)
+        if world.made():
+            break
+    assert world.made()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_nothing_is_evaluated_that_nobody_wants(tmp_path):
+    world = World(tmp_path, frameworks=[])
+    await asyncio.wait_for(world.evidence.run(), 1)
+    assert world.recorded == []
+    assert not (tmp_path / "evidence").exists()
+    assert not (tmp_path / "keys/gate/evidence.key").exists()
