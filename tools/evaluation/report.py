@@ -48,9 +48,9 @@ def render(first: Figures, last: Figures, digests: dict[str, str], version: str)
             " `portcullis inspect` as shipped, over rows that no rule or weight was made of; the"
             " first run's figure stands beside the last. Between the two, figures of these sets"
             " (never texts) were looked at several times while the detector changed; that words are"
-            " weighed beside rules, in runs of bounded length, how marks that repeat are read, and"
-            " that announcements weigh little, was decided with them in view. How the detector"
-            " works and where it is blind:"
+            " weighed beside rules, in runs of bounded length, how marks that repeat are read, that"
+            " announcements weigh little, and how many benign rows a threshold lets pass, was"
+            " decided with them in view. How the detector works and where it is blind:"
             " [inspection.md](inspection.md), [model-card.md](model-card.md)."
         ),
         "",

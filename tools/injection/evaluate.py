@@ -19,7 +19,15 @@ HEARD = {"hard": 0.1, "examples": 0.3}
 SHARES = {"hard": 0.01, "examples": 0.05}
 """What hard rows, and what examples count in calibration, where all other rows of a channel
 count 1: half of the examples are hard, too."""
-RATES = {"suspect": 0.01, "injection": 0.002}
+_OTHERS = {"suspect": 0.01, "injection": 0.0035}
+RATES = {
+    "user": {"suspect": 0.01, "injection": 0.002},
+    "tool": _OTHERS,
+    "document": _OTHERS,
+    "model": _OTHERS,
+}
+"""The shares of benign rows that may be taken for an injection: fewer of what users write, who are
+served with it."""
 LEAST = {"suspect": 2.0, "injection": 3.0}
 """No threshold is lower."""
 BENIGN = 3.0
@@ -156,7 +164,7 @@ def thresholds(scored: Sequence[Scored], intended: Intended) -> dict[str, dict[s
     return {
         channel: {
             name: max(LEAST[name], _quantile(_benign(scored, channel, intended), rate) + 1e-3)
-            for name, rate in RATES.items()
+            for name, rate in RATES[channel].items()
         }
         for channel in CHANNELS
     }
