@@ -217,9 +217,19 @@ class ContentStore:
 
 
 def forget(path: Path, handles: Iterable[bytes]) -> int:
-    """Destroy the content of subjects whose keys are gone, in a file that there may not be."""
+    """Destroy the content of subjects, in a file that there may not be; how many fields.
+
+    Raises Problem PC6001 when it may still be there, PC7001 for a file that cannot be used.
+    """
     if not path.exists():
         return 0
+    try:
+        return _forget(path, handles)
+    except sqlite3.Error:
+        raise Problem("PC6001", "the subject's content cannot be destroyed") from None
+
+
+def _forget(path: Path, handles: Iterable[bytes]) -> int:
     with closing(_connect(path)) as connection:
         with connection:
             gone = 0

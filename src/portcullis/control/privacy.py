@@ -121,6 +121,8 @@ class Privacy:
         """
         if kind == "principal" and not _PRINCIPAL.fullmatch(target):
             raise Problem("PC1020", "a principal is agent:NAME, application:NAME or operator:NAME")
+        if kind == "subject" and target.startswith("session:"):
+            raise Problem("PC1020", "a session is held as a session, not as a subject")
         async with self._acting:
             tags = {}
             if kind == "subject":

@@ -162,7 +162,10 @@ async def test_under_a_hold_nothing_is_erased_until_it_is_released(tmp_path: Pat
             with pytest.raises(Problem, match=f"PC6040.*{hold['id']}"):
                 await audit(stage, "erase", "--subject", WHO, "--reason", "as asked")
             await audit(stage, "release", hold["id"], "--reason", "settled")
-        assert len(events(stage, "audit.release")) == 3
+        for kind, target in (("subject", "session:s-1"), ("subject", "ada"), ("principal", "x")):
+            with pytest.raises(Problem, match="PC1020"):  # it would hold nothing
+                await audit(stage, "hold", f"--{kind}", target, "--reason", "case 8")
+        assert len(events(stage, "audit.hold")) == len(events(stage, "audit.release")) == 3
         with pytest.raises(Problem, match="PC6042"):
             await audit(stage, "release", hold["id"], "--reason", "settled")
         (refused, *_) = [e for e in stage.events() if e.code == "PC6040"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,17 +61,21 @@ def test_a_key_outlives_the_process_once_it_was_flushed(opened) -> None:
     assert opened().commitment("user:anna", b"v") == before
 
 
-def test_no_event_is_acknowledged_before_its_subjects_key_is_on_disk(place, event) -> None:
-    seen = []
+def test_no_event_is_acknowledged_before_its_subjects_key_is_on_disk(
+    place, event, monkeypatch
+) -> None:
+    flush = SubjectKeys.flush
 
-    def sync(_: int) -> None:
-        with sqlite3.connect(place.keys / "subjects.db") as file:
-            seen.append(file.execute("SELECT count(*) FROM subject").fetchone()[0])
+    def slowly(keys: SubjectKeys) -> None:
+        time.sleep(0.05)
+        flush(keys)
 
-    with place.open(sync=sync) as log:
+    monkeypatch.setattr(SubjectKeys, "flush", slowly)
+    with place.open() as log:
         kept = log.commitment("user:anna", b"v")
         log.append_now(event(1, commitments={"user": kept}))
-    assert seen[-1] == 1
+        with sqlite3.connect(place.keys / "subjects.db") as file:
+            assert file.execute("SELECT count(*) FROM subject").fetchone() == (1,)
     with place.open() as log:
         assert log.commitment("user:anna", b"v") == kept
 
