@@ -14,6 +14,7 @@ from binascii import a2b_base64
 from itertools import islice
 from typing import Final
 
+from portcullis.inspection.digits import DIGIT
 from portcullis.inspection.normalise import layers
 from portcullis.inspection.unhide import INVISIBLE
 
@@ -44,11 +45,13 @@ _ESCAPE: Final = re.compile(
     r"[%=](?:[0-9A-Fa-f]{2}|[0-9A-Fa-f]?\Z)|\\(?:[xu]\{?[0-9A-Fa-f]|(?:[xu]\{?)?\Z)"
 )
 _SOFT: Final = re.compile(r"=(?:\r\n?|\n)\Z")
+_ODD_ASCII: Final = re.compile(
+    r"&(?:#|[A-Za-z][0-9A-Za-z]{1,31};|[#0-9A-Za-z]{0,32}\Z)|[\x00-\x08\x0e-\x1f\x7f]"
+)
 _ODD: Final = re.compile(
     rf"[{INVISIBLE}](?=[0-9A-Za-z@._-])|(?<=[0-9A-Za-z@._-])[{INVISIBLE}]"
     "|[\uff0d\uff0e\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\u2460-\u249b\u24b6-\u24ff"
-    "\U0001d400-\U0001d7ff]"
-    r"|&(?:#|[A-Za-z][0-9A-Za-z]{1,31};|[#0-9A-Za-z]{0,32}\Z)|[\x00-\x08\x0e-\x1f\x7f]"
+    f"\U0001d400-\U0001d7ff{DIGIT}]|{_ODD_ASCII.pattern}"
 )
 _CONTROLS: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\r\f") + b"\x7f"
 _CONTINUED: Final = bytes(range(0x80, 0xC0))
@@ -71,7 +74,8 @@ def begins(tail: str, before: str, *, within: bool) -> int:
     ``before`` is the text before the tail, the last character at least; ``within`` says that the
     tail begins inside of an encoding, of which the beginning was let go.
     """
-    if _ODD.search(tail, max(len(tail) - _NEAR, 0)):
+    odd = _ODD_ASCII if tail[-_NEAR:].isascii() else _ODD
+    if odd.search(tail, max(len(tail) - _NEAR, 0)):
         return 0
     backwards = tail[::-1]
     return min(

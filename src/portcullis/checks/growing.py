@@ -41,8 +41,9 @@ LONG: Final = 16
 """Bytes of a datum, or of an encoding, of which so few tell nothing."""
 _PART: Final = 32
 _BATCH: Final = 256
-"""In a long run of letters and digits pieces are gathered until they are so small a part of it, or
-so many characters: else each character of it would be looked at with each that follows."""
+"""Where much is held, and in a long run of letters and digits, pieces are gathered until they are
+so small a part of it, or so many characters: else each of its characters would be looked at with
+each that follows."""
 
 
 class Scorer(Protocol):
@@ -174,15 +175,17 @@ class Growing:
         return denied or self._progress(cut, last=last)
 
     def _waits(self, piece: str) -> bool:
-        """Whether more of a long run is awaited before it is looked at."""
+        """Whether more is awaited before all that is held is looked at."""
         ends = len(piece.rstrip(_SIGNS))
         self._run = len(piece) - ends if ends else self._run + len(piece)
-        return not ends and len(self._gathered) < min(self._run // _PART, _BATCH)
+        long = max(len(self._tail), 0 if ends else self._run)
+        return len(self._gathered) < min(long // _PART, _BATCH)
 
     def _progress(self, cut: int, *, last: bool) -> Progress:
         most = self._placeholders(last=last)
         if self._sight.canaries is not None and not last:
             cut = min(cut, self._settled + self._open_canary())
+        gone = self._ahead
         if len(self._pieces) == 1 and cut < most and not last:
             self._ahead = self._begun(cut, most)
         cut = min(cut, most)
@@ -195,7 +198,7 @@ class Growing:
         done = [span for span in self._pending if span.end <= cut]
         self._pending = self._pending[len(done) :]
         begin = self._settled
-        edits = self._edits(done, cut)
+        edits = self._edits(done, cut, gone)
         final = self._tail[: cut - begin]
         self._raw_before = (self._raw_before + final)[-_NEARBY:]
         self._tail = self._tail[cut - begin :]
@@ -215,16 +218,21 @@ class Growing:
         begun = tail[cut:most]
         if brief is None or most < len(tail) or len(begun) > AHEAD:
             return 0
+        if any(span.end > cut for span in self._pending):
+            return 0
         if not (begun.isascii() and begun.isalnum()):
             return 0
         return most if brief.stream().feed(tail).settled == most else 0
 
-    def _edits(self, done: Sequence[Span], cut: int) -> tuple[Edit, ...]:
-        """What stands in the place of the spans; note all that goes on up to the cut."""
+    def _edits(self, done: Sequence[Span], cut: int, gone: int) -> tuple[Edit, ...]:
+        """What stands in the place of the spans; note all that goes on up to the cut.
+
+        What stands before ``gone`` went on before.
+        """
         edits: list[Edit] = []
         begin = at = self._settled
         for span in done:
-            start = max(span.start, self._ahead)
+            start = max(span.start, gone)
             self._goes_on(self._tail[at - begin : start - begin])
             value = self._tail[span.start - begin : span.end - begin]
             new = self._how.instead(span, value, self._trail)

@@ -157,7 +157,8 @@ class Inspect(Check):
             entities=entities,
             session=session,
         )
-        return StreamTexts(self._look(call, context, channel, rules), sight, schema=validator)
+        how = self._look(call, context, channel, rules)
+        return StreamTexts(how, sight, schema=validator, asked=call.payload)
 
     def _treated(
         self,
@@ -306,16 +307,13 @@ class Inspect(Check):
         except Problem as problem:
             return Deny(code=problem.code, reason=problem.detail)
         answers = [
-            text.text
+            (output.choice_of(place), text.text)
             for text in result_texts(call, payload)[0]
-            if text.source is Source.MODEL
-            and output.is_answer(place := where(text.path))
-            and output.choice_of(place) not in called
+            if text.source is Source.MODEL and output.is_answer(place := where(text.path))
         ]
-        if not answers and not called:
-            return output.NOTHING
-        unfit = (output.unfit(validator, answer) for answer in answers)
-        return next(filter(None, unfit), None)
+        silent = output.silent(call.payload, called | {choice for choice, _ in answers})
+        unfit = (output.unfit(validator, said) for choice, said in answers if choice not in called)
+        return silent or next(filter(None, unfit), None)
 
 
 def _in(path: Path, under: Path) -> bool:

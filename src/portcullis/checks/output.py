@@ -8,7 +8,7 @@ refusal is one that does not fit, and so is none at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -61,6 +61,13 @@ def choice_of(where: str) -> int:
     """Which of several answers to one request a place belongs to; most APIs give one."""
     found = _CHOICE.match(where)
     return int(found[1]) if found else 0
+
+
+def silent(asked: Mapping[str, Any], heard: Collection[int]) -> Deny | None:
+    """The Deny of a result that lacks an answer or a call in a choice that was asked for."""
+    count = asked.get("n")
+    wanted = range(count if type(count) is int else 1)
+    return None if heard and all(choice in heard for choice in wanted) else NOTHING
 
 
 def speaks(method: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from html import unescape
 from typing import Final
@@ -15,20 +16,33 @@ RUN: Final = 8192
 """Characters of a link that are kept at least; what stood before them was judged."""
 _SCHEME: Final = r"[a-z][a-z0-9+.-]{0,30}"
 _OPENED: Final = re.compile(
-    rf"[=(]\s*[\"']|\]\(|<(?=\s*(?:{_SCHEME}:|[/\\]{{2}}|&))", re.IGNORECASE
+    rf"[=(]\s*[\"']|[\"'](?={_SCHEME}:[/\\]|[/\\]{{2}}|\\[0-9a-f])"
+    rf"|\]\(|\burl\((?!\s*[\"'])|<(?=\s*(?:{_SCHEME}:|[/\\]{{2}}|&))",
+    re.IGNORECASE,
 )
 """After what a link may begin that goes on over white space."""
-_CLOSES: Final = {'"': '"', "'": "'", "(": ")", "<": ">"}
-"""What ends a link that began after such a character."""
-_PARTIAL: Final = re.compile(rf"(?:[=(]\s*|\]|<\s*(?:{_SCHEME}|[/\\])?)\Z", re.IGNORECASE)
+_CLOSES: Final = {
+    sign: re.compile(rf"(?<!\\)\{end}") for sign, end in zip("\"'(<", "\"')>", strict=True)
+}
+"""What ends a link that began after such a character; behind a backslash it may be part of it."""
+_PARTIAL: Final = re.compile(rf"(?:[=(]\s*|[\]\"']|<\s*(?:{_SCHEME}|[/\\])?)\Z", re.IGNORECASE)
 """What may become such a beginning, at the end of a text that goes on."""
+_NO_SPACE: Final = "\x01"
+"""For a space that is part of a link."""
 _WHITE: Final = re.compile(r"\s+")
 _SPACES: Final = " \t\r\n\f"
 """What ends any other link; other white space is a part of it, for browsers."""
-_LEADING: Final = re.compile(r"<(?:base|form)[\s/]", re.IGNORECASE)
-"""What says for others where they lead: a link's host, or a field's."""
-_MAIL: Final = re.compile(r"(?i)(?<![\w/.-])mailto:(?=[^\s?]*\?)")
+_LEADING: Final = re.compile(r"<(?:base|form|input|button|textarea|select)[\s/]", re.IGNORECASE)
+"""What says for others where they lead: a link's host, or a field's; and what is sent there."""
+_MAIL: Final = re.compile(r"(?i)(?<![\w/.-])(?:mailto|(?:sms|mms)(?:to)?):(?=[^\s?&;]*[?&;])")
 """A link without slashes: its host is read as if it stood after some."""
+_BARE: Final = re.compile(
+    r"(?i)(?<![\w/\\.@:%=&?+-])(?=(?:(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}"
+    r"|[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::[0-9]{1,5})?[/?])"
+)
+"""Before a host with a path, without a scheme: many follow that too."""
+_CSS: Final = re.compile(r"\\([0-9A-Fa-f]{1,6})\s?")
+"""How a style sheet may write any character."""
 
 
 def restored(text: str, vault: Vault, links: Iterable[str]) -> str:
@@ -55,7 +69,7 @@ class Trail:
         self._links = tuple(links)
         self._new: list[str] = []
         self._open: dict[str, _Link] = {}
-        """The links that are open, by what ends them: of several with one end, the first."""
+        """The links that are open, by what they began after: of several, the first."""
         self._word = _Link()
         self._partial = ""
         self._leading = False
@@ -69,22 +83,21 @@ class Trail:
         """What goes on in the place of a placeholder that stands here."""
         self._read("".join(self._new))
         self._new.clear()
-        within = (self._word, *self._open.values())
-        if self._leading or any(link.leads_away(self._links) for link in within):
+        away = self._leading or self._word.leads_away(self._links)
+        if away or any(one.leads_away(self._links, spaced=True) for one in self._open.values()):
             return placeholder
         return vault.reveal(placeholder) or placeholder
 
     def _read(self, text: str) -> None:
-        for end in [end for end in self._open if end in text]:
-            del self._open[end]
+        for sign in [sign for sign in self._open if _CLOSES[sign].search(text)]:
+            del self._open[sign]
         for link in self._open.values():
             link.add(text, self._links)
         joined = self._partial + text
         for opened in _OPENED.finditer(joined):
-            end = _CLOSES[opened[0][-1]]
-            begun = opened.end()
-            if end not in self._open and joined.find(end, begun) < 0:
-                self._open[end] = link = _Link()
+            sign, begun = opened[0][-1], opened.end()
+            if sign not in self._open and not _CLOSES[sign].search(joined, begun):
+                self._open[sign] = link = _Link()
                 link.add(joined[begun:], self._links)
         self._leading = self._leading or _LEADING.search(joined) is not None
         partial = _PARTIAL.search(joined)
@@ -111,9 +124,19 @@ class _Link:
             self._away = self.leads_away(links)
             self._text = self._text[-RUN:]
 
-    def leads_away(self, links: tuple[str, ...]) -> bool:
-        """Whether any address in it is none of those hosts'."""
+    def leads_away(self, links: tuple[str, ...], *, spaced: bool = False) -> bool:
+        """Whether any address in it is none of those hosts'; ``spaced``: also over spaces.
+
+        A host at the end counts as another's: what follows may be a part of it.
+        """
         if self._away:
             return True
-        shown = _MAIL.sub("//", unescape(self._text))
-        return bool(authorities(shown)) and foreign(shown, links)
+        shown = unescape(self._text)
+        shown = shown.replace(" ", _NO_SPACE) if spaced else shown
+        written = {shown, _CSS.sub(_character, shown)} if "\\" in shown else {shown}
+        said = [_BARE.sub("//", _MAIL.sub("//", one)) + "@" for one in written]
+        return any(authorities(one) and foreign(one, links) for one in said)
+
+
+def _character(escaped: re.Match[str]) -> str:
+    return chr(min(int(escaped[1], 16), sys.maxunicode))

@@ -7,8 +7,9 @@ where the session declared a schema for it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from portcullis.catalogue.schema import Validator
 from portcullis.checks import output
@@ -38,10 +39,12 @@ class StreamTexts:
         sight: Sight,
         *,
         schema: Validator | None,
+        asked: Mapping[str, Any],
     ) -> None:
         self._how = how
         self._sight = sight
         self._schema = schema
+        self._asked = asked
         self._texts: dict[str, Growing] = {}
         self._findings: list[Finding] = []
         self._denied: Deny | None = None
@@ -105,9 +108,8 @@ class StreamTexts:
             return None
         called = {proposal.choice for proposal in result.proposals}
         final = {at: denied for at, denied in self._answers.items() if at not in called}
-        if not final and not called:
-            return output.NOTHING
-        return next(filter(None, final.values()), None)
+        silent = output.silent(self._asked, called | self._answers.keys())
+        return silent or next(filter(None, final.values()), None)
 
     def _holds(self, key: str) -> bool:
         return self._schema is not None and output.is_answer(key)

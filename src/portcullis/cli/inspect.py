@@ -19,6 +19,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.inspection import Category, InjectionVerdict, Match, Source, Text
 from portcullis.inspection.build import Built, build, own_cache
 from portcullis.inspection.inspector import Hidden, Inspector, Reading, Wanted
+from portcullis.wire.json import decode
 
 _CHUNK: Final = 1 << 18
 _SHOWN_DIGITS: Final = 4
@@ -42,8 +43,7 @@ class _Line(msgspec.Struct):
     source: Source | None = None
 
 
-_LINE: Final = msgspec.json.Decoder(_Line)
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_MEANT: Final = 'a JSON object {"text": ..., "id": ..., "source": ...}'
 
 
 def inspect(
@@ -107,9 +107,11 @@ class _Work:
                 asked.append((number, line))
                 continue
             try:
-                asked.append((number, _LINE.decode(line)))
-            except _UNREADABLE:
-                self._refuse(number, 'not a JSON object {"text": ..., "id": ..., "source": ...}')
+                asked.append((number, msgspec.convert(decode(line), _Line)))
+            except Problem as problem:
+                self._refuse(number, f"not {_MEANT}: {problem.detail}")
+            except msgspec.ValidationError:
+                self._refuse(number, f"not {_MEANT}")
         return b"".join(
             msgspec.json.encode(self._answer(number, line, reading)) + b"\n"
             for number, line, reading in self._read(asked)
@@ -187,38 +189,55 @@ def _batches(stream: BufferedIOBase, shape: Format) -> Iterator[list[tuple[int, 
     """The lines that have come so far, with their numbers; or the whole as one text."""
     parts: list[bytes] = []
     number = 0
+    begun = False
     while chunk := stream.read1(_CHUNK):
         first = not (number or parts)
         parts.append(chunk.removeprefix(codecs.BOM_UTF8) if first else chunk)
-        if shape is Format.TEXT or b"\n" not in chunk:
+        line = parts[-1] if begun else parts[-1].lstrip()
+        begun = begun or bool(line)
+        if shape is Format.TEXT or b"\n" not in (line if shape is Format.AUTO else chunk):
             continue
         rest = b"".join(parts)
-        parts = [rest]
-        if shape is Format.AUTO and b"\n" in rest.lstrip():
+        if shape is Format.AUTO:
             shape = _shape(rest)
+        parts = [rest]
         if shape is Format.JSONL:
             whole, _, partial = rest.rpartition(b"\n")
-            lines = whole.split(b"\n")
-            yield [(number + at, line) for at, line in enumerate(lines, 1) if line.strip()]
-            number += len(lines)
+            yield _lines(whole, number)
+            number += whole.count(b"\n") + 1
             parts = [partial]
     rest = b"".join(parts)
     if shape is Format.AUTO:
         shape = _shape(rest)
     if shape is Format.TEXT and rest:
         yield [(1, _Line(text=rest.decode("utf-8", "replace"), id="stdin"))]
-    elif shape is Format.JSONL and rest.strip():
-        yield [(number + 1, rest)]
+    elif shape is Format.JSONL:
+        yield _lines(rest, number)
+
+
+def _lines(data: bytes, before: int) -> list[tuple[int, bytes | _Line]]:
+    """The lines that are not empty, with their numbers; ``before`` is how many came before."""
+    if not data.strip():
+        return []
+    return [(at, line) for at, line in enumerate(data.split(b"\n"), before + 1) if line.strip()]
 
 
 def _shape(start: bytes) -> Format:
-    """What the first line that is not empty says."""
+    """What the first line that is not empty says.
+
+    Raises Problem PC7004 when it begins as JSON and is none: read as one text, none of the lines
+    would be told by its name.
+    """
     line = start.lstrip().partition(b"\n")[0]
-    try:
-        _LINE.decode(line)
-    except _UNREADABLE:
+    if not line.startswith(b"{"):
         return Format.TEXT
-    return Format.JSONL
+    try:
+        value = decode(line)
+    except Problem as problem:
+        detail = f"the first line begins as JSON and cannot be read so: {problem.detail}"
+        hint = "Say --format jsonl to read lines all the same, or --format text."
+        raise Problem("PC7004", detail, hint=hint) from None
+    return Format.JSONL if "text" in value else Format.TEXT
 
 
 def _entities(only: Iterable[str], inspector: Inspector) -> frozenset[str] | None:

@@ -2,11 +2,15 @@
 
 Refused: tags, merge keys, several documents, keys that are no strings or stand twice in a mapping,
 aliases of what is not complete, what is nested deeper than MAX_DEPTH and, where a reader says so,
-all anchors and aliases.
+all anchors and aliases. Of what is not quoted, what YAML 1.1 and 1.2 read otherwise is refused:
+``yes``, ``010``, ``12:30``, ``1_000``, ``1e3``; and numbers that are not finite or too long.
+``off`` is a text.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
@@ -20,6 +24,21 @@ _STR: Final = "tag:yaml.org,2002:str"
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _RESOLVER: Final[Any] = Resolver()
 _SPACES: Final = "Indent with spaces only."
+_BOOL: Final = "tag:yaml.org,2002:bool"
+_NUMBERS: Final = {"tag:yaml.org,2002:int": int, "tag:yaml.org,2002:float": float}
+_TRUTH: Final = frozenset({"true", "false"})
+_OFF: Final = "off"  # a word of the configuration's and the policy's
+_DECIMAL: Final = re.compile(
+    r"[-+]?(?:0|[1-9][0-9]*)|[-+]?(?=\.?[0-9])[0-9]*\.[0-9]*(?:[eE][-+][0-9]+)?"
+)
+"""What both versions read as the same number."""
+_NUMERIC: Final = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9A-Fa-f]+"
+)
+"""Numbers of YAML 1.2.2 (core schema, section 10.3.2)."""
+_INFINITE: Final = re.compile(r"[-+]?\.(?:inf|nan)", re.IGNORECASE)
+_BITS: Final = 63
+_MOST_DIGITS: Final = 400
 
 
 class Unreadable(Exception):  # noqa: N818 - says what it is; callers make a Problem of it
@@ -112,6 +131,8 @@ class _Composer:
             return None
         made: Any = yaml.ScalarNode
         tag = _RESOLVER.resolve(made, event.value, event.implicit)
+        if event.implicit[0]:
+            tag = _read_one_way(tag, event)
         return made(tag, event.value, event.start_mark, event.end_mark, event.style)
 
     def _collection(self, event: Any, depth: int) -> Any:
@@ -127,6 +148,31 @@ class _Composer:
         made: Any = yaml.SequenceNode if listed else yaml.MappingNode
         tag = _RESOLVER.resolve(made, None, event.implicit)
         return made(tag, found, event.start_mark, inner.end_mark, event.flow_style)
+
+
+def _read_one_way(tag: str, event: Any) -> str:
+    """The tag of a scalar that is not quoted, where there is but one."""
+    value = event.value
+    if tag == _BOOL and value.lower() not in _TRUTH:
+        if value != _OFF:
+            reason = "a word that is a truth value to some readers and a text to others"
+            _refuse(reason, event, "Quote it, or write true or false.")
+        return _STR
+    if tag not in _NUMBERS and not (tag == _STR and _NUMERIC.fullmatch(value)):
+        return tag
+    if _INFINITE.fullmatch(value):
+        _refuse("not a finite number", event, "Quote what is to be a text.")
+    if tag not in _NUMBERS or not _DECIMAL.fullmatch(value):
+        hint = "Quote it, or write the number in decimal digits."
+        _refuse("not the same number, or text, to all readers", event, hint)
+    _check_size(_NUMBERS[tag], event)
+    return tag
+
+
+def _check_size(kind: type[int | float], event: Any) -> None:
+    said = kind(event.value) if len(event.value) <= _MOST_DIGITS else math.inf
+    if not math.isfinite(said) or (kind is int and int(said).bit_length() > _BITS):
+        _refuse("a number that does not fit in 64 bits", event, "Quote what is to be a text.")
 
 
 def _name(key: yaml.Node, where: Any, names: dict[str, int]) -> None:

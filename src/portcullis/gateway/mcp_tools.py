@@ -38,7 +38,8 @@ async def ensure_known(mcp: Mcp, conversation: Conversation, tool: str) -> None:
 
     It asks again, though not often, when the tool is one that would be refused. Raises Problem
     PC5003 when the list of a server that was not known cannot be understood, PC5002 when all its
-    pages took longer than ``limits.request_seconds``: nothing is called then. When a server that was known cannot be asked, what was known stands.
+    pages took longer than ``limits.request_seconds``: nothing is called then. When a server that
+    was known cannot be asked, what was known stands.
     """
     inventory, server = mcp.inventory, conversation.server
     async with conversation.listing:

@@ -31,6 +31,7 @@ from typing import Final
 import re2
 
 from portcullis.core.inspection import Leak
+from portcullis.inspection.digits import DIGITS
 from portcullis.inspection.engines import ANYWHERE, Search, compiled
 from portcullis.inspection.letters import replaced
 
@@ -68,8 +69,8 @@ _MEANT: Final = frozenset(string.ascii_letters + string.digits + "%&#\\{}")
 
 
 def _fold() -> dict[str, str]:
-    """From a compatibility form, or a tag character, to its ASCII characters that matter here."""
-    found = {}
+    """From a compatibility form, a tag character, or another script's digit, to ASCII."""
+    found = dict(DIGITS)
     for point in (point for first, last in _FORMS for point in range(first, last)):
         said = unicodedata.normalize("NFKC", chr(point))
         meant = "".join(one for one in said if one in _MEANT)

@@ -23,11 +23,23 @@ _STYLE: Final = (
     r"|(?:left|right|top|bottom)\s*:\s*-[0-9]{3}|[\s;\"'](?:height|width)\s*:\s*0[^.0-9]"
     r"|clip\s*:\s*rect\(\s*0|clip-path\s*:\s*inset\(\s*(?:50|100)%"
 )
-_INLINE: Final = (
-    r"<!--[^<>]*-->"
-    r"|</?(?:a|b|code|em|font|i|mark|s|small|span|strong|sub|sup|u|wbr)(?:\s[^<>]*)?/?>"
+_PARTING_NAMES: Final = (
+    "address|article|aside|audio|blockquote|body|br|button|canvas|caption|center|dd|details|dialog"
+    "|dir|div|dl|dt|embed|fieldset|figcaption|figure|footer|form|h[1-6]|head|header|hgroup|hr|html"
+    "|iframe|img|input|legend|li|main|menu|nav|object|ol|optgroup|option|p|pre|search|section"
+    "|select|summary|svg|table|tbody|td|textarea|tfoot|th|thead|title|tr|ul|video"
 )
-_KINDS: Final = ("html-comment", "html-hidden", "html-attribute", "markdown-comment", "html-split")
+"""Elements that begin a line, or take room in one: of the text, their tags leave a space."""
+_INLINE_NAMES: Final = (
+    "a|abbr|acronym|b|bdi|bdo|big|cite|code|data|del|dfn|em|font|i|ins|kbd|label|mark|nobr|q|s"
+    "|samp|small|span|strike|strong|sub|sup|time|tt|u|var|wbr"
+)
+_ATTRIBUTES: Final = r"(?:[\s/][^<>]*)?"
+_PARTING: Final = f"</?(?:{_PARTING_NAMES}){_ATTRIBUTES}>"
+_INLINE: Final = f"<!--[^<>]*-->|</?(?:{_INLINE_NAMES}){_ATTRIBUTES}>"
+_KINDS: Final = (
+    *("html-comment", "html-hidden", "html-attribute", "markdown-comment", "html-split", "tags"),
+)
 _PATTERNS: Final = (
     "<!--",
     (
@@ -44,9 +56,10 @@ _PATTERNS: Final = (
         r"|!\[([^\]\n]*)\]\("
     ),
     rf"(?i)[a-z](?:{_INLINE})+[a-z]",
+    rf"(?i)[^\s<>]\s*(?:(?:{_INLINE}|{_PARTING})\s*)+[^\s<>]",
 )
-_, _ELEMENT, _ATTRIBUTE, _MARKDOWN, _ = (compiled(one, capture=True) for one in _PATTERNS)
-_SPLIT: Final = compiled(_PATTERNS[-1])
+_ELEMENT, _ATTRIBUTE, _MARKDOWN = (compiled(one, capture=True) for one in _PATTERNS[1:4])
+_BETWEEN: Final = compiled(_PATTERNS[-1])
 
 
 def _compiled() -> re2.Set:
@@ -59,19 +72,20 @@ def _compiled() -> re2.Set:
 
 _PRESENT: Final = _compiled()
 _INLINE_TAG: Final = re.compile(_INLINE, re.IGNORECASE)
+_PARTING_TAG: Final = re.compile(_PARTING, re.IGNORECASE)
 _TAG: Final = re.compile(r"<[^<>]*>")
 _MOST: Final = 1 << 10  # of each kind; a comment or element is read this far:
 _REACH: Final = 1 << 14
 _LEFT: Final = 1 << 19  # bytes of each kind
 _WORDS: Final = 3
-_MOST_TAGS: Final = 1 << 14
+_MOST_TAGS: Final = 1 << 16
 
 
 class Hidden(NamedTuple):
-    """``text``: the hidden parts, a line each; ``joined``: the text without the inline markup.
+    """``text``: the hidden parts, a line each; ``joined``: what HTML shows of the text around tags.
 
-    ``joined`` is empty where no markup stands inside a word. ``kinds`` names what was used;
-    ``more`` is whether not all of it was read.
+    ``joined`` is empty where no tag stands between words or inside of one. ``kinds`` names what was
+    used; ``more`` is whether not all of it was read.
     """
 
     text: str
@@ -89,9 +103,10 @@ def hidden(raw: bytes) -> Hidden:
     for kind in (_KINDS[at] for at in sorted(_PRESENT.Match(raw) or ())):
         if kind == "html-split":
             kinds.add(kind)
-            around = near(_SPLIT, raw).decode("utf-8", "ignore")
-            joined, count = _INLINE_TAG.subn("", around, count=_MOST_TAGS)
-            more |= count == _MOST_TAGS
+            continue
+        if kind == "tags":
+            joined, cut = _shown(near(_BETWEEN, raw).decode("utf-8", "ignore"))
+            more |= cut
             continue
         said, cut = _said(_FIND[kind](raw))
         more |= cut
@@ -99,6 +114,15 @@ def hidden(raw: bytes) -> Hidden:
         if said:
             kinds.add(kind)
     return Hidden("\n".join(parts), joined, frozenset(kinds), more)
+
+
+def _shown(text: str) -> tuple[str, bool]:
+    """The text with its tags taken out as HTML shows it, and whether there are more of them."""
+    *most, rest = text.split("<", _MOST_TAGS)
+    cut = len(most) == _MOST_TAGS
+    if cut:
+        text = text[: -len(rest) - 1]
+    return _PARTING_TAG.sub(" ", _INLINE_TAG.sub("", text)), cut
 
 
 def _said(found: Iterator[tuple[bytes, bool]]) -> tuple[list[str], bool]:

@@ -25,12 +25,19 @@ _URL: Final = re.compile(
     re.IGNORECASE,
 )
 _ENDS: Final = re.compile(r"[/\\?#]")
+_USER: Final = re.compile(r"[^\s<>/?#]{0,2049}")
+_QUOTED_USER: Final = re.compile(r"[^\"'<>/?#]{0,2049}")
+"""What may stand before a host, by one parser of URLs or another."""
+_LENGTHENED: Final = re.compile(r"[`'(){},]+\.?[^\W_]")
+"""What a name goes on with for browsers, and mostly not in a text."""
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\]")
-_OPENED: Final = re.compile(r"(?:[=(]\s*(?=[\"'])|\]\(\s*(?=<))([\"'<])[^\"'<]*\Z")
-_CLOSED: Final = {"<": ">"}
+_OPENED: Final = re.compile(r"(?:[=(]\s*(?=[\"'])|(?:\]\(|\A)\s*(?=<))([\"'<])[^\"'<]*\Z")
+_CLOSED: Final = {
+    sign: re.compile(rf"(?<!\\){end}") for sign, end in zip("\"'<", "\"'>", strict=True)
+}
 _SEVERAL: Final = re.compile(r"srcset\s*=\s*[\"'][^\"']*\Z", re.IGNORECASE)
 _NEXT: Final = re.compile(r"\s")
-_REST: Final = re.compile(r"[^\s\"'`<>]*")
+_REST: Final = re.compile(r"[^\s>]*")
 _RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}")
 _PLAIN_URL: Final = re.compile(r"[^/\\?#%@]{0,23}(?:[/\\][^/\\?#%@]{0,11})*")
 _HEXADECIMAL: Final = re.compile(r"[0-9a-fA-F]+")
@@ -58,6 +65,7 @@ _RENDERING: Final = frozenset(
 _MOST_URLS: Final = 32
 """In one link; one with more of them carries whatever it likes."""
 _LONGEST_HOST: Final = 2048
+_NEARBY: Final = 64
 _LONG_USER: Final = 24
 _LONG_LABEL: Final = 24
 _MOST_LABELS: Final = 6
@@ -76,9 +84,22 @@ def authorities(markup: str) -> tuple[str, ...]:
     ``www.`` at the beginning of a word is one, since many show it as a link.
     """
     flat = re.sub(r"[\t\r\n]", "", markup)
-    return tuple(
-        _ENDS.split(one[1] or one[2] or one[3] or "", maxsplit=1)[0] for one in _URL.finditer(flat)
-    )
+    return tuple(_authority(flat, one) for one in _URL.finditer(flat))
+
+
+def _authority(markup: str, url: re.Match[str]) -> str:
+    """Up to where it ends for a text; up to its user's end, or longer, where others read on."""
+    start = max(map(url.start, (1, 2, 3)))
+    name = _ENDS.split(markup[start : url.end()], maxsplit=1)[0]
+    end = start + len(name)
+    if markup[end : end + 1] in {"/", "?", "#"}:
+        return name
+    opened = _OPENED.search(markup, max(url.start() - _NEARBY, 0), url.start())
+    user = (_QUOTED_USER if opened else _USER).match(markup, end)
+    if user and ("@" in user[0] or len(user[0]) > _LONGEST_HOST):
+        return markup[start : user.end()]
+    longer = _LENGTHENED.match(markup, end)
+    return markup[start : longer.end()] if longer else name
 
 
 def host(authority: str) -> str | None:
@@ -136,8 +157,8 @@ def _from(markup: str, begin: int, start: int) -> str:
     if opened is None:
         rest = _REST.match(markup, start)
         return rest[0] if rest else ""
-    end = markup.find(_CLOSED.get(opened[1], opened[1]), start)
-    quoted = markup[start : end if end >= 0 else len(markup)].rstrip()
+    end = _CLOSED[opened[1]].search(markup, start)
+    quoted = markup[start : end.start() if end else len(markup)].rstrip()
     if _SEVERAL.search(markup, 0, begin):
         quoted = _NEXT.split(quoted, maxsplit=1)[0]
     return quoted.replace(" ", "%20")
@@ -146,7 +167,7 @@ def _from(markup: str, begin: int, start: int) -> str:
 def _carries(url: str, *, loaded: bool) -> bool:
     if _PLAIN_URL.fullmatch(url):
         return False
-    trimmed = url.replace("\\", "/").rstrip(")]}.,;:!?*_~")
+    trimmed = url.replace("\\", "/").rstrip(")]}.,;:!?*_~\"'`")
     before, _, fragment = trimmed.partition("#")
     before, _, query = before.partition("?")
     authority, *segments = before.split("/")

@@ -49,7 +49,7 @@ _KINDS: Final = {
     "percent": decode.PERCENT,
     "quoted-printable": decode.QUOTED,
     "escapes": decode.BACKSLASH,
-    "markup": r"<[A-Za-z!]|\]:[ \t]|!\[",
+    "markup": r"<[A-Za-z!/]|\]:[ \t]|!\[",
     "hex-pairs": decode.HEX_PAIRS,
     "spaced": decode.SPACED,
     "rot13": f"(?i){decode.ROT13}",
@@ -134,7 +134,8 @@ class _Work:
         if len(text) > self._budget:
             self._tricks.add(FLOOD)
             text = text[: self._budget]
-        self._budget -= len(text)
+        if not name.endswith(_JOINED):
+            self._budget -= len(text)
         said = self._read(text, f"{name}>") if text else ""
         if said:
             self._found[name] = said
@@ -224,7 +225,7 @@ class _Work:
         self._tricks |= found.kinds
         if found.more:
             self._tricks.add(FLOOD)
-        for name, said in (("hidden", found.text), ("joined", found.joined)):
+        for name, said in (("hidden", found.text), (_JOINED, found.joined)):
             if said:
                 self._keep(f"{outside}>{name}" if outside else name, said)
 
@@ -237,7 +238,8 @@ class _Work:
             self._keep(f"{outside}>accents" if outside else "accents", said)
 
 
-_MARKUP: Final = frozenset({"hidden", "joined"})  # hidden_html names its own
+_JOINED: Final = "joined"  # no longer than what it was made of: it does not count
+_MARKUP: Final = frozenset({"hidden", _JOINED})  # hidden_html names its own
 
 
 def _controlled(text: str) -> bool:

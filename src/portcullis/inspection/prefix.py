@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
 
 from portcullis.inspection.engines import WHOLE, Search, compiled
 from portcullis.inspection.matcher import Matcher, left_edge
@@ -19,6 +21,7 @@ from portcullis.inspection.rules import Beside
 from portcullis.inspection.syntax import Cat, Edge, Node
 from portcullis.inspection.writing import alphabet, firsts, loosely, prefixes
 
+_BEGIN = itemgetter(0)
 _UTF8 = 4
 _SPACE = ord(" ")
 _FAN = 8
@@ -91,6 +94,13 @@ class _Watch:
         return self._places.viable(WHOLE, buffer, place - 1, len(buffer))[0][0] >= 0
 
 
+class _Datum(NamedTuple):
+    """Where a datum may begin, and of which rule if that is sure."""
+
+    begin: int
+    rule: _Grouped | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Grouped:
     """A rule whose datum is only a part of what it matches."""
@@ -99,21 +109,21 @@ class _Grouped:
     before: Search
     rest: Search
 
-    def datum(self, buffer: bytes, place: int) -> int:
+    def datum(self, buffer: bytes, place: int) -> _Datum:
         """The earliest begin of a datum of a match that is under way from ``place``.
 
         Where much stands before the end, that is taken to be the match's own begin.
         """
         size = len(buffer)
         if self.begun(WHOLE, buffer, place - 1, size)[0][0] < 0:
-            return size
+            return _Datum(size)
         if size - place > _FAR:
-            return place
+            return _Datum(place)
         for begin in range(place, size):
             ended = self.before(WHOLE, buffer, place - 1, begin)[0][0] >= 0
             if ended and self.rest(WHOLE, buffer, begin, size)[0][0] >= 0:
-                return begin
-        return size
+                return _Datum(begin, self)
+        return _Datum(size)
 
 
 class _Any:
@@ -126,17 +136,17 @@ class _Any:
         self._matchers = matchers
         self._parts: list[_Any | _Grouped] = []
 
-    def datum(self, buffer: bytes, place: int) -> int:
+    def datum(self, buffer: bytes, place: int) -> _Datum:
         """The earliest begin of a datum of any of them; the buffer's length when there is none."""
         if self._begun(WHOLE, buffer, place - 1, len(buffer))[0][0] < 0:
-            return len(buffer)
+            return _Datum(len(buffer))
         if not self._parts:
             step = -(-len(self._matchers) // _FAN)
             self._parts = [
                 _Any(self._matchers[at : at + step]) if step > 1 else _grouped(self._matchers[at])
                 for at in range(0, len(self._matchers), step)
             ]
-        return min(part.datum(buffer, place) for part in self._parts)
+        return min((part.datum(buffer, place) for part in self._parts), key=_BEGIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +170,11 @@ class Plan:
 class Watches:
     """How much of one stream must be held."""
 
-    __slots__ = ("_grouped", "_plain", "_plan")
+    __slots__ = ("_grouped", "_known", "_plain", "_plan")
 
     def __init__(self, plan: Plan) -> None:
+        self._known = _Datum(0)
+        """In bytes of the whole text."""
         self._plan = plan
         self._plain = tuple(map(_Watch, plan.plain))
         self._grouped = tuple(map(_Watch, plan.grouped))
@@ -176,19 +188,37 @@ class Watches:
         size = opening = begin = len(buffer)
         for watch in self._plain:
             begin = min(begin, watch.first(buffer, offset, cut))
+        places: set[int] = set()
+        crowded = False
         for watch in self._grouped:
             first = watch.first(buffer, offset, opened)
             opening = min(opening, first)
-            if first < size and self._plan.begun is not None:
-                begin = min(begin, self._datum(watch, buffer, offset, first))
+            if watch.crowded():
+                crowded, begin = True, min(begin, first)
+            elif first < size:
+                places.update(watch.all(buffer, offset))
+        if begin > cut:
+            begin = min(begin, self._datum(buffer, offset, places))
+        if crowded:
+            self._known = _Datum(0)
         return max(begin, cut), opening
 
-    def _datum(self, watch: _Watch, buffer: bytes, offset: int, first: int) -> int:
-        """The earliest begin of a datum of any match that is under way."""
+    def _datum(self, buffer: bytes, offset: int, places: Collection[int]) -> int:
+        """The earliest begin of a datum of any match that is under way from these places.
+
+        Whatever comes, none begins before it, so that it stays while its rule's goes on.
+        """
+        size, (begin, rule) = len(buffer), self._known
+        on = begin - offset
+        if rule and on >= 0 and rule.rest(WHOLE, buffer, on, size)[0][0] >= 0:
+            return on
+        self._known = _Datum(0)
         begun = self._plan.begun
-        if begun is None or watch.crowded():
-            return first
-        return min(begun.datum(buffer, place) for place in watch.all(buffer, offset))
+        if begun is None or not places:
+            return size
+        begin, rule = min((begun.datum(buffer, place) for place in places), key=_BEGIN)
+        self._known = _Datum(begin + offset, rule)
+        return begin
 
 
 def planned(matchers: Sequence[Matcher]) -> Plan:

@@ -54,10 +54,9 @@ class PatternStream:
         cut, opened = self._watches.held(
             self._buffer, offset, self._cut - offset, self._open - offset
         )
-        cut, undecided = cut + offset, max(opened + offset, self._open)
-        if cut == self._cut and undecided == self._open:
+        if cut + offset == self._cut:  # what else could be decided changes nothing yet
             return Settled(self._settled, ())
-        return self._advance(cut, undecided)
+        return self._advance(cut + offset, max(opened + offset, self._open))
 
     def end(self) -> Settled:
         """The text is complete: everything is settled. The stream is used up."""

@@ -163,7 +163,21 @@ class _Reader:
         raise ValueError(_REFUSED.get(name, f"{name.lower()} is not in RE2's syntax"))
 
     def _items(self, items: Any, fold: bool, dots: bool) -> Node:  # noqa: FBT001 - flags of the pattern
-        return Cat(tuple(self.item(op, value, fold, dots) for op, value in items))
+        nodes: list[Node] = []
+        for op, value in items:
+            node = self.item(op, value, fold, dots)
+            both = _joined(nodes[-1], node) if nodes else None
+            nodes[-1:] = [both] if both else [*nodes[-1:], node]
+        return Cat(tuple(nodes))
+
+
+def _joined(first: Node, second: Node) -> Rep | None:
+    """Two repeats of the same characters as one: counted apart, they are dear to tell apart."""
+    match first, second:
+        case Rep(Cat((Char(),)) as body, low, high, False), Rep(other, more, rest, False):
+            return Rep(body, low + more, high + rest, lazy=False) if body == other else None
+        case _:
+            return None
 
 
 _REFUSED: Final = {

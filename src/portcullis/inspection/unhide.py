@@ -11,6 +11,7 @@ import numpy as np
 import re2
 
 from portcullis.inspection import homoglyphs
+from portcullis.inspection.digits import DIGIT, DIGITS
 from portcullis.inspection.letters import among, distinct, replaced
 
 _ASCII: Final = bytes(range(128))
@@ -48,7 +49,9 @@ def _set(*patterns: str) -> re2.Set:
     return found
 
 
-_NAMES: Final = ("invisible", "bidi", "tags", "selectors", "combining", "compatible", "large")
+_NAMES: Final = (
+    *("invisible", "bidi", "tags", "selectors", "combining", "compatible", "large", "digits"),
+)
 _CHARACTERS: Final = _set(
     f"[{INVISIBLE}]",
     "[\u202d\u202e\u2066-\u2068]",
@@ -57,6 +60,7 @@ _CHARACTERS: Final = _set(
     r"\pM",
     "[\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff\u24b6-\u24e9\u249c-\u24b5]",
     f"[{_LARGE}]",
+    f"[{DIGIT}]",
 )
 _SELECTED: Final = re2.compile(b"[\\x{e0100}-\\x{e01ef}]|[\\x{fe00}-\\x{fe0f}]{4}", _UTF8)
 _SPLITS: Final = re2.compile(f"[A-Za-z][{_ZERO}]+[A-Za-z]".encode(), _UTF8)
@@ -89,6 +93,7 @@ class Seen(NamedTuple):
 def unhide(text: str, raw: bytes) -> Seen:
     """Take out what is invisible, undo look-alikes, and spell out what was smuggled. Linear.
 
+    Digits of other scripts become ASCII's; that is no trick, as they are how these are written.
     ``raw`` is the text in UTF-8. ASCII returns at once.
     """
     if text.isascii():
@@ -122,11 +127,13 @@ def unhide(text: str, raw: bytes) -> Seen:
 
 
 def _normal(text: str, foreign: bytes, letters: str, kinds: set[str], tricks: set[str]) -> str:
-    """NFKC without marks that belong to no letter.
+    """NFKC without marks that belong to no letter, and with ASCII digits.
 
     Normalising is quadratic in a run of marks, and some characters become many: of a text that is
     made of such, only the ASCII stays, or only the beginning is normalised.
     """
+    if "digits" in kinds:
+        text = replaced(text, {digit: DIGITS[digit] for digit in DIGITS.keys() & set(letters)})
     marks = "combining" in kinds
     if marks and _flooded(text, foreign):
         tricks |= {"marks", "flood"}

@@ -7,7 +7,6 @@ something other than JSON (dates, for example) where they are not quoted.
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ PRINTABLE: Final = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}"
 _STR: Final = "tag:yaml.org,2002:str"
 _JSON_SCALARS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool"))
 _NULL: Final = "tag:yaml.org,2002:null"
-_INT_BITS: Final = 63
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -144,21 +142,8 @@ class Reader:
         if node.tag == _NULL:
             return None
         if node.tag in _JSON_SCALARS:
-            return self._number(node, path)
+            return yaml.safe_load(node.value)
         self.fault(node, f"{path}: not a JSON value", "Quote it.")
-        return None
-
-    def _number(self, node: yaml.Node, path: str) -> Any:
-        try:
-            value = yaml.safe_load(node.value)
-        except ValueError:
-            value = math.inf
-        if isinstance(value, float) and not math.isfinite(value):
-            self.fault(node, f"{path}: not a finite number")
-        elif isinstance(value, int) and value.bit_length() > _INT_BITS:
-            self.fault(node, f"{path}: does not fit in 64 bits")
-        else:
-            return value
         return None
 
     def _top(self) -> Place:

@@ -89,3 +89,18 @@ def test_the_earliest_time_is_looked_for_from_where_it_counts() -> None:
     assert summed([entry(0)])[1].earliest() is None
     assert summed([entry(0) + b" ", entry(1, time="soon")], since=0)[1].earliest() is not None
     assert summed([entry(1, time="soon")], since=0)[1].earliest() is None
+
+
+@pytest.mark.parametrize("time", ["!", "", "0", "2030-13-01T00:00:00Z"])
+def test_an_entry_without_a_time_cannot_hide_one_that_was_dated_back(time: str) -> None:
+    account, books = summed([entry(1), entry(5, time=time)], since=0)
+    assert books.earliest() == START + timedelta(seconds=1)
+    assert account.unreadable == Count(1, ("entry 1",))
+
+
+def test_times_are_compared_as_times_and_not_as_text() -> None:
+    east = "2030-01-01T09:00:00+14:00"  # the evening before
+    _, books = summed(
+        [entry(1), entry(2, time=east), entry(3, time="2030-01-01T00:00:00")], since=0
+    )
+    assert books.earliest() == datetime.fromisoformat(east)

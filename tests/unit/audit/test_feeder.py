@@ -301,6 +301,41 @@ async def test_a_witness_that_hangs_holds_up_nobody(born, event) -> None:
         assert time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b"x"), (b"", b"HTTP/1.1 100 C\r\n\r\n")],
+    ids=["a long body", "interim answers"],
+)
+async def test_a_witness_that_never_stops_answering_is_cut_off_and_asked_again(
+    born, first: bytes, then: bytes
+) -> None:
+    asked: list[int] = []
+
+    def answer(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            asked.append(len(connection.recv(1 << 16)))
+            connection.sendall(first)
+            while True:
+                connection.sendall(then)
+                time.sleep(0.01)
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, witnesses(born, 1) as them:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        endless = SimpleNamespace(name="endless", vkey=made_key(born, "w9.example"), url=url)
+        fed = feeder(born, [*them, endless], "any", seconds=0.3, refresh=0.05)
+        log = born.open(witnesses=fed)
+        await becomes(lambda: len(asked) > 1)
+        assert [state.reason for state in fed.states()] == ["", "no answer in time"]
+        log.close()
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 async def test_a_witness_whose_clock_is_ahead_does_not_count(born) -> None:
     with witnesses(born, 1, clock=Clock(time.time() + 7200)) as them:
         log = born.open(witnesses=feeder(born, them, seconds=1))

@@ -91,6 +91,15 @@ def test_growth_is_cosigned_and_remembered_over_a_restart(opened, log) -> None:
     assert isinstance(witness.add(log.request(40, 40)), str)
 
 
+def test_a_log_that_signs_a_hundred_times_does_not_keep_its_witness_from_starting_again(
+    opened, log
+) -> None:
+    note = parse_note(log.note(3))
+    often = bytes(Note(note.text, note.signatures * 100))
+    assert isinstance(opened().add(b"old 0\n\n" + often), str)
+    assert isinstance(opened(name="").add(log.request(3, 8)), str)
+
+
 def test_an_empty_log_is_cosigned(opened, log) -> None:
     assert isinstance(opened().add(log.request(0, 0)), str)
     other = Checkpoint(ORIGIN, 0, bytes(32)).sign(log.signer)

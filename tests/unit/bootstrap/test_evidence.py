@@ -6,12 +6,16 @@ import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
 from portcullis.audit.log import open_log
+from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.evidence import Evidence
 from portcullis.config import Config
+from portcullis.core.errors import Problem
+from portcullis.review.continuous import save, saved
 from sealers import sealer_at
 from unit.review.making import ORIGIN, START, created, event, result
 
@@ -126,3 +130,35 @@ async def test_nothing_is_evaluated_that_nobody_wants(tmp_path):
     assert world.recorded == []
     assert not (tmp_path / "evidence").exists()
     assert not (tmp_path / "keys/gate/evidence.key").exists()
+
+
+async def test_a_gap_that_the_log_could_not_take_is_told_later(world):
+    take, full = world.services.recorder.enqueue, Problem("PC6001", "the queue is full")
+
+    def refuse(_):
+        raise full
+
+    world.services.recorder.enqueue = refuse
+    with pytest.raises(Problem):
+        await world.evidence._once()
+    world.services.recorder.enqueue = take
+    await world.evidence._once()
+    assert "key-beside-data" in world.told()
+    assert world.made() == 1
+
+
+async def test_what_is_signed_does_not_rest_on_the_file_of_facts(world):
+    with open_log(
+        world.root / "log", world.root / "keys/gate", ORIGIN, sealer=world.services.sealer
+    ) as log:
+        log.enqueue(created(3, "agent:b", owner=""))
+    await world.evidence._once()
+    place = world.root / "evidence" / "facts.json"
+    found = saved(place, world.root / "log", own_verifier(world.root / "log"))
+    assert found.principals
+    save(place, msgspec.structs.replace(found, principals={}))
+    again = Evidence(world.config, world.services, CollectorRegistry(), world.root / "log")
+    world.now += 25 * HOUR
+    await again._once()
+    newest = max(world.packages.iterdir())
+    assert "agent-without-owner" in (newest / "evidence.json").read_text()

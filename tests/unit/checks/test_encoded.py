@@ -107,6 +107,18 @@ def test_a_secret_in_the_midst_of_an_encoding_without_end_stays_inside(form, bef
     stopped(run, pieces if size > 1 or before < 9000 else cuts(run, 1), kept)
 
 
+@pytest.mark.parametrize("zero", ["\u0660", "\u06f0", "\u0966", "\u0e50"])
+def test_a_number_in_digits_of_another_script_stays_inside_and_prose_goes_on(zero):
+    card = "".join(chr(ord(zero) + int(digit)) for digit in CARD)
+    for text in (card, CARD[:9] + card[9:], card[:9] + CARD[9:]):
+        wall = Wall(from_model={"financial": "mask"})
+        out, denied = streamed(wall.stream(), f"So it is: {text}. That was it.")
+        assert denied.reason == "CREDIT_CARD in choices[0].message.content, hidden"
+        assert not set(text) & set(out)
+    prose = f"\u062f\u0631 {card[:4]} \u0648 {card[:2]}:{card[:2]} " * 40
+    assert streamed(Wall(from_model={"financial": "mask"}).stream(), prose) == (prose, None)
+
+
 @pytest.mark.parametrize("form", ["base64", "hex", "path"])
 def test_a_secret_at_the_end_of_what_was_read_in_parts_stays_inside(form):
     for before in range(1900, 3120, 31):

@@ -1,12 +1,21 @@
 """If these fail, a stream leaks what a whole answer would not, or holds back what it need not."""
 
 import random
+import time
+from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 
-from firewalls import ATTACK, CARD, KEY, MAIL, Wall, chat, context, said, streamed
+from firewalls import ATTACK, CARD, KEY, MAIL, Detector, Wall, chat, context, said, streamed
+from portcullis.checks.inspect import Inspect
 from portcullis.checks.looking import TAKEN
+from portcullis.checks.rules import RuleBook
 from portcullis.core.call import Result, ToolProposal
+from portcullis.core.inspection import Category
+from portcullis.inspection import packs
+from portcullis.inspection.inspector import Inspector
+from unit.inspection.engine.making import shipped
 
 pytestmark = pytest.mark.anyio
 TEXT = f"call {MAIL}, pay <CREDIT_CARD_1> with {KEY} or <CREDIT_CARD_9>, see ![a](https://x.example/?<CREDIT_CARD_1>)"
@@ -64,6 +73,13 @@ async def test_of_a_secret_that_begins_an_answer_four_characters_go_on_at_most()
         assert out == (f"{before}[API_KEY] it is", None)
         later = streamed(wall.stream(), ["-", KEY[:size], f"{KEY[size:]} it is"])
         assert later == ("-[API_KEY] it is", None)
+
+
+async def test_a_datum_is_masked_though_what_follows_it_in_the_first_piece_goes_on_ahead():
+    wall = Wall(from_model={"secret": "mask", "exfiltration": "mask", "personal": "mask"})
+    pieces = [f"{MAIL}:00A", "000 it is"]
+    assert wall.stream().text("t", pieces[0], last=False).settled == len(pieces[0])
+    assert streamed(wall.stream(), pieces) == ("[EMAIL_ADDRESS]:00A000 it is", None)
 
 
 async def test_a_canary_that_begins_an_answer_ends_the_stream_after_four_digits_at_most(wall):
@@ -256,3 +272,52 @@ async def test_speech_ends_the_stream_where_policy_wants_to_read_all_that_comes(
     assert lenient.opaque("choices[0].delta.audio.data") is None
     assert lenient.opaque("choices[0].delta.audio.data") is None
     assert [(f.type, f.treatment) for f in lenient.findings] == [("OPAQUE", "allow")]
+
+
+@pytest.fixture(scope="module")
+def strict():
+    """Every rule that is shipped, each to be masked."""
+    wall = Wall(canaries=True, from_model={one.value: "mask" for one in Category})
+    entities = defaultdict(set)
+    for rule in packs.select(packs.builtin()):
+        entities[rule.entity].add(rule.category)
+    inspector = Inspector(shipped(), Detector(), wall.canaries)
+    book = RuleBook(wall.pdp, entities)
+    means = replace(wall.means, patterns=shipped(), inspector=inspector, book=book)
+    wall.check = Inspect(means)
+    streamed(wall.stream(), ["warm"])
+    return wall
+
+
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [
+        ("![x](https://a/", "'\""),
+        ("![x](https://a/", "a."),
+        ("![x](https://a/", "\\"),
+        ("![x](<https://a/", "'\" "),
+        ("<img srcset='", "a 1x, "),
+        ("www.", "www."),
+        ("", "1.1."),
+        ("", "postgres://a:b"),
+        ("Bearer ", "5"),
+        ("", "((((("),
+    ],
+)
+async def test_no_stream_of_single_characters_keeps_a_gate_busy(strict, begin, again):
+    text = (begin + again * 4096)[:4096]
+    judge = strict.stream()
+    began = time.process_time()
+    for piece in text:
+        judge.text("t", piece, last=False)
+    judge.text("t", "", last=True)
+    assert time.process_time() - began < 1.2
+
+
+async def test_what_follows_a_long_link_waits_for_few_characters_more(strict):
+    link = f"see ![x](https://docs.example/{'a/' * 150}) "
+    after = "and this is how it goes on from here"
+    judge = strict.stream()
+    settled = [judge.text("t", piece, last=False).settled for piece in link + after]
+    assert settled[len(link) + len(link) // 32] >= len(link)
+    assert settled[-1] >= len(link + after) - len("here")

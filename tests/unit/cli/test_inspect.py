@@ -7,6 +7,7 @@ import json
 import re
 import stat
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -141,6 +142,47 @@ def test_bad_lines_are_told_by_number_and_all_others_are_answered(run):
     assert [one["id"] for one in answers] == [1, 3, 6]
     assert re.findall(r"^line (\d+):", err, re.MULTILINE) == ["2", "5", "4"]
     assert "PC3025" in err
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["{nonsense", '{"text": "a", "text": "b"}', "{", '{"text": "a"', '\n\n{"text": "\xff"}'],
+)
+@pytest.mark.parametrize("pipe", [io.BytesIO, Trickle])
+def test_lines_are_not_taken_for_one_text_when_the_first_is_spoilt(run, first, pipe):
+    data = first.encode("latin-1") + b"\n" + lines({"text": SECRET}).encode()
+    code, answers, err = run(data, pipe=pipe)
+    assert (code, answers) == (2, [])
+    assert "the first line begins as JSON" in err
+    assert "hint: Say --format jsonl" in err
+    code, answers, _ = run(data, "--format", "jsonl")
+    assert (code, len(answers)) == (2, 1)
+    assert run(data, "--format", "text")[0] == 0
+
+
+def test_a_line_that_says_something_twice_is_refused_as_the_gate_would(run):
+    twice = '{"text": "a", "text": "' + SECRET + '"}\n{"text": "a", "more": {"b": 1, "b": 2}}\n'
+    code, answers, err = run(lines({"text": "a"}) + twice + lines({"text": "b"}))
+    assert code == 2
+    assert [one["id"] for one in answers] == [1, 4]
+    assert re.findall(r"^line (\d+): .*names a key twice$", err, re.MULTILINE) == ["2", "3"]
+
+
+def test_empty_lines_are_read_in_linear_time():
+    class Pipe:
+        def __init__(self, chunks):
+            self.left = chunks
+
+        def read1(self, size):
+            self.left -= 1
+            return b"\n" * 4096 if self.left >= 0 else b""
+
+    def cost(chunks):
+        before = time.process_time()
+        assert len([*command._batches(Pipe(chunks), command.Format.AUTO)]) == 1
+        return time.process_time() - before
+
+    assert min(cost(4000), cost(4000)) < 10 * min(cost(1000), cost(1000)) + 0.02
 
 
 @pytest.mark.parametrize("place", ["first", "second"])

@@ -33,7 +33,7 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), GOOD)
+@pytest.mark.parametrize(("name", "value"), GOOD, ids=range(len(GOOD)))
 def test_clients_see_when_to_try_again_and_what_to_ask_about(name, value):
     assert returned({name: value}) == [(name.encode(), value.encode())]
 

@@ -1,6 +1,7 @@
 """If these fail, a modern MCP client is not served, or something passes that was not decided on."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -72,6 +73,29 @@ async def test_endless_tool_pages_are_cut(gate):
     gate.script["tools/list"] = [{"result": {"tools": [], "nextCursor": "again"}}]
     answer = await gate.modern("tools/call", call())
     assert answer.json["error"]["data"]["code"] == "PC5003"
+
+
+async def test_a_server_that_notifies_for_ever_instead_of_listing_its_tools_is_left(gate):
+    gate.script["tools/list"] = lambda _: itertools.repeat(PROGRESS)
+    answer = await gate.modern("tools/call", call())
+    assert answer.json["error"]["data"]["code"] == "PC5003"
+    assert [message["method"] for message in gate.channel.sent] == ["tools/list"]
+    assert gate.channel.left == ["tools/list"]
+
+
+async def test_a_server_that_never_lists_its_tools_holds_no_call_for_longer_than_a_request(
+    make_gate,
+):
+    gate = make_gate(request_seconds=0.1)
+
+    async def drip():
+        await asyncio.sleep(0.01)
+
+    gate.script["tools/list"] = lambda _: itertools.cycle([drip, PROGRESS])
+    async with asyncio.timeout(5):
+        answer = await gate.modern("tools/call", call())
+    assert answer.messages[-1]["error"]["data"]["code"] == "PC5002"
+    assert gate.channel.left == ["tools/list"]
 
 
 async def test_list_shows_only_what_may_be_called_and_is_not_cacheable_by_others(gate):

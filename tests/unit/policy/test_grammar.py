@@ -61,7 +61,7 @@ def test_one_run_reports_every_fault_in_order():
         ("version: 1\nroles: " + "[" * 3000 + "]" * 3000, 2, "nested too deeply"),
         ("version: 1\nagents:\n  a: {}\n", 3, "has no role"),
         ("version: 1\nagents:\n  a: {role: r}\n", 3, "unknown role r"),
-        ("version: 1\nagents:\n  no: {role: r}\nroles: {r: {}}", 3, "expected a string"),
+        ("version: 1\nagents:\n  no: {role: r}\nroles: {r: {}}", 3, "a truth value to some"),
         ("version: 1\nagents:\n  2026-01-01: {role: r}\nroles: {r: {}}", 3, "expected a string"),
         (role("permissions: [{read: a, write: b}]"), 4, "one pair"),
         (role("permissions: [{raed: a}]"), 4, "unknown key raed"),

@@ -131,10 +131,32 @@ def test_a_cosignature_counts_only_as_the_quorum_says(place):
     witness = WitnessSigner("witness.example/w", secrets.token_bytes(32))
     lines = f"witness w {witness.verifier}\nquorum %s\n"
     asked, nobody = (parse_quorum((lines % name).encode()) for name in ("w", "none"))
-    cosigned = Note(note.text, (*note.signatures, witness.cosign(note.text, 1)))
+    now = int(START.timestamp())
+    cosigned = Note(note.text, (*note.signatures, witness.cosign(note.text, now)))
     assert witnessed(None, bytes(cosigned), START) is None
     assert witnessed(nobody, bytes(cosigned), START) is None
     assert witnessed(asked, bytes(note), START) is False
     assert witnessed(asked, bytes(cosigned), START) is True
-    moved = Note(note.text, (*note.signatures, witness.cosign("another\n1\nAAAA\n", 1)))
+    moved = Note(note.text, (*note.signatures, witness.cosign("another\n1\nAAAA\n", now)))
     assert witnessed(asked, bytes(moved), START) is False
+
+
+def test_witnesses_that_have_been_away_for_an_hour_vouch_for_nothing(place):
+    place.write(SOUND)
+    note = parse_note((place.log / "checkpoint").read_bytes())
+    witness = WitnessSigner("witness.example/w", secrets.token_bytes(32))
+    asked = parse_quorum(f"witness w {witness.verifier}\nquorum w\n".encode())
+    cosignature = witness.cosign(note.text, int(START.timestamp()))
+    cosigned = bytes(Note(note.text, (*note.signatures, cosignature)))
+    assert witnessed(asked, cosigned, START + timedelta(minutes=59)) is True
+    later = START + timedelta(minutes=61)
+    assert witnessed(asked, cosigned, later) is False
+    assert witnessed(asked, cosigned, later, START) is True
+
+
+@pytest.mark.parametrize("size", [-1, -5, 0])
+def test_facts_of_an_impossible_size_are_made_anew(place, size):
+    place.write(SOUND)
+    found, _ = folded(place.log, place.verifier, Facts(origin=ORIGIN))
+    save(place.facts, msgspec.structs.replace(found, size=size))
+    assert saved(place.facts, place.log, place.verifier) == Facts(origin=ORIGIN)

@@ -208,3 +208,22 @@ def test_a_manifest_says_what_was_signed(signer):
         origin=ORIGIN, framework="gdpr", size=7, made=AT, log_key="k", files={"a": "0" * 64}
     )
     assert open_manifest(said.sign(signer), signer.verifier) == said
+
+
+@pytest.mark.parametrize(
+    ("true", "told"), [("orders.search", "orders.refund"), ('"agent:', '"operator:')]
+)
+def test_what_is_told_of_an_event_is_what_its_proof_holds(place, signer, tmp_path, true, told):
+    place.write([created(0), event(1), result(2, 1)])
+    found = assessed(place)
+    altered = msgspec.json.encode(found).replace(true.encode(), told.encode(), 1)
+    target = tmp_path / "altered"
+    put(place, signer, target, msgspec.json.decode(altered, type=type(found)))
+    assert "the proof of another event" in reasons(target, signer)
+
+
+def test_what_is_told_of_nothing_is_no_evidence(place):
+    place.write([created(0, "agent:b")])
+    found = {row.control: row for row in assessed(place, "nist-800-53").rows}
+    assert found["AC-6"].settings == {"granted": "none"}
+    assert found["AC-6"].state == "not evaluated"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from exported import START, event
 from portcullis.audit.export.source import Position, Source
@@ -18,7 +18,7 @@ from portcullis.audit.verify import own_verifier
 from portcullis.core.event import Event
 from portcullis.store.engine import open_sqlite
 from portcullis.store.projection import BATCH, Projector, SqlProjection
-from portcullis.store.tables import AUDIT_EVENTS, AUDIT_FINDINGS
+from portcullis.store.tables import AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_POSITIONS
 from sealers import sealer_at
 
 LOG = "gate"
@@ -168,11 +168,44 @@ def test_access_adds_up_over_sessions_and_logs(world: World) -> None:
     world.write(event(6, session=""), name="other")
     world.caught_up()
     world.caught_up(log="mcp-orders", name="other")
-    one, two = world.projection.access("agent-1")
+    one, two = world.projection.access("agent-1", logs=[LOG, "mcp-orders"])
     assert (one.server, one.name, one.user) == ("orders", "search", "hmac-sha256:01")
     assert (one.allowed, one.denied, one.sessions) == (2, 1, 2)
     assert (one.first, one.last) == (START.timestamp(), (START + timedelta(seconds=6)).timestamp())
     assert (two.user, two.subject, two.allowed, two.sessions) == ("u2", "s2", 1, 1)
     since = (START + timedelta(seconds=2)).timestamp()
-    assert [row.allowed for row in world.projection.access("agent-1", since)] == [1, 1]
-    assert [*world.projection.access("nobody")] == []
+    assert [
+        row.allowed for row in world.projection.access("agent-1", since, logs=[LOG, "mcp-orders"])
+    ] == [1, 1]
+    assert [*world.projection.access("nobody", logs=[LOG])] == []
+
+
+def test_rows_that_no_log_holds_are_gone_after_a_rebuilding(world: World) -> None:
+    world.write(*VARIED)
+    world.caught_up()
+    before = [*world.projection.access("agent-1", logs=[LOG])]
+    with world.engine.begin() as connection:
+        row = connection.execute(select(AUDIT_EVENTS).limit(1)).mappings().one()
+        forged = [
+            dict(row) | {"log": log, "number": number, "name": "forged"}
+            for log, number in ((LOG, -5), (LOG, 2**40), ("another", 1))
+        ]
+        connection.execute(insert(AUDIT_EVENTS), forged)
+        connection.execute(insert(AUDIT_POSITIONS), [{"log": "another", "next": 9, "root": ""}])
+    world.projector().restart()
+    world.caught_up()
+    assert [*world.projection.access("agent-1", logs=[LOG])] == before
+    assert world.found() == [*range(len(VARIED))]
+
+
+def test_a_position_that_no_log_has_is_made_anew(world: World) -> None:
+    world.write(*VARIED)
+    world.caught_up()
+    with world.engine.begin() as connection:
+        connection.execute(update(AUDIT_POSITIONS).values(next=-5))
+    assert world.caught_up() == len(VARIED)
+
+
+def test_findings_whose_types_begin_alike_hold_nothing_up(world: World) -> None:
+    world.write(event(0, findings=("A" * 300 + "1@a", "A" * 300 + "2@b")), event(1))
+    assert world.caught_up() == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from exported import event
+from portcullis.audit.export import cursor as files
 from portcullis.audit.export.cursor import Cursor, DeadLetters
 from portcullis.audit.export.deliver import Batch, Exporter, Refused, Rejected, Unavailable
 from portcullis.audit.export.formats import format_of
@@ -324,3 +326,88 @@ async def test_a_thread_delivers_what_is_published_while_it_runs_and_stops(bench
         thread.close()
     assert bench.peer.seen == [0, 1, 2]
     assert bench.peer.closed
+
+
+async def test_a_cursor_that_cannot_be_had_does_not_hide_how_far_behind_it_is(bench: Bench) -> None:
+    bench.place.fill(7)
+    bench.clock.time += 1000
+    held = Cursor(bench.folder, "siem")
+    held.load()
+    first = bench.exporter()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(first.run(), 0.2)
+    held.close()
+    (bench.folder / "siem.json").write_bytes(b"\xff")
+    second = bench.exporter()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(second.run(), 0.2)
+    for exporter in (first, second):
+        assert (exporter.state.lag_entries, exporter.state.behind) == (7, True)
+        await exporter.close()
+    assert [method for method, _ in bench.said] == ["audit.export.behind"] * 2
+
+
+async def test_a_log_that_takes_nothing_is_delivered_all_the_same(bench: Bench) -> None:
+    bench.place.fill(3)
+    bench.clock.time += 1000
+    taking = False
+
+    def notice(method: str, _: dict[str, str]) -> None:
+        if not taking:
+            raise Problem("PC6001", "the disk is full")
+        bench.said.append((method, {}))
+
+    exporter = bench.exporter()
+    exporter._notice = notice
+    await exporter.drain()
+    assert bench.peer.seen == [0, 1, 2]
+    taking = True
+    await exporter.drain()
+    exporter._look()
+    await exporter.close()
+    assert [method for method, _ in bench.said] == ["audit.export.behind", "audit.export.recovered"]
+
+
+async def test_a_peer_that_refuses_everything_takes_no_time_from_the_gate(bench: Bench) -> None:
+    bench.place.fill(4)
+    bench.peer.bad = {0, 1, 2, 3}
+    await bench.drained()
+    assert len(bench.slept) == len(bench.peer.batches) == 7
+
+
+@pytest.mark.parametrize("position", [-5, 10**30])
+async def test_a_position_that_no_log_has_is_the_beginning(bench: Bench, position: int) -> None:
+    bench.place.fill(2)
+    (bench.folder / "siem.json").write_text(json.dumps({"next": position, "root": ""}))
+    await bench.drained()
+    assert bench.peer.seen == [0, 1]
+
+
+async def test_dead_letters_of_two_processes_do_not_take_each_others_away(bench: Bench) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        one, two = (DeadLetters(bench.folder, "siem") for _ in range(2))
+        meeting(patch, lambda: two.add(1, b"{}", "refused"))
+        one.add(0, b"{}", "refused")
+    two.add(1, b"{}", "refused")
+    assert [one["index"] for one in bench.dead] == [0, 1]
+
+
+def meeting(patch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
+    """Have another come along while the end of a file is looked for."""
+    looked = os.fstat
+    patch.setattr(files, "_LOCK_SECONDS", 0.05)
+
+    def during(file: int) -> os.stat_result:
+        found = looked(file)
+        patch.setattr(os, "fstat", looked)
+        with pytest.raises(OSError, match="another process"):
+            other()
+        return found
+
+    whole = files.whole_lines
+
+    def then(file: int) -> int:
+        patch.setattr(os, "fstat", during)
+        return whole(file)
+
+    patch.setattr(files, "whole_lines", then)

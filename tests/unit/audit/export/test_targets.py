@@ -11,6 +11,7 @@ import secrets
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,61 @@ async def test_a_file_that_is_a_link_is_not_written_through(tmp_path: Path) -> N
     with pytest.raises(Unavailable, match="not written"):
         await FileTarget(tmp_path / "out", rotate_bytes=100, keep=1).send(BATCH)
     assert (tmp_path / "other").read_text() == ""
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_whole() -> None:
+    said = ExportLogsServiceResponse()
+    said.partial_success.rejected_log_records = 1
+    said.partial_success.error_message = "too old" * 10
+    body, asked = said.SerializeToString(), bytearray()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.extend(await reader.readuntil(b"\r\n\r\n"))
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
+        for piece in (head, body[:9], body[9:]):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}/v1/logs"
+        target = WebTarget(url, headers=bearer(None), tls=None, partial=True)
+        with pytest.raises(Rejected, match="rejected 1"):
+            await target.send(BATCH)
+        await target.close()
+    assert b"accept-encoding: identity" in bytes(asked).lower()  # none that we would not read
+
+
+async def test_an_answer_without_end_is_not_read_without_end() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"\x08\x01" * 8192)
+            await writer.drain()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}/v1/logs"
+        target = WebTarget(url, headers=bearer(None), tls=None, partial=True)
+        with pytest.raises(Unavailable):
+            await target.send(BATCH)
+        await target.close()
+
+
+def test_lines_of_the_gate_and_of_a_second_log_share_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    writers = [FileTarget(path, rotate_bytes=400, keep=1000) for _ in range(4)]
+
+    def write(writer: FileTarget, name: int) -> None:
+        for number in range(20):
+            writer._append(f"{name}-{number}\n".encode() * 5)
+
+    with ThreadPoolExecutor() as threads:
+        done = [threads.submit(write, writer, name) for name, writer in enumerate(writers)]
+    assert [one.result() for one in done] == [None] * 4
+    lines = [line for file in tmp_path.iterdir() for line in file.read_text().splitlines()]
+    wanted = {f"{name}-{number}" for name in range(4) for number in range(20)}
+    assert sorted(lines) == sorted([*wanted] * 5)

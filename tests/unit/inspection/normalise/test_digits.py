@@ -1,4 +1,4 @@
-"""If these fail, a number in another script's digits is no number to the gate, but one to a model."""
+"""If these fail, a number in digits of another script is one to a model, and none to the gate."""
 
 import sys
 import unicodedata

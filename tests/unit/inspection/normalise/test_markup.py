@@ -1,5 +1,7 @@
 """What HTML and Markdown keep from the reader's eye."""
 
+import base64
+
 import pytest
 
 from portcullis.inspection.normalise import layers
@@ -47,11 +49,43 @@ def test_markup_within_words_is_taken_out():
 
 
 @pytest.mark.parametrize(
+    "between",
+    [
+        *("<br>", "<BR/>", "<br clear='all' />", "</p><p>", "<div class=x>", "</li>\n<li>", "<hr>"),
+        *("</td><td>", "<h1>", "<img src=x>", "<b></b><br>", "<!-- x --><br><!-- y -->"),
+        *(" <b>", "</b> ", " <!-- x --> ", "</i> <b>", "</span>\n<span style='x'>"),
+    ],
+)
+def test_words_that_tags_part_are_read_apart(between):
+    found = layers(between.join(ATTACK.split()))
+    assert found.decoded[-1].split() == ATTACK.split()
+    assert found.tricks == ()
+
+
+@pytest.mark.parametrize("inside", ["<b></b>", "<span x=y>", "<!-- x -->", "<wbr>", "</ins><del>"])
+def test_what_html_shows_as_one_word_is_read_as_one(inside):
+    found = layers(inside.join(ATTACK))
+    assert found.decoded == (ATTACK,)
+    assert found.tricks == ("html-split",)
+
+
+def test_of_ordinary_markup_the_words_are_read_too_and_that_is_no_trick():
+    text = "<p>Some <b>bold</b> text</p>\n<ul><li>one</li></ul>"
+    assert layers(text) == (text, (), (" Some bold text \n  one  ",), ("joined",))
+
+
+def test_markup_leaves_room_for_what_is_encoded_beside_it():
+    inside = base64.b64encode(f"{ATTACK}. ".encode() * 6000).decode()
+    found = layers("words and<br>more of them, for as long as it takes; " * 18_000 + inside)
+    assert found.tricks == ("base64",)
+    assert found.names == ("joined", "base64")
+
+
+@pytest.mark.parametrize(
     "text",
     [
-        "<p>Some <b>bold</b> text</p>\n<ul><li>one</li></ul>",
         "see [the docs](https://docs.example.com) and [1]: nothing",
-        "if a <b and c> d then x",
+        "if a < b and c > d then Map<String, Integer> x",
         '<button style="color: blue">Buy it right now</button>',
     ],
 )
