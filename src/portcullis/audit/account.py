@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -63,8 +63,8 @@ class Tally(msgspec.Struct):
     decisions: int = 0
     started: int = -1
     digests: bytes = b""
-    earliest: str = ""
-    last: str = ""
+    earliest: datetime | None = None
+    last: datetime | None = None
 
 
 class _Seen(msgspec.Struct):
@@ -72,7 +72,7 @@ class _Seen(msgspec.Struct):
 
     id: str
     type: str
-    time: str
+    time: datetime
     verdict: str = ""
     decision: str = ""
     method: str = ""
@@ -101,9 +101,9 @@ class Counter:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 tally.unreadable.append(number)
                 continue
-            tally.last = seen.time
-            if number >= self._since and (not tally.earliest or seen.time < tally.earliest):
-                tally.earliest = seen.time
+            tally.last = when = seen.time if seen.time.tzinfo else seen.time.replace(tzinfo=UTC)
+            if number >= self._since and (tally.earliest is None or when < tally.earliest):
+                tally.earliest = when
             if seen.decision:
                 if opened.pop(seen.decision, None) is not None:
                     self._answered.add(seen.decision)
@@ -135,8 +135,8 @@ class Books:
         self._decisions = 0
         self._started = -1
         self._digests: list[bytes] = []
-        self._last = ""
-        self._earliest: list[str] = []
+        self._last: datetime | None = None
+        self._earliest: list[datetime] = []
 
     def add(self, tally: Tally) -> None:
         """Take the next tally."""
@@ -149,19 +149,16 @@ class Books:
         self._started = max(self._started, tally.started)
         self._digests.append(tally.digests)
         self._last = tally.last or self._last
-        self._earliest += [tally.earliest] if tally.earliest else []
+        self._earliest += [tally.earliest] if tally.earliest is not None else []
 
     @property
     def last(self) -> str:
-        """The time that the last event states, as it states it."""
-        return self._last
+        """The time that the last event states, or nothing without events."""
+        return "" if self._last is None else str(msgspec.to_builtins(self._last))
 
     def earliest(self) -> datetime | None:
         """The earliest time that is stated in the entries that were looked at for it."""
-        try:
-            return datetime.fromisoformat(min(self._earliest))
-        except ValueError:
-            return None
+        return min(self._earliest, default=None)
 
     def settle(self, entries: Iterable[bytes]) -> None:
         """Look again for the decisions of results that seem to have none: these came late.
@@ -172,7 +169,9 @@ class Books:
             return
         for entry in entries:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                self._strangers.pop(_decode(entry).id, None)
+                seen = _decode(entry)
+                if seen.type in _DECISIONS:
+                    self._strangers.pop(seen.id, None)
 
     def account(self) -> Account:
         """The sum."""

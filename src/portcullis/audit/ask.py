@@ -5,9 +5,12 @@ A witness that hangs holds up its own thread and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import math
 import queue as queues
 import random
+import socket
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -27,6 +30,8 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 
 _MAX_ANSWER: Final = 1 << 16
+_GRACE: Final = 0.25
+"""Seconds beyond its own that a witness' answer as a whole may take."""
 _BACK_OFF: Final = (0.25, 10.0)
 """Seconds before a witness that failed is asked again: at first, and at most."""
 
@@ -70,6 +75,9 @@ class Peer:
         self.reason = "not asked yet"
         self.time: int | None = None
         """When it last cosigned, in seconds since the epoch."""
+        self.until = math.inf
+        """When ``cut`` is due, in monotonic seconds."""
+        self._late = False
         self._failures = 0
         self._due = 0.0
         self._clock = clock
@@ -92,12 +100,24 @@ class Peer:
 
     def ask(self, head: Head) -> None:
         """Ask for a cosignature; ``answered`` gets what comes of it, from another thread."""
-        self.busy = True
+        self.busy, self._late = True, False
+        self.until = time.monotonic() + self._seconds + _GRACE
         self._heads.put(head)
+
+    def cut(self) -> None:
+        """Break off what takes too long: a witness that always says a little never ends by itself.
+
+        For whenever ``until`` is over; what it was doing ends soon after.
+        """
+        self._late, self.until = True, time.monotonic() + _GRACE
+        sock = getattr(self._connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def take(self, answer: Answer) -> None:
         """Note how an ask went."""
-        self.busy, self.reason = False, answer.reason
+        self.busy, self.reason, self.until = False, answer.reason, math.inf
         if answer.cosignature is not None:
             self.time, self._failures, self._due = answer.time, 0, 0.0
             return
@@ -122,6 +142,9 @@ class Peer:
             except Exception as error:  # noqa: BLE001 - whatever a witness does, it is answered for
                 self._drop()
                 answer = self._refused(head, type(error).__name__)
+            if self._late and answer.cosignature is None and not answer.conflict:
+                self._drop()
+                answer = self._refused(head, "no answer in time")
             self._answered(answer)
         self._drop()
 
@@ -186,6 +209,8 @@ class Peer:
                 return self._exchange(self._connection, body)
             except (ConnectionError, http.client.HTTPException):
                 self._drop()  # it was closed while it was idle
+                if self._late:
+                    raise
         parts = urlsplit(self.witness.url)
         secure = parts.scheme == "https"
         made = http.client.HTTPSConnection if secure else http.client.HTTPConnection

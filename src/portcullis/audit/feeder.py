@@ -224,6 +224,9 @@ class Feeder:
                 answer = None
             if answer is not None:
                 self._take(answer)
+            for peer in self._peers.values():
+                if time.monotonic() >= peer.until:
+                    peer.cut()
             self._judge()
 
     def _open(self) -> bool:
@@ -241,7 +244,8 @@ class Feeder:
             due = max(self._retry, ready, now + 0.01)
         else:
             due = self._asked + self._refresh
-        return max(0.0, min(due, until) - now)
+        late = min((peer.until for peer in self._peers.values()), default=math.inf)
+        return max(0.0, min(due, until, late) - now)
 
     def _wanted(self, now: float) -> bool:
         """Whether there is something to ask the witnesses for."""

@@ -21,7 +21,7 @@ from portcullis.core.errors import Problem
 _KEY_SIZE: Final = 32
 _ID_SIZE: Final = 4
 MAX_NOTE: Final = 1 << 20
-_MAX_SIGNATURES: Final = 100
+MAX_SIGNATURES: Final = 100
 _PRIVATE: Final = "PRIVATE+KEY+"
 
 
@@ -92,7 +92,7 @@ def parse_note(data: bytes) -> Note:
 def parse_signatures(text: str) -> tuple[Signature, ...]:
     """Signature lines, each with its newline, as they end a note; or Problem PC6005."""
     lines = text.split("\n")
-    if lines.pop() != "" or not 0 < len(lines) <= _MAX_SIGNATURES:
+    if lines.pop() != "" or not 0 < len(lines) <= MAX_SIGNATURES:
         raise Problem("PC6005", "not a signed note")
     return tuple(map(_signature, lines))
 

@@ -115,6 +115,8 @@ def cosigned_by(quorum: Quorum, log: Verifier, note: bytes, now: float) -> Cosig
     """The quorum of a checkpoint of ``log``, or Problem PC6005 when there is none."""
     if not quorum.admits(log):
         raise Problem("PC6005", "the witness policy is for other logs")
+    if log.public in {one.cosigner.public for one in quorum.witnesses.values()}:
+        raise Problem("PC6005", "the witness policy has the log's own key as a witness")
     found = quorum.met(note, now)
     if not found.met:
         names = ", ".join(sorted(found.times)) or "nobody"

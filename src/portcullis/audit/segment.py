@@ -73,7 +73,7 @@ def check_segment(task: Task) -> Part:
         journal.compare(start, entries)
         leaves = leaf_hashes(entries)
         counter.add(start, entries, leaves)
-        for mark in [mark for mark in task.marks if start < mark < start + len(leaves)]:
+        for mark in [mark for mark in sorted(task.marks) if start < mark < start + len(leaves)]:
             upto = mark - task.first - tree.size
             tree.append(leaves[:upto])
             leaves = leaves[upto:]

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from datetime import UTC
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
@@ -277,7 +276,12 @@ class _Verification:
         except Problem as problem:
             self._stale(problem.detail)
             return
-        self._cosigned, self._completeness = found, Outcome.PASSED
+        self._cosigned = found
+        if not quorum.quorum:
+            if self._expected.max_age is not None:
+                self._stale("the witness policy asks nobody to vouch for the log")
+            return
+        self._completeness = Outcome.PASSED
         most = self._expected.max_age
         if most is not None:
             age = now - (found.time or 0)
@@ -309,8 +313,6 @@ class _Verification:
         except Problem as problem:
             self._missing(f"the checkpoint held: {problem.detail}")
             return
-        if earliest.tzinfo is None:
-            earliest = earliest.replace(tzinfo=UTC)
         behind = (vouched or 0) - earliest.timestamp()
         if behind > AHEAD_SECONDS:
             self._stale(f"an entry states a time {behind:.0f} seconds before it can have been made")
@@ -350,7 +352,7 @@ class _Verification:
     def _report(self, head: Checkpoint, published: int, account: Account) -> Report:
         found = self._cosigned
         age = None
-        if found is not None and found.time is not None:
+        if found is not None and found.time:  # 0: a policy of nobody
             age = max(0.0, self._expected.now - found.time) if self._expected.now else None
         outcomes = (self._integrity, self._completeness, self._freshness)
         return Report(

@@ -160,7 +160,8 @@ class Witness:
         if now < last:
             return Refusal(503, "the witness' clock is behind its last cosignature")
         cosignature = self._signer.cosign(note.text, now)
-        kept = Note(note.text, (*key.own(note), cosignature))
+        # one line of the log's: as many as it likes would not be read back
+        kept = Note(note.text, (key.own(note)[0], cosignature))
         replace(_place(self._directory, new.origin), bytes(kept), mode=0o600)
         sync_directory(self._directory / _SEEN)
         self._list(new.origin)

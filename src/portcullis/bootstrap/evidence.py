@@ -39,6 +39,8 @@ KEY: Final = "evidence.key"
 VKEY: Final = "evidence.vkey"
 """Beside the log's own public key."""
 _PROCESSES: Final = 2
+_RETRY: Final = timedelta(minutes=15)
+"""After packages could not be made: the whole log is verified for them each time."""
 FOLDER: Final = "evidence"
 """Below the state directory: the facts of the log, folded."""
 
@@ -120,6 +122,8 @@ class Evidence:
         self._gauges = Gauges(registry)
         self._stop = threading.Event()
         self._unsettled = False
+        self._untold: list[Change] = []
+        self._later = moment(0)
         self._packed: dict[str, datetime] = {}
         self._watch = Watch(
             directory,
@@ -151,44 +155,51 @@ class Evidence:
 
     async def _once(self) -> None:
         outlook = await self._look()
-        if outlook is None:
-            return
-        due = self._due(outlook)
-        self._unsettled = self._unsettled or bool(outlook.changes)
-        if not due:
+        if outlook is None or not self._due(outlook):
             return
         at = outlook.review.at
-        self._watch.verified = await asyncio.to_thread(checked, self._directory, at)
-        after = await self._look()
+        self._later = at + _RETRY
+        verified = await asyncio.to_thread(checked, self._directory, at)
+        self._watch.verified = verified
+        after = await self._look(anew=verified.ok)  # what is signed rests on the log alone
         for assessment in after.assessments.values() if after is not None else ():
-            self._packed[assessment.framework] = at  # also when there is none: until the next time
             await self._package(assessment)
+            self._packed[assessment.framework] = at  # also when there is none: until the next time
+        self._later = moment(0)
         self._unsettled = bool(outlook.changes)
 
-    async def _look(self) -> Outlook | None:
-        outlook = await asyncio.to_thread(self._evaluated)
+    async def _look(self, *, anew: bool = False) -> Outlook | None:
+        outlook = await asyncio.to_thread(self._evaluated, anew=anew)
         if outlook is not None:
             self._gauges.show(outlook)
-            for change in outlook.changes:
+            self._unsettled = self._unsettled or bool(outlook.changes)
+            self._untold += outlook.changes
+            while self._untold:  # what the log does not take now is told the next time
+                change = self._untold[0]
                 self._record("evidence.gap", change.condition, _told(change))
+                del self._untold[0]
         return outlook
 
-    def _evaluated(self) -> Outlook | None:
+    def _evaluated(self, *, anew: bool) -> Outlook | None:
         now = moment(self._services.clock.now())
         found = settings(self._config, self._services.pins)
-        return self._watch.look(found, now, lambda seconds: not self._stop.wait(seconds))
+        return self._watch.look(found, now, self._rested, anew=anew)
+
+    def _rested(self, seconds: float) -> bool:
+        return not self._stop.wait(seconds)
 
     def _due(self, outlook: Outlook) -> bool:
         """Whether packages are to be made: on schedule, or since changed gaps have settled."""
         wanted = self._config.evidence.packages
-        if wanted is None:
+        at = outlook.review.at
+        if wanted is None or self._later - _RETRY <= at < self._later:
             return False
         if self._unsettled and not outlook.changes:
             return True
-        latest = outlook.review.at - timedelta(hours=wanted.every_hours)
+        latest = at - timedelta(hours=wanted.every_hours)
         made = {name: mark.time for name, mark in outlook.review.facts.packages.items()}
         made |= self._packed
-        return any(made.get(name, latest) <= latest for name in outlook.assessments)
+        return any(not latest < made.get(name, latest) <= at for name in outlook.assessments)
 
     async def _package(self, assessment: Assessment) -> None:
         wanted, signer, verified = (

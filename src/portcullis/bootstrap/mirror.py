@@ -15,6 +15,7 @@ from portcullis.audit.timestamps import FOLDER
 from portcullis.audit.web import Web
 from portcullis.bootstrap.foundation import SystemClock
 from portcullis.bootstrap.witness import opened_witness
+from portcullis.core.errors import Problem
 from portcullis.core.ports import Retention
 from portcullis.store.objects import StoreSettings, open_objects
 
@@ -66,7 +67,7 @@ def opened_mirror(
     """A mirror and its verifier key, until the block ends; see ``opened_witness`` for its state.
 
     A folder is as good as a store for ``target``. Raises Problem PC7001 for an address that is
-    none, and what ``opened_witness`` raises.
+    none and for a retention that it cannot keep, and what ``opened_witness`` raises.
     """
     clock = SystemClock()
 
@@ -76,7 +77,10 @@ def opened_mirror(
         return Retention("compliance", clock.now() + retention_days * 86_400)
 
     target = target if elsewhere(target) else Path(target).resolve().as_uri()
-    store = open_objects(_settings(target, environ))
+    settings = _settings(target, environ)
+    if retention_days is not None and not settings.access_key:
+        raise Problem("PC7001", "only s3:// with keys in the environment can lock what is stored")
+    store = open_objects(settings)
     with opened_witness(state, name, [verifier], clock=clock) as witness:
         mirror = Mirror(
             log_at(source, environ), store, witness, verifier, clock=clock, quorum=quorum, lock=lock

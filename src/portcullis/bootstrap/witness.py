@@ -95,11 +95,10 @@ async def running_witness(witness: Witness, listen: str) -> AsyncIterator[Runnin
 
 
 def gate_around(directory: Path) -> Path | None:
-    """The state directory of a gate that holds ``directory``: no place for its witness."""
-    return next(
-        (parent for parent in directory.resolve().parents if (parent / "portcullis.db").exists()),
-        None,
-    )
+    """The state directory of a gate that is or holds ``directory``: no place for its witness."""
+    place = directory.resolve()
+    around = (place, *place.parents)
+    return next((folder for folder in around if (folder / "portcullis.db").exists()), None)
 
 
 def _unsealed(directory: Path) -> bool:

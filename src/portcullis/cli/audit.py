@@ -240,6 +240,7 @@ def verify_proof(
         raise Problem("PC7004", "a proof is checked with --key, or --witnesses that name one log")
     try:
         proven = check_proof(text, load_verifier(key), quorum, time.time())
+        _one_object(proven.entry)
     except Problem as problem:
         if as_json:
             print_json({"ok": False, "reason": problem.detail})
@@ -256,6 +257,14 @@ def verify_proof(
         for name, at in proven.cosigned.items():
             print(f"cosigned: {clean(name)}, {datetime.fromtimestamp(at, UTC):%FT%TZ}")
         print(clean(proven.entry.decode(errors="replace")))
+
+
+def _one_object(entry: bytes) -> None:
+    """What is not one JSON object could write itself into the answer that it stands in."""
+    try:
+        msgspec.json.decode(entry, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Problem("PC6005", "the entry is proven and is no event") from None
 
 
 def _brought(stack: contextlib.ExitStack, place: str | None, key: str | None) -> Path | None:

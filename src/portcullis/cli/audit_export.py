@@ -14,7 +14,7 @@ from portcullis import __version__
 from portcullis.audit.export.formats import FormatName, format_of
 from portcullis.audit.query import follow, records
 from portcullis.audit.verify import load_verifier, own_verifier
-from portcullis.cli.audit_lines import note, print_json
+from portcullis.cli.audit_lines import clean, harmless, note, print_json
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, load
 from portcullis.core.errors import Problem
@@ -61,14 +61,16 @@ def export(
 def _print(place: Path, shape: FormatName, start: int, key: str | None, *, forever: bool) -> None:
     verifier = own_verifier(place) if key is None else load_verifier(key)
     form = format_of(shape, __version__)
+    write = _show_cef if shape == "cef" else _show_json
+    write = write if sys.stdout.isatty() else _write
     following = start
     try:
         for record in records(place, verifier, start):
-            _write(form.encode(record.index, record.event, record.entry))
+            write(form.encode(record.index, record.event, record.entry))
             following = record.index + 1
         if forever:
             for record in follow(place, verifier, following):
-                _write(form.encode(record.index, record.event, record.entry))
+                write(form.encode(record.index, record.event, record.entry))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -76,6 +78,14 @@ def _print(place: Path, shape: FormatName, start: int, key: str | None, *, forev
 def _write(line: bytes) -> None:
     sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
+
+
+def _show_json(line: bytes) -> None:
+    print(harmless(line.decode()), flush=True)
+
+
+def _show_cef(line: bytes) -> None:
+    print(clean(line.decode()), flush=True)
 
 
 def _place(config: Config, log: str) -> Path:

@@ -18,10 +18,14 @@ from portcullis.core.errors import Problem
 
 def print_json(value: Any) -> None:
     """One line of JSON; what a terminal would act on stands in JSON's own escapes."""
-    text = msgspec.json.encode(value).decode()
-    if not text.isprintable():  # the document stays the same
-        text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
-    print(text, flush=True)
+    print(harmless(msgspec.json.encode(value).decode()), flush=True)
+
+
+def harmless(document: str) -> str:
+    """The same JSON in which nothing stands that a terminal would act on."""
+    if document.isprintable():
+        return document
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in document)
 
 
 def clean(text: str) -> str:

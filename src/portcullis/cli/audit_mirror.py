@@ -36,7 +36,8 @@ def mirror(
         Path | None, typer.Option(help="A tlog-policy file: mirror only what its quorum cosigned.")
     ] = None,
     retention_days: Annotated[
-        float | None, typer.Option(min=0.001, help="Lock what is stored (S3 object lock).")
+        float | None,
+        typer.Option(min=0.001, max=36_500, help="Lock what is stored (S3 object lock)."),
     ] = None,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
     once: Annotated[bool, typer.Option("--once", help="Look once and exit.")] = False,

@@ -34,8 +34,8 @@ def access(
     start = moment(since)
     loaded = load(config)
     with _store(loaded) as projection:
-        _catch_up(loaded, projection)
-        for row in projection.access(agent, start.timestamp() if start else 0.0):
+        logs = _catch_up(loaded, projection)
+        for row in projection.access(agent, start.timestamp() if start else 0.0, logs=logs):
             if as_json:
                 times = {"first": _shown(row.first), "last": _shown(row.last)}
                 print_json(msgspec.structs.asdict(row) | times)

@@ -16,6 +16,7 @@ from portcullis.audit.account import Count
 from portcullis.audit.quorum import Quorum, load_quorum
 from portcullis.audit.verify import Expected, Report
 from portcullis.cli.audit_lines import clean, note
+from portcullis.core.errors import Problem
 
 Witnesses = Annotated[
     Path | None,
@@ -42,7 +43,9 @@ def key_of(quorum: Quorum | None, key: str | None) -> str | None:
 
 
 def expected(held: bytes | None, quorum: Quorum | None, max_age: float | None) -> Expected:
-    """What a log is held against now."""
+    """What a log is held against now. Problem PC7004 for an age that nobody can vouch for."""
+    if max_age is not None and quorum is None:
+        raise Problem("PC7004", "--max-age needs --witnesses: only they can say how old it is")
     return Expected(held=held, quorum=quorum, now=time.time(), max_age=max_age)
 
 

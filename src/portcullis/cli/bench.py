@@ -14,6 +14,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from portcullis.bench import measure, parts
+from portcullis.bench.audit import measure_audit
 from portcullis.bench.evidence import measure_evidence
 from portcullis.bench.firewall import Settings as FirewallSettings
 from portcullis.bench.firewall import measure_firewall
@@ -87,9 +88,17 @@ def policy(*, seconds: Seconds = 2.0, as_json: Json = False) -> None:
 
 
 @app.command("audit")
-def audit(*, seconds: Seconds = 2.0, folder: Folder = None, as_json: Json = False) -> None:
-    """How fast events become durable, one at a time and 50 at once."""
-    _parts(parts.measure_audit(seconds, folder), as_json=as_json)
+def audit(
+    *,
+    seconds: Seconds = 2.0,
+    slower: Annotated[
+        float, typer.Option(min=0, max=100, help="Milliseconds more for each fdatasync.")
+    ] = 0.0,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """How fast events become durable, beside one commit for each, and are verified."""
+    _parts(measure_audit(seconds, folder, slower), as_json=as_json)
 
 
 @app.command("evidence")

@@ -159,7 +159,7 @@ def _review(
         deployment=_deployment(config),
         at=min(until, now) if until else now,
         since=since,
-        witnessed=witnessed(quorum_of(config), note, now),
+        witnessed=witnessed(quorum_of(config), note, now, until),
         verified=verified,
     )
 

@@ -127,7 +127,7 @@ def log_unwitnessed(review: Review) -> Gap | Unknown | None:
         return Gap(reason="no witness is configured: the log's own key alone vouches for it")
     if review.witnessed:
         return None
-    return Gap(reason="the witnesses' quorum has not cosigned the log's checkpoint")
+    return Gap(reason="the witnesses' quorum has not vouched for the log within the last hour")
 
 
 def log_not_timestamped(review: Review) -> Gap | Unknown | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,8 @@ from portcullis.review.subject import Review, Unknown, Verified
 FACTS: Final = "facts.json"
 _MAX_FACTS: Final = 64 * 2**20
 _NOT_ASKED: Final = Unknown("no framework asks")
+VOUCHED: Final = timedelta(hours=1)
+"""How old the witnesses' newest word may be; they are asked every minute."""
 _REST: Final = 9
 """How many times as long as it worked a patient fold rests, bundle by bundle."""
 
@@ -79,14 +81,22 @@ def folded(
     return fold.facts(), note
 
 
-def witnessed(quorum: Quorum | None, note: bytes, at: datetime) -> bool | None:
-    """Whether a checkpoint's note has its quorum; None when nobody is asked to witness."""
+def witnessed(
+    quorum: Quorum | None, note: bytes, at: datetime, until: datetime | None = None
+) -> bool | None:
+    """Whether a checkpoint's note has its quorum; None when nobody is asked to witness.
+
+    ``at`` is now. A quorum that vouched more than an hour before (or before ``until``, if that was
+    earlier) counts no more: what the log holds since is its own word alone.
+    """
     if quorum is None or not quorum.quorum:
         return None
     try:
-        return quorum.met(note, at.timestamp()).met
+        vouched = quorum.met(note, at.timestamp()).time
     except Problem:
         return False  # a cosignature that does not verify
+    end = min(until, at) if until else at
+    return vouched is not None and vouched >= (end - VOUCHED).timestamp()
 
 
 def saved(place: Path, directory: Path, verifier: Verifier) -> Facts:
@@ -96,7 +106,7 @@ def saved(place: Path, directory: Path, verifier: Verifier) -> Facts:
         found = msgspec.json.decode(read(place, _MAX_FACTS), type=Facts)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Facts(origin=origin)
-    if (found.origin, found.revision) != (origin, REVISION) or not found.size:
+    if (found.origin, found.revision) != (origin, REVISION) or found.size < 1:
         return Facts(origin=origin)
     checkpoint, _ = read_checkpoint(directory, verifier)
     if found.size > checkpoint.size:
@@ -140,12 +150,18 @@ class Watch:
         deployment: Deployment,
         at: datetime,
         rest: Callable[[float], bool],
+        *,
+        anew: bool = False,
     ) -> Outlook | None:
         """Fold what is new and evaluate; None when ``rest`` said to stop.
 
-        Raises Problem PC6005 or PC6002 where the log cannot be read.
+        With ``anew`` the log is folded from its beginning: whoever can write the file of facts
+        has no say in what is found then. Raises Problem PC6005 or PC6002 where the log cannot be
+        read.
         """
         facts = self._facts or saved(self._place, self._directory, self._verifier)
+        if anew:
+            facts = Facts(origin=self._verifier.name)
         going = True
 
         def patient(seconds: float) -> bool:

@@ -22,6 +22,7 @@ from portcullis.core.names import HIDDEN, made_of_words
 from portcullis.policy.grammar import parse
 from portcullis.policy.inspection import profile
 from portcullis.policy.source import SourceFile, read
+from portcullis.review.facts import named
 
 _PERSONAL: Final = (Category.PERSONAL, Category.FINANCIAL, Category.IDENTITY, Category.HEALTH)
 
@@ -113,7 +114,9 @@ def _read(files: tuple[SourceFile, ...]) -> _Said:
     return _Said(
         agents=tuple(sorted(agent.name.value for agent in policy.agents)),
         roles=tuple(sorted(role.name.value for role in policy.roles)),
-        granted=tuple(sorted({t.value for role in policy.roles for t in role.allowed_tools})),
+        granted=tuple(
+            sorted({named(t.value) for role in policy.roles for t in role.allowed_tools})
+        ),
         passing=tuple(sorted({name for one in profiles for name in _passing(one)})),
     )
 
@@ -151,4 +154,4 @@ def _in_the_open(url: str) -> bool:
 
 def _tool(seen: Pin | Sighting) -> str:
     """As the log names it."""
-    return f"{seen.server}.{seen.tool if made_of_words(seen.tool) else HIDDEN}"
+    return named(f"{seen.server}.{seen.tool if made_of_words(seen.tool) else HIDDEN}")

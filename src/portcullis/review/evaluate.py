@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,9 @@ from portcullis.review.facts import Mark
 from portcullis.review.mapping import Row, framework
 from portcullis.review.signals import SIGNALS, tally
 from portcullis.review.subject import Gap, Review, Unknown
+
+_BEST_EMPTY: Final = frozenset({"plain", "rules_switched_off", "passing", "changed"})
+"""Settings that are lists of faults: an empty one is what it should be."""
 
 
 class State(StrEnum):
@@ -129,7 +133,7 @@ def _row(row: Row, review: Review, judged: dict[str, Open | Unknown | None]) -> 
         state = State.GAP
     elif row.missing or unknown:
         state, reason = State.NOT_EVALUATED, row.missing or unknown[0]
-    elif not row.settings and not any(seen.count for seen in evidence):
+    elif not any(seen.count for seen in evidence) and not _speaking(row, review):
         state, reason = State.NOT_EVALUATED, "nothing of the kind happened in this log's period"
     return RowState(
         control=row.control,
@@ -141,6 +145,12 @@ def _row(row: Row, review: Review, judged: dict[str, Open | Unknown | None]) -> 
         gaps=gaps,
         controls=row.controls,
     )
+
+
+def _speaking(row: Row, review: Review) -> bool:
+    """Whether a setting is evidence; no roles, no servers, no replicas are evidence of nothing."""
+    found = {name: getattr(review.deployment, name) for name in row.settings}
+    return any(name in _BEST_EMPTY or value not in ((), {}, "") for name, value in found.items())
 
 
 def _seen(review: Review, signal: str) -> Seen:

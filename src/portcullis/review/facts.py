@@ -8,6 +8,7 @@ counted is bounded; what is full is named in ``full``, and conditions that need 
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -22,8 +23,16 @@ MAX_OPEN: Final = 16_384
 """Most decisions whose result is awaited."""
 MAX_TEXT: Final = 100
 """Longest name that is kept of a principal, an owner, a tool or a method, in characters."""
-REVISION: Final = 1
+REVISION: Final = 2
 """Facts of another revision are not continued."""
+
+
+def named(name: str) -> str:
+    """A name as facts keep it: one that is too long ends in a digest, and so stays apart."""
+    if len(name) <= MAX_TEXT:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:32]
+    return f"{name[: MAX_TEXT - 1 - len(digest)]}~{digest}"
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):

@@ -23,6 +23,7 @@ from portcullis.review.facts import (
     Mark,
     Tally,
     Time,
+    named,
 )
 
 _SKEW: Final = timedelta(seconds=1)
@@ -111,19 +112,12 @@ class Fold:
 
     def add(self, entry: bytes) -> None:
         """Fold the next entry of the log. Problem PC6005 when it is not an event."""
-        try:
-            leaf = _leaf(entry)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            detail = f"entry {self._size} is not an event of this version"
-            raise Problem("PC6005", detail) from None
         index = self._size
+        leaf = _read(index, entry)
         self._size, self._entry = index + 1, entry
         if self._until is not None and leaf.time >= self._until:
             return
-        what = leaf.method if leaf.type in {"admin", "identity"} else ""
-        what = what or (f"{leaf.server}.{leaf.name}" if leaf.server else leaf.name)
-        who = f"{leaf.principal_kind}:{leaf.principal}" if leaf.principal else ""
-        mark = Mark(index, leaf.id[:MAX_TEXT], leaf.time, who[:MAX_TEXT], what[:MAX_TEXT])
+        mark = _mark(index, leaf)
         counted = self._since is None or leaf.time >= self._since
         if counted:
             self._count(leaf, mark)
@@ -189,8 +183,9 @@ class Fold:
         holder = self._principals.get(mark.who)
         if holder is None or holder.acted is None:
             self._hold(mark.who, msgspec.structs.replace(holder or Holder(), acted=mark))
-        elif (
+        if (
             counted
+            and holder is not None
             and holder.state != "active"
             and holder.changed is not None
             and leaf.time > holder.changed.time + _LATE
@@ -201,7 +196,7 @@ class Fold:
 
     def _created(self, leaf: _Leaf, mark: Mark) -> None:
         told = _parameters(leaf)
-        before = self._principals.get(leaf.name[:MAX_TEXT], Holder())
+        before = self._principals.get(named(leaf.name), Holder())
         holder = Holder(
             created=mark,
             acted=before.acted,
@@ -209,10 +204,10 @@ class Fold:
             purpose=_text(told.purpose),
             review_at=_number(told.review_at),
         )
-        self._hold(leaf.name[:MAX_TEXT], holder)
+        self._hold(named(leaf.name), holder)
 
     def _changed(self, leaf: _Leaf, mark: Mark) -> None:
-        name, verb = leaf.name[:MAX_TEXT], leaf.method.partition(".")[2]
+        name, verb = named(leaf.name), leaf.method.partition(".")[2]
         holder = self._principals.get(name, Holder())
         state = _CUTS.get(verb, "active")
         if verb == "review":
@@ -226,26 +221,26 @@ class Fold:
     def _catalogued(self, leaf: _Leaf, mark: Mark) -> None:
         told = _parameters(leaf)
         if leaf.principal_kind == "operator":
-            name = f"{_text(told.server)}.{_text(told.tool)}"[:MAX_TEXT]
+            name = named(f"{_string(told.server)}.{_string(told.tool)}")
             self._name("approved", self._approved, name, mark)
         elif isinstance(told.tools, dict):
             for tool in told.tools:
-                self._name("pinned", self._pinned, f"{leaf.server}.{tool}"[:MAX_TEXT], mark)
+                self._name("pinned", self._pinned, named(f"{leaf.server}.{tool}"), mark)
 
     def _erasure(self, leaf: _Leaf, mark: Mark) -> None:
         if leaf.method == "audit.erased":
-            self._erasing.pop(leaf.name[:MAX_TEXT], None)
+            self._erasing.pop(named(leaf.name), None)
         else:
-            self._name("erasing", self._erasing, leaf.name[:MAX_TEXT], mark)
+            self._name("erasing", self._erasing, named(leaf.name), mark)
 
     def _gap(self, leaf: _Leaf, mark: Mark) -> None:
         if _parameters(leaf).state == "opened":
-            self._name("announced", self._announced, leaf.name[:MAX_TEXT], mark)
+            self._name("announced", self._announced, named(leaf.name), mark)
         else:
-            self._announced.pop(leaf.name[:MAX_TEXT], None)
+            self._announced.pop(named(leaf.name), None)
 
     def _packaged(self, leaf: _Leaf, mark: Mark) -> None:
-        self._name("packages", self._packages, leaf.name[:MAX_TEXT], mark)
+        self._name("packages", self._packages, named(leaf.name), mark)
 
     def _breach(self, name: str, mark: Mark) -> None:
         self._tally("breaches", self._breaches, name, mark, MAX_NAMES)
@@ -272,6 +267,26 @@ class Fold:
             self._full.add(table)
 
 
+def mark_of(index: int, entry: bytes) -> Mark:
+    """What marks an entry of a log; Problem PC6005 when it is not an event."""
+    return _mark(index, _read(index, entry))
+
+
+def _read(index: int, entry: bytes) -> _Leaf:
+    try:
+        return _leaf(entry)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        detail = f"entry {index} is not an event of this version"
+        raise Problem("PC6005", detail) from None
+
+
+def _mark(index: int, leaf: _Leaf) -> Mark:
+    what = leaf.method if leaf.type in {"admin", "identity"} else ""
+    what = what or (f"{leaf.server}.{leaf.name}" if leaf.server else leaf.name)
+    who = f"{leaf.principal_kind}:{leaf.principal}" if leaf.principal else ""
+    return Mark(index, leaf.id[:MAX_TEXT], leaf.time, named(who), named(what))
+
+
 def _treatments(findings: tuple[str, ...]) -> str:
     """What was done with findings that are written ``TYPE:treatment@place``; ``note`` if nothing.
 
@@ -289,7 +304,11 @@ def _parameters(leaf: _Leaf) -> _Told:
 
 
 def _text(value: Any) -> str:
-    return value[:MAX_TEXT] if isinstance(value, str) else ""
+    return _string(value)[:MAX_TEXT]
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _number(value: Any) -> float:

@@ -27,6 +27,7 @@ from portcullis.audit.proof import prove, verify_proof
 from portcullis.audit.verify import read_checkpoint
 from portcullis.core.errors import Problem
 from portcullis.review.evaluate import Assessment
+from portcullis.review.fold import mark_of
 from portcullis.review.manifest import MANIFEST, Manifest, open_manifest
 from portcullis.review.oscal import (
     assessment_results,
@@ -225,28 +226,18 @@ def _proven(
         manifest.size,
     ):
         reasons.append(f"{EVIDENCE}: of another evaluation than the manifest")
-    marks = {mark.index: mark for row in said.rows for mark in marks_of(row)}
-    proved = 0
-    for index, mark in sorted(marks.items()):
+    marks = {mark for row in said.rows for mark in marks_of(row)}
+    proved: set[int] = set()
+    for mark in sorted(marks, key=lambda one: one.index):
         path = proof_path(mark)
         try:
             proof = verify_proof(contents.get(path, b"").decode(errors="replace"), log)
+            shown = mark_of(proof.index, proof.entry)
         except Problem as problem:
             reasons.append(f"{path}: {problem.detail}")
             continue
-        if proof.index != index or _id(proof.entry) != mark.id:
+        if shown != mark:
             reasons.append(f"{path}: the proof of another event")
         else:
-            proved += 1
-    return proved
-
-
-class _Named(msgspec.Struct):
-    id: str = ""
-
-
-def _id(entry: bytes) -> str:
-    try:
-        return msgspec.json.decode(entry, type=_Named).id[:100]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
+            proved.add(mark.index)
+    return len(proved)

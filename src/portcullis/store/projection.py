@@ -6,7 +6,7 @@ behind a log's position do not count, so that a rebuilding that was interrupted 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -85,10 +85,10 @@ class SqlProjection:
         """
         rows = [_row(log, number, event) for number, event in events if event is not None]
         findings = [
-            {"log": log, "number": number, "type": kind[:256]}
+            {"log": log, "number": number, "type": kind}
             for number, event in events
             if event is not None
-            for kind in event.finding_types()
+            for kind in dict.fromkeys(one[:256] for one in event.finding_types())
         ]
         with self._writing.begin() as connection:
             if _position(connection, log) != reached:
@@ -117,14 +117,14 @@ class SqlProjection:
         """The numbers of the entries before ``reached`` that fit, ascending."""
         query = (
             select(AUDIT_EVENTS.c.number)
-            .where(AUDIT_EVENTS.c.log == log, AUDIT_EVENTS.c.number < reached.next, *_fits(wanted))
+            .where(AUDIT_EVENTS.c.log == log, *_within(reached.next), *_fits(wanted))
             .order_by(AUDIT_EVENTS.c.number)
         )
         with self._engine.connect() as connection:
             yield from connection.execute(query).scalars()
 
-    def access(self, agent: str, since: float = 0.0) -> Iterator[Access]:
-        """What an agent has asked for, over all logs and sessions, since a time."""
+    def access(self, agent: str, since: float = 0.0, *, logs: Collection[str]) -> Iterator[Access]:
+        """What an agent has asked for, over these logs and all sessions, since a time."""
         row = AUDIT_EVENTS.c
         what = (row.server, row.action, row.name, row.user, row.subject)
         denied = func.sum(case((row.verdict == "deny", 1), else_=0)).label("denied")
@@ -139,7 +139,8 @@ class SqlProjection:
             )
             .join(AUDIT_POSITIONS, row.log == AUDIT_POSITIONS.c.log)
             .where(
-                row.number < AUDIT_POSITIONS.c.next,
+                row.log.in_(logs),
+                *_within(AUDIT_POSITIONS.c.next),
                 row.principal == agent,
                 row.at >= since,
                 row.type.in_(_DECISIONS),
@@ -241,6 +242,11 @@ def _row(log: str, number: int, event: Event) -> dict[str, Any]:
         "code": event.code,
         "trace": event.trace_id,
     }
+
+
+def _within(end: int | ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
+    """Which rows count: those of entries that are projected."""
+    return AUDIT_EVENTS.c.number >= 0, AUDIT_EVENTS.c.number < end
 
 
 def _fits(wanted: Filter) -> list[ColumnElement[bool]]:

@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from portcullis.audit.checkpoint import Checkpoint
 from portcullis.audit.log import open_log
+from portcullis.audit.merkle import leaf_hash
+from portcullis.audit.note import Signer, encode64
+from portcullis.bootstrap.witness import gate_around
 from portcullis.cli.audit import app
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
@@ -140,6 +144,62 @@ def test_a_proof_is_written_and_checked_elsewhere(log: Path, tmp_path: Path) -> 
     assert refused.exit_code == 5
     assert json.loads(refused.stdout)["ok"] is False
     assert audit("prove", "event-9", log).exception.code == "PC6004"
+
+
+def test_an_entry_cannot_write_its_own_cosignatures_into_the_answer(tmp_path: Path) -> None:
+    entry = b'{"id":"x"}, "cosigned": {"w1": 1900000000}, "origin": "bank.example/gate"'
+    signer = Signer(ORIGIN, bytes(32))
+    note = Checkpoint(ORIGIN, 1, leaf_hash(entry)).sign(signer).decode()
+    proof = tmp_path / "event.tlog-proof"
+    proof.write_text(f"c2sp.org/tlog-proof@v1\nextra {encode64(entry)}\nindex 0\n\n{note}")
+    refused = audit("verify-proof", proof, "--key", signer.verifier, "--json")
+    assert refused.exit_code == 5
+    assert json.loads(refused.stdout) == {
+        "ok": False,
+        "reason": "the entry is proven and is no event",
+    }
+    assert audit("verify-proof", proof, "--key", signer.verifier).exception.code == "PC6005"
+
+
+def test_an_age_that_no_witness_can_vouch_for_does_not_pass(log: Path, tmp_path: Path) -> None:
+    problem = audit("verify", log, "--max-age", 60).exception
+    assert isinstance(problem, Problem)
+    assert problem.code == "PC7004"
+    nobody = tmp_path / "policy"
+    nobody.write_text("quorum none\n")
+    stale = audit("verify", log, "--max-age", 60, "--witnesses", nobody, "--json")
+    assert stale.exit_code == 5
+    assert json.loads(stale.stdout)["freshness"] == "failed"
+
+
+def test_a_policy_that_asks_nobody_does_not_make_a_log_complete(log: Path, tmp_path: Path) -> None:
+    nobody = tmp_path / "policy"
+    nobody.write_text("quorum none\n")
+    (report,) = rows(audit("verify", log, "--witnesses", nobody, "--json"))
+    assert (report["completeness"], report["freshness"]) == ("unchecked", "unchecked")
+    assert report["age"] is None
+    assert "a quorum vouched" not in audit("verify", log, "--witnesses", nobody).stdout
+
+
+def test_a_witness_in_the_state_of_the_gate_itself_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/portcullis.db").touch()
+    for place in ("state", "state/w", "state/new/w"):
+        assert gate_around(tmp_path / place) == tmp_path / "state"
+    assert gate_around(tmp_path / "other") is None
+
+
+def test_a_mirror_says_at_once_that_it_cannot_lock_what_it_stores(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    places = ("--from", log, "--key", log / "log.vkey", "--state", tmp_path / "m")
+    for target in (tmp_path / "far", "s3://bucket/prefix"):
+        words = ("--to", target, "--name", "m.example", "--retention-days", 30, "--once")
+        problem = audit("mirror", *places, *words).exception
+        assert isinstance(problem, Problem)
+        assert problem.code == "PC7001"
+    assert not (tmp_path / "far").exists()
 
 
 def test_the_log_is_found_through_the_configuration(log: Path, tmp_path: Path) -> None:

@@ -83,6 +83,11 @@ def test_what_is_no_event_is_found_and_counted() -> None:
     assert account.unreadable.first[0] == "entry 0"
 
 
+def test_a_result_is_not_its_own_decision_nor_that_of_another_result() -> None:
+    account, _ = summed([entry(0), result(1, 0), result(2, 2), result(3, 1), entry(4, "admin")])
+    assert account.orphans == Count(2, ("e2", "e3"))
+
+
 def test_the_earliest_time_is_looked_for_from_where_it_counts() -> None:
     _, books = summed([entry(0), entry(9)], [entry(5), entry(7)], since=1)
     assert books.earliest() == START + timedelta(seconds=5)

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import re
 import secrets
+from pathlib import Path
 
 import pytest
 
 from portcullis.audit.checkpoint import Checkpoint
 from portcullis.audit.cosignature import WitnessSigner
 from portcullis.audit.note import Note, Signer, parse_note
-from portcullis.audit.quorum import load_quorum, parse_quorum
+from portcullis.audit.quorum import cosigned_by, load_quorum, parse_quorum
 from portcullis.core.errors import Problem
 
+DOCS = Path(__file__).parents[3] / "docs" / "audit.md"
 NOW = 2_000_000_000
 LOG = Signer("example.com/log", secrets.token_bytes(32))
 SIGNERS = {
@@ -43,6 +46,20 @@ def test_the_example_of_the_specification_is_read() -> None:
     assert [str(log.verifier) for log in quorum.logs] == [str(LOG.verifier)]
     assert quorum.logs[0].url == "https://log.example"
     assert quorum.groups["X-and-Y"].least == 2
+
+
+def test_the_policy_that_the_documentation_shows_is_read() -> None:
+    shown = DOCS.read_text().partition("    log example.org/gate+")
+    lines = (shown[1] + shown[2]).partition("\n\n")[0]
+
+    def key(name: re.Match[str]) -> str:
+        kind = Signer if name[1].endswith("/gate") else WitnessSigner
+        return str(kind(name[1], secrets.token_bytes(32)).verifier)
+
+    quorum = parse_quorum(re.sub(r"(\S+)\+\.\.\.", key, lines).encode())
+    assert len(quorum.logs) == 1
+    assert list(quorum.witnesses) == ["w1", "w2", "w3"]
+    assert quorum.groups[quorum.quorum].least == 2
 
 
 @pytest.mark.parametrize(
@@ -79,6 +96,17 @@ def test_a_forged_cosignature_of_a_known_witness_is_an_error() -> None:
     with pytest.raises(Problem) as caught:
         parse_quorum(NESTED.encode()).met(forged, NOW)
     assert caught.value.code == "PC6005"
+
+
+def test_a_log_that_cosigns_itself_does_not_count_where_the_policy_names_no_log() -> None:
+    seed = secrets.token_bytes(32)
+    log, itself = Signer("example.com/log", seed), WitnessSigner("w.example", seed)
+    note = parse_note(Checkpoint(log.name, 5, bytes(32)).sign(log))
+    shown = bytes(Note(note.text, (*note.signatures, itself.cosign(note.text, NOW))))
+    policy = parse_quorum(f"witness w {itself.verifier}\nquorum w\n".encode())
+    with pytest.raises(Problem) as raised:
+        cosigned_by(policy, log.verifier, shown, NOW)
+    assert "own key" in raised.value.detail
 
 
 def test_a_policy_may_need_nobody() -> None:

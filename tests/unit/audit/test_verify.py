@@ -83,6 +83,20 @@ def test_growth_is_complete_against_a_checkpoint_held(log, place, check) -> None
     assert check(place.checkpoint).ok
 
 
+def test_a_checkpoint_held_is_met_beside_another_that_is_published_and_a_newer_head(
+    place, check
+) -> None:
+    place.fill(40)
+    held = place.checkpoint
+    place.fill(80, 40)
+    published = place.checkpoint
+    place.fill(2, 120)
+    (place.log / "head").write_bytes(place.checkpoint)
+    (place.log / "checkpoint").write_bytes(published)
+    report = check(held)  # all three end within one bundle
+    assert (report.ok, report.completeness, report.size) == (True, Outcome.PASSED, 122)
+
+
 def test_an_empty_log_is_verified(place, check) -> None:
     place.open().close()
     report = check(place.checkpoint)

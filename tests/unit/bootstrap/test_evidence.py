@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from portcullis.audit.log import open_log
 from portcullis.audit.verify import own_verifier
-from portcullis.bootstrap.evidence import Evidence
+from portcullis.bootstrap.evidence import Evidence, checked
 from portcullis.config import Config
 from portcullis.core.errors import Problem
 from portcullis.review.continuous import save, saved
@@ -95,15 +96,29 @@ async def test_a_restarted_gate_keeps_to_the_schedule_that_the_log_knows(world):
     assert world.made() == before + 1
 
 
-async def test_a_log_that_does_not_verify_opens_a_gap_and_makes_no_package(world):
+@pytest.mark.parametrize(
+    ("was", "becomes"), [(b"orders", b"ordera"), (b'"type"', b'"typo"')], ids=["event", "nonsense"]
+)
+async def test_a_log_that_does_not_verify_opens_a_gap_and_makes_no_package(world, was, becomes):
+    found = await asyncio.to_thread(world.evidence._evaluated, anew=False)
+    assert found.review.facts.size == 3
     bundle = next((world.root / "log/tile/entries").rglob("*.p/*"))
-    bundle.write_bytes(bundle.read_bytes().replace(b"orders", b"ordera"))
+    bundle.write_bytes(bundle.read_bytes().replace(was, becomes))
     await world.evidence._once()
     assert "log-unverified" in world.told()
     assert world.made() == 0
     recorded = len(world.recorded)
     await world.evidence._once()
     assert len(world.recorded) == recorded
+
+
+async def test_a_clock_that_is_set_back_does_not_end_the_packages(world):
+    made = []
+    for day in (40, 40.1, 0, 0.1, 1.2):
+        world.now = START.timestamp() + 60 + 24 * HOUR * day
+        await world.evidence._once()
+        made.append(world.made())
+    assert made == [1, 2, 3, 3, 4]
 
 
 async def test_what_fails_once_is_tried_again(world):
@@ -162,3 +177,25 @@ async def test_what_is_signed_does_not_rest_on_the_file_of_facts(world):
     await again._once()
     newest = max(world.packages.iterdir())
     assert "agent-without-owner" in (newest / "evidence.json").read_text()
+
+
+async def test_a_folder_that_takes_no_package_has_the_log_verified_now_and_then_only(
+    world, monkeypatch
+):
+    verified = []
+
+    def count(directory, at):
+        verified.append(at)
+        return checked(directory, at)
+
+    monkeypatch.setattr("portcullis.bootstrap.evidence.checked", count)
+    world.packages.write_text("no folder")
+    for minute in range(31):
+        world.now = START.timestamp() + 60 * minute
+        with contextlib.suppress(Problem):
+            await world.evidence._once()
+    assert len(verified) == 3
+    world.packages.unlink()
+    world.now += 15 * 60
+    await world.evidence._once()
+    assert world.made() == 1

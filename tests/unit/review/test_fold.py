@@ -110,3 +110,24 @@ def test_names_that_others_chose_are_cut():
     found = facts([event(0, name="n" * 500, principal="p" * 500)])
     ((tool, seen),) = found.tools.items()
     assert max(map(len, (tool, seen.first.who, seen.first.what, *found.principals))) == 100
+
+
+@pytest.mark.parametrize("acted", [(), (event(0),)], ids=["never", "before"])
+def test_the_first_call_of_somebody_who_was_cut_off_counts_too(acted):
+    cut = [created(1), admin(2, "principals.suspend", "agent:a")]
+    assert facts([*acted, *cut, event(20)]).breaches["acted-while-cut-off"].count == 1
+
+
+def test_names_that_begin_alike_are_kept_apart():
+    long = "search the orders of customers by name " * 5
+    approval = {"server": "orders", "tool": f"{long}one"}
+    found = facts(
+        [
+            admin(0, "catalogue.pin", f"orders.{long}one", parameters=approval),
+            event(1, name=f"{long}one"),
+            event(2, name=f"{long}two"),
+        ]
+    )
+    assert len(found.tools) == 2
+    assert found.tools.keys() & found.approved.keys() == found.approved.keys() != set()
+    assert max(map(len, found.tools)) == 100

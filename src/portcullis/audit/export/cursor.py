@@ -8,6 +8,7 @@ delivered; ``NAME.lock`` is held by the one process that delivers.
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import fcntl
 import os
@@ -24,6 +25,7 @@ from portcullis.core.errors import Problem
 DEAD_BYTES: Final = 64 * 2**20
 """The most that a dead-letter file holds. When it is full the exporter stops where it is."""
 _CURSOR: Final = 4096
+_LOCK_SECONDS: Final = 1.0
 
 
 class Cursor:
@@ -41,11 +43,15 @@ class Cursor:
         """
         if self._held < 0:
             self._take()
+        return self.seen()
+
+    def seen(self) -> Position:
+        """What it says, also while another process has it. Raises as ``load`` does."""
         try:
             return msgspec.json.decode(read(self._path, _CURSOR), type=Position)
         except FileNotFoundError:
             return Position()
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             hint = "Remove it to deliver the log again from its beginning."
             raise Problem("PC6031", f"{self._path} cannot be read", hint=hint) from None
 
@@ -87,15 +93,36 @@ class DeadLetters:
     def add(self, index: int, entry: bytes, reason: str) -> None:
         """Keep an event. Problem PC6031 when the file is full, OSError when it is not written."""
         line = _line(index, entry, reason)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0) as file:
-            end = whole_lines(file.fileno())
-            if end + len(line) > self._limit:
+        file = appending(self._path)
+        try:
+            if whole_lines(file) + len(line) > self._limit:
                 hint = "Look at what the peer refuses, and move the file away."
                 raise Problem("PC6031", f"{self._path.name} is full", hint=hint)
-            write_all(file.fileno(), line)
-            os.fsync(file.fileno())
+            write_all(file, line)
+            os.fsync(file)
+        finally:
+            os.close(file)
         sync_directory(self._path.parent)
+
+
+def appending(path: Path) -> int:
+    """A file to append to, which nobody else appends to or rotates until it is closed.
+
+    Raises OSError, also when another has not let it go within a second. Blocks.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    until = time.monotonic() + _LOCK_SECONDS
+    while time.monotonic() < until:
+        with contextlib.ExitStack() as stack:
+            file = os.open(path, flags, 0o600)
+            stack.callback(os.close, file)
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file), path.lstat()):
+                    stack.pop_all()
+                    return file
+        time.sleep(0.005)
+    raise OSError(errno.EAGAIN, "another process writes to it")
 
 
 def whole_lines(file: int) -> int:

@@ -9,6 +9,7 @@ which is written to the dead letters before the cursor passes it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 from collections import deque
@@ -33,6 +34,9 @@ SLICE: Final = 8
 """So many events are encoded without letting the gate's own thread run."""
 _PAUSE: Final = 0.0005
 _MOST_ATTEMPTS: Final = 30
+_REFUSED_SECONDS: Final = 0.02
+"""After a refusal, so that a peer that refuses everything takes no time from the gate."""
+_MOST_UNTOLD: Final = 16
 
 log = structlog.get_logger(__name__)
 
@@ -141,6 +145,7 @@ class Exporter:
         self._sleep = sleep
         self._position = Position()
         self._kept = True
+        self._untold: deque[tuple[str, dict[str, str]]] = deque(maxlen=_MOST_UNTOLD)
 
     async def run(self) -> None:
         """Deliver for ever, whatever happens to the peer, the disk or the log."""
@@ -155,6 +160,8 @@ class Exporter:
                 attempt = 0
             except Exception as error:  # noqa: BLE001 - nothing ends it but the gate's end
                 self._failing(_said(error))
+                if not opened:
+                    self._look_from_outside()
                 attempt = min(attempt + 1, _MOST_ATTEMPTS)
                 await self._wait(attempt, 0.0)
                 continue
@@ -188,9 +195,20 @@ class Exporter:
         self._source.refresh()
         position = self._cursor.load()
         if not self._source.holds(position):
-            self._notice("audit.export.restart", {"exporter": self.name})
+            self._tell("audit.export.restart", {"exporter": self.name})
             position = Position()
         self._position = position
+
+    def _look_from_outside(self) -> None:
+        """How far behind it is while the cursor is not ours, or cannot be read."""
+        with contextlib.suppress(Problem, OSError):
+            self._source.refresh()
+            self._position = Position()
+            with contextlib.suppress(Problem):
+                seen = self._cursor.seen()
+                if self._source.holds(seen):
+                    self._position = seen
+            self._look()
 
     async def _step(self) -> bool:
         """Deliver the next entries; False when there are none."""
@@ -242,6 +260,7 @@ class Exporter:
                 continue
             except Refused as error:
                 waiting.popleft()
+                await self._sleep(_REFUSED_SECONDS)
                 if len(batch) > 1:
                     middle = len(batch) // 2
                     waiting.extendleft((batch[middle:], batch[:middle]))
@@ -289,8 +308,20 @@ class Exporter:
         if changed:
             said = {"exporter": self.name, "entries": str(state.lag_entries)}
             method = "audit.export.recovered" if state.behind else "audit.export.behind"
-            self._notice(method, said | {"seconds": str(round(waiting))})
             state.behind = not state.behind
+            self._untold.append((method, said | {"seconds": str(round(waiting))}))
+        self._tell_rest()
+
+    def _tell(self, method: str, parameters: dict[str, str]) -> None:
+        self._untold.append((method, parameters))
+        self._tell_rest()
+
+    def _tell_rest(self) -> None:
+        """Say what is to be said; what the log does not take now is said later."""
+        with contextlib.suppress(Problem):
+            while self._untold:
+                self._notice(*self._untold[0])
+                self._untold.popleft()
 
     async def _wait(self, attempt: int, after: float) -> None:
         first, longest = self._backoff

@@ -73,7 +73,7 @@ class Source:
 
     def holds(self, position: Position) -> bool:
         """Whether the log still begins with what was read."""
-        return position.next <= self.size and self.position(position.next) == position
+        return 0 <= position.next <= self.size and self.position(position.next) == position
 
 
 def event_of(entry: bytes) -> Event:

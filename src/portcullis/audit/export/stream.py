@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final, TypeVar
 
-from portcullis.audit.export.cursor import whole_lines, write_all
+from portcullis.audit.export.cursor import appending, whole_lines, write_all
 from portcullis.audit.export.deliver import Batch, Unavailable
 from portcullis.audit.files import sync_directory
 
@@ -111,7 +111,8 @@ class FileTarget:
     """Lines appended to a file, on disk when ``send`` returns, rotated by size.
 
     A batch that would carry the file beyond ``rotate_bytes`` begins a new one; the old ones are
-    ``PATH.1`` (the newest) to ``PATH.keep``. A line that a crash cut short is taken away: its
+    ``PATH.1`` (the newest) to ``PATH.keep``. Others may write to the same file in the same way, as
+    the gate and ``portcullis mcp`` do. A line that a crash cut short is taken away: its
     batch is written again.
     """
 
@@ -129,20 +130,19 @@ class FileTarget:
 
     def _append(self, body: bytes) -> None:
         try:
-            if not self._written(body):
-                self._rotate()
-                self._written(body, anyhow=True)
+            while not self._written(body):
+                pass  # it was rotated
             sync_directory(self._path.parent)
         except OSError as error:
             raise Unavailable(f"not written: {error.strerror}") from None
 
-    def _written(self, body: bytes, *, anyhow: bool = False) -> bool:
-        """Append, unless the file would become too large; whether it did."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        file = os.open(self._path, flags, 0o600)
+    def _written(self, body: bytes) -> bool:
+        """Append, or rotate a file that would become too large; whether it was appended."""
+        file = appending(self._path)
         try:
             end = whole_lines(file)
-            if end and end + len(body) > self._rotate_bytes and not anyhow:
+            if end and end + len(body) > self._rotate_bytes:
+                self._rotate()
                 return False
             write_all(file, body)
             os.fsync(file)

@@ -67,7 +67,7 @@ class WebTarget:
                 ssl=self._tls or True,
                 allow_redirects=False,
             ) as answer:
-                body = await answer.content.read(_ANSWER) if self._partial else b""
+                body = await _whole(answer) if self._partial else b""
                 _judge(answer.status, answer.headers.get("retry-after", ""))
         except Problem as problem:
             raise Unavailable(problem.detail) from None
@@ -91,7 +91,7 @@ class WebTarget:
                 trust_env=False,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"user-agent": "portcullis"},
+                headers={"user-agent": "portcullis", "accept-encoding": "identity"},
             )
         return self._session
 
@@ -132,6 +132,16 @@ def _key(secret: str) -> bytes:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except binascii.Error:
         raise Problem("PC5007", "the signing secret after whsec_ is not Base64") from None
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    """An answer's body, in however many pieces it comes; ValueError when it is too long."""
+    body = b""
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > _ANSWER:
+            raise ValueError("the answer is too long")
+    return body
 
 
 def _judge(status: int, retry_after: str) -> None:

@@ -14,7 +14,13 @@ import msgspec
 
 from portcullis.audit.checkpoint import Checkpoint
 from portcullis.audit.merkle import EMPTY_ROOT
-from portcullis.audit.note import Verifier, encode64, parse_note, parse_signatures
+from portcullis.audit.note import (
+    MAX_SIGNATURES,
+    Verifier,
+    encode64,
+    parse_note,
+    parse_signatures,
+)
 from portcullis.audit.proofs import consistency_proof
 from portcullis.audit.quorum import Quorum
 from portcullis.audit.replica.copy import Copy, Lock
@@ -36,7 +42,10 @@ class Mirrored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mirror:
-    """Copies ``verifier``'s log into a store. With ``quorum``, only what it has cosigned."""
+    """Copies ``verifier``'s log into a store. With ``quorum``, only what it has cosigned.
+
+    Raises Problem PC6006 for the policy of other logs.
+    """
 
     def __init__(
         self,
@@ -50,6 +59,8 @@ class Mirror:
         lock: Lock = lambda: None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
+        if quorum and not quorum.admits(verifier):
+            raise Problem("PC6006", f"no log line has the key of {verifier.name}: {verifier}")
         self._source = source
         self._store = store
         self._witness = witness
@@ -66,6 +77,8 @@ class Mirror:
         or store cannot be used, PC6020 when something else lies in the store.
         """
         signed, note = fetch_checkpoint(self._source, self._verifier)
+        if len(parse_note(note).signatures) >= MAX_SIGNATURES:
+            raise Problem("PC6005", "the checkpoint has no room for the mirror's cosignature")
         if self._quorum and not self._quorum.met(note, self._clock.now()).met:
             raise Problem("PC6007", f"the checkpoint of {signed.size} entries is not cosigned")
         seen = self._seen()

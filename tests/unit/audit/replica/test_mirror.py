@@ -10,7 +10,7 @@ import pytest
 
 from audit_logs import ORIGIN, Log
 from portcullis.audit.cosignature import Cosigner, WitnessSigner
-from portcullis.audit.note import parse_note
+from portcullis.audit.note import Signer, parse_note
 from portcullis.audit.quorum import parse_quorum
 from portcullis.audit.replica.mirror import Mirror
 from portcullis.audit.replica.source import folder
@@ -167,6 +167,32 @@ def test_only_what_a_quorum_cosigned_is_mirrored(log, store, opened, clock, chec
     assert witness.verifier.cosigned(stored)
     assert cosigned(store, opened.vkey)
     assert checked().ok
+
+
+def test_a_policy_for_other_logs_vouches_for_nothing_that_is_mirrored(log, opened) -> None:
+    log.grow(10)
+    other = Signer("other.example/log", bytes(32)).verifier
+    witness = WitnessSigner("w.example", b"w" * 32).verifier
+    policy = parse_quorum(f"log {other}\nwitness w {witness}\nquorum w\n".encode())
+    with pytest.raises(Problem) as raised:
+        opened(quorum=policy)
+    assert raised.value.code == "PC6006"
+
+
+def test_a_mirror_publishes_nothing_that_its_readers_could_not_open(
+    log, store, opened, checked
+) -> None:
+    log.grow(10)
+    mirror = opened()
+    mirror.step()
+    log.grow(10, "b")
+    note = parse_note((log.directory / "checkpoint").read_bytes())
+    junk = note.signatures[0]._replace(name="junk")
+    full = bytes(note._replace(signatures=(*note.signatures, *[junk] * 99)))
+    (log.directory / "checkpoint").write_bytes(full)
+    assert "no room" in refused(mirror, store).detail
+    report = checked()
+    assert (report.ok, report.size) == (True, 10)
 
 
 def test_a_checkpoint_of_another_key_or_none_is_refused(log, store, opened, tmp_path) -> None:
