@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup setup-dev packages check test bench bench-peers eval-detection train-injection lock docs clean
+.PHONY: run setup setup-dev packages check test crash bench bench-peers eval-detection train-injection lock docs clean
 
 run: setup ## start the gate with the demonstration, and stay up
 	$(BIN)/portcullis demo
@@ -38,6 +38,10 @@ check: setup-dev ## format, lint, types, layers, dependencies, dead code, genera
 
 test: setup-dev packages ## everything, on free loopback ports
 	tools/run-tests
+
+crash: setup-dev ## slow: 500 random kill -9 under load, of logs and of gates, with and without witnesses
+	PORTCULLIS_LOG_KILLS=440 PORTCULLIS_GATE_KILLS=60 $(BIN)/pytest --numprocesses 2 --dist worksteal \
+		tests/e2e/audit/test_kill.py tests/e2e/audit/test_crash.py
 
 eval-detection: setup-dev ## measure detection over DATA=folder (and EXAMPLES=folder) and write docs/detection.md
 	$(BIN)/python tools/eval_detection.py --data "$(DATA)" $(if $(EXAMPLES),--examples "$(EXAMPLES)")

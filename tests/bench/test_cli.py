@@ -48,11 +48,11 @@ def test_people_get_a_table_that_says_whether_the_promises_were_kept():
     ],
 )
 def test_the_costliest_parts_can_be_measured_alone(part, figure, promised):
-    result = json.loads(run(part, "--seconds", "0.2", "--json").stdout)
+    result = json.loads(run(part, "--seconds", "0.1", "--json").stdout)
     assert result["command"] == f"bench {part}"
     assert result["figures"][figure] > 0
     assert sorted(result["targets"]) == promised
-    assert figure in run(part, "--seconds", "0.2").stdout
+    assert figure in run(part, "--seconds", "0.1").stdout
 
 
 def test_a_senseless_number_of_connections_is_refused_before_anything_starts():

@@ -24,7 +24,7 @@ from portcullis.core.principal import Principal, PrincipalKind
 
 log = structlog.get_logger(__name__)
 
-GRACE: Final = 0.05
+GRACE: Final = 0.1
 """Seconds in which a run that was cut off may still tell its caller why."""
 LEFT: Final = "PC5014"
 SOON: Final = 0.001

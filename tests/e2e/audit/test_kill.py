@@ -26,7 +26,7 @@ from sealers import sealer_at
 from witnesses import witness_thread, written_policy
 
 WRITER = str(Path(__file__).with_name("writer.py"))
-KILLS = int(os.environ.get("PORTCULLIS_LOG_KILLS", "100"))
+KILLS = int(os.environ.get("PORTCULLIS_LOG_KILLS", "80"))
 PER_LOG = 10
 OPENING = 0.2
 
