@@ -16,7 +16,7 @@ from portcullis.audit.web import Web
 from portcullis.bootstrap.foundation import SystemClock
 from portcullis.bootstrap.witness import opened_witness
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Retention
+from portcullis.core.record_ports import Retention
 from portcullis.store.objects import StoreSettings, open_objects
 
 _HTTP = ("http://", "https://")

@@ -23,7 +23,8 @@ from portcullis.config import Config
 from portcullis.config.replica import Replica
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock, Retention, SecretSource
+from portcullis.core.ports import Clock, SecretSource
+from portcullis.core.record_ports import Retention
 from portcullis.gateway.records import changed
 from portcullis.store.objects import StoreSettings, open_objects
 

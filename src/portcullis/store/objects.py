@@ -22,7 +22,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
 from portcullis.audit.files import sync_directory, write_new
 from portcullis.core.errors import Problem
-from portcullis.core.ports import ObjectStore, Retention, StoredObject
+from portcullis.core.record_ports import ObjectStore, Retention, StoredObject
 from portcullis.store.s3_lock import LockingS3, S3Address
 
 if TYPE_CHECKING:

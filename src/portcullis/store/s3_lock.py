@@ -20,7 +20,7 @@ import msgspec
 
 from portcullis.audit.web import Answer, Web
 from portcullis.core.errors import Problem
-from portcullis.core.ports import ObjectStore, Retention, StoredObject
+from portcullis.core.record_ports import ObjectStore, Retention, StoredObject
 
 _MODES: Final[Mapping[str, Literal["governance", "compliance"]]] = {
     "GOVERNANCE": "governance",

@@ -13,7 +13,7 @@ from obstore.store import MemoryStore
 
 from objectstores import S3Server, s3_server
 from portcullis.core.errors import Problem
-from portcullis.core.ports import ObjectStore, Retention
+from portcullis.core.record_ports import ObjectStore, Retention
 from portcullis.store.objects import Objects, StoreSettings, open_objects
 from portcullis.store.s3_lock import LockingS3, S3Address, sign
 

@@ -19,7 +19,7 @@ from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
 from portcullis.audit.publish import CHECKPOINT
 from portcullis.audit.tiles import ENTRIES, MAX_FILE, TileReader, pack, tile_path
 from portcullis.core.errors import Problem
-from portcullis.core.ports import ObjectStore, Retention
+from portcullis.core.record_ports import ObjectStore, Retention
 
 Lock = Callable[[], Retention | None]
 """How long what is written now is to be kept; None for no lock."""

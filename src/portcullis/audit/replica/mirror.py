@@ -27,7 +27,8 @@ from portcullis.audit.replica.copy import Copy, Lock
 from portcullis.audit.replica.source import Fetch, FetchedTiles, fetch_checkpoint, tree_at
 from portcullis.audit.witness import Refusal, Witness
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock, ObjectStore
+from portcullis.core.ports import Clock
+from portcullis.core.record_ports import ObjectStore
 
 _LATER: Final = 503
 

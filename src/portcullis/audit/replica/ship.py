@@ -22,7 +22,8 @@ from portcullis.audit.tiles import TileReader
 from portcullis.audit.timestamps import FOLDER, MAX_FILE, is_timestamp
 from portcullis.audit.verify import read_checkpoint
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock, ObjectStore
+from portcullis.core.ports import Clock
+from portcullis.core.record_ports import ObjectStore
 
 REPLICAS: Final = "replicas"
 """Below the log's directory: per replica, the checkpoint that it was last brought to."""
