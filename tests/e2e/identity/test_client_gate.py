@@ -144,8 +144,8 @@ async def under_load(*jobs, seconds):
 
 
 async def test_unmodified_clients_work_through_the_connector_over_several_rotations(scene):
-    """openai, anthropic and mcp, with certificates that live for two seconds."""
-    scene.entry("unix:uid:4242")
+    """openai, anthropic and mcp, with certificates that live for four seconds."""
+    scene.entry("unix:uid:4242", ttl=4)
     serials = set()
     token = await standins.session_token(scene.stage)
     async with scene.enrolled() as identity:
@@ -167,13 +167,13 @@ async def test_unmodified_clients_work_through_the_connector_over_several_rotati
             async def in_session():
                 await work_openai(base, key=token)
 
-            done = await under_load(chat, ask_claude, in_session, lambda: work_mcp(base), seconds=4)
+            done = await under_load(chat, ask_claude, in_session, lambda: work_mcp(base), seconds=8)
     assert all(times > 2 for times in done)
     assert len(serials) >= 4
 
 
 async def test_the_transports_work_over_several_rotations(scene):
-    scene.entry("unix:uid:4242")
+    scene.entry("unix:uid:4242", ttl=4)
     serials = set()
     async with scene.enrolled() as identity:
         gate = client.Gate(scene.url, identity)
@@ -192,7 +192,7 @@ async def test_the_transports_work_over_several_rotations(scene):
                 async with other.post(url, json=body) as answer:
                     assert answer.status == 200, await answer.text()
 
-            done = await under_load(chat, plain, lambda: work_mcp(scene.url, http), seconds=4)
+            done = await under_load(chat, plain, lambda: work_mcp(scene.url, http), seconds=8)
     assert all(times > 2 for times in done)
     assert len(serials) >= 4
 
