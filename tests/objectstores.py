@@ -8,6 +8,7 @@ with s3_server() as s3:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -19,6 +20,8 @@ from typing import Any
 
 import boto3
 import botocore.config
+import httpx2
+import msgspec
 
 from portcullis.store.objects import StoreSettings
 
@@ -49,10 +52,47 @@ class S3Server:
             secret_key=self.secret_key,
         )
 
+    def guarded(self, settings: StoreSettings) -> tuple[StoreSettings, StoreSettings]:
+        """The same place, with lasting and with temporary keys.
+
+        From now on the server asks everybody for keys, and checks their signatures and tokens.
+        """
+        common: dict[str, Any] = {
+            "endpoint_url": self.url,
+            "region_name": "us-east-1",
+            "aws_access_key_id": self.access_key,
+            "aws_secret_access_key": self.secret_key,
+        }
+        iam, sts = boto3.client("iam", **common), boto3.client("sts", **common)
+        policy = {"PolicyName": "all", "PolicyDocument": _policy("s3:*", Resource="*")}
+        iam.create_user(UserName="ship")
+        iam.put_user_policy(UserName="ship", **policy)
+        user = iam.create_access_key(UserName="ship")["AccessKey"]
+        trust = _policy("sts:AssumeRole", Principal={"AWS": "*"})
+        role = iam.create_role(RoleName="ship", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        iam.put_role_policy(RoleName="ship", **policy)
+        made = sts.assume_role(RoleArn=role, RoleSessionName="gate")["Credentials"]
+        httpx2.post(f"{self.url}/moto-api/reset-auth", content=b"0").raise_for_status()
+        lasting, temporary = (
+            msgspec.structs.replace(
+                settings,
+                access_key=keys["AccessKeyId"],
+                secret_key=keys["SecretAccessKey"],
+                session_token=keys.get("SessionToken", ""),
+            )
+            for keys in (user, made)
+        )
+        return lasting, temporary
+
     def locked_until(self, bucket: str, key: str) -> tuple[str, datetime]:
         """What S3 says of an object's lock."""
         head = self.client.head_object(Bucket=bucket, Key=key)
         return head["ObjectLockMode"], head["ObjectLockRetainUntilDate"]
+
+
+def _policy(action: str, **of: object) -> str:
+    statement = {"Effect": "Allow", "Action": action, **of}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @contextlib.contextmanager

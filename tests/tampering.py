@@ -130,7 +130,7 @@ class Scene:
 
     def verify(
         self, *, kept: bool = False, witnesses: bool = False, max_age: float | None = None,
-        later: float = 0,
+        later: float = 0, keep_days: float = 0,
     ) -> Report:  # fmt: skip
         """As the auditor does, ``later`` seconds from now."""
         expected = Expected(
@@ -138,6 +138,7 @@ class Scene:
             quorum=self.quorum if witnesses else None,
             now=time.time() + later,
             max_age=max_age,
+            keep_days=keep_days,
         )
         return verify(self.log, self.verifier, expected=expected)
 

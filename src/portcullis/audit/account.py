@@ -3,7 +3,8 @@
 Every allowed decision is owed a result. One without may still be in flight, or its gate died:
 the log shows when a gate started (or loaded a policy), and what was open before the last start
 will never be answered. A result without its decision, or an entry that stands twice, is something
-that no gate writes.
+that no gate writes. So are a gap in the numbers of a session's events, and an entry that is gone
+without an ``audit.prune`` that says so (``pruned``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,16 @@ from typing import Final
 
 import msgspec
 import numpy as np
+
+from portcullis.audit.pruned import (
+    PRUNE,
+    Pruned,
+    Pruning,
+    Run,
+    check_pruned,
+    pruned_ranges,
+    pruning,
+)
 
 _FIRST: Final = 5
 _DECISIONS: Final = frozenset({"decision", "tool_call", "llm_call"})
@@ -33,7 +44,8 @@ class Account(msgspec.Struct, frozen=True):
 
     ``in_flight`` and ``cut`` are decisions without a result, after and before the last start of a
     gate; ``orphans`` are results without a decision, ``copies`` entries that stand twice,
-    ``unreadable`` entries that are no events. Only the last three are faults.
+    ``unreadable`` entries that are no events, ``gaps`` sessions some of whose events are missing.
+    Only the last four are faults. ``pruned`` are the entries that were pruned, on whose word.
     """
 
     decisions: int = 0
@@ -42,6 +54,8 @@ class Account(msgspec.Struct, frozen=True):
     orphans: Count = Count()
     copies: Count = Count()
     unreadable: Count = Count()
+    gaps: Count = Count()
+    pruned: tuple[Pruned, ...] = ()
 
     def faults(self) -> Iterator[str]:
         """What no honest gate writes, each as a reason."""
@@ -49,13 +63,18 @@ class Account(msgspec.Struct, frozen=True):
             (self.orphans, "results without a decision"),
             (self.copies, "entries stand twice"),
             (self.unreadable, "entries are no events"),
+            (self.gaps, "gaps in the events of a session, before"),
         ):
             if count.count:
                 yield f"{count.count} {said}: {', '.join(count.first)}"
 
 
 class Tally(msgspec.Struct):
-    """The account of consecutive entries. What it cannot settle alone is left to ``Books``."""
+    """The account of consecutive entries. What it cannot settle alone is left to ``Books``.
+
+    ``runs`` are the pruned entries, ``prunings`` the events that tell of such; ``sessions`` has the
+    first and the last event of each session that is here.
+    """
 
     open: dict[str, int] = {}
     strangers: dict[str, tuple[int, str]] = {}
@@ -65,6 +84,24 @@ class Tally(msgspec.Struct):
     digests: bytes = b""
     earliest: datetime | None = None
     last: datetime | None = None
+    runs: list[Run] = []
+    prunings: list[Pruning] = []
+    sessions: dict[str, Span] = {}
+    gaps: list[tuple[int, str]] = []
+
+
+class Span(msgspec.Struct):
+    """A session's first and last number here, each with how many entries were pruned before.
+
+    ``at`` is the entry of the first, ``id`` its event.
+    """
+
+    first: int
+    pruned_first: int
+    last: int
+    pruned_last: int
+    at: int
+    id: str
 
 
 class _Seen(msgspec.Struct):
@@ -77,6 +114,9 @@ class _Seen(msgspec.Struct):
     decision: str = ""
     method: str = ""
     principal_kind: str = ""
+    session: str = ""
+    sequence: int = 0
+    parameters: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 _decode: Final = msgspec.json.Decoder(_Seen).decode
@@ -86,43 +126,92 @@ class Counter:
     """Makes a ``Tally``; ``since`` is the number from which on the earliest time is looked for."""
 
     def __init__(self, since: int) -> None:
-        self.tally = Tally({}, {}, [])
+        self.tally = Tally({}, {}, [], runs=[], prunings=[], sessions={}, gaps=[])
         self._since = since
         self._answered: set[str] = set()
         self._digests: list[bytes] = []
+        self._pruned = 0
 
     def add(self, first: int, entries: Sequence[bytes], leaves: Sequence[bytes]) -> None:
         """Count entries from number ``first`` on, with their leaf hashes."""
-        tally, opened, number = self.tally, self.tally.open, first - 1
-        for entry in entries:
-            number += 1
+        for number, entry in enumerate(entries, first):
+            if not entry:
+                self._gone(number)
+                continue
             try:
                 seen = _decode(entry)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                tally.unreadable.append(number)
+                self.tally.unreadable.append(number)
                 continue
-            tally.last = when = seen.time if seen.time.tzinfo else seen.time.replace(tzinfo=UTC)
-            if number >= self._since and (tally.earliest is None or when < tally.earliest):
-                tally.earliest = when
-            if seen.decision:
-                if opened.pop(seen.decision, None) is not None:
-                    self._answered.add(seen.decision)
-                elif seen.decision not in self._answered:  # a call may fail after its result
-                    tally.strangers[seen.decision] = number, seen.id
-            elif seen.type in _DECISIONS:
-                tally.decisions += 1
-                if seen.verdict == "allow":
-                    opened[seen.id] = number
-            elif seen.method == "policy.activate" or (
-                seen.method == "svid.issue" and seen.principal_kind == "gateway"
-            ):
-                tally.started = number
+            self._time(number, seen.time if seen.time.tzinfo else seen.time.replace(tzinfo=UTC))
+            if seen.sequence:
+                self._follow(number, seen)
+            if seen.decision or seen.type in _DECISIONS:
+                self._call(number, seen)
+            elif seen.type == "admin":
+                self._act(number, seen)
+            elif seen.method == "svid.issue" and seen.principal_kind == "gateway":
+                self.tally.started = number
         self._digests += [leaf[:_DIGEST] for leaf in leaves]
 
     def close(self) -> Tally:
         """The tally of all that was added."""
         self.tally.digests = b"".join(self._digests)
         return self.tally
+
+    def _time(self, number: int, when: datetime) -> None:
+        tally = self.tally
+        tally.last = when
+        if number >= self._since and (tally.earliest is None or when < tally.earliest):
+            tally.earliest = when
+        if tally.runs and tally.runs[-1].after is None:
+            tally.runs[-1].after = when.timestamp()
+
+    def _call(self, number: int, seen: _Seen) -> None:
+        opened = self.tally.open
+        if not seen.decision:
+            self.tally.decisions += 1
+            if seen.verdict == "allow":
+                opened[seen.id] = number
+        elif opened.pop(seen.decision, None) is not None:
+            self._answered.add(seen.decision)
+        elif seen.decision not in self._answered:  # a call may fail after its result
+            self.tally.strangers[seen.decision] = number, seen.id
+
+    def _act(self, number: int, seen: _Seen) -> None:
+        if seen.method == "policy.activate":
+            self.tally.started = number
+        elif seen.method == PRUNE and seen.verdict == "allow":
+            found = pruning(seen.id, seen.time.timestamp(), msgspec.json.decode(seen.parameters))
+            if found is not None:
+                self.tally.prunings.append(found)
+
+    def _gone(self, number: int) -> None:
+        self._pruned += 1
+        runs = self.tally.runs
+        if runs and runs[-1].end == number:
+            runs[-1].end = number + 1
+        else:
+            last = self.tally.last
+            runs.append(Run(number, number + 1, last.timestamp() if last else None))
+
+    def _follow(self, number: int, seen: _Seen) -> None:
+        span = self.tally.sessions.get(seen.session)
+        if span is None:
+            at = seen.sequence, self._pruned
+            self.tally.sessions[seen.session] = Span(*at, *at, number, seen.id)
+            return
+        if not follows(span.last, seen.sequence, self._pruned - span.pruned_last):
+            self.tally.gaps.append((number, seen.id))
+        span.last, span.pruned_last = seen.sequence, self._pruned
+
+
+def follows(last: int, number: int, pruned: int) -> bool:
+    """Whether a session's event may follow its ``last``, with so many pruned entries between.
+
+    A gate counts on by one, and begins anew with one.
+    """
+    return number == 1 or 0 <= number - last - 1 <= pruned
 
 
 class Books:
@@ -137,6 +226,11 @@ class Books:
         self._digests: list[bytes] = []
         self._last: datetime | None = None
         self._earliest: list[datetime] = []
+        self._runs: list[Run] = []
+        self._prunings: list[Pruning] = []
+        self._pruned = 0
+        self._sessions: dict[str, tuple[int, int]] = {}
+        self._gaps: list[tuple[int, str]] = []
 
     def add(self, tally: Tally) -> None:
         """Take the next tally."""
@@ -150,6 +244,15 @@ class Books:
         self._digests.append(tally.digests)
         self._last = tally.last or self._last
         self._earliest += [tally.earliest] if tally.earliest is not None else []
+        self._prunings += tally.prunings
+        for session, span in tally.sessions.items():
+            last, before = self._sessions.get(session, (0, 0))
+            if not follows(last, span.first, self._pruned + span.pruned_first - before):
+                self._gaps.append((span.at, span.id))
+            self._sessions[session] = span.last, self._pruned + span.pruned_last
+        self._gaps += tally.gaps
+        self._runs += tally.runs
+        self._pruned += sum(run.end - run.first for run in tally.runs)
 
     @property
     def last(self) -> str:
@@ -173,17 +276,25 @@ class Books:
                 if seen.type in _DECISIONS:
                     self._strangers.pop(seen.id, None)
 
+    def pruned_faults(self, keep_days: float = 0.0) -> Iterator[str]:
+        """What is gone and may not be, each as a reason; see ``check_pruned``."""
+        yield from check_pruned(self._runs, self._prunings, keep_days)
+
     def account(self) -> Account:
         """The sum."""
+        known = self._runs[0].first if self._runs else None  # a decision may have been pruned
+        orphans = [o for o in sorted(self._strangers.values()) if known is None or o[0] < known]
         running = [name for name, number in self._open.items() if number > self._started]
         cut = [name for name, number in self._open.items() if number < self._started]
         return Account(
             decisions=self._decisions,
             in_flight=_count(running),
             cut=_count(cut),
-            orphans=_count([name for _, name in sorted(self._strangers.values())]),
+            orphans=_count([name for _, name in orphans]),
             copies=_count(self._copies()),
             unreadable=_count([f"entry {number}" for number in self._unreadable]),
+            gaps=_count([name for _, name in sorted(self._gaps)]),
+            pruned=pruned_ranges(self._runs, self._prunings),
         )
 
     def _copies(self) -> list[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import queue as queues
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Thread
@@ -43,7 +43,8 @@ CREATE INDEX content_at ON content (at);
 CREATE INDEX content_handle ON content (handle);
 """
 _HELD: Final = """
-    session IN (SELECT value FROM json_each(:sessions))
+    :everything = 'true'
+    OR session IN (SELECT value FROM json_each(:sessions))
     OR principal IN (SELECT value FROM json_each(:principals))
     OR lower(hex(handle)) IN (SELECT value FROM json_each(:handles))
 """
@@ -57,8 +58,9 @@ log = structlog.get_logger(__name__)
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose content stays: sessions' ids, principals as ``KIND:NAME``, handles in hex."""
+    """Whose content stays: sessions' ids, principals as ``KIND:NAME``, handles in hex, or all."""
 
+    everything: bool = False
     sessions: tuple[str, ...] = ()
     principals: tuple[str, ...] = ()
     handles: tuple[str, ...] = ()
@@ -88,15 +90,25 @@ class _Item(msgspec.Struct, frozen=True):
 class ContentStore:
     """The ``Contents`` port over a SQLite file, of one log. For any threads.
 
-    ``keys`` are that log's. ``most_bytes`` bounds what is kept, encrypted. Raises Problem PC7001
-    for a file that is not of this version or cannot be opened.
+    ``keys`` are that log's. ``most_bytes`` bounds what is kept, encrypted, but for what is
+    ``held``: that is asked whenever something is to go, and while it raises a Problem nothing
+    goes and what finds no room is not kept. Raises Problem PC7001 for a file that is not of this
+    version or cannot be opened.
     """
 
-    def __init__(self, path: Path, keys: SubjectKeys, *, results: bool, most_bytes: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keys: SubjectKeys,
+        *,
+        results: bool,
+        most_bytes: int,
+        held: Callable[[], Held] = Held,
+    ) -> None:
         self.results = results
         self._keys = keys
         self._most = most_bytes
-        self._held = Held()
+        self._held = held
         self._connection = _connect(path)
         self._lock = Lock()
         (self._bytes,) = self._connection.execute(_TOTAL).fetchone()
@@ -126,36 +138,26 @@ class ContentStore:
         moment may not be there yet.
         """
         with self._lock:
-            rows = self._connection.execute(
-                "SELECT field, handle, sealed FROM content WHERE event = ?", (event_id,)
-            ).fetchall()
-        if not rows:
+            found = _read(self._connection, self._keys, event_id)
+        if not found:
             raise Problem("PC6041", "no content of this event is kept")
-        return tuple(self._opened(event_id, *row) for row in rows)
+        return found
 
-    def _opened(self, event_id: str, field: str, handle: bytes, sealed: bytes) -> Field:
-        subject = self._keys.find(handle)
-        if subject is None:
-            raise Problem("PC6041", "the key of the event's content was destroyed")
-        cipher = AESGCM(subject.content)
-        try:
-            value = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(event_id, field))
-        except (InvalidTag, ValueError):
-            raise Problem("PC6005", f"the content of {field} was altered") from None
-        return Field(field, value, subject.commitment(value))
-
-    def expire(self, before: Mapping[str, float], held: Held) -> int:
+    def expire(self, before: Mapping[str, float]) -> int:
         """Destroy what is past its time: of each class (event type) what is older; the rows.
 
-        What is ``held`` stays, from now on also when the file is full. Blocks.
+        What is held stays. Nothing of the rest is left in the file, nor in its write-ahead log
+        but while another reads it. Blocks; raises the Problem of ``held``.
         """
         gone = 0
         with self._written() as connection:
-            self._held = held
+            held = self._held()
             for name, at in before.items():
                 gone += connection.execute(
                     _EXPIRE, {"class": name, "at": at, **held.parameters()}
                 ).rowcount
+        with self._lock:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return gone
 
     def close(self) -> None:
@@ -178,7 +180,7 @@ class ContentStore:
             try:
                 if items:
                     self._write(items)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError, Problem) as error:
                 log.warning("content_not_kept", reason=type(error).__name__, events=len(items))
             with self._mutex:
                 self._waiting -= sum(item.size for item in items)
@@ -201,12 +203,14 @@ class ContentStore:
                 "INSERT OR REPLACE INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
             self._bytes += sum(len(row[-1]) + _ROW for row in rows)
+            if self._bytes > self._most:  # unless an erasure made room
+                (self._bytes,) = connection.execute(_TOTAL).fetchone()
             if self._bytes > self._most:
                 self._shrink(connection)
 
     def _shrink(self, connection: sqlite3.Connection) -> None:
         """Destroy the oldest that is not held until a tenth is free."""
-        cursor = connection.execute(_OLDEST, self._held.parameters())
+        cursor = connection.execute(_OLDEST, self._held().parameters())
         gone = []
         for row, size in cursor:
             if self._bytes <= self._most * 9 // 10:
@@ -214,6 +218,36 @@ class ContentStore:
             gone.append((row,))
             self._bytes -= size
         connection.executemany("DELETE FROM content WHERE rowid = ?", gone)
+
+
+def read(path: Path, keys: SubjectKeys, event_id: str) -> tuple[Field, ...]:
+    """As ``ContentStore.read``, of a file that there may not be; nothing when none is kept."""
+    if not path.exists():
+        return ()
+    try:
+        with closing(_connect(path)) as connection:
+            return _read(connection, keys, event_id)
+    except sqlite3.Error:
+        raise Problem("PC7001", f"{path} cannot be used as a content store") from None
+
+
+def _read(connection: sqlite3.Connection, keys: SubjectKeys, event_id: str) -> tuple[Field, ...]:
+    rows = connection.execute(
+        "SELECT field, handle, sealed FROM content WHERE event = ?", (event_id,)
+    ).fetchall()
+    return tuple(_opened(keys, event_id, *row) for row in rows)
+
+
+def _opened(keys: SubjectKeys, event_id: str, field: str, handle: bytes, sealed: bytes) -> Field:
+    subject = keys.find(handle)
+    if subject is None:
+        raise Problem("PC6041", "the key of the event's content was destroyed")
+    cipher = AESGCM(subject.content)
+    try:
+        value = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(event_id, field))
+    except (InvalidTag, ValueError):
+        raise Problem("PC6005", f"the content of {field} was altered") from None
+    return Field(field, value, subject.commitment(value))
 
 
 def forget(path: Path, handles: Iterable[bytes]) -> int:

@@ -32,6 +32,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 
 REFRESH: Final = 60.0
+_LAST_SECONDS: Final = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -191,7 +192,10 @@ class Feeder:
                 self._waiters = [one for one in self._waiters if one[1] is not future]
 
     def close(self) -> None:
-        """Publish the last head if a quorum answers within ``seconds``, and end."""
+        """Publish the last head if a quorum answers within ``seconds``, two at most, and end.
+
+        What is not published then is with the next start.
+        """
         self._closing = True
         self._inbox.put(None)
         if self._thread.is_alive():
@@ -214,7 +218,8 @@ class Feeder:
         until = math.inf
         while True:
             if self._closing and until == math.inf:
-                until = time.monotonic() + (0.0 if self._lost else self._seconds)
+                most = 0.0 if self._lost else min(self._seconds, _LAST_SECONDS)
+                until = time.monotonic() + most
             self._begin()
             if self._closing and (not self._open() or time.monotonic() >= until):
                 return

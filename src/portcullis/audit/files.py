@@ -26,10 +26,15 @@ def read(path: Path, limit: int) -> bytes:
 
 def replace(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace a file durably but for its directory entry; see ``sync_directory``."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    write_new(fresh, data, mode=mode)
-    fresh.replace(path)
+    new = fresh(path)
+    new.unlink(missing_ok=True)
+    write_new(new, data, mode=mode)
+    new.replace(path)
+
+
+def fresh(path: Path) -> Path:
+    """Where ``replace`` writes what becomes the file; a crash may leave it."""
+    return path.with_name(path.name + ".new")
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:

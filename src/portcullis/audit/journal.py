@@ -132,6 +132,33 @@ def _segment(directory: Path, first: int, *, last: bool) -> Iterator[Frame]:
         raise Problem("PC6002", f"{path.name}: damaged at byte {end} (entry {size})")
 
 
+def rewrite(
+    directory: Path, segment: int, end: int, change: Callable[[int, list[bytes]], list[bytes]]
+) -> tuple[Path, int]:
+    """Copy a segment's frames that begin before entry ``end``, with other entries.
+
+    ``change`` is given each frame's first index and entries. Gives the copy, which is on disk and
+    is to be put in its place with ``Journal.exchange``, and the offset of what was not copied.
+    Raises Problem PC6002 at damage, OSError.
+    """
+    path = segment_path(directory, segment)
+    fresh = path.with_name(path.name + ".new")
+    size, offset = segment, 0
+    with fresh.open("wb") as file:
+        fresh.chmod(0o600)
+        for frame in frames(path):
+            if frame.first >= end:
+                break
+            entries = change(frame.first, frame.entries)
+            file.write(encode_frame(frame.first, entries))
+            size, offset = frame.first + len(entries), frame.end
+        file.flush()
+        os.fsync(file.fileno())
+    if size < min(end, segment + SEGMENT):
+        raise Problem("PC6002", f"{path.name}: entry {size} is missing")
+    return fresh, offset
+
+
 def recover(directory: Path, start: int, visit: Callable[[list[bytes]], None]) -> Tail:
     """Read the journal from segment ``start`` on, passing each frame's entries to ``visit``.
 
@@ -151,13 +178,15 @@ def recover(directory: Path, start: int, visit: Callable[[list[bytes]], None]) -
 
 def _frame_after(path: Path, offset: int, size: int) -> bool:
     """Whether a valid frame begins behind ``offset`` and ends within the first ``size`` bytes."""
-    if size <= offset:
-        return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
-        while (offset := data.find(_MAGIC, offset + 1)) >= 0:
-            data.seek(offset)
-            if _decode(data.read(_HEAD.size), data.read, offset):
-                return True
+    with path.open("rb") as file:
+        size = min(size, os.fstat(file.fileno()).st_size)  # a rewritten segment may be smaller
+        if size <= offset:
+            return False
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+            while (offset := data.find(_MAGIC, offset + 1)) >= 0:
+                data.seek(offset)
+                if _decode(data.read(_HEAD.size), data.read, offset):
+                    return True
     return False
 
 
@@ -193,6 +222,29 @@ class Journal:
             self._sync(self._file)
             self.size += min(room, len(entries))
             entries = entries[room:]
+
+    def exchange(self, segment: int, fresh: Path, offset: int) -> None:
+        """Put ``fresh`` in the place of a segment that it agrees with up to ``offset``.
+
+        What was written behind that since goes along. After an OSError either is in place.
+        """
+        path = segment_path(self._directory, segment)
+        file = os.open(fresh, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.lseek(file, 0, os.SEEK_END)
+            with path.open("rb") as old:
+                old.seek(offset)
+                while part := old.read(2**20):
+                    rest = memoryview(part)
+                    while rest:
+                        rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+            fresh.replace(path)
+            sync_directory(self._directory)
+            if segment == self._segment:
+                file, self._file = self._file, file
+        finally:
+            os.close(file)
 
     def close(self) -> None:
         """Close the file; the lock is not the journal's."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from portcullis.audit import subjects
-from portcullis.audit.files import replace, sync_directory
+from portcullis.audit.files import fresh, replace, sync_directory
 from portcullis.audit.note import Signer, SigningKey
 from portcullis.audit.subjects import SUBJECTS_FILE, SubjectKeys
 from portcullis.core.errors import Problem
@@ -72,20 +72,25 @@ def open_subjects(directory: Path, sealer: Sealer) -> SubjectKeys:
 def destroy_derived(directory: Path) -> bool:
     """Destroy what the keys of older commitments were derived from; False when it is not there.
 
-    Its bytes are overwritten in place before the file is removed. Raises Problem PC6001.
+    Its bytes are overwritten in place before the file is removed, as are those of a copy that
+    was being sealed when a crash came. Raises Problem PC6001.
     """
-    path = directory / DERIVED_FILE
+    _destroy(fresh(directory / DERIVED_FILE))
+    return _destroy(directory / DERIVED_FILE)
+
+
+def _destroy(path: Path) -> bool:
     try:
         with path.open("r+b") as file:
             file.write(bytes(os.fstat(file.fileno()).st_size))
             file.flush()
             os.fsync(file.fileno())
         path.unlink()
-        sync_directory(directory)
+        sync_directory(path.parent)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise Problem("PC6001", f"{DERIVED_FILE} cannot be destroyed: {error.strerror}") from None
+        raise Problem("PC6001", f"{path.name} cannot be destroyed: {error.strerror}") from None
     return True
 
 

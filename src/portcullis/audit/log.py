@@ -20,6 +20,8 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Final, Self, TypeAlias
 
+from msgspec import structs
+
 from portcullis.audit.feeder import Feeder
 from portcullis.audit.files import replace, sync_directory
 from portcullis.audit.journal import SEGMENT, Journal, lock
@@ -43,6 +45,9 @@ LINGER: Final = 0.005
 
 HURRY: Final = 0.02
 """Seconds from one head to the next, at least, when somebody waits for witnesses."""
+
+_SESSIONS: Final = 65_536
+"""Most sessions whose events are counted; the one that began first is forgotten first."""
 
 _Waiter: TypeAlias = "asyncio.Future[None] | Future[None]"
 
@@ -96,6 +101,8 @@ class AuditLog:
         self._failure = ""
         self._closing = False
         self._hurry = False
+        self._sessions: dict[str, int] = {}
+        self._exchanges: list[tuple[int, Path, int, Future[None]]] = []
         self.subjects = subjects
         self.commitment = subjects.commitment
         self._thread = Thread(target=self._run, name="audit-log", daemon=True)
@@ -119,18 +126,28 @@ class AuditLog:
     async def durable(self, event: Event) -> None:
         """Return when the event would survive a power cut, or raise Problem PC6001."""
         waiter = asyncio.get_running_loop().create_future()
-        self._push(fit(event, self.commitment), waiter)
+        self._push(event, waiter)
         await waiter
 
     def enqueue(self, event: Event) -> None:
         """Queue the event for the next commit, or raise Problem PC6001."""
-        self._push(fit(event, self.commitment), None)
+        self._push(event, None)
 
     def append_now(self, event: Event) -> None:
         """Block until the event would survive a power cut, or raise Problem PC6001."""
         waiter: Future[None] = Future()
-        self._push(fit(event, self.commitment), waiter)
+        self._push(event, waiter)
         waiter.result()
+
+    def exchange(self, segment: int, fresh: Path, offset: int) -> None:
+        """As ``Journal.exchange``, between two commits. Blocks; Problem PC6001."""
+        done: Future[None] = Future()
+        with self._mutex:
+            if self._refusal:
+                raise Problem("PC6001", self._refusal)
+            self._exchanges.append((segment, fresh, offset, done))
+        self._wake.put(None)
+        done.result()
 
     async def witnessed(self) -> None:
         """Return when a published checkpoint covers what is durable now, or raise Problem PC6007.
@@ -167,12 +184,17 @@ class AuditLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _push(self, entry: bytes, waiter: _Waiter | None) -> None:
+    def _push(self, event: Event, waiter: _Waiter | None) -> None:
         with self._mutex:
             if self._refusal:
                 raise Problem("PC6001", self._refusal)
+            number = self._sessions.get(event.session, 0) + 1 if event.session else 0
+            numbered = structs.replace(event, sequence=number) if number else event
+            entry = fit(numbered, self.commitment)
             if len(self._entries) >= self._bound or self._bytes + len(entry) > QUEUE_BYTES:
                 raise Problem("PC6001", "the audit queue is full")
+            if number:
+                self._count(event.session, number)
             self._entries.append(entry)
             self._bytes += len(entry)
             if waiter is not None:
@@ -183,9 +205,16 @@ class AuditLog:
         if wake:
             self._wake.put(None)
 
+    def _count(self, session: str, number: int) -> None:
+        """Remember how far a session's events are; one of too many begins anew with one."""
+        if number == 1 and len(self._sessions) >= _SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        self._sessions[session] = number
+
     def _urgent(self) -> bool:
         """Whether the thread should commit now: somebody waits, or the queue fills up."""
-        return bool(self._waiters) or self._closing or 2 * len(self._entries) >= self._bound
+        waiting = self._waiters or self._exchanges or self._closing
+        return bool(waiting) or 2 * len(self._entries) >= self._bound
 
     def _run(self) -> None:
         waiters: list[_Waiter] = []
@@ -194,6 +223,7 @@ class AuditLog:
             while not closing:
                 entries, waiters, closing = self._take(due)
                 started = time.monotonic()
+                self._exchange()
                 if entries:
                     keys = self.subjects.begin()
                     self._journal.append(entries)
@@ -245,6 +275,21 @@ class AuditLog:
             except queues.Empty:
                 timed_out = True
 
+    def _exchange(self) -> None:
+        """Bring in rewritten segments. OSError: then the journal is of no further use."""
+        while self._exchanges:
+            segment, fresh, offset, done = self._exchanges[0]
+            failure = ""
+            try:
+                self._journal.exchange(segment, fresh, offset)
+            except OSError as error:
+                if not fresh.exists():
+                    raise
+                failure = f"a segment cannot be rewritten: {error.strerror}"
+            with self._mutex:
+                self._exchanges.pop(0)
+            _settle([done], failure)
+
     def _due(self, due: float) -> float:
         """When the next head is signed: somebody who waits for witnesses makes it sooner."""
         return due - self._period + HURRY if self._hurry else due
@@ -253,7 +298,8 @@ class AuditLog:
         self._failure = f"the audit log cannot be written: {reason}"
         with self._mutex:
             self._refusal = self._failure
-            waiters = waiters + self._waiters
+            waiters = waiters + self._waiters + [done for *_, done in self._exchanges]
+            self._exchanges = []
             self._entries, self._waiters, self._bytes = [], [], 0
         _answer(waiters, self._failure)
 

@@ -48,6 +48,8 @@ def prove(directory: Path, verifier: Verifier, index: int) -> str:
         raise Problem("PC6004", f"the checkpoint does not cover an entry {index}")
     reader = TileReader(directory, checkpoint.size)
     entry = reader.entries(index // TILE_WIDTH)[index % TILE_WIDTH]
+    if not entry:
+        raise Problem("PC6004", f"entry {index} was pruned")
     path = inclusion_proof(reader.node, index, checkpoint.size)
     lines = [_HEADER, f"extra {encode64(entry)}", f"index {index}", *map(encode64, path), ""]
     text = "\n".join(lines) + "\n" + note.decode()

@@ -12,7 +12,7 @@ from typing import Final
 
 from portcullis.audit.checkpoint import Checkpoint
 from portcullis.audit.files import replace
-from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
+from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hashes
 from portcullis.audit.note import Signer
 from portcullis.audit.tiles import TileWriter
 
@@ -50,9 +50,12 @@ class Publisher:
         """How many entries the tree holds, published or not."""
         return self._tree.size
 
-    def add(self, entries: Sequence[bytes]) -> None:
-        """Put entries into the tree; what became complete is written."""
-        tiles = self._tree.append([leaf_hash(entry) for entry in entries])
+    def add(self, entries: Sequence[bytes], leaves: Sequence[bytes] | None = None) -> None:
+        """Put entries into the tree; what became complete is written.
+
+        ``leaves`` are their hashes, where some have been pruned.
+        """
+        tiles = self._tree.append(leaf_hashes(entries) if leaves is None else leaves)
         self._tail.extend(entries)
         while len(self._tail) >= TILE_WIDTH:
             index = (self._tree.size - len(self._tail)) // TILE_WIDTH

@@ -1,4 +1,7 @@
-"""Reading events back, while the gate runs or without it. Nothing here writes."""
+"""Reading events back, while the gate runs or without it. Nothing here writes.
+
+Entries that were pruned are passed over.
+"""
 
 from __future__ import annotations
 
@@ -149,7 +152,7 @@ def _entries(directory: Path, verifier: Verifier, start: int = 0) -> Iterator[tu
     if (directory / "journal").is_dir():
         for frame in read(directory / "journal", checkpoint.size):
             for index, entry in enumerate(frame.entries, frame.first):
-                if index >= checkpoint.size:
+                if index >= checkpoint.size and entry:
                     yield index, entry
 
 
@@ -157,7 +160,7 @@ def _tiles(directory: Path, start: int, size: int) -> Iterator[tuple[int, bytes]
     reader = TileReader(directory, size)
     for bundle in range(start // TILE_WIDTH, -(-size // TILE_WIDTH)):
         for index, entry in enumerate(reader.entries(bundle), bundle * TILE_WIDTH):
-            if index >= start:
+            if index >= start and entry:
                 yield index, entry
 
 

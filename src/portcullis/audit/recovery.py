@@ -18,9 +18,10 @@ from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
 from portcullis.audit.files import read as read_file
 from portcullis.audit.files import replace
 from portcullis.audit.journal import SEGMENT, Tail, read, recover, segments
-from portcullis.audit.merkle import Tree, leaf_hash
+from portcullis.audit.merkle import TILE_WIDTH, Tree
 from portcullis.audit.note import MAX_NOTE, Signer
 from portcullis.audit.proofs import subtree
+from portcullis.audit.pruned import leaves
 from portcullis.audit.publish import CHECKPOINT, HEAD, Offer, Publisher
 from portcullis.audit.tiles import TileReader
 from portcullis.core.errors import Problem
@@ -57,14 +58,15 @@ def restore(directory: Path, signer: Signer, offer: Offer | None = None) -> tupl
     if base:
         try:
             _check_below(directory, base, signed)
-            tail = _check(journal, _resume(directory, base), signed)
+            tail = _check(directory, _resume(directory, base), signed)
         except Problem:
             base = 0
     if not base:
-        tail = _check(journal, Tree(), signed)
+        tail = _check(directory, Tree(), signed)
     publisher = Publisher(directory, signer, _resume(directory, base), offer)
+    pruned = _Leaves(directory, signed)
     for frame in read(journal, base):
-        publisher.add(frame.entries)
+        publisher.add(frame.entries, pruned.leaves(frame.first, frame.entries))
     publisher.publish()
     if offer is None:
         (directory / HEAD).unlink(missing_ok=True)
@@ -116,9 +118,30 @@ def _check_below(directory: Path, base: int, signed: list[Checkpoint]) -> None:
             raise _other_root()
 
 
-def _check(journal: Path, tree: Tree, signed: list[Checkpoint]) -> Tail:
+class _Leaves:
+    """The leaf hashes of the journal's entries; those that were pruned have theirs in the tiles.
+
+    Nothing is pruned before it is signed and its tiles are on disk. What the tiles say is held
+    against the signed root, as everything is.
+    """
+
+    def __init__(self, directory: Path, signed: list[Checkpoint]) -> None:
+        self._reader = TileReader(directory, max((each.size for each in signed), default=0))
+
+    def leaves(self, first: int, entries: list[bytes]) -> list[bytes]:
+        """Those of entries from number ``first`` on. Problem PC6005 when a tile is missing."""
+        return leaves(entries, lambda place: self._hash(first + place))
+
+    def _hash(self, number: int) -> bytes:
+        if number >= self._reader.size:
+            raise Problem("PC6002", f"entry {number} is empty and was never signed")
+        return self._reader.hashes(0, number // TILE_WIDTH)[number % TILE_WIDTH]
+
+
+def _check(directory: Path, tree: Tree, signed: list[Checkpoint]) -> Tail:
     """Replay the journal on the tree; each signed root must be passed on the way."""
     ahead = [each for each in signed if each.size >= tree.size]
+    pruned = _Leaves(directory, signed)
 
     def pass_by() -> None:
         while ahead and ahead[0].size == tree.size:
@@ -126,16 +149,16 @@ def _check(journal: Path, tree: Tree, signed: list[Checkpoint]) -> Tail:
                 raise _other_root()
 
     def visit(entries: list[bytes]) -> None:
-        leaves = [leaf_hash(entry) for entry in entries]
-        while ahead and ahead[0].size - tree.size <= len(leaves):
+        hashes = pruned.leaves(tree.size, entries)
+        while ahead and ahead[0].size - tree.size <= len(hashes):
             upto = ahead[0].size - tree.size
-            tree.append(leaves[:upto])
-            leaves = leaves[upto:]
+            tree.append(hashes[:upto])
+            hashes = hashes[upto:]
             pass_by()
-        tree.append(leaves)
+        tree.append(hashes)
 
     pass_by()
-    tail = recover(journal, tree.size, visit)
+    tail = recover(directory / "journal", tree.size, visit)
     if ahead:
         size = ahead[-1].size
         raise Problem("PC6002", f"the journal holds {tail.size} entries, {size} have been signed")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -26,6 +26,17 @@ ERASE: Final = "audit.erase"
 ERASED: Final = "audit.erased"
 _OURS: Final = b'"method":"audit.'
 HoldKind: TypeAlias = Literal["session", "principal", "subject"]
+
+
+class Acted(Protocol):
+    """An event, as far as a hold on a session or a principal tells."""
+
+    @property
+    def session(self) -> str: ...  # noqa: D102 - as in Event
+    @property
+    def principal_kind(self) -> str: ...  # noqa: D102 - as in Event
+    @property
+    def principal(self) -> str: ...  # noqa: D102 - as in Event
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +59,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
         said = {"hold": self.id, "kind": self.kind, "target": self.target, "reason": self.reason}
         return said | {"tags": dict(self.tags)}
 
-    def covers(self, event: Event) -> bool:
+    def covers(self, event: Acted) -> bool:
         """Whether an event is held: by its session or principal; its subject is not in it.
 
         So a hold on a subject covers every event.

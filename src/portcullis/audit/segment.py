@@ -6,7 +6,12 @@ journal. What lies above, the caller puts together from the segments' roots.
 
 from __future__ import annotations
 
+import multiprocessing
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +19,7 @@ import msgspec
 
 from portcullis.audit.account import Counter, Tally
 from portcullis.audit.journal import Frame, read_segments
-from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hashes
+from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
 from portcullis.audit.tiles import TileReader, tile_path
 from portcullis.core.errors import Problem
 
@@ -67,12 +72,11 @@ def check_segment(task: Task) -> Part:
     for start in range(task.first, end, TILE_WIDTH):
         try:
             entries = reader.entries(start // TILE_WIDTH)
+            leaves = reader.leaves(start // TILE_WIDTH, entries)
         except Problem as problem:
             part.broken = problem.detail
             return part
-        journal.compare(start, entries)
-        leaves = leaf_hashes(entries)
-        counter.add(start, entries, leaves)
+        counter.add(start, journal.compare(start, entries, leaves), leaves)
         for mark in [mark for mark in sorted(task.marks) if start < mark < start + len(leaves)]:
             upto = mark - task.first - tree.size
             tree.append(leaves[:upto])
@@ -123,16 +127,22 @@ class _JournalEntries:
             self._frames = read_segments(directory, task.first, task.first + WIDTH)
         self._ready: list[bytes] = []
 
-    def compare(self, first: int, entries: list[bytes]) -> None:
+    def compare(self, first: int, entries: list[bytes], leaves: list[bytes]) -> list[bytes]:
+        """Hold them against the bundle's entries; those that neither place has pruned."""
         if self._frames is None:
-            return
+            return entries
         try:
-            same = self._take(len(entries)) == entries
+            ours = self._take(len(entries))
         except Problem as problem:
             self._fail(problem.detail)
-            return
-        if not same:
+            return entries
+        if ours == entries:
+            return entries
+        both = list(zip(ours, entries, leaves, strict=True))
+        if not all(our in (b"", entry) or leaf_hash(our) == leaf for our, entry, leaf in both):
             self._fail(f"{tile_path('entries', first // TILE_WIDTH)} and the journal disagree")
+            return entries
+        return [entry if our else b"" for our, entry, _ in both]
 
     def finish(self) -> None:
         if self._frames is None:
@@ -154,3 +164,28 @@ class _JournalEntries:
     def _fail(self, reason: str) -> None:
         self._part.journal = self._part.journal or reason
         self._frames = None
+
+
+def check_segments(tasks: Iterator[Task], processes: int) -> Iterator[Part]:
+    """The parts of a log in its order; a few ahead of the last that was taken, no more.
+
+    Whoever wrote the log chose its size: what does not exist must not be waited for.
+    """
+    first = list(islice(tasks, 2))
+    if processes < 2 or len(first) < 2:  # noqa: PLR2004 - more than one of each
+        yield from map(check_segment, chain(first, tasks))
+        return
+    context = multiprocessing.get_context("spawn")
+    ahead: deque[Future[Part]] = deque()
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        try:
+            for task in chain(first, tasks):
+                ahead.append(pool.submit(check_segment, task))
+                if len(ahead) > 2 * processes:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        except BrokenProcessPool:
+            raise Problem("PC7007", "a process that verified a part of the log died") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

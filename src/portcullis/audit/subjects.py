@@ -97,6 +97,11 @@ class SubjectKeys:
             key = self._find(handle)
         return None if key is None else _subject(handle, key)
 
+    def has(self, handle: bytes) -> bool:
+        """Whether there is a key, also one that does not open."""
+        with self._mutex:
+            return handle in self._pending or self._sealed(handle) is not None
+
     def tag(self, name: str) -> bytes:
         """What stands for ``name`` where no name may stand.
 
@@ -203,13 +208,17 @@ class SubjectKeys:
     def _find(self, handle: bytes) -> bytes | None:
         if handle in self._pending:
             return self._pending[handle][0]
+        sealed = self._sealed(handle)
+        return None if sealed is None else self._sealer.open(sealed, self._purpose(handle))
+
+    def _sealed(self, handle: bytes) -> bytes | None:
         try:
             row = self._reader.execute(
                 "SELECT key FROM subject WHERE handle = ?", (handle,)
             ).fetchone()
         except sqlite3.Error:
             raise _unreadable() from None
-        return None if row is None else self._sealer.open(row[0], self._purpose(handle))
+        return None if row is None else row[0]
 
     def _store(self, pending: dict[bytes, tuple[bytes, tuple[bytes, ...]]]) -> None:
         """In one transaction."""

@@ -8,6 +8,7 @@ is under a new key.
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 import msgspec
 
 from portcullis.audit import content
-from portcullis.audit.content import Held
+from portcullis.audit.content import Field, Held
 from portcullis.audit.keys import DERIVED_FILE, HANDLES_FILE, destroy_derived, open_subjects
 from portcullis.audit.retention_holds import Hold, HoldBook, refusing
 from portcullis.audit.subjects import SubjectKeys
@@ -43,6 +44,8 @@ def subject_name(text: str) -> str:
     ``user:ada``, ``agent:helper``, ``session:ID``, ``subject:NAME=VALUE`` for all subjects with
     that member, ``subject:{"NAME": "VALUE", ...}`` for one. Raises Problem PC1020.
     """
+    if any(unicodedata.category(character) == "Cs" for character in text):
+        raise Problem("PC1020", "a subject is text in UTF-8")
     kind, _, rest = text.partition(":")
     if kind not in KINDS or not rest:
         raise Problem("PC1020", f"a subject is one of {', '.join(KINDS)}, a colon and a name")
@@ -50,9 +53,9 @@ def subject_name(text: str) -> str:
         return text
     if rest.startswith("{"):
         try:
-            members = msgspec.json.decode(rest, type=dict[str, object])
+            members = msgspec.json.decode(rest, type=dict[str, str | int | float | bool | None])
         except msgspec.MsgspecError:
-            raise Problem("PC1020", "a subject in braces is a JSON object") from None
+            raise Problem("PC1020", "a subject in braces is a flat JSON object") from None
         return f"{kind}:{msgspec.json.encode(members, order='sorted').decode()}"
     if "=" not in rest:
         raise Problem("PC1020", "a subject is given as subject:NAME=VALUE")
@@ -108,10 +111,32 @@ class Stores:
             destroy_derived(self._keys / log)
         return keys, fields
 
+    def content(self, event_id: str) -> tuple[str, tuple[Field, ...]]:
+        """The log that has content of an event, this process's own first, and that. Blocks.
+
+        Raises Problem PC6041 when none has any, PC6005 when it was altered.
+        """
+        problem = Problem("PC6041", "no content of this event is kept")
+        with self._all() as stores:
+            for log, store in stores.items():
+                try:
+                    found = content.read(content_path(self._contents, log), store, event_id)
+                except Problem as fault:  # another log may have it as it was
+                    problem = fault
+                    continue
+                if found:
+                    return log, found
+        raise problem
+
     def held(self, holds: Sequence[Hold]) -> Held:
-        """Whose content in the own log is held. Blocks."""
+        """Whose content in the own log is held. Blocks.
+
+        All of it is, once there is a hold on a subject from before there was this log: whose it
+        is cannot be told.
+        """
         subjects = [bytes.fromhex(hold.tags[self._own]) for hold in holds if self._own in hold.tags]
         return Held(
+            everything=any(hold.kind == "subject" and self._own not in hold.tags for hold in holds),
             sessions=tuple(hold.target for hold in holds if hold.kind == "session"),
             principals=tuple(hold.target for hold in holds if hold.kind == "principal"),
             handles=tuple(h.hex() for tag in subjects for h in self._opened.reach(tag)),
@@ -137,4 +162,4 @@ def content_path(contents: Path, log: str) -> Path:
 
 
 def _kept(store: SubjectKeys, tag: bytes) -> int:
-    return sum(store.find(handle) is not None for handle in store.reach(tag))
+    return sum(store.has(handle) for handle in store.reach(tag))

@@ -15,6 +15,7 @@ from typing import Final
 
 from portcullis.audit.files import read
 from portcullis.audit.merkle import HASH_SIZE, TILE_WIDTH, Tile, fold
+from portcullis.audit.pruned import leaves
 from portcullis.core.errors import Problem
 
 MAX_ENTRY: Final = 65535
@@ -108,6 +109,10 @@ class TileReader:
         if len(found) != whole:
             raise Problem("PC6005", f"{tile_path(ENTRIES, index, whole)}: not {whole} entries")
         return found[:width]
+
+    def leaves(self, index: int, entries: Sequence[bytes]) -> list[bytes]:
+        """The leaf hashes of a bundle's entries; of those that were pruned, the tile's."""
+        return leaves(entries, lambda place: self.hashes(0, index)[place])
 
     def node(self, level: int, index: int) -> bytes:
         """The root of a complete subtree: what ``proofs`` asks for."""

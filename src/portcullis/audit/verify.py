@@ -12,13 +12,9 @@ Three questions, each with its own verdict, because a yes to one is often taken 
 
 from __future__ import annotations
 
-import multiprocessing
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +28,7 @@ from portcullis.audit.merkle import EMPTY_ROOT, TILE_WIDTH, Tile, Tree, root_of
 from portcullis.audit.note import MAX_NOTE, Verifier
 from portcullis.audit.publish import CHECKPOINT, HEAD, VKEY
 from portcullis.audit.quorum import AHEAD_SECONDS, Cosigned, Quorum, cosigned_by
-from portcullis.audit.segment import WIDTH, Part, Task, check_segment, compare_tiles
+from portcullis.audit.segment import WIDTH, Task, check_segments, compare_tiles
 from portcullis.audit.tiles import TileReader
 from portcullis.core.errors import Problem
 
@@ -54,13 +50,15 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
     ``held`` is a checkpoint of the log as seen earlier. ``quorum`` is the witness policy, ``now``
     the time (seconds since the epoch) that ages are counted from, ``max_age`` the most seconds
-    since the quorum last vouched for the log.
+    since the quorum last vouched for the log. ``keep_days`` is how old what was pruned must have
+    been.
     """
 
     held: bytes | None = None
     quorum: Quorum | None = None
     now: float = 0.0
     max_age: float | None = None
+    keep_days: float = 0.0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +214,7 @@ class _Verification:
         upper = Tree()
         reader = TileReader(self._directory, head.size)
         tasks = self._tasks(head.size, marks, earlier if self._earlier else head.size)
-        for part in _checked(tasks, processes):
+        for part in check_segments(tasks, processes):
             for fault in part.faults:
                 self._fail(fault)
             if part.broken:
@@ -325,7 +323,7 @@ class _Verification:
         except Problem as problem:
             self._fail(problem.detail)
         account = self._books.account()
-        for fault in account.faults():
+        for fault in chain(account.faults(), self._books.pruned_faults(self._expected.keep_days)):
             self._missing(fault)
         return account
 
@@ -372,28 +370,3 @@ class _Verification:
             events=account,
             reasons=tuple(self._reasons),
         )
-
-
-def _checked(tasks: Iterator[Task], processes: int) -> Iterator[Part]:
-    """The parts of a log in its order; a few ahead of the last that was taken, no more.
-
-    Whoever wrote the log chose its size: what does not exist must not be waited for.
-    """
-    first = list(islice(tasks, 2))
-    if processes < 2 or len(first) < 2:  # noqa: PLR2004 - more than one of each
-        yield from map(check_segment, chain(first, tasks))
-        return
-    context = multiprocessing.get_context("spawn")
-    ahead: deque[Future[Part]] = deque()
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        try:
-            for task in chain(first, tasks):
-                ahead.append(pool.submit(check_segment, task))
-                if len(ahead) > 2 * processes:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        except BrokenProcessPool:
-            raise Problem("PC7007", "a process that verified a part of the log died") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -20,17 +20,22 @@ from portcullis.audit.files import replace
 from portcullis.audit.keys import load_signer
 from portcullis.audit.note import Signer
 from portcullis.audit.quorum import Quorum, load_quorum
-from portcullis.audit.verify import own_verifier, verify
+from portcullis.audit.verify import own_verifier
+from portcullis.bootstrap.floor import EVIDENCE
 from portcullis.config import Config
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from portcullis.core.inspection_ports import Pins
 from portcullis.core.ports import Sealer
+from portcullis.review.apart import checked_apart
 from portcullis.review.continuous import FACTS, Change, Outlook, Watch
 from portcullis.review.deployment import Deployment, deployment
 from portcullis.review.evaluate import Assessment, State
+from portcullis.review.facts import Facts
 from portcullis.review.package import write
+from portcullis.review.shelf import discard, package_name, shelved, surplus
+from portcullis.review.signals import tally
 from portcullis.review.subject import Verified, moment
 
 log = structlog.get_logger(__name__)
@@ -38,11 +43,10 @@ log = structlog.get_logger(__name__)
 KEY: Final = "evidence.key"
 VKEY: Final = "evidence.vkey"
 """Beside the log's own public key."""
-_PROCESSES: Final = 2
 _RETRY: Final = timedelta(minutes=15)
 """After packages could not be made: the whole log is verified for them each time."""
-FOLDER: Final = "evidence"
-"""Below the state directory: the facts of the log, folded."""
+_MOST_REMOVED: Final = 100
+"""So many packages of a framework are removed at once; each removal is an event."""
 
 
 def settings(config: Config, pins: Pins) -> Deployment:
@@ -63,12 +67,6 @@ def evidence_signer(keys: Path, directory: Path, origin: str, sealer: Sealer) ->
     signer = load_signer(keys, KEY, f"{origin}/evidence", Signer, create=True, sealer=sealer)
     replace(directory / VKEY, f"{signer.verifier}\n".encode())
     return signer
-
-
-def checked(directory: Path, at: datetime) -> Verified:
-    """Verify the whole log; a long one in processes of its own. Blocks."""
-    found = verify(directory, own_verifier(directory), processes=_PROCESSES)
-    return Verified(at=at, ok=found.ok, size=found.size, reasons=tuple(found.reasons))
 
 
 class Gauges:
@@ -121,14 +119,14 @@ class Evidence:
         self._directory = directory
         self._gauges = Gauges(registry)
         self._stop = threading.Event()
-        self._unsettled = False
+        self._unsettled: bool | None = None
         self._untold: list[Change] = []
         self._later = moment(0)
         self._packed: dict[str, datetime] = {}
         self._watch = Watch(
             directory,
             own_verifier(directory),
-            config.state / FOLDER / FACTS,
+            config.state / EVIDENCE / FACTS,
             config.evidence.frameworks,
             quorum_of(config),
         )
@@ -155,23 +153,29 @@ class Evidence:
 
     async def _once(self) -> None:
         outlook = await self._look()
-        if outlook is None or not self._due(outlook):
+        if outlook is None or self._later - _RETRY <= outlook.review.at < self._later:
             return
-        at = outlook.review.at
+        due, at = self._due(outlook), outlook.review.at
+        if not due and not self._watch.doubted:
+            return
         self._later = at + _RETRY
-        verified = await asyncio.to_thread(checked, self._directory, at)
+        stopped = self._stop.is_set
+        verified = await asyncio.to_thread(checked_apart, self._directory, at, stopped)
+        if verified is None:
+            return
         self._watch.verified = verified
         after = await self._look(anew=verified.ok)  # what is signed rests on the log alone
-        for assessment in after.assessments.values() if after is not None else ():
-            await self._package(assessment)
-            self._packed[assessment.framework] = at  # also when there is none: until the next time
+        if due:
+            await self._packages(after.assessments.values() if after is not None else (), at)
+            self._unsettled = bool(outlook.changes)
         self._later = moment(0)
-        self._unsettled = bool(outlook.changes)
 
     async def _look(self, *, anew: bool = False) -> Outlook | None:
         outlook = await asyncio.to_thread(self._evaluated, anew=anew)
         if outlook is not None:
             self._gauges.show(outlook)
+            if self._unsettled is None:
+                self._unsettled = _unpacked(outlook.review.facts)
             self._unsettled = self._unsettled or bool(outlook.changes)
             self._untold += outlook.changes
             while self._untold:  # what the log does not take now is told the next time
@@ -192,14 +196,21 @@ class Evidence:
         """Whether packages are to be made: on schedule, or since changed gaps have settled."""
         wanted = self._config.evidence.packages
         at = outlook.review.at
-        if wanted is None or self._later - _RETRY <= at < self._later:
+        if wanted is None:
             return False
-        if self._unsettled and not outlook.changes:
-            return True
         latest = at - timedelta(hours=wanted.every_hours)
         made = {name: mark.time for name, mark in outlook.review.facts.packages.items()}
         made |= self._packed
+        if self._unsettled and not outlook.changes:
+            paused = at - timedelta(minutes=wanted.pause_minutes)
+            latest = max(latest, paused)
         return any(not latest < made.get(name, latest) <= at for name in outlook.assessments)
+
+    async def _packages(self, assessments: Iterable[Assessment], at: datetime) -> None:
+        for assessment in assessments:
+            await self._package(assessment)
+            self._packed[assessment.framework] = at  # also when there is none: until the next time
+            await self._thin(assessment.framework)
 
     async def _package(self, assessment: Assessment) -> None:
         wanted, signer, verified = (
@@ -209,10 +220,24 @@ class Evidence:
         )
         if wanted is None or signer is None or verified is None or not verified.ok:
             return
-        target = wanted.folder / f"{assessment.framework}-{assessment.at:%Y%m%dT%H%M%S.%fZ}"
+        target = wanted.folder / package_name(assessment.framework, assessment.at)
         digest = await asyncio.to_thread(self._written, target, assessment, signer, verified)
         told = {"folder": target.name, "manifest": f"sha256:{digest}", "size": assessment.size}
         self._record("evidence.package", assessment.framework, told)
+
+    async def _thin(self, framework: str) -> None:
+        """Remove the packages that are too many; each is told before."""
+        wanted = self._config.evidence.packages
+        if wanted is None:
+            return
+        try:
+            there = await asyncio.to_thread(shelved, wanted.folder, framework)
+            for name in surplus(there, wanted.keep)[:_MOST_REMOVED]:
+                told = {"folder": name, "keep": wanted.keep}
+                self._record("evidence.package_removed", framework, told)
+                await asyncio.to_thread(discard, wanted.folder, name)
+        except OSError as error:
+            log.warning("evidence_packages_not_removed", reason=error.strerror)
 
     def _written(
         self, target: Path, assessment: Assessment, signer: Signer, verified: Verified
@@ -242,6 +267,13 @@ class Evidence:
                 parameters=dict(parameters),
             )
         )
+
+
+def _unpacked(facts: Facts) -> bool:
+    """Whether the log tells of a gap that changed after its last package: a gate stopped before."""
+    changed = tally(facts, "gap_changes")
+    packed = max((mark.index for mark in facts.packages.values()), default=-1)
+    return changed is not None and changed.last.index > packed
 
 
 def _told(change: Change) -> dict[str, Any]:

@@ -12,13 +12,15 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge
 
 from portcullis.audit.export.cursor import Cursor, DeadLetters
-from portcullis.audit.export.deliver import Exporter, Target
+from portcullis.audit.export.deliver import Exporter
 from portcullis.audit.export.formats import Format, format_of
 from portcullis.audit.export.source import Source
 from portcullis.audit.export.stream import FileTarget, SyslogTarget
+from portcullis.audit.export.target import Target
 from portcullis.audit.export.thread import ExportThread
 from portcullis.audit.export.web import WebTarget, bearer, signed
 from portcullis.audit.verify import own_verifier
+from portcullis.bootstrap.floor import EXPORT
 from portcullis.bootstrap.foundation import audit_directory
 from portcullis.config import Config
 from portcullis.config.exporters import (
@@ -32,9 +34,6 @@ from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, SecretSource
 from portcullis.gateway.records import changed
-
-EXPORT = "export"
-"""Below the state directory: cursors and dead letters, in a folder per log."""
 
 
 def exporters(
@@ -156,6 +155,7 @@ def _figures(registry: CollectorRegistry, made: dict[str, Exporter], clock: Cloc
         ("dead_letters", "Events given up.", lambda one: one.state.dead),
         ("failures", "Attempts that failed.", lambda one: one.state.failures),
         ("behind", "1 while it is behind.", lambda one: one.state.behind),
+        ("damaged", "1 while the log is not what was signed.", lambda one: one.state.damaged),
     )
     for name, about, read in shown:
         gauge = Gauge(f"portcullis_audit_export_{name}", about, ["exporter"], registry=registry)

@@ -5,18 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from portcullis import __version__
-from portcullis.audit.content import ContentStore
+from portcullis.audit.content import ContentStore, Held
 from portcullis.audit.feeder import Feeder
-from portcullis.audit.log import open_log
+from portcullis.audit.log import AuditLog, open_log
+from portcullis.audit.pruning import Pruner
 from portcullis.audit.quorum import load_quorum
 from portcullis.audit.retention_holds import HoldBook
 from portcullis.audit.subjects import SubjectKeys
 from portcullis.audit.subjects_erasure import Stores, content_path
+from portcullis.audit.verify import own_verifier
+from portcullis.bootstrap.floor import read_by_all
 from portcullis.config import Config
 from portcullis.control.privacy import PrivacyParts
+from portcullis.control.pruning import PruningParts
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, KeyManager, Sealer
@@ -35,13 +43,16 @@ from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.operators import SqlOperators
 from portcullis.store.pins import SqlPins
+from portcullis.store.projection import SqlProjection
 from portcullis.store.registrations import SqlRegistrations
-from portcullis.store.sessions import LocalSessionState, SharedSessionState
+from portcullis.store.sessions import LocalSessionState, SharedSessionState, forget_ended
 
 GATE = "gate"
 """The name of the gate's own log."""
 DATABASE = "portcullis.db"
 """Below the state directory: principals, sessions and what else is kept in tables."""
+CONTENT = "content"
+"""Below the state directory: what of calls is kept, a file for each log."""
 CA = "ca"
 """Below the state directory: the trust domain's authority."""
 
@@ -90,9 +101,17 @@ def founded(
         witnesses=witnesses,
     )
     stack.callback(recorder.close)
-    privacy = _privacy(stack, config, name, sealer, recorder.subjects)
     engine = open_sqlite(state / DATABASE)
     stack.callback(engine.dispose)
+    stores = Stores(state / "keys", state / CONTENT, sealer, name, recorder.subjects)
+    book = HoldBook(audit_directory(config))
+    privacy = PrivacyParts(
+        name,
+        stores,
+        book,
+        _contents(stack, config, name, recorder.subjects, lambda: stores.held(book.in_force())),
+        lambda: forget_ended(engine, clock.now()),
+    )
     directory = SqlDirectory(engine)
     feed = LocalKillFeed(engine, directory, clock)
     once = LocalOnce(clock)
@@ -125,28 +144,46 @@ def founded(
         gateway=origin,
         witnesses=witnesses,
         privacy_parts=privacy,
+        pruning_parts=_pruning(config, name, recorder, engine, clock),
         version=__version__,
         new_id=new_id,
     )
 
 
-def _privacy(
+def _contents(
     stack: contextlib.ExitStack | contextlib.AsyncExitStack,
     config: Config,
     name: str,
-    sealer: Sealer,
     subjects: SubjectKeys,
-) -> PrivacyParts:
-    """What there is to erase; content that was kept before is opened also when none is now."""
-    settings, folder = config.audit.content, config.state / "content"
-    path = content_path(folder, name)
-    contents = None
-    if settings.keep != "off" or path.exists():
-        results = settings.keep == "arguments+results"
-        contents = ContentStore(path, subjects, results=results, most_bytes=settings.most_bytes)
-        stack.callback(contents.close)
-    stores = Stores(config.state / "keys", folder, sealer, name, subjects)
-    return PrivacyParts(name, stores, HoldBook(audit_directory(config)), contents)
+    held: Callable[[], Held],
+) -> ContentStore | None:
+    """Where content is; what was kept before is opened also when none is kept now."""
+    settings, path = config.audit.content, content_path(config.state / CONTENT, name)
+    if settings.keep == "off" and not path.exists():
+        return None
+    results, most = settings.keep == "arguments+results", settings.most_bytes
+    contents = ContentStore(path, subjects, results=results, most_bytes=most, held=held)
+    stack.callback(contents.close)
+    return contents
+
+
+def _pruning(
+    config: Config, name: str, recorder: AuditLog, engine: Engine, clock: Clock
+) -> PruningParts:
+    """What prunes the log; where it has witnesses, the time is what they last vouched at."""
+    directory, witnesses = audit_directory(config, name), recorder.witnesses
+    pruner = Pruner(
+        directory,
+        own_verifier(directory),
+        recorder,
+        forget=partial(SqlProjection(engine).forget, name),
+        floor=partial(read_by_all, config, name, directory, gate=name == GATE),
+    )
+
+    def now() -> float:
+        return clock.now() - (witnesses.age() if witnesses else 0.0)
+
+    return PruningParts(pruner, config.audit.retention, now)
 
 
 def keys_of(config: Config, *, create: bool | None = None) -> KeyManager:

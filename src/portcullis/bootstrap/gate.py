@@ -15,7 +15,7 @@ from portcullis.bootstrap.evidence import Evidence
 from portcullis.bootstrap.foundation import GATE, audit_directory, founded
 from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.config import Config
-from portcullis.control import admin, agents_api, catalogue_api, privacy_api
+from portcullis.control import admin, agents_api, catalogue_api, privacy_api, pruning_api
 from portcullis.control.bundle import bootstrap_app
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
@@ -136,6 +136,7 @@ async def _listening(
             *domain.control_routers(edge),
             *catalogue_api.routers(edge, services.catalogue("control", parts.book.refresh)),
             *privacy_api.routers(edge, services.privacy("control")),
+            pruning_api.router(edge, services.pruning(), services.records()),
         ),
     )
     edge = services.edge("bootstrap")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,7 @@ from tempfile import TemporaryDirectory
 from portcullis.audit.note import Verifier
 from portcullis.audit.quorum import Quorum
 from portcullis.audit.replica.mirror import Mirror
-from portcullis.audit.replica.source import Fetch, download, folder, website
+from portcullis.audit.replica.source import MAX_COPY, Fetch, download, folder, website
 from portcullis.audit.timestamps import FOLDER
 from portcullis.audit.web import Web
 from portcullis.bootstrap.foundation import SystemClock
@@ -37,18 +38,23 @@ def log_at(place: str, environ: Mapping[str, str]) -> Fetch:
 
 
 @contextlib.contextmanager
-def brought(place: str, verifier: Verifier, environ: Mapping[str, str]) -> Iterator[Path]:
+def brought(
+    place: str, verifier: Verifier, environ: Mapping[str, str], *, most: int | None = None
+) -> Iterator[Path]:
     """A folder with what is published of a log that is elsewhere, until the block ends.
 
-    Timestamps come along from a store. Raises Problem PC6005 and PC7005 as ``download`` does, and
-    PC6021 when the place cannot be read.
+    It takes at most ``most`` bytes of the disk; unless that is given, at most ``MAX_COPY`` and
+    half of what is free. Timestamps come along from a store. Raises Problem PC6005, PC6023 and
+    PC7005 as ``download`` does, and PC6021 when the place cannot be read.
     """
     with TemporaryDirectory(prefix="portcullis-") as folder:
+        if most is None:
+            most = min(MAX_COPY, shutil.disk_usage(folder).free // 2)
         if place.startswith(_HTTP):
-            download(website(place, Web("PC6021")), verifier, Path(folder))
+            download(website(place, Web("PC6021")), verifier, Path(folder), most=most)
         else:
             store = open_objects(_settings(place, environ))
-            download(store.get, verifier, Path(folder), store.list(FOLDER))
+            download(store.get, verifier, Path(folder), store.list(FOLDER), most=most)
         yield Path(folder)
 
 
@@ -97,4 +103,5 @@ def _settings(url: str, environ: Mapping[str, str]) -> StoreSettings:
         endpoint=environ.get("AWS_ENDPOINT_URL", "") if s3 else "",
         access_key=environ.get("AWS_ACCESS_KEY_ID", "") if s3 else "",
         secret_key=environ.get("AWS_SECRET_ACCESS_KEY", "") if s3 else "",
+        session_token=environ.get("AWS_SESSION_TOKEN", "") if s3 else "",
     )

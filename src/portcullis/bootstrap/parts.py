@@ -16,7 +16,7 @@ from portcullis.bootstrap.exporters import run_exporters
 from portcullis.bootstrap.firewall import detectors, findable, firewall, known, warm
 from portcullis.bootstrap.projection import projecting
 from portcullis.bootstrap.replicas import run_replicas
-from portcullis.bootstrap.retention import contents_of, expiring
+from portcullis.bootstrap.retention import contents_of, expiring, pruning
 from portcullis.bootstrap.scan import tool_scan
 from portcullis.bootstrap.witnesses import watch_witnesses
 from portcullis.catalogue.inventory import LocalInventory
@@ -143,7 +143,8 @@ async def assembled(
         stack.push_async_callback(conversations.close)
         for work in (policy.run(), conversations.run(), services.feed.watch(), book.watch()):
             await stack.enter_async_context(background(work))
-        await stack.enter_async_context(background(expiring(config, services)))
+        for keeping in (expiring(config, services), pruning(services)):
+            await stack.enter_async_context(background(keeping))
         run_exporters(stack, config, services, sources, registry)
         name = origin.rpartition("/")[2]
         await stack.enter_async_context(projecting(config, name, registry))

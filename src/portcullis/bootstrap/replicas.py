@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from portcullis.audit.replica.copy import Lock
 from portcullis.audit.replica.ship import Shipper
-from portcullis.audit.replica.worker import Worker
+from portcullis.audit.replica.worker import Worker, close_all
 from portcullis.audit.stamper import Stamper
 from portcullis.audit.timestamps import load_roots
 from portcullis.audit.verify import own_verifier
@@ -86,29 +86,24 @@ def run_replicas(
             notice=notice,
             lag_seconds=one.lag_seconds,
             lock=_lock(one, clock),
+            checks_per_minute=one.checks_per_minute,
         )
         for one in audit.replicate
     ]
     _figures(registry, shippers, stampers)
-    for stamper in stampers:
-        _run(stack, stamper, "timestamps", every, every)
+    workers = [_worker(stamper, "timestamps", every, every) for stamper in stampers]
     for shipper, one in zip(shippers, audit.replicate, strict=True):
-        _run(stack, shipper, "replica", one.every_seconds, max(_MOST_SECONDS, one.every_seconds))
+        most = max(_MOST_SECONDS, one.every_seconds)
+        workers.append(_worker(shipper, "replica", one.every_seconds, most))
+    stack.push_async_callback(asyncio.to_thread, close_all, workers)
 
 
-def _run(
-    stack: contextlib.AsyncExitStack,
-    task: Shipper | Stamper,
-    what: str,
-    seconds: float,
-    most: float,
-) -> None:
+def _worker(task: Shipper | Stamper, what: str, seconds: float, most: float) -> Worker:
     def failed(problem: Problem) -> None:
         log.warning("failed", what=what, name=task.name, code=problem.code, detail=problem.detail)
         task.failed(problem)
 
-    worker = Worker(f"{what}-{task.name}", task.step, failed, seconds=seconds, most=most)
-    stack.push_async_callback(asyncio.to_thread, worker.close)
+    return Worker(f"{what}-{task.name}", task.step, failed, seconds=seconds, most=most)
 
 
 def _settings(replica: Replica, secrets: SecretSource) -> StoreSettings:
@@ -118,6 +113,7 @@ def _settings(replica: Replica, secrets: SecretSource) -> StoreSettings:
         endpoint=replica.endpoint or "",
         access_key=secrets.resolve(replica.access_key) if replica.access_key else "",
         secret_key=secrets.resolve(replica.secret_key) if replica.secret_key else "",
+        session_token=secrets.resolve(replica.session_token) if replica.session_token else "",
     )
 
 
@@ -137,6 +133,8 @@ def _figures(
         ("lag_seconds", "For how long it has been behind.", Shipper.lag_seconds),
         ("differs", "1 while it is not what it should be.", lambda one: one.differs),
         ("failures", "Attempts that failed.", lambda one: one.failures),
+        ("checked", "Shipped objects looked at again.", lambda one: one.patrol.checked),
+        ("restored", "Objects that were gone and shipped again.", lambda one: one.patrol.restored),
     )
     for name, about, read in of_shippers:
         gauge = Gauge(f"portcullis_audit_replica_{name}", about, ["replica"], registry=registry)

@@ -1,19 +1,27 @@
-"""What is kept only for a time: content, beside a running gate."""
+"""What is kept only for a time: content and events, beside a running gate."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+import msgspec
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.audit.content import ContentStore
+from portcullis.audit.pruned import PRUNE
 from portcullis.config import Config
+from portcullis.control.pruning import Tell
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
+from portcullis.gateway.records import changed
 
 _SECONDS: Final = 3600.0
+_DAY_SECONDS: Final = 86_400.0
+_SOON_SECONDS: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -25,12 +33,13 @@ def contents_of(config: Config, services: Services) -> ContentStore | None:
 
 
 async def expiring(config: Config, services: Services) -> None:
-    """Destroy content that is past its time, at once and every hour, for ever."""
+    """Destroy content past its time and what ended sessions left, at once and every hour."""
     parts = services.privacy_parts
-    while parts is not None and parts.contents is not None:
+    while parts is not None:
         before = config.audit.content.expired(services.clock.now())
         try:
             gone = await asyncio.to_thread(parts.expire, before)
+            await asyncio.to_thread(parts.forget)
         except (Problem, sqlite3.Error) as error:
             fault = error.code if isinstance(error, Problem) else type(error).__name__
             log.warning("content_not_expired", fault=fault)
@@ -38,3 +47,30 @@ async def expiring(config: Config, services: Services) -> None:
             if gone:
                 log.info("content_expired", fields=gone)
         await asyncio.sleep(_SECONDS)
+
+
+async def pruning(services: Services) -> None:
+    """Prune what is past its maximum, soon after the start and every day, for ever."""
+    work = services.pruning()
+    segment: int | None
+    await asyncio.sleep(_SOON_SECONDS)
+    while True:
+        try:
+            before, segment = work.before(), 0
+            while (
+                done := await work.step(segment, before, _tell(services), patient=True)
+            ).following:
+                segment = done.following
+        except (Problem, SQLAlchemyError) as error:
+            fault = error.code if isinstance(error, Problem) else type(error).__name__
+            log.warning("log_not_pruned", fault=fault)
+        await asyncio.sleep(_DAY_SECONDS)
+
+
+def _tell(services: Services) -> Tell:
+    async def tell(name: str, said: Mapping[str, Any]) -> None:
+        event = changed(services.gateway, services.clock, PRUNE, said)
+        await services.recorder.durable(msgspec.structs.replace(event, name=name))
+        log.info("log_pruned", entries=said["count"], first=said["first"])
+
+    return tell

@@ -16,7 +16,7 @@ from portcullis.checks import output
 from portcullis.checks.growing import Growing, Sight
 from portcullis.checks.looking import OPAQUE, Look, look, refused, scored
 from portcullis.core.call import Result
-from portcullis.core.check import Progress
+from portcullis.core.check import MAX_FINDINGS, Progress
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Edit, Path, Source, Text
 from portcullis.core.verdict import Deny, Finding
@@ -26,8 +26,6 @@ from portcullis.wire.texts import replaced
 from portcullis.wire.walk import Walk
 
 UNFIT: Final = "OUTPUT_SCHEMA"
-MAX_FINDINGS: Final = 256
-"""Most findings of one stream that are kept for its record."""
 
 
 class StreamTexts:

@@ -28,8 +28,10 @@ from portcullis.cli.audit_export import export
 from portcullis.cli.audit_lines import clean, moment, note, print_json
 from portcullis.cli.audit_mirror import mirror
 from portcullis.cli.audit_privacy import content, erase, hold, release
+from portcullis.cli.audit_prune import prune
 from portcullis.cli.audit_query import access, candidates, reindex
 from portcullis.cli.audit_report import (
+    KeepDays,
     MaxAge,
     Witnesses,
     expected,
@@ -39,7 +41,7 @@ from portcullis.cli.audit_report import (
     processes,
     quorum_of,
 )
-from portcullis.cli.audit_stamps import check_stamps, plain_stamps, print_stamps
+from portcullis.cli.audit_stamps import check_stamps, plain_stamps, print_stamps, with_stamps
 from portcullis.cli.audit_witness import witness
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import load
@@ -51,7 +53,7 @@ from portcullis.core.event import Event, EventType
 _FAILED = 5
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-for command in (witness, mirror, export, access, reindex, erase, content, hold, release):
+for command in (witness, mirror, export, access, reindex, erase, content, hold, release, prune):
     app.command()(command)
 
 Directory = Annotated[
@@ -165,9 +167,20 @@ def verify(
     ] = None,
     witnesses: Witnesses = None,
     max_age: MaxAge = None,
+    keep_days: KeepDays = 0.0,
     tsa: Annotated[
         Path | None,
-        typer.Option(help="Verify its timestamps (RFC 3161) against these roots (PEM)."),
+        typer.Option(
+            help="Verify its timestamps (RFC 3161) against these roots (PEM); fail without any."
+        ),
+    ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Bring at most so many bytes of a URL's log here; default: 4 GiB, and never "
+            "more than half of what is free.",
+        ),
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
@@ -176,11 +189,15 @@ def verify(
     quorum = quorum_of(witnesses)
     key = key_of(quorum, key)
     with contextlib.ExitStack() as stack:
-        place = _brought(stack, directory, key) or _place(_folder(directory), config)
+        if tsa is not None and (directory or "").startswith(("http://", "https://")):
+            hint = "Verify a copy of it in a folder or a store."
+            raise Problem("PC7004", "timestamps cannot be found behind http(s)", hint=hint)
+        place = _brought(stack, directory, key, max_bytes) or _place(_folder(directory), config)
         verifier = _verifier(place, key)
-        wanted = expected(_read(checkpoint), quorum, max_age)
+        wanted = expected(_read(checkpoint), quorum, max_age, keep_days)
         report = check_log(place, verifier, expected=wanted, processes=processes())
         stamps = check_stamps(place, verifier, tsa)
+    report = with_stamps(report, stamps)
     if as_json:
         where = {"directory": directory or str(place), "key_given": key is not None}
         print_json({**where, **plain_report(report), **plain_stamps(stamps)})
@@ -189,7 +206,7 @@ def verify(
         print_stamps(stamps)
     if key is None:
         note("the key was read beside the log; whoever rewrote the log could replace it: --key")
-    if not report.ok or any(stamp.reason for stamp in stamps or ()):
+    if not report.ok:
         raise typer.Exit(_FAILED)
 
 
@@ -267,7 +284,9 @@ def _one_object(entry: bytes) -> None:
         raise Problem("PC6005", "the entry is proven and is no event") from None
 
 
-def _brought(stack: contextlib.ExitStack, place: str | None, key: str | None) -> Path | None:
+def _brought(
+    stack: contextlib.ExitStack, place: str | None, key: str | None, most: int | None
+) -> Path | None:
     """A folder with the log that is behind a URL, until the stack is closed; None for no URL."""
     if place is None or "://" not in place:
         return None
@@ -275,7 +294,7 @@ def _brought(stack: contextlib.ExitStack, place: str | None, key: str | None) ->
         raise Problem("PC7004", "a log that is elsewhere is verified with --key")
     from portcullis.bootstrap.mirror import brought  # noqa: PLC0415 - a second, for this alone
 
-    return stack.enter_context(brought(place, load_verifier(key), os.environ))
+    return stack.enter_context(brought(place, load_verifier(key), os.environ, most=most))
 
 
 def _folder(place: str | None) -> Path | None:

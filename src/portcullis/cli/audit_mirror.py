@@ -45,7 +45,8 @@ def mirror(
 ) -> None:
     """Copy a log and verify it before it is stored; cosign it. Exit code 5 at a fork or rollback.
 
-    Keys of S3 are those in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+    Keys of S3 are those in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the token of temporary
+    ones is in AWS_SESSION_TOKEN.
     """
     from portcullis.bootstrap.mirror import opened_mirror  # noqa: PLC0415 - a second, for this one
 

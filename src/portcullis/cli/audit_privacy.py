@@ -6,7 +6,6 @@ They ask the gate that runs, or act on the store and the log themselves while no
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,7 +46,7 @@ def erase(
     from portcullis.cli.operate import operations  # noqa: PLC0415 - slow
 
     with operations(load(config)) as work:
-        done = work.erase(subject, _line(reason))
+        done = work.erase(subject, line(reason))
     if as_json:
         print_json(done.model_dump())
         return
@@ -65,14 +64,18 @@ def content(
 ) -> None:
     """Show the content of an event, where it was kept. Who reads it, and why, is recorded first.
 
-    Exit code 5 when it is not what the event in the log commits to.
+    It is looked for in all logs of the state directory. Exit code 5 when it is not what the event
+    in its log commits to.
     """
     from portcullis.cli.operate import operations  # noqa: PLC0415 - slow
 
     settings = load(config)
-    with operations(settings) as work:
-        found = work.content(event, _line(reason))
-    committed = _commitments(settings, event)
+    why = line(reason)
+    log, committed = _committed(settings, event)
+    with operations(settings, log) as work:
+        found = work.content(event, why)
+    if found.log != log:
+        committed = {}
     same = {field.name: committed.get(field.name) == field.commitment for field in found.fields}
     for field in found.fields:
         if as_json:
@@ -103,11 +106,11 @@ def hold(
     with operations(load(config)) as work:
         holds: tuple[HoldView, ...]
         if session:
-            holds = (work.hold("session", session, _line(reason)),)
+            holds = (work.hold("session", session, line(reason)),)
         elif principal:
-            holds = (work.hold("principal", principal, _line(reason)),)
+            holds = (work.hold("principal", principal, line(reason)),)
         elif subject:
-            holds = (work.hold("subject", subject, _line(reason)),)
+            holds = (work.hold("subject", subject, line(reason)),)
         else:
             holds = work.holds()
     for one in holds:
@@ -129,19 +132,31 @@ def release(
     if not hold_id.isascii() or not hold_id.isalnum():
         raise Problem("PC7004", "a hold's id is letters and digits")
     with operations(load(config)) as work:
-        work.release(hold_id, _line(reason))
+        work.release(hold_id, line(reason))
     sys.stderr.write(f"hold {hold_id} released\n")
     if as_json:
         print_json({"id": hold_id, "state": "released"})
 
 
-def _line(reason: str) -> str:
+def line(reason: str) -> str:
+    """A reason as it may stand in the log. Problem PC7004."""
     if not reason.strip() or not reason.isprintable() or len(reason) > 200:  # noqa: PLR2004 - said
         raise Problem("PC7004", "--reason is one line of 1 to 200 characters")
     return reason
 
 
-def _commitments(config: Config, event: str) -> dict[str, str]:
-    """What the event in the gate's log commits to; nothing when it is not there."""
-    directory: Path = config.state / "log"
-    return find(directory, own_verifier(directory), event).event.commitments
+def _committed(config: Config, event: str) -> tuple[str, dict[str, str]]:
+    """The log that has the event, the gate's own first, and what it commits to there.
+
+    The gate's own and nothing when none has it. Of a log that cannot be read, that is said.
+    """
+    from portcullis.bootstrap import GATE  # noqa: PLC0415 - slow
+    from portcullis.bootstrap.projection import logs_of  # noqa: PLC0415 - slow
+
+    for log, directory in logs_of(config).items():
+        try:
+            return log, find(directory, own_verifier(directory), event).event.commitments
+        except Problem as problem:
+            if problem.code != "PC6004":
+                note(f"the log {clean(log)} cannot be read: {clean(problem.detail)}")
+    return GATE, {}

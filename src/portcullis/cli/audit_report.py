@@ -28,6 +28,10 @@ MaxAge = Annotated[
         "--max-age", min=0, help="Fail when the witnesses vouched for the log longer ago (seconds)."
     ),
 ]
+KeepDays = Annotated[
+    float,
+    typer.Option("--keep-days", min=0, help="Fail when younger entries than this were pruned."),
+]
 
 
 def quorum_of(witnesses: Path | None) -> Quorum | None:
@@ -42,11 +46,14 @@ def key_of(quorum: Quorum | None, key: str | None) -> str | None:
     return key
 
 
-def expected(held: bytes | None, quorum: Quorum | None, max_age: float | None) -> Expected:
+def expected(
+    held: bytes | None, quorum: Quorum | None, max_age: float | None, keep_days: float = 0.0
+) -> Expected:
     """What a log is held against now. Problem PC7004 for an age that nobody can vouch for."""
     if max_age is not None and quorum is None:
         raise Problem("PC7004", "--max-age needs --witnesses: only they can say how old it is")
-    return Expected(held=held, quorum=quorum, now=time.time(), max_age=max_age)
+    now = time.time()
+    return Expected(held=held, quorum=quorum, now=now, max_age=max_age, keep_days=keep_days)
 
 
 def processes() -> int:
@@ -72,6 +79,9 @@ def print_report(report: Report) -> None:
     print(f"  root          {report.root}")
     events = report.events
     print(f"  decisions     {events.decisions}{_open(events.in_flight, events.cut)}")
+    for gone in events.pruned:
+        said = ", ".join(map(clean, gone.events)) or "NOBODY"
+        print(f"  pruned        {gone.count} of {gone.first} to {gone.last}, on record as {said}")
     for reason in report.reasons:
         print(f"  reason        {clean(reason)}")
     if report.completeness == "unchecked":

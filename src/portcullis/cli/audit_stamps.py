@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,8 +12,9 @@ from portcullis.audit.note import Verifier
 from portcullis.audit.replica.source import tree_at
 from portcullis.audit.tiles import TileReader
 from portcullis.audit.timestamps import Timestamp, check_timestamps, load_roots
-from portcullis.audit.verify import read_checkpoint
-from portcullis.cli.audit_lines import clean
+from portcullis.audit.verify import Report, read_checkpoint
+
+_MOST_REASONS: Final = 20
 
 
 def check_stamps(directory: Path, verifier: Verifier, roots: Path | None) -> list[Timestamp] | None:
@@ -24,6 +25,24 @@ def check_stamps(directory: Path, verifier: Verifier, roots: Path | None) -> lis
         return tree_at(TileReader(directory, published), size).root()
 
     return check_timestamps(directory, verifier, load_roots(roots), root_at) if roots else None
+
+
+def with_stamps(report: Report, stamps: Sequence[Timestamp] | None) -> Report:
+    """The report, failed when a timestamp is not good, or when none is there though asked for."""
+    if stamps is None:
+        return report
+    reasons = [
+        f"timestamp {stamp.size}-{stamp.authority}: {stamp.reason}"
+        for stamp in stamps
+        if stamp.reason
+    ]
+    if not stamps:
+        reasons = ["there are no timestamps: they were deleted, or none was ever made"]
+    return msgspec.structs.replace(
+        report,
+        ok=report.ok and not reasons,
+        reasons=(*report.reasons, *reasons[:_MOST_REASONS]),
+    )
 
 
 def plain_stamps(stamps: Sequence[Timestamp] | None) -> dict[str, Any]:
@@ -38,15 +57,13 @@ def plain_stamps(stamps: Sequence[Timestamp] | None) -> dict[str, Any]:
 
 
 def print_stamps(stamps: Sequence[Timestamp] | None) -> None:
-    """For people: how many, the newest good one, and each that is not good."""
+    """For people: how many, and the newest good one."""
     if stamps is None:
         return
-    bad = [stamp for stamp in stamps if stamp.reason]
-    print(f"  timestamps    {len(stamps) - len(bad)} good, {len(bad)} not")
+    bad = sum(bool(stamp.reason) for stamp in stamps)
+    print(f"  timestamps    {len(stamps) - bad} good, {bad} not")
     if newest := _newest(stamps):
         print(f"  existed       {newest.size} entries before {newest.time} ({newest.authority})")
-    for stamp in bad:
-        print(f"  reason        timestamp {stamp.size}-{stamp.authority}: {clean(stamp.reason)}")
 
 
 def _newest(stamps: Sequence[Timestamp]) -> Timestamp | None:

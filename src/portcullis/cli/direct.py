@@ -7,12 +7,14 @@ import secrets
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from portcullis.audit.pruned import PRUNE
 from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import local_operator
 from portcullis.cli.remote import TOKEN_SECONDS
 from portcullis.control.catalogue_api import DefinitionView, ToolView
 from portcullis.control.entries import JoinToken
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldView
+from portcullis.control.pruning_api import PruningView, told
 from portcullis.control.records import Caller
 from portcullis.control.services import Services
 from portcullis.core.call import Context
@@ -36,6 +38,7 @@ class Direct:
         self._logins = services.logins("cli")
         self._catalogue = services.catalogue("cli")
         self._privacy = services.privacy("cli")
+        self._pruning = services.pruning()
         self._records = services.records()
         now = services.clock.now()
         self._context = Context(
@@ -158,7 +161,7 @@ class Direct:
     def content(self, event: str, reason: str) -> ContentView:
         """Read the content of an event."""
         work = self._privacy.content(self._context, event, reason)
-        return ContentView.of(event, self._run(work, "content.read", event))
+        return ContentView.of(event, *self._run(work, "content.read", event))
 
     def holds(self) -> tuple[HoldView, ...]:
         """The legal holds in force."""
@@ -172,6 +175,15 @@ class Direct:
     def release(self, hold: str, reason: str) -> None:
         """End a legal hold."""
         self._run(self._privacy.release(self._context, hold, reason), "audit.release", hold)
+
+    def prune(
+        self, segment: int, before: float | None, reason: str, *, dry_run: bool
+    ) -> PruningView:
+        """Prune a segment of the log."""
+        tell = told(self._records, self._context, reason, "cli")
+        limits = self._pruning.before(before)
+        work = self._pruning.step(segment, limits, None if dry_run else tell)
+        return PruningView.of(self._run(work, PRUNE, ""))
 
     def _run(self, work: Coroutine[Any, Any, _T], method: str, name: str) -> _T:
         try:

@@ -18,7 +18,8 @@ import typer
 from portcullis import __version__
 from portcullis.audit.verify import load_verifier, own_verifier
 from portcullis.bootstrap import GATE, audit_directory, keys_of
-from portcullis.bootstrap.evidence import FOLDER, checked, evidence_signer, quorum_of, settings
+from portcullis.bootstrap.evidence import evidence_signer, quorum_of, settings
+from portcullis.bootstrap.floor import EVIDENCE
 from portcullis.bootstrap.foundation import DATABASE
 from portcullis.cli.audit_lines import clean, print_json
 from portcullis.cli.audit_lines import moment as instant
@@ -26,6 +27,7 @@ from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, load
 from portcullis.core.errors import Problem
 from portcullis.identity.sealing import Envelope
+from portcullis.review.apart import checked
 from portcullis.review.continuous import FACTS, folded, saved, witnessed
 from portcullis.review.deployment import Deployment, deployment
 from portcullis.review.evaluate import Assessment, RowState, State, assess, judge
@@ -38,6 +40,7 @@ from portcullis.store.engine import open_sqlite
 from portcullis.store.pins import SqlPins
 
 _FAILED = 5
+_PROCESSES = 2
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -57,7 +60,7 @@ def gaps(
     given = load(config)
     names = (_known(framework),) if framework else given.evidence.frameworks or FRAMEWORKS
     directory = audit_directory(given)
-    facts = saved(given.state / FOLDER / FACTS, directory, own_verifier(directory))
+    facts = saved(given.state / EVIDENCE / FACTS, directory, own_verifier(directory))
     review = _review(given, facts)
     judged = judge(review, names)
     for name in names:
@@ -82,7 +85,7 @@ def export(
     begin, end = instant(since), instant(until)
     directory, now = audit_directory(given), moment(time.time())
     verifier = own_verifier(directory)
-    verified = checked(directory, now)
+    verified = checked(directory, now, _PROCESSES)
     facts = Facts(origin=verifier.name)
     review = _review(given, facts, since=begin, until=end, verified=verified)
     sealer = Envelope(keys_of(given))

@@ -76,30 +76,35 @@ def running_gate(config: Config) -> RunningGate | None:
 
 
 @contextlib.contextmanager
-def operations(config: Config) -> Iterator[Operations]:
-    """Administer the deployment of ``config`` until the block ends."""
+def operations(config: Config, log: str = GATE) -> Iterator[Operations]:
+    """Administer the deployment of ``config`` until the block ends.
+
+    What is done is recorded by the gate that runs. While none does it is recorded in ``log`` or,
+    when another process writes that, in the gate's own.
+    """
     with contextlib.ExitStack() as stack:
-        yield _reached(stack, config)
+        yield _reached(stack, config, log)
 
 
-def _reached(stack: contextlib.ExitStack, config: Config) -> Operations:
-    """The gate that runs, or else the store and the log; a gate that is starting gets its time."""
+def _reached(stack: contextlib.ExitStack, config: Config, log: str) -> Operations:
+    """The gate that runs, or else the store and a log; a gate that is starting gets its time."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         gate = running_gate(config)
         if gate is not None:
             return Remote(gate.control, authority_of(config))
         try:
-            return _direct(stack, config)
+            return _direct(stack, config, log)
         except Problem as problem:
             if problem.code != "PC6003" or time.monotonic() > until:
                 raise
+            log = GATE
         time.sleep(0.05)
 
 
-def _direct(stack: contextlib.ExitStack, config: Config) -> Operations:
-    """Open the store and the gate's own log, as their only writer (else Problem PC6003)."""
-    services = founded(stack, config, GATE)
+def _direct(stack: contextlib.ExitStack, config: Config, log: str) -> Operations:
+    """Open the store and a log, as its only writer (else Problem PC6003)."""
+    services = founded(stack, config, log)
     return Direct(stack.enter_context(asyncio.Runner()), services)
 
 

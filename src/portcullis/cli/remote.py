@@ -12,6 +12,7 @@ from portcullis.bootstrap import GATE_FILE, local_operator
 from portcullis.control.catalogue_api import DefinitionView, ToolList, ToolView
 from portcullis.control.entries import JoinToken
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldList, HoldView
+from portcullis.control.pruning_api import PruningView
 from portcullis.control.shapes import (
     EntryList,
     EntryView,
@@ -198,6 +199,13 @@ class Remote:
     def release(self, hold: str, reason: str) -> None:
         """End a legal hold."""
         self._call("POST", f"/holds/{hold}/release", {"reason": reason})
+
+    def prune(
+        self, segment: int, before: float | None, reason: str, *, dry_run: bool
+    ) -> PruningView:
+        """Prune a segment of the log."""
+        body = {"segment": segment, "before": before, "reason": reason, "dry_run": dry_run}
+        return PruningView.model_validate(self._call("POST", "/prunings", body))
 
     def _principal(
         self, method: str, path: str, body: dict[str, Any] | None = None

@@ -19,6 +19,7 @@ from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
 from portcullis.config.inspection import Inspection
 from portcullis.config.load import load as _load
 from portcullis.config.replica import Replicas, Timestamps
+from portcullis.config.retention import Retention
 from portcullis.core.spiffe import TRUST_DOMAIN
 
 __all__ = [
@@ -187,6 +188,7 @@ class Audit(Section):
     timestamps: Timestamps = Timestamps()
     replicate: Replicas = ()
     content: Content = Content()
+    retention: Retention = Retention()
 
     def model_post_init(self, context: Any, /) -> None:
         """Nobody waits for nobody."""

@@ -22,10 +22,16 @@ FrameworkName: TypeAlias = Literal[
 
 
 class Packages(Section):
-    """Signed packages: into ``folder``, every so many hours and when a gap opens or closes."""
+    """Signed packages: into ``folder``, every so many hours and when a gap opens or closes.
+
+    A change makes a package ``pause_minutes`` after the last one, not before. Of each framework
+    at most ``keep`` stay.
+    """
 
     folder: Path
     every_hours: float = Field(default=24, gt=0, le=8784)
+    pause_minutes: float = Field(default=60, ge=0, le=527_040)
+    keep: int = Field(default=1000, ge=1)
 
 
 class Evidence(Section):

@@ -111,7 +111,11 @@ def _anchored_replica(replica: Any, base: Path) -> Any:
     """Its keys; the ``file:`` of its store is a URL."""
     if not isinstance(replica, dict):
         return replica
-    keys = {name: replica[name] for name in ("access_key", "secret_key") if name in replica}
+    keys = {
+        name: replica[name]
+        for name in ("access_key", "secret_key", "session_token")
+        if name in replica
+    }
     return replica | _anchored_paths(keys, base, ())
 
 

@@ -49,8 +49,9 @@ class Replica(Section):
     """A store to which the log is shipped: ``s3://``, ``gs://``, ``az://`` or ``file:///``.
 
     ``retention_days`` locks what is shipped for so long (S3 object lock): it needs the keys, as
-    references. ``every_seconds`` is how often it is shipped, ``lag_seconds`` how far it may be
-    behind before that is an alarm.
+    references; ``session_token`` belongs to temporary ones. ``every_seconds`` is how often it is
+    shipped, ``lag_seconds`` how far it may be behind before that is an alarm. What was shipped is
+    looked at again, ``checks_per_minute`` objects; 0 for none.
     """
 
     name: Name
@@ -59,10 +60,12 @@ class Replica(Section):
     endpoint: Url | None = None
     access_key: str | None = Field(default=None, pattern=SECRET)
     secret_key: str | None = Field(default=None, pattern=SECRET)
+    session_token: str | None = Field(default=None, pattern=SECRET)
     retention_days: float | None = Field(default=None, gt=0, le=36_500)
     retention: Literal["governance", "compliance"] = "compliance"
     every_seconds: float = Field(default=5, gt=0, le=3600)
     lag_seconds: float = Field(default=300, gt=0)
+    checks_per_minute: float = Field(default=6, ge=0, le=6000)
 
     def model_post_init(self, context: Any, /) -> None:
         """What is given makes sense together."""
@@ -73,6 +76,9 @@ class Replica(Section):
             raise ValueError(msg)
         if (self.access_key is None) != (self.secret_key is None):
             msg = "give both of access_key and secret_key or neither"
+            raise ValueError(msg)
+        if self.session_token is not None and not self.access_key:
+            msg = "session_token belongs to access_key and secret_key"
             raise ValueError(msg)
         if self.retention_days is not None and not self.access_key:
             msg = "retention_days needs s3:// with access_key and secret_key"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +27,8 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 
-_PRINCIPAL: Final = re.compile(r"(agent|application|operator):[^:]+")
+_PRINCIPAL: Final = re.compile(r"(agent|application|operator):[!-9;-~]{1,255}")
+_SESSION: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,19 +49,21 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 class PrivacyParts:
     """What there is to erase and to keep, around the log called ``own``.
 
-    ``book`` has the holds, ``contents`` is None where no content was ever kept.
+    ``book`` has the holds, ``contents`` is None where no content was ever kept. ``forget``
+    destroys what is left of sessions that have ended, and blocks. Whoever destroys or holds
+    something has ``acting``.
     """
 
     own: str
     stores: Stores
     book: HoldBook
     contents: ContentStore | None
+    forget: Callable[[], None]
+    acting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def expire(self, before: Mapping[str, float]) -> int:
         """Destroy the content that is past its time and not held; how many fields. Blocks."""
-        if self.contents is None:
-            return 0
-        return self.contents.expire(before, self.stores.held(self.book.in_force()))
+        return 0 if self.contents is None else self.contents.expire(before)
 
 
 class Privacy:
@@ -86,7 +89,7 @@ class Privacy:
         self._clock = clock
         self._new_id = new_id
         self._route = route
-        self._acting = asyncio.Lock()
+        self._acting = parts.acting
 
     async def erase(self, context: Context, subject: str, reason: str) -> Erased:
         """Erase a subject (``subject_name``) from all logs of this state directory.
@@ -106,6 +109,7 @@ class Privacy:
             said = {"subject": tag, "reason": reason, "keys": plan.keys}
             await self._act(context, ERASE, tag, said)
             keys, fields = await asyncio.to_thread(self._stores.erase, plan)
+            await asyncio.to_thread(self._parts.forget)
             erased = Erased(subject=tag, keys=keys, fields=fields, derived=bool(plan.derived))
             await self._act(context, ERASED, tag, msgspec.structs.asdict(erased))
             return erased
@@ -117,8 +121,11 @@ class Privacy:
     async def hold(self, context: Context, kind: HoldKind, target: str, reason: str) -> Hold:
         """Keep everything of a session, a principal or a subject until it is released.
 
-        Raises Problem PC1020 for a principal that is no KIND:NAME, and for no name of a subject.
+        Raises Problem PC1020 for a session's id that can be none, a principal that is no
+        KIND:NAME, and for no name of a subject.
         """
+        if kind == "session" and not _SESSION.fullmatch(target):
+            raise Problem("PC1020", "a session is given by its id: letters, digits and hyphens")
         if kind == "principal" and not _PRINCIPAL.fullmatch(target):
             raise Problem("PC1020", "a principal is agent:NAME, application:NAME or operator:NAME")
         if kind == "subject" and target.startswith("session:"):
@@ -138,7 +145,6 @@ class Privacy:
                 since=self._clock.now(),
             )
             await self._act(context, HOLD, hold.id, hold.parameters())
-            await asyncio.to_thread(self._parts.expire, {})  # it is held from now on
             return hold
 
     async def release(self, context: Context, hold_id: str, reason: str) -> None:
@@ -148,19 +154,18 @@ class Privacy:
                 raise Problem("PC6042", "no hold of this id is in force")
             await self._act(context, RELEASE, hold_id, {"hold": hold_id, "reason": reason})
 
-    async def content(self, context: Context, event_id: str, reason: str) -> tuple[Field, ...]:
-        """The content of an event; that it is read, by whom and why, is durable before.
+    async def content(
+        self, context: Context, event_id: str, reason: str
+    ) -> tuple[str, tuple[Field, ...]]:
+        """The log of an event, and its content; that it is read, by whom and why, is durable first.
 
         Raises Problem PC6041 when none is kept, PC6005 when it was altered.
         """
-        contents = self._parts.contents
-        if contents is None:
-            raise Problem("PC6041", "no content is kept", hint="See `audit.content.keep`.")
-        found = await asyncio.to_thread(contents.read, event_id)
+        log, found = await asyncio.to_thread(self._stores.content, event_id)
         names = [field.name for field in found]
-        said = {"event": event_id, "reason": reason, "fields": names}
+        said = {"event": event_id, "log": log, "reason": reason, "fields": names}
         await self._act(context, "content.read", event_id, said)
-        return found
+        return log, found
 
     async def _act(self, context: Context, method: str, name: str, said: Mapping[str, Any]) -> None:
         await self._records.act(context, method, name, route=self._route, parameters=said)

@@ -16,10 +16,13 @@ from portcullis.control.shapes import BODY, CREDENTIAL, refusals
 from portcullis.core.principal import PrincipalKind
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
-Reason = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Reason = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")
+]
 """Why, in one line: it stands in the log for ever, so it names no person."""
 EventId = Annotated[str, Field(pattern=r"^[0-9a-zA-Z-]{1,64}$")]
-Target = Annotated[str, Field(min_length=1, max_length=4096)]
+Target = Annotated[str, Field(min_length=1, max_length=32_768)]
+"""A row scope may be that long."""
 
 
 class _Shape(BaseModel):
@@ -106,16 +109,18 @@ class FieldView(_Shape):
 
 
 class ContentView(_Shape):
-    """The content of an event."""
+    """The content of an event of ``log``: ``gate``, or that of a ``portcullis mcp``."""
 
     event: str
+    log: str
     fields: list[FieldView]
 
     @classmethod
-    def of(cls, event: str, found: Iterable[content.Field]) -> ContentView:
+    def of(cls, event: str, log: str, found: Iterable[content.Field]) -> ContentView:
         """The view of an event's content."""
         return cls(
             event=event,
+            log=log,
             fields=[
                 FieldView(
                     name=field.name,
@@ -154,7 +159,7 @@ def _investigators(edge: Edge, privacy: Privacy) -> APIRouter:
     async def read_content(request: Request, body: ContentRequest) -> ContentView:
         """The content of an event, where it was kept; that it was read is recorded before."""
         found = await privacy.content(request.state.context, body.event, body.reason)
-        return ContentView.of(body.event, found)
+        return ContentView.of(body.event, *found)
 
     return router
 

@@ -14,6 +14,7 @@ from portcullis.control.entries import Entries
 from portcullis.control.login import GRAIN_SECONDS, Logins
 from portcullis.control.principals import Principals
 from portcullis.control.privacy import Privacy, PrivacyParts
+from portcullis.control.pruning import Pruning, PruningParts
 from portcullis.control.records import Records
 from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pins
@@ -40,8 +41,8 @@ class Services:
     ``gateway`` names this gate in the records; ``new_id`` gives ids that never repeat (events,
     sessions); ``version`` is the program's. ``id_tokens`` is None when no issuer of them is
     configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
-    what there is to erase; ``argon2`` is what an operator's password costs to guess; refused logins
-    take a multiple of ``login_grain`` seconds.
+    what there is to erase, ``pruning_parts`` what prunes the log; ``argon2`` is what an operator's
+    password costs to guess; refused logins take a multiple of ``login_grain`` seconds.
     """
 
     authority: TokenAuthority
@@ -64,6 +65,7 @@ class Services:
     id_tokens: IdTokens | None = None
     witnesses: Feeder | None = None
     privacy_parts: PrivacyParts | None = None
+    pruning_parts: PruningParts | None = None
     argon2: Cost = STANDARD
     login_grain: float = GRAIN_SECONDS
 
@@ -137,6 +139,12 @@ class Services:
             new_id=self.new_id,
             route=route,
         )
+
+    def pruning(self) -> Pruning:
+        """The service that prunes the log."""
+        if self.privacy_parts is None or self.pruning_parts is None:
+            raise Problem("PC7005", "there is no log to prune here")
+        return Pruning(self.pruning_parts, self.privacy_parts)
 
     def logins(self, route: str) -> Logins:
         """The operators' logins; one in a process, since it counts failures."""

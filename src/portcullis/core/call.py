@@ -135,7 +135,10 @@ class ToolProposal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back, decoded. ``payload`` is the parsed answer that will be re-encoded."""
+    """What came back, decoded. ``payload`` is the parsed answer that will be re-encoded.
+
+    ``streamed`` is what of it went on before its end, in fields for the content store, if any.
+    """
 
     payload: Any
     size: int
@@ -144,3 +147,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     finish: str | None = None
     chunks: int = 0
     proposals: tuple[ToolProposal, ...] = ()
+    streamed: dict[str, bytes] = {}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
 from portcullis.core.call import Call, Context, Result
 from portcullis.core.inspection import Edit
 from portcullis.core.verdict import PASS, Deny, Finding, Verdict
+
+MAX_FINDINGS: Final = 256
+"""Most findings of one stream that its judge tells of: of so many, there may be more."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +39,7 @@ class StreamJudge(Protocol):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All that was seen so far."""
+        """What was seen so far, the first ``MAX_FINDINGS`` of it."""
         ...
 
     def text(self, key: str, piece: str, *, last: bool) -> Progress | Deny:

@@ -274,6 +274,12 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC6021": Code(503, -32011, "An object store cannot be used", "It is tried again."),
     "PC6022": Code(503, -32011, "No timestamp", "It is tried again."),
+    "PC6023": Code(
+        507,
+        -32011,
+        "The log is larger than may be brought here",
+        "Allow more with --max-bytes, where TMPDIR has room for it; or verify it where it lies.",
+    ),
     "PC6040": Code(
         409, -32011, "A legal hold is in force", "It ends with `portcullis audit release`."
     ),

@@ -47,6 +47,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject's key (``user`` under the user's own): equal values show as equal, and only whoever
     holds the key can guess them; when it is destroyed, nobody can.
     ``proposed_by`` is the id of the ``llm_call`` whose answer proposed this tool call.
+    ``sequence`` counts the events of a session from one on; the log gives it, and a gate that
+    starts begins anew.
     """
 
     v: int
@@ -85,6 +87,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: str = ""
+    sequence: int = 0
 
     def finding_types(self) -> tuple[str, ...]:
         """The types in ``findings`` (each is ``TYPE[:treatment]@place``), each once, in order."""

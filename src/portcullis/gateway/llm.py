@@ -16,7 +16,7 @@ import msgspec
 
 from portcullis.config import Limits, ModelUpstream
 from portcullis.core.call import Action, Call, Context, Result, Route
-from portcullis.core.check import StreamJudge
+from portcullis.core.check import MAX_FINDINGS, StreamJudge
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Forwarder, UpstreamRequest, UpstreamResponse
 from portcullis.core.verdict import Deny
@@ -28,6 +28,7 @@ from portcullis.gateway.records import new_id
 from portcullis.gateway.returned import returned
 from portcullis.gateway.stream import Exchange, HeldBack, StreamOut
 from portcullis.gateway.stream_judged import Judged, Stopped
+from portcullis.gateway.streamed import Streamed
 from portcullis.wire import SHAPES, behind, error_body, error_frame
 from portcullis.wire.json import decode, digest, encode
 from portcullis.wire.model import ModelRequest, Shape, StreamDecoder
@@ -191,16 +192,20 @@ class ModelRoutes:
         decoder = exchange.shape.stream(exchange.asked)
         judge = self._pipeline.stream(exchange.outcome.call, exchange.context)
         limit = self._limits.held_bytes
-        if judge is None:
-            return await self._passed(exchange, response, out, decoder, HeldBack(limit))
-        held = Judged(decoder, judge, limit)
-        try:
-            return await self._passed(exchange, response, out, decoder, held, judge)
-        except Stopped as stopped:
-            self._pipeline.stopped(
-                exchange.outcome, exchange.context, held.so_far(), judge, stopped.deny
-            )
-            raise Recorded(stopped.code, stopped.detail) from None
+        with self._pipeline.records.streamed(exchange.outcome.call) as kept:
+            if judge is None:
+                held = HeldBack(limit)
+                return await self._passed(exchange, response, out, decoder, held, kept=kept)
+            judged = Judged(decoder, judge, limit, kept)
+            try:
+                return await self._passed(
+                    exchange, response, out, decoder, judged, judge, kept=kept
+                )
+            except Stopped as stopped:
+                self._pipeline.stopped(
+                    exchange.outcome, exchange.context, judged.so_far(), judge, stopped.deny
+                )
+                raise Recorded(stopped.code, stopped.detail) from None
 
     async def _passed(
         self,
@@ -210,20 +215,32 @@ class ModelRoutes:
         decoder: StreamDecoder,
         held: HeldBack | Judged,
         judge: StreamJudge | None = None,
+        *,
+        kept: Streamed | None = None,
     ) -> bytes:
         end = b""
         async for chunk in response.chunks():
             denied = self._pipeline.chunk(exchange.outcome.call, exchange.context)
             if denied is not None:
                 raise Problem(denied.code, denied.reason)
-            ready = held.feed(decoder.feed(chunk))
+            frames = decoder.feed(chunk)
+            if kept is not None and judge is None:
+                for frame in frames:
+                    if frame.event is not None:
+                        kept.event(decoder.slots(frame.event), {}, {})
+            ready = held.feed(frames)
             if decoder.ended:  # a client that has seen the end would not see a refusal after it
                 end += ready
             elif ready:
                 await out.send(ready)
         result = decoder.end()
         end += held.rest()
-        await self._judge(exchange, held.summary(result), judge)
+        result = held.summary(result)
+        if kept is not None:
+            if judge is not None and len(judge.findings) >= MAX_FINDINGS:
+                kept.spoil()  # more may have been found, and gone on as it was
+            result = msgspec.structs.replace(result, streamed=kept.answer(result.proposals))
+        await self._judge(exchange, result, judge)
         return end
 
     async def _judge(

@@ -136,12 +136,20 @@ def protocol(name: str) -> Asked:
     return Asked(action=Action.PROTOCOL, name=name, arguments={})
 
 
-def summary(payload: Any, *, is_error: bool = False, finish: str = "", chunks: int = 0) -> Result:
-    """A Result of an MCP message's result, error, or nothing."""
+def summary(
+    payload: Any,
+    *,
+    is_error: bool = False,
+    finish: str = "",
+    chunks: int = 0,
+    streamed: dict[str, bytes] | None = None,
+) -> Result:
+    """A Result of an MCP message's result, error, or nothing; ``streamed`` went before it."""
     return Result(
         payload=payload,
         size=len(encode(payload)) if payload else 0,
         is_error=is_error,
         finish=finish or None,
         chunks=chunks,
+        streamed=streamed or {},
     )

@@ -146,11 +146,16 @@ class Exchange(Stream):
         )
         outcome = await self._mcp.decide(call, self._context)
         self._call = outcome.call
+        with self._mcp.pipeline.records.streamed(outcome.call) as self._streamed:
+            return await self._conclude(outcome, await self._asked_of(outcome, asked), rounds)
+
+    async def _asked_of(self, outcome: Outcome, asked: Asked) -> Response | Failure:
+        """The server's answer to an allowed call; without one, the event that is owed for it."""
         try:
             self._check_parameters(asked, outcome.call.tool)
             answer = await self._ask(outcome)
             if isinstance(answer, Response):
-                answer = msgspec.structs.replace(answer, result=await self._learn(answer.result))
+                return msgspec.structs.replace(answer, result=await self._learn(answer.result))
         except Problem as problem:
             self._mcp.pipeline.failed(outcome, self._context, problem)
             raise Recorded(problem.code, problem.detail) from None
@@ -158,7 +163,7 @@ class Exchange(Stream):
             gone = self.reason or Problem("PC5014", GONE)
             self._mcp.pipeline.failed(outcome, self._context, gone)
             raise
-        return await self._conclude(outcome, answer, rounds)
+        return answer
 
     def _check_envelope(self, params: dict[str, Any]) -> None:
         self._version = envelope_version(params)
@@ -250,14 +255,17 @@ class Exchange(Stream):
         self, outcome: Outcome, answer: Response | Failure, rounds: Rounds
     ) -> dict[str, Any]:
         request, era = self._request, self._conversation.era
-        if isinstance(answer, Failure):
-            back = summary(answer.error, is_error=True, chunks=self.chunks)
-            judged = await self._mcp.conclude(outcome, self._context, back, self.findings)
-            return failure_message(request.id, judged.payload)
+        failed = isinstance(answer, Failure)
+        said = answer.error if isinstance(answer, Failure) else answer.result
         back = summary(
-            answer.result, is_error=answer.result.get("isError") is True, chunks=self.chunks
+            said,
+            is_error=failed or said.get("isError") is True,
+            chunks=self.chunks,
+            streamed=self._streamed.messages() if self._streamed else None,
         )
         judged = await self._mcp.conclude(outcome, self._context, back, self.findings)
+        if failed:
+            return failure_message(request.id, judged.payload)
         result: dict[str, Any] = results.adapt(era, request.method, judged.payload)
         if results.input_required(era, result):
             result = await rounds.questions(result)

@@ -14,6 +14,7 @@ from portcullis.core.verdict import Deny, Finding
 from portcullis.gateway.mcp import Emit, Mcp, leaving, make_call, summary
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.records import new_id
+from portcullis.gateway.streamed import Streamed
 from portcullis.wire.jsonrpc import (
     Failure,
     Message,
@@ -59,6 +60,7 @@ class Stream(ABC):
         self._task: asyncio.Task[Any] | None = None
         self._dropped = False
         self._asked = 0
+        self._streamed: Streamed | None = None
         self.reason: Problem | None = None
         self.chunks = 0
         self.findings: list[Finding] = []
@@ -145,7 +147,10 @@ class Stream(ABC):
             return
         passed = await self._inspected(message.method, asked, restored)
         if passed is not None:
-            await self._send(notification_message(message.method, passed), event_id)
+            shown = notification_message(message.method, passed)
+            await self._send(shown, event_id)
+            if self._streamed is not None and self._emit is not None:
+                self._streamed.message(shown)
 
     async def _inspected(
         self, method: str, asked: Asked, params: dict[str, Any]
@@ -155,6 +160,8 @@ class Stream(ABC):
         judged = await self._mcp.pipeline.notice(call, self._context, summary(params))
         if len(self.findings) < MAX_FINDINGS:
             self.findings += judged.findings
+        elif judged.findings and self._streamed is not None:
+            self._streamed.spoil()  # they may have gone on as they were
         if isinstance(judged, Deny):
             self._drop(judged.reason, judged.code)
             return None

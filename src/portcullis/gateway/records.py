@@ -14,6 +14,8 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
@@ -28,6 +30,7 @@ from portcullis.core.principal import Principal, Proposal, Session, subject_key,
 from portcullis.core.record_ports import Contents
 from portcullis.core.verdict import Allow, Deny, Finding
 from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.streamed import Room, Streamed
 from portcullis.wire.json import decode, digest, encode
 
 MAX_CLEAR: Final = 256
@@ -65,7 +68,7 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{random.getrandbits(80):020x}"
 
 
-def changed(gateway: str, clock: Clock, method: str, parameters: dict[str, str]) -> Event:
+def changed(gateway: str, clock: Clock, method: str, parameters: Mapping[str, Any]) -> Event:
     """Something that the gate's operators changed, from outside its APIs."""
     return Event(
         v=1,
@@ -74,7 +77,7 @@ def changed(gateway: str, clock: Clock, method: str, parameters: dict[str, str])
         type=EventType.ADMIN,
         gateway=gateway,
         method=method,
-        parameters=parameters,
+        parameters=dict(parameters),
         verdict="allow",
     )
 
@@ -92,6 +95,7 @@ class Records:
         contents: Contents | None = None,
     ) -> None:
         self._contents = contents
+        self._room = Room()
         self._gateway = gateway
         self._commit = recorder.commitment
         self._sessions = sessions
@@ -100,6 +104,11 @@ class Records:
 
     def _time(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now(), UTC)
+
+    def streamed(self, call: Call) -> AbstractContextManager[Streamed | None]:
+        """Gathers what the stream says that answers a call; None where it is not kept."""
+        kept = self._contents and self._contents.results and call.action in _CONTENT
+        return Streamed(self._room) if kept else nullcontext()
 
     async def decision(self, outcome: Outcome, context: Context) -> Event:
         """The leaf written before the call acts."""
@@ -188,14 +197,16 @@ class Records:
     ) -> Event:
         """The leaf written after: sizes and outcome, never content."""
         usage = result.usage
-        key, kept = subject_key(context.principal, context.session), b""
-        if self._contents and self._contents.results and denied is None:
-            known = result.payload is not None and _keepable(outcome.call, findings)
-            kept = encode(result.payload) if known else b""
+        key, kept = subject_key(context.principal, context.session), dict[str, bytes]()
+        stored = self._contents and self._contents.results and denied is None
+        if stored and _keepable(outcome.call, findings):
+            kept |= result.streamed
+            if result.payload is not None:
+                kept["result"] = encode(result.payload)
         event = self._after(
             outcome,
             context,
-            commitments={"result": self._commit(key, kept)} if kept else {},
+            commitments={name: self._commit(key, value) for name, value in kept.items()},
             verdict="deny" if denied else "allow",
             check=check if denied else "",
             code=denied.code if denied else "",
@@ -212,7 +223,7 @@ class Records:
             output_tokens=usage.output_tokens if usage else None,
         )
         if self._contents and kept:
-            self._contents.keep(event, key, {"result": kept})
+            self._contents.keep(event, key, kept)
         return event
 
     def failure(self, outcome: Outcome, context: Context, problem: Problem) -> Event:

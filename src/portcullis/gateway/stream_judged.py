@@ -20,10 +20,11 @@ from portcullis.core.errors import Problem
 from portcullis.core.inspection import Edit, Path
 from portcullis.core.verdict import Deny
 from portcullis.gateway.stream import weight
+from portcullis.gateway.streamed import Streamed
 from portcullis.wire.json import decode, encode
 from portcullis.wire.model import Frame, StreamDecoder
 from portcullis.wire.model import frame as encoded
-from portcullis.wire.slots import Kind, Rest, Slot
+from portcullis.wire.slots import Kind, Rest, Slot, Slots
 from portcullis.wire.texts import replaced
 from portcullis.wire.walk import is_sealed
 
@@ -47,11 +48,12 @@ class Stopped(Problem):
 class _Waiting:
     """A frame in the queue: how many of its pieces are not settled, and what changes in it."""
 
-    __slots__ = ("changes", "frame", "names", "pieces")
+    __slots__ = ("changes", "frame", "names", "pieces", "slots")
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
         self.pieces = 0
+        self.slots: Slots | None = None
         self.changes: dict[Path, Any] = {}
         self.names: dict[Path, str] = {}
 
@@ -140,13 +142,20 @@ class Judged:
 
     ``feed`` returns the bytes that may go out now. It raises Stopped when the judge says so,
     Problem PC5004 when more than ``limit`` bytes wait, PC5003 for a text that goes on after its
-    end. After that nothing more may be sent.
+    end. After that nothing more may be sent. What goes out is gathered in ``streamed``, if given.
     """
 
-    def __init__(self, decoder: StreamDecoder, judge: StreamJudge, limit: int) -> None:
+    def __init__(
+        self,
+        decoder: StreamDecoder,
+        judge: StreamJudge,
+        limit: int,
+        streamed: Streamed | None = None,
+    ) -> None:
         self._decoder = decoder
         self._judge = judge
         self._limit = limit
+        self._streamed = streamed
         self._queue: deque[_Waiting] = deque()
         self._free = 0
         self._size = 0
@@ -195,6 +204,8 @@ class Judged:
         self._size += weight(frame)
         if frame.event is not None:
             slots = self._decoder.slots(frame.event)
+            if self._streamed is not None:
+                waiting.slots = slots
             for slot in slots.slots:
                 self._slot(waiting, slot)
             for rest in slots.rest:
@@ -211,6 +222,8 @@ class Judged:
             waiting = self._queue.popleft()
             self._size -= weight(waiting.frame)
             data = waiting.data()
+            if self._streamed is not None and waiting.slots is not None:
+                self._streamed.event(waiting.slots, waiting.changes, waiting.names)
             self._sent += len(data)
             ready.append(data)
 

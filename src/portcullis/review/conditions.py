@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final, TypeAlias
 
-from portcullis.review.facts import Breach, Facts, Holder, Mark
+from portcullis.review.facts import UNANSWERED, Breach, Facts, Holder, Mark
 from portcullis.review.signals import tally
 from portcullis.review.subject import RECENT, Gap, Review, Unknown
 
 SILENT: Final = timedelta(days=7)
 """How long a log may say nothing before what it says is stale."""
-UNANSWERED: Final = timedelta(days=1)
-"""How long an action may run before its result is missing."""
 KEPT: Final = timedelta(days=183)
 """How far a log that does not begin with its first entry must reach back: six months."""
 _SHOWN: Final = 5
@@ -63,9 +61,11 @@ def acted_while_cut_off(review: Review) -> Gap | Unknown | None:
 
 def result_without_decision(review: Review) -> Gap | Unknown | None:
     """Something was done of whose decision the log knows nothing."""
-    if "waiting" in review.facts.full:
+    found = _breach(review, Breach.NO_DECISION, "results of calls that the log never allowed")
+    forgotten = review.facts.forgotten
+    if found is None and forgotten and forgotten.last.time >= review.at - UNANSWERED:
         return Unknown("more decisions await their result than are remembered")
-    return _breach(review, Breach.NO_DECISION, "results of calls that the log never allowed")
+    return found
 
 
 def action_without_result(review: Review) -> Gap | Unknown | None:
@@ -75,10 +75,15 @@ def action_without_result(review: Review) -> Gap | Unknown | None:
         for mark in review.facts.waiting.values()
         if review.begin <= mark.time < review.at - UNANSWERED
     ]
-    if not late:
-        return None
     reason = f"{len(late)} allowed calls have no recorded result after a day"
-    return Gap(reason=reason, since=late[0].time + UNANSWERED, marks=_some(late))
+    since = [late[0].time] if late else []
+    forgotten = review.facts.forgotten
+    if forgotten and review.begin <= forgotten.last.time < review.at - UNANSWERED:
+        reason += f", and {forgotten.count} that were too many to remember one by one"
+        since.append(forgotten.last.time)
+    if not since:
+        return None
+    return Gap(reason=reason, since=min(since) + UNANSWERED, marks=_some(late))
 
 
 def erasure_unfinished(review: Review) -> Gap | Unknown | None:

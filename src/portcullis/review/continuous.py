@@ -7,7 +7,7 @@ belong to the log. An export does not use what was saved: it folds the log anew.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from portcullis.audit.files import read, replace
-from portcullis.audit.merkle import TILE_WIDTH, leaf_hash
+from portcullis.audit.merkle import TILE_WIDTH
 from portcullis.audit.note import Verifier
 from portcullis.audit.quorum import Quorum
 from portcullis.audit.tiles import TileReader
@@ -30,6 +30,7 @@ from portcullis.review.subject import Review, Unknown, Verified
 
 FACTS: Final = "facts.json"
 _MAX_FACTS: Final = 64 * 2**20
+_UNVERIFIED: Final = "log-unverified"
 _NOT_ASKED: Final = Unknown("no framework asks")
 VOUCHED: Final = timedelta(hours=1)
 """How old the witnesses' newest word may be; they are asked every minute."""
@@ -61,23 +62,34 @@ def folded(
     since: datetime | None = None,
     until: datetime | None = None,
     rest: Callable[[float], bool] | None = None,
+    stopped: Callable[[Problem], None] | None = None,
 ) -> tuple[Facts, bytes]:
     """Go on folding up to the log's checkpoint; also that checkpoint's note.
 
     ``rest`` is called with seconds after each bundle, to sleep, and says whether to go on.
-    Raises Problem PC6005 for what is not a log, PC7005 when there is none. What is read is not
-    verified here.
+    ``stopped`` is told of an entry that cannot be read; the facts are those of the entries before.
+    Without it that is raised, Problem PC6005, as it is for a checkpoint that is none; PC7005 when
+    there is no log. What is read is not verified here.
     """
     checkpoint, note = read_checkpoint(directory, verifier)
     fold = Fold(facts, since=since, until=until)
     reader = TileReader(directory, checkpoint.size)
     start = facts.size
-    for bundle in range(start // TILE_WIDTH, -(-checkpoint.size // TILE_WIDTH)):
-        began = time.perf_counter()
-        for entry in reader.entries(bundle)[max(0, start - bundle * TILE_WIDTH) :]:
-            fold.add(entry)
-        if rest is not None and not rest(_REST * (time.perf_counter() - began)):
-            break
+    try:
+        for bundle in range(start // TILE_WIDTH, -(-checkpoint.size // TILE_WIDTH)):
+            began = time.perf_counter()
+            entries = reader.entries(bundle)
+            for at in range(max(0, start - bundle * TILE_WIDTH), len(entries)):
+                if entries[at]:
+                    fold.add(entries[at])
+                else:
+                    fold.skip(reader.hashes(0, bundle)[at])
+            if rest is not None and not rest(_REST * (time.perf_counter() - began)):
+                break
+    except Problem as problem:
+        if stopped is None:
+            raise
+        stopped(problem)
     return fold.facts(), note
 
 
@@ -112,8 +124,10 @@ def saved(place: Path, directory: Path, verifier: Verifier) -> Facts:
     if found.size > checkpoint.size:
         return Facts(origin=origin)
     last = found.size - 1
-    entry = TileReader(directory, checkpoint.size).entries(last // TILE_WIDTH)[last % TILE_WIDTH]
-    return found if leaf_hash(entry) == found.tail else Facts(origin=origin)
+    bundle, at = divmod(last, TILE_WIDTH)
+    reader = TileReader(directory, checkpoint.size)
+    leaves = reader.leaves(bundle, reader.entries(bundle))
+    return found if leaves[at] == found.tail else Facts(origin=origin)
 
 
 def save(place: Path, facts: Facts) -> None:
@@ -142,8 +156,15 @@ class Watch:
         self._frameworks = tuple(frameworks)
         self._quorum = quorum
         self._facts: Facts | None = None
-        self._open: frozenset[str] | None = None
+        self._open: frozenset[str] = frozenset()
+        self._begun = False
+        self._broken = False
         self.verified: Verified | None = None
+
+    @property
+    def doubted(self) -> bool:
+        """Whether the log is called unverified, and only verifying it can tell."""
+        return _UNVERIFIED in self._open and self.verified is None
 
     def look(
         self,
@@ -156,12 +177,11 @@ class Watch:
         """Fold what is new and evaluate; None when ``rest`` said to stop.
 
         With ``anew`` the log is folded from its beginning: whoever can write the file of facts
-        has no say in what is found then. Raises Problem PC6005 or PC6002 where the log cannot be
-        read.
+        has no say in what is found then. A log that cannot be read to its end does not verify;
+        the rest is evaluated as far as it goes. Raises Problem PC6005 for a checkpoint that is
+        none, PC7005 for no log.
         """
-        facts = self._facts or saved(self._place, self._directory, self._verifier)
-        if anew:
-            facts = Facts(origin=self._verifier.name)
+        facts = Facts(origin=self._verifier.name) if anew else self._known()
         going = True
 
         def patient(seconds: float) -> bool:
@@ -169,7 +189,11 @@ class Watch:
             going = rest(seconds)
             return going
 
-        new, note = folded(self._directory, self._verifier, facts, rest=patient)
+        broken: list[Problem] = []
+        new, note = folded(
+            self._directory, self._verifier, facts, rest=patient, stopped=broken.append
+        )
+        self._doubt(broken, new.size, at)
         if new.size != facts.size:
             save(self._place, new)
         self._facts = new
@@ -184,7 +208,8 @@ class Watch:
         )
         judged = judge(review, self._frameworks)
         now = opened(judged)
-        before = frozenset(new.announced) if self._open is None else self._open
+        before = self._open if self._begun else frozenset(new.announced)
+        self._begun = True
         unsaid = {name for name in before if isinstance(judged.get(name, _NOT_ASKED), Unknown)}
         self._open = frozenset(now) | unsaid  # what cannot be evaluated stays as it was
         return Outlook(
@@ -197,3 +222,22 @@ class Watch:
                 for name in sorted(before ^ self._open)
             ),
         )
+
+    def _known(self) -> Facts:
+        """The facts to go on from."""
+        if self._facts is not None:
+            return self._facts
+        try:
+            return saved(self._place, self._directory, self._verifier)
+        except Problem:  # what they end with cannot be read: whatever is wrong is found by folding
+            return Facts(origin=self._verifier.name)
+
+    def _doubt(self, broken: Sequence[Problem], size: int, at: datetime) -> None:
+        """A log that breaks off does not verify; one that can be read again may."""
+        if broken:
+            if self.verified is None or self.verified.ok:
+                reasons = tuple(problem.detail for problem in broken)
+                self.verified = Verified(at=at, ok=False, size=size, reasons=reasons)
+        elif self._broken and self.verified is not None and not self.verified.ok:
+            self.verified = None
+        self._broken = bool(broken)

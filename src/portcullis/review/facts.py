@@ -7,7 +7,7 @@ counted is bounded; what is full is named in ``full``, and conditions that need 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Annotated, Final, NamedTuple
 
@@ -20,10 +20,12 @@ MAX_KINDS: Final = 2048
 MAX_NAMES: Final = 8192
 """Most principals, and most tools, that are known by name."""
 MAX_OPEN: Final = 16_384
-"""Most decisions whose result is awaited."""
+"""Most decisions whose result is awaited; the oldest are forgotten for newer ones."""
+UNANSWERED: Final = timedelta(days=1)
+"""How long an action may run before its result is missing."""
 MAX_TEXT: Final = 100
 """Longest name that is kept of a principal, an owner, a tool or a method, in characters."""
-REVISION: Final = 2
+REVISION: Final = 3
 """Facts of another revision are not continued."""
 
 
@@ -97,11 +99,13 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The first ``size`` entries of the log ``origin``, folded.
 
-    ``tail`` is the leaf hash of the last of them. ``breaches`` are what should not happen, by the
-    names of ``Breach``. Principals are keyed ``kind:id``, tools ``server.name``; ``approved`` are
-    the tools that an operator approved, ``pinned`` those that a server was first seen to offer.
-    ``waiting`` are allowed decisions without a result, by id, ``erasing`` erasures that began and
-    are not complete, by the subject's tag. ``announced`` are the gaps that the log calls open,
+    ``tail`` is the leaf hash of the last of them, ``pruned`` how many were gone by then.
+    ``breaches`` are what should not happen, by the names of ``Breach``. Principals are keyed
+    ``kind:id``, tools ``server.name``; ``approved`` are the tools that an operator approved,
+    ``pinned`` those that a server was first seen to offer. ``waiting`` are allowed decisions
+    without a result, by id; ``forgotten`` are those that were too many to remember and had none
+    yet, less the results since that may be theirs. ``erasing`` are erasures that began and are not
+    complete, by the subject's tag. ``announced`` are the gaps that the log calls open,
     ``packages`` the evidence packages of each framework.
     """
 
@@ -109,6 +113,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = REVISION
     size: int = 0
     tail: bytes = b""
+    pruned: int = 0
     first: Mark | None = None
     last: Mark | None = None
     newest: Time | None = None
@@ -119,6 +124,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     pinned: dict[str, Mark] = {}
     approved: dict[str, Mark] = {}
     waiting: dict[str, Mark] = {}
+    forgotten: Tally | None = None
     erasing: dict[str, Mark] = {}
     announced: dict[str, Mark] = {}
     packages: dict[str, Mark] = {}

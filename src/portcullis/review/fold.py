@@ -16,6 +16,7 @@ from portcullis.review.facts import (
     MAX_NAMES,
     MAX_OPEN,
     MAX_TEXT,
+    UNANSWERED,
     Breach,
     Facts,
     Holder,
@@ -86,7 +87,8 @@ class Fold:
         self._since = since
         self._until = until
         self._size = facts.size
-        self._entry = b""
+        self._tail, self._entry = facts.tail, b""
+        self._pruned = facts.pruned
         self._first, self._last, self._newest = facts.first, facts.last, facts.newest
         self._kinds = dict(facts.kinds)
         self._breaches = dict(facts.breaches)
@@ -94,6 +96,7 @@ class Fold:
         self._tools = dict(facts.tools)
         self._pinned, self._approved = dict(facts.pinned), dict(facts.approved)
         self._waiting = dict(facts.waiting)
+        self._forgotten = facts.forgotten
         self._erasing = dict(facts.erasing)
         self._announced, self._packages = dict(facts.announced), dict(facts.packages)
         self._full = set(facts.full)
@@ -124,18 +127,24 @@ class Fold:
         if leaf.type in _DECISIONS:
             self._decided(leaf, mark, counted=counted)
         elif leaf.type in _RESULTS:
-            known = self._waiting.pop(leaf.decision, None) or "waiting" in self._full
-            if counted and not known:
+            known = self._waiting.pop(leaf.decision, None) or self._remembered(leaf)
+            if counted and not (known or self._pruned):  # its decision may be among those
                 self._breach(Breach.NO_DECISION, mark)
         elif leaf.type == "admin" and leaf.verdict != "deny" and leaf.method in self._acts:
             self._acts[leaf.method](leaf, mark)
+
+    def skip(self, leaf: bytes) -> None:
+        """Pass over an entry that was pruned, of which this hash is left."""
+        self._size, self._tail, self._entry = self._size + 1, leaf, b""
+        self._pruned += 1
 
     def facts(self) -> Facts:
         """What has been folded so far."""
         return Facts(
             origin=self._facts.origin,
             size=self._size,
-            tail=leaf_hash(self._entry) if self._entry else self._facts.tail,
+            tail=leaf_hash(self._entry) if self._entry else self._tail,
+            pruned=self._pruned,
             first=self._first,
             last=self._last,
             newest=self._newest,
@@ -146,6 +155,7 @@ class Fold:
             pinned=dict(self._pinned),
             approved=dict(self._approved),
             waiting=dict(self._waiting),
+            forgotten=self._forgotten,
             erasing=dict(self._erasing),
             announced=dict(self._announced),
             packages=dict(self._packages),
@@ -177,8 +187,7 @@ class Fold:
         if leaf.verdict != "allow":
             return
         if len(self._waiting) >= MAX_OPEN:
-            self._full.add("waiting")
-            del self._waiting[next(iter(self._waiting))]
+            self._forget(self._waiting.pop(next(iter(self._waiting))))
         self._waiting[leaf.id] = mark
         holder = self._principals.get(mark.who)
         if holder is None or holder.acted is None:
@@ -193,6 +202,19 @@ class Fold:
             self._breach(Breach.CUT_OFF, mark)
         if leaf.type == "tool_call" and counted and leaf.name != HIDDEN:
             self._tally("tools", self._tools, mark.what, mark, MAX_NAMES)
+
+    def _forget(self, mark: Mark) -> None:
+        one = Tally(1, mark, mark)
+        self._forgotten = self._forgotten.and_also(one) if self._forgotten else one
+
+    def _remembered(self, leaf: _Leaf) -> bool:
+        """Whether a result may be that of a decision that was forgotten; it counts as that then."""
+        found = self._forgotten
+        if found is None or leaf.time > found.last.time + UNANSWERED:
+            return False
+        left = found.count - 1
+        self._forgotten = msgspec.structs.replace(found, count=left) if left else None
+        return True
 
     def _created(self, leaf: _Leaf, mark: Mark) -> None:
         told = _parameters(leaf)

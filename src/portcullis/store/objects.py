@@ -3,7 +3,8 @@
 ``open_objects`` takes ``file:///folder``, ``s3://bucket/prefix``, ``gs://bucket/prefix`` or
 ``az://container/prefix``. Without keys in the settings a cloud's credentials are those of the
 environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, ...)
-or of the machine. Retention is S3's object lock, and needs the keys in the settings.
+or of the machine. Retention is S3's object lock, and needs the keys in the settings; temporary ones
+come with their session token.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -21,16 +23,18 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
 from portcullis.audit.files import sync_directory, write_new
+from portcullis.audit.web import Web
 from portcullis.core.errors import Problem
 from portcullis.core.record_ports import ObjectStore, Retention, StoredObject
 from portcullis.store.s3_lock import LockingS3, S3Address
 
 if TYPE_CHECKING:
     from obstore import PutMode
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, RetryConfig, S3Credential
     from obstore.store import ObjectStore as Backend
 
 _SECONDS: Final = 30
+_ANSWER: Final = 2**16
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -42,6 +46,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str = ""
     access_key: str = ""
     secret_key: str = ""
+    session_token: str = ""
 
 
 class Objects:
@@ -99,6 +104,26 @@ class Objects:
         """Delete an object; see the port."""
         with _translated(path), contextlib.suppress(FileNotFoundError):
             obstore.delete(self._backend, path)
+
+
+class _S3Objects(Objects):
+    """The same over S3, which deletes only where it was told to.
+
+    ``obstore`` would follow a redirect with the same method, to wherever the store says.
+    """
+
+    def __init__(self, backend: S3Store) -> None:
+        super().__init__(backend)
+        self._signer = backend
+        self._web = Web("PC6021")
+
+    def delete(self, path: str) -> None:
+        """Delete an object; see the port."""
+        with _translated(path):
+            url = obstore.sign(self._signer, "DELETE", path, timedelta(minutes=1))
+        status = self._web.ask("DELETE", url, limit=_ANSWER).status
+        if status not in {HTTPStatus.OK, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND}:
+            raise Problem("PC6021", f"{path}: the store answered {status}")
 
 
 class FolderObjects(Objects):
@@ -170,20 +195,22 @@ def open_objects(settings: StoreSettings) -> ObjectStore:
 
 
 def _s3(settings: StoreSettings, bucket: str, prefix: str, common: dict[str, Any]) -> ObjectStore:
-    given = {
-        "region": settings.region,
-        "endpoint": settings.endpoint,
-        "access_key_id": settings.access_key,
-        "secret_access_key": settings.secret_key,
-    }
+    given = {"region": settings.region, "endpoint": settings.endpoint}
     options: Any = {name: value for name, value in given.items() if value}
     if settings.endpoint.startswith("http://"):
         if urlsplit(settings.endpoint).hostname not in _LOOPBACK:
             raise Problem("PC7001", "a store's endpoint is https, but on this machine")
         common["client_options"]["allow_http"] = True
-    plain = Objects(S3Store(bucket, config=options, **common))
     if not settings.access_key:
-        return plain
+        return _S3Objects(S3Store(bucket, config=options, **common))
+    keys: S3Credential = {  # as a provider, so that no token of the environment is added to them
+        "access_key_id": settings.access_key,
+        "secret_access_key": settings.secret_key,
+        "token": settings.session_token or None,
+        "expires_at": None,
+    }
+    backend = S3Store(bucket, config=options, credential_provider=lambda: keys, **common)
+    plain = _S3Objects(backend)
     address = S3Address(
         endpoint=settings.endpoint,
         region=settings.region or "us-east-1",
@@ -191,6 +218,7 @@ def _s3(settings: StoreSettings, bucket: str, prefix: str, common: dict[str, Any
         prefix=prefix,
         access_key=settings.access_key,
         secret_key=settings.secret_key,
+        session_token=settings.session_token,
     )
     return LockingS3(plain, address)
 

@@ -108,6 +108,15 @@ class SqlProjection:
             _move(connection, log, following)
         return True
 
+    def forget(self, log: str, numbers: Sequence[int]) -> None:
+        """Drop the rows of entries that are pruned."""
+        for start in range(0, len(numbers), BATCH):
+            some = numbers[start : start + BATCH]
+            with self._writing.begin() as connection:
+                for table in (AUDIT_EVENTS, AUDIT_FINDINGS):
+                    here = table.c.log == log, table.c.number.in_(some)
+                    connection.execute(delete(table).where(*here))
+
     def restart(self, log: str) -> None:
         """Forget a log's position: its rows no longer count, and are replaced one by one."""
         with self._writing.begin() as connection:
@@ -193,7 +202,7 @@ class Projector:
         if not taken:
             return 0
         following = self._source.position(taken[-1][0] + 1)
-        events = [(number, _readable(entry)) for number, entry in taken]
+        events = [(number, _readable(entry)) for number, entry in taken]  # a pruned one has none
         if self._projection.put(self._log, position, events, following):
             self._checked = following
         return len(taken)

@@ -32,7 +32,10 @@ _ANSWER: Final = 2**16
 
 
 class S3Address(msgspec.Struct, frozen=True, kw_only=True):
-    """A place in a bucket and the keys to it. Without ``endpoint`` it is AWS' of the region."""
+    """A place in a bucket and the keys to it. Without ``endpoint`` it is AWS' of the region.
+
+    ``session_token`` belongs to keys that are temporary.
+    """
 
     endpoint: str
     region: str
@@ -40,6 +43,7 @@ class S3Address(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str
     access_key: str
     secret_key: str
+    session_token: str = ""
 
     def url(self, path: str) -> str:
         """The address of an object, in path style."""
@@ -126,6 +130,8 @@ def sign(
     day, moment = f"{now:%Y%m%d}", f"{now:%Y%m%dT%H%M%SZ}"
     digest = hashlib.sha256(body).hexdigest()
     sent = {**headers, "x-amz-content-sha256": digest, "x-amz-date": moment}
+    if address.session_token:
+        sent["x-amz-security-token"] = address.session_token
     lines = sorted({**sent, "host": parts.netloc}.items())
     names = ";".join(name for name, _ in lines)
     canonical = "\n".join(

@@ -148,6 +148,19 @@ class LocalSessionState:
         return _decode(document)
 
 
+def forget_ended(engine: Engine, now: float) -> None:
+    """Destroy what is left of sessions that have ended, in the write-ahead log too. Blocks.
+
+    Raises Problem PC6001 when it may still be there.
+    """
+    try:
+        with engine.begin() as connection:
+            connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
+        forget_plain(engine)
+    except SQLAlchemyError:
+        raise Problem("PC6001", "what is left of ended sessions cannot be destroyed") from None
+
+
 class SharedSessionState(LocalSessionState):
     """The same for a process beside the one that opens and closes sessions.
 

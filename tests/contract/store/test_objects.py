@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from botocore.exceptions import ClientError
 from obstore.store import MemoryStore
@@ -173,6 +174,69 @@ def test_requests_are_signed_as_the_specification_does_it() -> None:
     )
     assert signed["authorization"].endswith(
         "Signature=98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"
+    )
+
+
+@pytest.fixture(scope="module")
+def keys() -> Iterator[tuple[StoreSettings, StoreSettings]]:
+    """A bucket of a server that checks signatures and tokens: with lasting and temporary keys."""
+    with s3_server() as s3:
+        yield s3.guarded(s3.bucket("guarded", "logs"))
+
+
+def test_temporary_keys_lock_and_read_what_they_wrote(keys) -> None:
+    store = open_objects(keys[1])
+    lock = Retention("compliance", float(int(time.time()) + 86_400))
+    assert store.put("a", b"1", retention=lock)
+    assert not store.put("a", b"2", retention=lock)
+    assert store.put("plain", b"3")
+    found = store.head("a")
+    assert found is not None
+    assert found.retention == lock
+    assert store.get("a", 10) == b"1"
+    assert sorted(store.list("")) == ["a", "plain"]
+
+
+@pytest.mark.parametrize("end", ["", "~"])
+def test_temporary_keys_are_nothing_without_their_token(keys, end: str) -> None:
+    token = keys[1].session_token[:-1] + end if end else ""
+    store = open_objects(msgspec.structs.replace(keys[1], session_token=token))
+    lock = Retention("compliance", time.time() + 86_400)
+    for act in (
+        lambda: store.put("b", b"1", retention=lock),
+        lambda: store.put("b", b"1"),
+        lambda: store.head("b"),
+        lambda: store.get("b", 10),
+    ):
+        with pytest.raises(Problem, match="PC6021"):
+            act()
+
+
+def test_a_token_in_the_environment_is_not_added_to_keys_that_were_given(
+    keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of other keys")
+    store = open_objects(keys[0])
+    assert store.put("c", b"1", retention=Retention("compliance", time.time() + 86_400))
+    assert store.put("d", b"1")
+    assert store.get("c", 10) == b"1"
+
+
+def test_the_token_of_temporary_keys_is_signed_with_the_request() -> None:
+    address = S3Address(
+        endpoint="https://s3.example",
+        region="x",
+        bucket="b",
+        prefix="",
+        access_key="key",
+        secret_key="secret",  # noqa: S106 - of nobody
+        session_token="token",  # noqa: S106 - of nobody
+    )
+    signed = sign(address, "GET", address.url("a"), {}, b"", datetime.now(UTC))
+    assert signed["x-amz-security-token"] == "token"
+    assert (
+        "SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token,"
+        in (signed["authorization"])
     )
 
 

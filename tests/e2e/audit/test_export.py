@@ -137,6 +137,34 @@ async def test_a_gate_that_is_killed_while_it_delivers_loses_no_event(tmp_path: 
             assert sent[record.index] == b'{"index":%d,"event":%s}' % (record.index, record.entry)
 
 
+async def test_a_gate_stops_at_once_while_a_peer_says_nothing_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    taken: list[bytes] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(await reader.read())
+        await released.wait()
+        writer.close()
+
+    released = asyncio.Event()
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    exporter = {"name": "siem", "kind": "syslog", "address": address, "tls": False}
+    daemon = Daemon(tmp_path, [exporter])
+    await refusals(await daemon.start(), 3)
+    await until(lambda: bool(taken))
+    began = time.monotonic()
+    await daemon.end(signal.SIGTERM)
+    assert time.monotonic() - began < 4  # with room for a busy machine
+    released.set()
+    before = len(taken)
+    await daemon.start()
+    await until(lambda: b"".join(taken[before:]).count(b"CEF:0") >= daemon.written())
+    await daemon.end(signal.SIGTERM)
+    server.close()
+
+
 async def test_every_kind_of_exporter_gets_what_an_agent_did_and_says_when_it_is_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,32 @@ async def test_what_was_erased_is_not_in_the_state_directory_in_any_form(tmp_pat
         assert subjects.find(handle) is None
 
 
+async def test_what_is_left_of_an_ended_session_goes_with_an_erasure(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        await agent_token(stage)
+        database = load(stage.config).state / "portcullis.db"
+        with contextlib.closing(sqlite3.connect(database)) as file:
+            ((session, document),) = file.execute("SELECT id, document FROM sessions")
+        sealed = document[-60:]  # of it, the user's prompt among the rest
+        await stage.gate.services.sessions.close(session)
+        await audit(stage, "erase", "--subject", WHO, "--reason", "as asked")
+        assert sealed not in everything(tmp_path)
+
+
+async def test_a_hold_on_what_cannot_be_is_refused_and_the_others_stay_readable(
+    tmp_path: Path,
+) -> None:
+    async with staged(tmp_path) as stage:
+        await agent_token(stage)
+    targets = ["s" * 70_000, "s-1\n", "s\udcff"]  # the first is too large for an event
+    holds = [("session", one) for one in targets]
+    for kind, target in [*holds, ("principal", f"agent:{'a' * 70_000}")]:
+        with pytest.raises(Problem, match="PC1020"):
+            await audit(stage, "hold", f"--{kind}", target, "--reason", "case 7")
+    assert await audit(stage, "hold") == [0]
+    assert (await audit(stage, "erase", "--subject", WHO, "--reason", "x"))[1]["keys"] == 1
+
+
 def everything(folder: Path) -> bytes:
     return b"\n".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 

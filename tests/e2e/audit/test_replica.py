@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from objectstores import S3Server, s3_server
 from portcullis.audit.cosignature import Cosigner
 from portcullis.audit.note import parse_note
 from portcullis.audit.query import records
+from portcullis.audit.replica.source import download, folder
 from portcullis.audit.verify import load_verifier, own_verifier, verify
 from portcullis.cli import exit_code
 from portcullis.cli.audit import app
@@ -32,7 +34,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
 from portcullis.demo.serve import serving
 from portcullis.demo.stage import _operator
-from portcullis.store.objects import StoreSettings
+from portcullis.store.objects import StoreSettings, open_objects
 from standins import eventually, staged
 from tsa import authority
 
@@ -338,6 +340,68 @@ async def test_a_mirror_and_a_verifier_read_a_log_over_http(log: Log, tmp_path: 
         code, (report,) = await run(portcullis, "verify", url, "--key", key)
         assert code == 5
     assert verify(tmp_path / "to", log.verifier).ok
+
+
+def test_a_mirror_with_temporary_keys_locks_what_it_stores(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.grow(300)
+    command = ("mirror", "--from", log.directory, "--to", "s3://far/logs", "--once")
+    command += ("--key", log.directory / "log.vkey", "--state", tmp_path / "state")
+    command += ("--name", "mirror.example", "--retention-days", 7)
+    with s3_server() as s3:
+        _, keys = s3.guarded(s3.bucket("far", "logs"))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", keys.endpoint)
+        monkeypatch.setenv("AWS_REGION", keys.region)
+        assert portcullis(*command)[1][-1]["code"] == "PC6021"
+        monkeypatch.setenv("AWS_SESSION_TOKEN", keys.session_token)
+        code, (_, done) = portcullis(*command)
+        assert (code, done["size"]) == (0, 300)
+        found = open_objects(keys).head("tile/entries/000")
+        assert found is not None
+        assert found.retention is not None
+        assert found.retention.mode == "compliance"
+
+
+def disk(folder: Path) -> int:
+    """How many bytes of the disk the files of a folder take."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_log_that_is_elsewhere_cannot_fill_the_disk_of_who_verifies_it(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.grow(2_000)
+    url, room = log.directory.as_uri(), tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    command = ["verify", url, "--key", str(log.directory / "log.vkey"), "--json"]
+    for most in (1, 4096, 100_000):
+        asked = CliRunner().invoke(app, [*command, "--max-bytes", str(most)])
+        assert isinstance(asked.exception, Problem)
+        assert asked.exception.code == "PC6023"
+        assert str(most) in asked.exception.detail
+        assert "--max-bytes" in asked.exception.hint
+        assert not asked.stdout
+        assert list(room.iterdir()) == []
+    code, (report,) = portcullis(*command[:-1], "--max-bytes", 10**6)
+    assert (code, report["size"]) == (0, 2_000)
+    usage = shutil.disk_usage(room)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=200_000))
+    asked = CliRunner().invoke(app, command)
+    assert "PC6023" in str(asked.exception)
+    assert "100000 bytes" in str(asked.exception)
+
+
+def test_a_copy_takes_no_more_of_the_disk_than_it_may(log: Log, tmp_path: Path) -> None:
+    log.grow(2_000)
+    to = tmp_path / "copy"
+    to.mkdir()
+    with pytest.raises(Problem, match="PC6023"):
+        download(folder(log.directory), log.verifier, to, most=100_000)
+    assert 50_000 < disk(to) <= 100_000
 
 
 def files(directory: Path):

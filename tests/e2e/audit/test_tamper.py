@@ -9,11 +9,12 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 import tampering
@@ -23,13 +24,16 @@ from portcullis.audit.journal import Journal, Tail, segment_path
 from portcullis.audit.keys import load_signer
 from portcullis.audit.note import Note, Signer, encode64, parse_note
 from portcullis.audit.proof import prove, verify_proof
+from portcullis.audit.pruned import PRUNE, parameters
 from portcullis.audit.quorum import parse_quorum
+from portcullis.audit.shrink import encode
 from portcullis.audit.tiles import pack, unpack
 from portcullis.audit.verify import Outcome, Report, load_verifier, verify
 from portcullis.audit.witness import KEY_FILE, Refusal
 from portcullis.bootstrap.witness import _unsealed
 from portcullis.cli.audit import app
 from portcullis.core.errors import Problem
+from portcullis.core.event import EventType
 from portcullis.identity.keymanager.file import FileKeyManager
 from portcullis.identity.sealing import Envelope
 from tampering import KEPT, ORIGIN, SIZE, WITNESSES, Scene, edited, event, other, root_of
@@ -47,6 +51,21 @@ def attack(name: str, by: str) -> Callable[[Callable[[Scene], None]], Callable[[
         return function
 
     return note
+
+
+def empty(scene: Scene, numbers: Iterable[int]) -> None:
+    """Take entries out of their bundle: the first is enough."""
+    path = scene.log / "tile/entries/000"
+    gone = frozenset(numbers)
+    entries = [b"" if n in gone else e for n, e in enumerate(unpack(path.read_bytes()))]
+    path.write_bytes(pack(entries))
+
+
+def pruned(scene: Scene, numbers: Sequence[int], *, days: float) -> bytes:
+    """The record of a pruning, as a gate writes it ``days`` from now."""
+    act = event(5000, datetime.now(UTC) + timedelta(days=days))
+    said = parameters(numbers, {"tool_call": datetime.now(UTC).timestamp()}, {"tool_call": 0.0})
+    return encode(replace(act, type=EventType.ADMIN, method=PRUNE, parameters=said))
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +202,42 @@ def _(scene: Scene) -> None:
 def _(scene: Scene) -> None:
     scene.rewrite([*scene.entries(), b'{"id":'])
     caught(scene.verify(), "1 entries are no events: entry 700", integrity=False)
+
+
+@attack("an event of a session is left out", "verify")
+def _(scene: Scene) -> None:
+    session = [
+        encode(replace(event(1000 + 2 * number), session="s1", sequence=number))
+        for number in (1, 2, 3, 4)
+    ]
+    entries = scene.entries()
+    scene.rewrite([*entries, *session])
+    assert scene.verify().ok
+    scene.rewrite([*entries, *session[:2], session[3]])
+    caught(scene.verify(), "1 gaps in the events of a session, before: ", integrity=False)
+
+
+@attack("entries are emptied without a record", "verify")
+def _(scene: Scene) -> None:
+    empty(scene, range(256))
+    caught(scene.verify(), "256 entries are gone and no event says so: 0, 1,", integrity=False)
+
+
+@attack("one entry more is emptied than the record says", "verify")
+def _(scene: Scene) -> None:
+    scene.rewrite([*scene.entries(), pruned(scene, range(100), days=0)])
+    empty(scene, range(100))
+    assert scene.verify().ok
+    empty(scene, [100])
+    caught(scene.verify(), "1 entries are gone and no event says so: 100", integrity=False)
+
+
+@attack("a record prunes what policy had to keep", "verify --keep-days")
+def _(scene: Scene) -> None:
+    scene.rewrite([*scene.entries(), pruned(scene, range(100), days=2)])
+    empty(scene, range(100))
+    assert scene.verify(keep_days=1).ok
+    caught(scene.verify(keep_days=30), "what is 2.0 days old, not 30", integrity=False)
 
 
 # What a checkpoint that was kept shows.

@@ -196,6 +196,49 @@ def test_a_token_shows_a_log_that_was_shortened(log, tsa, said, tmp_path) -> Non
     assert code == 5
 
 
+@pytest.mark.parametrize("left", ["folder", "checkpoints", "nothing"])
+def test_timestamps_that_were_asked_for_and_are_not_there_fail_the_verification(
+    log, tsa, said, left
+) -> None:
+    stamper(log, tsa, said).step()
+    assert verify(log, tsa.roots)[0] == 0
+    folder = log.directory / FOLDER
+    for path in folder.iterdir():
+        if left != "checkpoints" or path.suffix == ".tsr":
+            path.unlink()
+    if left == "nothing":
+        folder.rmdir()
+    code, found = verify(log, tsa.roots)
+    assert (code, found["ok"]) == (5, False)
+    assert (found["timestamps"], found["existed"]) == ([], None)
+    assert found["integrity"] == "passed"
+    assert any("there are no timestamps" in reason for reason in found["reasons"])
+    shown = CliRunner().invoke(app, ["verify", str(log.directory), "--tsa", str(tsa.roots)])
+    assert shown.exit_code == 5
+    assert shown.stdout.startswith("FAILED")
+    assert "there are no timestamps" in shown.stdout
+    assert CliRunner().invoke(app, ["verify", str(log.directory)]).exit_code == 0
+
+
+def test_what_is_printed_of_a_bad_token_is_that_the_verification_failed(log, tsa, said) -> None:
+    stamper(log, tsa, said).step()
+    (token,) = (log.directory / FOLDER).glob("*.tsr")
+    token.write_bytes(token.read_bytes()[:-9] + b"\0" * 9)
+    code, found = verify(log, tsa.roots)
+    assert (code, found["ok"]) == (5, False)
+    shown = CliRunner().invoke(app, ["verify", str(log.directory), "--tsa", str(tsa.roots)])
+    assert shown.exit_code == 5
+    assert shown.stdout.startswith("FAILED")
+    assert "timestamp 300-near: " in shown.stdout
+
+
+def test_timestamps_cannot_be_asked_for_where_they_cannot_be_found(log, tsa) -> None:
+    command = ["verify", "http://127.0.0.1:9/log", "--key", str(log.verifier)]
+    asked = CliRunner().invoke(app, [*command, "--tsa", str(tsa.roots)])
+    assert isinstance(asked.exception, Problem)
+    assert asked.exception.code == "PC7004"
+
+
 def test_a_token_or_its_checkpoint_that_was_exchanged_is_told(log, tsa, said) -> None:
     keeper = stamper(log, tsa, said)
     keeper.step()

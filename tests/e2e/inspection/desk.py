@@ -218,12 +218,13 @@ _ASK = {"chat": _chat, "responses": _responses, "messages": _messages}
 
 
 @asynccontextmanager
-async def desks(folder):
-    """A desk for as long as the block lasts."""
+async def desks(folder, **sections):
+    """A desk for as long as the block lasts, with other sections of its configuration."""
     async with files.serving_files() as served:
         settings = {
             "mcp": {"files": {"url": served.url}},
             "inspection": {"honey": [HONEY]},
+            **sections,
         }
         async with standins.staged(folder, policy=policy(), settings=settings) as stage:
             yield Desk(stage, served)

@@ -78,7 +78,7 @@ def test_an_entry_that_stands_twice_is_found_wherever_it_stands() -> None:
 
 
 def test_what_is_no_event_is_found_and_counted() -> None:
-    account, _ = summed([b"", b"[", b'{"id":1}', b"\xff", entry(4), b"[" * 9000])
+    account, _ = summed([b" ", b"[", b'{"id":1}', b"\xff", entry(4), b"[" * 9000])
     assert account.unreadable.count == 5
     assert account.unreadable.first[0] == "entry 0"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +15,15 @@ from prometheus_client import CollectorRegistry
 
 from portcullis.audit.log import open_log
 from portcullis.audit.verify import own_verifier
-from portcullis.bootstrap.evidence import Evidence, checked
+from portcullis.bootstrap.evidence import Evidence
 from portcullis.config import Config
 from portcullis.core.errors import Problem
+from portcullis.review import apart
+from portcullis.review.apart import checked_apart
 from portcullis.review.continuous import save, saved
+from portcullis.review.shelf import package_name
 from sealers import sealer_at
-from unit.review.making import ORIGIN, START, created, event, result
+from unit.review.making import ORIGIN, START, admin, created, event, result
 
 pytestmark = pytest.mark.anyio
 HOUR = 3600
@@ -55,6 +60,27 @@ class World:
         )
         self.evidence = Evidence(self.config, self.services, CollectorRegistry(), root / "log")
 
+    def write(self, *events) -> None:
+        with open_log(
+            self.root / "log", self.root / "keys/gate", ORIGIN, sealer=self.services.sealer
+        ) as log:
+            for one in events:
+                log.enqueue(one)
+
+    def restart(self) -> None:
+        """The gate's next process: what was recorded is in the log."""
+        self.write(*self.recorded)
+        self.recorded.clear()
+        self.evidence = Evidence(self.config, self.services, CollectorRegistry(), self.root / "log")
+
+    def states(self, condition: str) -> list[str]:
+        """What was told of a gap."""
+        return [
+            one.parameters["state"]
+            for one in self.recorded
+            if one.method == "evidence.gap" and one.name == condition
+        ]
+
     def made(self) -> int:
         return len(list(self.packages.iterdir())) if self.packages.exists() else 0
 
@@ -69,11 +95,11 @@ def world(tmp_path):
 
 async def test_packages_come_on_schedule_and_when_changed_gaps_have_settled(world):
     made = []
-    for hours in (0, 0.1, 1, 23.9, 24.2, 25):
+    for hours in (0, 0.1, 1, 1.1, 24.9, 25):
         world.now = START.timestamp() + 60 + hours * HOUR
         await world.evidence._once()
         made.append(world.made())
-    assert made == [1, 2, 2, 2, 3, 3]  # the first look found gaps; on the next they had settled
+    assert made == [1, 1, 2, 2, 2, 3]  # the first look found gaps; after the pause they are told
     (package,) = {one.name for one in world.recorded if one.method == "evidence.package"}
     assert package == "gdpr"
 
@@ -184,11 +210,11 @@ async def test_a_folder_that_takes_no_package_has_the_log_verified_now_and_then_
 ):
     verified = []
 
-    def count(directory, at):
+    def count(directory, at, stopped):
         verified.append(at)
-        return checked(directory, at)
+        return checked_apart(directory, at, stopped)
 
-    monkeypatch.setattr("portcullis.bootstrap.evidence.checked", count)
+    monkeypatch.setattr("portcullis.bootstrap.evidence.checked_apart", count)
     world.packages.write_text("no folder")
     for minute in range(31):
         world.now = START.timestamp() + 60 * minute
@@ -199,3 +225,136 @@ async def test_a_folder_that_takes_no_package_has_the_log_verified_now_and_then_
     world.now += 15 * 60
     await world.evidence._once()
     assert world.made() == 1
+
+
+def spoiled(world) -> Path:
+    """Make the log's last entry, which nobody has looked at, something that is no event."""
+    bundle = next((world.root / "log/tile/entries").rglob("*.p/*"))
+    head, type_, tail = bundle.read_bytes().rpartition(b'"type"')
+    bundle.write_bytes(head + type_.replace(b"type", b"typo") + tail)
+    return bundle
+
+
+@pytest.mark.parametrize("packages", [False, True])
+async def test_an_entry_that_is_no_event_opens_a_gap_before_it_was_ever_folded(tmp_path, packages):
+    folder = {"packages": {"folder": tmp_path / "packages"}} if packages else {}
+    world = World(tmp_path, **folder)
+    bundle = spoiled(world)
+    for _ in range(3):
+        await world.evidence._once()
+    assert world.states("log-unverified") == ["opened"]
+    (told,) = [one for one in world.recorded if one.name == "log-unverified"]
+    assert told.parameters["reason"].endswith("entry 2 is not an event of this version")
+    assert world.made() == 0
+    assert "key-beside-data" in world.told()  # the rest is evaluated all the same
+    bundle.write_bytes(bundle.read_bytes().replace(b"typo", b"type"))
+    for _ in range(2):
+        world.now += 20 * 60
+        await world.evidence._once()
+    assert world.states("log-unverified") == ["opened", "closed"]
+
+
+async def test_a_gap_of_the_log_itself_is_looked_at_again_by_the_next_process(tmp_path):
+    world = World(tmp_path)
+    bundle = spoiled(world)
+    await world.evidence._once()
+    bundle.write_bytes(bundle.read_bytes().replace(b"typo", b"type"))
+    world.restart()
+    await world.evidence._once()
+    assert world.states("log-unverified") == ["closed"]
+
+
+async def test_a_gap_that_flaps_makes_few_packages_and_the_last_has_the_newest_state(world):
+    await world.evidence._once()
+    number = 3
+    for minute in range(5, 60, 5):  # open, settled, closed, settled, ...
+        world.now = START.timestamp() + 60 + minute * 60
+        name = f"agent:b{(minute - 1) // 10}"
+        change = (
+            created(number, name, owner="")
+            if minute % 10
+            else admin(number, "principals.revoke", name)
+        )
+        world.write(change)
+        number += 1
+        await world.evidence._once()
+        await world.evidence._once()
+    assert len(world.states("agent-without-owner")) == 11
+    assert world.made() == 1
+    world.now = START.timestamp() + 60 + HOUR
+    await world.evidence._once()
+    assert world.made() == 2
+    assert '"agent-without-owner"' in (max(world.packages.iterdir()) / "evidence.json").read_text()
+    world.now += 2 * HOUR
+    await world.evidence._once()
+    assert world.made() == 2
+
+
+async def test_a_change_before_a_restart_makes_its_package_after_the_pause(world):
+    await world.evidence._once()
+    world.restart()
+    world.write(created(900, "agent:b", owner=""))
+    world.now += 60
+    await world.evidence._once()
+    assert world.states("agent-without-owner") == ["opened"]
+    world.restart()
+    await world.evidence._once()
+    assert world.made() == 1
+    world.now += HOUR
+    await world.evidence._once()
+    assert world.made() == 2
+    world.restart()
+    world.now += 2 * HOUR
+    await world.evidence._once()
+    assert world.made() == 2
+
+
+async def test_packages_do_not_fill_the_disk_and_each_removal_is_told_before(tmp_path):
+    wanted = {"folder": tmp_path / "packages", "every_hours": 24, "keep": 2}
+    world = World(tmp_path, packages=wanted)
+    world.packages.mkdir()
+    (world.packages / "mine").mkdir()
+    for day in range(4):
+        world.now = START.timestamp() + 60 + 24 * HOUR * day
+        await world.evidence._once()
+    made = [one.parameters for one in world.recorded if one.method == "evidence.package"]
+    gone = [one for one in world.recorded if one.method == "evidence.package_removed"]
+    names = [one["folder"] for one in made]
+    assert [one.parameters for one in gone] == [{"folder": n, "keep": 2} for n in names[:2]]
+    assert {one.name for one in world.packages.iterdir()} == {"mine", *names[2:]}
+
+    def refuse(_):
+        raise Problem("PC6001", "the queue is full")
+
+    world.services.recorder.enqueue = refuse
+    (world.packages / package_name("gdpr", START)).mkdir()
+    with pytest.raises(Problem):
+        await world.evidence._thin("gdpr")
+    assert world.made() == 4  # what cannot be told is not done
+
+
+def asleep(*_) -> None:
+    time.sleep(60)
+
+
+def gone() -> None:
+    """Return when no process is left."""
+    while multiprocessing.active_children():
+        time.sleep(0.01)
+
+
+async def test_a_gate_that_stops_does_not_wait_for_a_verification(world, monkeypatch):
+    monkeypatch.setattr(apart, "SHORT", 0)
+    monkeypatch.setattr(apart, "_work", asleep)
+    running = asyncio.create_task(world.evidence.run())
+    for _ in range(500):
+        await asyncio.sleep(0.01)
+        if multiprocessing.active_children():
+            break
+    assert multiprocessing.active_children()
+    began = time.monotonic()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await asyncio.to_thread(gone)
+    assert time.monotonic() - began < 2

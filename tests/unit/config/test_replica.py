@@ -21,13 +21,15 @@ def read(folder: Path, audit: str):
 def test_paths_are_relative_to_the_file_and_stores_are_not(tmp_path: Path) -> None:
     found = read(
         tmp_path,
-        f"  replicate: [{{name: far, store: 's3://b/p', {KEYS}, retention_days: 7}}]\n"
+        f"  replicate: [{{name: far, store: 's3://b/p', {KEYS}, session_token: file:s3.token, "
+        "retention_days: 7}]\n"
         "  timestamps: {every_minutes: 5, authorities: "
         "[{name: a, url: 'http://tsa.example', certificates: roots.pem}]}",
     )
     assert found.replicate[0].store == "s3://b/p"
     assert found.replicate[0].access_key == "env:A"
     assert found.replicate[0].secret_key == f"file:{tmp_path}/s3.secret"
+    assert found.replicate[0].session_token == f"file:{tmp_path}/s3.token"
     assert found.timestamps.authorities[0].certificates == tmp_path / "roots.pem"
 
 
@@ -37,6 +39,8 @@ def test_paths_are_relative_to_the_file_and_stores_are_not(tmp_path: Path) -> No
         ("{name: far, store: 's3://b', retention_days: 7}", "access_key"),
         (f"{{name: far, store: 'gs://b', {KEYS}}}", "s3:// only"),
         ("{name: far, store: 's3://b', access_key: env:A}", "both"),
+        ("{name: far, store: 's3://b', session_token: env:T}", "session_token belongs"),
+        (f"{{name: far, store: 's3://b', {KEYS}, session_token: plain}}", "pattern"),
         ("{name: far, store: 's3://key:secret@b'}", "pattern"),
         ("{name: far, store: ./folder}", "pattern"),
         ("{name: far, store: 's3://b', secret_key: plain}", "pattern"),

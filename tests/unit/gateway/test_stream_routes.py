@@ -1,5 +1,6 @@
 """The model routes around a judge: what it ends, what is remembered, what is recorded."""
 
+import contextlib
 import json
 from types import SimpleNamespace
 
@@ -7,11 +8,12 @@ import msgspec
 import pytest
 
 from portcullis.config import Limits, ModelUpstream
-from portcullis.core.check import Progress
-from portcullis.core.verdict import Allow, Deny
+from portcullis.core.check import MAX_FINDINGS, Progress
+from portcullis.core.verdict import Allow, Deny, Finding
 from portcullis.gateway.http import Request
 from portcullis.gateway.llm import ModelRoutes
 from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.streamed import Room, Streamed
 from portcullis.wire.json import encode
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +45,9 @@ class Line:
     def __init__(self, judge=None, *, sent=None, payload=None):
         self.judge, self.sent, self.payload = judge, sent, payload
         self.seen = []
-        self.records = SimpleNamespace(remember=self.remember)
+        self.records = SimpleNamespace(
+            remember=self.remember, streamed=lambda _: contextlib.nullcontext()
+        )
 
     async def request(self, call, context):
         call = msgspec.structs.replace(call, payload=self.sent) if self.sent else call
@@ -214,3 +218,28 @@ async def test_an_error_without_json_keeps_its_status_so_that_clients_try_again(
     assert json.loads(said)["error"]["code"] == "PC5003"
     what, result, _ = line.seen[0]
     assert (what, result.is_error) == ("result", True)
+
+
+@pytest.mark.parametrize(("count", "kept"), [(MAX_FINDINGS - 1, True), (MAX_FINDINGS, False)])
+async def test_where_more_was_found_than_is_told_nothing_of_the_stream_is_kept(count, kept):
+    judge = Judge()
+    judge.findings = (Finding(type="MAIL", where="x", treatment="mask"),) * count
+    line = Line(judge)
+    line.records.streamed = lambda _: Streamed(Room())
+    upstream = Upstream("text/event-stream", *streamed({"content": "Fine."}))
+    await serve(line, upstream, {**ASKED, "stream": True})
+    (result,) = [seen[1] for seen in line.seen if seen[0] == "result"]
+    assert bool(result.streamed) is kept
+    assert b"Fine." in b"".join(result.streamed.values()) or not kept
+
+
+async def test_what_nobody_judges_is_gathered_as_it_came():
+    line = Line()
+    line.records.streamed = lambda _: Streamed(Room())
+    call = {"tool_calls": [{"index": 0, **CALL}]}
+    pieces = streamed({"content": "Fi"}, {"content": "ne."}, call, finish="tool_calls")
+    await serve(line, Upstream("text/event-stream", *pieces), {**ASKED, "stream": True})
+    (result,) = [seen[1] for seen in line.seen if seen[0] == "result"]
+    answer = json.loads(result.streamed["result"])
+    assert answer["texts"] == {"choices[0].message.content": "Fine."}
+    assert answer["calls"] == [{"name": "f", "arguments": '{"to":"secret"}'}]

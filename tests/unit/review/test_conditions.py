@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from portcullis.review import fold
 from portcullis.review.conditions import CONDITIONS
 from portcullis.review.subject import Gap, Unknown, Verified
 from unit.review.making import DAY, START, admin, created, event, facts, result, review
@@ -25,6 +26,13 @@ def pruned(one):
     """The same review of a log whose first entries are gone."""
     first = facts([event(0), event(1)]).last
     return replace(one, facts=replace(one.facts, first=first))
+
+
+def crowded(*later, after):
+    """Five calls of which two can be remembered, then what comes later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold, "MAX_OPEN", 2)
+        return review([*(event(n) for n in range(5)), *later], after=after)
 
 
 def full(one, table):
@@ -141,7 +149,7 @@ def test_each_gap_opens_and_closes(name):
         ("certificate-stale", review([event(0)])),
         ("grant-unused", review([event(0)], after=40 * DAY, policy_fault="Policy error")),
         ("secrets-pass", review(policy_fault="Policy error")),
-        ("result-without-decision", full(review(), "waiting")),
+        ("result-without-decision", crowded(after=DAY)),
         ("agent-without-owner", full(review([created(0)]), "principals")),
         ("tool-not-approved", full(review([PIN, APPROVED, event(3)]), "tools")),
         ("grant-unused", full(review([event(0)], after=40 * DAY), "tools")),
@@ -177,3 +185,31 @@ def test_in_a_period_a_breach_counts_however_long_ago_it_was():
     assert CONDITIONS["result-without-decision"](review(broken, after=99 * DAY)) is None
     said = CONDITIONS["result-without-decision"](review(broken, after=99 * DAY, since=START))
     assert isinstance(said, Gap)
+
+
+def test_calls_beyond_what_is_remembered_are_missed_after_a_day_if_they_have_no_result():
+    missing = CONDITIONS["action-without-result"]
+    said = missing(crowded(result(9, 2), after=2 * DAY))
+    assert isinstance(said, Gap)
+    assert said.reason.startswith("2 allowed calls have no recorded result after a day, and 2 that")
+    assert [mark.index for mark in said.marks] == [3, 4]  # those that are known to have none
+    answered = [result(n + 9, n) for n in range(5)]
+    assert missing(crowded(*answered, after=2 * DAY)) is None
+    assert missing(crowded(after=40 * DAY)) is None  # as any that long ago
+
+
+def test_once_too_many_calls_do_not_hide_a_result_without_decision_for_ever():
+    unfounded = CONDITIONS["result-without-decision"]
+    at_once, later = result(9, 77), result(10, 77, seconds=DAY + 60)
+    assert isinstance(unfounded(crowded(at_once, after=60)), Unknown)  # may be of a forgotten call
+    assert unfounded(crowded(after=2 * DAY)) is None
+    said = unfounded(crowded(later, after=2 * DAY))
+    assert isinstance(said, Gap)
+    assert [mark.index for mark in said.marks] == [5]
+
+
+def test_a_result_without_decision_that_is_known_is_not_hidden_by_too_many_calls_later():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold, "MAX_OPEN", 2)
+        case = review([result(0, 77), *(event(n) for n in range(1, 6))])
+    assert isinstance(CONDITIONS["result-without-decision"](case), Gap)

@@ -102,7 +102,9 @@ def test_what_is_remembered_is_bounded_and_what_is_full_is_said(monkeypatch):
         for n in range(20)
     )
     assert max(map(len, (found.kinds, found.tools, found.principals, found.waiting))) == 3
-    assert found.full == {"kinds", "tools", "principals", "waiting"}
+    assert found.full == {"kinds", "tools", "principals"}
+    assert found.forgotten is not None
+    assert (found.forgotten.count, found.forgotten.first.index) == (17, 0)
     assert found.size == 20
 
 

@@ -3,7 +3,8 @@
 Entries are read as they are published, encoded, and sent in batches bounded in count and bytes.
 The cursor moves after the peer has acknowledged. A peer that cannot take anything now is asked
 again later, without end; a batch that it refuses is halved until the refused event is alone,
-which is written to the dead letters before the cursor passes it.
+which is written to the dead letters before the cursor passes it. What is owed to the dead letters
+is written there before anything else is sent: it is not sent again because they are full.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import structlog
@@ -22,6 +23,7 @@ import structlog
 from portcullis.audit.export.cursor import Cursor, DeadLetters
 from portcullis.audit.export.formats import Format
 from portcullis.audit.export.source import Position, Source, event_of
+from portcullis.audit.export.target import Batch, Refused, Rejected, Target, Unavailable
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 
@@ -41,53 +43,24 @@ _MOST_UNTOLD: Final = 16
 log = structlog.get_logger(__name__)
 
 
-class Refused(Exception):  # noqa: N818 - an answer of the peer's, not a fault of ours
-    """The peer will never take this: something in it is wrong."""
-
-
-class Rejected(Exception):  # noqa: N818 - the same
-    """The peer took the batch, but not all of it, and does not say which events it left out."""
-
-
-class Unavailable(Exception):  # noqa: N818 - the same
-    """The peer cannot take anything now. ``after``: not before so many seconds, when it said so."""
-
-    def __init__(self, reason: str, after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.after = after
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """What is sent at once. ``id`` is the same whenever the same events are sent again."""
-
-    id: str
-    body: bytes
-    content_type: str
-
-
-class Target(Protocol):
-    """Where events go.
-
-    ``send`` returns when the peer has acknowledged the batch. It raises Refused, Rejected or
-    Unavailable, within a bounded time. Their texts name statuses and system errors, never
-    content, addresses or secrets.
-    """
-
-    async def send(self, batch: Batch) -> None: ...  # noqa: D102 - see above
-    async def close(self) -> None: ...  # noqa: D102 - see above
-
-
 class _Item(msgspec.Struct, frozen=True):
     index: int
     entry: bytes
     sent: bytes
 
 
+class _Letter(msgspec.Struct, frozen=True):
+    index: int
+    entry: bytes
+    reason: str
+
+
 class State(msgspec.Struct):
     """How an exporter is doing, for whoever shows it; only the exporter writes it.
 
     ``oldest`` is the time of the first event that is not delivered (seconds since the epoch, 0
-    when there is none); ``problem`` says what is in the way.
+    when there is none); ``problem`` says what is in the way. ``damaged`` is set while the log's
+    files are not what was signed.
     """
 
     lag_entries: int = 0
@@ -97,6 +70,7 @@ class State(msgspec.Struct):
     failures: int = 0
     problem: str = ""
     behind: bool = False
+    damaged: bool = False
 
     def lag_seconds(self, now: float) -> float:
         """For how long the first undelivered event has been waiting."""
@@ -108,8 +82,9 @@ class Exporter:
 
     ``types`` are the event types that are sent, all when it is empty. ``notice`` is told, with a
     method and clear parameters, that the exporter fell behind by more than ``behind_seconds``,
-    has recovered, or begins again because the log is another. ``attempts`` bounds how often a
-    batch is tried; None tries without end.
+    has recovered, stands still because the log's files are not what was signed, goes on, or begins
+    again because the log is another. ``attempts`` bounds how often a batch is tried; None tries
+    without end.
     """
 
     def __init__(
@@ -145,6 +120,7 @@ class Exporter:
         self._sleep = sleep
         self._position = Position()
         self._kept = True
+        self._owed: deque[_Letter] = deque()
         self._untold: deque[tuple[str, dict[str, str]]] = deque(maxlen=_MOST_UNTOLD)
 
     async def run(self) -> None:
@@ -157,9 +133,13 @@ class Exporter:
                     self._open()
                     opened = True
                 moved = await self._step()
+                self._sound()
                 attempt = 0
             except Exception as error:  # noqa: BLE001 - nothing ends it but the gate's end
                 self._failing(_said(error))
+                self._source.forget()
+                if isinstance(error, Problem) and error.code == "PC6005":
+                    self._damaged(error.detail)
                 if not opened:
                     self._look_from_outside()
                 attempt = min(attempt + 1, _MOST_ATTEMPTS)
@@ -213,13 +193,19 @@ class Exporter:
     async def _step(self) -> bool:
         """Deliver the next entries; False when there are none."""
         self._look()
+        self._settle()
         taken = self._source.read(self._position.next, BATCH_EVENTS)
         if not taken:
             return False
         items: list[_Item] = []
         for number, (index, entry) in enumerate(taken, 1):
             item = self._item(index, entry)
-            if item is not None:
+            if isinstance(item, _Letter):
+                await self._deliver(items)  # what lies before it is not held up by it
+                self._advance(index)
+                items = []
+                self._bury([item])
+            elif item is not None:
                 items.append(item)
             if number % SLICE == 0:
                 await asyncio.sleep(_PAUSE)
@@ -228,19 +214,19 @@ class Exporter:
         self._look()
         return True
 
-    def _item(self, index: int, entry: bytes) -> _Item | None:
-        """What is to be sent of an entry; None when it is of no wanted type or cannot be sent."""
+    def _item(self, index: int, entry: bytes) -> _Item | _Letter | None:
+        """What is to be sent of an entry, None for no wanted type; a letter when that cannot be."""
+        if not entry:
+            return None  # it was pruned
         try:
             event = event_of(entry)
             if self._types and event.type.value not in self._types:
                 return None
             sent = self._form.encode(index, event, entry)
         except Problem as problem:
-            self._bury(index, entry, problem.detail)
-            return None
+            return _Letter(index, entry, problem.detail)
         except (ValueError, TypeError, OverflowError) as error:
-            self._bury(index, entry, f"it cannot be encoded: {type(error).__name__}")
-            return None
+            return _Letter(index, entry, f"it cannot be encoded: {type(error).__name__}")
         return _Item(index, entry, sent)
 
     async def _deliver(self, items: Sequence[_Item]) -> None:
@@ -265,11 +251,10 @@ class Exporter:
                     middle = len(batch) // 2
                     waiting.extendleft((batch[middle:], batch[:middle]))
                     continue
-                self._bury(batch[0].index, batch[0].entry, str(error))
+                self._bury([_Letter(batch[0].index, batch[0].entry, str(error))])
             except Rejected as error:
                 waiting.popleft()
-                for item in batch:
-                    self._bury(item.index, item.entry, str(error))
+                self._bury([_Letter(item.index, item.entry, str(error)) for item in batch])
             else:
                 waiting.popleft()
                 self.state.delivered += len(batch)
@@ -284,10 +269,25 @@ class Exporter:
         name = f"{self.name}-{items[0].index}-{items[-1].index}-{content}"
         return Batch(name, body, self._form.content_type)
 
-    def _bury(self, index: int, entry: bytes, reason: str) -> None:
-        self._dead.add(index, entry, reason)
-        self.state.dead += 1
-        log.error("export_dead_letter", exporter=self.name, index=index, reason=reason)
+    def _bury(self, letters: Sequence[_Letter]) -> None:
+        """Owe letters, and settle. Raises as ``DeadLetters.add`` does; they stay owed then."""
+        self._owed.extend(letters)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Write what is owed to the dead letters, and let the cursor pass it."""
+        written = -1
+        try:
+            while self._owed:
+                letter = self._owed[0]
+                self._dead.add(letter.index, letter.entry, letter.reason)
+                written = self._owed.popleft().index
+                self.state.dead += 1
+                reason = letter.reason
+                log.error("export_dead_letter", exporter=self.name, index=written, reason=reason)
+        finally:
+            if written >= 0:
+                self._advance(written + 1)
 
     def _advance(self, following: int) -> None:
         self._position = self._source.position(following)
@@ -311,6 +311,16 @@ class Exporter:
             state.behind = not state.behind
             self._untold.append((method, said | {"seconds": str(round(waiting))}))
         self._tell_rest()
+
+    def _damaged(self, reason: str) -> None:
+        if not self.state.damaged:
+            self.state.damaged = True
+            self._tell("audit.export.damaged", {"exporter": self.name, "reason": reason})
+
+    def _sound(self) -> None:
+        if self.state.damaged:
+            self.state.damaged = False
+            self._tell("audit.export.mended", {"exporter": self.name})
 
     def _tell(self, method: str, parameters: dict[str, str]) -> None:
         self._untold.append((method, parameters))

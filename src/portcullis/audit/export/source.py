@@ -1,4 +1,7 @@
-"""Reading a log onwards from a position, and telling whether it is still the same log."""
+"""Reading a log onwards from a position, and telling whether it is still the same log.
+
+What is read is held against the signed root: a file that was changed on the disk is not exported.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import msgspec
 
 from portcullis.audit.merkle import EMPTY_ROOT, TILE_WIDTH, Tree
 from portcullis.audit.note import Verifier
+from portcullis.audit.proven import Proven
 from portcullis.audit.tiles import TileReader
 from portcullis.audit.verify import read_head
 from portcullis.core.errors import Problem
@@ -31,27 +35,34 @@ class Source:
     """The signed part of one log. Blocks; reads files only.
 
     ``refresh`` looks at the log's head; what else is asked is about the log as it was then. Every
-    method raises Problem PC6005 when the log is damaged, ``refresh`` PC7005 when there is none.
+    method raises Problem PC6005 for what is not under the signed root, ``refresh`` PC7005 when
+    there is no log.
     """
 
     def __init__(self, directory: Path, verifier: Verifier) -> None:
         self.directory = directory
         self._verifier = verifier
-        self._reader = TileReader(directory, 0)
+        self._tiles = Proven(TileReader(directory, 0), EMPTY_ROOT)
         self._bundle: tuple[int, list[bytes]] = (-1, [])
+        self._anew = False
 
     @property
     def size(self) -> int:
         """How many entries there are under the head."""
-        return self._reader.size
+        return self._tiles.size
 
     def refresh(self) -> int:
         """Read the newest head that the log has signed; the size it covers."""
         head = read_head(self.directory, self._verifier)
-        if head.size != self._reader.size:
-            self._reader = TileReader(self.directory, head.size)
+        if self._anew or head.size != self._tiles.size:
+            self._tiles = Proven(TileReader(self.directory, head.size), head.root)
             self._bundle = (-1, [])
+            self._anew = False
         return head.size
+
+    def forget(self) -> None:
+        """Read everything from the disk again with the next ``refresh``."""
+        self._anew = True
 
     def read(self, start: int, count: int) -> list[tuple[int, bytes]]:
         """At most ``count`` entries from number ``start`` on, of one bundle."""
@@ -59,7 +70,7 @@ class Source:
         if start >= self.size:
             return []
         if self._bundle[0] != bundle:
-            self._bundle = (bundle, self._reader.entries(bundle))
+            self._bundle = (bundle, self._tiles.entries(bundle))
         return list(enumerate(self._bundle[1][within : within + count], start))
 
     def position(self, following: int) -> Position:
@@ -67,7 +78,7 @@ class Source:
 
         def hashes(level: int, index: int) -> tuple[bytes, ...]:
             width = (following >> (8 * level)) % TILE_WIDTH
-            return self._reader.hashes(level, index)[:width]
+            return self._tiles.hashes(level, index)[:width]
 
         return Position(following, Tree.resume(following, hashes).root().hex())
 

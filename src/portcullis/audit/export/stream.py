@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from portcullis.audit.export.cursor import appending, whole_lines, write_all
-from portcullis.audit.export.deliver import Batch, Unavailable
+from portcullis.audit.export.target import Batch, Unavailable
 from portcullis.audit.files import sync_directory
 
 SECONDS: Final = 15.0

@@ -18,7 +18,7 @@ from typing import Final
 
 import aiohttp
 
-from portcullis.audit.export.deliver import Batch, Refused, Rejected, Unavailable
+from portcullis.audit.export.target import Batch, Refused, Rejected, Unavailable
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.wire import otlp

@@ -15,7 +15,7 @@ from hashlib import sha256
 import msgspec
 
 from portcullis.audit.checkpoint import Checkpoint
-from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
+from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree
 from portcullis.audit.publish import CHECKPOINT
 from portcullis.audit.tiles import ENTRIES, MAX_FILE, TileReader, pack, tile_path
 from portcullis.core.errors import Problem
@@ -79,7 +79,7 @@ class Copy:
 
     def _bundle(self, source: TileReader, index: int, digest: bytes) -> None:
         entries = source.entries(index)
-        hashes = tuple(map(leaf_hash, entries))
+        hashes = tuple(source.leaves(index, entries))
         if _digest(hashes) != digest:
             raise Problem("PC6005", f"{tile_path(ENTRIES, index)}: not what was signed")
         self._put(ENTRIES, index, len(entries), pack(entries))

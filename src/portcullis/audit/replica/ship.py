@@ -14,8 +14,10 @@ from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
 from portcullis.audit.files import read, replace, sync_directory
 from portcullis.audit.merkle import EMPTY_ROOT
 from portcullis.audit.note import MAX_NOTE, Verifier
+from portcullis.audit.proven import Proven
 from portcullis.audit.publish import CHECKPOINT
 from portcullis.audit.replica.copy import Copy, Lock
+from portcullis.audit.replica.patrol import Patrol
 from portcullis.audit.replica.source import tree_at
 from portcullis.audit.replica.worker import Alarm, Notice
 from portcullis.audit.tiles import TileReader
@@ -34,8 +36,9 @@ class Shipper:
     """Keeps one replica. ``step`` is for one thread; the figures are for any.
 
     ``notice`` records ``audit.replica.lag`` when the replica has been behind for more than
-    ``lag_seconds`` and when it is level again, and ``audit.replica.differs`` when it is not what
-    it should be.
+    ``lag_seconds`` and when it is level again, ``audit.replica.differs`` when it is not what it
+    should be, and ``audit.replica.missing`` when something that was shipped is gone from it; that
+    is looked for at ``checks_per_minute`` objects.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Shipper:
         notice: Notice,
         lag_seconds: float,
         lock: Lock = lambda: None,
+        checks_per_minute: float = 0,
     ) -> None:
         self.name = name
         self._directory = directory
@@ -63,6 +67,13 @@ class Shipper:
         self._level_at = clock.monotonic()
         self._lag = Alarm(notice, "audit.replica.lag", {"replica": name})
         self._differs = Alarm(notice, "audit.replica.differs", {"replica": name})
+        self.patrol: Final = Patrol(
+            store,
+            self._copy,
+            Alarm(notice, "audit.replica.missing", {"replica": name}),
+            per_minute=checks_per_minute,
+            clock=clock,
+        )
         self.shipped = 0
         self.failures = 0
 
@@ -93,7 +104,11 @@ class Shipper:
                 self._ship(signed, note)
             self._ship_timestamps()
             self._level_at = started
-            self._differs.end()
+            self._look_again(signed)
+            if wrong := self.patrol.wrong:
+                self._differs.begin(code="PC6020", reason=wrong[0])
+            else:
+                self._differs.end()
         except OSError as error:
             raise Problem("PC7005", f"the log: {error.strerror}") from None
         finally:
@@ -142,6 +157,15 @@ class Shipper:
         replace(self._cursor, note)
         sync_directory(self._cursor.parent)
         self._note, self.shipped = note, signed.size
+
+    def _look_again(self, signed: Checkpoint) -> None:
+        """See whether what was shipped before is still there."""
+        count = self.patrol.due()
+        if not count:
+            return
+        if self._store.get(CHECKPOINT, MAX_NOTE) != self._note:
+            self._note = b"-"  # the next step says what is wrong with it, and ships from there
+        self.patrol.look(count, Proven(TileReader(self._directory, signed.size), signed.root))
 
     def _there(self) -> Checkpoint:
         """What the replica is at now."""

@@ -17,6 +17,9 @@ from portcullis.audit.timestamps import is_timestamp
 from portcullis.audit.web import Web
 from portcullis.core.errors import Problem
 
+MAX_COPY: Final = 1 << 32
+"""The most bytes of disk that a copy of a log may take, unless more is asked for."""
+_BLOCK: Final = 4096
 _OK: Final = 200
 _MISSING: Final = frozenset({404, 410})
 
@@ -89,27 +92,33 @@ def tree_at(reader: TileReader, size: int) -> Tree:
 
 
 def download(
-    fetch: Fetch, verifier: Verifier, directory: Path, timestamps: Iterable[str] = ()
+    fetch: Fetch,
+    verifier: Verifier,
+    directory: Path,
+    timestamps: Iterable[str] = (),
+    *,
+    most: int = MAX_COPY,
 ) -> None:
     """Bring the published part of a log into an empty folder, where ``verify`` can read it.
 
     Its checkpoint's signature is verified, nothing else. It ends with the first file that is
     missing or malformed, for the verification to find. ``timestamps`` are the paths of those to
-    bring along.
+    bring along. Raises Problem PC6023 before it has taken more than ``most`` bytes of the disk.
     """
     signed, note = fetch_checkpoint(fetch, verifier)
-    (directory / CHECKPOINT).write_bytes(note)
+    copy = _Folder(directory, most)
+    copy.keep(CHECKPOINT, note)
     for path in timestamps:
         if is_timestamp(path) and (data := fetch(path, MAX_STAMP)) is not None:
-            _keep(directory / path, data)
+            copy.keep(path, data)
     reader = FetchedTiles(fetch, signed.size)
     try:
         for level, index, width in _files(signed.size):
             hashes = reader.hashes(level, index)
-            _keep(directory / tile_path(level, index, width), b"".join(hashes))
+            copy.keep(tile_path(level, index, width), b"".join(hashes))
             if not level:
                 entries = reader.entries(index)
-                _keep(directory / tile_path(ENTRIES, index, width), pack(entries))
+                copy.keep(tile_path(ENTRIES, index, width), pack(entries))
     except Problem as problem:
         if problem.code != "PC6005":
             raise
@@ -124,6 +133,19 @@ def _files(size: int) -> Iterator[tuple[int, int, int]]:
         level, size = level + 1, size // TILE_WIDTH
 
 
-def _keep(place: Path, data: bytes) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(data)
+class _Folder:
+    """Files that together take at most so many bytes of the disk, each in whole blocks."""
+
+    def __init__(self, directory: Path, most: int) -> None:
+        self._directory = directory
+        self._most = most
+        self._left = most
+
+    def keep(self, path: str, data: bytes) -> None:
+        """Write a file, or raise Problem PC6023."""
+        self._left -= max(1, -(-len(data) // _BLOCK)) * _BLOCK
+        if self._left < 0:
+            raise Problem("PC6023", f"a copy of it takes more than {self._most} bytes")
+        place = self._directory / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Thread
 from typing import Final
 
@@ -12,7 +13,7 @@ from portcullis.core.errors import Problem
 Notice = Callable[[str, dict[str, str]], None]
 """Records what happened: a method's name and its parameters. Raises Problem PC6001."""
 
-_STOP_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 2.0
 _random: Final = secrets.SystemRandom()
 
 
@@ -40,9 +41,13 @@ class Worker:
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._closing.set()
+
     def close(self, seconds: float = _STOP_SECONDS) -> None:
         """Stop; wait at most so long for a step that is under way."""
-        self._closing.set()
+        self.stop()
         self._thread.join(seconds)
 
     def _run(self) -> None:
@@ -59,6 +64,15 @@ class Worker:
                 self._failed(Problem("PC9002", type(error).__name__))
                 wait = self._most
             self._closing.wait(wait)
+
+
+def close_all(workers: Sequence[Worker], seconds: float = _STOP_SECONDS) -> None:
+    """Stop all of them; wait at most so long for them together."""
+    for worker in workers:
+        worker.stop()
+    until = time.monotonic() + seconds
+    for worker in workers:
+        worker.close(max(0.0, until - time.monotonic()))
 
 
 class Alarm:

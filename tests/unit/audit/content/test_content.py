@@ -34,8 +34,8 @@ def path(tmp_path: Path) -> Path:
 def opened(path: Path, keys: SubjectKeys) -> Iterator[Callable[..., ContentStore]]:
     made = []
 
-    def open_(most_bytes: int = 2**20) -> ContentStore:
-        made.append(ContentStore(path, keys, results=True, most_bytes=most_bytes))
+    def open_(most_bytes: int = 2**20, held: Callable[[], Held] = Held) -> ContentStore:
+        made.append(ContentStore(path, keys, results=True, most_bytes=most_bytes, held=held))
         return made[-1]
 
     yield open_
@@ -55,6 +55,11 @@ def written(store: ContentStore, event_id: str) -> None:
     raise AssertionError("its content was not kept")
 
 
+def on_disk(path: Path) -> bytes:
+    """The file, with its write-ahead log."""
+    return b"".join(one.read_bytes() for one in path.parent.iterdir())
+
+
 def test_content_is_read_back_with_what_the_leaf_commits_to(opened, keys, event) -> None:
     store, one = opened(), event(1)
     store.keep(one, "user:anna", {"arguments.body": TEXT})
@@ -68,9 +73,8 @@ def test_on_disk_content_is_ciphertext(opened, path, event) -> None:
     store = opened()
     store.keep(event(1), "user:anna", {"arguments.body": TEXT})
     written(store, event(1).id)
-    on_disk = b"".join(one.read_bytes() for one in path.parent.iterdir())
-    assert TEXT not in on_disk
-    assert b"anna" not in on_disk
+    assert TEXT not in on_disk(path)
+    assert b"anna" not in on_disk(path)
     assert path.stat().st_mode & 0o077 == 0
 
 
@@ -112,25 +116,40 @@ def test_content_that_was_altered_or_moved_is_not_shown(
 
 
 def test_content_goes_when_its_time_is_over_unless_it_is_held(opened, event) -> None:
-    store = opened()
+    holds = [Held()]
+    store = opened(held=lambda: holds[-1])
     for number, session in ((1, "s-1"), (2, "s-2")):
         store.keep(event(number, session=session), "user:anna", {"arguments.body": TEXT})
     written(store, event(2).id)
     now = event(2).time.timestamp()
-    assert store.expire(Content().expired(now + 29 * 86_400), Held()) == 0
+    assert store.expire(Content().expired(now + 29 * 86_400)) == 0
     later = Content(keep="arguments", days={"tool_call": 7}).expired(now + 8 * 86_400)
-    assert store.expire(later, Held(sessions=("s-2",))) == 1
+    holds.append(Held(everything=True))
+    assert store.expire(later) == 0
+    holds.append(Held(sessions=("s-2",)))
+    assert store.expire(later) == 1
     assert store.read(event(2).id)
-    assert store.expire(later, Held()) == 1
+    holds.append(Held())
+    assert store.expire(later) == 1
+
+
+def test_what_is_past_its_time_is_not_left_on_disk(opened, path, event) -> None:
+    store = opened()
+    store.keep(event(1), "user:anna", {"arguments.body": TEXT})
+    written(store, event(1).id)
+    with sqlite3.connect(path) as file:
+        ((sealed,),) = file.execute("SELECT sealed FROM content")
+        file.execute("PRAGMA wal_checkpoint")
+    assert sealed in on_disk(path)
+    assert store.expire(Content().expired(event(1).time.timestamp() + 31 * 86_400)) == 1
+    assert sealed not in on_disk(path)
 
 
 def test_when_the_file_is_full_the_oldest_goes_first_and_what_is_held_stays(
     opened, keys, event
 ) -> None:
-    store = opened(most_bytes=100_000)
+    store = opened(100_000, lambda: Held(handles=(keys.tag("user:held").hex(),)))
     store.keep(event(0), "user:held", {"arguments.body": TEXT})
-    written(store, event(0).id)
-    store.expire({}, Held(handles=(keys.tag("user:held").hex(),)))
     for number in range(1, 30):
         store.keep(event(number), "user:anna", {"arguments.body": bytes(10_000)})
         written(store, event(number).id)
@@ -138,6 +157,39 @@ def test_when_the_file_is_full_the_oldest_goes_first_and_what_is_held_stays(
     assert store.read(event(29).id)
     with pytest.raises(Problem, match="PC6041"):
         store.read(event(1).id)
+
+
+def test_while_nobody_can_say_what_is_held_nothing_goes_to_make_room(opened, event) -> None:
+    readable = []
+
+    def held() -> Held:
+        if not readable:
+            raise Problem("PC6005", "the log is damaged")
+        return Held()
+
+    store = opened(100_000, held)
+    for number in range(1, 12):
+        store.keep(event(number), "user:anna", {"arguments.body": bytes(10_000)})
+        time.sleep(0.01)
+    written(store, event(1).id)
+    readable.append(True)
+    store.keep(event(12), "user:anna", {"arguments.body": bytes(30_000)})
+    written(store, event(12).id)
+    with pytest.raises(Problem, match="PC6041"):
+        store.read(event(1).id)
+
+
+def test_what_an_erasure_took_makes_room_for_the_content_of_others(
+    opened, keys, path, event
+) -> None:
+    store = opened(most_bytes=100_000)
+    store.keep(event(1), "user:anna", {"arguments.body": bytes(80_000)})
+    store.keep(event(2), "user:bert", {"arguments.body": TEXT})
+    written(store, event(2).id)
+    assert forget(path, {keys.tag("user:anna")}) == 1
+    store.keep(event(3), "user:bert", {"arguments.body": bytes(80_000)})
+    written(store, event(3).id)
+    assert store.read(event(2).id)
 
 
 def test_what_is_too_much_is_not_kept_and_nobody_waits(opened, event, monkeypatch) -> None:

@@ -154,3 +154,30 @@ async def test_results_are_kept_only_where_the_configuration_says_so(kept: Kept 
     event = records(kept).result(decided(), CONTEXT, answer, None, check="", findings=())
     assert not event.commitments
     assert kept is None or not kept.fields
+
+
+@pytest.mark.parametrize("treatment", list(Treatment))
+async def test_of_a_stream_is_kept_what_the_event_commits_to_if_nothing_passed_as_it_was(
+    treatment: Treatment,
+) -> None:
+    kept = Kept()
+    answer = Result(payload=None, size=10, streamed={"result": b'{"texts":{"a":"[MAIL]"}}'})
+    event = records(kept).result(
+        decided(action=Action.MODEL),
+        CONTEXT,
+        answer,
+        None,
+        check="inspect",
+        findings=found(treatment),
+    )
+    assert kept.fields == (answer.streamed if treatment in HIDES else {})
+    assert event.commitments.keys() == kept.fields.keys()
+
+
+def test_streams_are_gathered_only_where_results_are_kept_and_only_of_content() -> None:
+    model, talk = decided(action=Action.MODEL).call, decided(action=Action.LIST).call
+    for keeps, call in ((None, model), (Kept(results=False), model), (Kept(), talk)):
+        with records(keeps).streamed(call) as gathered:
+            assert gathered is None
+    with records(Kept()).streamed(model) as gathered:
+        assert gathered is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ import pytest
 from exported import event
 from portcullis.audit.export import cursor as files
 from portcullis.audit.export.cursor import Cursor, DeadLetters
-from portcullis.audit.export.deliver import Batch, Exporter, Refused, Rejected, Unavailable
+from portcullis.audit.export.deliver import Exporter
 from portcullis.audit.export.formats import format_of
 from portcullis.audit.export.source import Position, Source
+from portcullis.audit.export.target import Batch, Refused, Rejected, Unavailable
 from portcullis.audit.export.thread import ExportThread
 from portcullis.core.errors import Problem
 
@@ -411,3 +414,127 @@ def meeting(patch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
         return whole(file)
 
     patch.setattr(files, "whole_lines", then)
+
+
+def change(bench: Bench, path: str, old: bytes, new: bytes) -> Path:
+    """Change a file of the log in its place; the last one below ``path``."""
+    file = max(one for one in (bench.place.log / path).rglob("*") if one.is_file())
+    data = file.read_bytes()
+    assert old in data
+    file.write_bytes(data.replace(old, new, 1))
+    return file
+
+
+async def test_an_entry_that_was_changed_on_the_disk_is_not_exported_as_true(bench: Bench) -> None:
+    bench.place.fill(3)
+    file = change(bench, "tile/entries", b"search", b"deleta")
+    exporter = bench.exporter()
+    work = asyncio.ensure_future(exporter.run())
+    await until(lambda: exporter.state.failures > 2)
+    assert bench.peer.batches == []
+    assert exporter.state.damaged
+    assert "PC6005 tile/entries/000.p/3: not what was signed" in exporter.state.problem
+    file.write_bytes(file.read_bytes().replace(b"deleta", b"search"))
+    await until(lambda: bench.peer.seen == [0, 1, 2])
+    await until(lambda: not exporter.state.damaged)
+    work.cancel()
+    (damaged, said), mended = bench.said
+    assert (damaged, mended[0]) == ("audit.export.damaged", "audit.export.mended")
+    assert said == {"exporter": "siem", "reason": "tile/entries/000.p/3: not what was signed"}
+
+
+@pytest.mark.parametrize("row", ["tile/0/000", "tile/0/001.p", "tile/1"])
+async def test_hashes_that_were_changed_with_the_entry_are_noticed_too(
+    bench: Bench, row: str
+) -> None:
+    bench.place.fill(300)
+    file = max(
+        one for one in [bench.place.log / row, *(bench.place.log / row).rglob("*")] if one.is_file()
+    )
+    data = bytearray(file.read_bytes())
+    data[5] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(Problem) as caught:
+        await bench.drained()
+    assert caught.value.code == "PC6005"
+    assert bench.peer.batches == []
+
+
+async def test_changed_hashes_are_not_taken_for_another_log_and_all_sent_again(
+    bench: Bench,
+) -> None:
+    bench.place.fill(300)
+    await bench.drained()
+    bench.place.fill(300, 300)
+    file = bench.place.log / "tile/0/001"
+    kept = file.read_bytes()
+    file.write_bytes(bytes(32) + kept[32:])
+    with pytest.raises(Problem, match="PC6005"):
+        await bench.drained()
+    file.write_bytes(kept)
+    await bench.drained()
+    assert bench.peer.seen == [*range(600)]
+    assert bench.said == []
+
+
+async def test_a_batch_that_was_taken_in_part_is_not_sent_again_while_dead_letters_are_full(
+    bench: Bench,
+) -> None:
+    bench.place.fill(5)
+    bench.peer.bad, bench.peer.partly = {2}, True
+    exporter = bench.exporter(dead_bytes=900)
+    work = asyncio.ensure_future(exporter.run())
+    await until(lambda: exporter.state.failures > 5)
+    assert len(bench.peer.batches) == 1
+    kept = len(bench.dead)
+    assert 0 < kept < 5
+    assert bench.cursor == kept  # after a crash only the others are sent again
+    assert min(bench.slept) >= 0.25  # it does not run hot
+    assert exporter.state.lag_entries == 5 - kept
+    moved = (bench.folder / "siem.dead.jsonl").rename(bench.folder / "moved")
+    await until(lambda: exporter.state.lag_entries == 0)
+    work.cancel()
+    letters = moved.read_text().splitlines()
+    assert [json.loads(one)["index"] for one in letters] == [*range(kept)]
+    assert {one["index"] for one in bench.dead} <= {*range(kept, 5)}
+    assert len(bench.peer.batches) == 1
+
+
+async def test_what_comes_before_an_event_without_a_form_is_not_held_up_by_full_dead_letters(
+    bench: Bench,
+) -> None:
+    form = format_of("json", "1")
+
+    def encode(index: int, event: Any, entry: bytes) -> bytes:
+        if index in {1, 3}:
+            raise ValueError("no")
+        return form.encode(index, event, entry)
+
+    bench.place.fill(5)
+    shape = type(form)(content_type="x", encode=encode, join=form.join)
+    for _ in range(3):
+        with pytest.raises(Problem, match="PC6031"):
+            await bench.drained(form=shape, dead_bytes=550)
+    assert bench.peer.seen == [0, 2]
+    assert [one["index"] for one in bench.dead] == [1]
+
+
+async def test_a_peer_that_answers_nothing_does_not_hold_up_the_stop(bench: Bench) -> None:
+    class Blocking(Peer):
+        async def send(self, batch: Batch) -> None:
+            self.batches.append(batch)
+            await asyncio.to_thread(released.wait, 20)
+
+    released = threading.Event()
+    bench.place.fill(1)
+    bench.peer = Blocking()
+    thread = ExportThread([bench.exporter()])
+    await until(lambda: bool(bench.peer.batches))
+    began = time.monotonic()
+    thread.close()
+    assert time.monotonic() - began < 1
+    assert bench.peer.closed
+    assert not (bench.folder / "siem.json").exists()
+    blocked = [one for one in threading.enumerate() if one.name == "audit-export-work"]
+    assert [one.daemon for one in blocked] == [True]  # the process' exit does not wait either
+    released.set()

@@ -18,8 +18,8 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-from portcullis.audit.export.deliver import Batch, Refused, Rejected, Unavailable
 from portcullis.audit.export.stream import FileTarget, SyslogTarget
+from portcullis.audit.export.target import Batch, Refused, Rejected, Unavailable
 from portcullis.audit.export.web import WebTarget, bearer, signed
 from portcullis.core.errors import Problem
 from receivers import http_receiver, server_tls, syslog_receiver

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from portcullis.audit.keys import destroy_derived, load_keys
+from portcullis.audit.retention_holds import Hold, HoldBook
 from portcullis.audit.subjects import SubjectKeys, count
 from portcullis.audit.subjects_erasure import Plan, Stores, subject_name
 from portcullis.audit.verify import verify
@@ -192,6 +193,47 @@ def test_a_subject_is_named_in_one_way(text: str, name: str) -> None:
 def test_a_name_that_leads_nowhere_is_refused(text: str) -> None:
     with pytest.raises(Problem, match="PC1020"):
         subject_name(text)
+
+
+def test_a_name_that_no_session_can_have_is_refused_and_is_no_fault() -> None:
+    deep = 'subject:{"a": ' + "[" * 100_000
+    for text in ("user:\udcff", 'subject:{"a": "\udcff"}', 'subject:{"a": {"b": 1}}', deep):
+        with pytest.raises(Problem, match="PC1020"):
+            subject_name(text)
+
+
+def test_a_subject_whose_key_somebody_damaged_can_still_be_erased(tmp_path: Path) -> None:
+    sealer, folder = sealer_at(tmp_path), tmp_path / "keys"
+    keys = load_keys(folder / "gate", "a.example/gate", create=True, sealer=sealer).subjects
+    keys.commitment("user:anna", b"v")
+    keys.flush()
+    with sqlite3.connect(folder / "gate" / "subjects.db") as file:
+        file.execute("UPDATE subject SET key = ?", (bytes(60),))
+    stores = Stores(folder, tmp_path / "content", sealer, "gate", keys)
+    plan = stores.plan("user:anna", HoldBook(tmp_path / "log"))
+    assert isinstance(plan, Plan)
+    assert plan.keys == {"gate": 1}
+    assert stores.erase(plan) == (1, 0)
+    keys.close()
+
+
+def test_a_hold_keeps_content_of_a_log_that_came_after_it(tmp_path: Path, opened) -> None:
+    keys = opened()
+    tag = keys.tag("user:anna").hex()
+    hold = Hold(
+        id="1", kind="subject", target="", tags={"gate": tag}, reason="x", by="eve", since=0.0
+    )
+    for log, everything in (("gate", False), ("mcp-files", True)):
+        stores = Stores(tmp_path / "keys", tmp_path / "content", sealer_at(tmp_path), log, keys)
+        assert stores.held([hold]).everything is everything
+        assert stores.held([]).everything is False
+
+
+def test_what_a_crash_left_of_the_older_keys_is_destroyed_with_them(tmp_path: Path) -> None:
+    for name in ("commitments.key", "commitments.key.new"):
+        (tmp_path / name).write_bytes(b"sealed")
+    assert destroy_derived(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_log_from_before_goes_on_and_its_old_commitments_can_be_erased(

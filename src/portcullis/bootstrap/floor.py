@@ -1,0 +1,56 @@
+"""How much of a log everybody has read who reads on from a position kept on disk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from portcullis.audit.checkpoint import open_checkpoint
+from portcullis.audit.export.cursor import Cursor
+from portcullis.audit.files import read
+from portcullis.audit.note import MAX_NOTE
+from portcullis.audit.replica.ship import REPLICAS
+from portcullis.audit.verify import own_verifier
+from portcullis.config import Config
+from portcullis.core.errors import Problem
+from portcullis.review.continuous import FACTS
+
+EXPORT: Final = "export"
+"""Below the state directory: cursors and dead letters of exporters, in a folder per log."""
+EVIDENCE: Final = "evidence"
+"""Below the state directory: what the gate's evidence is evaluated from."""
+_MAX_FACTS: Final = 64 * 2**20
+
+
+class _Folded(msgspec.Struct, frozen=True):
+    size: int
+
+
+def read_by_all(config: Config, name: str, directory: Path, *, gate: bool) -> int:
+    """How many entries of the log called ``name`` nobody needs any more for what is configured.
+
+    Exporters count and, for the gate's own log, replicas and evidence: what has read nothing yet,
+    or keeps a position that cannot be read, holds everything.
+    """
+    try:
+        return min(_positions(config, name, directory, gate=gate), default=sys.maxsize)
+    except (Problem, OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return 0
+
+
+def _positions(config: Config, name: str, directory: Path, *, gate: bool) -> Iterator[int]:
+    for exporter in config.audit.exporters:
+        yield Cursor(config.state / EXPORT / name, exporter.name).seen().next
+    if not gate:
+        return
+    verifier = own_verifier(directory)
+    for replica in config.audit.replicate:
+        note = read(directory / REPLICAS / replica.name, MAX_NOTE)
+        yield open_checkpoint(note, verifier).size
+    if config.evidence.frameworks:
+        facts = read(config.state / EVIDENCE / FACTS, _MAX_FACTS)
+        yield msgspec.json.decode(facts, type=_Folded).size

@@ -1,0 +1,22 @@
+"""A replica is reached with the keys that its section names, and with no others."""
+
+from __future__ import annotations
+
+from portcullis.bootstrap.replicas import _settings
+from portcullis.config.replica import Replica
+
+
+class Named:
+    """A source in which each secret is its own reference, upside down."""
+
+    def resolve(self, reference: str) -> str:
+        return reference[::-1]
+
+
+def test_keys_and_token_of_a_replica_are_those_that_were_referred_to() -> None:
+    where = {"name": "far", "store": "s3://bucket", "region": "x"}
+    keys = {"access_key": "env:A", "secret_key": "env:S"}
+    found = _settings(Replica(**where, **keys, session_token="env:T"), Named())  # noqa: S106
+    assert (found.access_key, found.secret_key, found.session_token) == ("A:vne", "S:vne", "T:vne")
+    assert _settings(Replica(**where, **keys), Named()).session_token == ""
+    assert _settings(Replica(**where), Named()).access_key == ""
