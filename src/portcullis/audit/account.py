@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -90,17 +90,34 @@ class Tally(msgspec.Struct):
     gaps: list[tuple[int, str]] = []
 
 
-class Span(msgspec.Struct):
-    """A session's first and last number here, each with how many entries were pruned before.
+class Place(NamedTuple):
+    """Where an event of a session stands: its number in the session, and its entry.
 
-    ``at`` is the entry of the first, ``id`` its event.
+    ``pruned`` entries lie before it, and at ``started`` the last start of a gate (-1: none).
     """
 
-    first: int
-    pruned_first: int
-    last: int
-    pruned_last: int
-    at: int
+    sequence: int
+    entry: int
+    pruned: int
+    started: int
+
+    def follows(self, last: Place) -> bool:
+        """Whether it may be the session's next event; a gate counts on, or has started since."""
+        missing = self.sequence - last.sequence - 1
+        if 0 <= missing <= self.pruned - last.pruned:
+            return True
+        return self.sequence == 1 and self.started > last.entry
+
+
+_BEFORE: Final = Place(0, -1, 0, -1)
+"""Where a session begins."""
+
+
+class Span(msgspec.Struct):
+    """A session's first and last event here; ``id`` is that of the first."""
+
+    first: Place
+    last: Place
     id: str
 
 
@@ -196,22 +213,14 @@ class Counter:
             runs.append(Run(number, number + 1, last.timestamp() if last else None))
 
     def _follow(self, number: int, seen: _Seen) -> None:
+        place = Place(seen.sequence, number, self._pruned, self.tally.started)
         span = self.tally.sessions.get(seen.session)
         if span is None:
-            at = seen.sequence, self._pruned
-            self.tally.sessions[seen.session] = Span(*at, *at, number, seen.id)
+            self.tally.sessions[seen.session] = Span(place, place, seen.id)
             return
-        if not follows(span.last, seen.sequence, self._pruned - span.pruned_last):
+        if not place.follows(span.last):
             self.tally.gaps.append((number, seen.id))
-        span.last, span.pruned_last = seen.sequence, self._pruned
-
-
-def follows(last: int, number: int, pruned: int) -> bool:
-    """Whether a session's event may follow its ``last``, with so many pruned entries between.
-
-    A gate counts on by one, and begins anew with one.
-    """
-    return number == 1 or 0 <= number - last - 1 <= pruned
+        span.last = place
 
 
 class Books:
@@ -229,7 +238,7 @@ class Books:
         self._runs: list[Run] = []
         self._prunings: list[Pruning] = []
         self._pruned = 0
-        self._sessions: dict[str, tuple[int, int]] = {}
+        self._sessions: dict[str, Place] = {}
         self._gaps: list[tuple[int, str]] = []
 
     def add(self, tally: Tally) -> None:
@@ -240,16 +249,16 @@ class Books:
         self._open |= tally.open
         self._unreadable += tally.unreadable
         self._decisions += tally.decisions
-        self._started = max(self._started, tally.started)
         self._digests.append(tally.digests)
         self._last = tally.last or self._last
         self._earliest += [tally.earliest] if tally.earliest is not None else []
         self._prunings += tally.prunings
         for session, span in tally.sessions.items():
-            last, before = self._sessions.get(session, (0, 0))
-            if not follows(last, span.first, self._pruned + span.pruned_first - before):
-                self._gaps.append((span.at, span.id))
-            self._sessions[session] = span.last, self._pruned + span.pruned_last
+            first, last = (self._place(place) for place in (span.first, span.last))
+            if not first.follows(self._sessions.get(session, _BEFORE)):
+                self._gaps.append((first.entry, span.id))
+            self._sessions[session] = last
+        self._started = max(self._started, tally.started)
         self._gaps += tally.gaps
         self._runs += tally.runs
         self._pruned += sum(run.end - run.first for run in tally.runs)
@@ -275,6 +284,11 @@ class Books:
                 seen = _decode(entry)
                 if seen.type in _DECISIONS:
                     self._strangers.pop(seen.id, None)
+
+    def _place(self, place: Place) -> Place:
+        """A place in a tally, as one in the log."""
+        started = max(self._started, place.started)
+        return place._replace(pruned=self._pruned + place.pruned, started=started)
 
     def pruned_faults(self, keep_days: float = 0.0) -> Iterator[str]:
         """What is gone and may not be, each as a reason; see ``check_pruned``."""

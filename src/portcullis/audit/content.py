@@ -125,8 +125,8 @@ class ContentStore:
         found = self._keys.subject(subject)
         size = sum(map(len, fields.values()))
         with self._mutex:
-            if self._waiting + size > QUEUE_BYTES:
-                log.warning("content_not_kept", event_id=event.id, reason="too much waits")
+            if size > self._most // 2 or self._waiting + size > QUEUE_BYTES:
+                log.warning("content_not_kept", event_id=event.id, reason="too much")
                 return
             self._waiting += size
         self._queue.put(_Item(event, found.handle, found.content, fields, size))

@@ -28,6 +28,7 @@ from portcullis.audit.journal import SEGMENT, Journal, lock
 from portcullis.audit.keys import SIGNER_FILE, load_keys
 from portcullis.audit.publish import VKEY, Publisher
 from portcullis.audit.recovery import is_new, restore, seal, sealed
+from portcullis.audit.sequence import Sequences
 from portcullis.audit.shrink import fit
 from portcullis.audit.subjects import SubjectKeys
 from portcullis.core.errors import Problem
@@ -45,9 +46,6 @@ LINGER: Final = 0.005
 
 HURRY: Final = 0.02
 """Seconds from one head to the next, at least, when somebody waits for witnesses."""
-
-_SESSIONS: Final = 65_536
-"""Most sessions whose events are counted; the one that began first is forgotten first."""
 
 _Waiter: TypeAlias = "asyncio.Future[None] | Future[None]"
 
@@ -101,7 +99,7 @@ class AuditLog:
         self._failure = ""
         self._closing = False
         self._hurry = False
-        self._sessions: dict[str, int] = {}
+        self._sequences = Sequences()
         self._exchanges: list[tuple[int, Path, int, Future[None]]] = []
         self.subjects = subjects
         self.commitment = subjects.commitment
@@ -188,13 +186,12 @@ class AuditLog:
         with self._mutex:
             if self._refusal:
                 raise Problem("PC6001", self._refusal)
-            number = self._sessions.get(event.session, 0) + 1 if event.session else 0
+            number = self._sequences.following(event.session)
             numbered = structs.replace(event, sequence=number) if number else event
             entry = fit(numbered, self.commitment)
             if len(self._entries) >= self._bound or self._bytes + len(entry) > QUEUE_BYTES:
                 raise Problem("PC6001", "the audit queue is full")
-            if number:
-                self._count(event.session, number)
+            self._sequences.taken(event.session, number)
             self._entries.append(entry)
             self._bytes += len(entry)
             if waiter is not None:
@@ -204,12 +201,6 @@ class AuditLog:
                 self._wait = _Wait.NONE
         if wake:
             self._wake.put(None)
-
-    def _count(self, session: str, number: int) -> None:
-        """Remember how far a session's events are; one of too many begins anew with one."""
-        if number == 1 and len(self._sessions) >= _SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
-        self._sessions[session] = number
 
     def _urgent(self) -> bool:
         """Whether the thread should commit now: somebody waits, or the queue fills up."""

@@ -13,7 +13,7 @@ from portcullis.identity.sealing import Envelope
 from portcullis.store import sealed
 from portcullis.store import sessions as module
 from portcullis.store.operators import SqlOperators
-from portcullis.store.sessions import LocalSessionState, SharedSessionState
+from portcullis.store.sessions import LocalSessionState, SharedSessionState, forget_ended
 from portcullis.store.tables import SESSIONS
 from sealers import sealer_at
 
@@ -202,6 +202,23 @@ async def test_a_prompt_is_nowhere_in_the_clear(adapter, engine, clock, sealer, 
     assert (await state.get("s1")).prompt == "where is my order?"
     assert nowhere(tmp_path, b"where is my order")
     assert nowhere(tmp_path, b"C-1")
+
+
+async def test_what_ended_sessions_said_is_nowhere_once_it_is_to_be_forgotten(
+    adapter, reopen, clock, sealer, tmp_path
+):
+    engine, _beside = reopen(), SharedSessionState(reopen(), clock, sealer)
+    state = adapter(engine, clock, sealer)
+    for name, ttl in (("closed", 60), ("expired", 1), ("open", 60)):
+        await state.open(session(clock, name, ttl))
+    before = {name: document[-60:] for name, document in documents(engine).items()}
+    await state.close("closed")
+    clock.time += 2
+    forget_ended(engine, clock.now())
+    assert nowhere(tmp_path, before["closed"])
+    assert nowhere(tmp_path, before["expired"])
+    assert await state.get("open") is not None
+    assert documents(engine).keys() == {"open"}
 
 
 async def test_sessions_from_before_they_were_sealed_go_on_and_are_sealed(

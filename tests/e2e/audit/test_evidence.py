@@ -74,7 +74,7 @@ async def test_a_gap_shows_as_event_metric_command_and_package_and_closes_again(
         "evidence": {
             "frameworks": FRAMEWORKS,
             "seconds": 0.2,
-            "packages": {"folder": "packages", "every_hours": 1},
+            "packages": {"folder": "packages", "every_hours": 1, "pause_minutes": 0},
         },
         "audit": {"checkpoint_seconds": 0.05},
     }

@@ -90,6 +90,7 @@ async def test_a_gates_acts_wait_for_witnesses_are_denied_without_and_go_on_with
                     assert 'witness_up{witness="w1.example"} 1.0' in shown
                     assert 'witness_up{witness="w2.example"} 0.0' in shown
                     assert "portcullis_audit_witness_quorum 0.0" in shown
+                    assert await readiness(stage) == (200, {"status": "ready"})
                     said = {f.what: f.ok for f in findings(load(stage.config))}
                     assert said == {
                         "witness w1.example": True,
@@ -105,6 +106,14 @@ async def test_a_gates_acts_wait_for_witnesses_are_denied_without_and_go_on_with
                     )
                     assert back.type == "admin"
                     assert not (await mail.call_tool("send", LETTER)).is_error
+
+
+async def readiness(stage: Stage) -> tuple[int, dict[str, str]]:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{stage.gate.control_url}/readyz") as answer,
+    ):
+        return answer.status, await answer.json()
 
 
 async def scraped(stage: Stage) -> str:

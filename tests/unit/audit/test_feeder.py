@@ -14,6 +14,8 @@ from typing import ClassVar
 
 import pytest
 
+from portcullis.audit import feeder as feeding
+from portcullis.audit.ask import Peer
 from portcullis.audit.checkpoint import open_checkpoint
 from portcullis.audit.feeder import Feeder
 from portcullis.audit.query import follow, last, records
@@ -375,3 +377,21 @@ async def test_a_log_opens_behind_a_seal_that_is_beyond_what_was_published(
             pass
         assert shown(born) == 600
     assert verify(born.log, born.verifier).ok
+
+
+async def test_a_stop_waits_for_a_slow_witness_for_a_moment_only_and_the_next_start_publishes(
+    born, event, monkeypatch
+) -> None:
+    with witnesses(born, 1) as them:
+        log = born.open(witnesses=feeder(born, them, seconds=20), checkpoint_seconds=0.02)
+        await becomes(lambda: not log.witnesses.lost)
+        with monkeypatch.context() as slow:
+            slow.setattr(Peer, "ask", lambda *_: None)  # it takes the head, and its time
+            slow.setattr(feeding, "_LAST_SECONDS", 0.2)
+            await log.durable(event(3))
+            began = time.monotonic()
+            await asyncio.to_thread(log.close)
+            assert time.monotonic() - began < 2
+        assert shown(born) == 3
+        born.open(witnesses=feeder(born, them)).close()
+        assert shown(born) == 4

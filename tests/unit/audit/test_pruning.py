@@ -313,16 +313,29 @@ def test_results_whose_decisions_are_gone_are_not_called_orphans(place, event) -
     assert (report.ok, report.events.orphans.count) == (True, 0)
 
 
-def test_a_session_with_an_event_less_than_it_counts_has_a_gap(place, event) -> None:
-    with place.open(checkpoint_seconds=0.01) as log:
+def test_the_events_of_a_session_are_counted_and_a_gate_that_starts_begins_anew(
+    place, event
+) -> None:
+    with place.open() as log:
         for number in range(600):
             log.enqueue(event(number, session=f"s{number % 3}"))
     found = [one.event.sequence for one in query.records(place.log, place.verifier)]
     assert found == [number // 3 + 1 for number in range(600)]
-    place.fill(5, 600, session="s1")
+    with place.open() as log:
+        log.enqueue(event(700, type=EventType.ADMIN, method="policy.activate"))
+        for number in range(5):
+            log.enqueue(event(701 + number, session="s1"))
     last = [one.event.sequence for one in query.last(place.log, place.verifier, 5)]
     assert last == [1, 2, 3, 4, 5]
     assert checked(place).ok
+
+
+def test_a_session_that_begins_anew_without_a_start_of_the_gate_has_a_gap(place, event) -> None:
+    place.fill(5, session="s1")
+    place.fill(5, 600, session="s1")
+    assert "1 gaps in the events of a session, before: " + f"{600:032x}" in str(
+        checked(place).reasons
+    )
 
 
 def test_pruned_events_of_a_session_are_no_gap(place, event) -> None:

@@ -185,9 +185,9 @@ class Exporter:
             self._source.refresh()
             self._position = Position()
             with contextlib.suppress(Problem):
-                seen = self._cursor.seen()
-                if self._source.holds(seen):
-                    self._position = seen
+                self._position = self._cursor.seen()
+                if not self._source.holds(self._position):
+                    self._position = Position()
             self._look()
 
     async def _step(self) -> bool:

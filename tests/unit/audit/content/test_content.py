@@ -183,13 +183,24 @@ def test_what_an_erasure_took_makes_room_for_the_content_of_others(
     opened, keys, path, event
 ) -> None:
     store = opened(most_bytes=100_000)
-    store.keep(event(1), "user:anna", {"arguments.body": bytes(80_000)})
-    store.keep(event(2), "user:bert", {"arguments.body": TEXT})
-    written(store, event(2).id)
-    assert forget(path, {keys.tag("user:anna")}) == 1
-    store.keep(event(3), "user:bert", {"arguments.body": bytes(80_000)})
+    for number in (1, 2):
+        store.keep(event(number), "user:anna", {"arguments.body": bytes(45_000)})
+    store.keep(event(3), "user:bert", {"arguments.body": TEXT})
     written(store, event(3).id)
-    assert store.read(event(2).id)
+    assert forget(path, {keys.tag("user:anna")}) == 2
+    for number in (4, 5):
+        store.keep(event(number), "user:bert", {"arguments.body": bytes(45_000)})
+        written(store, event(number).id)
+    assert store.read(event(3).id)
+
+
+def test_one_large_call_does_not_push_out_the_content_of_all_others(opened, event) -> None:
+    store = opened(most_bytes=100_000)
+    store.keep(event(1), "user:anna", {"arguments.body": TEXT})
+    store.keep(event(2), "agent:hostile", {"arguments.body": bytes(120_000)})
+    store.keep(event(3), "user:anna", {"arguments.body": TEXT})
+    written(store, event(3).id)
+    assert store.read(event(1).id)[0].value == TEXT
 
 
 def test_what_is_too_much_is_not_kept_and_nobody_waits(opened, event, monkeypatch) -> None:

@@ -538,3 +538,19 @@ async def test_a_peer_that_answers_nothing_does_not_hold_up_the_stop(bench: Benc
     blocked = [one for one in threading.enumerate() if one.name == "audit-export-work"]
     assert [one.daemon for one in blocked] == [True]  # the process' exit does not wait either
     released.set()
+
+
+async def test_a_log_that_is_damaged_at_the_start_does_not_look_as_if_nothing_was_delivered(
+    bench: Bench,
+) -> None:
+    bench.place.fill(300)
+    await bench.drained()
+    bench.place.fill(300, 300)
+    file = bench.place.log / "tile/0/001"
+    file.write_bytes(bytes(32) + file.read_bytes()[32:])
+    exporter = bench.exporter()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(exporter.run(), 0.2)
+    await exporter.close()
+    assert exporter.state.damaged
+    assert exporter.state.lag_entries == 300
