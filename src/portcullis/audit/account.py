@@ -10,6 +10,7 @@ without an ``audit.prune`` that says so (``pruned``).
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -23,6 +24,7 @@ from portcullis.audit.pruned import (
     Pruning,
     Run,
     check_pruned,
+    check_times,
     pruned_ranges,
     pruning,
 )
@@ -72,8 +74,9 @@ class Account(msgspec.Struct, frozen=True):
 class Tally(msgspec.Struct):
     """The account of consecutive entries. What it cannot settle alone is left to ``Books``.
 
-    ``runs`` are the pruned entries, ``prunings`` the events that tell of such; ``sessions`` has the
-    first and the last event of each session that is here.
+    ``runs`` are the pruned entries, ``prunings`` the events that tell of such, ``least`` the
+    earliest times up to the first of these, after it and so on; ``sessions`` has the first and the
+    last event of each session that is here.
     """
 
     open: dict[str, int] = {}
@@ -83,9 +86,11 @@ class Tally(msgspec.Struct):
     started: int = -1
     digests: bytes = b""
     earliest: datetime | None = None
+    first: datetime | None = None
     last: datetime | None = None
     runs: list[Run] = []
     prunings: list[Pruning] = []
+    least: list[float] = []
     sessions: dict[str, Span] = {}
     gaps: list[tuple[int, str]] = []
 
@@ -103,10 +108,10 @@ class Place(NamedTuple):
 
     def follows(self, last: Place) -> bool:
         """Whether it may be the session's next event; a gate counts on, or has started since."""
-        missing = self.sequence - last.sequence - 1
-        if 0 <= missing <= self.pruned - last.pruned:
+        missing, gone = self.sequence - last.sequence - 1, self.pruned - last.pruned
+        if 0 <= missing <= gone:
             return True
-        return self.sequence == 1 and self.started > last.entry
+        return self.started > last.entry and 0 <= self.sequence - 1 <= gone
 
 
 _BEFORE: Final = Place(0, -1, 0, -1)
@@ -143,11 +148,12 @@ class Counter:
     """Makes a ``Tally``; ``since`` is the number from which on the earliest time is looked for."""
 
     def __init__(self, since: int) -> None:
-        self.tally = Tally({}, {}, [], runs=[], prunings=[], sessions={}, gaps=[])
+        self.tally = Tally({}, {}, [], runs=[], prunings=[], least=[], sessions={}, gaps=[])
         self._since = since
         self._answered: set[str] = set()
         self._digests: list[bytes] = []
         self._pruned = 0
+        self._least: datetime | None = None
 
     def add(self, first: int, entries: Sequence[bytes], leaves: Sequence[bytes]) -> None:
         """Count entries from number ``first`` on, with their leaf hashes."""
@@ -160,7 +166,9 @@ class Counter:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 self.tally.unreadable.append(number)
                 continue
-            self._time(number, seen.time if seen.time.tzinfo else seen.time.replace(tzinfo=UTC))
+            if seen.time.tzinfo is None:
+                seen.time = seen.time.replace(tzinfo=UTC)
+            self._time(number, seen.time)
             if seen.sequence:
                 self._follow(number, seen)
             if seen.decision or seen.type in _DECISIONS:
@@ -174,11 +182,15 @@ class Counter:
     def close(self) -> Tally:
         """The tally of all that was added."""
         self.tally.digests = b"".join(self._digests)
+        self._mark()
         return self.tally
 
     def _time(self, number: int, when: datetime) -> None:
         tally = self.tally
+        tally.first = tally.first or when
         tally.last = when
+        if self._least is None or when < self._least:
+            self._least = when
         if number >= self._since and (tally.earliest is None or when < tally.earliest):
             tally.earliest = when
         if tally.runs and tally.runs[-1].after is None:
@@ -199,9 +211,14 @@ class Counter:
         if seen.method == "policy.activate":
             self.tally.started = number
         elif seen.method == PRUNE and seen.verdict == "allow":
-            found = pruning(seen.id, seen.time.timestamp(), msgspec.json.decode(seen.parameters))
+            found = pruning(seen.id, seen.time.timestamp(), number, seen.parameters)
             if found is not None:
                 self.tally.prunings.append(found)
+                self._mark()
+
+    def _mark(self) -> None:
+        least, self._least = self._least, None
+        self.tally.least.append(math.inf if least is None else least.timestamp())
 
     def _gone(self, number: int) -> None:
         self._pruned += 1
@@ -237,6 +254,7 @@ class Books:
         self._earliest: list[datetime] = []
         self._runs: list[Run] = []
         self._prunings: list[Pruning] = []
+        self._least: list[float] = []
         self._pruned = 0
         self._sessions: dict[str, Place] = {}
         self._gaps: list[tuple[int, str]] = []
@@ -250,9 +268,10 @@ class Books:
         self._unreadable += tally.unreadable
         self._decisions += tally.decisions
         self._digests.append(tally.digests)
+        self._join(tally)
         self._last = tally.last or self._last
         self._earliest += [tally.earliest] if tally.earliest is not None else []
-        self._prunings += tally.prunings
+        self.learn(tally)
         for session, span in tally.sessions.items():
             first, last = (self._place(place) for place in (span.first, span.last))
             if not first.follows(self._sessions.get(session, _BEFORE)):
@@ -262,6 +281,25 @@ class Books:
         self._gaps += tally.gaps
         self._runs += tally.runs
         self._pruned += sum(run.end - run.first for run in tally.runs)
+
+    def learn(self, tally: Tally) -> None:
+        """Take of the next tally only what it says was pruned."""
+        if self._prunings:
+            self._least[-1] = min(self._least[-1], tally.least[0])
+        self._prunings += tally.prunings
+        self._least += tally.least[1:]
+
+    def _join(self, tally: Tally) -> None:
+        """Tell what was pruned at the seam of two tallies what stands beyond it."""
+        before = self._last.timestamp() if self._last else None
+        for run in tally.runs[:1]:
+            run.before = before if run.before is None else run.before
+        if tally.first is not None:
+            after = tally.first.timestamp()
+            for run in reversed(self._runs):
+                if run.after is not None:
+                    break
+                run.after = after
 
     @property
     def last(self) -> str:
@@ -290,9 +328,10 @@ class Books:
         started = max(self._started, place.started)
         return place._replace(pruned=self._pruned + place.pruned, started=started)
 
-    def pruned_faults(self, keep_days: float = 0.0) -> Iterator[str]:
-        """What is gone and may not be, each as a reason; see ``check_pruned``."""
+    def pruned_faults(self, keep_days: float = 0.0, now: float = 0.0) -> Iterator[str]:
+        """What is gone and may not be, each as a reason; see ``check_pruned``, ``check_times``."""
         yield from check_pruned(self._runs, self._prunings, keep_days)
+        yield from check_times(self._prunings, self._least, now)
 
     def account(self) -> Account:
         """The sum."""

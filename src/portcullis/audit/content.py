@@ -113,7 +113,7 @@ class ContentStore:
         self._lock = Lock()
         (self._bytes,) = self._connection.execute(_TOTAL).fetchone()
         self._waiting = 0
-        self._queue: queues.SimpleQueue[_Item | None] = queues.SimpleQueue()
+        self._queue: queues.SimpleQueue[_Item | str | None] = queues.SimpleQueue()
         self._mutex = Lock()
         self._thread = Thread(target=self._run, name="audit-content", daemon=True)
         self._thread.start()
@@ -130,6 +130,10 @@ class ContentStore:
                 return
             self._waiting += size
         self._queue.put(_Item(event, found.handle, found.content, fields, size))
+
+    def drop(self, event_id: str) -> None:
+        """Keep nothing of this event after all."""
+        self._queue.put(event_id)
 
     def read(self, event_id: str) -> tuple[Field, ...]:
         """The content of an event. Raises Problem PC6041 when there is none (any more).
@@ -183,11 +187,11 @@ class ContentStore:
             except (sqlite3.Error, OSError, Problem) as error:
                 log.warning("content_not_kept", reason=type(error).__name__, events=len(items))
             with self._mutex:
-                self._waiting -= sum(item.size for item in items)
+                self._waiting -= sum(item.size for item in items if isinstance(item, _Item))
 
-    def _take(self) -> tuple[list[_Item], bool]:
-        """All that waits, at least one item unless the store closes."""
-        items: list[_Item] = []
+    def _take(self) -> tuple[list[_Item | str], bool]:
+        """All that waits, at least one item unless the store closes; ids are of what is dropped."""
+        items: list[_Item | str] = []
         item = self._queue.get()
         while item is not None:
             items.append(item)
@@ -196,9 +200,12 @@ class ContentStore:
             item = self._queue.get()
         return items, False
 
-    def _write(self, items: Sequence[_Item]) -> None:
-        rows = [row for item in items for row in _rows(item)]
+    def _write(self, items: Sequence[_Item | str]) -> None:
+        dropped = {item for item in items if isinstance(item, str)}
+        kept = [one for one in items if isinstance(one, _Item) and one.event.id not in dropped]
+        rows = [row for item in kept for row in _rows(item)]
         with self._lock, self._connection as connection:
+            connection.executemany("DELETE FROM content WHERE event = ?", [(e,) for e in dropped])
             connection.executemany(
                 "INSERT OR REPLACE INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
             )

@@ -12,9 +12,10 @@ significant bit first (deflated, Base64), ``count`` how many they are, ``before`
 from __future__ import annotations
 
 import base64
-import binascii
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,8 @@ SEGMENT: Final = 65_536
 DAY: Final = 86_400.0
 _SLACK: Final = 300.0
 """Seconds by which the times of neighbours may be out of order."""
+_AHEAD: Final = 3600.0
+"""Seconds that a pruning may be ahead of what comes after it: clocks are put right."""
 _FIRST: Final = 5
 _PAIRS: Final = {"tool_result": "tool_call", "llm_result": "llm_call", "result": "decision"}
 _SESSIONS: Final = frozenset({"sessions.open", "sessions.close"})
@@ -55,20 +58,25 @@ def leaves(entries: Sequence[bytes], kept: Callable[[int], bytes]) -> list[bytes
 
 
 class Pruning(msgspec.Struct, frozen=True):
-    """What one ``audit.prune`` says. ``event`` is its id, ``time`` when it was made."""
+    """What one ``audit.prune`` says. ``event`` is its id, ``time`` when it was made.
+
+    ``at`` is its own number: it can speak only of what was there before it. ``which`` is packed.
+    """
 
     event: str
     time: float
+    at: int
     first: int
     end: int
     which: bytes
     before: dict[str, float]
     min_days: dict[str, float]
 
-    def numbers(self) -> NDArray[np.int64]:
-        """The numbers of the entries, ascending."""
-        bits = np.unpackbits(np.frombuffer(self.which, np.uint8))
-        return np.flatnonzero(bits) + self.first
+    def covered(self) -> NDArray[np.bool_]:
+        """Which entries of the segment it speaks of."""
+        bits = np.unpackbits(np.frombuffer(zlib.decompress(self.which), np.uint8)).view(np.bool_)
+        bits[max(0, self.at - self.first) :] = False
+        return bits
 
     def latest(self) -> float:
         """No entry of it states a time after this one."""
@@ -81,7 +89,7 @@ class Pruning(msgspec.Struct, frozen=True):
     def too_soon(self) -> bool:
         """Whether it contradicts the policy that it names, by more than a second."""
         return any(
-            self.time - before < self.min_days.get(name, 0.0) * DAY - 1.0
+            self.time - before < max(0.0, self.min_days.get(name, 0.0)) * DAY - 1.0
             for name, before in self.before.items()
         )
 
@@ -104,19 +112,21 @@ def parameters(
     }
 
 
-def pruning(event: str, time: float, said: Mapping[str, Any]) -> Pruning | None:
-    """What an event says was pruned; None when it says nothing that can be understood."""
+def pruning(event: str, time: float, at: int, said: bytes | msgspec.Raw) -> Pruning | None:
+    """What event number ``at`` says was pruned, in JSON; None when that cannot be understood.
+
+    It is packed anew, so that a verifier holds no more of it than the log does.
+    """
     try:
-        packed = base64.b64decode(said["which"], validate=True)
-        unpacker = zlib.decompressobj()
-        which = unpacker.decompress(packed, SEGMENT // 8 + 1)
-        found = msgspec.convert(
-            {**said, "event": event, "time": time, "which": which}, Pruning, strict=True
-        )
-    except (KeyError, TypeError, ValueError, binascii.Error, zlib.error):
+        told = msgspec.json.decode(said)
+        packed = base64.b64decode(told["which"], validate=True)
+        bits = zlib.decompressobj().decompress(packed, SEGMENT // 8 + 1)
+        ours = {"event": event, "time": time, "at": at, "which": zlib.compress(bits)}
+        found = msgspec.convert({**told, **ours}, Pruning, strict=True)
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, zlib.error):
         return None
     whole = found.end == found.first + SEGMENT and not found.first % SEGMENT
-    return found if whole and found.first >= 0 and len(which) == SEGMENT // 8 else None
+    return found if whole and 0 <= found.first < at and len(bits) == SEGMENT // 8 else None
 
 
 class Run(msgspec.Struct):
@@ -169,24 +179,41 @@ def check_pruned(
     Entries that no event speaks of; an event that contradicts the policy that it names, or leaves
     less than ``keep_days``; entries that stand between younger ones than it allows.
     """
-    latest: dict[int, NDArray[np.float64]] = {}
+    said: dict[int, list[Pruning]] = {}
     for one in prunings:
-        bound = latest.setdefault(one.first, np.zeros(SEGMENT))
-        places = one.numbers() - one.first
-        bound[places] = np.maximum(bound[places], one.latest())
+        said.setdefault(one.first, []).append(one)
         if one.too_soon():
             yield f"{one.event} prunes sooner than the policy that it names"
         elif keep_days and one.soonest() < keep_days:
             yield f"{one.event} prunes what is {one.soonest():.1f} days old, not {keep_days:g}"
-    nothing = np.zeros(SEGMENT)
     unsaid: list[int] = []
-    for run in runs:
-        base = run.first // SEGMENT * SEGMENT
-        bound = latest.get(base, nothing)[run.first - base : run.end - base]
-        unsaid += (np.flatnonzero(bound == 0) + run.first).tolist()
-        around = min(run.before or 0.0, run.after or 0.0)
-        if bound.all() and around > bound.max() + _SLACK:
-            yield f"entries {run.first} to {run.end - 1} are gone and were too young to be pruned"
+    for base, some in groupby(runs, lambda run: run.first // SEGMENT * SEGMENT):
+        latest = np.zeros(SEGMENT)
+        for one in said.get(base, ()):
+            np.maximum(latest, one.latest(), out=latest, where=one.covered())
+        for run in some:
+            bound = latest[run.first - base : run.end - base]
+            unsaid += (np.flatnonzero(bound == 0) + run.first).tolist()
+            around = min(run.before or 0.0, run.after or 0.0)
+            if bound.all() and around > bound.max() + _SLACK:
+                gone = f"entries {run.first} to {run.end - 1} are gone"
+                yield f"{gone} and were too young to be pruned"
     if unsaid:
         numbers = ", ".join(map(str, unsaid[:_FIRST]))
         yield f"{len(unsaid)} entries are gone and no event says so: {numbers}"
+
+
+def check_times(
+    prunings: Sequence[Pruning], following: Sequence[float], now: float
+) -> Iterator[str]:
+    """Prunings that state a time which had not come, each as a reason.
+
+    ``following`` has for each the earliest time that is stated up to the next one, infinite for
+    none, in their order. ``now`` is the time of whoever asks, 0 for unknown.
+    """
+    least = now or math.inf
+    for one, after in zip(reversed(prunings), reversed(following), strict=True):
+        least = min(least, after)
+        if one.time > least + _AHEAD:
+            yield f"{one.event} prunes at a time that had not come"
+        least = min(least, one.time)

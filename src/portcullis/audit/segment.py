@@ -18,8 +18,10 @@ from typing import Final
 import msgspec
 
 from portcullis.audit.account import Counter, Tally
+from portcullis.audit.checkpoint import Checkpoint
 from portcullis.audit.journal import Frame, read_segments
 from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
+from portcullis.audit.proven import Proven
 from portcullis.audit.tiles import TileReader, tile_path
 from portcullis.core.errors import Problem
 
@@ -92,6 +94,23 @@ def check_segment(task: Task) -> Part:
     journal.finish()
     part.tally = counter.close()
     return part
+
+
+def said_since(directory: Path, old: Checkpoint, new: Checkpoint) -> Tally:
+    """The tally of what came after ``old``; Problem PC6005 when ``new`` does not continue it."""
+    proven = Proven(TileReader(directory, new.size), new.root)
+
+    def hashes(level: int, index: int) -> tuple[bytes, ...]:
+        return proven.hashes(level, index)[: (old.size >> (8 * level)) % TILE_WIDTH]
+
+    if Tree.resume(old.size, hashes).root() != old.root:
+        raise Problem("PC6005", "the log's newest head does not continue the one before")
+    counter = Counter(new.size)
+    for bundle in range(old.size // TILE_WIDTH, -(-new.size // TILE_WIDTH)):
+        first, skip = bundle * TILE_WIDTH, max(0, old.size - bundle * TILE_WIDTH)
+        entries, leaves = proven.entries(bundle)[skip:], proven.hashes(0, bundle)[skip:]
+        counter.add(first + skip, entries, leaves)
+    return counter.close()
 
 
 def compare_tiles(reader: TileReader, tiles: list[Tile]) -> Iterator[str]:

@@ -21,7 +21,7 @@ class Sequences:
         self._last: dict[str, tuple[int, float]] = {}
 
     def following(self, session: str) -> int:
-        """The number of a session's next event; 0, which counts nothing, for none or one too many."""
+        """The number of a session's next event; 0, which counts nothing, without one to count."""
         known = self._last.get(session)
         if known is not None:
             return known[0] + 1

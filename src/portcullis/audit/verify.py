@@ -28,7 +28,7 @@ from portcullis.audit.merkle import EMPTY_ROOT, TILE_WIDTH, Tile, Tree, root_of
 from portcullis.audit.note import MAX_NOTE, Verifier
 from portcullis.audit.publish import CHECKPOINT, HEAD, VKEY
 from portcullis.audit.quorum import AHEAD_SECONDS, Cosigned, Quorum, cosigned_by
-from portcullis.audit.segment import WIDTH, Task, check_segments, compare_tiles
+from portcullis.audit.segment import WIDTH, Task, check_segments, compare_tiles, said_since
 from portcullis.audit.tiles import TileReader
 from portcullis.core.errors import Problem
 
@@ -184,7 +184,7 @@ class _Verification:
             if published or self._expected.quorum:
                 self._see_quorum(verifier)
             self._compare_earlier(head, roots)
-            account = self._settle(head)
+            account = self._settle(head, verifier)
         return self._report(head, published.size if published else -1, account)
 
     def _signed(self, verifier: Verifier) -> tuple[Checkpoint | None, Checkpoint]:
@@ -315,17 +315,34 @@ class _Verification:
         if behind > AHEAD_SECONDS:
             self._stale(f"an entry states a time {behind:.0f} seconds before it can have been made")
 
-    def _settle(self, head: Checkpoint) -> Account:
+    def _settle(self, head: Checkpoint, verifier: Verifier) -> Account:
         reader = TileReader(self._directory, head.size)
         bundles = range(-(-head.size // TILE_WIDTH))
         try:
             self._books.settle(chain.from_iterable(reader.entries(bundle) for bundle in bundles))
         except Problem as problem:
             self._fail(problem.detail)
+        gone = list(self._pruned_faults())
+        if gone and self._read_on(head, verifier):
+            gone = list(self._pruned_faults())
         account = self._books.account()
-        for fault in chain(account.faults(), self._books.pruned_faults(self._expected.keep_days)):
+        for fault in chain(account.faults(), gone):
             self._missing(fault)
         return account
+
+    def _pruned_faults(self) -> Iterator[str]:
+        return self._books.pruned_faults(self._expected.keep_days, self._expected.now)
+
+    def _read_on(self, head: Checkpoint, verifier: Verifier) -> bool:
+        """Learn what a gate that runs has pruned, on record, since the head was read."""
+        try:
+            now = read_head(self._directory, verifier)
+            if now.size <= head.size:
+                return False
+            self._books.learn(said_since(self._directory, head, now))
+        except Problem:
+            return False  # what came since does not verify, and says nothing
+        return True
 
     def _fail(self, reason: str) -> None:
         self._integrity = Outcome.FAILED

@@ -16,8 +16,9 @@ from portcullis.control.shapes import BODY, CREDENTIAL, refusals
 from portcullis.core.principal import PrincipalKind
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
+_TEXT: Final = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
 Reason = Annotated[
-    str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")
+    str, Field(max_length=200, pattern=rf"^{_TEXT}*[^\s\x00-\x1f\x7f-\x9f]{_TEXT}*$")
 ]
 """Why, in one line: it stands in the log for ever, so it names no person."""
 EventId = Annotated[str, Field(pattern=r"^[0-9a-zA-Z-]{1,64}$")]

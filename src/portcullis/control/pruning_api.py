@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from portcullis.audit.pruned import PRUNE, SEGMENT
 from portcullis.control.edge import Edge
+from portcullis.control.privacy_api import Reason
 from portcullis.control.pruning import Pruned, Pruning, Tell
 from portcullis.control.records import Records
 from portcullis.control.shapes import BODY, CREDENTIAL, refusals
@@ -29,7 +30,7 @@ class PruningRequest(_Shape):
     segment: Annotated[int, Field(ge=0, lt=2**62, multiple_of=SEGMENT)] = 0
     before: Annotated[float, Field(gt=0, lt=1e11)] | None = None
     dry_run: bool
-    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    reason: Reason
 
 
 class PruningView(_Shape):

@@ -15,11 +15,13 @@ class Contents(Protocol):
 
     ``keep`` returns at once: what it gets is kept in time, or not when it is too much. Each field
     is one that the event commits to. It raises Problem PC6001 when the subject has no key.
+    ``drop`` takes back what it got of an event that did not get on record.
     """
 
     @property
     def results(self) -> bool: ...
     def keep(self, event: Event, subject: str, fields: Mapping[str, bytes]) -> None: ...
+    def drop(self, event_id: str) -> None: ...
 
 
 class Retention(msgspec.Struct, frozen=True):

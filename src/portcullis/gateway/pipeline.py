@@ -58,7 +58,7 @@ class Pipeline:
         When it returns an Allow for anything but a read, the record would survive a power cut.
         """
         started = perf_counter()
-        outcome = await self._line.request(call, context)
+        outcome = decided = await self._line.request(call, context)
         try:
             event = await self.records.decision(outcome, context)
             if isinstance(outcome.verdict, Deny) or outcome.risk is RiskClass.READ:
@@ -77,6 +77,8 @@ class Pipeline:
             log.exception("record_failed", event_id=call.id)
             fault = Deny(code="PC6001", reason="the decision could not be recorded")
             outcome = msgspec.structs.replace(outcome, verdict=fault, check="record")
+        if outcome is not decided:
+            self.records.unrecorded(outcome.event)
         self._metrics.found(request_channel(call.action), outcome.findings)
         self._metrics.decided(outcome.call, outcome.verdict, perf_counter() - started)
         return outcome
@@ -141,16 +143,15 @@ class Pipeline:
         denied = judged.denied
         self._metrics.found(result_channel(outcome.call.action), judged.findings)
         try:
-            self._recorder.enqueue(
-                self.records.result(
-                    outcome,
-                    context,
-                    judged.result,
-                    denied,
-                    check=judged.check,
-                    findings=judged.findings,
-                )
+            event = self.records.result(
+                outcome,
+                context,
+                judged.result,
+                denied,
+                check=judged.check,
+                findings=judged.findings,
             )
+            self._record(event)
         except Problem as problem:
             denied = Deny(code=problem.code, reason=problem.detail)
         if denied is not None:
@@ -198,6 +199,13 @@ class Pipeline:
         except Problem as unrecorded:
             return unrecorded
         return problem
+
+    def _record(self, event: Event) -> None:
+        try:
+            self._recorder.enqueue(event)
+        except Problem:
+            self.records.unrecorded(event.id)
+            raise
 
     def _enqueue_or_log(self, event: Event) -> None:
         try:

@@ -185,6 +185,11 @@ class Records:
             self._contents.keep(event, key, fields)
         return event
 
+    def unrecorded(self, event: str) -> None:
+        """Keep no content of an event that did not get on record, or was refused after all."""
+        if self._contents:
+            self._contents.drop(event)
+
     def result(
         self,
         outcome: Outcome,

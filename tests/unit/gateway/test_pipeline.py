@@ -132,9 +132,9 @@ class BrokenResult(Check):
         raise RuntimeError("boom")
 
 
-def line(*checks, journal=None, memory=None, registry=None):
+def line(*checks, journal=None, memory=None, registry=None, contents=None):
     journal = journal or Journal()
-    records = Records("test", journal, memory or Memory(), Policy(), Clock())
+    records = Records("test", journal, memory or Memory(), Policy(), Clock(), contents)
     metrics = Metrics(registry or CollectorRegistry())
     return Pipeline(checks, journal, records, metrics), journal
 
@@ -261,6 +261,39 @@ async def test_a_read_is_denied_when_the_queue_is_full():
     pipeline, _ = line(Grant(), journal=Journal(full=True))
     outcome = await pipeline.request(call(), context())
     assert outcome.verdict.code == "PC6001"
+
+
+class Kept:
+    """Content of calls, by their events."""
+
+    results = True
+
+    def __init__(self):
+        self.events = {}
+
+    def keep(self, event, subject, fields):
+        self.events[event.id] = fields
+
+    def drop(self, event_id):
+        del self.events[event_id]
+
+
+@pytest.mark.parametrize("risk", [RiskClass.READ, RiskClass.MODIFY])
+async def test_nothing_is_kept_of_a_call_that_could_not_be_recorded(risk):
+    for journal in (Journal(fail_durable=True, full=True), Journal()):
+        contents = Kept()
+        pipeline, _ = line(Grant(risk), journal=journal, contents=contents)
+        await pipeline.request(call(), context())
+        assert bool(contents.events) is not journal.full
+
+
+async def test_nothing_is_kept_of_a_result_that_could_not_be_recorded():
+    contents, journal = Kept(), Journal()
+    pipeline, _ = line(Grant(), journal=journal, contents=contents)
+    outcome = await pipeline.request(call(), context())
+    journal.full = True
+    await pipeline.result(outcome, context(), Result(payload={"x": 1}, size=3))
+    assert list(contents.events) == [outcome.event]
 
 
 @pytest.mark.parametrize("broken", [Broken(), BrokenPrepare()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -67,6 +68,20 @@ def test_content_is_read_back_with_what_the_leaf_commits_to(opened, keys, event)
     (field,) = store.read(one.id)
     assert (field.name, field.value) == ("arguments.body", TEXT)
     assert field.commitment == keys.commitment("user:anna", TEXT)
+
+
+def test_what_did_not_get_on_record_is_not_kept(opened, path, event) -> None:
+    store = opened()
+    store.keep(event(1), "user:anna", {"arguments.body": TEXT})
+    written(store, event(1).id)
+    store.drop(event(1).id)
+    for number in (2, 3):
+        store.keep(event(number), "user:anna", {"arguments.body": TEXT})
+    store.drop(event(2).id)
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT DISTINCT event FROM content").fetchall() == [(event(3).id,)]
+    opened()
 
 
 def test_on_disk_content_is_ciphertext(opened, path, event) -> None:
