@@ -208,9 +208,11 @@ class Counter:
             self.tally.strangers[seen.decision] = number, seen.id
 
     def _act(self, number: int, seen: _Seen) -> None:
+        if seen.verdict != "allow":
+            return
         if seen.method == "policy.activate":
             self.tally.started = number
-        elif seen.method == PRUNE and seen.verdict == "allow":
+        elif seen.method == PRUNE:
             found = pruning(seen.id, seen.time.timestamp(), number, seen.parameters)
             if found is not None:
                 self.tally.prunings.append(found)

@@ -18,7 +18,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from portcullis.audit.files import sync_directory
 from portcullis.audit.tiles import pack, unpack
@@ -84,10 +84,14 @@ def _decode(head: bytes, read: Callable[[int], bytes], offset: int) -> Frame | N
 def frames(path: Path) -> Iterator[Frame]:
     """The valid frames from the start of a segment up to the first that is not."""
     with path.open("rb") as file:
-        offset = 0
-        while frame := _decode(file.read(_HEAD.size), file.read, offset):
-            offset = frame.end
-            yield frame
+        yield from _frames(file)
+
+
+def _frames(file: BinaryIO) -> Iterator[Frame]:
+    offset = 0
+    while frame := _decode(file.read(_HEAD.size), file.read, offset):
+        offset = frame.end
+        yield frame
 
 
 def segments(directory: Path) -> list[int]:
@@ -122,14 +126,15 @@ def _segment(directory: Path, first: int, *, last: bool) -> Iterator[Frame]:
     path, size, end = segment_path(directory, first), first, 0
     if not path.is_file():
         raise Problem("PC6002", f"{path.name}: not a file")
-    present = path.stat().st_size  # a live writer may add to it while we read
-    for frame in frames(path):
-        if frame.first != size:
-            raise Problem("PC6002", f"{path.name}: entry {size} is missing")
-        size, end = size + len(frame.entries), frame.end
-        yield frame
-    if (not last and size != first + SEGMENT) or _frame_after(path, end, present):
-        raise Problem("PC6002", f"{path.name}: damaged at byte {end} (entry {size})")
+    with path.open("rb") as file:  # one that is exchanged meanwhile stays as it was
+        present = os.fstat(file.fileno()).st_size  # a live writer may add to it while we read
+        for frame in _frames(file):
+            if frame.first != size:
+                raise Problem("PC6002", f"{path.name}: entry {size} is missing")
+            size, end = size + len(frame.entries), frame.end
+            yield frame
+        if (not last and size != first + SEGMENT) or _frame_after(file, end, present):
+            raise Problem("PC6002", f"{path.name}: damaged at byte {end} (entry {size})")
 
 
 def rewrite(
@@ -144,18 +149,22 @@ def rewrite(
     path = segment_path(directory, segment)
     fresh = path.with_name(path.name + ".new")
     size, offset = segment, 0
-    with fresh.open("wb") as file:
-        fresh.chmod(0o600)
-        for frame in frames(path):
-            if frame.first >= end:
-                break
-            entries = change(frame.first, frame.entries)
-            file.write(encode_frame(frame.first, entries))
-            size, offset = frame.first + len(entries), frame.end
-        file.flush()
-        os.fsync(file.fileno())
-    if size < min(end, segment + SEGMENT):
-        raise Problem("PC6002", f"{path.name}: entry {size} is missing")
+    try:
+        with fresh.open("wb") as file:
+            fresh.chmod(0o600)
+            for frame in frames(path):
+                if frame.first >= end:
+                    break
+                entries = change(frame.first, frame.entries)
+                file.write(encode_frame(frame.first, entries))
+                size, offset = frame.first + len(entries), frame.end
+            file.flush()
+            os.fsync(file.fileno())
+        if size < min(end, segment + SEGMENT):
+            raise Problem("PC6002", f"{path.name}: entry {size} is missing")
+    except BaseException:
+        fresh.unlink(missing_ok=True)  # a full disk is not made fuller
+        raise
     return fresh, offset
 
 
@@ -176,17 +185,15 @@ def recover(directory: Path, start: int, visit: Callable[[list[bytes]], None]) -
     return tail
 
 
-def _frame_after(path: Path, offset: int, size: int) -> bool:
+def _frame_after(file: BinaryIO, offset: int, size: int) -> bool:
     """Whether a valid frame begins behind ``offset`` and ends within the first ``size`` bytes."""
-    with path.open("rb") as file:
-        size = min(size, os.fstat(file.fileno()).st_size)  # a rewritten segment may be smaller
-        if size <= offset:
-            return False
-        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
-            while (offset := data.find(_MAGIC, offset + 1)) >= 0:
-                data.seek(offset)
-                if _decode(data.read(_HEAD.size), data.read, offset):
-                    return True
+    if size <= offset:
+        return False
+    with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+        while (offset := data.find(_MAGIC, offset + 1)) >= 0:
+            data.seek(offset)
+            if _decode(data.read(_HEAD.size), data.read, offset):
+                return True
     return False
 
 

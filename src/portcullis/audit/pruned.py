@@ -29,7 +29,7 @@ SEGMENT: Final = 65_536
 DAY: Final = 86_400.0
 _SLACK: Final = 300.0
 """Seconds by which the times of neighbours may be out of order."""
-_AHEAD: Final = 3600.0
+_AHEAD: Final = DAY
 """Seconds that a pruning may be ahead of what comes after it: clocks are put right."""
 _FIRST: Final = 5
 _PAIRS: Final = {"tool_result": "tool_call", "llm_result": "llm_call", "result": "decision"}

@@ -75,6 +75,11 @@ class Pruner:
         self._forget = forget
         self._floor = floor
 
+    @property
+    def size(self) -> int:
+        """How many entries the log has."""
+        return self._log.size
+
     def end(self) -> int:
         """How many entries there are to look at: published, read by all, in whole bundles.
 
@@ -139,6 +144,7 @@ class Pruner:
                 entries = without(bundle * TILE_WIDTH, reader.entries(bundle))
                 path = self._directory / tile_path(ENTRIES, bundle)
                 replace(path, pack(entries), mode=_STATUS)
+            self._forget(numbers)  # a projection that is behind may have read them meanwhile
         except OSError as error:
             raise Problem("PC6001", f"pruning is not complete: {error.strerror}") from None
 

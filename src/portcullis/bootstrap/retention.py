@@ -52,18 +52,15 @@ async def expiring(config: Config, services: Services) -> None:
 async def pruning(services: Services) -> None:
     """Prune what is past its maximum, soon after the start and every day, for ever."""
     work = services.pruning()
-    segment: int | None
     await asyncio.sleep(_SOON_SECONDS)
     while True:
-        try:
-            before, segment = work.before(), 0
-            while (
-                done := await work.step(segment, before, _tell(services), patient=True)
-            ).following:
-                segment = done.following
-        except (Problem, SQLAlchemyError) as error:
-            fault = error.code if isinstance(error, Problem) else type(error).__name__
-            log.warning("log_not_pruned", fault=fault)
+        before = work.before()
+        for segment in work.segments():
+            try:
+                await work.step(segment, before, _tell(services), patient=True)
+            except (Problem, SQLAlchemyError) as error:  # what is damaged stays, and is told of
+                fault = error.code if isinstance(error, Problem) else type(error).__name__
+                log.warning("log_not_pruned", fault=fault, segment=segment)
         await asyncio.sleep(_DAY_SECONDS)
 
 

@@ -63,6 +63,15 @@ class Pruning:
             return self._parts.retention.due(now)
         return {name: min(until, at) for name, at in self._parts.retention.allowed(now).items()}
 
+    def _never_too_soon(self, before: Mapping[str, float]) -> dict[str, float]:
+        """The same by the clock as it is now, which may have been put back since."""
+        allowed = self._parts.retention.allowed(self._parts.now())
+        return {name: min(at, allowed[name]) for name, at in before.items()}
+
+    def segments(self) -> range:
+        """Where the log's segments begin."""
+        return range(0, self._parts.pruner.size, SEGMENT)
+
     async def step(
         self,
         segment: int,
@@ -77,6 +86,7 @@ class Pruning:
         says, and stays).
         """
         async with self._privacy.acting:
+            before = self._never_too_soon(before)
             end = await asyncio.to_thread(self._parts.pruner.end)
             if segment >= end or not before:
                 return Pruned(segment=None, following=None)
@@ -92,6 +102,8 @@ class Pruning:
             classes = {name: len(some) for name, some in sorted(found.items())}
             done = Segment(first=numbers[0], last=numbers[-1], classes=classes)
             if tell is not None:
+                if await asyncio.to_thread(self._privacy.book.in_force) != holds:
+                    return Pruned(segment=None, following=segment)  # made by another process
                 limits = {name: before[name] for name in classes}
                 least = self._parts.retention.min_days()
                 said = parameters(numbers, limits, {name: least[name] for name in classes})

@@ -148,10 +148,13 @@ def log_not_replicated(review: Review) -> Gap | Unknown | None:
 
 
 def pruned_early(review: Review) -> Gap | Unknown | None:
-    """The log does not begin with its first entry and reaches back less than six months."""
-    first = review.facts.first
+    """Entries of the log that are younger than six months are gone."""
+    first, to = review.facts.first, review.facts.pruned_to
     if review.since is not None:
         return Unknown("a period says nothing about how far the log reaches back")
+    if to is not None and review.at.timestamp() - to[0] < KEPT.total_seconds():
+        reason = "entries younger than six months were pruned"
+        return Gap(reason=reason, since=to[1].time, marks=(to[1],))
     if first is None or first.index == 0 or review.at - first.time >= KEPT:
         return None
     return Gap(reason="entries younger than six months are gone", since=first.time, marks=(first,))

@@ -25,7 +25,7 @@ UNANSWERED: Final = timedelta(days=1)
 """How long an action may run before its result is missing."""
 MAX_TEXT: Final = 100
 """Longest name that is kept of a principal, an owner, a tool or a method, in characters."""
-REVISION: Final = 3
+REVISION: Final = 4
 """Facts of another revision are not continued."""
 
 
@@ -99,7 +99,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The first ``size`` entries of the log ``origin``, folded.
 
-    ``tail`` is the leaf hash of the last of them, ``pruned`` how many were gone by then.
+    ``tail`` is the leaf hash of the last of them, ``pruned`` how many were gone by then,
+    ``pruned_to`` up to which time (seconds since the epoch) some were, and which event says so.
     ``breaches`` are what should not happen, by the names of ``Breach``. Principals are keyed
     ``kind:id``, tools ``server.name``; ``approved`` are the tools that an operator approved,
     ``pinned`` those that a server was first seen to offer. ``waiting`` are allowed decisions
@@ -114,6 +115,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     tail: bytes = b""
     pruned: int = 0
+    pruned_to: tuple[float, Mark] | None = None
     first: Mark | None = None
     last: Mark | None = None
     newest: Time | None = None

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from portcullis.audit.merkle import leaf_hash
+from portcullis.audit.pruned import PRUNE
 from portcullis.core.errors import Problem
 from portcullis.core.names import HIDDEN
 from portcullis.review.facts import (
@@ -67,6 +68,7 @@ class _Told(msgspec.Struct):
     tool: Any = ""
     tools: Any = None
     state: Any = ""
+    before: Any = None
 
 
 _leaf: Final = msgspec.json.Decoder(_Leaf).decode
@@ -88,7 +90,7 @@ class Fold:
         self._until = until
         self._size = facts.size
         self._tail, self._entry = facts.tail, b""
-        self._pruned = facts.pruned
+        self._pruned, self._pruned_to = facts.pruned, facts.pruned_to
         self._first, self._last, self._newest = facts.first, facts.last, facts.newest
         self._kinds = dict(facts.kinds)
         self._breaches = dict(facts.breaches)
@@ -105,6 +107,7 @@ class Fold:
             "catalogue.pin": self._catalogued,
             "audit.erase": self._erasure,
             "audit.erased": self._erasure,
+            PRUNE: self._gone,
             "evidence.gap": self._gap,
             "evidence.package": self._packaged,
             **{
@@ -145,6 +148,7 @@ class Fold:
             size=self._size,
             tail=leaf_hash(self._entry) if self._entry else self._tail,
             pruned=self._pruned,
+            pruned_to=self._pruned_to,
             first=self._first,
             last=self._last,
             newest=self._newest,
@@ -255,6 +259,12 @@ class Fold:
         else:
             self._name("erasing", self._erasing, named(leaf.name), mark)
 
+    def _gone(self, leaf: _Leaf, mark: Mark) -> None:
+        before = _parameters(leaf).before
+        times = [_number(time) for time in before.values()] if isinstance(before, dict) else []
+        if times and (self._pruned_to is None or max(times) > self._pruned_to[0]):
+            self._pruned_to = max(times), mark
+
     def _gap(self, leaf: _Leaf, mark: Mark) -> None:
         if _parameters(leaf).state == "opened":
             self._name("announced", self._announced, named(leaf.name), mark)
@@ -334,4 +344,7 @@ def _string(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    try:
+        return float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return 0.0

@@ -234,10 +234,25 @@ def _(scene: Scene) -> None:
 
 @attack("a record prunes what policy had to keep", "verify --keep-days")
 def _(scene: Scene) -> None:
-    scene.rewrite([*scene.entries(), pruned(scene, range(100), days=2)])
+    scene.rewrite([*scene.entries(), pruned(scene, range(100), days=0.9)])
     empty(scene, range(100))
-    assert scene.verify(keep_days=1).ok
-    caught(scene.verify(keep_days=30), "what is 2.0 days old, not 30", integrity=False)
+    assert scene.verify(keep_days=0.5).ok
+    caught(scene.verify(keep_days=30), "what is 0.9 days old, not 30", integrity=False)
+
+
+@attack("a record of a pruning is dated ahead", "verify")
+def _(scene: Scene) -> None:
+    scene.rewrite([*scene.entries(), pruned(scene, range(100), days=400)])
+    empty(scene, range(100))
+    caught(scene.verify(), "prunes at a time that had not come", integrity=False)
+
+
+@attack("a record prunes entries that are yet to come", "verify")
+def _(scene: Scene) -> None:
+    entries = scene.entries()
+    scene.rewrite([*entries[:100], pruned(scene, range(110, 120), days=0), *entries[100:]])
+    empty(scene, range(110, 120))
+    caught(scene.verify(), "10 entries are gone and no event says so: 110", integrity=False)
 
 
 # What a checkpoint that was kept shows.

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from portcullis.audit.account import Account, Books, Count, Counter
+from portcullis.audit.pruned import PRUNE, parameters
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -109,3 +110,86 @@ def test_times_are_compared_as_times_and_not_as_text() -> None:
         [entry(1), entry(2, time=east), entry(3, time="2030-01-01T00:00:00")], since=0
     )
     assert books.earliest() == datetime.fromisoformat(east)
+
+
+def told(at: int, spoilt: bytes = b"", **more: object) -> bytes:
+    """The event number ``at``, which says that the entries before it were pruned."""
+    said = parameters(range(at), {"tool_call": START.timestamp() + at}, {}) | more
+    event = entry(at, "admin", method=PRUNE, parameters=said)
+    return event.replace(msgspec.json.encode(said), spoilt) if spoilt else event
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        told(2, b'{"which":"\xff\xfe"}'),
+        told(2, b'{"which":1e999}'),
+        told(2, first=2**63, end=2**63 + 65_536),
+        told(2, first=65_536, end=2 * 65_536),
+        told(2, before={"tool_call": 10**400}),
+        told(2).replace(b"2030-01-01T00:00:02Z", b"0001-01-01T00:00:00"),
+    ],
+    ids=["no text", "no number", "beyond numbers", "segment to come", "no time", "year one"],
+)
+def test_a_hostile_record_of_a_pruning_ends_no_verification_and_does_not_pass(
+    record: bytes,
+) -> None:
+    _, books = summed([b"", b"", record])
+    faults = str(list(books.pruned_faults()))
+    assert "2 entries are gone" in faults or "sooner than the policy" in faults
+
+
+def test_a_record_covers_nothing_that_comes_after_it() -> None:
+    ahead = parameters(range(8), {"tool_call": START.timestamp() + 3}, {"tool_call": -9.0})
+    record = entry(3, "admin", method=PRUNE, parameters=ahead)
+    _, books = summed([entry(0), b"", entry(2), record, b"", entry(5)])
+    assert list(books.pruned_faults()) == ["1 entries are gone and no event says so: 4"]
+
+
+def test_a_policy_of_less_than_nothing_excuses_no_record_of_the_future() -> None:
+    record = told(2, before={"tool_call": START.timestamp() + 999}, min_days={"tool_call": -9.0})
+    _, books = summed([b"", b"", record])
+    assert "sooner than the policy" in str(list(books.pruned_faults()))
+
+
+@pytest.mark.parametrize("split", range(1, 5))
+def test_a_record_that_states_a_time_to_come_does_not_buy_days(split: int) -> None:
+    late = START + timedelta(days=400)
+    before = {"tool_call": late.timestamp() - 180 * 86_400}
+    said = parameters([0, 1], before, {"tool_call": 180.0})
+    record = entry(2, "admin", method=PRUNE, parameters=said, time=late)
+    events = [b"", b"", record, entry(3), entry(4, "admin", time=late)]
+    _, books = summed(events[:split], events[split:])
+    assert list(books.pruned_faults(180)) == ["e2 prunes at a time that had not come"]
+    _, books = summed(events[:3])
+    assert not list(books.pruned_faults(180))
+    assert len(list(books.pruned_faults(180, START.timestamp()))) == 1
+
+
+@pytest.mark.parametrize("split", range(1, 5))
+def test_what_is_gone_at_the_seam_of_two_segments_was_not_too_young(split: int) -> None:
+    old = {"tool_call": START.timestamp() - 400 * 86_400}
+    record = entry(4, "admin", method=PRUNE, parameters=parameters([1, 2], old, {}))
+    events = [entry(0), b"", b"", entry(3), record]
+    _, books = summed(events[:split], events[split:])
+    assert all("too young to be pruned" in fault for fault in books.pruned_faults())
+    assert len(list(books.pruned_faults())) == (2 if split == 2 else 1)
+
+
+def test_many_records_of_a_hostile_log_take_no_more_memory_than_it_does() -> None:
+    counter = Counter(0)
+    counter.add(2, [told(2)] * 100, [b""] * 100)
+    assert sum(len(one.which) for one in counter.close().prunings) < 100 * len(told(2))
+
+
+@pytest.mark.parametrize("split", range(4))
+def test_a_session_whose_first_events_after_a_start_were_pruned_has_no_gap(split: int) -> None:
+    at = {"session": "s"}
+    before = [entry(number, sequence=number + 1, **at) for number in range(7)]
+    start = entry(7, "admin", method="policy.activate")
+    after = [entry(9, sequence=2, **at), entry(10, sequence=3, **at)]
+    events = [start, b"", *after]
+    account, _ = summed(before + events[:split], events[split:])
+    assert account.gaps == Count()
+    account, _ = summed([*before, start, *after])
+    assert account.gaps == Count(1, ("e9",))

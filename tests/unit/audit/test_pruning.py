@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,15 +11,18 @@ from typing import Any
 import pytest
 
 from portcullis.audit import query
+from portcullis.audit.checkpoint import Checkpoint
 from portcullis.audit.export.source import Source
+from portcullis.audit.journal import frames
 from portcullis.audit.log import AuditLog
 from portcullis.audit.merkle import TILE_WIDTH
 from portcullis.audit.proof import prove, verify_proof
 from portcullis.audit.pruned import PRUNE, parameters
 from portcullis.audit.pruning import Pruner
 from portcullis.audit.retention_holds import Hold
+from portcullis.audit.segment import check_segments, said_since
 from portcullis.audit.tiles import TileReader, pack, tile_path
-from portcullis.audit.verify import Expected, Report, verify
+from portcullis.audit.verify import Expected, Report, read_head, verify
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
 
@@ -184,9 +188,14 @@ def test_a_bundle_that_is_not_what_was_signed_is_kept_as_evidence(filled, event)
 
 
 def test_what_the_projection_knows_of_it_goes_first(filled, event) -> None:
-    told_to_forget: list[Sequence[int]] = []
-    numbers = pruned(filled, event, cutoff(filled, 20), forget=told_to_forget.append)
-    assert told_to_forget == [numbers]
+    told_to_forget: list[tuple[Sequence[int], bool]] = []
+    bundle = filled.log / tile_path("entries", 0)
+
+    def forget(numbers: Sequence[int]) -> None:
+        told_to_forget.append((numbers, b"reason 0 of" in bundle.read_bytes()))
+
+    numbers = pruned(filled, event, cutoff(filled, 20), forget=forget)
+    assert told_to_forget == [(numbers, True), (numbers, False)]  # and what was read meanwhile
 
 
 @pytest.mark.parametrize("step", ["rewrite", "exchange", "forget", "replace"])
@@ -215,6 +224,42 @@ def test_a_crash_in_the_middle_leaves_a_log_that_verifies_and_is_pruned_later(
     pruned(filled, event, before)
     assert checked(filled).ok
     assert b"reason 599 of all" not in everything(filled)
+
+
+def test_a_disk_that_is_full_is_not_left_fuller_by_pruning(filled, event, monkeypatch) -> None:
+    def runs_out(path: Any) -> Iterator[Any]:
+        yield from itertools.islice(frames(path), 1)
+        raise OSError(28, "No space left on device")
+
+    with filled.open(checkpoint_seconds=0.01) as log, monkeypatch.context() as patch:
+        act = pruner(filled, log)
+        numbers = due(act, cutoff(filled, 600))
+        log.append_now(told(event, 5000, numbers, cutoff(filled, 600)))
+        patch.setattr("portcullis.audit.journal.frames", runs_out)
+        with pytest.raises(Problem, match="PC6001"):
+            act.carry_out(numbers)
+    assert not list(filled.log.rglob("*.new"))
+
+
+def test_a_gate_that_prunes_while_it_is_verified_raises_no_false_alarm(
+    filled, event, monkeypatch
+) -> None:
+    def meanwhile(tasks: Any, processes: int) -> Iterator[Any]:
+        assert pruned(filled, event, cutoff(filled, 500))
+        yield from check_segments(tasks, processes)
+
+    monkeypatch.setattr("portcullis.audit.verify.check_segments", meanwhile)
+    report = checked(filled)
+    assert (report.ok, report.reasons) == (True, ())
+    (gone,) = report.events.pruned
+    assert (gone.count, gone.events) == (500, (f"{5001:032x}",))
+
+
+def test_what_stands_behind_a_head_of_another_history_excuses_nothing(filled) -> None:
+    head = read_head(filled.log, filled.verifier)
+    other = Checkpoint(head.origin, 600, bytes(32))
+    with pytest.raises(Problem, match="does not continue"):
+        said_since(filled.log, other, head)
 
 
 def test_bundles_that_were_emptied_without_a_word_fail_verification(filled) -> None:

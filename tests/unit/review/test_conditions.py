@@ -213,3 +213,13 @@ def test_a_result_without_decision_that_is_known_is_not_hidden_by_too_many_calls
         patch.setattr(fold, "MAX_OPEN", 2)
         case = review([result(0, 77), *(event(n) for n in range(1, 6))])
     assert isinstance(CONDITIONS["result-without-decision"](case), Gap)
+
+
+@pytest.mark.parametrize(("days", "found"), [(30, Gap), (184, type(None))])
+def test_young_entries_that_were_pruned_from_the_middle_open_a_gap_until_they_were_old(
+    days: int, found: type
+) -> None:
+    told = {"before": {"tool_call": START.timestamp(), "llm_call": 10**400}}
+    record = admin(1, "audit.prune", "0-255", parameters=told)
+    state = CONDITIONS["pruned-early"](review([event(0), record], after=days * DAY))
+    assert isinstance(state, found)

@@ -9,20 +9,24 @@ of the store finds at any moment a log that verifies.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import msgspec
 
 from portcullis.audit.checkpoint import Checkpoint
-from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree
+from portcullis.audit.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
 from portcullis.audit.publish import CHECKPOINT
-from portcullis.audit.tiles import ENTRIES, MAX_FILE, TileReader, pack, tile_path
+from portcullis.audit.tiles import ENTRIES, MAX_FILE, TileReader, pack, tile_path, unpack
 from portcullis.core.errors import Problem
 from portcullis.core.record_ports import ObjectStore, Retention
 
 Lock = Callable[[], Retention | None]
 """How long what is written now is to be kept; None for no lock."""
+
+
+Same = Callable[[bytes], bool]
+"""Whether what is there is as good as what was to be written."""
 
 
 class Growth(msgspec.Struct, frozen=True):
@@ -69,12 +73,15 @@ class Copy:
         self._store.put(CHECKPOINT, note, replace=True)
         self._drop_partial(old, new)
 
-    def keep(self, path: str, data: bytes, *, lock: bool = True) -> None:
-        """Write an object once; one that is there must be the same."""
+    def keep(
+        self, path: str, data: bytes, *, lock: bool = True, same: Same = lambda _: False
+    ) -> None:
+        """Write an object once; one that is there must be the same, or ``same`` says so of it."""
         retention = self._lock() if lock else None
         if self._store.put(path, data, retention=retention):
             return
-        if self._store.get(path, max(MAX_FILE, len(data))) != data:
+        found = self._store.get(path, max(MAX_FILE, len(data)))
+        if found != data and not (found is not None and same(found)):
             raise Problem("PC6020", f"{path}: another object is there")
 
     def _bundle(self, source: TileReader, index: int, digest: bytes) -> None:
@@ -82,7 +89,12 @@ class Copy:
         hashes = tuple(source.leaves(index, entries))
         if _digest(hashes) != digest:
             raise Problem("PC6005", f"{tile_path(ENTRIES, index)}: not what was signed")
-        self._put(ENTRIES, index, len(entries), pack(entries))
+        self.keep(
+            tile_path(ENTRIES, index, len(entries)),
+            pack(entries),
+            lock=len(entries) == TILE_WIDTH,
+            same=lambda found: agrees(found, entries, hashes),
+        )
         self._put(0, index, len(entries), b"".join(hashes))
 
     def _put(self, level: int | str, index: int, width: int, data: bytes) -> None:
@@ -99,6 +111,18 @@ class Copy:
                         for path in self._store.list(f"{tile_path(name, index)}.p"):
                             self._store.delete(path)
             level, old, new = level + 1, index, new // TILE_WIDTH
+
+
+def agrees(found: bytes, entries: Sequence[bytes], hashes: Sequence[bytes]) -> bool:
+    """Whether a bundle has these leaf hashes: it may have more of what was pruned, and not less."""
+    try:
+        there = unpack(found)
+    except ValueError:
+        return False
+    return len(there) == len(entries) and all(
+        leaf_hash(one) == known if one else not ours
+        for one, ours, known in zip(there, entries, hashes, strict=True)
+    )
 
 
 def grow(tree: Tree, source: TileReader, signed: Checkpoint) -> Growth:

@@ -11,11 +11,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
-from portcullis.audit.merkle import leaf_hashes
 from portcullis.audit.proven import Proven
-from portcullis.audit.replica.copy import Copy
+from portcullis.audit.replica.copy import Copy, agrees
 from portcullis.audit.replica.worker import Alarm
-from portcullis.audit.tiles import ENTRIES, MAX_FILE, pack, tile_path, unpack
+from portcullis.audit.tiles import ENTRIES, MAX_FILE, pack, tile_path
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.core.record_ports import ObjectStore
@@ -149,13 +148,9 @@ def _own(log: Proven, level: int | str, index: int) -> bytes:
 
 
 def _same(log: Proven, level: int | str, index: int, found: bytes) -> bool:
-    if isinstance(level, str):
-        try:
-            entries = unpack(found)
-        except ValueError:
-            return False
-        if tuple(leaf_hashes(entries)) == log.hashes(0, index):
-            return True
-        if b"" not in entries:
-            return False  # otherwise: pruned there, and so it must be here
-    return found == _own(log, level, index)
+    if not isinstance(level, str):
+        return found == _own(log, level, index)
+    hashes = log.hashes(0, index)
+    if agrees(found, [b"-"] * len(hashes), hashes):
+        return True  # nothing is pruned there, so it does not matter what is here
+    return agrees(found, log.entries(index), hashes)

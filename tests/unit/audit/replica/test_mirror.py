@@ -10,11 +10,12 @@ import pytest
 
 from audit_logs import ORIGIN, Log
 from portcullis.audit.cosignature import Cosigner, WitnessSigner
+from portcullis.audit.merkle import TILE_WIDTH
 from portcullis.audit.note import Signer, parse_note
 from portcullis.audit.quorum import parse_quorum
 from portcullis.audit.replica.mirror import Mirror
 from portcullis.audit.replica.source import folder
-from portcullis.audit.tiles import tile_path
+from portcullis.audit.tiles import pack, tile_path
 from portcullis.audit.witness import open_witness
 from portcullis.core.errors import Problem
 from sealers import sealer_at
@@ -205,3 +206,17 @@ def test_a_checkpoint_of_another_key_or_none_is_refused(log, store, opened, tmp_
     refused(mirror, store)
     (log.directory / "checkpoint").unlink()
     refused(mirror, store, "PC7005")
+
+
+def test_a_mirror_that_was_cut_off_goes_on_when_its_source_was_pruned_meanwhile(
+    log, store, opened
+) -> None:
+    log.grow(600)
+    path = tile_path("entries", 1)
+    whole = (log.directory / path).read_bytes()
+    store.put(path, whole)
+    mirror = opened()
+    (log.directory / path).write_bytes(pack([b""] * TILE_WIDTH))
+    mirror.step()
+    assert cosigned(store, opened.vkey)
+    assert store.get(path, 10**7) == whole

@@ -146,3 +146,14 @@ def test_no_more_is_asked_of_a_store_than_was_said(ship, store, clock, monkeypat
     clock.time += 86_400
     ship.step()
     assert len([path for path in asked if path.startswith("tile")]) == 18
+
+
+def test_what_was_pruned_there_and_more_of_it_here_since_raises_no_alarm(
+    ship, log, store, clock
+) -> None:
+    path = tile_path("entries", 0)
+    entries = unpack(store.get(path, 10**7))
+    store.put(path, pack([b"", *entries[1:]]), replace=True)
+    (log.directory / path).write_bytes(pack([b"", b"", *entries[2:]]))
+    rounds(ship, clock)
+    assert not ship.differs

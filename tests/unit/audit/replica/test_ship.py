@@ -8,7 +8,7 @@ import obstore
 import pytest
 
 from portcullis.audit.checkpoint import open_checkpoint
-from portcullis.audit.tiles import tile_path
+from portcullis.audit.tiles import pack, tile_path, unpack
 from portcullis.core.errors import Problem
 
 LAG, DIFFERS = "audit.replica.lag", "audit.replica.differs"
@@ -254,3 +254,18 @@ def test_figures_are_shown_while_the_log_cannot_be_read(log, shipper, clock, not
     (log.directory / "kept").rename(log.directory / "checkpoint")
     ship.step()
     assert notices.states(LAG) == ["raised", "cleared"]
+
+
+def test_a_bundle_that_was_shipped_before_it_was_pruned_here_is_no_other_object(
+    log, store, shipper, checked
+) -> None:
+    log.grow(600)
+    path = tile_path("entries", 0)
+    whole = (log.directory / path).read_bytes()
+    store.put(path, whole)  # and then the power went
+    (log.directory / path).write_bytes(pack([b"", *unpack(whole)[1:]]))
+    made = shipper()
+    made.step()
+    assert not made.differs
+    assert store.get(path, 10**7) == whole
+    assert checked().ok
