@@ -33,7 +33,7 @@ _AHEAD: Final = DAY
 """Seconds that a pruning may be ahead of what comes after it: clocks are put right."""
 _FIRST: Final = 5
 _PAIRS: Final = {"tool_result": "tool_call", "llm_result": "llm_call", "result": "decision"}
-_SESSIONS: Final = frozenset({"sessions.open", "sessions.close"})
+_SESSIONS: Final = frozenset({"sessions.open", "sessions.turn", "sessions.close"})
 
 
 def retention_class(kind: str, method: str) -> str:

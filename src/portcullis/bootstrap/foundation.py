@@ -23,6 +23,7 @@ from portcullis.audit.subjects_erasure import Stores, content_path
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.floor import read_by_all
 from portcullis.config import Config
+from portcullis.control.approvals import ApprovalParts
 from portcullis.control.privacy import PrivacyParts
 from portcullis.control.pruning import PruningParts
 from portcullis.control.services import Services
@@ -38,9 +39,11 @@ from portcullis.identity.oidc import IdTokens
 from portcullis.identity.once import LocalOnce
 from portcullis.identity.sealing import Envelope
 from portcullis.identity.tokens import TokenAuthority
+from portcullis.store.approvals import SqlApprovals
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
+from portcullis.store.labels import SqlLabels
 from portcullis.store.operators import SqlOperators
 from portcullis.store.pins import SqlPins
 from portcullis.store.projection import SqlProjection
@@ -134,6 +137,7 @@ def founded(
         operators=SqlOperators(engine),
         pins=SqlPins(engine),
         feed=feed,
+        labels=SqlLabels(engine, sealer, shared=name != GATE),
         sessions=(LocalSessionState if name == GATE else SharedSessionState)(engine, clock, sealer),
         recorder=recorder,
         sealer=sealer,
@@ -144,6 +148,7 @@ def founded(
         gateway=origin,
         witnesses=witnesses,
         privacy_parts=privacy,
+        approval_parts=ApprovalParts(SqlApprovals(engine), config.approvals),
         pruning_parts=_pruning(config, name, recorder, engine, clock),
         version=__version__,
         new_id=new_id,

@@ -15,7 +15,14 @@ from portcullis.bootstrap.evidence import Evidence
 from portcullis.bootstrap.foundation import GATE, audit_directory, founded
 from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.config import Config
-from portcullis.control import admin, agents_api, catalogue_api, privacy_api, pruning_api
+from portcullis.control import (
+    admin,
+    agents_api,
+    approvals_api,
+    catalogue_api,
+    privacy_api,
+    pruning_api,
+)
 from portcullis.control.bundle import bootstrap_app
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
@@ -135,6 +142,7 @@ async def _listening(
         routers=lambda edge: (
             *domain.control_routers(edge),
             *catalogue_api.routers(edge, services.catalogue("control", parts.book.refresh)),
+            *approvals_api.routers(edge, services.approvals("control")),
             *privacy_api.routers(edge, services.privacy("control")),
             pruning_api.router(edge, services.pruning(), services.records()),
         ),

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.exporters import run_exporters
 from portcullis.bootstrap.firewall import detectors, findable, firewall, known, warm
+from portcullis.bootstrap.oversight import asking, upkeep
 from portcullis.bootstrap.projection import projecting
 from portcullis.bootstrap.replicas import run_replicas
 from portcullis.bootstrap.retention import contents_of, expiring, pruning
@@ -24,6 +25,7 @@ from portcullis.catalogue.pins import PinBook
 from portcullis.catalogue.schema import fault
 from portcullis.checks.authorize import Authorize
 from portcullis.checks.contain import Contain
+from portcullis.checks.provenance import Provenance
 from portcullis.checks.validate import Validate
 from portcullis.config import Config
 from portcullis.control.scopes import Scopes
@@ -116,13 +118,14 @@ async def assembled(
             restore,
             Validate(inventory, policy.pdp),
             Authorize(policy.pdp),
+            Provenance(policy.pdp, services.labels),
             inspect,
         )
         contents = contents_of(config, services)
         records = Records(origin, recorder, sessions, policy.pdp, clock, contents)
         metrics = Metrics(registry)
         awaited = [RiskClass(risk) for risk in config.audit.await_witnesses]
-        pipeline = Pipeline(checks, recorder, records, metrics, awaited)
+        pipeline = Pipeline(checks, recorder, records, metrics, awaited, approvals=asking(services))
         watch_witnesses(services, registry)
         sources = local_secrets(environ)
         forwarder = HttpForwarder(endpoints(config), secrets=sources, limits=limits, tls=tls)
@@ -143,7 +146,7 @@ async def assembled(
         stack.push_async_callback(conversations.close)
         for work in (policy.run(), conversations.run(), services.feed.watch(), book.watch()):
             await stack.enter_async_context(background(work))
-        for keeping in (expiring(config, services), pruning(services)):
+        for keeping in (expiring(config, services), pruning(services), upkeep(services)):
             await stack.enter_async_context(background(keeping))
         run_exporters(stack, config, services, sources, registry)
         name = origin.rpartition("/")[2]

@@ -17,7 +17,7 @@ from portcullis.checks import output
 from portcullis.checks.authorize import on_behalf
 from portcullis.checks.content import Content, read
 from portcullis.checks.growing import LONG, Scorers, Sight, beginning
-from portcullis.checks.looking import OPAQUE, Look, Seen, look, refused, scored
+from portcullis.checks.looking import HELD, OPAQUE, Look, Seen, look, refused, scored
 from portcullis.checks.planted import Planted
 from portcullis.checks.restore import ARGUMENTS
 from portcullis.checks.rules import RuleBook, Rules, whose
@@ -38,7 +38,7 @@ from portcullis.core.inspection import (
 from portcullis.core.inspection_ports import Extractor, Vault, Vaults
 from portcullis.core.ports import Inventory, PolicyDecisionPoint
 from portcullis.core.principal import subject_key
-from portcullis.core.verdict import PASS, Deny, Finding, Transform, Verdict
+from portcullis.core.verdict import PASS, Deny, Finding, Hold, Transform, Verdict
 from portcullis.inspection.canary import Canaries
 from portcullis.inspection.inspector import Inspector, Wanted
 from portcullis.inspection.patterns import Patterns
@@ -121,8 +121,9 @@ class Inspect(Check):
             return Deny(code=problem.code, reason=problem.detail)
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
-        """Deny PC3020 to PC3025, or the request as it may go on."""
-        return self._treated(call, context, request_channel(call.action), call.payload, facts)
+        """Deny PC3020 to PC3025, or the request as it may go on, perhaps once a human says so."""
+        channel = request_channel(call.action)
+        return self._treated(call, context, channel, call.payload, facts, asked=True)
 
     def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
         """The same for what came back, and PC3028 for an answer that breaks its schema."""
@@ -168,6 +169,7 @@ class Inspect(Check):
         payload: Any,
         facts: object,
         *,
+        asked: bool = False,
         error: bool = False,
     ) -> Verdict:
         if isinstance(facts, Deny):
@@ -177,17 +179,18 @@ class Inspect(Check):
         try:
             seen = self._seen(call, context, channel, content, rules, error=error)
             denied = refused(seen.findings)
-            if denied is not None:
+            if denied is not None and not (asked and denied.code == HELD):
                 return denied
             new = self._rewritten(call, channel, payload, seen)
             if channel is Channel.TO_MODEL:
                 new = self._means.planted.marked(call, new, content, rules, whose(context))
         except Problem as problem:
             return Deny(code=problem.code, reason=problem.detail)
+        if denied is not None:
+            return _held(call, denied, new, payload)
         if new is payload and not seen.findings:
             return PASS
-        own = call.action in _OWN_ARGUMENTS and channel is Channel.TO_TOOL
-        arguments = new["params"].get("arguments", {}) if own else None
+        arguments = _arguments(call, new) if channel is Channel.TO_TOOL else None
         return Transform(payload=new, arguments=arguments, findings=tuple(seen.findings))
 
     def _seen(
@@ -314,6 +317,22 @@ class Inspect(Check):
         silent = output.silent(call.payload, called | {choice for choice, _ in answers})
         unfit = (output.unfit(validator, said) for choice, said in answers if choice not in called)
         return silent or next(filter(None, unfit), None)
+
+
+def _held(call: Call, denied: Deny, new: Any, payload: Any) -> Hold:
+    """A request that a human may let through: with what is held as it is, and the rest treated."""
+    then = None if new is payload else Transform(payload=new, arguments=_arguments(call, new))
+    return Hold(
+        reason=denied.reason,
+        questions=tuple(f"May this be sent: {found}?" for found in denied.reason.split("; ")),
+        findings=denied.findings,
+        then=then,
+    )
+
+
+def _arguments(call: Call, payload: Any) -> dict[str, Any] | None:
+    """A tool's arguments, or a prompt's, within what is sent."""
+    return payload["params"].get("arguments", {}) if call.action in _OWN_ARGUMENTS else None
 
 
 def _in(path: Path, under: Path) -> bool:

@@ -34,13 +34,15 @@ NOTE: Final = "[taken out: this text looked like instructions]"
 TAKEN: Final = "[taken out: the gate does not pass this text on]"
 """What stands in the place of a text of an error that may not go on."""
 
+HELD: Final = "PC3023"
+"""The code of what may pass only if a human lets it."""
 _SHOWN: Final = 8
 _REFUSALS: Final = (
     (CANARY, Treatment.BLOCK, "PC3020"),
     (INJECTION, Treatment.BLOCK, "PC3022"),
     (OPAQUE, Treatment.BLOCK, "PC3024"),
     ("", Treatment.BLOCK, "PC3021"),
-    ("", Treatment.HOLD, "PC3023"),
+    ("", Treatment.HOLD, HELD),
 )
 """Type of finding (or any), its treatment, and the code of the refusal; the gravest first."""
 
@@ -65,7 +67,12 @@ class Look:
     error: bool = False
 
     def instead(self, span: Span, value: str, trail: Trail) -> str:
-        """What goes on in the place of a span's value, after what left the ``trail``."""
+        """What goes on in the place of a span's value, after what left the ``trail``.
+
+        A value that is held goes on as it is, if anything of its text does.
+        """
+        if span.treatment is Treatment.HOLD:
+            return value
         if span.treatment is Treatment.ALLOW:
             return trail.value_of(value, self.substitutes.vault)
         return self.substitutes.of(span.entity, span.treatment, value)

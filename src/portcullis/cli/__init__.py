@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "credential": "Single tokens and certificates: revoke.",
     "ca": "The trust domain's authority: show, rotate, retire, offline, bundle.",
     "session": "Sessions: open, show, close.",
+    "approval": "Calls that wait for a human: list, show, approve, deny, lift.",
     "catalogue": "Tools as they were approved: list, diff, pin.",
     "canary": "Canaries for records of your own: mint.",
     "policy": "Policy: check, build, decide.",
@@ -43,8 +44,9 @@ _COMMANDS: Final = {
     "audit": "The log: query, access, export, verify, prove, witness and more.",
     "evidence": "Evidence for compliance frameworks: gaps, export, verify.",
     "bench": "Measure the gate on this machine.",
+    "redteam": "Attack the gate and count what gets through: contain.",
 }
-_DENIED, _VERIFICATION, _USAGE, _FAULT = 3, 5, 2, 1
+_DENIED, _PENDING, _VERIFICATION, _USAGE, _FAULT = 3, 4, 5, 2, 1
 
 
 def _app(wanted: str) -> typer.Typer:
@@ -131,4 +133,8 @@ def exit_code(problem: Problem) -> int:
         return _VERIFICATION
     if problem.code in {"PC7004", "PC7006"}:
         return _USAGE
+    if problem.code == "PC3040":
+        return _PENDING
+    if problem.code in {"PC3042", "PC3047"}:
+        return _FAULT
     return _DENIED if problem.code.startswith("PC3") else _FAULT

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import difflib
 import json as codec
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from portcullis.catalogue.draft import draft as drafted
 from portcullis.cli.operate import Operations, operations
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.principals import moment
@@ -58,6 +61,38 @@ def diff(
         print(codec.dumps({"tools": [one.model_dump(mode="json") for one in found]}))
         return
     _show(found)
+
+
+@app.command()
+def draft(
+    server: Annotated[str, typer.Option(help="The server whose tools they are.")],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it to this new file.")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Write a draft of the policy's `tools:` for a server, from what it says of them.
+
+    It is made of guesses: it does not load until somebody has read it and says so.
+    """
+    with operations(load(config)) as work:
+        found = [work.tool(one.server, one.tool) for one in _chosen(work, server, None)]
+    if not found:
+        hint = "A server's tools are known once an agent has listed them."
+        raise Problem("PC7017", f"no tool of {server} was ever seen", hint=hint)
+    text = drafted(
+        server, {one.tool: one.seen_definition or one.pinned_definition for one in found}
+    )
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise Problem("PC7005", f"{output} cannot be written: {error.strerror}") from None
+    sys.stderr.write(f"{len(found)} tools are in {output}: read every line of it\n")
 
 
 @app.command()

@@ -11,12 +11,19 @@ from portcullis.audit.pruned import PRUNE
 from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import local_operator
 from portcullis.cli.remote import TOKEN_SECONDS
+from portcullis.control.approvals_api import (
+    ApprovalDetail,
+    ApprovalList,
+    ApprovalView,
+    ShownView,
+)
 from portcullis.control.catalogue_api import DefinitionView, ToolView
 from portcullis.control.entries import JoinToken
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldView
 from portcullis.control.pruning_api import PruningView, told
 from portcullis.control.records import Caller
 from portcullis.control.services import Services
+from portcullis.core.approval import State
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
@@ -39,6 +46,7 @@ class Direct:
         self._catalogue = services.catalogue("cli")
         self._privacy = services.privacy("cli")
         self._pruning = services.pruning()
+        self._approving = services.approvals("cli")
         self._records = services.records()
         now = services.clock.now()
         self._context = Context(
@@ -175,6 +183,36 @@ class Direct:
     def release(self, hold: str, reason: str) -> None:
         """End a legal hold."""
         self._run(self._privacy.release(self._context, hold, reason), "audit.release", hold)
+
+    def approvals(self, state: State | None) -> ApprovalList:
+        """The approvals, or those in one state."""
+        states = tuple(State) if state is None else (state,)
+        found = self._run(self._approving.list(states), "approval.list", "")
+        frozen = self._run(self._approving.frozen(), "approval.list", "")
+        views = [ApprovalView.of(one) for one in found]
+        return ApprovalList(approvals=views, frozen=list(frozen))
+
+    def approval(self, approval: str) -> ApprovalDetail:
+        """One approval with the call that waits."""
+        work = self._approving.show(self._context, approval)
+        found, shown = self._run(work, "approval.read", approval)
+        call = None if shown is None else ShownView.of(shown)
+        return ApprovalDetail(approval=ApprovalView.of(found), call=call)
+
+    def approve(self, approval: str, reason: str) -> ApprovalView:
+        """Approve a call."""
+        work = self._approving.approve(self._context, approval, reason)
+        return ApprovalView.of(self._run(work, "approval.approved", approval))
+
+    def deny(self, approval: str, reason: str) -> ApprovalView:
+        """Deny a call."""
+        work = self._approving.deny(self._context, approval, reason)
+        return ApprovalView.of(self._run(work, "approval.denied", approval))
+
+    def lift(self, agent: str, reason: str) -> None:
+        """Let an agent ask again."""
+        work = self._approving.lift(self._context, agent, reason)
+        self._run(work, "approval.lifted", f"agent:{agent}")
 
     def prune(
         self, segment: int, before: float | None, reason: str, *, dry_run: bool

@@ -14,6 +14,7 @@ import typer
 from portcullis.bootstrap.firewall import findable, known
 from portcullis.catalogue.schema import fault
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.cli.policy_reach import reach
 from portcullis.config import load as load_config
 from portcullis.config.inspection import Inspection
 from portcullis.core.call import Action, Call, Context, Route
@@ -27,6 +28,7 @@ from portcullis.policy.source import read
 _DENIED = 3
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+app.command()(reach)
 
 Folder = Annotated[
     Path | None,

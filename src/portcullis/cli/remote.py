@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import GATE_FILE, local_operator
+from portcullis.control.approvals_api import ApprovalDetail, ApprovalList, ApprovalView
 from portcullis.control.catalogue_api import DefinitionView, ToolList, ToolView
 from portcullis.control.entries import JoinToken
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldList, HoldView
@@ -22,6 +23,7 @@ from portcullis.control.shapes import (
     PrincipalView,
     TokenView,
 )
+from portcullis.core.approval import State
 from portcullis.core.codes import CODES
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
@@ -199,6 +201,29 @@ class Remote:
     def release(self, hold: str, reason: str) -> None:
         """End a legal hold."""
         self._call("POST", f"/holds/{hold}/release", {"reason": reason})
+
+    def approvals(self, state: State | None) -> ApprovalList:
+        """The approvals, or those in one state."""
+        query = "" if state is None else f"?state={state}"
+        return ApprovalList.model_validate(self._call("GET", f"/approvals{query}"))
+
+    def approval(self, approval: str) -> ApprovalDetail:
+        """One approval with the call that waits."""
+        return ApprovalDetail.model_validate(self._call("GET", f"/approvals/{approval}"))
+
+    def approve(self, approval: str, reason: str) -> ApprovalView:
+        """Approve a call."""
+        done = self._call("POST", f"/approvals/{approval}/approve", {"reason": reason})
+        return ApprovalView.model_validate(done)
+
+    def deny(self, approval: str, reason: str) -> ApprovalView:
+        """Deny a call."""
+        done = self._call("POST", f"/approvals/{approval}/deny", {"reason": reason})
+        return ApprovalView.model_validate(done)
+
+    def lift(self, agent: str, reason: str) -> None:
+        """Let an agent ask again."""
+        self._call("POST", "/approvals/lift", {"agent": agent, "reason": reason})
 
     def prune(
         self, segment: int, before: float | None, reason: str, *, dry_run: bool

@@ -43,7 +43,11 @@ def open_session(
         list[str] | None, typer.Option(help="NAME=VALUE of the row scope; repeatable.")
     ] = None,
     tool: Annotated[
-        list[str] | None, typer.Option(help="server.tool that the task needs; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="server.tool that the task needs, or with bounds "
+            '{"tool": "server.tool", "arguments": {"amount": {"maximum": 100}}}; repeatable.'
+        ),
     ] = None,
     *,
     output_schema: Annotated[
@@ -59,7 +63,7 @@ def open_session(
         "user": user,
         "prompt": prompt,
         "subject": dict(_pair(item) for item in subject or []),
-        "tools": tool,
+        "tools": None if tool is None else [_tool(one) for one in tool],
         "ttl_seconds": ttl,
         "output_schema": None if output_schema is None else _schema(output_schema),
     }
@@ -69,6 +73,22 @@ def open_session(
         return
     sys.stderr.write(f"session {opened['session']}\n")
     print(opened["token"])
+
+
+@app.command()
+def say(
+    session: SessionId,
+    application: Application,
+    prompt: Annotated[str, typer.Option(help="What the user said next, word for word.")],
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Add what the user said next: from then on it is the user's own word."""
+    found = _ask(config, application, "POST", f"{_path(session)}/turns", {"prompt": prompt})
+    sys.stderr.write(f"session {session}: {found['turns']} turns since it was opened\n")
+    if json:
+        print(codec.dumps(found))
 
 
 @app.command()
@@ -86,6 +106,8 @@ def show(
         return
     tools = found["tools"]
     found["tools"] = "all that policy grants" if tools is None else ", ".join(tools)
+    bounds = found["bounds"].items()
+    found["bounds"] = "; ".join(f"{tool} ({', '.join(said)})" for tool, said in bounds) or "-"
     for name, value in found.items():
         print(f"{name:10} {principals.moment(value) if name.endswith('_at') else value}")
 
@@ -160,3 +182,8 @@ def _pair(item: str) -> tuple[str, str]:
     if not equals:
         raise Problem("PC7004", "--subject is NAME=VALUE")
     return name, value
+
+
+def _tool(item: str) -> Any:
+    """A tool's name, or the JSON object that bounds its arguments."""
+    return decode(item.encode()) if item.startswith("{") else item

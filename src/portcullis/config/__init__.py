@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from portcullis.config.approvals import Approvals
 from portcullis.config.common import NAME, SECRET, Name, Section, Url, before_v1
 from portcullis.config.content import Content
 from portcullis.config.evidence import Evidence
@@ -25,6 +26,7 @@ from portcullis.core.spiffe import TRUST_DOMAIN
 __all__ = [
     "NAME",
     "SECRET",
+    "Approvals",
     "Config",
     "Evidence",
     "Inspection",
@@ -212,6 +214,7 @@ class Config(Section):
     keys: KeyManagerSettings = Field(default=FileKeys(), discriminator="kind")
     identity: Identity = Identity()
     inspection: Inspection = Inspection()
+    approvals: Approvals = Approvals()
     audit: Audit = Audit()
     evidence: Evidence = Evidence()
 

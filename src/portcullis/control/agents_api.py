@@ -29,11 +29,13 @@ from portcullis.control.shapes import (
     SessionOpened,
     SessionRequest,
     SessionView,
+    TaskTool,
     TokenError,
+    TurnRequest,
     refusals,
 )
 from portcullis.core.errors import Problem
-from portcullis.core.principal import PrincipalKind
+from portcullis.core.principal import PrincipalKind, TaskBound
 from portcullis.identity.oidc import Person
 from portcullis.identity.trust import Trust
 from portcullis.wire.json import encode
@@ -165,13 +167,15 @@ def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRou
     async def open_session(request: Request, body: SessionRequest) -> SessionOpened:
         """Open a session for one task of one agent, and get the delegation it acts under."""
         user, issuer = await _user(body, vouched)
+        tools = _tools(body)
         session, minted = await sessions.open(
             request.state.context,
             agent=body.agent,
             user=user,
             prompt=body.prompt,
             subject=dict(body.subject),
-            tools=None if body.tools is None else tuple(body.tools),
+            tools=None if tools is None else tuple(one.tool for one in tools),
+            bounds=_bounds(tools or ()),
             ttl=body.ttl_seconds,
             issuer=issuer,
             output_schema=body.output_schema,
@@ -187,6 +191,16 @@ def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRou
         """One open session of the application's own."""
         return SessionView.of(await sessions.get(request.state.context, session))
 
+    @router.post(
+        "/v1/sessions/{session}/turns",
+        responses=refusals(*CREDENTIAL, *BODY, "PC2010"),
+        openapi_extra=_BEARER,
+    )
+    async def say_in_session(request: Request, session: str, body: TurnRequest) -> SessionView:
+        """Add what the user said next: from then on it is the user's own word."""
+        said = await sessions.say(request.state.context, session, body.prompt)
+        return SessionView.of(said)
+
     @router.delete(
         "/v1/sessions/{session}",
         status_code=204,
@@ -198,6 +212,20 @@ def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRou
         await sessions.close(request.state.context, session)
 
     return router
+
+
+def _tools(body: SessionRequest) -> tuple[TaskTool, ...] | None:
+    """The tools that the task declared. Problem PC1020 for one that stands there twice."""
+    if body.tools is None:
+        return None
+    tools = tuple(TaskTool(tool=one) if isinstance(one, str) else one for one in body.tools)
+    if any(one.arguments for one in tools) and len({one.tool for one in tools}) < len(tools):
+        raise Problem("PC1020", "tools: a tool with bounds stands there once")
+    return tools
+
+
+def _bounds(tools: Iterable[TaskTool]) -> dict[str, tuple[TaskBound, ...]]:
+    return {one.tool: found for one in tools if (found := one.bounds())}
 
 
 async def _user(body: SessionRequest, vouched: Vouched | None) -> tuple[str, str]:

@@ -51,6 +51,7 @@ class Records:
         route: str,
         parameters: Mapping[str, Any] | None = None,
         session: Session | None = None,
+        approval: str = "",
     ) -> None:
         """Record durably that ``context``'s principal is about to do ``method`` to ``name``.
 
@@ -80,6 +81,7 @@ class Records:
             parameters=dict(parameters or {}),
             commitments=commitments,
             session=session.id if session else (context.principal.session or ""),
+            approval=approval,
             application=session.application if session else "",
         )
         await self._recorder.durable(event)

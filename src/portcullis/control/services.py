@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from portcullis.audit.feeder import Feeder
 from portcullis.config import Limits, Tokens
+from portcullis.control.approvals import ApprovalParts, Approving
 from portcullis.control.catalogue import Catalogue, Changed, unwatched
 from portcullis.control.containment import Containment
 from portcullis.control.edge import LOCAL_NAMES, Edge
@@ -32,6 +33,7 @@ from portcullis.identity.oidc import IdTokens
 from portcullis.identity.passwords import STANDARD, Cost
 from portcullis.identity.records import IdentityRecords
 from portcullis.identity.tokens import TokenAuthority
+from portcullis.provenance.ports import LabelState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +43,9 @@ class Services:
     ``gateway`` names this gate in the records; ``new_id`` gives ids that never repeat (events,
     sessions); ``version`` is the program's. ``id_tokens`` is None when no issuer of them is
     configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
-    what there is to erase, ``pruning_parts`` what prunes the log; ``argon2`` is what an operator's
-    password costs to guess; refused logins take a multiple of ``login_grain`` seconds.
+    what there is to erase, ``pruning_parts`` what prunes the log, ``approval_parts`` what waits for
+    humans; ``argon2`` is what an operator's password costs to guess; refused logins take a multiple
+    of ``login_grain`` seconds.
     """
 
     authority: TokenAuthority
@@ -53,6 +56,7 @@ class Services:
     pins: Pins
     feed: Containment
     sessions: SessionState
+    labels: LabelState
     recorder: Recorder
     sealer: Sealer
     clock: Clock
@@ -66,6 +70,7 @@ class Services:
     witnesses: Feeder | None = None
     privacy_parts: PrivacyParts | None = None
     pruning_parts: PruningParts | None = None
+    approval_parts: ApprovalParts | None = None
     argon2: Cost = STANDARD
     login_grain: float = GRAIN_SECONDS
 
@@ -137,6 +142,19 @@ class Services:
             records=self.records(),
             clock=self.clock,
             new_id=self.new_id,
+            route=route,
+        )
+
+    def approvals(self, route: str) -> Approving:
+        """The service of calls that wait for a human."""
+        if self.approval_parts is None:
+            raise Problem("PC7005", "nothing waits for approval here")
+        return Approving(
+            parts=self.approval_parts,
+            directory=self.directory,
+            sealer=self.sealer,
+            records=self.records(),
+            clock=self.clock,
             route=route,
         )
 

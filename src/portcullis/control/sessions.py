@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from portcullis.catalogue.schema import fault
 from portcullis.config import Tokens
@@ -12,9 +15,13 @@ from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, SessionState
-from portcullis.core.principal import PrincipalKind, Session
+from portcullis.core.principal import PrincipalKind, Session, TaskBound
 from portcullis.identity.tokens import Actor, Grant, Minted, TokenAuthority
 from portcullis.wire.json import digest
+
+_TURNS: Final = 256
+_WORDS: Final = 262_144
+"""Most turns of a user's in one session, and most characters in all of them."""
 
 
 class Sessions:
@@ -38,6 +45,7 @@ class Sessions:
         self._clock = clock
         self._longest = tokens.session_ttl_seconds
         self._new_id = new_id
+        self._saying = asyncio.Lock()
 
     async def open(
         self,
@@ -48,16 +56,17 @@ class Sessions:
         prompt: str,
         subject: dict[str, Any],
         tools: tuple[str, ...] | None,
+        bounds: dict[str, tuple[TaskBound, ...]] | None = None,
         ttl: int | None,
         issuer: str = "",
         output_schema: dict[str, Any] | None = None,
     ) -> tuple[Session, Minted]:
         """Open a session of ``context``'s application and make the delegation for its agent.
 
-        Both end together. ``issuer`` is who vouched for the user, when that is not the
-        application. Raises Problem PC2007, PC4001 or PC4002 when the agent is not there or may
-        not act, PC1020 when ``ttl`` is longer than configured or ``output_schema``, which
-        models' answers have to fit, cannot be enforced.
+        Both end together. ``bounds`` are the task's, on the arguments of its tools. ``issuer`` is
+        who vouched for the user, when that is not the application. Raises Problem PC2007, PC4001
+        or PC4002 when the agent is not there or may not act, PC1020 when ``ttl`` is longer than
+        configured or ``output_schema``, which models' answers have to fit, cannot be enforced.
         """
         unusable = None if output_schema is None else fault(output_schema)
         if unusable is not None:
@@ -78,6 +87,7 @@ class Sessions:
             opened_at=now,
             expires_at=now + lifetime,
             output_schema=output_schema,
+            bounds=bounds or {},
         )
         grant = Grant(
             sub=f"user:{session.id}",
@@ -110,6 +120,29 @@ class Sessions:
         if session is None or session.application != context.principal.id:
             raise Problem("PC2010", "the application has no open session of this id")
         return session
+
+    async def say(self, context: Context, session_id: str, text: str) -> Session:
+        """Add what the user said next to a session of the application's own.
+
+        Raises Problem PC2010 for any other, PC1020 when the user has said too much.
+        """
+        async with self._saying:
+            session = await self.get(context, session_id)
+            if len(session.turns) >= _TURNS or sum(map(len, session.prompts)) + len(text) > _WORDS:
+                raise Problem("PC1020", f"a session has {_TURNS} turns of {_WORDS} characters")
+            turn = msgspec.structs.replace(session, prompt=text)
+            await self._records.act(
+                context,
+                "sessions.turn",
+                f"agent:{session.agent}",
+                route="api",
+                parameters={"turn": len(session.turns) + 1},
+                session=turn,
+            )
+            said = await self._state.say(session_id, text)
+        if said is None:
+            raise Problem("PC2010", "the session has ended")
+        return said
 
     async def close(self, context: Context, session_id: str) -> None:
         """End a session: its tokens are refused from the next request on. Problem PC2010."""

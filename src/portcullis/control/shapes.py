@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from portcullis.config import NAME
 from portcullis.core.codes import CODES
 from portcullis.core.ports import Entry, PrincipalRecord
-from portcullis.core.principal import Session
+from portcullis.core.principal import BoundKind, Session, TaskBound
 from portcullis.identity.tokens import Minted
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -39,19 +39,54 @@ class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class TaskArgument(_Shape):
+    """What a task asks of an argument; see Bounds on arguments in the policy's documentation."""
+
+    required: Literal[True] = True
+    equals: Scalar = None
+    enum: Annotated[list[Scalar], Field(min_length=1, max_length=64)] = []
+    prefix: Annotated[str, Field(min_length=1, max_length=512)] = ""
+    maximum: StrictInt | StrictFloat = 0
+    minimum: StrictInt | StrictFloat = 0
+    max_length: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+    def bounds(self, argument: str) -> tuple[TaskBound, ...]:
+        """Those that were given."""
+        return tuple(
+            TaskBound(argument=argument, kind=kind, value=getattr(self, kind))
+            for kind in get_args(BoundKind)
+            if kind in self.model_fields_set
+        )
+
+
+class TaskTool(_Shape):
+    """A tool that a task needs, with bounds on its arguments."""
+
+    tool: ToolName
+    arguments: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=128)], TaskArgument],
+        Field(max_length=64),
+    ] = {}
+
+    def bounds(self) -> tuple[TaskBound, ...]:
+        """What it says of the arguments."""
+        return tuple(b for name, one in self.arguments.items() for b in one.bounds(name))
+
+
 class SessionRequest(_Shape):
     """What an application sends to open a session.
 
-    Either it vouches for the ``user``, or it shows the user's ID token, ``user_token``.
+    Either it vouches for the ``user``, or it shows the user's ID token, ``user_token``. ``prompt``
+    is what the user asked for, word for word; without one nothing is the user's own.
     ``output_schema`` is a JSON Schema that a model's final answer has to fit.
     """
 
     agent: PrincipalName
     user: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     user_token: Annotated[str, Field(min_length=1, max_length=16_384)] | None = None
-    prompt: Annotated[str, Field(max_length=65_536)]
+    prompt: Annotated[str, Field(max_length=65_536)] = ""
     subject: Annotated[dict[SubjectKey, Scalar], Field(max_length=32)] = {}
-    tools: Annotated[list[ToolName], Field(max_length=128)] | None = None
+    tools: Annotated[list[ToolName | TaskTool], Field(max_length=128)] | None = None
     ttl_seconds: Ttl | None = None
     output_schema: dict[str, Any] | None = None
 
@@ -61,6 +96,12 @@ class SessionRequest(_Shape):
         if (self.user is None) == (self.user_token is None):
             msg = "give exactly one of user and user_token"
             raise ValueError(msg)
+
+
+class TurnRequest(_Shape):
+    """What the user said next, word for word."""
+
+    prompt: Annotated[str, Field(min_length=1, max_length=65_536)]
 
 
 class SessionOpened(_Shape):
@@ -78,6 +119,8 @@ class SessionView(_Shape):
     agent: str
     user: str
     tools: list[str] | None
+    bounds: dict[str, list[str]]
+    turns: int
     opened_at: float
     expires_at: float
 
@@ -89,6 +132,11 @@ class SessionView(_Shape):
             agent=session.agent,
             user=session.user,
             tools=None if session.grant is None else list(session.grant),
+            bounds={
+                tool: [f"{bound.argument}: {bound.kind}" for bound in bounds]
+                for tool, bounds in session.bounds.items()
+            },
+            turns=len(session.turns),
             opened_at=session.opened_at,
             expires_at=session.expires_at,
         )
@@ -323,7 +371,7 @@ _PROBLEM: Final = ProblemView.model_json_schema()
 FIELDS: Final = frozenset(
     {"body", "path", "query", "root_key", "digests", "csr", "join_token", "kubernetes_token"}
     | {"server", "tool", "digest"}
-    | {"event", "kind", "reason", "target"}
+    | {"event", "kind", "reason", "target", "agent", "state"}
 ).union(
     *(
         shape.model_fields

@@ -79,6 +79,9 @@ class Check:
         """Decide on the request. Transform replaces the call's arguments or payload."""
         return PASS
 
+    async def approved(self, call: Call, context: Context) -> None:
+        """A human let this call through that was held, and it is about to run: take note."""
+
     async def prepare_result(self, call: Call, context: Context, result: Result) -> object:  # noqa: ARG002 - the default
         """Fetch what ``judge_result`` needs and cannot know by itself."""
         return None

@@ -178,12 +178,21 @@ CODES: Final[dict[str, Code]] = {
     "PC3020": Code(
         403, -32003, "A canary left its place", "Somebody repeats what it was not told."
     ),
+    "PC3015": Code(
+        403,
+        -32003,
+        "Not as the task declared it",
+        "The application that opened the session bounded this tool's arguments.",
+    ),
     "PC3021": Code(
         403, -32003, "Holds data that may not go here", "Take out what the detail names."
     ),
     "PC3022": Code(403, -32003, "Looks like a prompt injection", "See docs/inspection.md."),
     "PC3023": Code(
-        403, -32003, "Held for a human", "This version has no approvals: it did not happen."
+        403,
+        -32003,
+        "An answer that is held",
+        "Only what is asked can wait for a human: what came back was not passed on.",
     ),
     "PC3024": Code(
         403, -32003, "Content that cannot be inspected", "Policy may let it pass: `opaque`."
@@ -209,6 +218,32 @@ CODES: Final[dict[str, Code]] = {
         "The answer does not fit the session's schema",
         "See the session's output_schema.",
     ),
+    "PC3060": Code(
+        403,
+        -32003,
+        "Not what the user asked for",
+        "Values must come from the user's words or from fields labelled trusted.",
+    ),
+    "PC3040": Code(
+        403,
+        -32005,
+        "Waits for a human's approval",
+        "Once it is approved, send exactly the same call again: see docs/approvals.md.",
+    ),
+    "PC3041": Code(403, -32005, "A human denied it", "Do not send it again."),
+    "PC3042": Code(409, -32005, "Not in this state", "`portcullis approval list` says which."),
+    "PC3043": Code(
+        403,
+        -32005,
+        "The agent may not ask any more",
+        "Too much that it asked for was denied: `portcullis approval lift AGENT`.",
+    ),
+    "PC3044": Code(429, -32005, "Too many calls wait for approval", "Wait for those that do."),
+    "PC3045": Code(413, -32005, "Too large for a human to judge", "Ask for less in one call."),
+    "PC3046": Code(
+        403, -32005, "Approver and requester are one", "Let somebody else decide: four eyes."
+    ),
+    "PC3047": Code(404, -32005, "No such approval", "See `portcullis approval list`."),
     # Range PC4, containment
     "PC4001": Code(
         403, -32004, "Cut off", "Ask an operator: `portcullis agent show` says its state."

@@ -23,6 +23,8 @@ class Problem(Exception):  # noqa: N818 - the field's term is "problem document"
         self.hint = hint or self.entry.hint
         self.credential = ""
         """What was refused, for the record: a credential's id or fingerprint."""
+        self.approval = ""
+        """The approval that the refused call waits for, or that was decided against it."""
 
     @property
     def status(self) -> int:
@@ -31,7 +33,7 @@ class Problem(Exception):  # noqa: N818 - the field's term is "problem document"
 
     def document(self) -> dict[str, Any]:
         """The RFC 9457 problem document."""
-        return {
+        document = {
             "type": f"urn:portcullis:problem:{self.code}",
             "title": self.entry.title,
             "status": self.entry.status,
@@ -39,3 +41,4 @@ class Problem(Exception):  # noqa: N818 - the field's term is "problem document"
             "code": self.code,
             "hint": self.hint,
         }
+        return document | ({"approval": self.approval} if self.approval else {})

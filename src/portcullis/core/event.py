@@ -2,8 +2,9 @@
 
 An allowed call leaves two leaves: its decision before it acts (``tool_call``, ``llm_call``, or
 ``decision`` for everything else) and its result after (``tool_result``, ``llm_result``,
-``result``), joined by ``decision``. A refusal leaves one. Malformed and unauthenticated requests
-are ``error``; what operators and applications do is ``admin``.
+``result``), joined by ``decision``. A refusal leaves one; so does a call that waits for a human
+(``hold``), and what becomes of its ``approval`` is ``admin``. Malformed and unauthenticated
+requests are ``error``; what operators and applications do is ``admin``.
 """
 
 from __future__ import annotations

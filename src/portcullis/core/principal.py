@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -44,14 +44,28 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     chain: tuple[str, ...] = ()
 
 
+BoundKind: TypeAlias = Literal[
+    "required", "equals", "enum", "prefix", "maximum", "minimum", "max_length"
+]
+
+
+class TaskBound(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task's grant asks of one argument, as a bound in policy does."""
+
+    argument: str
+    kind: BoundKind
+    value: Any = None
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One task that one agent does for one user.
 
     Opened by an application (never by the agent). ``subject`` is the row scope: a flat JSON
     object, such as ``{"customer_id": "C-1001"}``; policies compare arguments to its members.
     ``grant`` is the set of qualified tools (``server.tool``) that the task declared, or None
-    when it declared none; a grant can only narrow what policy allows. ``prompt`` is the
-    authenticated user prompt; it is never written to the log in clear.
+    when it declared none; ``bounds`` are what it declared of their arguments. A grant can only
+    narrow what policy allows. ``prompt`` is the authenticated user prompt, ``turns`` is what the
+    user said since; neither is ever written to the log in clear.
     ``output_schema`` is the JSON Schema that a model's final answer has to fit, if any.
     Times are seconds since the epoch.
     """
@@ -66,6 +80,13 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: float
     expires_at: float
     output_schema: dict[str, Any] | None = None
+    bounds: dict[str, tuple[TaskBound, ...]] = {}
+    turns: tuple[str, ...] = ()
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All that the user said, in order."""
+        return tuple(text for text in (self.prompt, *self.turns) if text)
 
 
 def subject_key(principal: Principal, session: Session | None) -> str:

@@ -24,7 +24,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing against it. The check that grants says by which ``rule`` and at what ``risk``.
 
     ``clear`` names the top-level arguments whose values may stand in the log in clear;
-    ``policy`` is the digest of the policy that decided, empty where no policy did.
+    ``policy`` is the digest of the policy that decided, empty where no policy did. ``approval`` is
+    the id of the approval that this call consumed, if it needed one.
     """
 
     rule: str = ""
@@ -32,12 +33,13 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     risk: RiskClass | None = None
     clear: tuple[str, ...] = ()
     policy: str = ""
+    approval: str = ""
 
 
 class Deny(msgspec.Struct, frozen=True, kw_only=True):
     """No. ``code`` is a key of ``core.codes``; ``reason`` names fields and rules, not content.
 
-    ``policy`` is as in Allow.
+    ``policy`` is as in Allow; ``approval`` is what the call waits for, or who decided against it.
     """
 
     code: str
@@ -46,6 +48,7 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
     risk: RiskClass | None = None
     policy: str = ""
     findings: tuple[Finding, ...] = ()
+    approval: str = ""
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +62,24 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
-Verdict: TypeAlias = Allow | Deny | Transform
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """Not without a human: the call waits until somebody approved exactly it.
+
+    ``reason`` says why, naming fields and rules and not content; ``questions`` are what an approver
+    has to answer, and may quote values: they are sealed with the call. ``risk`` can raise what
+    policy says of the call, never lower it. ``then`` is the form in which it may go on. Checks
+    after this one still judge the call, and a Deny of any of them stands.
+    """
+
+    reason: str
+    questions: tuple[str, ...] = ()
+    rule: str = ""
+    risk: RiskClass | None = None
+    findings: tuple[Finding, ...] = ()
+    then: Transform | None = None
+
+
+Verdict: TypeAlias = Allow | Deny | Transform | Hold
 
 PASS = Allow()
 """What a check answers that has nothing to say."""

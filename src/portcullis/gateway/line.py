@@ -12,10 +12,10 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from portcullis.core.call import Call, Context, Result
+from portcullis.core.call import Call, Context, Result, RiskClass
 from portcullis.core.check import Check, Progress, StreamJudge
-from portcullis.core.verdict import PASS, Allow, Deny, Finding, Transform
-from portcullis.gateway.outcome import Outcome
+from portcullis.core.verdict import PASS, Allow, Deny, Finding, Hold, Transform
+from portcullis.gateway.outcome import PENDING, Held, Outcome
 from portcullis.wire.json import encode
 
 log = structlog.get_logger(__name__)
@@ -39,12 +39,17 @@ class Line:
         self._prepares = frozenset(c.name for c in checks if _overrides(c, "prepare"))
         self._result = tuple(c for c in reversed(checks) if _overrides(c, "judge_result"))
         self._looks_back = frozenset(c.name for c in checks if _overrides(c, "prepare_result"))
+        self._notes = tuple(c for c in checks if _overrides(c, "approved"))
         self._stream = tuple(c for c in checks if _overrides(c, "judge_stream"))
         self._chunk = tuple(c for c in checks if _overrides(c, "judge_chunk"))
 
     async def request(self, call: Call, context: Context) -> Outcome:
-        """Decide on a call; what no check grants is denied."""
+        """Decide on a call; what no check grants is denied.
+
+        What a check holds is judged by the others too: any of them may deny it, all may hold it.
+        """
         granted: Allow = PASS
+        holds: list[tuple[str, Hold]] = []
         findings: tuple[Finding, ...] = ()
         name = ""
         try:
@@ -56,17 +61,28 @@ class Line:
                     continue
                 if isinstance(verdict, Deny):
                     return _outcome(verdict, call, name, findings + verdict.findings)
+                if isinstance(verdict, Hold):
+                    holds.append((name, verdict))
+                    findings += verdict.findings
+                    verdict = verdict.then or PASS
                 if isinstance(verdict, Transform):
                     call = _transformed(call, verdict)
                     findings += verdict.findings
-                else:
-                    granted = verdict
+                elif verdict is not PASS:
+                    granted = _joined(granted, verdict)
         except Exception:
             log.exception("check_failed", check=name, event_id=call.id)
             return _outcome(_fault(name), call, name, findings)
         if not granted.rule:
             return _outcome(Deny(code="PC3001", reason="no rule allows it"), call, "", findings)
+        if holds:
+            return _held(holds, granted, call, findings)
         return _outcome(granted, call, "", findings)
+
+    async def approved(self, call: Call, context: Context) -> None:
+        """Tell the checks that a human let a held call through. Raises what they raise."""
+        for check in self._notes:
+            await check.approved(call, context)
 
     async def result(self, call: Call, context: Context, result: Result) -> Judged:
         """Judge what came back."""
@@ -79,6 +95,8 @@ class Line:
                 if name in self._looks_back:
                     facts = await check.prepare_result(call, context, result)
                 verdict = check.judge_result(call, context, result, facts)
+                if isinstance(verdict, Hold):  # it has been done: nobody can still decide on it
+                    verdict = Deny(code="PC3023", reason=verdict.reason)
                 if isinstance(verdict, Deny):
                     found = findings + verdict.findings
                     return Judged(result=result, findings=found, denied=verdict, check=name)
@@ -168,6 +186,37 @@ def _outcome(
     verdict: Allow | Deny, call: Call, check: str, findings: tuple[Finding, ...]
 ) -> Outcome:
     return Outcome(verdict=verdict, call=call, event=call.id, check=check, findings=findings)
+
+
+def _held(
+    holds: Sequence[tuple[str, Hold]], granted: Allow, call: Call, findings: tuple[Finding, ...]
+) -> Outcome:
+    """All holds as one, at the highest risk that anybody saw; granted is what waits."""
+    risks = (granted.risk or RiskClass.DELETE, *(hold.risk for _, hold in holds))
+    together = Hold(
+        reason="; ".join(dict.fromkeys(hold.reason for _, hold in holds)),
+        questions=tuple(dict.fromkeys(one for _, hold in holds for one in hold.questions)),
+        rule=next((hold.rule for _, hold in holds if hold.rule), granted.rule),
+        risk=_highest(*risks),
+    )
+    return Outcome(
+        verdict=Deny(code=PENDING, reason=together.reason, risk=together.risk),
+        call=call,
+        event=call.id,
+        check=holds[0][0],
+        findings=findings,
+        held=Held(hold=together, granted=granted),
+    )
+
+
+def _joined(granted: Allow, more: Allow) -> Allow:
+    """The last grant of a rule, at the highest risk that anybody saw."""
+    grant = more if more.rule else granted
+    return msgspec.structs.replace(grant, risk=_highest(granted.risk, more.risk))
+
+
+def _highest(*risks: RiskClass | None) -> RiskClass | None:
+    return max(filter(None, risks), key=list(RiskClass).index, default=None)
 
 
 def _transformed(call: Call, verdict: Transform) -> Call:

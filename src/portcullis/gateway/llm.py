@@ -22,7 +22,7 @@ from portcullis.core.ports import Forwarder, UpstreamRequest, UpstreamResponse
 from portcullis.core.verdict import Deny
 from portcullis.gateway.http import Request, send_json
 from portcullis.gateway.live import cuttable, quietly
-from portcullis.gateway.outcome import Recorded
+from portcullis.gateway.outcome import Recorded, recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
 from portcullis.gateway.returned import returned
@@ -73,7 +73,7 @@ class ModelRoutes:
         call = self._call(request, shape, asked)
         outcome = await self._pipeline.request(call, context)
         if isinstance(outcome.verdict, Deny):
-            await answer(request, api, Problem(outcome.verdict.code, outcome.verdict.reason))
+            await answer(request, api, recorded(outcome.verdict))
             return
         try:
             with cuttable():

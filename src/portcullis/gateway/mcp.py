@@ -14,7 +14,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Channels, Clock, Incoming, Inventory
 from portcullis.core.verdict import Deny, Finding
 from portcullis.gateway.live import ended
-from portcullis.gateway.outcome import Outcome, Recorded
+from portcullis.gateway.outcome import Outcome, Recorded, recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
 from portcullis.wire.json import encode
@@ -53,7 +53,7 @@ class Mcp:
         """Take the line; raise Recorded when the answer is no."""
         outcome = await self.pipeline.request(call, context)
         if isinstance(outcome.verdict, Deny):
-            raise Recorded(outcome.verdict.code, outcome.verdict.reason)
+            raise recorded(outcome.verdict)
         return outcome
 
     async def conclude(

@@ -20,7 +20,7 @@ from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.mcp_rounds import Rounds
 from portcullis.gateway.mcp_stream import Stream
 from portcullis.gateway.mcp_tools import ensure_known
-from portcullis.gateway.outcome import Outcome, Recorded
+from portcullis.gateway.outcome import PENDING, Outcome, Recorded
 from portcullis.gateway.records import new_id
 from portcullis.wire import mcp_results as results
 from portcullis.wire.jsonrpc import (
@@ -118,6 +118,8 @@ class Exchange(Stream):
         answered = self._mcp.refuse(
             problem, self._context, conversation.route, conversation.server, request.method
         )
+        if answered.code == PENDING and answered.approval and request.method == "tools/call":
+            return result_message(request.id, results.waits(conversation.era, answered))
         return error_message(request.id, answered)
 
     async def _serve(self) -> dict[str, Any]:

@@ -10,8 +10,11 @@ from portcullis.core.call import Call
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Channel
 from portcullis.core.verdict import Allow, Deny, Finding
+from portcullis.gateway.outcome import PENDING
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+_VERDICTS = {"": "allow", PENDING: "hold"}
 
 
 class Metrics:
@@ -70,7 +73,7 @@ class Metrics:
         found = self._children.get((call.route, code))
         if found is None:  # looking children up by label costs more than counting
             found = (
-                self._decisions.labels(call.route, "deny" if code else "allow", code),
+                self._decisions.labels(call.route, _VERDICTS.get(code, "deny"), code),
                 self._seconds.labels(call.route),
             )
             self._children[call.route, code] = found

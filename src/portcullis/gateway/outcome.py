@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from portcullis.core.call import Call, RiskClass
 from portcullis.core.errors import Problem
-from portcullis.core.verdict import Allow, Deny, Finding
+from portcullis.core.verdict import Allow, Deny, Finding, Hold
+
+PENDING: Final = "PC3040"
+"""The code of a call that waits for a human."""
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a call is held, and what it would be granted by."""
+
+    hold: Hold
+    granted: Allow
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision. ``call`` is what may be forwarded, ``event`` the id of its record."""
+    """A decision. ``call`` is what may be forwarded, ``event`` the id of its record.
+
+    A call that the line holds is denied (``PENDING``) for as long as nobody says otherwise.
+    """
 
     verdict: Allow | Deny
     call: Call
     event: str
     check: str = ""
     findings: tuple[Finding, ...] = ()
+    held: Held | None = None
 
     @property
     def risk(self) -> RiskClass:
@@ -26,3 +42,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 class Recorded(Problem):
     """A Problem that the log already holds: it is answered, not recorded again."""
+
+
+def recorded(deny: Deny) -> Recorded:
+    """The Problem that stands for a refusal of the line."""
+    problem = Recorded(deny.code, deny.reason)
+    problem.approval = deny.approval
+    return problem

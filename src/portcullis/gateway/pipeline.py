@@ -1,7 +1,7 @@
 """The line. Every call of every agent takes it, and a reader sees the whole of it here.
 
-    decoded call -> checks, in order -> record -> (the caller forwards) -> checks on the
-    result, in reverse -> record -> (the caller answers)
+    decoded call -> checks, in order -> approval, where one is needed -> record
+    -> (the caller forwards) -> checks on the result, in reverse -> record -> (the caller answers)
 
 The decision's record is durable before anything but a read is forwarded. Nothing here knows a
 protocol, a store or a check; ``gateway.line`` asks the checks, one after the other.
@@ -16,17 +16,18 @@ from time import perf_counter
 import msgspec
 import structlog
 
+from portcullis.core.approval_ports import Approvals
 from portcullis.core.call import Call, Context, Result, RiskClass
 from portcullis.core.check import Check, StreamJudge
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from portcullis.core.inspection import request_channel, result_channel
 from portcullis.core.ports import Recorder
-from portcullis.core.verdict import Deny, Finding, Transform
+from portcullis.core.verdict import Allow, Deny, Finding, Transform
 from portcullis.gateway.line import Judged, Line
 from portcullis.gateway.live import ended
 from portcullis.gateway.metrics import Metrics
-from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.outcome import PENDING, Outcome
 from portcullis.gateway.records import Records
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ class Pipeline:
     """The ordered checks around one recorder.
 
     Before a call of a risk in ``awaited`` is forwarded, witnesses have vouched for its record.
+    Without ``approvals``, what is held is denied.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class Pipeline:
         records: Records,
         metrics: Metrics,
         awaited: Collection[RiskClass] = (),
+        approvals: Approvals | None = None,
     ) -> None:
         self._line = Line(checks)
         self._recorder = recorder
         self._metrics = metrics
         self._awaited = frozenset(awaited)
+        self._approvals = approvals
         self.records = records
 
     async def request(self, call: Call, context: Context) -> Outcome:
@@ -60,6 +64,8 @@ class Pipeline:
         started = perf_counter()
         outcome = decided = await self._line.request(call, context)
         try:
+            if outcome.held is not None:
+                outcome = await self._held(outcome, call, context)
             event = await self.records.decision(outcome, context)
             if isinstance(outcome.verdict, Deny) or outcome.risk is RiskClass.READ:
                 self._recorder.enqueue(event)
@@ -81,11 +87,41 @@ class Pipeline:
             self.records.unrecorded(outcome.event)
         self._metrics.found(request_channel(call.action), outcome.findings)
         self._metrics.decided(outcome.call, outcome.verdict, perf_counter() - started)
+        if self._approvals is not None:
+            self._approvals.noted(outcome.call, context, outcome.verdict)
+        return outcome
+
+    async def _held(self, outcome: Outcome, call: Call, context: Context) -> Outcome:
+        """What becomes of a held call: it consumes its approval, waits for it, or is refused.
+
+        After waiting, ``call`` takes the whole line again, as it came, under the policy in force.
+        """
+        approvals = self._approvals
+        try:
+            while outcome.held is not None and approvals is not None:
+                hold, granted = outcome.held.hold, outcome.held.granted
+                verdict = await approvals.ask(outcome.call, context, hold, granted)
+                held = msgspec.structs.replace(outcome, verdict=verdict, held=None)
+                if isinstance(verdict, Allow):
+                    await self._line.approved(outcome.call, context)
+                    late = self.chunk(call, context)  # cut off while it was being consumed
+                    return msgspec.structs.replace(held, verdict=late or verdict, check="")
+                waited = verdict.code == PENDING and await approvals.settled(verdict.approval)
+                if not waited:
+                    return held
+                outcome = await self._line.request(call, context)
+        except Problem as problem:
+            verdict = Deny(code=problem.code, reason=problem.detail)
+            return msgspec.structs.replace(outcome, verdict=verdict)
+        except Exception:
+            log.exception("approval_failed", event_id=call.id)
+            verdict = Deny(code="PC9001", reason="it could not be asked who approves it")
+            return msgspec.structs.replace(outcome, verdict=verdict)
         return outcome
 
     async def permits(self, call: Call, context: Context) -> bool:
         """Whether the line would allow a call of the gate's own, which leaves no record."""
-        return not isinstance((await self._line.request(call, context)).verdict, Deny)
+        return isinstance((await self._line.request(call, context)).verdict, Allow)
 
     async def _durable(self, event: Event, outcome: Outcome, context: Context) -> None:
         try:

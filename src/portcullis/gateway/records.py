@@ -29,7 +29,7 @@ from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder, SessionS
 from portcullis.core.principal import Principal, Proposal, Session, subject_key, user_key
 from portcullis.core.record_ports import Contents
 from portcullis.core.verdict import Allow, Deny, Finding
-from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.outcome import PENDING, Outcome
 from portcullis.gateway.streamed import Room, Streamed
 from portcullis.wire.json import decode, digest, encode
 
@@ -171,13 +171,13 @@ class Records:
                 one if made_of_words(one) else HIDDEN for one in call.features[:MAX_NAMES]
             ),
             risk=outcome.risk,
-            verdict="deny" if isinstance(verdict, Deny) else "allow",
+            verdict=_word_of(verdict),
             check=outcome.check,
             code=verdict.code if isinstance(verdict, Deny) else "",
             rule=verdict.rule,
             reason=verdict.reason,
             findings=_findings(outcome.findings),
-            approval="" if isinstance(verdict, Deny) else "not_required",
+            approval=verdict.approval or ("not_required" if isinstance(verdict, Allow) else ""),
             policy=verdict.policy or self._pdp.digest,
             proposed_by=proposed_by,
         )
@@ -294,6 +294,12 @@ class Records:
             raise Problem("PC5003", f"proposed arguments: {problem.detail}") from None
         if proposals:
             await self._sessions.propose(memory_key(context.principal, context.session), proposals)
+
+
+def _word_of(verdict: Allow | Deny) -> str:
+    if isinstance(verdict, Allow):
+        return "allow"
+    return "hold" if verdict.code == PENDING else "deny"
 
 
 def _places(outcome: Outcome) -> frozenset[str]:

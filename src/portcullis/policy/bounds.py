@@ -8,6 +8,8 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
+from portcullis.core.containment import ANY, ITEMS, ArgumentModel
+from portcullis.policy.containment import read_role
 from portcullis.policy.model import Bound, BoundKind
 from portcullis.policy.yaml import Entry, Reader
 
@@ -25,7 +27,10 @@ _KEYS: Final = (
     "log",
     "schema",
     "tolerate",
+    "role",
+    "carries",
 )
+_ROLE: Final = ("role", "carries")
 _RULE = r"[a-z][a-z-]{1,30}"
 _SUBJECT: Final = "session.subject."
 _USER: Final = "session.user"
@@ -39,6 +44,7 @@ class Arguments:
     clear: tuple[str, ...] = ()
     schemas: dict[str, Any] = field(default_factory=dict)
     tolerated: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
+    roles: dict[str, ArgumentModel] = field(default_factory=dict)
 
 
 def read_arguments(
@@ -51,11 +57,14 @@ def read_arguments(
     clear: list[str] = []
     schemas: dict[str, Any] = {}
     tolerated: dict[str, tuple[Entry, ...]] = {}
+    roles: dict[str, ArgumentModel] = {}
     for name, value in reader.pairs(node, f"{tool}.arguments"):
         path = f"{tool}.arguments.{name.value}"
         keys = reader.section(value, path, _KEYS)
         if not keys:
             reader.fault(value, f"{path} says nothing", f"Known keys: {', '.join(_KEYS)}.")
+        roles[name.value] = read_role(reader, path, keys.get("role"), keys.get("carries"))
+        _several(reader, name.value, path, keys)
         for key, item in keys.items():
             where = f"{path}.{key}"
             if key == "log":
@@ -66,10 +75,16 @@ def read_arguments(
             elif key == "tolerate":
                 form = "the name of a rule, such as ssrf"
                 tolerated[name.value] = reader.texts(item, where, _RULE, form)
-            else:
+            elif key not in _ROLE:
                 bounds.append(_READERS[key](reader, item, name.value, where))
         _contradictions(reader, value, bounds, name.value)
-    return Arguments(tuple(bounds), tuple(clear), schemas, tolerated)
+    return Arguments(tuple(bounds), tuple(clear), schemas, tolerated, roles)
+
+
+def _several(reader: Reader, name: str, path: str, keys: dict[str, yaml.Node]) -> None:
+    for key, item in keys.items():
+        if key not in _ROLE and (name == ANY or ITEMS in name):
+            reader.fault(item, f"{path}.{key}: only a role can be said of several values")
 
 
 def _schema(reader: Reader, node: yaml.Node, path: str, fragment: Fragment) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from portcullis.policy.containment import contained, model
 from portcullis.policy.inspection import profile
 from portcullis.policy.link import denies, server_of
 from portcullis.policy.model import Bound, Policy, Role, Tool
@@ -52,6 +53,7 @@ def compile_policy(policy: Policy) -> Bundle:
             "roles": {
                 role.name.value: _role(role, policy.tools)
                 | {"inspection": profile(policy.inspection, role.inspection)}
+                | _contained(policy, role)
                 for role in policy.roles
             },
             "catalogue": {tool.name.value: _tool(tool) for tool in policy.tools},
@@ -122,6 +124,8 @@ def _tool(tool: Tool) -> dict[str, Any]:
     }
     if tool.verb:
         entry |= {"verb": tool.verb, "resource": tool.resource}
+    if tool.roles or tool.rules or tool.results or tool.intent:
+        entry["model"] = model(tool)  # no rule asks for it: the digest covers it
     return entry
 
 
@@ -152,6 +156,12 @@ def _role(role: Role, tools: tuple[Tool, ...]) -> dict[str, Any]:
         "server_requests": _rules(role.server_requests),
         "reach": _reach(role, tools),
     }
+
+
+def _contained(policy: Policy, role: Role) -> dict[str, Any]:
+    """What is done about questions of provenance: no rule asks for it, the digest covers it."""
+    found = contained((policy.containment, role.containment))
+    return {} if found is None else {"containment": found}
 
 
 def _rules(entries: tuple[Entry, ...]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import regorus
 
+from portcullis.core.containment import Containment, ToolModel
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Profile
 from portcullis.policy.compiler import Bundle
@@ -54,6 +55,8 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ``schemas`` are the JSON Schema fragments of arguments, ``tolerated`` the rules of suspicious
     values that do not hold for one, by qualified tool and argument. ``entities`` maps each entity
     that the policy names to the place where it does. ``profiles`` are those of its roles.
+    ``models`` are its tools by qualified name, ``containments`` what is done about questions, by
+    agent; without one nothing is asked.
     """
 
     bundle: Bundle
@@ -63,6 +66,8 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
     tolerated: dict[str, dict[str, frozenset[str]]] = {}
     entities: dict[str, str] = {}
     profiles: tuple[Profile, ...] = ()
+    models: dict[str, ToolModel] = {}
+    containments: dict[str, Containment] = {}
 
 
 class Engine(Protocol):

@@ -9,9 +9,24 @@ import yaml
 
 from portcullis.core.call import RiskClass
 from portcullis.policy.bounds import Fragment, read_arguments
+from portcullis.policy.containment import (
+    read_containment,
+    read_intent,
+    read_raise,
+    read_results,
+    unnamed,
+)
 from portcullis.policy.inspection import read_inspection
 from portcullis.policy.link import link
-from portcullis.policy.model import Agent, Inspection, Permission, Policy, Role, Tool
+from portcullis.policy.model import (
+    Agent,
+    ContainmentLayer,
+    Inspection,
+    Permission,
+    Policy,
+    Role,
+    Tool,
+)
 from portcullis.policy.source import Faults, SourceFile
 from portcullis.policy.yaml import Entry, Reader
 
@@ -38,9 +53,9 @@ LISTS: Final[dict[str, tuple[str, str]]] = {
     ),
 }
 UNENFORCED: Final = ("resource_limits", "data_access")
-_ROLE_KEYS: Final = ("permissions", *LISTS, "inspection", *UNENFORCED)
+_ROLE_KEYS: Final = ("permissions", *LISTS, "inspection", "containment", *UNENFORCED)
 _RISKS: Final = tuple(RiskClass)
-_TOOL_KEYS: Final = ("resource", "verb", "risk", "arguments")
+_TOOL_KEYS: Final = ("resource", "verb", "risk", "raise", "arguments", "results", "intent")
 
 _Item = TypeVar("_Item", Agent, Role, Tool)
 
@@ -59,6 +74,7 @@ def parse(files: tuple[SourceFile, ...], fragment: Fragment) -> Policy:
         roles=tuple(grammar.roles.values()),
         tools=tuple(grammar.tools.values()),
         inspection=grammar.inspection or Inspection(),
+        containment=grammar.containment,
     )
     link(policy, faults)
     faults.raise_any()
@@ -73,6 +89,7 @@ class _Grammar:
         self.roles: dict[str, Role] = {}
         self.tools: dict[str, Tool] = {}
         self.inspection: Inspection | None = None
+        self.containment: ContainmentLayer | None = None
         self._fragment = fragment
         self._faults = faults
 
@@ -82,7 +99,9 @@ class _Grammar:
         if root is None:
             return
         parts = reader.section(
-            root, "the policy", ("version", "agents", "roles", "tools", "inspection")
+            root,
+            "the policy",
+            ("version", "agents", "roles", "tools", "inspection", "containment"),
         )
         version = parts.get("version")
         if version is None:
@@ -95,10 +114,16 @@ class _Grammar:
             self._add(self.roles, key, self._role(reader, key, node))
         for key, node in _members(reader, parts, "tools"):
             self._add(self.tools, key, self._tool(reader, key, node))
+        self._for_everyone(reader, parts)
+
+    def _for_everyone(self, reader: Reader, parts: dict[str, yaml.Node]) -> None:
+        for name, known in (("inspection", self.inspection), ("containment", self.containment)):
+            if name in parts and known is not None:
+                reader.fault(parts[name], f"{name} is defined twice")
         if "inspection" in parts:
-            if self.inspection is not None:
-                reader.fault(parts["inspection"], "inspection is defined twice")
             self.inspection = read_inspection(reader, "inspection", parts["inspection"])
+        if "containment" in parts:
+            self.containment = read_containment(reader, "containment", parts["containment"])
 
     def _add(self, known: dict[str, _Item], key: Entry, item: _Item | None) -> None:
         if item is None:
@@ -138,6 +163,7 @@ class _Grammar:
             self._permissions(reader, path, keys.get("permissions")),
             **lists,
             inspection=read_inspection(reader, f"{path}.inspection", keys.get("inspection")),
+            containment=read_containment(reader, f"{path}.containment", keys.get("containment")),
         )
 
     def _permissions(
@@ -170,7 +196,7 @@ class _Grammar:
         if ("verb" in keys) != ("resource" in keys):
             reader.fault(node, f"{path}: verb and resource go together")
         arguments = read_arguments(reader, path, keys.get("arguments"), self._fragment)
-        return Tool(
+        tool = Tool(
             key,
             verb=_choice(reader, keys.get("verb"), f"{path}.verb", VERBS, ""),
             resource=_resource(reader, keys.get("resource"), f"{path}.resource"),
@@ -179,7 +205,17 @@ class _Grammar:
             clear=arguments.clear,
             schemas=arguments.schemas,
             tolerated=arguments.tolerated,
+            roles=arguments.roles,
+            rules=read_raise(reader, f"{path}.raise", keys.get("raise")),
+            results=read_results(reader, f"{path}.results", keys.get("results")),
+            intent=read_intent(reader, f"{path}.intent", keys.get("intent")),
         )
+        argument = unnamed(tool)
+        if argument is not None:
+            reader.fault(
+                keys["raise"], f"{path}.raise: arguments do not name {argument}", "Give it a role."
+            )
+        return tool
 
 
 def _members(

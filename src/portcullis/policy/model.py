@@ -6,6 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from portcullis.core.call import RiskClass
+from portcullis.core.containment import (
+    ArgumentModel,
+    QuestionKind,
+    ResultField,
+    RiskRule,
+    Treatment,
+)
 from portcullis.policy.yaml import Entry
 
 BoundKind = Literal["required", "equals", "enum", "prefix", "maximum", "minimum", "max_length"]
@@ -42,6 +49,15 @@ class Inspection:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainmentLayer:
+    """One ``containment:``. What it does not say is absent, or None."""
+
+    treatments: dict[QuestionKind, dict[RiskClass, Treatment]] = field(default_factory=dict)
+    never: tuple[frozenset[QuestionKind], ...] | None = None
+    approvals: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """What agents of this role may reach. Qualified names are ``server.name``."""
 
@@ -55,6 +71,7 @@ class Role:
     allowed_prompts: tuple[Entry, ...] = ()
     server_requests: tuple[Entry, ...] = ()
     inspection: Inspection = field(default_factory=Inspection)
+    containment: ContainmentLayer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +91,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What a tool means. Without verb and resource only ``allowed_tools`` can grant it."""
+    """What a tool means. Without verb and resource only ``allowed_tools`` can grant it.
+
+    ``roles`` has every argument that the policy names.
+    """
 
     name: Entry
     verb: str = ""
@@ -84,6 +104,10 @@ class Tool:
     clear: tuple[str, ...] = ()
     schemas: dict[str, Any] = field(default_factory=dict)
     tolerated: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
+    roles: dict[str, ArgumentModel] = field(default_factory=dict)
+    rules: tuple[RiskRule, ...] = ()
+    results: tuple[ResultField, ...] = ()
+    intent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +118,4 @@ class Policy:
     roles: tuple[Role, ...]
     tools: tuple[Tool, ...]
     inspection: Inspection = field(default_factory=Inspection)
+    containment: ContainmentLayer | None = None

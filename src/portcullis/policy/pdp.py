@@ -10,11 +10,13 @@ import msgspec
 
 from portcullis.core.call import Action, Call, Context, RiskClass
 from portcullis.core.codes import CODES
+from portcullis.core.containment import Containment, ToolModel
 from portcullis.core.inspection import Profile
-from portcullis.core.principal import PrincipalKind
+from portcullis.core.principal import PrincipalKind, TaskBound
 from portcullis.core.verdict import Allow, Deny
 from portcullis.policy.bounds import Fragment
 from portcullis.policy.compiler import compile_policy
+from portcullis.policy.containment import contained, models
 from portcullis.policy.engine import (
     DECISION,
     PROFILE,
@@ -42,6 +44,7 @@ class _Session(msgspec.Struct):
     user: str
     subject: dict[str, Any]
     grant: tuple[str, ...] | None
+    bounds: tuple[TaskBound, ...]
 
 
 class _Question(msgspec.Struct):
@@ -114,7 +117,18 @@ def compile_files(
         },
         entities=_entities(policy),
         profiles=tuple(profile(policy.inspection, role.inspection) for role in policy.roles),
+        models=models(policy),
+        containments=_containments(policy),
     )
+
+
+def _containments(policy: Policy) -> dict[str, Containment]:
+    roles = {role.name.value: role.containment for role in policy.roles}
+    found = {
+        agent.name.value: contained((policy.containment, roles.get(agent.role.value)))
+        for agent in policy.agents
+    }
+    return {agent: one for agent, one in found.items() if one is not None}
 
 
 def _entities(policy: Policy) -> dict[str, str]:
@@ -178,7 +192,7 @@ class RegoPdp:
                     call.name,
                     _comparable(call.arguments) if call.action is Action.TOOL else {},
                     call.features,
-                    *_who(context),
+                    *_who(context, f"{call.server}.{call.name}"),
                 )
             )
             known = force.answers.get(question)
@@ -229,6 +243,14 @@ class RegoPdp:
             return frozenset()
         return found
 
+    def model(self, server: str, tool: str) -> ToolModel | None:
+        """What the policy in force says that a tool means; None for one that it does not list."""
+        return self._force.policy.models.get(f"{server}.{tool}")
+
+    def containment(self, context: Context) -> Containment | None:
+        """What is done about questions of provenance for this agent; None when none are asked."""
+        return self._force.policy.containments.get(context.principal.id)
+
     def profile(self, context: Context) -> Profile:
         """What is done with what is found for this agent; on a fault, the strictest."""
         force, agent = self._force, context.principal.id
@@ -246,13 +268,21 @@ class RegoPdp:
         return found
 
 
-def _who(context: Context) -> tuple[_Principal, _Session | None]:
+def _who(context: Context, tool: str = "") -> tuple[_Principal, _Session | None]:
+    """Who asks; of the task's bounds, those of ``tool``."""
     principal, session = context.principal, context.session
     return (
         _Principal(principal.kind, principal.id, principal.session),
         None
         if session is None
-        else _Session(session.id, session.agent, session.user, session.subject, session.grant),
+        else _Session(
+            session.id,
+            session.agent,
+            session.user,
+            session.subject,
+            session.grant,
+            session.bounds.get(tool, ()),
+        ),
     )
 
 

@@ -50,6 +50,13 @@ SIGNALS: Final[dict[str, Signal]] = {
     "denials": Signal(
         "calls that were denied", lambda k: k.type in _DECISIONS and k.verdict == "deny"
     ),
+    "holds": Signal(
+        "calls that waited for a human", lambda k: k.type in _DECISIONS and k.verdict == "hold"
+    ),
+    "human_decisions": Signal(
+        "held calls that an operator approved or denied",
+        lambda k: k.method in {"approval.approved", "approval.denied"} and k.verdict == "allow",
+    ),
     "policy_denials": Signal("calls that policy denied", lambda k: k.code in _POLICY),
     "scope_denials": Signal(
         "calls beyond the subject, the task's grant, the token or the delegator",

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, Engine, select, update
+from sqlalchemy import Column, Engine, Select, select, update
 
 from portcullis.core.ports import Sealer
-from portcullis.store.tables import OPERATOR_CREDENTIALS, SESSIONS
+from portcullis.store.tables import APPROVALS, OPERATOR_CREDENTIALS, SESSION_LABELS, SESSIONS
 
 
 class SealedColumn(NamedTuple):
@@ -25,6 +25,8 @@ class SealedColumn(NamedTuple):
 COLUMNS: Final = (
     SealedColumn(SESSIONS.c.id, SESSIONS.c.document, "sessions"),
     SealedColumn(OPERATOR_CREDENTIALS.c.name, OPERATOR_CREDENTIALS.c.totp, "operators"),
+    SealedColumn(SESSION_LABELS.c.session, SESSION_LABELS.c.document, "session_labels"),
+    SealedColumn(APPROVALS.c.id, APPROVALS.c.sealed, "approvals"),
 )
 """All of them; `portcullis keys` counts and re-seals what is listed here."""
 
@@ -47,7 +49,7 @@ def reseal(engine: Engine, sealer: Sealer) -> None:
     """
     for column in COLUMNS:
         with engine.begin() as connection:
-            for key, value in connection.execute(select(column.key, column.value)).all():
+            for key, value in connection.execute(_query(column)).all():
                 if sealer.current(value):
                     continue
                 purpose = f"{column.purpose}:{key}"
@@ -66,4 +68,8 @@ def forget_plain(engine: Engine) -> None:
 
 def _rows(engine: Engine, column: SealedColumn) -> list[tuple[str, bytes]]:
     with engine.connect() as connection:
-        return [(key, value) for key, value in connection.execute(select(column.key, column.value))]
+        return [(key, value) for key, value in connection.execute(_query(column))]
+
+
+def _query(column: SealedColumn) -> Select[tuple[Any, Any]]:
+    return select(column.key, column.value).where(column.value.is_not(None))

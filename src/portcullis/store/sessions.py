@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import SEALED, Clock, Sealer
 from portcullis.core.principal import Proposal, Session
+from portcullis.store.labels import forget_labels
 from portcullis.store.sealed import forget_plain, session_purpose
-from portcullis.store.tables import SESSIONS
+from portcullis.store.tables import APPROVALS, SESSIONS
 
 PROPOSALS: Final = 64
 """How many proposals of each key are kept."""
@@ -46,9 +47,10 @@ class LocalSessionState:
         self._sealer = sealer
         self._sessions: dict[str, Session] = {}
         self._expiries: list[tuple[float, str]] = []
+        self._saying = asyncio.Lock()
         self._proposals: OrderedDict[str, deque[Proposal]] = OrderedDict()
         with engine.begin() as connection:
-            connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= clock.now()))
+            _purge_expired(connection, clock.now())
             rows = connection.execute(select(SESSIONS.c.id, SESSIONS.c.document)).all()
             opened = [(row, self._opened(row.id, row.document, plain=True)) for row in rows]
             stale = [each for each in opened if not self._current(each[0].document)]
@@ -72,6 +74,19 @@ class LocalSessionState:
         if session is None or self._clock.now() >= session.expires_at:
             return None
         return session
+
+    async def say(self, session_id: str, text: str) -> Session | None:
+        """Add what the user said; the session then, or None when it is not open."""
+        async with self._saying:
+            session = await self.get(session_id)
+            if session is None:
+                return None
+            said = msgspec.structs.replace(session, turns=(*session.turns, text))
+            if not await asyncio.to_thread(self._update, said):
+                return None
+            if session_id in self._sessions:  # it may have been closed meanwhile
+                self._sessions[session_id] = said
+            return said
 
     def is_open(self, session_id: str) -> bool:
         """Whether a call that runs in this session may go on."""
@@ -126,14 +141,21 @@ class LocalSessionState:
         }
         try:
             with self._engine.begin() as connection:
-                connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
+                _purge_expired(connection, now)
                 connection.execute(insert(SESSIONS).values(row))
         except IntegrityError:
             raise Problem("PC2009", f"the session {session.id} exists") from None
 
+    def _update(self, session: Session) -> bool:
+        change = update(SESSIONS).where(SESSIONS.c.id == session.id)
+        with self._engine.begin() as connection:
+            done = connection.execute(change.values(document=self._sealed(session)))
+        return done.rowcount == 1
+
     def _delete(self, session_id: str) -> None:
         with self._engine.begin() as connection:
             connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session_id))
+            forget_labels(connection, session=session_id)
 
     def _sealed(self, session: Session) -> bytes:
         return self._sealer.seal(_encode(session), session_purpose(session.id))
@@ -155,10 +177,18 @@ def forget_ended(engine: Engine, now: float) -> None:
     """
     try:
         with engine.begin() as connection:
-            connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
+            _purge_expired(connection, now)
+            over = update(APPROVALS).where(APPROVALS.c.expires_at <= now)
+            connection.execute(over.values(sealed=None))
         forget_plain(engine)
     except SQLAlchemyError:
         raise Problem("PC6001", "what is left of ended sessions cannot be destroyed") from None
+
+
+def _purge_expired(connection: Connection, now: float) -> None:
+    """Delete the sessions that have ended, with what they learned."""
+    connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
+    forget_labels(connection, expired=now)
 
 
 class SharedSessionState(LocalSessionState):

@@ -27,14 +27,16 @@ from sqlalchemy import (
     text,
 )
 
+from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0004"
+REVISION: Final = "0006"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
 
 _STATES: Final = ", ".join(f"'{state}'" for state in State)
+_APPROVAL_STATES: Final = ", ".join(f"'{state}'" for state in approval.State)
 
 PRINCIPALS: Final = Table(
     "principals",
@@ -135,6 +137,47 @@ VERSIONS: Final = Table(
     Column("name", String(32), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
+
+SESSION_LABELS: Final = Table(
+    "session_labels",
+    METADATA,
+    Column("session", String(64), primary_key=True),
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("document", LargeBinary, nullable=False),
+)
+
+APPROVALS: Final = Table(
+    "approvals",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("binding", String(64), nullable=False, index=True),
+    Column("agent", String(63), nullable=False, index=True),
+    Column("session", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("server", String(63), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("risk", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("settled_at", Double, nullable=False),
+    Column("decided_by", String(63), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("reminded_at", Double, nullable=False),
+    Column("escalated_at", Double, nullable=False),
+    Column("sealed", LargeBinary, nullable=True),
+    CheckConstraint(f"state IN ({_APPROVAL_STATES})", name="approvals_state"),
+)
+"""``sealed`` is what the approver sees, until it is decided: then it is NULL."""
+
+FREEZES: Final = Table(
+    "freezes",
+    METADATA,
+    Column("agent", String(63), primary_key=True),
+    Column("frozen_at", Double, nullable=False),
+    Column("lifted_at", Double, nullable=False),
+)
+"""Agents that may not ask for approval: those frozen after they were last lifted."""
 
 AUDIT_POSITIONS: Final = Table(
     "audit_positions",

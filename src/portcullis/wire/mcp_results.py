@@ -66,6 +66,25 @@ def adapt(era: Era, method: str, result: dict[str, Any]) -> dict[str, Any]:
     return result | changes if changes else result
 
 
+APPROVAL_KEY: Final = "portcullis/approval"
+"""In ``_meta`` of a result that says that a call waits: the approval's id."""
+
+
+def waits(era: Era, problem: Problem) -> dict[str, Any]:
+    """The result of a tool that waits for a human: an error that the model can read."""
+    said = (
+        f"{problem.code} {problem.entry.title}. The tool was not called: {problem.detail}. Do"
+        " something else meanwhile; to have it done once it is approved, call the same tool again"
+        " with exactly the same arguments. With any others it is a new request."
+    )
+    result: dict[str, Any] = {
+        "content": [{"type": "text", "text": said}],
+        "isError": True,
+        "_meta": {APPROVAL_KEY: problem.approval},
+    }
+    return result | ({"resultType": "complete"} if era is Era.MODERN else {})
+
+
 def input_required(era: Era, result: Mapping[str, Any]) -> bool:
     """Whether a result is a question back to the client (multi-round-trip, modern only)."""
     return era is Era.MODERN and result.get("resultType") == "input_required"

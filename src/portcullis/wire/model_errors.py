@@ -22,7 +22,8 @@ def error_body(api: str, problem: Problem) -> bytes:
     """The JSON body of a refusal; the HTTP status is ``problem.status``.
 
     openai: ``{"error": {message, type, param, code, hint}}``. anthropic: ``{"type": "error",
-    "error": {type, message, details: {error_code}, hint}}``.
+    "error": {type, message, details: {error_code}, hint}}``. Both with ``approval``, the handle,
+    when it waits for a human.
     """
     return encode(_document(api, problem))
 
@@ -50,6 +51,8 @@ def _document(api: str, problem: Problem) -> dict[str, Any]:
         "type": kind,
         "hint": problem.hint,
     }
+    if problem.approval:
+        error["approval"] = problem.approval
     if api == "openai":
         return {"error": {**error, "param": None, "code": problem.code}}
     return {"type": "error", "error": {**error, "details": {"error_code": problem.code}}}

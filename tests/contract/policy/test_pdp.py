@@ -1,8 +1,9 @@
+import msgspec
 import pytest
 
 from policies import SUPPORT, call, context, session_of
 from portcullis.core.call import Action, RiskClass
-from portcullis.core.principal import PrincipalKind
+from portcullis.core.principal import PrincipalKind, TaskBound
 from portcullis.core.verdict import Allow, Deny
 
 IN_SESSION = {"session": session_of()}
@@ -174,6 +175,40 @@ def test_a_subject_that_lacks_the_member_matches_nothing(pdp):
 def test_a_sessions_grant_only_narrows(pdp, grant, expected):
     around = context(session=session_of(grant=grant))
     assert code(pdp.decide(search(), around)) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "good", "bad"),
+    [
+        ("required", True, {"limit": 0}, {}),
+        ("equals", 5, {"limit": 5}, {"limit": 6}),
+        ("equals", 5, {"limit": 5}, {}),
+        ("equals", 1, {"limit": 1}, {"limit": True}),
+        ("enum", [1, 2], {"limit": 2}, {"limit": 3}),
+        ("maximum", 10, {"limit": 10}, {"limit": 11}),
+        ("maximum", 10, {}, {"limit": "9"}),
+        ("maximum", 10, {}, {"limit": None}),
+        ("minimum", 10, {"limit": 10}, {"limit": 9}),
+        ("prefix", "/srv/", {"limit": "/srv/a"}, {"limit": "/srv/../etc"}),
+        ("max_length", 2, {"limit": "ab"}, {"limit": "abc"}),
+        ("max_length", 2, {"limit": [1]}, {"limit": 1}),
+        ("nothing", 2, None, {"limit": 1}),
+    ],
+    ids=range(13),
+)
+def test_what_a_task_says_of_arguments_only_narrows(pdp, kind, value, good, bad):
+    bound = TaskBound(argument="limit", kind=kind, value=value)
+    wide = call(target="kb.search", arguments=good)
+    around = msgspec.structs.replace(session_of(), bounds={"kb.search": (bound,)})
+    if good is not None:
+        assert code(pdp.decide(wide, context(session=around))) == "allow"
+    narrow = call(target="kb.search", arguments=bad)
+    assert code(pdp.decide(narrow, context(session=around))) == "PC3015"
+    assert code(pdp.decide(narrow, context(session=session_of()))) == "allow"
+    other = msgspec.structs.replace(session_of(), bounds={"files.read": (bound,)})
+    assert code(pdp.decide(narrow, context(session=other))) == "allow"
+    outside = call(target="crm.delete", arguments=good or {})
+    assert code(pdp.decide(outside, context(session=around))) == "PC3002"
 
 
 def test_a_sessions_grant_never_widens(pdp):

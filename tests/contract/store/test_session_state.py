@@ -1,3 +1,4 @@
+import asyncio
 import secrets
 from pathlib import Path
 
@@ -64,6 +65,22 @@ async def test_a_session_from_before_there_were_output_schemas_is_still_open(
     with engine.begin() as connection:
         connection.execute(update(SESSIONS).values(document=document))
     assert await adapter(reopen(), clock, sealer).get("s1") == session(clock)
+
+
+async def test_what_the_user_says_next_is_kept_in_order_and_over_a_restart(
+    adapter, reopen, clock, sealer
+):
+    state = adapter(reopen(), clock, sealer)
+    await state.open(session(clock))
+    said = await asyncio.gather(*(state.say("s1", f"turn {number}") for number in range(8)))
+    assert sorted(len(one.turns) for one in said) == list(range(1, 9))
+    found = await state.get("s1")
+    assert sorted(found.turns) == [f"turn {number}" for number in range(8)]
+    assert found.prompts[0] == "where is my order?"
+    assert await adapter(reopen(), clock, sealer).get("s1") == found
+    await state.close("s1")
+    assert await state.say("s1", "too late") is None
+    assert await state.say("unknown", "x") is None
 
 
 async def test_a_session_is_gone_at_its_expiry(adapter, engine, clock, sealer):

@@ -253,6 +253,9 @@ async def test_a_session_is_opened_shown_and_closed_while_every_token_is_bound(f
         opened = json.loads(done.stdout)
         shown = await asyncio.to_thread(run, folder, "session", "show", opened["session"], *who)
         assert "my-agent" in shown.stdout
+        saying = ("session", "say", opened["session"], *who, "--prompt", "and when?")
+        turned = await asyncio.to_thread(run, folder, *saying, "--json")
+        assert json.loads(turned.stdout)["turns"] == 1
         async with openai.AsyncOpenAI(
             base_url=f"{gate['gate']}/openai/v1", api_key=opened["token"], max_retries=0
         ) as thief:

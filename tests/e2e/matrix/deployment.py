@@ -48,6 +48,10 @@ WARY = "wary-agent"
 """Its role blocks what others' only masks, marks or lets pass."""
 LENIENT = "lenient-agent"
 """Its role lets pass what cannot be read."""
+SOURCED = "sourced-agent"
+"""Its role asks where values come from."""
+MINDED = "minded-agent"
+"""Its role lets mail addresses pass only if a human does."""
 MORTAL = tuple(
     f"mortal-{route}"
     for route in (
@@ -79,10 +83,12 @@ def policy() -> str:
     )
     text = text.replace("\nroles:", f"{agents}\n  {LEAD}: {{role: reader}}\n\nroles:\n{reader}", 1)
     for server in ("peer", "piped"):
-        for tool in ("say", "spare", "typed", "misbehave", "ask"):
+        for tool in ("spare", "typed", "misbehave", "ask"):
             text += f"  {server}.{tool}: {{risk: read}}\n"
+        text += f"  {server}.say:\n    risk: read\n    arguments: {{text: {{role: payload}}}}\n"
+        text += "    results: {'': {trusted: destination}}\n"
         text += f"  {server}.fetch: {{risk: external}}\n"
-        text += f"  {server}.write: {{risk: modify}}\n"
+        text += f"  {server}.write: {{risk: modify, arguments: {{text: {{role: destination}}}}}}\n"
     desk = """\
   desk.search:
     resource: customer_orders
@@ -102,6 +108,7 @@ INSPECTION = {
         "opaque": {"from_tool": "block", "from_model": "block"},
     },
     LENIENT: {"opaque": {"to_model": "allow"}},
+    MINDED: {"to_tool": {"EMAIL_ADDRESS": "hold"}, "to_model": {"EMAIL_ADDRESS": "hold"}},
 }
 
 
@@ -112,6 +119,8 @@ def inspecting(text: str) -> str:
     for agent, inspection in INSPECTION.items():
         roles[agent] = roles["support_agent"] | {"inspection": inspection}
         policy["agents"][agent] = {"role": agent}
+    roles[SOURCED] = roles["support_agent"] | {"containment": {"destination": "deny"}}
+    policy["agents"][SOURCED] = {"role": SOURCED}
     return json.dumps(policy)
 
 
@@ -157,7 +166,7 @@ class Deployment:
 
     async def begin(self) -> None:
         """Register who acts, and open the session that they act in."""
-        for agent in (standins.AGENT, RIVAL, LEAD, WARY, LENIENT):
+        for agent in (standins.AGENT, RIVAL, LEAD, WARY, LENIENT, MINDED, SOURCED):
             await self.stage.register(PrincipalKind.AGENT, agent)
         self.application = await self.stage.register(PrincipalKind.APPLICATION, APPLICATION)
         self.session, self.token = await self.open()

@@ -91,6 +91,22 @@ async def test_a_task_uses_only_the_tools_it_declared(route, narrow, recorded):
     assert (await route.call("hidden", token=narrow, text="x")).code == "PC3001"
 
 
+@pytest.fixture(scope="module")
+async def bounded(deployment):
+    """A token of a session whose task bounded an argument."""
+    said = {"text": {"enum": ["one", "two"]}}
+    tools = [{"tool": f"{server}.say", "arguments": said} for server in ("peer", "piped")]
+    return (await deployment.open(tools=tools))[1]
+
+
+@cells("grant", "request", *MCP)
+async def test_a_task_uses_its_tools_only_as_it_declared(route, bounded, recorded):
+    assert (await route.call("say", token=bounded, text="one")).passed
+    seen = await route.call("say", token=bounded, text="three")
+    assert seen.code == "PC3015"
+    await recorded("PC3015", name="say")
+
+
 @cells("grant", "result", *MCP)
 async def test_a_task_is_shown_only_the_tools_it_declared(route, narrow):
     assert "write" in await route.listed()

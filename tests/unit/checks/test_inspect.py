@@ -10,7 +10,7 @@ from portcullis.checks.content import read
 from portcullis.core.call import Action, RiskClass, ToolProposal, ToolSpec
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Blob, Source
-from portcullis.core.verdict import PASS, Deny, Transform
+from portcullis.core.verdict import PASS, Deny, Hold, Transform
 
 pytestmark = pytest.mark.anyio
 TOKENISED = {"to_model": {"financial": "tokenise", "EMAIL_ADDRESS": "tokenise"}}
@@ -111,13 +111,31 @@ async def test_an_entity_goes_before_its_group_and_the_strictest_of_a_chain_hold
     assert denied.code == "PC3021"
 
 
-@pytest.mark.parametrize(("treatment", "code"), [("block", "PC3021"), ("hold", "PC3023")])
-async def test_blocked_and_held_data_is_refused_by_place_without_its_value(treatment, code):
-    denied = await Wall(to_tool={"secret": treatment}).request(tool({"text": {"deep": [KEY]}}))
+async def test_blocked_data_is_refused_by_place_without_its_value():
+    denied = await Wall(to_tool={"secret": "block"}).request(tool({"text": {"deep": [KEY]}}))
     assert isinstance(denied, Deny)
-    assert denied.code == code
+    assert denied.code == "PC3021"
     assert denied.reason == "API_KEY in params.arguments.text.deep[0]"
-    assert shown(denied) == [f"API_KEY:{treatment}@params.arguments.text.deep[0]"]
+    assert shown(denied) == ["API_KEY:block@params.arguments.text.deep[0]"]
+
+
+async def test_held_data_waits_for_a_human_by_place_and_the_rest_is_treated():
+    wall = Wall(to_tool={"secret": "hold", "CREDIT_CARD": "mask"})
+    held = await wall.request(tool({"text": {"deep": [KEY]}, "note": f"pay {CARD}"}))
+    assert isinstance(held, Hold)
+    assert held.reason == "API_KEY in params.arguments.text.deep[0]"
+    assert held.questions == ("May this be sent: API_KEY in params.arguments.text.deep[0]?",)
+    assert held.then.arguments == {"text": {"deep": [KEY]}, "note": "pay [CREDIT_CARD]"}
+    assert held.then.payload["params"]["arguments"] == held.then.arguments
+    alone = await wall.request(tool({"text": KEY}))
+    assert (alone.then, shown(alone)) == (None, ["API_KEY:hold@params.arguments.text"])
+
+
+async def test_what_is_blocked_waits_for_nobody_and_a_held_answer_is_not_passed_on():
+    wall = Wall(to_tool={"secret": "hold", "CREDIT_CARD": "block"})
+    assert (await wall.request(tool({"a": KEY, "b": CARD}))).code == "PC3021"
+    back = {"content": [{"type": "text", "text": KEY}]}
+    assert (await Wall(from_tool={"secret": "hold"}).result(tool({}), back)).code == "PC3023"
 
 
 async def test_a_member_whose_name_is_the_secret_is_not_named():
@@ -221,11 +239,17 @@ async def test_what_was_decided_on_is_refused_rather_than_rewritten():
 ASKED = [("system", "be kind"), ("user", "hi"), ("tool", ATTACK)]
 
 
-@pytest.mark.parametrize(("treatment", "code"), [("block", "PC3022"), ("hold", "PC3023")])
-async def test_an_injected_document_ends_the_call(treatment, code):
-    denied = await Wall(injection={"tool": treatment}).request(chat(*ASKED))
-    assert denied.code == code
+async def test_an_injected_document_ends_the_call():
+    denied = await Wall(injection={"tool": "block"}).request(chat(*ASKED))
+    assert denied.code == "PC3022"
     assert denied.reason == "INJECTION in messages[2].content, score 0.9"
+
+
+async def test_an_injected_document_may_wait_for_a_human():
+    held = await Wall(injection={"tool": "hold"}).request(chat(*ASKED))
+    assert isinstance(held, Hold)
+    assert held.reason == "INJECTION in messages[2].content, score 0.9"
+    assert held.then is None
 
 
 async def test_an_injected_document_is_taken_out_or_wrapped():
@@ -388,11 +412,12 @@ async def test_documents_are_read_and_what_cannot_be_rewritten_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("treatment", "code"), [("block", "PC3024"), ("hold", "PC3023"), ("allow", None)]
+    ("treatment", "kind"), [("block", Deny), ("hold", Hold), ("allow", Transform)]
 )
-async def test_what_cannot_be_read_is_policys_to_decide(treatment, code):
+async def test_what_cannot_be_read_is_policys_to_decide(treatment, kind):
     verdict = await Wall(opaque={"to_model": treatment}).request(image(b"\x89PNG"))
-    assert getattr(verdict, "code", None) == code
+    assert type(verdict) is kind
+    assert getattr(verdict, "code", "PC3024") == "PC3024"
     assert shown(verdict) == [f"OPAQUE:{treatment}@messages[0].content[1].image_url.url"]
 
 

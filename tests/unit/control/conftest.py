@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry, Counter
 from starlette.testclient import TestClient
 
 from holders import Issuer, trust_in
-from portcullis.config import Limits, Tokens
-from portcullis.control import admin, agents_api, catalogue_api
+from portcullis.config import Approvals, Limits, Tokens
+from portcullis.control import admin, agents_api, approvals_api, catalogue_api
+from portcullis.control.approvals import ApprovalParts
 from portcullis.control.services import Services
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
@@ -25,9 +26,11 @@ from portcullis.identity.oidc import Person
 from portcullis.identity.once import LocalOnce
 from portcullis.identity.passwords import Cost
 from portcullis.identity.tokens import TokenAuthority
+from portcullis.store.approvals import SqlApprovals
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
+from portcullis.store.labels import SqlLabels
 from portcullis.store.operators import SqlOperators
 from portcullis.store.pins import SqlPins
 from portcullis.store.registrations import SqlRegistrations
@@ -218,6 +221,8 @@ def world(tmp_path):
         version="1.2.3",
         new_id=lambda: f"id-{next(numbers)}",
         id_tokens=People(),
+        labels=SqlLabels(engine, sealer),
+        approval_parts=ApprovalParts(SqlApprovals(engine), Approvals()),
         argon2=Cost(iterations=1, lanes=1, memory_kib=64),
         login_grain=0,
     )
@@ -252,7 +257,10 @@ def control(world):
         world.services,
         registry=registry,
         ready=lambda: world.ready,
-        routers=lambda edge: catalogue_api.routers(edge, world.services.catalogue("control")),
+        routers=lambda edge: (
+            *catalogue_api.routers(edge, world.services.catalogue("control")),
+            *approvals_api.routers(edge, world.services.approvals("control")),
+        ),
     )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

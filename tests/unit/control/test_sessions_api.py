@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from portcullis.config import Limits
 from portcullis.core.credential import Presented
-from portcullis.core.principal import PrincipalKind
+from portcullis.core.principal import PrincipalKind, TaskBound
 from portcullis.identity.oidc import Person
 
 SIGNED = {"user": None, "user_token": "signed"}
@@ -44,6 +44,8 @@ def test_an_application_opens_a_session_and_the_agent_acts_under_its_token(gate,
         "agent": "shop-1",
         "user": "u-7",
         "tools": ["orders.search"],
+        "bounds": {},
+        "turns": 0,
         "opened_at": 1_800_000_000,
         "expires_at": opened["expires_at"],
     }
@@ -89,6 +91,65 @@ def test_another_application_neither_sees_nor_closes_a_session(gate, world, web)
     assert gate.get(path, headers=other).json() == unknown
     assert gate.delete(path, headers=other).json() == unknown
     assert gate.get(path, headers=web).status_code == 200
+
+
+def test_a_task_bounds_the_arguments_of_its_tools(gate, world, web):
+    tool = {"tool": "bank.pay", "arguments": {"amount": {"maximum": 100}, "to": {"equals": None}}}
+    opened = gate.post("/v1/sessions", json=body(tools=["kb.find", tool]), headers=web).json()
+    session = world.services.sessions._sessions[opened["session"]]
+    assert session.grant == ("kb.find", "bank.pay")
+    assert session.bounds == {
+        "bank.pay": (
+            TaskBound(argument="amount", kind="maximum", value=100),
+            TaskBound(argument="to", kind="equals", value=None),
+        )
+    }
+    shown = gate.get(f"/v1/sessions/{opened['session']}", headers=web).json()
+    assert shown["bounds"] == {"bank.pay": ["amount: maximum", "to: equals"]}
+    assert "100" not in str(world.recorder.last.parameters["tools"])
+    for bad in (
+        [tool, "bank.pay"],
+        [tool, tool],
+        [{"tool": "bank.pay", "arguments": {"amount": {"most": 1}}}],
+        [{"tool": "bank.pay", "arguments": {"amount": {"maximum": "1"}}}],
+        [{"tool": "bank.pay", "arguments": {"amount": {"required": False}}}],
+    ):
+        answer = gate.post("/v1/sessions", json=body(tools=bad), headers=web)
+        assert (answer.status_code, answer.json()["code"]) == (400, "PC1020")
+
+
+def test_what_the_user_says_next_comes_from_the_application_and_is_committed_to(gate, world, web):
+    opened = gate.post("/v1/sessions", json=body(), headers=web).json()
+    first = world.recorder.last.commitments["prompt"]
+    path = f"/v1/sessions/{opened['session']}/turns"
+    answer = gate.post(path, json={"prompt": "and cancel C-1002"}, headers=web)
+    assert (answer.status_code, answer.json()["turns"]) == (200, 1)
+    session = world.services.sessions._sessions[opened["session"]]
+    assert session.prompts == ("where is my order C-1001?", "and cancel C-1002")
+    event = world.recorder.last
+    assert (event.method, event.session, event.parameters) == (
+        "sessions.turn",
+        opened["session"],
+        {"turn": 1},
+    )
+    assert event.commitments["prompt"] != first
+    agent = {"authorization": f"Bearer {opened['token']}"}
+    refused = gate.post(path, json={"prompt": "send it to me"}, headers=agent)
+    assert refused.status_code in (401, 403)
+    world.register("application", "other")
+    answer = gate.post(path, json={"prompt": "x"}, headers=world.bearer("application", "other"))
+    assert (answer.status_code, answer.json()["code"]) == (404, "PC2010")
+    assert world.services.sessions._sessions[opened["session"]] == session
+
+
+def test_a_user_who_says_too_much_is_refused_and_nothing_is_lost(gate, world, web):
+    opened = gate.post("/v1/sessions", json=body(prompt=""), headers=web).json()
+    path = f"/v1/sessions/{opened['session']}/turns"
+    for _ in range(4):
+        assert gate.post(path, json={"prompt": "x" * 65_536}, headers=web).status_code == 200
+    answer = gate.post(path, json={"prompt": "y"}, headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (400, "PC1020")
+    assert len(world.services.sessions._sessions[opened["session"]].prompts) == 4
 
 
 def test_a_session_may_declare_the_schema_of_its_answer(gate, world, web):

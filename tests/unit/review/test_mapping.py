@@ -97,6 +97,8 @@ SEEN = {
     "model_calls": KIND._replace(type="llm_call"),
     "results": KIND._replace(type="result"),
     "denials": KIND._replace(verdict="deny"),
+    "holds": KIND._replace(verdict="hold", code="PC3040"),
+    "human_decisions": KIND._replace(type="admin", method="approval.denied"),
     "policy_denials": KIND._replace(verdict="deny", code="PC3001"),
     "scope_denials": KIND._replace(verdict="deny", code="PC3004"),
     "argument_denials": KIND._replace(verdict="deny", code="PC3010"),

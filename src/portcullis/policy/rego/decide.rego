@@ -105,6 +105,55 @@ in_session_grant(_) if input.session.grant == null
 
 in_session_grant(tool) if tool in input.session.grant
 
+# What the task declared of the arguments narrows as well.
+task_held(bound) if {
+	bound.kind == "required"
+	bounds.present(bound.argument)
+}
+
+task_held(bound) if {
+	bound.kind == "equals"
+	bounds.present(bound.argument)
+	bounds.equal(input.arguments[bound.argument], bound.value)
+}
+
+task_held(bound) if {
+	bound.kind in {"enum", "prefix", "maximum", "minimum", "max_length"}
+	not bounds.present(bound.argument)
+}
+
+task_held(bound) if {
+	bound.kind == "enum"
+	bounds.one_of(input.arguments[bound.argument], bound.value)
+}
+
+task_held(bound) if {
+	bound.kind == "prefix"
+	bounds.under(input.arguments[bound.argument], bound.value)
+}
+
+task_held(bound) if {
+	bound.kind == "maximum"
+	bounds.at_most(input.arguments[bound.argument], bound.value)
+}
+
+task_held(bound) if {
+	bound.kind == "minimum"
+	bounds.at_least(input.arguments[bound.argument], bound.value)
+}
+
+task_held(bound) if {
+	bound.kind == "max_length"
+	bounds.not_longer(input.arguments[bound.argument], bound.value)
+}
+
+in_task_bounds if input.session == null
+
+in_task_bounds if {
+	is_array(input.session.bounds)
+	count([bound | some bound in input.session.bounds; not task_held(bound)]) == 0
+}
+
 held := data.portcullis.tools[target].held
 
 broken := [bound |
@@ -129,6 +178,8 @@ tool_decision := refuse("PC3002", concat("", ["the role ", role_name, " denies t
 	not tool_grant(target)
 } else := refuse("PC3007", "the session's task did not declare this tool", "session.grant") if {
 	not in_session_grant(target)
+} else := refuse("PC3015", "the arguments are not as the session's task declared them", "session.grant") if {
+	not in_task_bounds
 } else := permit(tool_grant(target)) if {
 	count(broken) == 0
 } else := refuse("PC3008", needs_session[0].reason, needs_session[0].rule) if {

@@ -1,0 +1,64 @@
+"""What holds calls for humans, put together; and its upkeep beside a running gate."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from portcullis.bootstrap.foundation import GATE
+from portcullis.control.services import Services
+from portcullis.core.errors import Problem
+from portcullis.gateway.records import new_id
+from portcullis.oversight.asking import Asking
+from portcullis.oversight.events import Events
+from portcullis.oversight.keeping import Keeping
+
+_LOOK_SECONDS: Final = 1.0
+_FORGET_EVERY: Final = 3600
+
+log = structlog.get_logger(__name__)
+
+
+def asking(services: Services) -> Asking | None:
+    """What the line asks about a held call; None where nothing can wait."""
+    parts = services.approval_parts
+    if parts is None:
+        return None
+    return Asking(
+        store=parts.store,
+        recorder=services.recorder,
+        sealer=services.sealer,
+        clock=services.clock,
+        events=Events(services.gateway, services.clock, new_id),
+        new_id=new_id,
+        settings=parts.settings,
+    )
+
+
+async def upkeep(services: Services) -> None:
+    """Let what is due expire, every second, for ever; only the gate's own process does."""
+    parts = services.approval_parts
+    if parts is None or services.gateway.rpartition("/")[2] != GATE:
+        return
+    keeping = Keeping(
+        store=parts.store,
+        sessions=services.sessions,
+        recorder=services.recorder,
+        clock=services.clock,
+        events=Events(services.gateway, services.clock, new_id),
+        settings=parts.settings,
+        deciding=parts.deciding,
+    )
+    for second in itertools.count():
+        try:
+            await keeping.look()
+            if second % _FORGET_EVERY == 0:
+                await keeping.forget()
+        except (Problem, SQLAlchemyError) as error:
+            fault = error.code if isinstance(error, Problem) else type(error).__name__
+            log.warning("approvals_not_kept", fault=fault)
+        await asyncio.sleep(_LOOK_SECONDS)

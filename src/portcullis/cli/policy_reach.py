@@ -1,0 +1,110 @@
+"""``portcullis policy reach``: what agents could do with all they are granted together."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from portcullis.catalogue.schema import fault
+from portcullis.cli.audit_lines import clean
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.config import load
+from portcullis.core.errors import Problem
+from portcullis.policy.grammar import parse
+from portcullis.policy.model import Policy
+from portcullis.policy.source import read
+from portcullis.review.reach import Growth, Reach, growth
+from portcullis.review.reach import reach as reached
+
+_FAILED = 5
+_WORDS = ("trifecta", "ladder", "new")
+
+
+def reach(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="The policy folder; default: the configuration's."),
+    ] = None,
+    *,
+    agent: Annotated[list[str] | None, typer.Option(help="Only this agent; repeatable.")] = None,
+    since: Annotated[
+        Path | None, typer.Option(help="An older policy folder: say what is newly allowed.")
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(help="Exit with 5 when there is one: trifecta, ladder or new; repeatable."),
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Show which agents read private data and outsiders' words and act outside, and their ladders.
+
+    A ladder: what one tool writes, another reads as trusted, and a riskier one goes by.
+    """
+    wanted = frozenset(fail_on or ())
+    if not wanted <= set(_WORDS) or ("new" in wanted and since is None):
+        raise Problem("PC7004", "--fail-on is trifecta, ladder or, with --since, new")
+    policy = _policy(directory or load(config).policy)
+    found = [one for one in reached(policy) if not agent or one.agent in agent]
+    missing = set(agent or ()) - {one.agent for one in found}
+    if missing:
+        raise Problem("PC2007", f"the policy has no agent {', '.join(sorted(missing))}")
+    gained = growth(_policy(since), policy) if since else ()
+    gained = tuple(one for one in gained if not agent or one.agent in agent)
+    for one in found:
+        _show(one, as_json=as_json)
+    for more in gained:
+        _show_new(more, as_json=as_json)
+    there = {
+        "trifecta": any(one.trifecta for one in found),
+        "ladder": any(one.ladders for one in found),
+        "new": bool(gained),
+    }
+    if any(there[word] for word in wanted):
+        raise typer.Exit(_FAILED)
+
+
+def _policy(folder: Path) -> Policy:
+    return parse(read(folder), fault)
+
+
+def _show(one: Reach, *, as_json: bool) -> None:
+    if as_json:
+        _line({"kind": "reach", **_plain(one), "trifecta": one.trifecta})
+        return
+    verdict = "TRIFECTA" if one.trifecta else "ok"
+    lines = [f"{one.agent} ({one.role}): {verdict}, {len(one.tools)} tools"]
+    for name in ("private", "untrusted", "outside", "undescribed"):
+        lines += [f"  {name:11} {', '.join(getattr(one, name)) or '-'}"]
+    for ladder in one.ladders:
+        lines.append(
+            f"  ladder      {ladder.writes} -> {ladder.reads} (trusted {ladder.role}) -> "
+            f"{ladder.acts} ({ladder.risk})"
+        )
+    sys.stdout.write("".join(f"{clean(line)}\n" for line in lines))
+
+
+def _show_new(one: Growth, *, as_json: bool) -> None:
+    if as_json:
+        _line({"kind": "new", **_plain(one)})
+        return
+    said = [
+        *(f"tool {tool}" for tool in one.tools),
+        *(f"higher risk of {tool}" for tool in one.raised),
+        *(f"ladder {ladder.writes} -> {ladder.reads} -> {ladder.acts}" for ladder in one.ladders),
+        *(["all three together"] if one.trifecta else []),
+    ]
+    sys.stdout.write(clean(f"new for {one.agent}: {'; '.join(said)}") + "\n")
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(value)
+    return found
+
+
+def _line(value: dict[str, Any]) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

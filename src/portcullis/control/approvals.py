@@ -1,0 +1,173 @@
+"""Deciding on calls that wait, for operators: recorded durably before it takes effect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from portcullis.config import Approvals as Settings
+from portcullis.control.records import Records
+from portcullis.core.approval import Approval, Shown, State, Verb, after
+from portcullis.core.approval_ports import ApprovalStore
+from portcullis.core.call import Context
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Clock, Directory, Sealer
+from portcullis.core.principal import PrincipalKind
+from portcullis.oversight.eyes import four_eyes
+from portcullis.oversight.sealing import unseal
+
+MOST_LISTED: Final = 1000
+_ENDING: Final = (State.PENDING, State.APPROVED)
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalParts:
+    """What waits. Whoever decides, or lets something expire, has ``deciding``."""
+
+    store: ApprovalStore
+    settings: Settings
+    deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Approving:
+    """Lists, shows and decides. ``route`` is as in ``Principals``."""
+
+    def __init__(
+        self,
+        *,
+        parts: ApprovalParts,
+        directory: Directory,
+        sealer: Sealer,
+        records: Records,
+        clock: Clock,
+        route: str,
+    ) -> None:
+        self._store = parts.store
+        self._settings = parts.settings
+        self._deciding = parts.deciding
+        self._directory = directory
+        self._sealer = sealer
+        self._records = records
+        self._clock = clock
+        self._route = route
+
+    async def list(self, states: Collection[State]) -> tuple[Approval, ...]:
+        """The newest 1000 of these states, the oldest of them first."""
+        wanted = {*states, *(_ENDING if State.EXPIRED in states else ())}
+        found = await asyncio.to_thread(self._store.list, wanted, MOST_LISTED)
+        return tuple(one for one in map(self._now, found) if one.state in states)
+
+    async def frozen(self) -> tuple[str, ...]:
+        """The agents that may not ask any more."""
+        return await asyncio.to_thread(self._store.frozen)
+
+    async def show(self, context: Context, approval_id: str) -> tuple[Approval, Shown | None]:
+        """An approval and, until it is decided, the call; that it is read is durable first.
+
+        Raises Problem PC3047 when there is none.
+        """
+        approval = await self._get(approval_id)
+        shown = await self._shown(approval)
+        if shown is not None:
+            said = {"agent": approval.agent, "session": approval.session}
+            await self._act(context, "approval.read", approval, said)
+        return approval, shown
+
+    async def approve(self, context: Context, approval_id: str, reason: str) -> Approval:
+        """Let the call through, once. Raises Problem PC3042, PC3046, PC3047."""
+        async with self._deciding:
+            approval = await self._get(approval_id)
+            after(approval.state, Verb.APPROVE)
+            shown = await self._shown(approval)
+            if shown is None:
+                raise Problem("PC3042", "what was asked is not there any more")
+            owners = () if self._settings.owner_may_approve else await self._owners(shown)
+            four_eyes(context.principal.id, shown.user, owners)
+            return await self._decide(context, approval, Verb.APPROVE, reason)
+
+    async def deny(self, context: Context, approval_id: str, reason: str) -> Approval:
+        """Let the call not through, or not any more. Raises Problem PC3042, PC3047.
+
+        An agent of which too much was denied may ask for nothing more.
+        """
+        async with self._deciding:
+            denied = await self._decide(context, await self._get(approval_id), Verb.DENY, reason)
+            await self._freeze(context, denied.agent)
+            return denied
+
+    async def lift(self, context: Context, agent: str, reason: str) -> None:
+        """Let an agent ask again. Raises Problem PC3042 when it may."""
+        async with self._deciding:
+            if agent not in await self.frozen():
+                raise Problem("PC3042", "the agent may ask")
+            name = f"agent:{agent}"
+            said = {"reason": reason}
+            await self._records.act(
+                context, "approval.lifted", name, route=self._route, parameters=said
+            )
+            await asyncio.to_thread(self._store.lift, agent, self._clock.now())
+
+    async def _decide(
+        self, context: Context, approval: Approval, verb: Verb, reason: str
+    ) -> Approval:
+        state = after(approval.state, verb)
+        said = {"agent": approval.agent, "session": approval.session, "reason": reason}
+        await self._act(context, f"approval.{state}", approval, said)
+        now, by = self._clock.now(), context.principal.id
+        moved = await asyncio.to_thread(
+            lambda: self._store.move(approval.id, verb, now=now, by=by, reason=reason)
+        )
+        if moved is None:
+            raise Problem("PC3042", "it was settled meanwhile: nothing was changed")
+        return moved
+
+    async def _freeze(self, context: Context, agent: str) -> None:
+        now = self._clock.now()
+        since = now - self._settings.refusals_seconds
+        denials = await asyncio.to_thread(self._store.denials, agent, since)
+        if denials < self._settings.refusals or agent in await self.frozen():
+            return
+        await asyncio.to_thread(self._store.freeze, agent, now)
+        said = {"denials": denials}
+        await self._records.act(
+            context, "approval.frozen", f"agent:{agent}", route=self._route, parameters=said
+        )
+
+    async def _get(self, approval_id: str) -> Approval:
+        found = await asyncio.to_thread(self._store.get, approval_id)
+        if found is None:
+            raise Problem("PC3047", "there is no approval of this id")
+        return self._now(found)
+
+    def _now(self, approval: Approval) -> Approval:
+        """The approval as it is now: whose time is over has expired, recorded or not."""
+        if approval.state in _ENDING and approval.expires_at <= self._clock.now():
+            return msgspec.structs.replace(approval, state=State.EXPIRED)
+        return approval
+
+    async def _shown(self, approval: Approval) -> Shown | None:
+        sealed = await asyncio.to_thread(self._store.sealed, approval.id)
+        return unseal(self._sealer, approval.id, sealed)
+
+    async def _owners(self, shown: Shown) -> tuple[str, ...]:
+        records = [
+            await asyncio.to_thread(self._directory.get, PrincipalKind.AGENT, agent)
+            for agent in shown.agents
+        ]
+        return tuple(record.owner for record in records if record is not None)
+
+    async def _act(
+        self, context: Context, method: str, approval: Approval, said: dict[str, str]
+    ) -> None:
+        await self._records.act(
+            context,
+            method,
+            approval.id,
+            route=self._route,
+            parameters=said,
+            approval=approval.id,
+        )

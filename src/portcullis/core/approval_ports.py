@@ -1,0 +1,58 @@
+"""The ports around approvals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, Protocol
+
+from portcullis.core.approval import Approval, Claimed, State, Verb
+from portcullis.core.call import Call, Context
+from portcullis.core.verdict import Allow, Deny, Hold
+
+
+class ApprovalStore(Protocol):
+    """Approvals, durable. Every method blocks; each is one transaction, whoever else writes.
+
+    ``claim`` takes ``wanted`` (pending) and what is shown of it, sealed. Of the live approvals
+    under the same binding: an approved one is consumed, by exactly one caller; a pending one
+    waits; a denial stands until its time is over. Else ``wanted`` is kept, unless the agent is
+    frozen or has ``most`` pending. Nothing whose ``expires_at`` is not after ``now`` counts.
+    ``move`` applies a verb and returns the approval as it then is, or None when it is not in a
+    state to which the verb applies; every verb destroys what was sealed, and approval needs time
+    that is left. ``sealed`` is b"" once it is destroyed. ``mark`` says that somebody was reminded
+    of a pending one, or that it was escalated.
+    ``denials`` counts those of an agent that were denied since ``since`` or since it was last
+    lifted; ``freeze`` and ``lift`` are False when the agent is frozen already, or is not.
+    ``forget`` deletes what was settled before ``settled_before``; returns how many.
+    """
+
+    def claim(self, wanted: Approval, sealed: bytes, *, most: int, now: float) -> Claimed: ...
+    def get(self, approval_id: str) -> Approval | None: ...
+    def sealed(self, approval_id: str) -> bytes: ...
+    def list(self, states: Collection[State], limit: int) -> tuple[Approval, ...]: ...
+    def move(
+        self, approval_id: str, verb: Verb, *, now: float, by: str = "", reason: str = ""
+    ) -> Approval | None: ...
+    def mark(self, approval_id: str, kind: Literal["reminded", "escalated"], at: float) -> bool: ...
+    def denials(self, agent: str, since: float) -> int: ...
+    def frozen(self) -> tuple[str, ...]: ...
+    def freeze(self, agent: str, at: float) -> bool: ...
+    def lift(self, agent: str, at: float) -> bool: ...
+    def forget(self, settled_before: float) -> int: ...
+
+
+class Approvals(Protocol):
+    """What the line asks about a call that is held.
+
+    ``ask`` gets the call in its final form, after every check, and the line's own ``granted``:
+    it returns that with the approval's id when this call has just consumed it, and else a Deny
+    (PC3040 while it waits). ``settled`` waits as long as is configured, and says whether the
+    approval is there by then: all checks are then run again, and ``ask`` asked again. ``noted``
+    takes note of every call that was decided, for those who approve later ones.
+    """
+
+    async def ask(
+        self, call: Call, context: Context, hold: Hold, granted: Allow
+    ) -> Allow | Deny: ...
+    async def settled(self, approval_id: str) -> bool: ...
+    def noted(self, call: Call, context: Context, verdict: Allow | Deny) -> None: ...

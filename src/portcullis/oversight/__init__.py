@@ -1,0 +1,1 @@
+"""Oversight: calls that wait for a human, and what keeps that honest."""

@@ -1,0 +1,182 @@
+"""The gate's side of approvals: a held call asks, waits perhaps, and consumes what was approved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from portcullis.config import Approvals as Settings
+from portcullis.core.approval import Approval, Claimed, Shown, State, Verb
+from portcullis.core.approval_ports import ApprovalStore
+from portcullis.core.call import Action, Call, Context, RiskClass
+from portcullis.core.errors import Problem
+from portcullis.core.names import HIDDEN, made_of_words
+from portcullis.core.ports import Clock, Recorder, Sealer
+from portcullis.core.verdict import Allow, Deny, Hold
+from portcullis.oversight.binding import binding, sent
+from portcullis.oversight.events import Events
+from portcullis.oversight.recent import Recent
+from portcullis.oversight.sealing import seal
+
+MOST_BYTES: Final = 2**20
+"""Longest call that a human can be asked to judge, in bytes of JSON."""
+_LOOK_SECONDS: Final = 0.2
+"""How often a waiting connection looks: another process may decide."""
+_NAME: Final = 200
+_NOTED: Final = frozenset({Action.TOOL, Action.MODEL, Action.RESOURCE, Action.PROMPT})
+
+
+class Asking:
+    """Implements ``core.approval_ports.Approvals``; use it from one event loop.
+
+    That an approval is asked for, or consumed, is durable in the log before the call is answered
+    or goes on.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ApprovalStore,
+        recorder: Recorder,
+        sealer: Sealer,
+        clock: Clock,
+        events: Events,
+        new_id: Callable[[], str],
+        settings: Settings,
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._sealer = sealer
+        self._clock = clock
+        self._events = events
+        self._new_id = new_id
+        self._settings = settings
+        self._recent = Recent()
+        self._begun: set[asyncio.Future[Allow | Deny]] = set()
+        self._waiting = 0
+
+    async def ask(self, call: Call, context: Context, hold: Hold, granted: Allow) -> Allow | Deny:
+        """See Approvals. Raises Problem PC6001 when it cannot be recorded.
+
+        What has begun is ended and recorded, also when the caller goes away meanwhile.
+        """
+        work = asyncio.ensure_future(self._ask(call, context, hold, granted))
+        self._begun.add(work)
+        work.add_done_callback(self._begun.discard)
+        return await asyncio.shield(work)
+
+    async def _ask(self, call: Call, context: Context, hold: Hold, granted: Allow) -> Allow | Deny:
+        if len(call.body) > MOST_BYTES:
+            reason = f"a call that is held may have {MOST_BYTES} bytes"
+            return Deny(code="PC3045", reason=reason, rule=hold.rule, risk=hold.risk)
+        wanted = self._wanted(call, context, hold)
+        shown = self._shown(call, context, hold)
+        claimed = await asyncio.to_thread(self._claim, wanted, shown)
+        found = claimed.approval
+        if found is None:
+            return self._refused(claimed, hold)
+        if claimed.outcome == "consumed":
+            await self._recorder.durable(
+                self._events.asked("approval.consumed", found, call, context)
+            )
+            return msgspec.structs.replace(granted, risk=hold.risk, approval=found.id)
+        if claimed.outcome == "denied":
+            return _denied("PC3041", f"approval {found.id} was denied", found, hold)
+        if claimed.outcome == "asked":
+            await self._requested(found, call, context)
+        reason = f"approval {found.id} is pending: {hold.reason}"
+        return _denied("PC3040", reason, found, hold)
+
+    async def settled(self, approval_id: str) -> bool:
+        """See Approvals."""
+        until = self._clock.monotonic() + self._settings.wait_seconds
+        if self._waiting >= self._settings.waiting:
+            return False
+        self._waiting += 1
+        try:
+            while self._clock.monotonic() < until:
+                await asyncio.sleep(_LOOK_SECONDS)
+                found = await asyncio.to_thread(self._store.get, approval_id)
+                if found is None or found.state is not State.PENDING:
+                    return found is not None
+        finally:
+            self._waiting -= 1
+        return False
+
+    def noted(self, call: Call, context: Context, verdict: Allow | Deny) -> None:
+        """See Approvals."""
+        if call.action in _NOTED and not (isinstance(verdict, Deny) and verdict.approval):
+            self._recent.add(call, context, verdict)
+
+    def _claim(self, wanted: Approval, shown: Shown) -> Claimed:
+        return self._store.claim(
+            wanted,
+            seal(self._sealer, wanted.id, shown),
+            most=self._settings.pending_per_agent,
+            now=wanted.created_at,
+        )
+
+    async def _requested(self, approval: Approval, call: Call, context: Context) -> None:
+        """Record it; what is not on record cannot be approved."""
+        try:
+            await self._recorder.durable(
+                self._events.asked("approval.requested", approval, call, context)
+            )
+        except Problem:
+            now = self._clock.now()
+            await asyncio.to_thread(self._store.move, approval.id, Verb.CANCEL, now=now)
+            raise
+
+    def _wanted(self, call: Call, context: Context, hold: Hold) -> Approval:
+        session, now = context.session, self._clock.now()
+        expires = now + self._settings.ttl_seconds
+        plain = made_of_words(call.name)
+        return Approval(
+            id=self._new_id(),
+            state=State.PENDING,
+            binding=binding(call, context),
+            agent=context.principal.id,
+            session=session.id if session else "",
+            action=call.action,
+            server=call.server,
+            name=call.name[:_NAME] if plain else HIDDEN,
+            risk=hold.risk or RiskClass.DELETE,
+            created_at=now,
+            expires_at=min(expires, session.expires_at) if session else expires,
+        )
+
+    def _shown(self, call: Call, context: Context, hold: Hold) -> Shown:
+        session, principal = context.session, context.principal
+        name = f"{call.server}.{call.name}"
+        return Shown(
+            agents=(principal.id, *principal.chain),
+            application=session.application if session else "",
+            user=session.user if session else "",
+            prompts=session.prompts if session else (),
+            subject=session.subject if session else {},
+            grant=session.grant if session else None,
+            bounds={name: session.bounds[name]} if session and name in session.bounds else {},
+            called=call.name,
+            method=call.method,
+            arguments=call.arguments,
+            request=sent(call),
+            reason=hold.reason,
+            rule=hold.rule,
+            questions=hold.questions,
+            recent=self._recent.of(context),
+        )
+
+    def _refused(self, claimed: Claimed, hold: Hold) -> Deny:
+        if claimed.outcome == "frozen":
+            code, reason = "PC3043", "too many of the agent's calls were denied"
+        else:
+            most = self._settings.pending_per_agent
+            code, reason = "PC3044", f"{most} calls of the agent wait already"
+        return Deny(code=code, reason=reason, rule=hold.rule, risk=hold.risk)
+
+
+def _denied(code: str, reason: str, approval: Approval, hold: Hold) -> Deny:
+    return Deny(code=code, reason=reason, rule=hold.rule, risk=hold.risk, approval=approval.id)

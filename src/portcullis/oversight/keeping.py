@@ -1,0 +1,74 @@
+"""What time does to approvals: they expire, end with their session, and somebody is told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from portcullis.config import Approvals as Settings
+from portcullis.core.approval import Approval, State, Verb
+from portcullis.core.approval_ports import ApprovalStore
+from portcullis.core.ports import Clock, Recorder, SessionState
+from portcullis.oversight.events import Events
+
+_MOST: Final = 10_000
+_KEPT_SECONDS: Final = 30 * 86_400.0
+"""How long settled ones can be listed; the log keeps them as long as everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """One in a deployment: the gate's. Nothing depends on it but who is told when.
+
+    ``deciding`` is held by whoever decides, so that what is recorded as decided was still open.
+    """
+
+    store: ApprovalStore
+    sessions: SessionState
+    recorder: Recorder
+    clock: Clock
+    events: Events
+    settings: Settings
+    deciding: asyncio.Lock
+
+    async def look(self) -> None:
+        """Do what is due now. Raises Problem PC6001 when that cannot be recorded."""
+        now = self.clock.now()
+        states = (State.PENDING, State.APPROVED)
+        for approval in await asyncio.to_thread(self.store.list, states, _MOST):
+            async with self.deciding:
+                await self._one(approval, now)
+
+    async def forget(self) -> None:
+        """Delete what was settled long ago."""
+        await asyncio.to_thread(self.store.forget, self.clock.now() - _KEPT_SECONDS)
+
+    async def _one(self, approval: Approval, now: float) -> None:
+        if approval.expires_at <= now:
+            await self._end(approval, Verb.EXPIRE, "approval.expired")
+        elif approval.session and await self.sessions.get(approval.session) is None:
+            await self._end(approval, Verb.CANCEL, "approval.cancelled")
+        elif approval.state is State.PENDING:
+            await self._tell(approval, now)
+
+    async def _end(self, approval: Approval, verb: Verb, method: str) -> None:
+        now = self.clock.now()
+        if await asyncio.to_thread(self.store.move, approval.id, verb, now=now):
+            event = self.events.befell(method, approval, was=approval.state)
+            await self.recorder.durable(event)
+
+    async def _tell(self, approval: Approval, now: float) -> None:
+        """That it still waits, by events: whoever exports the log can wake somebody."""
+        waited = now - approval.created_at
+        remind, escalate = self.settings.remind_seconds, self.settings.escalate_seconds
+        if remind is not None and waited >= remind and not approval.reminded_at:
+            self.recorder.enqueue(
+                self.events.befell("approval.reminded", approval, waited=int(waited))
+            )
+            await asyncio.to_thread(self.store.mark, approval.id, "reminded", now)
+        if escalate is not None and waited >= escalate and not approval.escalated_at:
+            self.recorder.enqueue(
+                self.events.befell("approval.escalated", approval, waited=int(waited))
+            )
+            await asyncio.to_thread(self.store.mark, approval.id, "escalated", now)

@@ -1,0 +1,116 @@
+"""If these fail, nobody is told that something waits, or what is over lives on."""
+
+import asyncio
+
+import pytest
+
+from portcullis.config import Approvals
+from portcullis.core.approval import Approval, State, Verb
+from portcullis.core.call import RiskClass
+from portcullis.core.errors import Problem
+from portcullis.oversight.events import Events
+from portcullis.oversight.keeping import Keeping
+from portcullis.store.approvals import SqlApprovals
+from portcullis.store.engine import open_sqlite
+
+pytestmark = pytest.mark.anyio
+
+
+class World:
+    """The clock, the open sessions and the recorder, and what is kept with them."""
+
+    def __init__(self, folder):
+        self.time, self.open, self.events, self.full = 1000.0, {"s1"}, [], False
+        self.engine = open_sqlite(folder / "portcullis.db")
+        self.store = SqlApprovals(self.engine)
+        self.keeping = Keeping(
+            store=self.store,
+            sessions=self,
+            recorder=self,
+            clock=self,
+            events=Events("gate-1", self, lambda: "e"),
+            settings=Approvals(remind_seconds=10, escalate_seconds=20),
+            deciding=asyncio.Lock(),
+        )
+
+    def now(self):
+        return self.time
+
+    async def get(self, session):
+        return session if session in self.open else None
+
+    async def durable(self, event):
+        self.enqueue(event)
+
+    def enqueue(self, event):
+        if self.full:
+            raise Problem("PC6001", "full")
+        self.events.append((event.method, event.approval))
+
+    def asks(self, approval, session="s1"):
+        one = Approval(
+            id=approval,
+            state=State.PENDING,
+            binding=approval * 64,
+            agent="shop-1",
+            session=session,
+            action="tool",
+            server="mail",
+            name="send",
+            risk=RiskClass.DELETE,
+            created_at=self.time,
+            expires_at=self.time + 100,
+        )
+        self.store.claim(one, b"x", most=9, now=self.time)
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+async def test_somebody_is_reminded_then_it_is_escalated_then_it_expires_each_once(world):
+    world.asks("a")
+    for seconds in (9, 2, 2, 10, 5, 72, 5):
+        world.time += seconds
+        await world.keeping.look()
+    assert world.events == [
+        ("approval.reminded", "a"),
+        ("approval.escalated", "a"),
+        ("approval.expired", "a"),
+    ]
+    assert world.store.get("a").state is State.EXPIRED
+
+
+async def test_what_is_approved_expires_too_and_ends_with_its_session(world):
+    for letter in "abc":
+        world.asks(letter, session="" if letter == "c" else "s1")
+    world.store.move("a", Verb.APPROVE, now=world.time, by="bea")
+    world.open.clear()
+    await world.keeping.look()
+    assert world.events == [("approval.cancelled", "a"), ("approval.cancelled", "b")]
+    assert [world.store.get(one).state for one in "abc"] == ["cancelled", "cancelled", "pending"]
+
+
+async def test_what_was_settled_long_ago_is_listed_no_longer(world):
+    world.asks("a")
+    world.store.move("a", Verb.DENY, now=world.time, by="bea")
+    world.time += 30 * 86_400 - 1
+    await world.keeping.forget()
+    assert world.store.get("a") is not None
+    world.time += 2
+    await world.keeping.forget()
+    assert world.store.get("a") is None
+
+
+async def test_what_cannot_be_recorded_is_told_again(world):
+    world.asks("a")
+    world.time += 11
+    world.full = True
+    with pytest.raises(Problem):
+        await world.keeping.look()
+    world.full = False
+    await world.keeping.look()
+    assert world.events == [("approval.reminded", "a")]
