@@ -46,7 +46,7 @@ def policy() -> str:
     text["tools"]["crm.get_customer"]["arguments"] = {
         "customer_id": {"equals": "session.subject.customer_id", "role": "selector"}
     }
-    text["containment"] = {"asks": 50}
+    text["containment"] = {"approvals": 50}
     return yaml.safe_dump(text)
 
 
@@ -114,7 +114,13 @@ async def test_what_a_document_asked_for_is_held_recorded_and_shown(house: Desk)
 
 
 async def test_an_address_that_our_own_records_hold_needs_nobody(house: Desk) -> None:
-    desk = await opened(house, "Please send the customer an apology by mail")
+    desk = await opened(house, "")
+    desk.session, desk.token = await desk.stage.open_session(
+        desk.application,
+        standins.AGENT,
+        subject={"customer_id": "C-1001"},
+        prompt="Please send the customer an apology by mail",
+    )
     held(await desk.send(MAIL | {"to": ADA}))
     await customer(desk)
     done = await desk.send(MAIL | {"to": ADA})

@@ -172,7 +172,7 @@ class Interpreter:
         return engine.eval_rule_as_json(entry)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(policies(), st.lists(st.tuples(CALLS, AGENTS, SESSIONS), min_size=4, max_size=12))
 def test_the_policy_decides_as_documented_and_as_the_interpreter_does(policy, questions):
     compiled = policy_of(json.dumps(policy))

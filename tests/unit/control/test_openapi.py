@@ -20,7 +20,7 @@ CHECKS = [
     status_code_conformance,
 ]
 LIMITS = settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     database=None,
     phases=[Phase.generate],
