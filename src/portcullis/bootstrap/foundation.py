@@ -137,7 +137,7 @@ def founded(
         operators=SqlOperators(engine),
         pins=SqlPins(engine),
         feed=feed,
-        labels=SqlLabels(engine, sealer, shared=name != GATE),
+        labels=SqlLabels(engine, sealer, shared=True),
         sessions=(LocalSessionState if name == GATE else SharedSessionState)(engine, clock, sealer),
         recorder=recorder,
         sealer=sealer,

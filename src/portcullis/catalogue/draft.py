@@ -66,32 +66,36 @@ def draft(server: str, definitions: Mapping[str, str]) -> str:
 
 
 def role_of(name: str, schema: Any) -> tuple[ArgumentRole, bool]:
-    """What an argument seems to be, and whether that is more than a guess in the dark."""
-    said = schema if isinstance(schema, dict) else {}
-    known = _FORMATS.get(str(said.get("format", "")))
-    if known is not None:
-        return known, True
-    kinds = said.get("type")
-    if kinds == "boolean" or isinstance(said.get("enum"), list):
-        return ArgumentRole.SELECTOR, True
+    """What an argument seems to be, and whether that is more than a guess in the dark.
+
+    Its name goes first: a format or a list of choices is the server's word, and makes a selector
+    only in doubt.
+    """
     words = _words(name)
     for word in (name.lower(), *reversed(words)):  # the last word says what it is
         for role, names in _ROLES.items():
             if word in names:
                 return role, True
+    said = schema if _is(schema) else {}
+    known = _FORMATS.get(str(said.get("format", "")))
+    if known is not None:
+        return known, known is not ArgumentRole.SELECTOR
+    if said.get("type") == "boolean" or isinstance(said.get("enum"), list):
+        return ArgumentRole.SELECTOR, False
     return ArgumentRole.DESTINATION, False
 
 
 def risk_of(name: str) -> tuple[RiskClass, bool]:
     """What a tool seems to do, and whether that is more than a guess in the dark.
 
-    The highest class of any word in its name.
+    The highest class of any word in its name; a read only where its first word says so.
     """
-    words = set(_words(name))
+    words = _words(name)
     for risk, verbs in _EFFECTS.items():
-        if words & verbs:
+        if risk is not RiskClass.READ and not verbs.isdisjoint(words):
             return risk, True
-    return RiskClass.DELETE, False
+    reads = bool(words) and words[0] in _EFFECTS[RiskClass.READ]
+    return (RiskClass.READ if reads else RiskClass.DELETE), reads
 
 
 def _tool(server: str, name: str, definition: str) -> Iterator[str]:

@@ -64,7 +64,7 @@ class Provenance(Check):
             return None
         session = context.session
         if session is None:
-            return _Facts(containments, _NOBODY, Labels())
+            return _Facts(containments, _NOBODY, reading(Confidentiality.SECRET))
         return _Facts(containments, self._said(session), await self._labels.read(session))
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
@@ -95,9 +95,13 @@ class Provenance(Check):
         if call.action is Action.TOOL:
             model = self._catalogue.model(call.server, call.name)
             learned = judge.learn(model, content(result.payload), Labels())
+            if result.is_error or aside(result.payload):
+                learned = learned.merge(reading(judge.level(model)))
+            if result.is_error:  # it may say the agent's own words
+                learned = reading(learned.confidentiality)
             await self._labels.merge(session, learned)
         elif call.action in _READS:
-            await self._labels.merge(session, reading(Confidentiality.INTERNAL))
+            await self._labels.merge(session, reading(Confidentiality.CONFIDENTIAL))
         return None
 
     def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
@@ -107,6 +111,8 @@ class Provenance(Check):
 
     async def approved(self, call: Call, context: Context) -> None:
         """A human approved this call: its values are trusted, in this session, in their roles."""
+        if call.action is not Action.TOOL:
+            return
         if context.session is not None and self._containments(context):
             model = self._catalogue.model(call.server, call.name)
             learned = judge.approve(model, call.arguments, Labels())
@@ -160,6 +166,19 @@ def content(payload: Any) -> Any:
         if isinstance(block, dict) and isinstance(block.get("text"), str)
     ]
     return texts[0] if len(texts) == 1 else texts
+
+
+def aside(payload: Any) -> bool:
+    """Whether a tool says anything beside what ``content`` reads."""
+    blocks = payload.get("content") if isinstance(payload, dict) else None
+    if not isinstance(blocks, list):
+        return False
+    if any(not isinstance(one, dict) or one.get("type") != "text" for one in blocks):
+        return True
+    if payload.get("structuredContent") is None:
+        return False
+    said = content({**payload, "structuredContent": None})
+    return said not in ([], "", content(payload), payload["structuredContent"])
 
 
 def _meant(text: str) -> Any:

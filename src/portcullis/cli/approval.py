@@ -141,8 +141,11 @@ def _lines(call: ShownView) -> list[tuple[str, str]]:
     rows += [("calls", f"{call.method} {call.called}")]
     if call.arguments:
         rows += [(f"  {clean(name)}", codec.dumps(value)) for name, value in call.arguments.items()]
-    else:
-        rows += [("  request", codec.dumps(call.request))]
+    more = call.request
+    if call.arguments and isinstance(more, dict):
+        more = {name: said for name, said in more.items() if name not in {"name", "arguments"}}
+    if more:
+        rows += [("  request", codec.dumps(more))]
     rows += [
         ("agent", " for ".join(call.agents)),
         ("user", call.user),

@@ -35,7 +35,6 @@ class ApprovalView(_Shape):
     server: str
     name: str
     risk: str
-    binding: str
     created_at: float
     expires_at: float
     settled_at: float

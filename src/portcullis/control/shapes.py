@@ -50,6 +50,13 @@ class TaskArgument(_Shape):
     minimum: StrictInt | StrictFloat = 0
     max_length: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
+    def model_post_init(self, context: Any, /) -> None:
+        """A prefix within a path ends where a part of it does, as in policy."""
+        del context
+        if "/" in self.prefix and not self.prefix.endswith("/"):
+            msg = "a prefix with a / ends with one"
+            raise ValueError(msg)
+
     def bounds(self, argument: str) -> tuple[TaskBound, ...]:
         """Those that were given."""
         return tuple(
@@ -64,7 +71,7 @@ class TaskTool(_Shape):
 
     tool: ToolName
     arguments: Annotated[
-        dict[Annotated[str, Field(min_length=1, max_length=128)], TaskArgument],
+        dict[Annotated[str, Field(pattern=r"^[^.\[\]]{1,128}$")], TaskArgument],
         Field(max_length=64),
     ] = {}
 

@@ -72,6 +72,10 @@ class Asking:
         if len(call.body) > MOST_BYTES:
             reason = f"a call that is held may have {MOST_BYTES} bytes"
             return Deny(code="PC3045", reason=reason, rule=hold.rule, risk=hold.risk)
+        if not frozenset(context.principal.chain).isdisjoint(
+            await asyncio.to_thread(self._store.frozen)
+        ):  # who may not ask does not ask through another
+            return self._refused(Claimed(outcome="frozen"), hold)
         wanted = self._wanted(call, context, hold)
         shown = self._shown(call, context, hold)
         claimed = await asyncio.to_thread(self._claim, wanted, shown)
@@ -137,7 +141,7 @@ class Asking:
         return Approval(
             id=self._new_id(),
             state=State.PENDING,
-            binding=binding(call, context),
+            binding=binding(call, context, hold),
             agent=context.principal.id,
             session=session.id if session else "",
             action=call.action,

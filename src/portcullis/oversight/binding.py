@@ -6,15 +6,17 @@ from typing import Any, Final
 
 from portcullis.core.call import Action, Call, Context
 from portcullis.core.trace import trace_of
+from portcullis.core.verdict import Hold
 from portcullis.wire.json import digest
 
 _OTHER_EACH_TIME: Final = "progressToken"
 """A member of ``_meta`` (MCP) that is the gate's own upstream."""
 
 
-def binding(call: Call, context: Context) -> str:
+def binding(call: Call, context: Context, hold: Hold) -> str:
     """SHA-256 (hex) over all that decides what the call does and for whom.
 
+    So is where confidential content would go: an approval from before it was read is for less.
     Two calls have the same binding when they do the same: their ids, traces and progress tokens
     may differ, nothing else of what is sent may.
     """
@@ -32,6 +34,7 @@ def binding(call: Call, context: Context) -> str:
             call.features,
             call.arguments,
             sent(call),
+            sorted(one for one in hold.questions if one.startswith("confidential")),
         ]
     )
 

@@ -35,7 +35,7 @@ class Events:
             source=context.source,
             route=call.route,
             verdict="allow",
-            parameters={"call": call.id, "binding": approval.binding}
+            parameters={"call": call.id}
             | ({"expires_at": int(approval.expires_at)} if method.endswith("requested") else {}),
         )
 

@@ -56,6 +56,7 @@ _WALLET: Final = 26
 _LONG_IBAN: Final = 15
 _LONGEST_IBAN: Final = 34
 _IBAN: Final = re.compile("[a-z]{2}[0-9]{2}")
+_FIGURES: Final = re.compile(r"[^%]*[^%-]")
 _PIECES: Final = re.compile(r"\+?[^\W_]+")
 _NEXT: Final = "\x1f"
 _BREAK: Final = "\x1f\x1e\x1f"
@@ -131,7 +132,7 @@ def keys(value: Any, *, number: bool = False) -> tuple[str, ...]:
         text = canonical(value)
         found = (text,) if text else ()
         if number:
-            exact = numbers.exact(value.strip())
+            exact = numbers.exact(value.strip()) if _FIGURES.fullmatch(value.strip()) else None
             return found if exact is None else (f"##{exact}",)
         whole = numbers.integer(value)
         return found if whole is None else (*found, f"#{whole}")

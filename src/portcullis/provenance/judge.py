@@ -44,6 +44,8 @@ _KINDS: Final = {
     ArgumentRole.AMOUNT: QuestionKind.AMOUNT,
     ArgumentRole.CREDENTIAL: QuestionKind.CREDENTIAL,
 }
+_EACH_TIME: Final = frozenset({ArgumentRole.SELECTOR, ArgumentRole.AMOUNT, ArgumentRole.CREDENTIAL})
+"""Roles of which an approval is for the one call: paid once is not paid for ever."""
 _SENSITIVE: Final = LEVELS[Confidentiality.CONFIDENTIAL]
 
 
@@ -73,8 +75,10 @@ def learn(model: ToolModel | None, result: Any, labels: Labels) -> Labels:
     if model is None:
         return labels.merge(reading(Confidentiality.CONFIDENTIAL))
     found = labels.merge(reading(Confidentiality.INTERNAL)) if not model.results else labels
+    seen = result in (None, "", [], {})
     for field in model.results:
         values = list(islice(paths.found(result, field.path), MAX_LEARNED))
+        seen = seen or bool(values)
         if len(values) == MAX_LEARNED or any(one not in (None, "", [], {}) for one in values):
             found = found.merge(reading(field.confidentiality))
         if not field.trusted:
@@ -84,7 +88,17 @@ def learn(model: ToolModel | None, result: Any, labels: Labels) -> Labels:
         }
         for role in field.trusted:
             found = found.merge(trusting(role, vouched, field.clearance))
+    if not seen:  # it has another shape than the catalogue says: anything may stand there
+        found = found.merge(reading(level(model)))
     return found
+
+
+def level(model: ToolModel | None) -> Confidentiality:
+    """The highest that a tool's results are labelled with."""
+    if model is None:
+        return Confidentiality.CONFIDENTIAL
+    levels = (field.confidentiality for field in model.results)
+    return max(levels, key=LEVELS.__getitem__, default=Confidentiality.INTERNAL)
 
 
 def approve(model: ToolModel | None, arguments: Mapping[str, Any], labels: Labels) -> Labels:
@@ -92,18 +106,18 @@ def approve(model: ToolModel | None, arguments: Mapping[str, Any], labels: Label
     found = labels.merge(calling(model.tool if model else "", arguments))
     for path, value in _leaves(arguments):
         argument, names = _resolved(model or _UNLISTED, path)
-        role = (argument or _UNKNOWN).role
+        if argument is None:
+            continue  # nobody knows what it is for
         for one in (value, *names):
-            found = found.merge(_approval(role, one))
+            found = found.merge(_approval(argument.role, one))
     return found
 
 
 def _approval(role: ArgumentRole, value: Any) -> Labels:
-    if role is ArgumentRole.SELECTOR:
+    if role in _EACH_TIME:
         return Labels()
     if role is ArgumentRole.PAYLOAD:
-        links = mentions(value) if isinstance(value, str) else ()
-        return approving(ArgumentRole.DESTINATION, links)
+        return approving(role, mentions(value) if isinstance(value, str) else ())
     known = (key for part in _parts(role, value) for key in keys(part, number=_counts(role)))
     return approving(role, known)
 
@@ -114,19 +128,22 @@ def _counts(role: ArgumentRole) -> bool:
 
 def argument_of(model: ToolModel, path: str) -> ArgumentModel | None:
     """What an argument is: by its own line, the nearest part of its path, or the line for any."""
-    return _resolved(model, path)[0]
+    return _resolved(model, tuple(path.split(".")))[0]
 
 
-def _resolved(model: ToolModel, path: str) -> tuple[ArgumentModel | None, tuple[str, ...]]:
-    """What an argument is, and the names on its path that no line knows: they are values too."""
-    name = path
-    rest: tuple[str, ...] = ()
-    while name not in model.arguments:
-        head, dot, last = name.rpartition(".")
-        if not dot:
-            return model.arguments.get(ANY), rest
-        name, rest = head, (*rest, last)
-    return model.arguments[name], rest
+def _resolved(
+    model: ToolModel, path: tuple[str, ...]
+) -> tuple[ArgumentModel | None, tuple[str, ...]]:
+    """What an argument is, and the names on its path that no line knows: they are values too.
+
+    A name with a dot in it is no path: it has no line of its own.
+    """
+    plain = next((at for at, name in enumerate(path) if "." in name), len(path))
+    for end in range(plain, 0, -1):
+        found = model.arguments.get(".".join(path[:end]))
+        if found is not None:
+            return found, path[end:]
+    return model.arguments.get(ANY), path[1:]
 
 
 class _Judge:
@@ -147,7 +164,8 @@ class _Judge:
         self._arguments: list[tuple[str, Any, ArgumentModel | None]] = []
         for path, value in _leaves(arguments):
             argument, names = _resolved(self._model, path)
-            self._arguments += [(path, one, argument) for one in (value, *names)]
+            place = ".".join(path)
+            self._arguments += [(place, one, argument) for one in (value, *names)]
         self._room = MAX_PAYLOAD
         self._risk = rules.risk(self._model, arguments)
         if any(argument is None for _, _, argument in self._arguments):
@@ -187,7 +205,8 @@ class _Judge:
 
     def _argument(self, path: str, value: Any, argument: ArgumentModel) -> None:
         role = argument.role
-        if role is ArgumentRole.SELECTOR or not _says(value):
+        decides = isinstance(value, bool) and role in {ArgumentRole.AMOUNT, ArgumentRole.CREDENTIAL}
+        if role is ArgumentRole.SELECTOR or not (decides or _says(value)):
             return
         if role is ArgumentRole.PAYLOAD:
             if self._leaves_house or argument.carries:
@@ -211,7 +230,10 @@ class _Judge:
         self._room -= len(text)
         if self._room < 0:
             self._ask(QuestionKind.LINK, path, "too long to be looked through")
-        elif not all(self._has_source(role, (key,)) for key in mentions(text)):
+        elif not all(
+            self._has_source(role, (key,)) or self._labels.approves(ArgumentRole.PAYLOAD, (key,))
+            for key in mentions(text)
+        ):
             self._ask(QuestionKind.LINK, path, "a link or an account in it has no source")
 
     def _sourced(self, role: ArgumentRole, value: Any) -> bool:
@@ -238,13 +260,15 @@ class _Judge:
             for part in _parts(ArgumentRole.DESTINATION, value)
         ]
         carried = any(argument and argument.carries for _, _, argument in self._arguments)
-        if not targets and (carried or self._risk is RiskClass.EXTERNAL):
+        says = any(a and a.role is ArgumentRole.PAYLOAD for _, _, a in self._arguments)
+        goes = self._risk is RiskClass.EXTERNAL or (self._leaves_house and says)
+        if not targets and (carried or goes):
             self._ask(QuestionKind.CONFIDENTIAL, "", f"it goes out, and the session is {level}")
         for path, part, argument in targets:
             known = keys(part)
             if (
                 not (argument or _UNKNOWN).fixed
-                and not self._own(ArgumentRole.DESTINATION, known)
+                and not any(map(self._words.say, known))
                 and not self._labels.trusts(ArgumentRole.DESTINATION, known, level)
             ):
                 self._ask(
@@ -253,7 +277,7 @@ class _Judge:
 
     def _asked_for(self, grant: Collection[str] | None) -> None:
         said = grant is not None or intent.asked(self._model, self._words)
-        if not said and self._words.single:
+        if not said:
             self._ask(QuestionKind.INTENT, "", "no word of the user's asks for this")
         if self._risk is RiskClass.DELETE and not (
             intent.asked(self._model, self._words) and self._named()
@@ -273,14 +297,14 @@ class _Judge:
         return bool(things) and all(self._own(role, keys(part)) for role, part in things)
 
 
-def _leaves(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _leaves(arguments: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in arguments.items():
-        yield from paths.leaves(name, value)
+        yield from paths.leaves((name,), value)
 
 
 def _says(value: Any) -> bool:
     """Whether a value names something: a truth value and an empty text do not."""
-    return not isinstance(value, bool) and value != ""
+    return value is not None and not isinstance(value, bool) and value != ""
 
 
 def _shown(path: str) -> str:

@@ -11,18 +11,23 @@ DEPTH: Final = 32
 """How deep a value is looked into; what lies deeper is in one piece and has no source."""
 
 
-def leaves(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every text, number and truth value of an argument, with its path (without items of lists)."""
+def leaves(
+    path: tuple[str, ...], value: Any, depth: int = 0
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every text, number and truth value of an argument, with its path (without items of lists).
+
+    Where there is none, None, since the names on the way may say something.
+    """
     if depth >= DEPTH and isinstance(value, dict | list):
-        yield name, value
-    elif isinstance(value, list):
+        yield path, value
+    elif isinstance(value, list) and value:
         for item in value:
-            yield from leaves(name, item, depth + 1)
-    elif isinstance(value, dict):
+            yield from leaves(path, item, depth + 1)
+    elif isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from leaves(f"{name}.{key}", item, depth + 1)
-    elif value is not None:
-        yield name, value
+            yield from leaves((*path, key), item, depth + 1)
+    else:
+        yield path, None if isinstance(value, dict | list) else value
 
 
 def found(value: Any, path: Sequence[Step]) -> Iterator[Any]:

@@ -22,23 +22,24 @@ def risk(model: ToolModel, arguments: Mapping[str, Any]) -> RiskClass:
     found = model.risk
     if not model.rules:
         return found
-    given = [leaf for name, value in arguments.items() for leaf in leaves(name, value)]
+    given = [leaf for name, value in arguments.items() for leaf in leaves((name,), value)]
     for rule in model.rules:
         if RISKS[rule.risk] > RISKS[found] and all(_holds(one, given) for one in rule.when):
             found = rule.risk
     return found
 
 
-def _holds(condition: Condition, given: Sequence[tuple[str, Any]]) -> bool:
+def _holds(condition: Condition, given: Sequence[tuple[tuple[str, ...], Any]]) -> bool:
     """Of several values, whether it holds for one; what cannot be told holds: a rule only raises.
 
     ``given`` are all values by path; None and what is empty are not given.
     """
-    name = condition.argument
+    name = tuple(condition.argument.split("."))
     values = [
         value
         for path, value in given
-        if value != "" and (path == name or path.startswith(f"{name}."))
+        if path[: len(name)] == name
+        and ((value is not None and value != "") or len(path) > len(name))
     ]
     match condition.kind:
         case "present":

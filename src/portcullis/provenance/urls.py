@@ -22,6 +22,8 @@ _BARE: Final = re.compile(
 )
 _BEFORE: Final = re.compile(r"[^/?#:]{3,255}(?:[/?#:]|\Z)")
 _PIECE: Final = re.compile(r"[\w.-]++(?::[0-9]{1,5})?(?:[/?#][^\s\\]*)?")
+_LED: Final = re.compile(r"(?i)(?:[/\\]{2}|(?:https?|wss?|ftp):[/\\]*)([\w.-]+)")
+"""A host behind what makes readers look for one: slashes, or a scheme."""
 _ADDRESS: Final = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.])")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _PORTS: Final = {"http": "80", "https": "443", "ftp": "21", "ws": "80", "wss": "443"}
@@ -55,7 +57,7 @@ def hostlike(token: str) -> bool:
     top = found["top"].lower()
     return (
         token[:4].lower() == "www."
-        or found["rest"][:1] == "/"
+        or found["rest"] != ""
         or top in _COMMON
         or (len(top) == _TWO and top not in _FILES)
     )
@@ -63,7 +65,9 @@ def hostlike(token: str) -> bool:
 
 def hosts(token: str) -> tuple[str, ...]:
     """The hosts and addresses within a word, whatever stands around them, in normal form."""
-    pieces = (piece.strip("./:-_") for piece in _PIECE.findall(token))
+    pieces = [piece.strip("./:-_") for piece in _PIECE.findall(token)]
+    led = (one for one in _LED.findall(token) if _BARE.fullmatch(one))
+    pieces += [f"{one}/" for one in led]
     return tuple(normal(one) for one in pieces if hostlike(one) or _ADDRESS.match(one))
 
 

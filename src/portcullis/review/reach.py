@@ -134,7 +134,9 @@ def _granted(role: Role, tools: Collection[Tool]) -> Iterator[str]:
 
 
 def _described(tool: Tool) -> bool:
-    return bool(tool.roles or tool.results or tool.rules)
+    """What it gives back is said, or it acts and what its arguments are is said."""
+    acts = _highest(tool) > _READS and bool(tool.roles or tool.rules)
+    return acts or bool(tool.results)
 
 
 def _private(tool: Tool) -> bool:
@@ -151,8 +153,14 @@ def _highest(tool: Tool) -> int:
     return max(RISKS[tool.risk], *(RISKS[rule.risk] for rule in tool.rules), 0)
 
 
+def _way_out(tool: Tool) -> int:
+    """Its highest class, in which what carries data out counts as what goes out."""
+    carries = any(one.carries for one in tool.roles.values())
+    return max(_highest(tool), _OUTSIDE if carries else 0)
+
+
 def _acts_outside(tool: Tool) -> bool:
-    return _highest(tool) >= _OUTSIDE or any(one.carries for one in tool.roles.values())
+    return _way_out(tool) >= _OUTSIDE
 
 
 def _ladders(tools: Collection[Tool]) -> Iterator[Ladder]:
@@ -165,13 +173,13 @@ def _ladders(tools: Collection[Tool]) -> Iterator[Ladder]:
                 continue
             for role in {role for field in reader.results for role in field.trusted}:
                 for actor in tools:
-                    if _highest(actor) > _highest(writer) and _wants(actor, role):
+                    if _way_out(actor) > _highest(writer) and _wants(actor, role):
                         yield Ladder(
                             writes=writer.name.value,
                             reads=reader.name.value,
                             role=role.value,
                             acts=actor.name.value,
-                            risk=list(RiskClass)[_highest(actor)].value,
+                            risk=list(RiskClass)[_way_out(actor)].value,
                         )
 
 

@@ -62,6 +62,10 @@ class SqlLabels:
         before = await self.read(session)
         labels = before.merge(more)
         if labels == before:
+            if session.id in self._unwritten or self._turn.locked():
+                async with self._turn:  # somebody else learned it, and it may not be written yet
+                    if session.id in self._unwritten:
+                        await self._write()
             return before
         labels = self._remember(session.id, labels)
         waiting = self._unwritten.get(session.id, (session, _NONE))[1]

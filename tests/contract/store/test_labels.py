@@ -102,3 +102,20 @@ async def test_labels_that_cannot_be_read_or_written_are_a_problem(engine, seale
         connection.execute(SESSION_LABELS.delete())
     whole = await labels.merge(session(), trusts("y"))  # and what could not be written then is
     assert await SqlLabels(engine, sealer).read(session()) == whole
+
+
+async def test_what_could_not_be_written_is_written_when_it_is_learned_again(
+    reopen, sealer, monkeypatch
+):
+    engine = reopen()
+    labels = SqlLabels(engine, sealer)
+
+    def fails(*_):
+        raise Problem("PC7010", "no key")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labels, "_store", fails)
+        with pytest.raises(Problem, match="PC9002"):
+            await labels.merge(session(), SECRET)
+    await labels.merge(session(), SECRET)
+    assert (await SqlLabels(reopen(), sealer).read(session())) == SECRET

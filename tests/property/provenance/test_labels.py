@@ -100,7 +100,8 @@ def test_nothing_becomes_trusted_but_by_a_trusted_field_the_user_or_an_approval(
     for approved, name in approvals:
         labels = approve(acting(approved), {"x": name}, labels)
     sources = {one for trusted, _, result in results if trusted is role for one in vouched(result)}
-    sources |= {name for approved, name in approvals if approved is role}
+    if role not in {ArgumentRole.AMOUNT, ArgumentRole.CREDENTIAL}:  # approved once, for once
+        sources |= {name for approved, name in approvals if approved is role}
     assert free(role, value, ", ".join(spoken), labels) == (value in sources | spoken)
 
 
@@ -149,8 +150,6 @@ def test_no_call_and_no_result_breaks_the_engine(arguments, result, role, level)
     model = acting(role)
     found = assess(model, arguments, Words.of(["x"]), labels)
     assert found.risk is (
-        RiskClass.DELETE
-        if any(name != "x" and value not in (None, [], {}) for name, value in arguments.items())
-        else RiskClass.EXTERNAL
+        RiskClass.DELETE if any(name != "x" for name in arguments) else RiskClass.EXTERNAL
     ) or any(isinstance(value, list | dict) for value in arguments.values())
     assess(None, arguments, Words(), approve(None, arguments, labels))

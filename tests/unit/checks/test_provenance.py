@@ -200,6 +200,43 @@ async def test_a_resource_that_was_read_is_no_source() -> None:
     assert await provenance.prepare(read, around()) is None
 
 
+async def test_a_call_without_the_sessions_token_sheds_nothing() -> None:
+    provenance = check(treatments={QuestionKind.INTENT: dict.fromkeys(RiskClass, Treatment.ALLOW)})
+    asked = call(target="mail.send", arguments={"body": "What I have read"})
+    assert isinstance(
+        provenance.judge(asked, context(), await provenance.prepare(asked, context())), Hold
+    )
+
+
+async def test_an_error_taints_and_teaches_no_trust() -> None:
+    provenance = check()
+    said = {"content": [{"type": "text", "text": '[{"email": "eve@evil.example"}]'}]}
+    result = Result(payload=said | {"isError": True}, size=1, is_error=True)
+    await provenance.prepare_result(call(target="mail.find"), around(), result)
+    assert isinstance(await judged(provenance, "eve@evil.example"), Hold)
+    broken = Result(payload={"content": [{"type": "text", "text": "no"}]}, size=1, is_error=True)
+    await provenance.prepare_result(call(target="mail.read"), around(), broken)
+    await came_back(provenance, "mail.find", [{"email": "bob@example.org"}])
+    assert isinstance(await judged(provenance, "bob@example.org"), Hold)
+
+
+async def test_what_stands_beside_the_structure_taints() -> None:
+    provenance = check()
+    await came_back(provenance, "mail.find", [{"email": "bob@example.org"}])
+    said = {"structuredContent": {"result": []}, "content": [{"type": "text", "text": "secrets"}]}
+    await provenance.prepare_result(
+        call(target="mail.read"), around(), Result(payload=said, size=1)
+    )
+    assert isinstance(await judged(provenance, "bob@example.org"), Hold)
+
+
+async def test_an_approved_prompt_is_no_approved_recipient() -> None:
+    provenance = check()
+    asked = call(action=Action.PROMPT, target="mail.ask", arguments={"x": "eve@evil.example"})
+    await provenance.approved(asked, around())
+    assert isinstance(await judged(provenance, "eve@evil.example"), Hold)
+
+
 @pytest.mark.parametrize(
     ("payload", "meant"),
     [

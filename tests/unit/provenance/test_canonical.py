@@ -211,10 +211,10 @@ def test_prose_leads_nowhere(text):
     ],
 )
 def test_no_text_costs_more_than_its_length(text):
-    began = time.perf_counter()
+    began = time.process_time()
     Words.of([text])
     mentions(text)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_canonical_is_readable_to_people_who_debug():

@@ -241,10 +241,11 @@ def test_an_effect_that_no_word_asks_for_is_asked_about_unless_the_task_declared
     assert asked(own, call, "what did bob spend on his 5 books?")[1] == set()
 
 
-def test_without_a_prompt_everything_that_acts_is_asked_about_and_no_words_are_missed():
+def test_without_a_prompt_everything_that_acts_is_asked_about():
     assert asked(MONEY, {"recipient": "bob", "amount": 5})[1] == {
         ("destination", "recipient"),
         ("amount", "amount"),
+        ("intent", ""),
     }
 
 
@@ -293,11 +294,14 @@ def test_a_confidential_field_that_is_empty_tells_nothing():
 def test_what_was_approved_is_trusted_in_its_role_only():
     call = {"recipient": "bob", "amount": 5, "subject": "see www.evil.test/x"}
     labels = approve(MONEY, call, NONE)
-    assert asked(MONEY, call, "pay", labels)[1] == set()
+    assert asked(MONEY, call, "pay", labels)[1] == {("amount", "amount")}  # each time anew
     assert asked(MONEY, {**call, "amount": 6}, "pay", labels)[1] == {("amount", "amount")}
-    assert asked(MONEY, {**call, "recipient": 5}, "pay", labels)[1] == {
+    assert asked(MONEY, {**call, "amount": 7}, "pay 7", labels)[1] == set()
+    assert asked(MONEY, {**call, "recipient": 5, "amount": 7}, "pay 7", labels)[1] == {
         ("destination", "recipient")
     }
+    mention = {"recipient": "www.evil.test/x", "amount": 7}
+    assert asked(MONEY, mention, "pay 7", labels)[1] == {("destination", "recipient")}
     assert asked(PASSWORD, {"password": "bob"}, "set a password", labels)[1] == {
         ("credential", "password")
     }
@@ -398,6 +402,7 @@ def test_a_session_that_had_enough_approved_has_nothing_more_approved():
         call = {"amount": amount}
         assert limit.treatment(assess(MONEY, call, words, labels)) is Treatment.HOLD
         labels = approve(MONEY, call, labels)
-        assert limit.treatment(assess(MONEY, call, words, labels)) is Treatment.ALLOW
+    call = {"amount": 2}  # what was paid once is asked about again
+    assert Containment().treatment(assess(MONEY, call, words, labels)) is Treatment.HOLD
     assert limit.treatment(assess(MONEY, {"amount": 3}, words, labels)) is Treatment.DENY
     assert Containment().treatment(assess(MONEY, {"amount": 3}, words, labels)) is Treatment.HOLD
