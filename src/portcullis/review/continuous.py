@@ -34,7 +34,7 @@ _UNVERIFIED: Final = "log-unverified"
 _NOT_ASKED: Final = Unknown("no framework asks")
 VOUCHED: Final = timedelta(hours=1)
 """How old the witnesses' newest word may be; they are asked every minute."""
-_REST: Final = 9
+_REST: Final = 24
 """How many times as long as it worked a patient fold rests, bundle by bundle."""
 
 
