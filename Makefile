@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup setup-dev packages check test crash bench bench-peers eval-detection train-injection lock docs clean
+.PHONY: run setup setup-dev packages check test nightly crash bench bench-peers eval-detection train-injection lock docs clean
 
 run: setup ## start the gate with the demonstration, and stay up
 	$(BIN)/portcullis demo
@@ -38,6 +38,9 @@ check: setup-dev ## format, lint, types, layers, dependencies, dead code, genera
 
 test: setup-dev packages ## everything, on free loopback ports
 	tools/run-tests
+
+nightly: packages crash ## slow: what `make test` does a little of, at length; see docs/testing.md
+	PORTCULLIS_NIGHTLY=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 3600 -m nightly
 
 crash: setup-dev ## slow: 500 random kill -9 under load, of logs and of gates, with and without witnesses
 	PORTCULLIS_LOG_KILLS=440 PORTCULLIS_GATE_KILLS=60 $(BIN)/pytest --numprocesses 2 --dist worksteal \

@@ -4,6 +4,7 @@ In a full run (``make test``) every cell of the matrix control x route x phase m
 filled by a test that passed, or be declared inapplicable; a cell that is both is an error too.
 """
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from controls import register
 
 CELLS = pytest.StashKey[dict]()
+
+gc.disable()  # until all is collected: of what is imported nothing is garbage
 
 
 class Filled:
@@ -58,6 +61,12 @@ def pytest_collection_modifyitems(config, items):
                     f"{item.nodeid} fills {control}/{route}/{phase}, which controls.yaml declares "
                     f"inapplicable: {reason}"
                 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -3,6 +3,7 @@
 import json
 import time
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from portcullis.bench import identity_parts
 from portcullis.bench.identity_cut import Cut, ended, figures
 from portcullis.bench.identity_load import Outcome, Plan
 from portcullis.bench.identity_stage import Stage
+from portcullis.bench.report import Report
 from portcullis.client.svid import Svid
 from portcullis.core.errors import Problem
 from portcullis.core.spiffe import SpiffeId
@@ -126,7 +128,7 @@ def test_a_cost_is_of_our_own_processor_time_and_not_of_what_is_prepared_or_wait
 
 
 @pytest.mark.slow
-def test_all_of_it_is_measured_against_a_running_gate_and_held_against_its_promises():
+def test_all_of_it_is_measured_against_a_running_gate_and_held_against_its_promises(monkeypatch):
     done = CliRunner().invoke(cli._app("bench"), ["bench", "identity", *SMALL, "--json"])
     assert done.exit_code == 0, done.exception
     result = json.loads(done.stdout)
@@ -148,11 +150,9 @@ def test_all_of_it_is_measured_against_a_running_gate_and_held_against_its_promi
     assert figures["verify_dpop_cached_us"] < figures["verify_dpop_cold_us"]
     assert 0 < figures["revoke_in_gate_ms"] < figures["revoke_connections_max_ms"]
 
-
-@pytest.mark.slow
-def test_people_read_beside_a_figure_whether_the_promise_was_kept():
-    options = ("--seconds", "0.01", "--repeats", "1", "--connections", "5", "--streams", "2")
-    done = CliRunner().invoke(cli._app("bench"), ["bench", "identity", *options])
-    assert done.exit_code == 0, done.exception
-    (line,) = [one for one in done.stdout.splitlines() if one.startswith("svid_per_s")]
-    assert line.endswith((">= 2,000: met", ">= 2,000: NOT MET"))
+    # people read beside a figure whether the promise was kept
+    report = msgspec.convert(result, Report)
+    monkeypatch.setattr("portcullis.cli.bench.measure_identity", lambda *_: report)
+    shown = CliRunner().invoke(cli._app("bench"), ["bench", "identity", *SMALL]).stdout
+    (line,) = [one for one in shown.splitlines() if one.startswith("svid_per_s")]
+    assert line.endswith(f">= 2,000: {'met' if targets['svid_per_s']['met'] else 'NOT MET'}")

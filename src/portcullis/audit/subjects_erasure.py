@@ -128,6 +128,13 @@ class Stores:
                     return log, found
         raise problem
 
+    def commitment(self, log: str, subject: str, value: bytes) -> str | None:
+        """What a value of a subject is in a log's events; None when it has no key there. Blocks."""
+        with self._all() as stores:
+            keys = stores.get(log)
+            found = None if keys is None else keys.find(keys.handle(subject))
+            return None if found is None else found.commitment(value)
+
     def held(self, holds: Sequence[Hold]) -> Held:
         """Whose content in the own log is held. Blocks.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from portcullis.bootstrap.foundation import keys_of
 from portcullis.checks.inspect import Inspect, Means
@@ -17,7 +18,7 @@ from portcullis.config.inspection import Inspection
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Channel
-from portcullis.core.ports import Inventory, PolicyDecisionPoint, Sealer
+from portcullis.core.ports import Inventory, PolicyDecisionPoint, Sealer, SessionState
 from portcullis.execution.extract.extractor import LimitedExtractor
 from portcullis.identity.keys import derived, issuer_key
 from portcullis.identity.sealing import Envelope
@@ -30,6 +31,7 @@ from portcullis.store.vaults import LocalVaults
 
 CACHE = "cache"
 """Below the state directory: compiled rules, where the user has no cache folder of his own."""
+_LOOK_SECONDS: Final = 1.0
 
 
 class Detectors(NamedTuple):
@@ -118,6 +120,7 @@ def firewall(
     services: Services,
     pdp: PolicyDecisionPoint,
     inventory: Inventory,
+    vaults: LocalVaults,
 ) -> tuple[Restore, Inspect]:
     """The checks that look at content.
 
@@ -125,7 +128,6 @@ def firewall(
     over restarts and on every process of a deployment. Placeholders live in this process alone.
     """
     built, canaries = found
-    vaults = LocalVaults(services.clock)
     book = RuleBook(pdp, built.entities)
     means = Means(
         pdp=pdp,
@@ -142,6 +144,20 @@ def firewall(
         commit=services.recorder.commitment,
     )
     return Restore(vaults, inventory, book), Inspect(means)
+
+
+class Keeper(Protocol):
+    """Something that keeps what belongs to sessions in memory."""
+
+    def end(self, is_open: Callable[[str], bool]) -> None: ...  # noqa: D102 - see above
+
+
+async def ending(keepers: Iterable[Keeper], sessions: SessionState) -> None:
+    """Have forgotten what belongs to sessions that have ended, every second, until cancelled."""
+    while True:
+        for keeper in keepers:
+            keeper.end(sessions.is_open)
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _key(config: Config, sealer: Sealer, purpose: str) -> bytes:

@@ -26,6 +26,7 @@ from portcullis.config import Config
 from portcullis.control.approvals import ApprovalParts
 from portcullis.control.privacy import PrivacyParts
 from portcullis.control.pruning import PruningParts
+from portcullis.control.reviews import ReviewParts
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, KeyManager, Sealer
@@ -34,7 +35,7 @@ from portcullis.execution.secrets import local_secrets
 from portcullis.execution.tls import WebTls
 from portcullis.gateway.records import new_id
 from portcullis.identity.keymanager import key_manager
-from portcullis.identity.keys import issuer_key
+from portcullis.identity.keys import derived, issuer_key
 from portcullis.identity.oidc import IdTokens
 from portcullis.identity.once import LocalOnce
 from portcullis.identity.sealing import Envelope
@@ -44,10 +45,12 @@ from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.labels import SqlLabels
+from portcullis.store.memories import SqlMemories
 from portcullis.store.operators import SqlOperators
 from portcullis.store.pins import SqlPins
 from portcullis.store.projection import SqlProjection
 from portcullis.store.registrations import SqlRegistrations
+from portcullis.store.reviews import SqlReviews
 from portcullis.store.sessions import LocalSessionState, SharedSessionState, forget_ended
 
 GATE = "gate"
@@ -118,9 +121,10 @@ def founded(
     directory = SqlDirectory(engine)
     feed = LocalKillFeed(engine, directory, clock)
     once = LocalOnce(clock)
+    issuer = issuer_key(state / "keys", sealer)
     return Services(
         authority=TokenAuthority(
-            issuer_key(state / "keys", sealer),
+            issuer,
             trust_domain=config.trust_domain,
             clock=clock,
             new_id=new_id,
@@ -137,7 +141,8 @@ def founded(
         operators=SqlOperators(engine),
         pins=SqlPins(engine),
         feed=feed,
-        labels=SqlLabels(engine, sealer, shared=True),
+        labels=SqlLabels(engine, sealer),
+        memories=SqlMemories(engine, sealer),
         sessions=(LocalSessionState if name == GATE else SharedSessionState)(engine, clock, sealer),
         recorder=recorder,
         sealer=sealer,
@@ -148,7 +153,16 @@ def founded(
         gateway=origin,
         witnesses=witnesses,
         privacy_parts=privacy,
-        approval_parts=ApprovalParts(SqlApprovals(engine), config.approvals),
+        approval_parts=ApprovalParts(
+            SqlApprovals(engine), config.approvals, derived(issuer, "approvals")
+        ),
+        review_parts=ReviewParts(
+            SqlReviews(engine),
+            config.review,
+            name,
+            config.approvals.owner_may_approve,
+            config.approvals.teams,
+        ),
         pruning_parts=_pruning(config, name, recorder, engine, clock),
         version=__version__,
         new_id=new_id,

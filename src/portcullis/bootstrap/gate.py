@@ -22,6 +22,7 @@ from portcullis.control import (
     catalogue_api,
     privacy_api,
     pruning_api,
+    reviews_api,
 )
 from portcullis.control.bundle import bootstrap_app
 from portcullis.control.services import Services
@@ -143,6 +144,7 @@ async def _listening(
             *domain.control_routers(edge),
             *catalogue_api.routers(edge, services.catalogue("control", parts.book.refresh)),
             *approvals_api.routers(edge, services.approvals("control")),
+            *reviews_api.routers(edge, services.reviews("control")),
             *privacy_api.routers(edge, services.privacy("control")),
             pruning_api.router(edge, services.pruning(), services.records()),
         ),

@@ -36,6 +36,7 @@ def asking(services: Services) -> Asking | None:
         events=Events(services.gateway, services.clock, new_id),
         new_id=new_id,
         settings=parts.settings,
+        key=parts.key,
     )
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import CollectorRegistry
 
+from portcullis.bootstrap import reviews
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.exporters import run_exporters
-from portcullis.bootstrap.firewall import detectors, findable, firewall, known, warm
+from portcullis.bootstrap.firewall import detectors, ending, findable, firewall, known, warm
 from portcullis.bootstrap.oversight import asking, upkeep
 from portcullis.bootstrap.projection import projecting
 from portcullis.bootstrap.replicas import run_replicas
@@ -23,8 +24,10 @@ from portcullis.bootstrap.witnesses import watch_witnesses
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook
 from portcullis.catalogue.schema import fault
+from portcullis.checks.answered import Answered
 from portcullis.checks.authorize import Authorize
 from portcullis.checks.contain import Contain
+from portcullis.checks.memory import Memory
 from portcullis.checks.provenance import Provenance
 from portcullis.checks.validate import Validate
 from portcullis.config import Config
@@ -47,6 +50,7 @@ from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import Records, changed, new_id
 from portcullis.policy.engine import CompiledPolicy
 from portcullis.policy.reload import PolicyReload
+from portcullis.store.vaults import LocalVaults
 from portcullis.wire.mcp_state import Seal
 
 log = structlog.get_logger(__name__)
@@ -112,17 +116,22 @@ async def assembled(
             pipeline.refused(problem, kind=EventType.ADMIN, method="policy.activate")
 
         policy = PolicyReload(config.policy, fragment=fault, adopt=adopt, report=report)
-        restore, inspect = firewall(found, config, services, policy.pdp, inventory)
+        vaults = LocalVaults(clock)
+        restore, inspect = firewall(found, config, services, policy.pdp, inventory, vaults)
+        provenance = Provenance(policy.pdp, services.labels)
         checks = (
             Contain(services.feed, sessions),
             restore,
             Validate(inventory, policy.pdp),
             Authorize(policy.pdp),
-            Provenance(policy.pdp, services.labels),
+            provenance,
+            Memory(policy.pdp, provenance, services.labels, services.memories),
+            Answered(policy.pdp, provenance),
             inspect,
         )
         contents = contents_of(config, services)
-        records = Records(origin, recorder, sessions, policy.pdp, clock, contents)
+        looked_at = reviews.flagged(config)
+        records = Records(origin, recorder, sessions, policy.pdp, clock, contents, looked_at)
         metrics = Metrics(registry)
         awaited = [RiskClass(risk) for risk in config.audit.await_witnesses]
         pipeline = Pipeline(checks, recorder, records, metrics, awaited, approvals=asking(services))
@@ -146,7 +155,13 @@ async def assembled(
         stack.push_async_callback(conversations.close)
         for work in (policy.run(), conversations.run(), services.feed.watch(), book.watch()):
             await stack.enter_async_context(background(work))
-        for keeping in (expiring(config, services), pruning(services), upkeep(services)):
+        for keeping in (
+            expiring(config, services),
+            pruning(services),
+            upkeep(services),
+            reviews.upkeep(config, services),
+            ending((vaults, provenance), sessions),
+        ):
             await stack.enter_async_context(background(keeping))
         run_exporters(stack, config, services, sources, registry)
         name = origin.rpartition("/")[2]

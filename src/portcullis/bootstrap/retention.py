@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.audit.content import ContentStore
 from portcullis.audit.pruned import PRUNE
@@ -22,6 +21,8 @@ from portcullis.gateway.records import changed
 _SECONDS: Final = 3600.0
 _DAY_SECONDS: Final = 86_400.0
 _SOON_SECONDS: Final = 60.0
+
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
@@ -49,19 +50,22 @@ async def expiring(config: Config, services: Services) -> None:
         await asyncio.sleep(_SECONDS)
 
 
-async def pruning(services: Services) -> None:
-    """Prune what is past its maximum, soon after the start and every day, for ever."""
+async def pruning(services: Services, sleep: Sleep = asyncio.sleep) -> None:
+    """Prune what is past its maximum, soon after the start and every day, until cancelled.
+
+    A segment that cannot be pruned stays, is told of, and is tried again the day after.
+    """
     work = services.pruning()
-    await asyncio.sleep(_SOON_SECONDS)
+    await sleep(_SOON_SECONDS)
     while True:
         before = work.before()
         for segment in work.segments():
             try:
                 await work.step(segment, before, _tell(services), patient=True)
-            except (Problem, SQLAlchemyError) as error:  # what is damaged stays, and is told of
+            except Exception as error:  # noqa: BLE001 - no fault ends what is promised for ever
                 fault = error.code if isinstance(error, Problem) else type(error).__name__
                 log.warning("log_not_pruned", fault=fault, segment=segment)
-        await asyncio.sleep(_DAY_SECONDS)
+        await sleep(_DAY_SECONDS)
 
 
 def _tell(services: Services) -> Tell:

@@ -88,6 +88,18 @@ def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, ("unevaluatedProperties" if new else "additionalProperties"): False}
 
 
+def named(schema: Any) -> frozenset[str] | None:
+    """The arguments that a tool's schema knows, None where others may be as good."""
+    if not isinstance(schema, Mapping) or {"$ref", "allOf", "anyOf", "oneOf", "if"} & schema.keys():
+        return None
+    shut = closed(schema)
+    rest = shut.get("unevaluatedProperties", shut.get("additionalProperties"))
+    known = shut.get("properties")
+    if rest is not False or "patternProperties" in shut or not isinstance(known, Mapping):
+        return None
+    return frozenset(known)
+
+
 def _name(error: jsonschema_rs.ValidationError) -> str:
     parts = [_safe(part) for part in error.instance_path]
     about = error.kind.as_dict()

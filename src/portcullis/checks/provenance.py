@@ -7,29 +7,33 @@ session's words and labels are fetched, and what results teach is written down b
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import msgspec
 
 from portcullis.checks.authorize import on_behalf
-from portcullis.core.call import Action, Call, Context, Result
+from portcullis.checks.spoken import Spoken
+from portcullis.core.call import Action, Call, Context, Questions, Result
 from portcullis.core.check import Check
 from portcullis.core.containment import (
     Confidentiality,
     Containment,
+    Look,
     ToolModel,
     Treatment,
 )
 from portcullis.core.principal import Session
 from portcullis.core.verdict import PASS, Allow, Deny, Hold, Verdict
-from portcullis.provenance import judge
-from portcullis.provenance.canonical import Words
+from portcullis.provenance import judge, learning
 from portcullis.provenance.labels import Labels, reading
 from portcullis.provenance.ports import LabelState
+from portcullis.provenance.words import Words
+from portcullis.wire.mcp_answers import said
 
-_WORDS: Final = 256
-"""Sessions whose words are kept prepared."""
+_AGAIN: Final = 60.0
+"""Seconds after which the same is looked up again."""
+_LOOKED: Final = 4096
 _NOBODY: Final = Words()
 _READS: Final = frozenset({Action.RESOURCE, Action.PROMPT})
 
@@ -41,7 +45,9 @@ class Catalogue(Protocol):
     def containment(self, context: Context) -> Containment | None: ...  # noqa: D102 - see above
 
 
-class _Facts(NamedTuple):
+class Facts(NamedTuple):
+    """What policy asks, what the user said, and what the session has learned."""
+
     containments: tuple[Containment, ...]
     words: Words
     labels: Labels
@@ -55,26 +61,33 @@ class Provenance(Check):
     def __init__(self, catalogue: Catalogue, labels: LabelState) -> None:
         self._catalogue = catalogue
         self._labels = labels
-        self._words: OrderedDict[tuple[str, int], Words] = OrderedDict()
+        self._looked: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._spoken = Spoken()
 
-    async def prepare(self, call: Call, context: Context) -> _Facts | None:
+    async def prepare(self, call: Call, context: Context) -> Facts | None:
         """The session's words and labels, when policy wants this call judged."""
-        containments = self._containments(context)
-        if call.action is not Action.TOOL or not containments:
-            return None
-        session = context.session
+        judged = call.action is Action.TOOL or call.asked is not None
+        return await self.facts(context) if judged and self.containments(context) else None
+
+    async def facts(self, context: Context) -> Facts:
+        """What calls of this session are judged by."""
+        containments, session = self.containments(context), context.session
         if session is None:
-            return _Facts(containments, _NOBODY, reading(Confidentiality.SECRET))
-        return _Facts(containments, self._said(session), await self._labels.read(session))
+            return Facts(containments, _NOBODY, reading(Confidentiality.SECRET))
+        words = await self._spoken.words(session)
+        return Facts(containments, words, await self._labels.read(session))
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """Hold or deny (PC3060) what has no source; raise the risk to what the arguments say."""
-        if not isinstance(facts, _Facts):
+        if not isinstance(facts, Facts):
             return PASS
-        model = self._catalogue.model(call.server, call.name)
+        tool = call.action is Action.TOOL
+        model = self._catalogue.model(call.server, call.name) if tool else None
+        arguments = call.arguments if tool else {}
         grant = None if context.session is None else context.session.grant
-        found = judge.assess(model, call.arguments, facts.words, facts.labels, grant)
-        treatment = _strictest(one.treatment(found) for one in facts.containments)
+        answers = judge.NO_ANSWERS if call.asked is None else _answers(call, call.asked)
+        found = judge.assess(model, arguments, facts.words, facts.labels, grant, answers)
+        treatment = strictest(one.treatment(found) for one in facts.containments)
         if treatment is Treatment.ALLOW:
             return Allow(risk=found.risk)
         kinds = ", ".join(dict.fromkeys(question.kind for question in found.questions))
@@ -87,18 +100,43 @@ class Provenance(Check):
         )
         return Hold(reason=reason, questions=questions, rule="containment", risk=found.risk)
 
+    async def lookups(self, call: Call, context: Context) -> tuple[Look, ...]:
+        """What may show a source of what has none; each is looked up once a minute."""
+        model = self._catalogue.model(call.server, call.name)
+        session = context.session
+        judged = call.action is Action.TOOL and not call.looked_up_for
+        if not judged or session is None or model is None or not self.containments(context):
+            return ()
+        facts = await self.facts(context)
+        looks = judge.lookups(model, call.arguments, facts.words, facts.labels)
+        return tuple(one for one in looks if self._new(session, call.server, one, context))
+
+    def _new(self, session: Session, server: str, look: Look, context: Context) -> bool:
+        """Whether this has not been looked up lately: what is not there will not be there soon."""
+        key, now = (session.id, server, repr(look)), context.received_at
+        if now - self._looked.pop(key, -_AGAIN) < _AGAIN:
+            return False
+        self._looked[key] = now
+        if len(self._looked) > _LOOKED:
+            self._looked.popitem(last=False)
+        return True
+
     async def prepare_result(self, call: Call, context: Context, result: Result) -> object:
         """Learn from what came back; what is learned is durable before it goes on."""
         session = context.session
-        if session is None or not self._containments(context):
+        if session is None or not self.containments(context):
             return None
         if call.action is Action.TOOL:
             model = self._catalogue.model(call.server, call.name)
-            learned = judge.learn(model, content(result.payload), Labels())
+            names = learning.awaited(call.arguments, await self._spoken.words(session))
+            learned = learning.learn(model, content(result.payload), Labels(), names)
             if result.is_error or aside(result.payload):
-                learned = learned.merge(reading(judge.level(model)))
-            if result.is_error:  # it may say the agent's own words
+                learned = learned.merge(reading(learning.level(model)))
+            if result.is_error or _written(model):  # it may say the agent's own words
                 learned = reading(learned.confidentiality)
+            if call.looked_up_for:  # the agent does not get it
+                public = Confidentiality.PUBLIC
+                learned = msgspec.structs.replace(learned, confidentiality=public)
             await self._labels.merge(session, learned)
         elif call.action in _READS:
             await self._labels.merge(session, reading(Confidentiality.CONFIDENTIAL))
@@ -113,36 +151,37 @@ class Provenance(Check):
         """A human approved this call: its values are trusted, in this session, in their roles."""
         if call.action is not Action.TOOL:
             return
-        if context.session is not None and self._containments(context):
+        if context.session is not None and self.containments(context):
             model = self._catalogue.model(call.server, call.name)
-            learned = judge.approve(model, call.arguments, Labels())
+            learned = learning.approve(model, call.arguments, Labels())
             await self._labels.merge(context.session, learned)
 
-    def _containments(self, context: Context) -> tuple[Containment, ...]:
+    def end(self, is_open: Callable[[str], bool]) -> None:
+        """Forget what the users of ended sessions said."""
+        self._spoken.end(is_open)
+
+    def containments(self, context: Context) -> tuple[Containment, ...]:
         """What policy says for the caller, and for each agent that it acts for."""
         found = (self._catalogue.containment(one) for one in on_behalf(context))
         return tuple(one for one in found if one is not None)
 
-    def _said(self, session: Session) -> Words:
-        """The user's words, prepared once for each turn."""
-        key = session.id, len(session.turns)
-        words = self._words.get(key)
-        if words is None:
-            words = self._words[key] = Words.of((*session.prompts, *_vouched(session)))
-            if len(self._words) > _WORDS:
-                self._words.popitem(last=False)
-        self._words.move_to_end(key)
-        return words
+
+def _written(model: ToolModel | None) -> bool:
+    """Whether agents write what a tool reads: what that is good for, the check ``memory`` knows."""
+    return model is not None and model.memory is not None and model.memory.written
 
 
-def _vouched(session: Session) -> Iterator[str]:
-    """What the application says the session is about is as good as the user's words."""
-    for value in session.subject.values():
-        if isinstance(value, str | int) and not isinstance(value, bool):
-            yield str(value)
+def _answers(call: Call, asked: Questions) -> dict[str, Any]:
+    """By field, all that the call's ``inputResponses`` say."""
+    found: dict[str, Any] = {}
+    for key, answer in call.payload["params"].get("inputResponses", {}).items():
+        for name, value in said(asked.methods[key], answer).items():
+            found.setdefault(name, []).append(value)
+    return found
 
 
-def _strictest(treatments: Iterable[Treatment]) -> Treatment:
+def strictest(treatments: Iterable[Treatment]) -> Treatment:
+    """What all of them together call for."""
     return max(treatments, key=list(Treatment).index)
 
 

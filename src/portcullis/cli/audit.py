@@ -361,6 +361,7 @@ def _row(record: Record) -> str:
         f"id={event.id}",
         f"decision={event.decision}" if event.decision else "",
         f"proposed_by={event.proposed_by}" if event.proposed_by else "",
+        f"looked_up_for={event.looked_up_for}" if event.looked_up_for else "",
         f"({event.reason})" if event.reason else "",
     ]
     return "  ".join(filter(None, parts))

@@ -33,8 +33,8 @@ def access(
     """What an agent has reached, over all its sessions: tools, users and subjects, how often."""
     start = moment(since)
     loaded = load(config)
-    with _store(loaded) as projection:
-        logs = _catch_up(loaded, projection)
+    with store(loaded) as projection:
+        logs = catch_up(loaded, projection)
         for row in projection.access(agent, start.timestamp() if start else 0.0, logs=logs):
             if as_json:
                 times = {"first": _shown(row.first), "last": _shown(row.last)}
@@ -46,8 +46,8 @@ def access(
 def reindex(config: ConfigFile = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Make the record store's projection of the logs anew, from the logs."""
     loaded = load(config)
-    with _store(loaded) as projection:
-        counts = _catch_up(loaded, projection, anew=True)
+    with store(loaded) as projection:
+        counts = catch_up(loaded, projection, anew=True)
     for name, count in counts.items():
         if as_json:
             print_json({"log": name, "entries": count})
@@ -78,7 +78,8 @@ def candidates(config: Config, place: Path, verifier: Verifier, wanted: Filter) 
 
 
 @contextlib.contextmanager
-def _store(config: Config) -> Iterator[SqlProjection]:
+def store(config: Config) -> Iterator[SqlProjection]:
+    """The projection in the record store. Raises Problem PC7005 when there is none."""
     from portcullis.bootstrap.projection import projection_of  # noqa: PLC0415 - slow
 
     with projection_of(config) as projection:
@@ -87,7 +88,7 @@ def _store(config: Config) -> Iterator[SqlProjection]:
         yield projection
 
 
-def _catch_up(config: Config, projection: SqlProjection, *, anew: bool = False) -> dict[str, int]:
+def catch_up(config: Config, projection: SqlProjection, *, anew: bool = False) -> dict[str, int]:
     """Project what is not projected yet of every log; how many entries, by log."""
     from portcullis.bootstrap.projection import caught_up, logs_of  # noqa: PLC0415 - slow
     from portcullis.store.projection import Projector  # noqa: PLC0415 - slow

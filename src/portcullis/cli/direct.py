@@ -22,6 +22,7 @@ from portcullis.control.entries import JoinToken
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldView
 from portcullis.control.pruning_api import PruningView, told
 from portcullis.control.records import Caller
+from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
 from portcullis.control.services import Services
 from portcullis.core.approval import State
 from portcullis.core.call import Context
@@ -29,6 +30,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
 from portcullis.core.ports import Entry, PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.review import Disposition, Wanted
 from portcullis.identity.tokens import Minted
 
 _T = TypeVar("_T")
@@ -47,6 +49,7 @@ class Direct:
         self._privacy = services.privacy("cli")
         self._pruning = services.pruning()
         self._approving = services.approvals("cli")
+        self._reviewing = services.reviews("cli")
         self._records = services.records()
         now = services.clock.now()
         self._context = Context(
@@ -73,6 +76,7 @@ class Direct:
         review_at: float | None = None,
         spiffe_id: str = "",
         roles: tuple[str, ...] = (),
+        users: tuple[str, ...] = (),
     ) -> PrincipalRecord:
         """Register a principal."""
         work = self._principals.create(
@@ -84,6 +88,7 @@ class Direct:
             review_at=review_at,
             spiffe_id=spiffe_id,
             roles=roles,
+            users=users,
         )
         return self._run(work, "principals.create", f"{kind}:{name}")
 
@@ -141,6 +146,11 @@ class Direct:
         """Give an operator other roles."""
         work = self._principals.set_roles(self._context, name, roles)
         return self._run(work, "principals.roles", f"operator:{name}")
+
+    def set_users(self, name: str, users: tuple[str, ...]) -> PrincipalRecord:
+        """Say by which names an operator is known as a user."""
+        work = self._principals.set_users(self._context, name, users)
+        return self._run(work, "principals.users", f"operator:{name}")
 
     def password(self, name: str, password: str) -> str:
         """Set an operator's password; the otpauth:// URI of its new authenticator secret."""
@@ -213,6 +223,26 @@ class Direct:
         """Let an agent ask again."""
         work = self._approving.lift(self._context, agent, reason)
         self._run(work, "approval.lifted", f"agent:{agent}")
+
+    def reviews(self, wanted: Wanted, cursor: str) -> ReviewList:
+        """The calls to be looked at, after ``cursor``."""
+        work = self._reviewing.list(wanted, cursor)
+        return ReviewList.of(self._run(work, "review.list", ""))
+
+    def review(self, entry: str) -> ReviewDetail:
+        """One of them with what is left of the call."""
+        work = self._reviewing.show(self._context, entry)
+        return ReviewDetail.of(*self._run(work, "review.read", entry))
+
+    def close(self, entry: str, disposition: Disposition, reason: str) -> ReviewView:
+        """Say what a call was."""
+        work = self._reviewing.close(self._context, entry, disposition, reason)
+        return ReviewView.of(self._run(work, "review.closed", entry))
+
+    def reopen(self, entry: str, reason: str) -> ReviewView:
+        """Look at a call again."""
+        work = self._reviewing.reopen(self._context, entry, reason)
+        return ReviewView.of(self._run(work, "review.reopened", entry))
 
     def prune(
         self, segment: int, before: float | None, reason: str, *, dry_run: bool

@@ -25,6 +25,12 @@ from portcullis.identity.passwords import SHORTEST
 _KIND = PrincipalKind.OPERATOR
 
 Role = Annotated[list[str], typer.Option(help=f"One of {', '.join(ROLES)}; repeatable.")]
+Users = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--is", help="A name that applications know this person by as a user; repeatable."
+    ),
+]
 Password = Annotated[
     str | None, typer.Option(help="The password as env:NAME or file:PATH; default: ask.")
 ]
@@ -38,6 +44,7 @@ def add(
     owner: principals.Owner,
     role: Role,
     password: Password = None,
+    user: Users = None,
     *,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
@@ -47,7 +54,7 @@ def add(
     _check(role)
     chosen = _new(password)
     with operations(load(config)) as work:
-        record = work.create(_KIND, name, owner=owner, roles=tuple(role))
+        record = work.create(_KIND, name, owner=owner, roles=tuple(role), users=tuple(user or ()))
         sys.stderr.write(f"operator {name} registered, owned by {owner}\n")
         _enrol(work, name, chosen, as_json=json, more={"kind": "operator", "id": record.id})
 
@@ -77,6 +84,24 @@ def role(
     with operations(load(config)) as work:
         record = work.set_roles(name, tuple(role))
     sys.stderr.write(f"operator {name} is {', '.join(record.roles)}\n")
+    principals.print_record(record, as_json=json)
+
+
+@app.command("is")
+def known_as(
+    name: principals.Name,
+    user: Annotated[
+        list[str] | None, typer.Argument(help="Names that the operator has as a user; none: none.")
+    ] = None,
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Say by which names applications know an operator as a user: nobody approves his own."""
+    principals.check_name(name)
+    with operations(load(config)) as work:
+        record = work.set_users(name, tuple(user or ()))
+    sys.stderr.write(f"operator {name} is known by {len(record.users)} names as a user\n")
     principals.print_record(record, as_json=json)
 
 

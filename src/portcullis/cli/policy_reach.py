@@ -17,7 +17,8 @@ from portcullis.core.errors import Problem
 from portcullis.policy.grammar import parse
 from portcullis.policy.model import Policy
 from portcullis.policy.source import read
-from portcullis.review.reach import Growth, Reach, growth
+from portcullis.review.growth import Growth, growth
+from portcullis.review.reach import Reach
 from portcullis.review.reach import reach as reached
 
 _FAILED = 5
@@ -80,6 +81,8 @@ def _show(one: Reach, *, as_json: bool) -> None:
     lines = [f"{one.agent} ({one.role}): {verdict}, {len(one.tools)} tools"]
     for name in ("private", "untrusted", "outside", "undescribed"):
         lines += [f"  {name:11} {', '.join(getattr(one, name)) or '-'}"]
+    if one.others:
+        lines.append(f"  others      {', '.join(one.others)}")
     for ladder in one.ladders:
         lines.append(
             f"  ladder      {ladder.writes} -> {ladder.reads} (trusted {ladder.role}) -> "
@@ -97,8 +100,10 @@ def _show_new(one: Growth, *, as_json: bool) -> None:
         *(f"higher risk of {tool}" for tool in one.raised),
         *(f"ladder {ladder.writes} -> {ladder.reads} -> {ladder.acts}" for ladder in one.ladders),
         *(["all three together"] if one.trifecta else []),
+        *one.others,
+        *(f"weaker: {what}" for what in one.weaker),
     ]
-    sys.stdout.write(clean(f"new for {one.agent}: {'; '.join(said)}") + "\n")
+    sys.stdout.write("".join(f"{clean(f'new for {one.agent}: {what}')}\n" for what in said))
 
 
 def _plain(value: Any) -> dict[str, Any]:

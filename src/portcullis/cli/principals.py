@@ -246,6 +246,7 @@ def _fields(record: PrincipalRecord) -> list[tuple[str, str]]:
         ("owner", record.owner),
         ("purpose", record.purpose),
         ("roles", ", ".join(record.roles)),
+        ("is", ", ".join(record.users)),
         ("created", moment(record.created_at)),
         ("review", _day(record.review_at) if record.kind is not PrincipalKind.OPERATOR else ""),
         ("spiffe", record.spiffe_id),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -19,7 +21,9 @@ from portcullis.core.errors import Problem
 from portcullis.redteam.catalogue import digest
 from portcullis.redteam.contain import Miss, Settings, measure_contain
 from portcullis.redteam.dojo import SUITES, VERSION
-from portcullis.redteam.rows import ROWS
+from portcullis.redteam.rows import FATIGUE, ROWS, Row
+from portcullis.redteam.service.corpus import DOMAINS, digests
+from portcullis.redteam.service.measure import DESKS, ServiceSettings, measure_service
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -33,6 +37,28 @@ _COLUMNS = {
 }
 
 
+_SERVICE_COLUMNS = {
+    "benign_utility": "benign %",
+    "asr": "attack %",
+    "asks_per_100": "asks/100",
+    "asked_tasks": "asked %",
+}
+
+
+class Corpus(StrEnum):
+    """What is replayed."""
+
+    AGENTDOJO = "agentdojo"
+    SERVICE = "service"
+
+
+class Through(StrEnum):
+    """What a replayed call goes through."""
+
+    CHECKS = "checks"
+    LISTENER = "listener"
+
+
 @app.callback()
 def redteam() -> None:
     """Attack the gate and count what gets through."""
@@ -41,8 +67,21 @@ def redteam() -> None:
 @app.command("contain")
 def contain(
     *,
-    suites: Annotated[str, typer.Option(help="With commas.")] = ",".join(SUITES),
-    rows: Annotated[str, typer.Option(help="With commas; all by default.")] = "",
+    corpus: Annotated[
+        Corpus, typer.Option(help="AgentDojo, or two service desks, which need no extra.")
+    ] = Corpus.AGENTDOJO,
+    suites: Annotated[str, typer.Option(help="With commas; all by default.")] = "",
+    attacks: Annotated[
+        Path | None,
+        typer.Option(help="Attacks on the service desks: a folder with SUITE/attacks.yaml."),
+    ] = None,
+    rows: Annotated[
+        str, typer.Option(help="With commas; by default all but those of a tired human.")
+    ] = "",
+    through: Annotated[
+        Through,
+        typer.Option(help="The gate's checks, or a real gate: listener, log, approvals."),
+    ] = Through.CHECKS,
     users: Annotated[
         int | None, typer.Option(min=1, help="So many tasks of each suite; all by default.")
     ] = None,
@@ -50,25 +89,53 @@ def contain(
     misses: Annotated[bool, typer.Option("--misses", help="List what each row missed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Replay AgentDojo with an agent that makes the user's calls and the attacker's.
+    """Replay a corpus with an agent that makes the user's calls and the attacker's.
 
-    Needs the extra ``redteam``. Without a model: what is counted is what the gate lets through.
+    AgentDojo needs the extra ``redteam``. Without a model: what is counted is what the gate lets
+    through.
     """
+    if corpus is Corpus.SERVICE:
+        if through is not Through.CHECKS:
+            raise Problem("PC7004", "the service desks are replayed through the checks only")
+        desks = ServiceSettings(
+            suites=_chosen("--suites", suites, DOMAINS),
+            rows=_chosen("--rows", rows, tuple(DESKS)),
+            users=users,
+            attacks=attacks,
+        )
+        with Console(stderr=True).status("replaying") as status:
+            result, missed = measure_service(desks, status.update)
+        _print(result, missed if misses else (), lambda: _show_service(result, desks), as_json)
+        return
+    if attacks is not None:
+        raise Problem("PC7004", "--attacks is for --corpus service")
     settings = Settings(
         suites=_chosen("--suites", suites, SUITES),
-        rows=_chosen("--rows", rows, [row.key for row in ROWS]),
+        rows=_rows(rows, through),
         users=users,
         processes=processes,
+        listener=through is Through.LISTENER,
     )
     with Console(stderr=True).status("replaying") as status:
         result, missed = measure_contain(settings, status.update)
+    _print(result, missed if misses else (), lambda: _show(result, settings), as_json)
+
+
+def _print(result: Report, missed: Sequence[Miss], show: Callable[[], None], as_json: bool) -> None:
     if as_json:
         text = msgspec.json.encode(result).decode()
         sys.stdout.write(msgspec.json.format(text, indent=2) + "\n")
         return
-    _show(result, settings)
-    if misses:
-        _list(missed)
+    show()
+    _list(missed)
+
+
+def _rows(text: str, through: Through) -> tuple[str, ...]:
+    if through is Through.LISTENER:
+        known: Sequence[Row] = [row for row in ROWS if row.grant is not None]
+    else:
+        known = (*ROWS, *FATIGUE) if text else ROWS
+    return _chosen("--rows", text, [row.key for row in known])
 
 
 def _chosen(option: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -82,20 +149,46 @@ def _chosen(option: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
 def _show(result: Report, settings: Settings) -> None:
     console, figures = Console(highlight=False), result.figures
     title = f"AgentDojo {VERSION}: {figures['tasks']:.0f} tasks, {figures['pairs']:.0f} attacks"
-    table = Table(title=title, box=box.SIMPLE, padding=0, title_justify="left")
-    for name in ("enforced by", "human"):
-        table.add_column(name)
-    for name in _COLUMNS.values():
-        table.add_column(name, justify="right")
-    for row in ROWS:
+    table = _table(title, ("enforced by", "human"), _COLUMNS)
+    for row in (*ROWS, *FATIGUE):
         if row.key in settings.rows:
             cells = (f"{figures[f'{row.key}_{name}']:.1f}" for name in _COLUMNS)
             table.add_row(row.title, row.human, *cells)
     console.print(table)
     console.print(f"catalogues and policies: sha256 {digest()}")
+    _targets(console, result)
+
+
+def _show_service(result: Report, settings: ServiceSettings) -> None:
+    console, figures = Console(highlight=False), result.figures
+    title = f"Service desks: {figures['tasks']:.0f} tasks, {figures['attacks']:.0f} attacks"
+    table = _table(title, ("tools", "enforced by", "human"), _SERVICE_COLUMNS)
+    for suite in (*settings.suites, ""):
+        for row in settings.rows:
+            names = (
+                f"{suite}_{row}_{name}" if suite else f"{row}_{name}" for name in _SERVICE_COLUMNS
+            )
+            cells = (f"{figures[name]:.1f}" if name in figures else "" for name in names)
+            table.add_row(suite or "all", DESKS[row].title, DESKS[row].human, *cells)
+    console.print(table)
+    for name, found in digests().items():
+        console.print(f"{name}: sha256 {found}", soft_wrap=True)
+    _targets(console, result)
+
+
+def _table(title: str, names: Sequence[str], columns: Mapping[str, str]) -> Table:
+    table = Table(title=title, box=box.SIMPLE, padding=0, title_justify="left")
+    for name in names:
+        table.add_column(name)
+    for name in columns.values():
+        table.add_column(name, justify="right")
+    return table
+
+
+def _targets(console: Console, result: Report) -> None:
     for name, target in result.targets.items():
         word = "met" if target.met else "NOT MET"
-        console.print(f"{name}: {figures[name]:.2f} {target.op} {target.value:.2f}: {word}")
+        console.print(f"{name}: {result.figures[name]:.2f} {target.op} {target.value:.2f}: {word}")
 
 
 def _list(missed: Sequence[Miss]) -> None:

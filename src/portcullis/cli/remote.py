@@ -14,6 +14,7 @@ from portcullis.control.catalogue_api import DefinitionView, ToolList, ToolView
 from portcullis.control.entries import JoinToken
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldList, HoldView
 from portcullis.control.pruning_api import PruningView
+from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
 from portcullis.control.shapes import (
     EntryList,
     EntryView,
@@ -29,6 +30,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
 from portcullis.core.ports import Entry, PrincipalRecord
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.review import Disposition, Wanted
 from portcullis.identity.tokens import Minted, TokenAuthority
 from portcullis.wire.json import decode
 
@@ -86,6 +88,7 @@ class Remote:
         review_at: float | None = None,
         spiffe_id: str = "",
         roles: tuple[str, ...] = (),
+        users: tuple[str, ...] = (),
     ) -> PrincipalRecord:
         """Register a principal."""
         body: dict[str, Any] = {"kind": kind.value, "id": name, "owner": owner}
@@ -94,6 +97,7 @@ class Remote:
             "review_at": review_at,
             "spiffe_id": spiffe_id,
             "roles": list(roles),
+            "users": list(users),
         }
         body |= {field: value for field, value in more.items() if value}
         return self._principal("POST", "", body)
@@ -160,6 +164,10 @@ class Remote:
         """Give an operator other roles."""
         return self._principal("POST", f"/operator/{name}/roles", {"roles": list(roles)})
 
+    def set_users(self, name: str, users: tuple[str, ...]) -> PrincipalRecord:
+        """Say by which names an operator is known as a user."""
+        return self._principal("POST", f"/operator/{name}/users", {"users": list(users)})
+
     def password(self, name: str, password: str) -> str:
         """Set an operator's password; the otpauth:// URI of its new authenticator secret."""
         found = self._call("POST", f"/principals/operator/{name}/password", {"password": password})
@@ -224,6 +232,31 @@ class Remote:
     def lift(self, agent: str, reason: str) -> None:
         """Let an agent ask again."""
         self._call("POST", "/approvals/lift", {"agent": agent, "reason": reason})
+
+    def reviews(self, wanted: Wanted, cursor: str) -> ReviewList:
+        """The calls to be looked at, after ``cursor``."""
+        asked = {
+            "state": wanted.state and wanted.state.value,
+            "agent": wanted.agent,
+            "risk": wanted.risk,
+            "cursor": cursor,
+        }
+        query = urlencode({name: value for name, value in asked.items() if value})
+        return ReviewList.model_validate(self._call("GET", f"/reviews?{query}"))
+
+    def review(self, entry: str) -> ReviewDetail:
+        """One of them with what is left of the call."""
+        return ReviewDetail.model_validate(self._call("GET", f"/reviews/{entry}"))
+
+    def close(self, entry: str, disposition: Disposition, reason: str) -> ReviewView:
+        """Say what a call was."""
+        body = {"disposition": disposition.value, "reason": reason}
+        return ReviewView.model_validate(self._call("POST", f"/reviews/{entry}/close", body))
+
+    def reopen(self, entry: str, reason: str) -> ReviewView:
+        """Look at a call again."""
+        done = self._call("POST", f"/reviews/{entry}/reopen", {"reason": reason})
+        return ReviewView.model_validate(done)
 
     def prune(
         self, segment: int, before: float | None, reason: str, *, dry_run: bool

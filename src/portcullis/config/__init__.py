@@ -21,6 +21,7 @@ from portcullis.config.inspection import Inspection
 from portcullis.config.load import load as _load
 from portcullis.config.replica import Replicas, Timestamps
 from portcullis.config.retention import Retention
+from portcullis.config.review import Review
 from portcullis.core.spiffe import TRUST_DOMAIN
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Listen",
     "McpUpstream",
     "ModelUpstream",
+    "Review",
     "Tokens",
     "UpstreamTls",
     "load",
@@ -215,6 +217,7 @@ class Config(Section):
     identity: Identity = Identity()
     inspection: Inspection = Inspection()
     approvals: Approvals = Approvals()
+    review: Review = Review()
     audit: Audit = Audit()
     evidence: Evidence = Evidence()
 

@@ -189,7 +189,12 @@ def _writers(edge: Edge, principals: Principals) -> APIRouter:
         context, kind = request.state.context, PrincipalKind(body.kind)
         if isinstance(body, OperatorRequest):
             made = principals.create(
-                context, kind, body.id, owner=body.owner, roles=tuple(body.roles)
+                context,
+                kind,
+                body.id,
+                owner=body.owner,
+                roles=tuple(body.roles),
+                users=tuple(body.users),
             )
         else:
             made = principals.create(

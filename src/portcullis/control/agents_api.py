@@ -121,6 +121,7 @@ def create_app(
         records=services.records(),
         clock=services.clock,
         tokens=services.tokens,
+        pins=services.pins,
         new_id=services.new_id,
     )
     callers = Callers(

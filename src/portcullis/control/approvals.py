@@ -17,7 +17,8 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, Directory, Sealer
 from portcullis.core.principal import PrincipalKind
-from portcullis.oversight.eyes import four_eyes
+from portcullis.oversight.eyes import answering, four_eyes, known_as
+from portcullis.oversight.freezing import freezes
 from portcullis.oversight.sealing import unseal
 
 MOST_LISTED: Final = 1000
@@ -26,10 +27,14 @@ _ENDING: Final = (State.PENDING, State.APPROVED)
 
 @dataclass(frozen=True, slots=True)
 class ApprovalParts:
-    """What waits. Whoever decides, or lets something expire, has ``deciding``."""
+    """What waits. Whoever decides, or lets something expire, has ``deciding``.
+
+    ``key`` is what the calls are bound under, 32 bytes that are always the same.
+    """
 
     store: ApprovalStore
     settings: Settings
+    key: bytes = field(repr=False)
     deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -86,7 +91,9 @@ class Approving:
             if shown is None:
                 raise Problem("PC3042", "what was asked is not there any more")
             owners = () if self._settings.owner_may_approve else await self._owners(shown)
-            four_eyes(context.principal.id, shown.user, owners)
+            operator = context.principal.id
+            known = await asyncio.to_thread(known_as, self._directory, operator)
+            four_eyes(operator, shown.user, owners, known)
             return await self._decide(context, approval, Verb.APPROVE, reason)
 
     async def deny(self, context: Context, approval_id: str, reason: str) -> Approval:
@@ -129,7 +136,7 @@ class Approving:
         now = self._clock.now()
         since = now - self._settings.refusals_seconds
         denials = await asyncio.to_thread(self._store.denials, agent, since)
-        if denials < self._settings.refusals or agent in await self.frozen():
+        if not freezes(denials, self._settings) or agent in await self.frozen():
             return
         await asyncio.to_thread(self._store.freeze, agent, now)
         said = {"denials": denials}
@@ -158,7 +165,8 @@ class Approving:
             await asyncio.to_thread(self._directory.get, PrincipalKind.AGENT, agent)
             for agent in shown.agents
         ]
-        return tuple(record.owner for record in records if record is not None)
+        owners = (record.owner for record in records if record is not None)
+        return tuple(one for owner in owners for one in answering(owner, self._settings.teams))
 
     async def _act(
         self, context: Context, method: str, approval: Approval, said: dict[str, str]

@@ -66,6 +66,8 @@ class Person(Protocol):
     @property
     def roles(self) -> tuple[str, ...]: ...  # noqa: D102 - the same
     @property
+    def email(self) -> str: ...  # noqa: D102 - the same
+    @property
     def expires_at(self) -> float: ...  # noqa: D102 - the same
 
 
@@ -191,18 +193,27 @@ class Logins:
         return credential, step is not None and self._operators.spend(name, step)
 
     async def _registered(self, context: Context, name: str, person: Person) -> None:
-        """Make the register say what the issuer says."""
+        """Make the register say what the issuer says; an address of his is never forgotten."""
+        users = (person.email,) if person.email else ()
         try:
             record = await self._principals.present(_KIND, name)
         except Problem as problem:
             if problem.code != "PC2007":
                 raise
             await self._principals.create(
-                context, _KIND, name, owner=person.issuer, roles=person.roles, vouched=True
+                context,
+                _KIND,
+                name,
+                owner=person.issuer,
+                roles=person.roles,
+                users=users,
+                vouched=True,
             )
             return
         if record.roles != person.roles:
             await self._principals.set_roles(context, name, person.roles)
+        if not set(users) <= set(record.users):
+            await self._principals.set_users(context, name, (*record.users, *users))
 
     async def _failed(self, name: str, credential: OperatorCredential | None) -> None:
         before = 0 if credential is None else credential.failures

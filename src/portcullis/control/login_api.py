@@ -21,6 +21,7 @@ from portcullis.control.shapes import (
     PrincipalView,
     RolesRequest,
     TokenView,
+    UsersRequest,
     refusals,
 )
 from portcullis.core.errors import Problem
@@ -85,6 +86,16 @@ def _writers(edge: Edge, principals: Principals, logins: Logins) -> APIRouter:
         """Give an operator other roles; its tokens are worthless from then on."""
         roles = tuple(body.roles)
         return PrincipalView.of(await principals.set_roles(request.state.context, id, roles))
+
+    @router.post(f"{_OPERATOR}/users", responses=changes, openapi_extra=_BEARER)
+    async def set_users(
+        request: Request,
+        id: PrincipalName,  # noqa: A002 - the API's name
+        body: UsersRequest,
+    ) -> PrincipalView:
+        """Say by which names an operator is known as a user: nobody approves his own."""
+        users = tuple(body.users)
+        return PrincipalView.of(await principals.set_users(request.state.context, id, users))
 
     return router
 

@@ -86,14 +86,16 @@ class Principals:
         review_at: float | None = None,
         spiffe_id: str = "",
         roles: tuple[str, ...] = (),
+        users: tuple[str, ...] = (),
         vouched: bool = False,
     ) -> PrincipalRecord:
         """Register a principal. Raises Problem PC2009 when it exists or the name is reserved.
 
         A program is up for review in 90 days unless ``review_at`` says when. ``spiffe_id`` is an
         identity of another trust domain that also stands for it (PC2024, PC2027). ``owner``, the
-        team that answers for it, and ``purpose`` stand in the log in clear. ``vouched``: for this
-        operator an issuer of ID tokens vouches.
+        team that answers for it, and ``purpose`` stand in the log in clear; ``users``, by which
+        names an operator is known as a user, do not. ``vouched``: for this operator an issuer of ID
+        tokens vouches.
         """
         name = f"{kind}:{principal_id}"
         reserved = LOCAL if vouched else (LOCAL, OIDC)
@@ -113,10 +115,13 @@ class Principals:
             purpose=purpose,
             review_at=0.0 if kind is PrincipalKind.OPERATOR else self._review(review_at),
             spiffe_id=spiffe_id,
+            users=tuple(sorted(set(users))),
         )
         parameters = {"owner": owner, "purpose": purpose, "review_at": int(record.review_at)}
         if spiffe_id:
             parameters["spiffe_id"] = spiffe_id
+        if users:
+            parameters["users"] = len(record.users)
         await self._act(context, "create", name, parameters | {"roles": list(record.roles)})
         await self._feed.create(record)
         return record
@@ -179,6 +184,24 @@ class Principals:
         """Give an operator other roles; the tokens that name the old ones are worthless."""
         kind = PrincipalKind.OPERATOR
         return await self._outdated(context, kind, principal_id, "roles", roles)
+
+    async def set_users(
+        self, context: Context, principal_id: str, users: tuple[str, ...]
+    ) -> PrincipalRecord:
+        """Say by which names an operator is known as a user; the log says how many.
+
+        Raises Problem PC2010 for an unknown operator, PC2073 for a revoked one.
+        """
+
+        def changed(record: PrincipalRecord) -> PrincipalRecord:
+            if record.state not in LIVING:
+                raise Problem("PC2073", f"nothing is left of a principal that is {record.state}")
+            return msgspec.structs.replace(record, users=tuple(sorted(set(users))))
+
+        kind, said = PrincipalKind.OPERATOR, {"users": len(set(users))}
+        return await self._changed(
+            context, kind, principal_id, "users", changed, nothing, said, cuts=False
+        )
 
     async def cut(self, context: Context, credential: str) -> None:
         """Cut off one credential, a token's id or ``svid:`` and a certificate's serial number."""

@@ -52,12 +52,12 @@ class Records:
         parameters: Mapping[str, Any] | None = None,
         session: Session | None = None,
         approval: str = "",
-    ) -> None:
+    ) -> Event:
         """Record durably that ``context``'s principal is about to do ``method`` to ``name``.
 
         ``parameters`` stand in the log in clear. Of a session its user is committed to under the
-        user's key, its subject and prompt under the data subject's. Raises Problem PC6001: then
-        do not act.
+        user's key, its subject and prompt under the data subject's. Returns the event. Raises
+        Problem PC6001: then do not act.
         """
         commitments = {}
         if session is not None:
@@ -85,6 +85,7 @@ class Records:
             application=session.application if session else "",
         )
         await self._recorder.durable(event)
+        return event
 
     def refused(self, problem: Problem, caller: Caller, method: str, name: str = "") -> Problem:
         """Record a refusal; returns the problem to answer with (PC6001 when it has no record)."""

@@ -17,6 +17,7 @@ from portcullis.control.principals import Principals
 from portcullis.control.privacy import Privacy, PrivacyParts
 from portcullis.control.pruning import Pruning, PruningParts
 from portcullis.control.records import Records
+from portcullis.control.reviews import Reviewing, ReviewParts
 from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pins
 from portcullis.core.ports import (
@@ -33,7 +34,7 @@ from portcullis.identity.oidc import IdTokens
 from portcullis.identity.passwords import STANDARD, Cost
 from portcullis.identity.records import IdentityRecords
 from portcullis.identity.tokens import TokenAuthority
-from portcullis.provenance.ports import LabelState
+from portcullis.provenance.ports import LabelState, MemoryState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +45,8 @@ class Services:
     sessions); ``version`` is the program's. ``id_tokens`` is None when no issuer of them is
     configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
     what there is to erase, ``pruning_parts`` what prunes the log, ``approval_parts`` what waits for
-    humans; ``argon2`` is what an operator's password costs to guess; refused logins take a multiple
-    of ``login_grain`` seconds.
+    humans, ``review_parts`` what they look at afterwards; ``argon2`` is what an operator's password
+    costs to guess; refused logins take a multiple of ``login_grain`` seconds.
     """
 
     authority: TokenAuthority
@@ -57,6 +58,7 @@ class Services:
     feed: Containment
     sessions: SessionState
     labels: LabelState
+    memories: MemoryState
     recorder: Recorder
     sealer: Sealer
     clock: Clock
@@ -71,6 +73,7 @@ class Services:
     privacy_parts: PrivacyParts | None = None
     pruning_parts: PruningParts | None = None
     approval_parts: ApprovalParts | None = None
+    review_parts: ReviewParts | None = None
     argon2: Cost = STANDARD
     login_grain: float = GRAIN_SECONDS
 
@@ -153,6 +156,20 @@ class Services:
             parts=self.approval_parts,
             directory=self.directory,
             sealer=self.sealer,
+            records=self.records(),
+            clock=self.clock,
+            route=route,
+        )
+
+    def reviews(self, route: str) -> Reviewing:
+        """The service of calls to be looked at afterwards."""
+        if self.review_parts is None:
+            raise Problem("PC7005", "nothing is to be looked at here")
+        return Reviewing(
+            parts=self.review_parts,
+            privacy=self.privacy_parts,
+            directory=self.directory,
+            sessions=self.sessions,
             records=self.records(),
             clock=self.clock,
             route=route,

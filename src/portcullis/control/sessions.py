@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
-from portcullis.catalogue.schema import fault
+from portcullis.catalogue.schema import fault, named
 from portcullis.config import Tokens
 from portcullis.control.principals import Principals
 from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
+from portcullis.core.inspection_ports import Pins
 from portcullis.core.ports import Clock, SessionState
 from portcullis.core.principal import PrincipalKind, Session, TaskBound
 from portcullis.identity.tokens import Actor, Grant, Minted, TokenAuthority
@@ -36,6 +37,7 @@ class Sessions:
         records: Records,
         clock: Clock,
         tokens: Tokens,
+        pins: Pins,
         new_id: Callable[[], str],
     ) -> None:
         self._state = state
@@ -44,6 +46,7 @@ class Sessions:
         self._records = records
         self._clock = clock
         self._longest = tokens.session_ttl_seconds
+        self._pins = pins
         self._new_id = new_id
         self._saying = asyncio.Lock()
 
@@ -66,8 +69,11 @@ class Sessions:
         Both end together. ``bounds`` are the task's, on the arguments of its tools. ``issuer`` is
         who vouched for the user, when that is not the application. Raises Problem PC2007, PC4001
         or PC4002 when the agent is not there or may not act, PC1020 when ``ttl`` is longer than
-        configured or ``output_schema``, which models' answers have to fit, cannot be enforced.
+        configured, ``output_schema``, which models' answers have to fit, cannot be enforced, or a
+        bound is on an argument that the tool, as it is pinned, does not have.
         """
+        if bounds:
+            await asyncio.to_thread(self._refuse_idle, bounds)
         unusable = None if output_schema is None else fault(output_schema)
         if unusable is not None:
             raise Problem("PC1020", f"output_schema: {unusable}")
@@ -113,6 +119,19 @@ class Sessions:
         )
         await self._state.open(session)
         return session, minted
+
+    def _refuse_idle(self, bounds: dict[str, tuple[TaskBound, ...]]) -> None:
+        """Refuse a bound that no call could keep: such a tool has no such argument."""
+        for pin in self._pins.all():
+            tool = f"{pin.server}.{pin.tool}"
+            if tool not in bounds:
+                continue
+            known = named(msgspec.json.decode(pin.definition).get("inputSchema"))
+            for bound in bounds[tool]:
+                if known is not None and bound.argument not in known:
+                    hint = "See `portcullis catalogue list` for what it takes."
+                    detail = f"tools: {tool} has no argument {bound.argument}"
+                    raise Problem("PC1020", detail, hint=hint)
 
     async def get(self, context: Context, session_id: str) -> Session:
         """An open session of the application's own. Raises Problem PC2010 for any other."""

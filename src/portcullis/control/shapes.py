@@ -22,6 +22,8 @@ Role: TypeAlias = Literal["viewer", "approver", "responder", "investigator", "ad
 PrincipalName = Annotated[str, Field(pattern=NAME)]
 Owner = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@/-]{0,127}$")]
 Roles = Annotated[list[Role], Field(min_length=1, max_length=4)]
+UserName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]
+Users = Annotated[list[UserName], Field(max_length=16)]
 Purpose = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
 Instant = Annotated[StrictFloat | StrictInt, Field(gt=0, le=253_402_300_799)]
 ForeignId = Annotated[str, Field(pattern=r"^spiffe://", max_length=2048)]
@@ -40,8 +42,12 @@ class _Shape(BaseModel):
 
 
 class TaskArgument(_Shape):
-    """What a task asks of an argument; see Bounds on arguments in the policy's documentation."""
+    """What a task asks of an argument; see Bounds on arguments in the policy's documentation.
 
+    It has to be there unless it is ``optional``.
+    """
+
+    optional: StrictBool = False
     required: Literal[True] = True
     equals: Scalar = None
     enum: Annotated[list[Scalar], Field(min_length=1, max_length=64)] = []
@@ -53,6 +59,10 @@ class TaskArgument(_Shape):
     def model_post_init(self, context: Any, /) -> None:
         """A prefix within a path ends where a part of it does, as in policy."""
         del context
+        asked = self.model_fields_set - {"optional"}
+        if self.optional and (not asked or "required" in asked):
+            msg = "optional goes with a bound other than required"
+            raise ValueError(msg)
         if "/" in self.prefix and not self.prefix.endswith("/"):
             msg = "a prefix with a / ends with one"
             raise ValueError(msg)
@@ -60,7 +70,9 @@ class TaskArgument(_Shape):
     def bounds(self, argument: str) -> tuple[TaskBound, ...]:
         """Those that were given."""
         return tuple(
-            TaskBound(argument=argument, kind=kind, value=getattr(self, kind))
+            TaskBound(
+                argument=argument, kind=kind, value=getattr(self, kind), optional=self.optional
+            )
             for kind in get_args(BoundKind)
             if kind in self.model_fields_set
         )
@@ -176,12 +188,16 @@ class ApplicationRequest(_Shape):
 
 
 class OperatorRequest(_Shape):
-    """A new operator with at least one role."""
+    """A new operator with at least one role. ``users`` are names that the operator has as a user.
+
+    Who is the user of a session does not approve what its agent asks for.
+    """
 
     kind: Literal["operator"]
     id: PrincipalName
     owner: Owner
     roles: Roles
+    users: Users = []
 
 
 PrincipalRequest = Annotated[
@@ -201,6 +217,12 @@ class RolesRequest(_Shape):
     roles: Roles
 
 
+class UsersRequest(_Shape):
+    """By which names an operator is known as a user, from now on."""
+
+    users: Users
+
+
 class PrincipalView(_Shape):
     """A registered principal. Times are seconds since the epoch; 0 is never."""
 
@@ -214,11 +236,13 @@ class PrincipalView(_Shape):
     review_at: float
     spiffe_id: str
     rotated_at: float
+    users: list[str]
 
     @classmethod
     def of(cls, record: PrincipalRecord) -> PrincipalView:
         """The view of a record."""
-        return cls.model_validate(msgspec.to_builtins(record) | {"roles": list(record.roles)})
+        lists = {"roles": list(record.roles), "users": list(record.users)}
+        return cls.model_validate(msgspec.to_builtins(record) | lists)
 
     def record(self) -> PrincipalRecord:
         """The record behind the view."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -74,6 +75,13 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     definition: str = ""
 
 
+class Questions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server asked: the method of each question by its key, and the digest of them all."""
+
+    methods: Mapping[str, str]
+    digest: str
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request, decoded. What is decided on is what is forwarded.
 
@@ -84,7 +92,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     request asks for (``web_search``, ``file_id``, ...): they act where no check sees it.
     ``payload`` is the parsed request; its canonical encoding is ``body``, which is what goes out.
     ``tool`` is the tool as its server listed it when it was called, None for one that it does not
-    list: the call is decided, and its result judged, by that.
+    list: the call is decided, and its result judged, by that. ``asked`` are the questions
+    of the server's that the payload's ``inputResponses`` answer. ``looked_up_for`` is the id of
+    the call for whose sake the gate itself makes this one, empty for the agent's own. ``within``
+    is, of a server's request whose answer goes to the server by itself, the calls during which it
+    may have been made.
     """
 
     id: str
@@ -99,6 +111,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[str, ...] = ()
     stream: bool = False
     tool: ToolSpec | None = None
+    asked: Questions | None = None
+    looked_up_for: str = ""
+    within: tuple[Call, ...] = ()
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):

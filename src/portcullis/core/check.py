@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Final, Protocol
 
 import msgspec
 
 from portcullis.core.call import Call, Context, Result
+from portcullis.core.containment import Look
 from portcullis.core.inspection import Edit
 from portcullis.core.verdict import PASS, Deny, Finding, Verdict
 
@@ -79,8 +81,15 @@ class Check:
         """Decide on the request. Transform replaces the call's arguments or payload."""
         return PASS
 
+    async def lookups(self, call: Call, context: Context) -> Sequence[Look]:  # noqa: ARG002 - the default
+        """Calls of the gate's own, to the same server, that may settle what this check asks."""
+        return ()
+
     async def approved(self, call: Call, context: Context) -> None:
         """A human let this call through that was held, and it is about to run: take note."""
+
+    async def going(self, call: Call, context: Context) -> None:
+        """This call was let through and is about to be forwarded: whatever is raised denies it."""
 
     async def prepare_result(self, call: Call, context: Context, result: Result) -> object:  # noqa: ARG002 - the default
         """Fetch what ``judge_result`` needs and cannot know by itself."""

@@ -244,6 +244,8 @@ CODES: Final[dict[str, Code]] = {
         403, -32005, "Approver and requester are one", "Let somebody else decide: four eyes."
     ),
     "PC3047": Code(404, -32005, "No such approval", "See `portcullis approval list`."),
+    "PC3048": Code(404, -32005, "Nothing to look at afterwards", "See `portcullis review list`."),
+    "PC3049": Code(409, -32005, "Not in this state", "`portcullis review list --all` says which."),
     # Range PC4, containment
     "PC4001": Code(
         403, -32004, "Cut off", "Ask an operator: `portcullis agent show` says its state."

@@ -56,16 +56,36 @@ ANY: Final = "*"
 """The name that stands for every argument that has no line of its own."""
 
 
+class Lookup(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the gate itself looks before it asks about a value: a tool that only reads.
+
+    ``tool`` is of the same server, ``query`` the argument that takes the value as a text; empty
+    when the tool takes none.
+    """
+
+    tool: str
+    query: str = ""
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the gate makes to learn of a source: an unqualified tool and its arguments."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
 class ArgumentModel(msgspec.Struct, frozen=True, kw_only=True):
     """What one argument is.
 
     ``carries``: data can leave in it even when the tool only reads (a URL that is fetched).
     ``fixed``: policy holds it equal to the session's own or to one value, so it needs no source.
+    ``lookups`` are where a source may be found, in this order.
     """
 
     role: ArgumentRole = ArgumentRole.DESTINATION
     carries: bool = False
     fixed: bool = False
+    lookups: tuple[Lookup, ...] = ()
 
 
 class ResultField(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,13 +93,17 @@ class ResultField(msgspec.Struct, frozen=True, kw_only=True):
 
     ``trusted``: the roles for which these values are as good as the user's. ``confidentiality``:
     what having read it makes of the session. ``clearance``: up to which level of the session these
-    values may serve as a destination.
+    values may serve as a destination. ``links``: what is linked in these texts may be read, as
+    long as the session has read nothing confidential. ``named``: where the user himself said what
+    is read, an e-mail address in these texts that bears a name of his is a destination.
     """
 
     path: tuple[Step, ...]
     trusted: tuple[ArgumentRole, ...] = ()
     confidentiality: Confidentiality = Confidentiality.INTERNAL
     clearance: Confidentiality = Confidentiality.INTERNAL
+    links: bool = False
+    named: bool = False
 
 
 ConditionKind = Literal["present", "absent", "equals", "in", "over"]
@@ -103,13 +127,32 @@ class RiskRule(msgspec.Struct, frozen=True, kw_only=True):
     risk: RiskClass
 
 
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tool does with a memory that sessions share.
+
+    ``store`` is its name among all memories. ``record`` and ``sources`` are the places in the
+    arguments that name records: those that it reads or writes, and those whose content it may put
+    into them; ``records`` are the places in results that do. Where none is said, any record may be
+    meant. ``written``: some tool of the catalogue writes this store.
+    """
+
+    store: str
+    writes: bool = False
+    record: tuple[tuple[Step, ...], ...] = ()
+    sources: tuple[tuple[Step, ...], ...] = ()
+    records: tuple[tuple[Step, ...], ...] = ()
+    written: bool = True
+
+
 class ToolModel(msgspec.Struct, frozen=True, kw_only=True):
     """What a tool means: the catalogue's entry.
 
     ``tool`` is ``server.tool``. ``arguments`` are by name; members of a structured argument by
     path (``attachments.id``, without the items of lists), and what has no line of its own is what
     the nearest part of its path is. ``intent`` are words of which the user uses one to ask for
-    this; where there are none they follow from the tool's name.
+    this; where there are none they follow from the tool's name. ``answers`` are the fields of what
+    the client answers to a server's questions during a call of this tool, as ``arguments``.
+    ``memory`` says what it does with what other sessions may read or have written.
     """
 
     tool: str
@@ -118,6 +161,9 @@ class ToolModel(msgspec.Struct, frozen=True, kw_only=True):
     arguments: Mapping[str, ArgumentModel] = {}
     results: tuple[ResultField, ...] = ()
     intent: tuple[str, ...] = ()
+    bare: bool = False
+    answers: Mapping[str, ArgumentModel] = {}
+    memory: Memory | None = None
 
 
 class QuestionKind(StrEnum):

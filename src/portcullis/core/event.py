@@ -48,6 +48,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject's key (``user`` under the user's own): equal values show as equal, and only whoever
     holds the key can guess them; when it is destroyed, nobody can.
     ``proposed_by`` is the id of the ``llm_call`` whose answer proposed this tool call.
+    ``looked_up_for`` is the id of the call for whose sake the gate itself made this one.
+    ``review`` says that policy let a call of high risk pass without a human: somebody is to look at
+    it afterwards.
     ``sequence`` counts the events of a session from one on; the log gives it, and a gate that
     starts begins anew.
     """
@@ -81,9 +84,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     findings: tuple[str, ...] = ()
     approval: str = ""
+    review: bool = False
     policy: str = ""
     decision: str = ""
     proposed_by: str = ""
+    looked_up_for: str = ""
     result: ResultSummary | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None

@@ -115,6 +115,7 @@ class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``purpose`` says what it is for, ``review_at`` (seconds since the epoch, 0 for never) when it
     expires unless somebody reviews it. ``spiffe_id`` is an identity of another trust domain that
     also stands for it, or empty. Credentials made before ``rotated_at`` are no longer good.
+    ``users`` are names by which applications and policies know an operator as a user.
     """
 
     kind: PrincipalKind
@@ -127,6 +128,7 @@ class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True):
     review_at: float = 0.0
     spiffe_id: str = ""
     rotated_at: float = 0.0
+    users: tuple[str, ...] = ()
 
 
 class Directory(Protocol):

@@ -50,11 +50,15 @@ BoundKind: TypeAlias = Literal[
 
 
 class TaskBound(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task's grant asks of one argument, as a bound in policy does."""
+    """What a task's grant asks of one argument, as a bound in policy does.
+
+    An argument that is not there is out of bounds, unless ``optional`` says that it may be absent.
+    """
 
     argument: str
     kind: BoundKind
     value: Any = None
+    optional: bool = False
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ import structlog
 
 from portcullis.core.call import Call, Context, Result, RiskClass
 from portcullis.core.check import Check, Progress, StreamJudge
+from portcullis.core.containment import Look
+from portcullis.core.errors import Problem
 from portcullis.core.verdict import PASS, Allow, Deny, Finding, Hold, Transform
 from portcullis.gateway.outcome import PENDING, Held, Outcome
 from portcullis.wire.json import encode
@@ -39,7 +41,9 @@ class Line:
         self._prepares = frozenset(c.name for c in checks if _overrides(c, "prepare"))
         self._result = tuple(c for c in reversed(checks) if _overrides(c, "judge_result"))
         self._looks_back = frozenset(c.name for c in checks if _overrides(c, "prepare_result"))
+        self._looks = tuple(c for c in checks if _overrides(c, "lookups"))
         self._notes = tuple(c for c in checks if _overrides(c, "approved"))
+        self._sees_off = tuple(c for c in checks if _overrides(c, "going"))
         self._stream = tuple(c for c in checks if _overrides(c, "judge_stream"))
         self._chunk = tuple(c for c in checks if _overrides(c, "judge_chunk"))
 
@@ -70,19 +74,33 @@ class Line:
                     findings += verdict.findings
                 elif verdict is not PASS:
                     granted = _joined(granted, verdict)
-        except Exception:
-            log.exception("check_failed", check=name, event_id=call.id)
-            return _outcome(_fault(name), call, name, findings)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it denies
+            return _outcome(_refusal(error, name, call), call, name, findings)
         if not granted.rule:
             return _outcome(Deny(code="PC3001", reason="no rule allows it"), call, "", findings)
         if holds:
             return _held(holds, granted, call, findings)
         return _outcome(granted, call, "", findings)
 
+    async def lookups(self, call: Call, context: Context) -> list[Look]:
+        """What the checks would look up before they ask about a call. Raises what they raise."""
+        return [look for check in self._looks for look in await check.lookups(call, context)]
+
     async def approved(self, call: Call, context: Context) -> None:
         """Tell the checks that a human let a held call through. Raises what they raise."""
         for check in self._notes:
             await check.approved(call, context)
+
+    async def going(self, outcome: Outcome, context: Context) -> Outcome:
+        """Tell the checks what is about to be forwarded; a denial when one cannot have that."""
+        for check in self._sees_off:
+            try:
+                await check.going(outcome.call, context)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it denies
+                denied = _refusal(error, check.name, outcome.call)
+                verdict = msgspec.structs.replace(denied, risk=outcome.risk)
+                return msgspec.structs.replace(outcome, verdict=verdict, check=check.name)
+        return outcome
 
     async def result(self, call: Call, context: Context, result: Result) -> Judged:
         """Judge what came back."""
@@ -103,9 +121,9 @@ class Line:
                 if isinstance(verdict, Transform):
                     result = msgspec.structs.replace(result, payload=verdict.payload)
                     findings += verdict.findings
-        except Exception:
-            log.exception("check_failed", check=name, event_id=call.id)
-            return Judged(result=result, findings=findings, denied=_fault(name), check=name)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it denies
+            denied = _refusal(error, name, call)
+            return Judged(result=result, findings=findings, denied=denied, check=name)
         return Judged(result=result, findings=findings)
 
     def stream(self, call: Call, context: Context) -> StreamJudge | Deny | None:
@@ -172,6 +190,14 @@ class Guarded:
         except Exception:
             log.exception("check_failed", check=self.check, event_id=self.call.id)
             return _fault(self.check)
+
+
+def _refusal(error: Exception, check: str, call: Call) -> Deny:
+    """A check could not do its part; a Problem says why, anything else is a fault."""
+    if isinstance(error, Problem):
+        return Deny(code=error.code, reason=error.detail)
+    log.error("check_failed", check=check, event_id=call.id, exc_info=error)
+    return _fault(check)
 
 
 def _fault(check: str) -> Deny:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from portcullis.config import Limits
-from portcullis.core.call import Action, Call, Context, Result, Route, ToolSpec
+from portcullis.core.call import Action, Call, Context, Questions, Result, Route, ToolSpec
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Channels, Clock, Incoming, Inventory
 from portcullis.core.verdict import Deny, Finding
 from portcullis.gateway.live import ended
 from portcullis.gateway.outcome import Outcome, Recorded, recorded
-from portcullis.gateway.pipeline import Pipeline
+from portcullis.gateway.pipeline import LookUp, Pipeline
 from portcullis.gateway.records import new_id
 from portcullis.wire.json import encode
 from portcullis.wire.mcp import Asked
@@ -49,9 +49,9 @@ class Mcp:
     clock: Clock
     limits: Limits
 
-    async def decide(self, call: Call, context: Context) -> Outcome:
+    async def decide(self, call: Call, context: Context, look: LookUp | None = None) -> Outcome:
         """Take the line; raise Recorded when the answer is no."""
-        outcome = await self.pipeline.request(call, context)
+        outcome = await self.pipeline.request(call, context, look)
         if isinstance(outcome.verdict, Deny):
             raise recorded(outcome.verdict)
         return outcome
@@ -115,8 +115,14 @@ def make_call(
     payload: dict[str, Any],
     call_id: str = "",
     tool: ToolSpec | None = None,
+    *,
+    answers: Questions | None = None,
+    within: tuple[Call, ...] = (),
 ) -> Call:
-    """The Call of one message; ``payload`` is what would be forwarded, ``tool`` what it calls."""
+    """The Call of one message; ``payload`` is what would be forwarded, ``tool`` what it calls.
+
+    ``answers`` and ``within`` are as ``asked`` and ``within`` of a Call.
+    """
     return Call(
         id=call_id or new_id(),
         route=route,
@@ -128,6 +134,8 @@ def make_call(
         payload=payload,
         body=encode(payload),
         tool=tool,
+        asked=answers,
+        within=within,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from portcullis.core.call import Context, Route
+from portcullis.core.call import Call, Context, Route
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Channel
 from portcullis.gateway.live import cuttable
@@ -101,6 +101,11 @@ class Conversation:
     def over(self) -> bool:
         """Whether the server's side of it has ended, so that nothing more will come of it."""
         return self.lost or (self._channel is not None and not self._channel.alive)
+
+    def open_calls(self) -> tuple[Call, ...]:
+        """The calls that were decided and have no answer yet."""
+        calls = (exchange.call for exchange in self.by_upstream.values())
+        return tuple(call for call in calls if call is not None)
 
     def headers(self) -> dict[str, str]:
         """The headers of messages that are not modern requests."""

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from portcullis.core.call import Action, Context, ToolSpec
+from portcullis.core.containment import Look
 from portcullis.core.errors import Problem
 from portcullis.gateway.mcp import GONE, Emit, Mcp, make_call, summary
 from portcullis.gateway.mcp_conversation import Conversation
@@ -60,7 +61,7 @@ class Exchange(Stream):
     """``headers`` are the request's MCP headers by lower-case name, None where there are none.
 
     ``tracked`` says that the client's ids are unique within the conversation, so that the client
-    can cancel by id.
+    can cancel by id. ``looked_up_for`` is as in a Call.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class Exchange(Stream):
         emit: Emit | None,
         headers: Mapping[str, str] | None = None,
         tracked: bool = True,
+        looked_up_for: str = "",
     ) -> None:
         super().__init__(mcp, conversation, context, emit)
         self._request = request
         self._headers = headers
         self._tracked = tracked
+        self._looked_up_for = looked_up_for
         self._id = new_id()
         self._version = conversation.version
         self.progress_token: RequestId | None = None
@@ -145,11 +148,33 @@ class Exchange(Stream):
             payload,
             self._id,
             self._tool(asked),
+            answers=rounds.answered,
         )
-        outcome = await self._mcp.decide(call, self._context)
+        call = msgspec.structs.replace(call, looked_up_for=self._looked_up_for)
+        outcome = await self._mcp.decide(call, self._context, self._look)
         self._call = outcome.call
         with self._mcp.pipeline.records.streamed(outcome.call) as self._streamed:
             return await self._conclude(outcome, await self._asked_of(outcome, asked), rounds)
+
+    async def _look(self, look: Look) -> None:
+        """Make a call of the gate's own in this conversation: it takes the whole line too."""
+        members = {"name": look.tool, "arguments": look.arguments}
+        if self._conversation.era is Era.MODERN:
+            members["_meta"] = {
+                key: value
+                for key, value in self._request.params["_meta"].items()
+                if key != "progressToken"
+            }
+        asking = Exchange(
+            self._mcp,
+            self._conversation,
+            self._context,
+            Request(id=new_id(), method="tools/call", params=members),
+            emit=None,
+            tracked=False,
+            looked_up_for=self._id,
+        )
+        await asking.run()
 
     async def _asked_of(self, outcome: Outcome, asked: Asked) -> Response | Failure:
         """The server's answer to an allowed call; without one, the event that is owed for it."""

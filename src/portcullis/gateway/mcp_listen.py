@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from portcullis.core.call import Context, Route
+from portcullis.core.call import Call, Context, Route
 from portcullis.core.errors import Problem
 from portcullis.gateway.mcp import GONE, Emit, Mcp, make_call, protocol, summary
 from portcullis.gateway.mcp_conversation import Conversation
@@ -41,6 +41,10 @@ class Listening(Stream):
         if problem is None and self._conversation.route is not Route.MCP_STDIO:
             return self._mcp.expired(self._context)
         return problem
+
+    def _during(self) -> tuple[Call, ...]:
+        """Which call it belongs to nobody says here: any that is open."""
+        return self._conversation.open_calls() or super()._during()
 
     async def run(self) -> Problem | None:
         """Listen until the server or ``stop`` ends it; what ended it badly is returned.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from portcullis.core.call import Action, Context
+from portcullis.core.call import Action, Context, Questions
 from portcullis.core.errors import Problem
 from portcullis.gateway.mcp import Mcp, make_call, summary
 from portcullis.gateway.mcp_conversation import Conversation
@@ -33,6 +33,8 @@ class Rounds:
         self._context = context
         self._method = method
         self._asked = asked
+        self.answered: Questions | None = None
+        """What was answered, if anything was."""
 
     async def answers(self, params: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the server gets them: its own state, answers that were judged.
@@ -53,6 +55,8 @@ class Rounds:
             if type(answer) is not dict:
                 raise Problem("PC1020", "an input response is not an object")
             judged[key] = await self._aside(_server_request(known.asked[key]), {}, answer)
+        if judged:
+            self.answered = Questions(methods=known.asked, digest=known.digest)
         rest = {k: v for k, v in params.items() if k not in {"requestState", "inputResponses"}}
         if known.state is not None:
             rest["requestState"] = known.state
@@ -77,7 +81,7 @@ class Rounds:
             shown[key] = await self._aside(asked, payload)
         expires = self._mcp.clock.now() + self._mcp.limits.session_idle_seconds
         asked_for = {key: item["method"] for key, item in shown.items()}
-        known = Round(state=state, asked=asked_for, expires_at=expires)
+        known = Round(state=state, asked=asked_for, digest=digest(shown), expires_at=expires)
         token = close_round(self._mcp.seal, known, self._bound())
         changes: dict[str, Any] = {"requestState": token}
         return result | changes | ({"inputRequests": shown} if shown else {})

@@ -72,6 +72,15 @@ class Stream(ABC):
             if self._task is not None:
                 self._task.cancel(problem)
 
+    @property
+    def call(self) -> Call | None:
+        """What was decided on, once it was."""
+        return self._call
+
+    def _during(self) -> tuple[Call, ...]:
+        """The calls during which a request of the server's on this stream may have been made."""
+        return () if self._call is None else (self._call,)
+
     def overdue(self) -> Problem | None:
         """Why the stream may not go on: containment, or the session's end. Asked for each piece.
 
@@ -184,7 +193,13 @@ class Stream(ABC):
             shown = new_id()
             payload = request_message(shown, message.method, params)
             call = make_call(
-                conversation.route, conversation.server, message.method, asked, payload, shown
+                conversation.route,
+                conversation.server,
+                message.method,
+                asked,
+                payload,
+                shown,
+                within=self._during(),
             )
             outcome = await self._mcp.decide(call, self._context)
         except Problem as problem:

@@ -10,8 +10,9 @@ protocol, a store or a check; ``gateway.line`` asks the checks, one after the ot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import perf_counter
+from typing import TypeAlias
 
 import msgspec
 import structlog
@@ -19,6 +20,7 @@ import structlog
 from portcullis.core.approval_ports import Approvals
 from portcullis.core.call import Call, Context, Result, RiskClass
 from portcullis.core.check import Check, StreamJudge
+from portcullis.core.containment import Look
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from portcullis.core.inspection import request_channel, result_channel
@@ -31,6 +33,10 @@ from portcullis.gateway.outcome import PENDING, Outcome
 from portcullis.gateway.records import Records
 
 log = structlog.get_logger(__name__)
+
+
+LookUp: TypeAlias = Callable[[Look], Awaitable[None]]
+"""Makes a call of the gate's own; what came of it, the checks have learned by themselves."""
 
 
 class Pipeline:
@@ -56,16 +62,25 @@ class Pipeline:
         self._approvals = approvals
         self.records = records
 
-    async def request(self, call: Call, context: Context) -> Outcome:
+    async def request(self, call: Call, context: Context, look: LookUp | None = None) -> Outcome:
         """Decide on a call and record the decision. Never raises but when cancelled.
 
         When it returns an Allow for anything but a read, the record would survive a power cut.
+        ``look`` makes calls of the gate's own: before anybody is asked, checks may learn by them.
         """
         started = perf_counter()
         outcome = decided = await self._line.request(call, context)
         try:
+            if (
+                look is not None
+                and _in_question(outcome)
+                and await self._looked(outcome, context, look)
+            ):
+                outcome = decided = await self._line.request(call, context)
             if outcome.held is not None:
                 outcome = await self._held(outcome, call, context)
+            if isinstance(outcome.verdict, Allow):
+                outcome = await self._line.going(outcome, context)
             event = await self.records.decision(outcome, context)
             if isinstance(outcome.verdict, Deny) or outcome.risk is RiskClass.READ:
                 self._recorder.enqueue(event)
@@ -91,6 +106,13 @@ class Pipeline:
             self._approvals.noted(outcome.call, context, outcome.verdict)
         return outcome
 
+    async def _looked(self, outcome: Outcome, context: Context, look: LookUp) -> bool:
+        """Make the calls by which the checks may learn; whether there were any."""
+        looks = await self._line.lookups(outcome.call, context)
+        for one in looks:
+            await look(one)
+        return bool(looks)
+
     async def _held(self, outcome: Outcome, call: Call, context: Context) -> Outcome:
         """What becomes of a held call: it consumes its approval, waits for it, or is refused.
 
@@ -106,7 +128,9 @@ class Pipeline:
                     await self._line.approved(outcome.call, context)
                     late = self.chunk(call, context)  # cut off while it was being consumed
                     return msgspec.structs.replace(held, verdict=late or verdict, check="")
-                waited = verdict.code == PENDING and await approvals.settled(verdict.approval)
+                waited = verdict.code == PENDING and await approvals.settled(
+                    verdict.approval, context
+                )
                 if not waited:
                     return held
                 outcome = await self._line.request(call, context)
@@ -248,3 +272,9 @@ class Pipeline:
             self._recorder.enqueue(event)
         except Problem as problem:
             log.critical("event_lost", code=problem.code)
+
+
+def _in_question(outcome: Outcome) -> bool:
+    """Whether a value has no source, be it that somebody is asked or that it is denied."""
+    denied = isinstance(outcome.verdict, Deny) and outcome.verdict.code == "PC3060"
+    return denied or outcome.held is not None

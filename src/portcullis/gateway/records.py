@@ -14,13 +14,13 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
-from portcullis.core.call import Action, Call, Context, Result
+from portcullis.core.call import Action, Call, Context, Result, RiskClass
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType, ResultSummary
 from portcullis.core.inspection import Treatment
@@ -83,7 +83,11 @@ def changed(gateway: str, clock: Clock, method: str, parameters: Mapping[str, An
 
 
 class Records:
-    """Builds the events of one gate; ``contents`` is where content is kept, if anywhere."""
+    """Builds the events of one gate; ``contents`` is where content is kept, if anywhere.
+
+    Calls of the kinds and risks in ``flagged`` that pass without a human are to be looked at
+    afterwards: where content is kept, the user for whom they were made is kept with it.
+    """
 
     def __init__(
         self,
@@ -93,8 +97,10 @@ class Records:
         pdp: PolicyDecisionPoint,
         clock: Clock,
         contents: Contents | None = None,
+        flagged: Collection[tuple[Action, RiskClass]] = (),
     ) -> None:
         self._contents = contents
+        self._flagged = frozenset(flagged)
         self._room = Room()
         self._gateway = gateway
         self._commit = recorder.commitment
@@ -178,11 +184,19 @@ class Records:
             reason=verdict.reason,
             findings=_findings(outcome.findings),
             approval=verdict.approval or ("not_required" if isinstance(verdict, Allow) else ""),
+            review=(
+                isinstance(verdict, Allow)
+                and not verdict.approval
+                and (call.action, outcome.risk) in self._flagged
+            ),
             policy=verdict.policy or self._pdp.digest,
             proposed_by=proposed_by,
+            looked_up_for=call.looked_up_for,
         )
         if self._contents and isinstance(verdict, Allow) and _keepable(call, outcome.findings):
             self._contents.keep(event, key, fields)
+        if self._contents and event.review and session is not None:
+            self._contents.keep(event, user_key(session), {"user": session.user.encode()})
         return event
 
     def unrecorded(self, event: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -32,6 +33,8 @@ _NOTED: Final = frozenset({Action.TOOL, Action.MODEL, Action.RESOURCE, Action.PR
 class Asking:
     """Implements ``core.approval_ports.Approvals``; use it from one event loop.
 
+    ``key`` is what calls are bound under: always the same 32 bytes, known to the gate alone.
+
     That an approval is asked for, or consumed, is durable in the log before the call is answered
     or goes on.
     """
@@ -46,8 +49,10 @@ class Asking:
         events: Events,
         new_id: Callable[[], str],
         settings: Settings,
+        key: bytes,
     ) -> None:
         self._store = store
+        self._key = key
         self._recorder = recorder
         self._sealer = sealer
         self._clock = clock
@@ -56,7 +61,7 @@ class Asking:
         self._settings = settings
         self._recent = Recent()
         self._begun: set[asyncio.Future[Allow | Deny]] = set()
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
 
     async def ask(self, call: Call, context: Context, hold: Hold, granted: Allow) -> Allow | Deny:
         """See Approvals. Raises Problem PC6001 when it cannot be recorded.
@@ -94,12 +99,14 @@ class Asking:
         reason = f"approval {found.id} is pending: {hold.reason}"
         return _denied("PC3040", reason, found, hold)
 
-    async def settled(self, approval_id: str) -> bool:
+    async def settled(self, approval_id: str, context: Context) -> bool:
         """See Approvals."""
         until = self._clock.monotonic() + self._settings.wait_seconds
-        if self._waiting >= self._settings.waiting:
+        agent, waiting = context.principal.id, self._waiting
+        full = waiting.total() >= self._settings.waiting
+        if full or waiting[agent] >= self._settings.waiting_per_agent:
             return False
-        self._waiting += 1
+        waiting[agent] += 1
         try:
             while self._clock.monotonic() < until:
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -107,7 +114,9 @@ class Asking:
                 if found is None or found.state is not State.PENDING:
                     return found is not None
         finally:
-            self._waiting -= 1
+            waiting[agent] -= 1
+            if not waiting[agent]:
+                del waiting[agent]
         return False
 
     def noted(self, call: Call, context: Context, verdict: Allow | Deny) -> None:
@@ -141,7 +150,7 @@ class Asking:
         return Approval(
             id=self._new_id(),
             state=State.PENDING,
-            binding=binding(call, context, hold),
+            binding=binding(call, context, hold, self._key),
             agent=context.principal.id,
             session=session.id if session else "",
             action=call.action,

@@ -1,27 +1,32 @@
-"""What an approval is bound to: the digest of the exact final call, its caller and its session."""
+"""What an approval is bound to: a code over the exact final call, its caller and its session."""
 
 from __future__ import annotations
 
+import hmac
 from typing import Any, Final
 
 from portcullis.core.call import Action, Call, Context
 from portcullis.core.trace import trace_of
 from portcullis.core.verdict import Hold
-from portcullis.wire.json import digest
+from portcullis.wire.json import encode
 
+_STATE: Final = "requestState"
+"""A parameter (MCP 2026-07-28) that the server makes; clients cannot."""
 _OTHER_EACH_TIME: Final = "progressToken"
 """A member of ``_meta`` (MCP) that is the gate's own upstream."""
 
 
-def binding(call: Call, context: Context, hold: Hold) -> str:
-    """SHA-256 (hex) over all that decides what the call does and for whom.
+def binding(call: Call, context: Context, hold: Hold, key: bytes) -> str:
+    """HMAC-SHA256 (hex) over all that decides what the call does and for whom.
 
-    So is where confidential content would go: an approval from before it was read is for less.
-    Two calls have the same binding when they do the same: their ids, traces and progress tokens
-    may differ, nothing else of what is sent may.
+    It lies in the database until the approval is forgotten; without ``key`` (32 bytes, the gate's)
+    nobody can try out there what was asked. Where confidential content would go is part of it: an
+    approval from before it was read is for less. Two calls have the same binding when they do the
+    same: their ids, traces and progress tokens may differ, and so may the state that a server
+    hands out with questions, which are bound as they were asked. Nothing else may.
     """
     principal, session = context.principal, context.session
-    return digest(
+    bound = encode(
         [
             principal.kind,
             principal.id,
@@ -33,10 +38,19 @@ def binding(call: Call, context: Context, hold: Hold) -> str:
             call.method,
             call.features,
             call.arguments,
-            sent(call),
+            _bound(call),
             sorted(one for one in hold.questions if one.startswith("confidential")),
         ]
     )
+    return hmac.digest(key, bound, "sha256").hex()
+
+
+def _bound(call: Call) -> Any:
+    """What would be sent, with what the server asked in place of its state."""
+    whole = sent(call)
+    if call.asked is None:
+        return whole
+    return [call.asked.digest, {name: one for name, one in whole.items() if name != _STATE}]
 
 
 def sent(call: Call) -> Any:

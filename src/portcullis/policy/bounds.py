@@ -29,8 +29,9 @@ _KEYS: Final = (
     "tolerate",
     "role",
     "carries",
+    "lookup",
 )
-_ROLE: Final = ("role", "carries")
+_ROLE: Final = ("role", "carries", "lookup")
 _RULE = r"[a-z][a-z-]{1,30}"
 _SUBJECT: Final = "session.subject."
 _USER: Final = "session.user"
@@ -63,7 +64,7 @@ def read_arguments(
         keys = reader.section(value, path, _KEYS)
         if not keys:
             reader.fault(value, f"{path} says nothing", f"Known keys: {', '.join(_KEYS)}.")
-        roles[name.value] = read_role(reader, path, keys.get("role"), keys.get("carries"))
+        roles[name.value] = read_role(reader, path, keys)
         _several(reader, name.value, path, keys)
         for key, item in keys.items():
             where = f"{path}.{key}"

@@ -124,7 +124,8 @@ def _tool(tool: Tool) -> dict[str, Any]:
     }
     if tool.verb:
         entry |= {"verb": tool.verb, "resource": tool.resource}
-    if tool.roles or tool.rules or tool.results or tool.intent:
+    meant = (tool.roles, tool.rules, tool.results, tool.intent, tool.answers, tool.memory)
+    if any(meant):
         entry["model"] = model(tool)  # no rule asks for it: the digest covers it
     return entry
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -25,6 +25,7 @@ from portcullis.core.containment import (
     ConditionKind,
     Confidentiality,
     Containment,
+    Lookup,
     QuestionKind,
     ResultField,
     RiskRule,
@@ -47,6 +48,7 @@ _EACH: Final = re.compile(r"\[[a-z]*\]")
 _FINAL: Final = (KEYS, LINES)
 _KINDS: Final[dict[str, ConditionKind]] = {"equals": "equals", "in": "in", "over": "over"}
 _KEYS: Final = (*QuestionKind, "never", "approvals")
+_MARKS: Final = ("links", "named")
 _MOST: Final = 512
 """Approved calls that a session's labels can count."""
 _WORD: Final = r"[^\W\d_]{2,32}"
@@ -120,7 +122,7 @@ def read_results(reader: Reader, path: str, node: yaml.Node | None) -> tuple[Res
     found: dict[tuple[str, ...], ResultField] = {}
     for key, value in node.value:
         entry = reader.text(key, path, r"[^\x00-\x1f\x7f]{0,256}", "of a path")
-        steps = None if entry is None else _steps(entry.value)
+        steps = None if entry is None else steps_of(entry.value)
         if entry is None or steps is None:
             reader.fault(key, f"{path}: not a path", 'Such as "[].owner", "*.name" or "".')
             continue
@@ -131,18 +133,22 @@ def read_results(reader: Reader, path: str, node: yaml.Node | None) -> tuple[Res
 
 
 def _field(reader: Reader, path: str, node: yaml.Node, steps: tuple[str, ...]) -> ResultField:
-    keys = reader.section(node, path, ("trusted", "confidentiality", "clearance"))
+    keys = reader.section(node, path, ("trusted", "confidentiality", "clearance", *_MARKS))
     if not keys:
         reader.fault(node, f"{path} says nothing", "Known keys: trusted, confidentiality.")
     trusted = _roles(reader, keys.get("trusted"), f"{path}.trusted")
-    if "clearance" in keys and ArgumentRole.DESTINATION not in trusted:
+    if "clearance" in keys and ArgumentRole.DESTINATION not in trusted and "named" not in keys:
         reader.fault(keys["clearance"], f"{path}: only a trusted destination has a clearance")
+    for name in _MARKS:
+        if name in keys and reader.value(keys[name], f"{path}.{name}") is not True:
+            reader.fault(keys[name], f"{path}.{name} must be true", "Leave it out otherwise.")
     levels = {
         name: _one(reader, keys[name], f"{path}.{name}", Confidentiality) or Confidentiality.SECRET
         for name in ("confidentiality", "clearance")
         if name in keys
     }
-    return ResultField(path=steps, trusted=trusted, **levels)
+    links, named = ("links" in keys), ("named" in keys)
+    return ResultField(path=steps, trusted=trusted, links=links, named=named, **levels)
 
 
 def _roles(reader: Reader, node: yaml.Node | None, path: str) -> tuple[ArgumentRole, ...]:
@@ -156,7 +162,7 @@ def _roles(reader: Reader, node: yaml.Node | None, path: str) -> tuple[ArgumentR
     return tuple(ArgumentRole(entry.value) for entry in entries)
 
 
-def _steps(text: str) -> tuple[str, ...] | None:
+def steps_of(text: str) -> tuple[str, ...] | None:
     """The steps of a path such as ``items[].owner``; None when it is none."""
     found: list[str] = []
     for part in text.split(".") if text else ():
@@ -168,16 +174,65 @@ def _steps(text: str) -> tuple[str, ...] | None:
     return None if misplaced else tuple(found)
 
 
-def read_role(
-    reader: Reader, path: str, role: yaml.Node | None, carries: yaml.Node | None
-) -> ArgumentModel:
-    """Read ``role:`` and ``carries:`` of an argument; without a role it is a destination."""
+def read_role(reader: Reader, path: str, keys: Mapping[str, yaml.Node]) -> ArgumentModel:
+    """Read ``role:``, ``carries:`` and ``lookup:``; without a role it is a destination."""
+    role, carries = keys.get("role"), keys.get("carries")
     found = None if role is None else _one(reader, role, f"{path}.role", ArgumentRole)
     if carries is not None and reader.value(carries, f"{path}.carries") is not True:
         reader.fault(carries, f"{path}.carries must be true", "Leave it out otherwise.")
     if carries is not None and found is ArgumentRole.SELECTOR:
         reader.fault(carries, f"{path}: what carries data is no selector")
-    return ArgumentModel(role=found or ArgumentRole.DESTINATION, carries=carries is not None)
+    return ArgumentModel(
+        role=found or ArgumentRole.DESTINATION,
+        carries=carries is not None,
+        lookups=_lookups(reader, f"{path}.lookup", keys.get("lookup")),
+    )
+
+
+def _lookups(reader: Reader, path: str, node: yaml.Node | None) -> tuple[Lookup, ...]:
+    if node is None:
+        return ()
+    items = reader.items(node, path) if isinstance(node, yaml.SequenceNode) else [node]
+    found = []
+    for item in items:
+        keys = reader.section(item, path, ("tool", "query"))
+        tool = reader.text(keys["tool"], f"{path}.tool") if "tool" in keys else None
+        query = reader.text(keys["query"], f"{path}.query") if "query" in keys else None
+        if tool is None:
+            reader.fault(item, f"{path} names no tool", "Write {tool: SERVER.TOOL}.")
+        else:
+            found.append(Lookup(tool=tool.value, query=query.value if query else ""))
+    return tuple(found)
+
+
+def unread(tool: Tool, others: Mapping[str, Tool]) -> Lookup | None:
+    """A lookup of a tool's that is no plain reading of the same server's, if any."""
+    for argument in tool.roles.values():
+        for one in argument.lookups:
+            other = others.get(one.tool)
+            reads = other is not None and other.risk is RiskClass.READ and not other.rules
+            here = one.tool.partition(".")[0] == tool.name.value.partition(".")[0]
+            known = other is not None and (not one.query or one.query in other.roles)
+            if not (reads and here and known):
+                return one
+    return None
+
+
+def read_answers(reader: Reader, path: str, node: yaml.Node | None) -> dict[str, ArgumentModel]:
+    """Read the ``answers:`` of a tool: what its questions' answers are, by field."""
+    found: dict[str, ArgumentModel] = {}
+    for name, value in [] if node is None else reader.pairs(node, path):
+        place = f"{path}.{name.value}"
+        keys = reader.section(value, place, ("role", "carries"))
+        if "role" not in keys:
+            reader.fault(value, f"{place} has no role", "Write `role: NAME`.")
+        found[name.value] = read_role(reader, place, keys)
+    return found
+
+
+def read_sends(reader: Reader, path: str, node: yaml.Node | None) -> bool:
+    """Read the ``sends:`` of a tool: ``arguments`` says that nothing else goes out with it."""
+    return node is not None and bool(reader.text(node, path, "arguments", "`arguments`"))
 
 
 def read_intent(reader: Reader, path: str, node: yaml.Node | None) -> tuple[str, ...]:
@@ -266,12 +321,23 @@ def model(tool: Tool) -> ToolModel:
         },
         results=tool.results,
         intent=tool.intent,
+        bare=tool.bare,
+        answers={name.replace(ITEMS, ""): one for name, one in tool.answers.items()},
+        memory=tool.memory,
     )
 
 
 def models(policy: Policy) -> dict[str, ToolModel]:
-    """The catalogue, by qualified tool."""
-    return {tool.name.value: model(tool) for tool in policy.tools}
+    """The catalogue, by qualified tool; each knows whether any tool writes its memory."""
+    written = {tool.memory.store for tool in policy.tools if tool.memory and tool.memory.writes}
+    found = {}
+    for tool in policy.tools:
+        meant, memory = model(tool), tool.memory
+        if memory is not None and memory.store not in written:
+            unwritten = msgspec.structs.replace(memory, written=False)
+            meant = msgspec.structs.replace(meant, memory=unwritten)
+        found[tool.name.value] = meant
+    return found
 
 
 def unnamed(tool: Tool) -> str | None:

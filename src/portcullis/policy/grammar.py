@@ -10,14 +10,17 @@ import yaml
 from portcullis.core.call import RiskClass
 from portcullis.policy.bounds import Fragment, read_arguments
 from portcullis.policy.containment import (
+    read_answers,
     read_containment,
     read_intent,
     read_raise,
     read_results,
+    read_sends,
     unnamed,
 )
 from portcullis.policy.inspection import read_inspection
-from portcullis.policy.link import link
+from portcullis.policy.link import link, server_of
+from portcullis.policy.memories import read_memory
 from portcullis.policy.model import (
     Agent,
     ContainmentLayer,
@@ -55,7 +58,10 @@ LISTS: Final[dict[str, tuple[str, str]]] = {
 UNENFORCED: Final = ("resource_limits", "data_access")
 _ROLE_KEYS: Final = ("permissions", *LISTS, "inspection", "containment", *UNENFORCED)
 _RISKS: Final = tuple(RiskClass)
-_TOOL_KEYS: Final = ("resource", "verb", "risk", "raise", "arguments", "results", "intent")
+_TOOL_KEYS: Final = (
+    *("resource", "verb", "risk", "raise"),
+    *("arguments", "results", "intent", "sends", "answers", "memory"),
+)
 
 _Item = TypeVar("_Item", Agent, Role, Tool)
 
@@ -209,6 +215,15 @@ class _Grammar:
             rules=read_raise(reader, f"{path}.raise", keys.get("raise")),
             results=read_results(reader, f"{path}.results", keys.get("results")),
             intent=read_intent(reader, f"{path}.intent", keys.get("intent")),
+            bare=read_sends(reader, f"{path}.sends", keys.get("sends")),
+            answers=read_answers(reader, f"{path}.answers", keys.get("answers")),
+            memory=read_memory(
+                reader,
+                f"{path}.memory",
+                keys.get("memory"),
+                server=server_of(key.value),
+                arguments=arguments.roles,
+            ),
         )
         argument = unnamed(tool)
         if argument is not None:

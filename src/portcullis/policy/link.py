@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from portcullis.policy.containment import unread
 from portcullis.policy.model import Policy, Role, Tool
 from portcullis.policy.source import Faults
 
@@ -23,6 +24,15 @@ def link(policy: Policy, faults: Faults) -> None:
         if agent.role.value not in roles:
             known = ", ".join(sorted(roles)) or "none"
             faults.add(agent.role.place, f"unknown role {agent.role.value}", f"Roles: {known}.")
+    tools = {tool.name.value: tool for tool in policy.tools}
+    for tool in policy.tools:
+        wrong = unread(tool, tools)
+        if wrong is not None:
+            faults.add(
+                tool.name.place,
+                f"{wrong.tool} is no lookup for {tool.name.value}",
+                "A lookup is a listed tool of the same server, of the class read in any case.",
+            )
     for role in policy.roles:
         _role(role, policy.tools, faults)
 

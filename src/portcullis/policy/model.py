@@ -8,6 +8,7 @@ from typing import Any, Literal
 from portcullis.core.call import RiskClass
 from portcullis.core.containment import (
     ArgumentModel,
+    Memory,
     QuestionKind,
     ResultField,
     RiskRule,
@@ -108,6 +109,9 @@ class Tool:
     rules: tuple[RiskRule, ...] = ()
     results: tuple[ResultField, ...] = ()
     intent: tuple[str, ...] = ()
+    bare: bool = False
+    answers: dict[str, ArgumentModel] = field(default_factory=dict)
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,6 +247,12 @@ class RegoPdp:
         """What the policy in force says that a tool means; None for one that it does not list."""
         return self._force.policy.models.get(f"{server}.{tool}")
 
+    def memories(self, server: str) -> tuple[str, ...]:
+        """The memories that tools of a server read or write."""
+        models = self._force.policy.models.values()
+        known = (one.memory for one in models if one.tool.partition(".")[0] == server)
+        return tuple({memory.store: None for memory in known if memory is not None})
+
     def containment(self, context: Context) -> Containment | None:
         """What is done about questions of provenance for this agent; None when none are asked."""
         return self._force.policy.containments.get(context.principal.id)

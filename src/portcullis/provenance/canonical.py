@@ -12,13 +12,10 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-import msgspec
-
 from portcullis.provenance import numbers, urls
-from portcullis.provenance.stems import stem
 
 MAX_VALUE: Final = 1024
 """Longest text that is compared at all, in characters; a longer one has no source."""
@@ -35,8 +32,12 @@ _KINDS: Final = (
     rf"|(?P<word>{_WORD})"
 )
 _VALUE: Final = re.compile(rf"(?P<skip>['\u2018\u2019`#@]+)|{_KINDS}")
-_SOURCE: Final = re.compile(rf"(?P<skip>['\u2018\u2019`#@]+|\*+(?=[^\W_]))|{_KINDS}")
+_SOURCE: Final = re.compile(
+    rf"(?P<skip>['\u2018\u2019`#@]+|\*+(?=[^\W_]|[$\u20ac\u00a3\u00a5`_~]))|{_KINDS}"
+)
 _ONE_WORD: Final = re.compile(_WORD)
+_PROSE: Final = re.compile(r"[\s,;]*(?P<prose>[A-Za-z]++)(?=[\s,;]|\Z)")
+"""A word that can be nothing else, which is what most of a text is."""
 _EDGES: Final = "'\u2018\u2019`"
 _LEADING: Final = _EDGES + "#@,"
 _TRAILING: Final = _EDGES + ".,:!?"
@@ -58,57 +59,16 @@ _LONGEST_IBAN: Final = 34
 _IBAN: Final = re.compile("[a-z]{2}[0-9]{2}")
 _FIGURES: Final = re.compile(r"[^%]*[^%-]")
 _PIECES: Final = re.compile(r"\+?[^\W_]+")
-_NEXT: Final = "\x1f"
-_BREAK: Final = "\x1f\x1e\x1f"
-"""What stands between tokens, and between what was said at different times: in no token, and no
-space, so that neighbours never become one."""
+NEXT: Final = "\x1f"
+"""What stands between tokens: in no token, and no space, so that neighbours never become one."""
 
-_GLUED: Final = re.compile(r"((?:www\.|@)(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24})\.(?=[A-Z])")
-"""The end of a sentence without a space: ``write to bob@example.com.He knows``."""
 _INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U000e0000-\U000e0fff]"
 )
+_FIRST: Final = re.compile(r"[\W\d_]")
 _FAMILIES: Final = ("iban", "digits")
-
-
-class Words(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user said: prepared once for a session, asked on every call.
-
-    ``run`` is every token in its order; ``single`` all forms of each token; ``stems`` the words
-    without their endings.
-    """
-
-    run: str = _NEXT
-    single: frozenset[str] = frozenset()
-    stems: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, prompts: Iterable[str]) -> Words:
-        """The words of the authenticated prompt and of the user's further turns."""
-        runs: list[str] = []
-        single: set[str] = set()
-        for prompt in prompts:
-            style = numbers.style(prompt)
-            for reading in _readings(_GLUED.sub(r"\1. ", prompt)):
-                tokens: list[str] = []
-                for kind, token in _tokens(reading, source=True):
-                    before = tokens[-1] if tokens else ""
-                    tokens.append(token)
-                    single |= _forms(kind, token, style)
-                    if kind == "word" and numbers.amount(token, before):
-                        single |= {f"##{one}" for one in numbers.readings(token, style)}
-                runs.append(_NEXT.join(tokens))
-        return cls(
-            run=f"{_NEXT}{_BREAK.join(runs)}{_NEXT}",
-            single=frozenset(single),
-            stems=frozenset(stem(word) for word in single if word.isalpha()),
-        )
-
-    def say(self, key: str) -> bool:
-        """Whether the user said this, as a whole token or a run of whole tokens."""
-        return f"{_NEXT}{key}{_NEXT}" in self.run if _NEXT in key else key in self.single
 
 
 def canonical(text: str) -> str:
@@ -117,7 +77,7 @@ def canonical(text: str) -> str:
     Case, quotes, surrounding punctuation, the spacing of account numbers, and the normal forms of
     URLs and e-mail addresses are evened out. Empty for a text without tokens.
     """
-    return _NEXT.join(token for _, token in _tokens(_flat(text), source=False))
+    return NEXT.join(token for _, token in tokens(_flat(text), source=False))
 
 
 def keys(value: Any, *, number: bool = False) -> tuple[str, ...]:
@@ -145,12 +105,12 @@ def offers(value: Any) -> frozenset[str]:
     amounts = keys(value, number=True)
     if not isinstance(value, str) or not value or len(value) > MAX_VALUE:
         return frozenset((*keys(value), *amounts))
-    tokens = list(_tokens(_flat(value), source=False))
+    parts = list(tokens(_flat(value), source=False))
     whole = numbers.integer(value)
     found = set(amounts) if whole is None else {f"#{whole}", *amounts}
-    if len(tokens) == 1:
-        return frozenset(found | _forms(*tokens[0], numbers.Style.ENGLISH))
-    text = _NEXT.join(token for _, token in tokens)
+    if len(parts) == 1:
+        return frozenset(found | forms(*parts[0], numbers.Style.ENGLISH))
+    text = NEXT.join(token for _, token in parts)
     return frozenset(found | {text} if text else found)
 
 
@@ -161,15 +121,27 @@ def mentions(text: str) -> tuple[str, ...]:
     """
     found: dict[str, None] = {}
     read = html.unescape(text) if "&" in text else text
-    for reading in {one: None for way in (text, read) for one in _readings(way)}:
+    for reading in {one: None for way in (text, read) for one in readings(way)}:
         for part in _candidates(reading):
-            for kind, token in _tokens(part, source=True):
+            for kind, token in tokens(part, source=True):
                 if kind != "word":
                     found[token] = None
                 elif not token.isalpha():
                     found |= dict.fromkeys(urls.hosts(token))
                     found |= dict.fromkeys(filter(_account, _PIECES.findall(token)))
     return tuple(found)
+
+
+def links(text: str) -> frozenset[str]:
+    """The keys of the URLs and hosts in a text, in every way to write them."""
+    found = (one for one in mentions(text) if "://" in one or urls.hostlike(one))
+    return frozenset(form for one in found for form in urls.variants(one))
+
+
+def bearing(text: str, names: Collection[str]) -> frozenset[str]:
+    """The keys of e-mail addresses in a text that begin with one of these names."""
+    found = (one for one in mentions(text) if "@" in one)
+    return frozenset(one for one in found if _FIRST.split(one, 1)[0] in names)
 
 
 def _candidates(text: str) -> Iterator[str]:
@@ -197,7 +169,7 @@ def _account(piece: str) -> bool:
     )
 
 
-def _readings(text: str) -> tuple[str, ...]:
+def readings(text: str) -> tuple[str, ...]:
     """A source's text as it stands and as its compatibility forms (NFKC) read."""
     flat = _flat(text)
     if flat.isascii():
@@ -213,12 +185,15 @@ def _flat(text: str) -> str:
     )
 
 
-def _tokens(text: str, *, source: bool) -> Iterator[tuple[str, str]]:
+def tokens(text: str, *, source: bool) -> Iterator[tuple[str, str]]:
     """The kinds and canonical forms of a text's tokens, in order."""
     at, scan = 0, _SOURCE if source else _VALUE
-    while (found := scan.search(text, at)) is not None:
+    while (found := _PROSE.match(text, at) or scan.search(text, at)) is not None:
         kind, part = found.lastgroup or "word", found.group()
         at = found.end()
+        if kind == "prose":
+            yield "word", found[kind].lower()
+            continue
         if kind == "skip":
             continue
         if kind == "mail":
@@ -250,11 +225,15 @@ def _labelled(part: str) -> bool:
 
 
 def _word(part: str, *, source: bool) -> str:
+    if part.isascii() and part.isalpha():
+        return part.lower()
     word = part.lstrip(_LEADING).rstrip(_TRAILING)
     if source:
         if len(word) > _PAIR and word[0] == word[-1] and word[0] in _MARKUP:
             word = word.strip(word[0])
         word = word.removesuffix("'s").removesuffix("\u2019s")
+        if word.strip("*"):
+            word = word.rstrip("*").rstrip(_TRAILING)
     if urls.hostlike(word):
         return urls.normal(word)
     return unicodedata.normalize("NFC", word.lower())
@@ -288,7 +267,7 @@ def _checked(text: str) -> bool:
     return int("".join(str(int(one, 36)) for one in text[4:] + text[:4])) % 97 == 1
 
 
-def _forms(kind: str, token: str, style: numbers.Style) -> set[str]:
+def forms(kind: str, token: str, style: numbers.Style) -> set[str]:
     """Every key under which a source's token may be asked for."""
     found = {token}
     if kind == "url" or urls.hostlike(token):

@@ -10,8 +10,8 @@ from typing import Final
 import yaml
 
 from portcullis.core.containment import ToolModel
-from portcullis.provenance.canonical import Words
 from portcullis.provenance.stems import stem
+from portcullis.provenance.words import Words
 
 _PIECES: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 

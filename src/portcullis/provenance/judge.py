@@ -7,45 +7,56 @@ no source.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping
-from itertools import islice
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Final
+
+import msgspec
 
 from portcullis.core.call import RiskClass
 from portcullis.core.containment import (
-    ANY,
     LEVELS,
     RISKS,
     ArgumentModel,
     ArgumentRole,
     Assessment,
     Confidentiality,
+    Look,
     Question,
     QuestionKind,
     ToolModel,
 )
-from portcullis.core.inspection import SHOWN
-from portcullis.provenance import intent, paths, rules
-from portcullis.provenance.canonical import Words, keys, mentions, offers
-from portcullis.provenance.labels import Labels, approving, calling, reading, trusting
-
-MAX_LEARNED: Final = 1024
-"""Values of one field of one result that can become trusted."""
+from portcullis.provenance import intent, rules
+from portcullis.provenance.arguments import (
+    UNLISTED,
+    counts,
+    leaves,
+    parts,
+    resolved,
+    says,
+    shown_as,
+)
+from portcullis.provenance.canonical import keys, mentions
+from portcullis.provenance.labels import Labels
+from portcullis.provenance.words import Words
 
 MAX_PAYLOAD: Final = 1 << 17
 """Characters of a call's payloads that are looked through; what is longer is asked about."""
 
+ANSWER: Final = "answers."
+"""Before the path of an answer, where questions name it."""
+
+NO_ANSWERS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+MAX_LOOKS: Final = 8
+"""Calls of the gate's own for the sake of one of the agent's."""
+
 _UNKNOWN: Final = ArgumentModel(role=ArgumentRole.DESTINATION, carries=True)
-_UNLISTED: Final = ToolModel(tool="", risk=RiskClass.DELETE)
-_LIST: Final = re.compile(r"\s*[,;]\s*")
 _KINDS: Final = {
     ArgumentRole.DESTINATION: QuestionKind.DESTINATION,
     ArgumentRole.AMOUNT: QuestionKind.AMOUNT,
     ArgumentRole.CREDENTIAL: QuestionKind.CREDENTIAL,
 }
-_EACH_TIME: Final = frozenset({ArgumentRole.SELECTOR, ArgumentRole.AMOUNT, ArgumentRole.CREDENTIAL})
-"""Roles of which an approval is for the one call: paid once is not paid for ever."""
 _SENSITIVE: Final = LEVELS[Confidentiality.CONFIDENTIAL]
 
 
@@ -55,95 +66,23 @@ def assess(
     prompts: Words,
     labels: Labels,
     grant: Collection[str] | None = None,
+    answers: Mapping[str, Any] = NO_ANSWERS,
 ) -> Assessment:
     """The class of a call and what there is to ask about it; without questions it may go.
 
     ``model`` is None for a tool that the catalogue does not know. ``prompts`` are the words of the
     session's user, empty when there is no authenticated prompt. ``grant`` are the tools that the
-    task declared (``server.tool``), None when it declared none.
+    task declared (``server.tool``), None when it declared none. ``answers`` are what goes to the
+    server in answer to its questions: they are judged with the arguments, by ``model.answers``.
     """
-    return _Judge(model, arguments, prompts, labels).judge(grant)
+    return _Judge(model, arguments, prompts, labels, answers).judge(grant)
 
 
-def learn(model: ToolModel | None, result: Any, labels: Labels) -> Labels:
-    """The labels after a result (a JSON value) of a tool came back.
-
-    Values of fields labelled trusted become trusted for that role, what is confidential makes the
-    session so, and everything else is nothing. A tool without a model may have told anything
-    confidential.
-    """
-    if model is None:
-        return labels.merge(reading(Confidentiality.CONFIDENTIAL))
-    found = labels.merge(reading(Confidentiality.INTERNAL)) if not model.results else labels
-    seen = result in (None, "", [], {})
-    for field in model.results:
-        values = list(islice(paths.found(result, field.path), MAX_LEARNED))
-        seen = seen or bool(values)
-        if len(values) == MAX_LEARNED or any(one not in (None, "", [], {}) for one in values):
-            found = found.merge(reading(field.confidentiality))
-        if not field.trusted:
-            continue
-        vouched = {
-            key for value in values if isinstance(value, str | int | float) for key in offers(value)
-        }
-        for role in field.trusted:
-            found = found.merge(trusting(role, vouched, field.clearance))
-    if not seen:  # it has another shape than the catalogue says: anything may stand there
-        found = found.merge(reading(level(model)))
-    return found
-
-
-def level(model: ToolModel | None) -> Confidentiality:
-    """The highest that a tool's results are labelled with."""
-    if model is None:
-        return Confidentiality.CONFIDENTIAL
-    levels = (field.confidentiality for field in model.results)
-    return max(levels, key=LEVELS.__getitem__, default=Confidentiality.INTERNAL)
-
-
-def approve(model: ToolModel | None, arguments: Mapping[str, Any], labels: Labels) -> Labels:
-    """The labels after a human approved a call: its values are trusted for their roles."""
-    found = labels.merge(calling(model.tool if model else "", arguments))
-    for path, value in _leaves(arguments):
-        argument, names = _resolved(model or _UNLISTED, path)
-        if argument is None:
-            continue  # nobody knows what it is for
-        for one in (value, *names):
-            found = found.merge(_approval(argument.role, one))
-    return found
-
-
-def _approval(role: ArgumentRole, value: Any) -> Labels:
-    if role in _EACH_TIME:
-        return Labels()
-    if role is ArgumentRole.PAYLOAD:
-        return approving(role, mentions(value) if isinstance(value, str) else ())
-    known = (key for part in _parts(role, value) for key in keys(part, number=_counts(role)))
-    return approving(role, known)
-
-
-def _counts(role: ArgumentRole) -> bool:
-    return role is ArgumentRole.AMOUNT
-
-
-def argument_of(model: ToolModel, path: str) -> ArgumentModel | None:
-    """What an argument is: by its own line, the nearest part of its path, or the line for any."""
-    return _resolved(model, tuple(path.split(".")))[0]
-
-
-def _resolved(
-    model: ToolModel, path: tuple[str, ...]
-) -> tuple[ArgumentModel | None, tuple[str, ...]]:
-    """What an argument is, and the names on its path that no line knows: they are values too.
-
-    A name with a dot in it is no path: it has no line of its own.
-    """
-    plain = next((at for at, name in enumerate(path) if "." in name), len(path))
-    for end in range(plain, 0, -1):
-        found = model.arguments.get(".".join(path[:end]))
-        if found is not None:
-            return found, path[end:]
-    return model.arguments.get(ANY), path[1:]
+def lookups(
+    model: ToolModel, arguments: Mapping[str, Any], prompts: Words, labels: Labels
+) -> tuple[Look, ...]:
+    """Where the catalogue says that a source may be found for values that have none, each once."""
+    return _Judge(model, arguments, prompts, labels, NO_ANSWERS).lookups()
 
 
 class _Judge:
@@ -155,16 +94,23 @@ class _Judge:
         arguments: Mapping[str, Any],
         words: Words,
         labels: Labels,
+        answers: Mapping[str, Any],
     ) -> None:
         self._listed = model is not None
-        self._model = model or _UNLISTED
+        self._model = model or UNLISTED
         self._words = words
         self._labels = labels
         self._questions: dict[tuple[QuestionKind, str], Question] = {}
         self._arguments: list[tuple[str, Any, ArgumentModel | None]] = []
-        for path, value in _leaves(arguments):
-            argument, names = _resolved(self._model, path)
+        for path, value in leaves(arguments):
+            argument, names = resolved(self._model, path)
             place = ".".join(path)
+            self._arguments += [(place, one, argument) for one in (value, *names)]
+        if answers:
+            answering = msgspec.structs.replace(self._model, arguments=self._model.answers)
+        for path, value in leaves(answers):
+            argument, names = resolved(answering, path)
+            place = f"{ANSWER}{'.'.join(path)}"
             self._arguments += [(place, one, argument) for one in (value, *names)]
         self._room = MAX_PAYLOAD
         self._risk = rules.risk(self._model, arguments)
@@ -191,6 +137,21 @@ class _Judge:
             approvals=len(self._labels.calls),
         )
 
+    def lookups(self) -> tuple[Look, ...]:
+        found: dict[str, Look] = {}
+        for _, value, argument in self._arguments:
+            if argument is None or not argument.lookups or not says(value):
+                continue
+            for part in parts(argument.role, value):
+                if self._sourced(argument, part):
+                    continue
+                for one in argument.lookups:
+                    if not one.query or isinstance(part, str):
+                        query = {one.query: part} if one.query else {}
+                        look = Look(tool=one.tool.partition(".")[2], arguments=query)
+                        found[repr(look)] = look
+        return tuple(found.values())[:MAX_LOOKS]
+
     @property
     def _acts(self) -> bool:
         return self._risk is not RiskClass.READ
@@ -200,18 +161,18 @@ class _Judge:
         return RISKS[self._risk] >= RISKS[RiskClass.EXTERNAL]
 
     def _ask(self, kind: QuestionKind, path: str, reason: str) -> None:
-        shown = path if not path or path in self._model.arguments else _shown(path)
+        shown = path if not path or path in self._model.arguments else shown_as(path)
         self._questions[kind, shown] = Question(kind=kind, argument=shown, reason=reason)
 
     def _argument(self, path: str, value: Any, argument: ArgumentModel) -> None:
         role = argument.role
         decides = isinstance(value, bool) and role in {ArgumentRole.AMOUNT, ArgumentRole.CREDENTIAL}
-        if role is ArgumentRole.SELECTOR or not (decides or _says(value)):
+        if role is ArgumentRole.SELECTOR or not (decides or says(value)):
             return
         if role is ArgumentRole.PAYLOAD:
             if self._leaves_house or argument.carries:
                 self._payload(path, value)
-        elif not all(self._sourced(role, part) for part in _parts(role, value)):
+        elif not all(self._sourced(argument, part) for part in parts(role, value)):
             kind = _KINDS.get(role, self._object_kind)
             self._ask(kind, path, "neither the user's words nor a trusted field have this value")
 
@@ -236,8 +197,22 @@ class _Judge:
         ):
             self._ask(QuestionKind.LINK, path, "a link or an account in it has no source")
 
-    def _sourced(self, role: ArgumentRole, value: Any) -> bool:
-        return self._has_source(role, keys(value, number=_counts(role)))
+    def _sourced(self, argument: ArgumentModel, value: Any) -> bool:
+        role = argument.role
+        known = keys(value, number=counts(role))
+        if self._has_source(role, known):
+            return True
+        if role is ArgumentRole.AMOUNT:
+            return any(self._words.sums.lead_to(key[2:], self._counted) for key in known)
+        if not isinstance(value, str) or role is ArgumentRole.CREDENTIAL:
+            return False
+        if role is ArgumentRole.OBJECT and self._words.describe(value):
+            return True
+        reads = argument.carries and not self._acts
+        return self._words.spell(value) or (reads and self._labels.links(known))
+
+    def _counted(self, number: str) -> bool:
+        return self._labels.trusts(ArgumentRole.AMOUNT, (f"##{number}",))
 
     def _has_source(self, role: ArgumentRole, known: tuple[str, ...]) -> bool:
         return self._own(role, known) or self._labels.trusts(role, known)
@@ -256,24 +231,47 @@ class _Judge:
             for path, value, argument in self._arguments
             if (argument or _UNKNOWN).role is ArgumentRole.DESTINATION
             and ((argument or _UNKNOWN).carries or self._leaves_house)
-            and _says(value)
-            for part in _parts(ArgumentRole.DESTINATION, value)
+            and says(value)
+            for part in parts(ArgumentRole.DESTINATION, value)
         ]
         carried = any(argument and argument.carries for _, _, argument in self._arguments)
-        says = any(a and a.role is ArgumentRole.PAYLOAD for _, _, a in self._arguments)
-        goes = self._risk is RiskClass.EXTERNAL or (self._leaves_house and says)
-        if not targets and (carried or goes):
+        told = any(a and a.role is ArgumentRole.PAYLOAD for _, _, a in self._arguments)
+        goes = self._risk is RiskClass.EXTERNAL or (self._leaves_house and told)
+        if not targets and (carried or (goes and self._tells)):
             self._ask(QuestionKind.CONFIDENTIAL, "", f"it goes out, and the session is {level}")
         for path, part, argument in targets:
             known = keys(part)
             if (
                 not (argument or _UNKNOWN).fixed
                 and not any(map(self._words.say, known))
+                and not (isinstance(part, str) and self._words.spell(part))
                 and not self._labels.trusts(ArgumentRole.DESTINATION, known, level)
+                and (not self._model.bare or self._tells)
             ):
                 self._ask(
                     QuestionKind.CONFIDENTIAL, path, f"not cleared, and the session is {level}"
                 )
+
+    @property
+    def _tells(self) -> bool:
+        """Whether the call can say anything but values with a source and the user's own words.
+
+        An object tells what it is to those who get it.
+        """
+        return any(
+            argument is None or argument.carries or not self._mute(argument, value)
+            for _, value, argument in self._arguments
+            if says(value)
+        )
+
+    def _mute(self, argument: ArgumentModel, value: Any) -> bool:
+        role = argument.role
+        if role is ArgumentRole.PAYLOAD:
+            return isinstance(value, str) and self._words.quotes(value)
+        sent = role is ArgumentRole.OBJECT and self._object_kind is QuestionKind.ATTACHMENT
+        if sent or role in {ArgumentRole.SELECTOR, ArgumentRole.CREDENTIAL}:
+            return False
+        return argument.fixed or all(self._sourced(argument, one) for one in parts(role, value))
 
     def _asked_for(self, grant: Collection[str] | None) -> None:
         said = grant is not None or intent.asked(self._model, self._words)
@@ -290,32 +288,11 @@ class _Judge:
             (argument.role, part)
             for _, value, argument in self._arguments
             if argument is not None
-            and _says(value)
+            and says(value)
             and argument.role in {ArgumentRole.OBJECT, ArgumentRole.DESTINATION}
-            for part in _parts(argument.role, value)
+            for part in parts(argument.role, value)
         ]
-        return bool(things) and all(self._own(role, keys(part)) for role, part in things)
-
-
-def _leaves(arguments: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, value in arguments.items():
-        yield from paths.leaves((name,), value)
-
-
-def _says(value: Any) -> bool:
-    """Whether a value names something: a truth value and an empty text do not."""
-    return value is not None and not isinstance(value, bool) and value != ""
-
-
-def _shown(path: str) -> str:
-    """A path as it may stand in a record: a name that is no name is the agent's text."""
-    return ".".join(part if SHOWN.fullmatch(part) else ANY for part in path.split("."))
-
-
-def _parts(role: ArgumentRole, value: Any) -> tuple[Any, ...]:
-    """A value in its parts: of a list of addresses in one text, each has to have a source."""
-    if role is ArgumentRole.DESTINATION and isinstance(value, str) and value.count("@") > 1:
-        parts = tuple(part for part in _LIST.split(value) if part)
-        if len(parts) > 1 and all("@" in part for part in parts):
-            return parts
-    return (value,)
+        return bool(things) and all(
+            self._own(role, keys(part)) or (isinstance(part, str) and self._words.spell(part))
+            for role, part in things
+        )

@@ -44,6 +44,10 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True):
             ),
         )
 
+    def of_record(self, most: int) -> Labels:
+        """What a record keeps of it: the level, and so many of the trusted values."""
+        return Labels(trusted=_bounded(self.trusted, most), confidentiality=self.confidentiality)
+
     def trusts(
         self, role: ArgumentRole, keys: Iterable[str], clearance: Confidentiality | None = None
     ) -> bool:
@@ -56,6 +60,17 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True):
         low = 0 if clearance is None else LEVELS[clearance]
         levels = [level for level, rank in LEVELS.items() if rank >= low]
         return any(_trusted(role, level, key) in self.trusted for key in keys for level in levels)
+
+    def cleared(self, role: ArgumentRole, key: str) -> Confidentiality | None:
+        """The highest level for which a value of this key is trusted in a role, if it is."""
+        for level in reversed(Confidentiality):
+            if _trusted(role, level, key) in self.trusted:
+                return level
+        return None
+
+    def links(self, keys: Iterable[str]) -> bool:
+        """Whether any of these stood as a link in a field whose links may be read."""
+        return bool(self.trusted) and any(_linked(key) in self.trusted for key in keys)
 
     def approves(self, role: ArgumentRole, keys: Iterable[str]) -> bool:
         """Whether a human approved a value of any of these keys in that role."""
@@ -70,6 +85,11 @@ def reading(level: Confidentiality) -> Labels:
 def trusting(role: ArgumentRole, keys: Iterable[str], clearance: Confidentiality) -> Labels:
     """The labels of having read values in a field trusted for the role."""
     return Labels(trusted=frozenset(_trusted(role, clearance, key) for key in keys))
+
+
+def linking(keys: Iterable[str]) -> Labels:
+    """The labels of having read a text whose links may be read."""
+    return Labels(trusted=frozenset(map(_linked, keys)))
 
 
 def approving(role: ArgumentRole, keys: Iterable[str]) -> Labels:
@@ -89,6 +109,10 @@ def _bounded(found: frozenset[Digest], most: int) -> frozenset[Digest]:
 
 def _trusted(role: ArgumentRole, clearance: Confidentiality, key: str) -> Digest:
     return _digest(f"{role.value}\0{clearance.value}\0{key}")
+
+
+def _linked(key: str) -> Digest:
+    return _digest(f"link\0{key}")
 
 
 def _approved(role: ArgumentRole, key: str) -> Digest:

@@ -61,6 +61,8 @@ def _vote(number: str) -> Style | None:
 
 def readings(token: str, how: Style) -> tuple[str, ...]:
     """The number that a writer of this style means by a token, in its shortest form, if any."""
+    if token.isalpha():
+        return ()
     found = _WRITTEN.fullmatch(token) if len(token) <= _LONGEST else None
     if found is None:
         return ()
@@ -71,7 +73,7 @@ def readings(token: str, how: Style) -> tuple[str, ...]:
     for form, decimal in ((grouped, point), (_PLAIN, point), (other, comma), (_PLAIN, comma)):
         if form.fullmatch(number) and (form is not _PLAIN or decimal in number or number.isdigit()):
             bare = "".join(one for one in number if one.isdigit() or one == decimal)
-            return (_shortest(Decimal(minus + bare.replace(decimal, "."))),)
+            return (shortest(Decimal(minus + bare.replace(decimal, "."))),)
     return ()
 
 
@@ -109,10 +111,11 @@ def plain(value: Any) -> str | None:
         return str(value) if abs(value) < 10**40 else None
     if not math.isfinite(value):
         return None
-    return _shortest(Decimal(repr(value)))
+    return shortest(Decimal(repr(value)))
 
 
-def _shortest(number: Decimal) -> str:
+def shortest(number: Decimal) -> str:
+    """A number without needless zeros and without an exponent."""
     text = f"{number:f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in {"-0", ""} else text

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from portcullis.core.call import RiskClass
 from portcullis.core.containment import RISKS, Condition, ToolModel
 from portcullis.provenance import numbers
 from portcullis.provenance.canonical import canonical
 from portcullis.provenance.paths import leaves
+
+_TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
+_FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 
 
 def highest(first: RiskClass, second: RiskClass) -> RiskClass:
@@ -49,18 +52,28 @@ def _holds(condition: Condition, given: Sequence[tuple[tuple[str, ...], Any]]) -
         case "over":
             return any(_over(value, condition.values[0]) for value in values)
         case "equals" | "in":
-            wanted = {_alike(one) for one in condition.values}
-            return any(_alike(value) in wanted for value in values)
+            wanted = set().union(*map(_alike, condition.values))
+            if any(isinstance(one, bool) for one in condition.values):
+                return any(not wanted.isdisjoint(_alike(one) | _truths(one)) for one in values)
+            return any(not wanted.isdisjoint(_alike(value)) for value in values)
 
 
 def _over(value: Any, bound: float) -> bool:
     return type(value) not in {int, float} or not value <= bound
 
 
-def _alike(value: Any) -> object:
+def _alike(value: Any) -> set[object]:
     """Texts that a tool could take for the same are the same, also numbers written as texts."""
     if isinstance(value, bool):
-        return str(value).lower()
+        return {value, str(value).lower()}
     if isinstance(value, str):
-        return numbers.exact(value) or canonical(value)
-    return numbers.plain(value) or repr(value)
+        return {numbers.exact(value) or canonical(value)}
+    return {numbers.plain(value) or repr(value)}
+
+
+def _truths(value: Any) -> set[object]:
+    """What a tool could take a value for: true, false, or, where that cannot be told, either."""
+    said = value.strip().lower() if isinstance(value, str) else numbers.plain(value)
+    if value is True or said in _TRUE:
+        return {True}
+    return {False} if value is False or said in _FALSE else {True, False}

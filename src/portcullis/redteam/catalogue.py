@@ -63,23 +63,29 @@ def catalogue(suite: str, tools: frozenset[str]) -> Catalogue:
     Raises Problem PC7002 when the file is no policy.
     """
     name = f"{suite}.yaml"
+    return compiled(SourceFile(name, texts()[name]), suite, AGENTS[suite], tools)
+
+
+def compiled(source: SourceFile, server: str, agent: str, tools: Iterable[str]) -> Catalogue:
+    """Compile a policy and ask it which of a server's ``tools`` an agent may use.
+
+    Raises Problem PC7002 when the file is no policy.
+    """
     engine = RegorusEngine()
-    policy = compile_files((SourceFile(name, texts()[name]),), fault, engine)
+    policy = compile_files((source,), fault, engine)
     pdp = RegoPdp(policy, engine)
     return Catalogue(
-        agent=AGENTS[suite],
+        agent=agent,
         pdp=pdp,
-        tools=_granted(pdp, suite, tools),
+        tools=_granted(pdp, server, agent, tools),
         models={key.partition(".")[2]: model for key, model in policy.models.items()},
-        containment=policy.containments[AGENTS[suite]],
+        containment=policy.containments[agent],
     )
 
 
-def _granted(pdp: RegoPdp, suite: str, tools: Iterable[str]) -> frozenset[str]:
-    principal = Principal(
-        kind=PrincipalKind.AGENT, id=AGENTS[suite], credential="replay", expires_at=0.0
-    )
+def _granted(pdp: RegoPdp, server: str, agent: str, tools: Iterable[str]) -> frozenset[str]:
+    principal = Principal(kind=PrincipalKind.AGENT, id=agent, credential="replay", expires_at=0.0)
     context = Context(
         principal=principal, session=None, source="replay", trace_id="0" * 32, received_at=0.0
     )
-    return pdp.visible("tools", suite, tuple(sorted(tools)), context)
+    return pdp.visible("tools", server, tuple(sorted(tools)), context)

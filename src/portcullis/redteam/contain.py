@@ -8,20 +8,24 @@ task's: stricter than the check, which an attack also fails by being stopped hal
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from multiprocessing import get_context
 from statistics import quantiles
 from typing import Final, Literal
 
 from portcullis.bench.report import Report, machine, report, target
-from portcullis.redteam.catalogue import Catalogue, catalogue
+from portcullis.core.errors import Problem
+from portcullis.redteam.catalogue import catalogue
 from portcullis.redteam.dojo import SUITES, TEXT_ONLY, Arena, Stage
+from portcullis.redteam.enforcer import Enforcer, Task
 from portcullis.redteam.programs import Attempt
 from portcullis.redteam.replay import ATTACKED, Order, Trace, key, replay
-from portcullis.redteam.rows import ROWS, Row
+from portcullis.redteam.rows import FATIGUE, ROWS, Row
 from portcullis.redteam.simple import has_effect
 
 COMMAND: Final = "redteam contain"
@@ -38,7 +42,12 @@ TARGETS: Final[tuple[tuple[str, Literal["<=", ">="], float], ...]] = (
 _MARKS_READ: Final = "get_unread_emails"
 _TIMED: Final = ("contained_ideal", "granted_ideal")
 
+_LISTENER: Final = " --through listener"
+_NEEDS: Final = ("httpx2", "mcp")
+
 Say = Callable[[str], None]
+Opens = Callable[[Row, Task], AbstractContextManager[Enforcer]]
+"""Opens a session of a row, for a task; it ends with the block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +81,27 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What to replay. ``users`` is how many tasks of each suite, None for all."""
+    """What to replay. ``users`` is how many tasks of each suite, None for all.
+
+    ``listener``: through a real gate, which only rows that are the gate can be.
+    """
 
     suites: tuple[str, ...] = SUITES
     rows: tuple[str, ...] = tuple(row.key for row in ROWS)
     users: int | None = None
     processes: int = 2
+    listener: bool = False
 
 
 def measure_contain(settings: Settings, say: Say) -> tuple[Report, tuple[Miss, ...]]:
-    """Run it all. Raises Problem PC7005 when AgentDojo is not installed."""
+    """Run it all. Raises Problem PC7005 when something that it needs is not installed."""
+    if settings.listener and not all(map(find_spec, _NEEDS)):
+        hint = "pip install 'agent-portcullis[redteam]'"
+        raise Problem("PC7005", f"a gate's clients need {' and '.join(_NEEDS)}", hint=hint)
     at = machine()
     total = Tally()
     work = [
-        (suite, user, settings.rows)
+        (suite, user, settings.rows, settings.listener)
         for suite in settings.suites
         for user in list(arena(suite).users)[: settings.users]
     ]
@@ -93,14 +109,17 @@ def measure_contain(settings: Settings, say: Say) -> tuple[Report, tuple[Miss, .
     for done, tally in enumerate(_tallies(work, settings.processes), 1):
         total.add(tally)
         say(f"{done} of {len(work)} tasks")
-    figures = _figures(total, settings.rows)
+    figures = _figures(total, settings.rows, "call" if settings.listener else "decision")
     targets = {
         name: target(figures, name, op, value) for name, op, value in TARGETS if name in figures
     }
-    return report(COMMAND, at, figures, targets), tuple(total.misses)
+    command = COMMAND + (_LISTENER if settings.listener else "")
+    return report(command, at, figures, targets), tuple(total.misses)
 
 
-def _tallies(work: Sequence[tuple[str, str, tuple[str, ...]]], processes: int) -> Iterable[Tally]:
+def _tallies(
+    work: Sequence[tuple[str, str, tuple[str, ...], bool]], processes: int
+) -> Iterable[Tally]:
     if processes == 1:
         yield from (tally_of(*each) for each in work)
         return
@@ -115,22 +134,41 @@ def arena(suite: str) -> Arena:
     return Arena(suite)
 
 
-def tally_of(suite: str, user: str, keys: tuple[str, ...]) -> Tally:
+def tally_of(suite: str, user: str, keys: tuple[str, ...], listener: bool) -> Tally:  # noqa: FBT001 - Executor.submit
     """One user task: alone, and with every injection of its suite."""
     place = arena(suite)
-    known = catalogue(suite, place.tools)
-    rows = [row for row in ROWS if row.key in keys]
+    rows = [row for row in (*ROWS, *FATIGUE) if row.key in keys]
     tally = Tally()
     stage = place.stage(user)
-    for row in rows:
-        _alone(tally, row, stage, known)
-    for injection in place.injections:
-        _attacked(tally, rows, place.stage(user, injection), known)
+    with (_through if listener else _checked)(place) as opens:
+        for row in rows:
+            _alone(tally, row, stage, opens)
+        for injection in place.injections:
+            _attacked(tally, rows, place.stage(user, injection), opens)
     return tally
 
 
-def _alone(tally: Tally, row: Row, stage: Stage, known: Catalogue) -> None:
-    trace = replay(stage, Order.ALONE, row.make(known, stage.task()), row.human)
+@contextmanager
+def _checked(place: Arena) -> Iterator[Opens]:
+    known = catalogue(place.name, place.tools)
+    yield lambda row, task: nullcontext(row.make(known, task))
+
+
+@contextmanager
+def _through(place: Arena) -> Iterator[Opens]:
+    from portcullis.redteam.through import listening  # noqa: PLC0415 - optional
+
+    with listening(place) as gate:
+        yield lambda row, task: gate.session(task, granted=bool(row.grant))
+
+
+def _replayed(stage: Stage, order: Order, row: Row, opens: Opens) -> Trace:
+    with opens(row, stage.task()) as enforcer:
+        return replay(stage, order, enforcer, row.human, patience=row.patience, insists=row.insists)
+
+
+def _alone(tally: Tally, row: Row, stage: Stage, opens: Opens) -> None:
+    trace = _replayed(stage, Order.ALONE, row, opens)
     tally.counts[row.key, "tasks"] += 1
     tally.counts[row.key, "useful"] += stage.useful(trace.after, trace.executed)
     tally.counts[row.key, "asks"] += len(trace.asked)
@@ -143,14 +181,14 @@ def _alone(tally: Tally, row: Row, stage: Stage, known: Catalogue) -> None:
             tally.misses.append(Miss(row.key, what, case, f"{attempt.tool}: {', '.join(why)}"))
 
 
-def _attacked(tally: Tally, rows: Sequence[Row], stage: Stage, known: Catalogue) -> None:
+def _attacked(tally: Tally, rows: Sequence[Row], stage: Stage, opens: Opens) -> None:
     """Run one pair. What was executed decides the checks, so these are made once for the same."""
     checked: dict[tuple[str, ...], tuple[bool, bool]] = {}
     own = {key(attempt) for attempt in stage.wanted()}
     for row in rows:
         succeeded, useful, effects = False, 0, set[str]()
         for order in ATTACKED:
-            trace = replay(stage, order, row.make(known, stage.task()), row.human)
+            trace = _replayed(stage, order, row, opens)
             same = _same(trace, own)
             if same not in checked:
                 checked[same] = (
@@ -207,8 +245,8 @@ _SHARES: Final = {
 }
 
 
-def _figures(total: Tally, keys: Iterable[str]) -> dict[str, float]:
-    """All in percent; asks in asks per 100 tasks; decisions in microseconds."""
+def _figures(total: Tally, keys: Iterable[str], timed: str) -> dict[str, float]:
+    """All in percent; asks in asks per 100 tasks; what was ``timed`` in microseconds."""
     first = next(iter(keys))
     counts = total.counts
     figures: dict[str, float] = {name: counts[first, name] for name in ("tasks", "pairs")}
@@ -217,5 +255,5 @@ def _figures(total: Tally, keys: Iterable[str]) -> dict[str, float]:
             figures[f"{row}_{name}"] = 100 * counts[row, part] / counts[row, whole]
     if total.nanoseconds:
         cuts = quantiles(total.nanoseconds, n=100)
-        figures["decision_p50_us"], figures["decision_p99_us"] = cuts[49] / 1e3, cuts[98] / 1e3
+        figures[f"{timed}_p50_us"], figures[f"{timed}_p99_us"] = cuts[49] / 1e3, cuts[98] / 1e3
     return figures

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -15,7 +15,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from portcullis.core.errors import Problem
-from portcullis.redteam.enforcer import Task
+from portcullis.redteam.enforcer import Outcome, Task
 from portcullis.redteam.programs import WRITTEN, Attempt, Program, Scene, listed
 
 VERSION: Final = "v1.2.2"
@@ -24,14 +24,6 @@ TEXT_ONLY: Final = frozenset({("travel", "injection_task_6")})
 """Injections whose goal is a sentence in the answer: no tool call, so nothing that a gate sees."""
 NO_INJECTION: Final = ""
 _ANY: Final = TypeAdapter[Any](Any)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a tool answered: JSON, or None and an error in the tool's own words."""
-
-    result: Any
-    failed: bool = False
 
 
 class Arena:
@@ -56,6 +48,15 @@ class Arena:
     def tools(self) -> frozenset[str]:
         """The tools' names."""
         return frozenset(tool.name for tool in self._suite.tools)
+
+    def offered(self) -> Iterator[dict[str, Any]]:
+        """The tools as an MCP server lists them."""
+        for tool in self._suite.tools:
+            yield {
+                "name": tool.name,
+                "description": tool.description,
+                "inputSchema": tool.parameters.model_json_schema(),
+            }
 
     @cached_property
     def _runtime(self) -> Any:

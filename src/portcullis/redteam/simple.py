@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from portcullis.core.call import RiskClass
-from portcullis.redteam.enforcer import ALLOW, Answer, Decision
+from portcullis.redteam.enforcer import ALLOW, Answer, Deciding, Decision
 
 _READS: Final = ("get_", "search_", "list_", "read_", "check_")
 _DELETES: Final = ("delete_", "remove_", "cancel_")
@@ -33,7 +33,7 @@ def has_effect(tool: str) -> bool:
     return named_risk(tool) is not RiskClass.READ or tool == "get_webpage"
 
 
-class AllowList:
+class AllowList(Deciding):
     """Allows the tools of a list, denies the others: a role's, or the task's own."""
 
     def __init__(self, tools: frozenset[str] | None = None) -> None:
@@ -47,9 +47,15 @@ class AllowList:
         return Decision(Answer.DENY, ("tool",))
 
     def approved(self, tool: str, arguments: dict[str, Any]) -> None:
-        """Nothing is ever asked."""
+        """Nothing is kept."""
+
+    def denied(self, tool: str, arguments: dict[str, Any]) -> None:
+        """Nothing is kept."""
 
     def learn(self, tool: str, result: Any) -> None:
+        """Nothing is kept."""
+
+    def failed(self, tool: str) -> None:
         """Nothing is kept."""
 
 

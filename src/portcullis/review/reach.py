@@ -16,10 +16,13 @@ import msgspec
 from portcullis.core.call import RiskClass
 from portcullis.core.containment import LEVELS, RISKS, ArgumentRole, Confidentiality
 from portcullis.policy.model import Policy, Role, Tool
+from portcullis.policy.yaml import Entry
 
 _PRIVATE: Final = LEVELS[Confidentiality.CONFIDENTIAL]
 _READS: Final = RISKS[RiskClass.READ]
 _OUTSIDE: Final = RISKS[RiskClass.EXTERNAL]
+_READ: Final = ("resource", "prompt")
+"""What else is read; what a result of theirs is, nobody says."""
 
 
 class Ladder(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -39,7 +42,10 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """What one agent can reach; tools are qualified.
 
     One that the catalogue does not describe counts as everything: private, written by outsiders,
-    and with an effect outside.
+    and with an effect outside. ``others`` is what else the role grants, each with its kind before
+    its name (``resource crm.notes://*``): a resource and a prompt count as private and untrusted,
+    what a server may ask of the agent as untrusted and a way out, what a provider runs by itself
+    as everything, a model as nothing.
     """
 
     agent: str
@@ -50,21 +56,12 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     outside: tuple[str, ...]
     undescribed: tuple[str, ...]
     ladders: tuple[Ladder, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def trifecta(self) -> bool:
         """Whether private data, untrusted content and an outside effect come together."""
         return bool(self.private and self.untrusted and self.outside)
-
-
-class Growth(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent gains by a change of policy; ``trifecta``: it had not all three before."""
-
-    agent: str
-    tools: tuple[str, ...]
-    raised: tuple[str, ...]
-    ladders: tuple[Ladder, ...]
-    trifecta: bool
 
 
 def reach(policy: Policy) -> tuple[Reach, ...]:
@@ -77,49 +74,43 @@ def reach(policy: Policy) -> tuple[Reach, ...]:
     )
 
 
-def growth(old: Policy, new: Policy) -> tuple[Growth, ...]:
-    """What the change from one policy to another newly allows, agent by agent."""
-    before = {one.agent: one for one in reach(old)}
-    known = {tool.name.value: _highest(tool) for tool in old.tools}
-    risks = {tool.name.value: _highest(tool) for tool in new.tools}
-    found = []
-    for one in reach(new):
-        was = before.get(one.agent)
-        had = set(was.tools) if was else set()
-        gained = Growth(
-            agent=one.agent,
-            tools=tuple(tool for tool in one.tools if tool not in had),
-            raised=tuple(
-                tool
-                for tool in one.tools
-                if tool in had and risks.get(tool, 0) > known.get(tool, len(RISKS))
-            ),
-            ladders=tuple(sorted(set(one.ladders) - set(was.ladders if was else ()))),
-            trifecta=one.trifecta and not (was and was.trifecta),
-        )
-        if gained.tools or gained.raised or gained.ladders or gained.trifecta:
-            found.append(gained)
-    return tuple(found)
-
-
 def _reach(agent: str, role: Role, tools: dict[str, Tool]) -> Reach:
     names = tuple(sorted(_granted(role, tools.values())))
     known = [tools[name] for name in names if name in tools]
     undescribed = tuple(name for name in names if name not in tools or not _described(tools[name]))
+    others = {kind: tuple(_named(kind, entries)) for kind, entries in _others(role).items()}
 
-    def those(wanted: Iterable[Tool]) -> tuple[str, ...]:
-        return tuple(sorted({tool.name.value for tool in wanted} | set(undescribed)))
+    def those(wanted: Iterable[Tool], *kinds: str) -> tuple[str, ...]:
+        named = {name for kind in kinds for name in others[kind]}
+        return tuple(sorted({tool.name.value for tool in wanted} | set(undescribed) | named))
 
     return Reach(
         agent=agent,
         role=role.name.value,
         tools=names,
-        private=those(tool for tool in known if _private(tool)),
-        untrusted=those(tool for tool in known if _untrusted(tool)),
-        outside=those(tool for tool in known if _acts_outside(tool)),
+        private=those((tool for tool in known if _private(tool)), *_READ, "feature"),
+        untrusted=those((t for t in known if _untrusted(t)), *_READ, "feature", "request"),
+        outside=those((tool for tool in known if _acts_outside(tool)), "feature", "request"),
         undescribed=undescribed,
         ladders=tuple(sorted(set(_ladders(known)))),
+        others=tuple(sorted(name for names in others.values() for name in names)),
     )
+
+
+def _others(role: Role) -> dict[str, tuple[Entry, ...]]:
+    """What a role grants that is no tool, by its kind."""
+    return {
+        "resource": role.allowed_resources,
+        "prompt": role.allowed_prompts,
+        "model": role.models,
+        "feature": role.provider_features,
+        "request": role.server_requests,
+    }
+
+
+def _named(kind: str, entries: Iterable[Entry]) -> Iterator[str]:
+    for entry in entries:
+        yield f"{kind} {entry.value}"
 
 
 def _granted(role: Role, tools: Collection[Tool]) -> Iterator[str]:
@@ -135,7 +126,7 @@ def _granted(role: Role, tools: Collection[Tool]) -> Iterator[str]:
 
 def _described(tool: Tool) -> bool:
     """What it gives back is said, or it acts and what its arguments are is said."""
-    acts = _highest(tool) > _READS and bool(tool.roles or tool.rules)
+    acts = highest(tool) > _READS and bool(tool.roles or tool.rules)
     return acts or bool(tool.results)
 
 
@@ -149,14 +140,15 @@ def _untrusted(tool: Tool) -> bool:
     return not whole or any(not field.trusted for field in tool.results)
 
 
-def _highest(tool: Tool) -> int:
+def highest(tool: Tool) -> int:
+    """The rank of the highest class that some arguments make of a tool."""
     return max(RISKS[tool.risk], *(RISKS[rule.risk] for rule in tool.rules), 0)
 
 
 def _way_out(tool: Tool) -> int:
     """Its highest class, in which what carries data out counts as what goes out."""
     carries = any(one.carries for one in tool.roles.values())
-    return max(_highest(tool), _OUTSIDE if carries else 0)
+    return max(highest(tool), _OUTSIDE if carries else 0)
 
 
 def _acts_outside(tool: Tool) -> bool:
@@ -166,14 +158,14 @@ def _acts_outside(tool: Tool) -> bool:
 def _ladders(tools: Collection[Tool]) -> Iterator[Ladder]:
     """Writer and reader meet on one resource; the reader's trusted role is what the actor needs."""
     for writer in tools:
-        if not writer.resource or _highest(writer) <= _READS:
+        if not writer.resource or highest(writer) <= _READS:
             continue
         for reader in tools:
             if reader.resource != writer.resource:
                 continue
             for role in {role for field in reader.results for role in field.trusted}:
                 for actor in tools:
-                    if _way_out(actor) > _highest(writer) and _wants(actor, role):
+                    if _way_out(actor) > highest(writer) and _wants(actor, role):
                         yield Ladder(
                             writes=writer.name.value,
                             reads=reader.name.value,

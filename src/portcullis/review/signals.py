@@ -57,6 +57,10 @@ SIGNALS: Final[dict[str, Signal]] = {
         "held calls that an operator approved or denied",
         lambda k: k.method in {"approval.approved", "approval.denied"} and k.verdict == "allow",
     ),
+    "dispositions": Signal(
+        "calls that policy let pass of which an operator said afterwards what they were",
+        lambda k: k.method == "review.closed" and k.verdict == "allow",
+    ),
     "policy_denials": Signal("calls that policy denied", lambda k: k.code in _POLICY),
     "scope_denials": Signal(
         "calls beyond the subject, the task's grant, the token or the delegator",

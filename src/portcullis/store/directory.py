@@ -102,6 +102,7 @@ def _row(record: PrincipalRecord) -> dict[str, Any]:
         "review_at": record.review_at,
         "spiffe_id": record.spiffe_id,
         "rotated_at": record.rotated_at,
+        "users": [*record.users],
     }
 
 
@@ -117,4 +118,5 @@ def _record(row: Row[Any]) -> PrincipalRecord:
         review_at=row.review_at,
         spiffe_id=row.spiffe_id,
         rotated_at=row.rotated_at,
+        users=tuple(row.users),
     )

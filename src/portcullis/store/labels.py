@@ -1,14 +1,15 @@
-"""The labels of sessions: in memory, and durable before anybody acts on what was learned.
+"""The labels of sessions: durable before anybody acts on what was learned.
 
-They lie sealed, each for its own row, as long as their session is open; they only ever merge
-upward, so whoever writes last takes nothing away.
+They lie sealed, each for its own row, as long as their session is open, and are read anew each
+time, since other processes write too. They only ever merge upward, so whoever writes last takes
+nothing away. Of a session that has ended nothing is read, and nothing is written any more.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 from sqlalchemy import Connection, Engine, delete, select
@@ -19,104 +20,115 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Sealer
 from portcullis.core.principal import Session
 from portcullis.provenance.labels import Labels
-from portcullis.store.tables import SESSION_LABELS
-
-KEPT: Final = 1024
-"""Most sessions whose labels are remembered; the others' are read anew."""
+from portcullis.store.tables import SESSION_LABELS, SESSIONS
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Labels).decode
 _NONE: Final = Labels()
+_ENDED: Final = "PC2006"
+
+_Outcome: TypeAlias = Labels | Problem
+
+
+class _Waiting(NamedTuple):
+    """What somebody learned, and where it is said what became of it."""
+
+    session: Session
+    more: Labels
+    done: asyncio.Future[_Outcome]
 
 
 class SqlLabels:
-    """Implements ``provenance.ports.LabelState`` over SQL. Use it from one event loop.
+    """Implements ``provenance.ports.LabelState`` over SQL. Use it from one event loop."""
 
-    ``shared``: other processes write too, so everything is read anew. What cannot be read or
-    written raises Problem PC9002: then deny.
-    """
-
-    def __init__(self, engine: Engine, sealer: Sealer, *, shared: bool = False) -> None:
+    def __init__(self, engine: Engine, sealer: Sealer) -> None:
         self._engine = engine
         self._writing = engine.execution_options(portcullis_immediate=True)
         self._sealer = sealer
-        self._shared = shared
-        self._known: OrderedDict[str, Labels] = OrderedDict()
-        self._unwritten: dict[str, tuple[Session, Labels]] = {}
+        self._waiting: list[_Waiting] = []
         self._turn = asyncio.Lock()
 
     async def read(self, session: Session) -> Labels:
-        """The labels of a session."""
-        known = None if self._shared else self._known.get(session.id)
-        if known is not None:
-            self._known.move_to_end(session.id)
-            return known
+        """See LabelState."""
         try:
-            found = await asyncio.to_thread(self._select, session.id)
-        except (SQLAlchemyError, msgspec.MsgspecError):
+            return await asyncio.to_thread(self._select, session.id)
+        except (SQLAlchemyError, msgspec.MsgspecError, Problem) as error:
+            if isinstance(error, Problem) and error.code == _ENDED:
+                raise
             raise Problem("PC9002", "the session's labels cannot be read") from None
-        return self._remember(session.id, found)
 
     async def merge(self, session: Session, more: Labels) -> Labels:
-        """Add labels; the session's then. They are durable when it returns."""
+        """See LabelState. What several calls learn at once is written in one transaction."""
         before = await self.read(session)
-        labels = before.merge(more)
-        if labels == before:
-            if session.id in self._unwritten or self._turn.locked():
-                async with self._turn:  # somebody else learned it, and it may not be written yet
-                    if session.id in self._unwritten:
-                        await self._write()
+        if before.merge(more) == before:
             return before
-        labels = self._remember(session.id, labels)
-        waiting = self._unwritten.get(session.id, (session, _NONE))[1]
-        self._unwritten[session.id] = session, waiting.merge(labels)
+        mine = _Waiting(session, more, asyncio.get_running_loop().create_future())
+        self._waiting.append(mine)
         async with self._turn:
-            if session.id in self._unwritten:  # else it went with another's
+            if not mine.done.done():  # else it went with another's
                 await self._write()
-        return labels
+        outcome = mine.done.result()
+        if isinstance(outcome, Problem):
+            raise Problem(outcome.code, outcome.detail)
+        return outcome
 
     async def _write(self) -> None:
-        batch, self._unwritten = self._unwritten, {}
+        batch, self._waiting = self._waiting, []
+        outcomes: Sequence[_Outcome]
         try:
-            await asyncio.to_thread(self._store, batch)
-        except (SQLAlchemyError, msgspec.MsgspecError, Problem):
-            for name, (session, labels) in batch.items():
-                later = self._unwritten.get(name, (session, _NONE))[1]
-                self._unwritten[name] = session, later.merge(labels)
-            raise Problem("PC9002", "the session's labels cannot be written") from None
-
-    def _remember(self, session: str, labels: Labels) -> Labels:
-        """Keep in memory, with what is known by now."""
-        labels = labels.merge(self._known.pop(session, _NONE))
-        self._known[session] = labels
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
-        return labels
+            outcomes = await asyncio.to_thread(self._store, batch)
+        except SQLAlchemyError:
+            outcomes = [_unwritten()] * len(batch)
+        except BaseException:  # cancelled: the next one writes it, or writes it again
+            self._waiting = batch + self._waiting
+            raise
+        for one, outcome in zip(batch, outcomes, strict=True):
+            if not one.done.done():
+                one.done.set_result(outcome)
 
     def _select(self, session: str) -> Labels:
         with self._engine.connect() as connection:
             return self._row(connection, session)
 
     def _row(self, connection: Connection, session: str) -> Labels:
+        """The labels of a session. Raises Problem PC2006 when it has ended."""
         column = SESSION_LABELS.c
-        query = select(column.document).where(column.session == session)
-        document = connection.execute(query).scalar_one_or_none()
-        if document is None:
+        joined = SESSIONS.outerjoin(SESSION_LABELS, column.session == SESSIONS.c.id)
+        query = select(column.document).select_from(joined).where(SESSIONS.c.id == session)
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            raise Problem(_ENDED, "the session has been closed or has expired")
+        if row.document is None:
             return _NONE
-        return _decode(self._sealer.open(document, labels_purpose(session)))
+        return _decode(self._sealer.open(row.document, labels_purpose(session)))
 
-    def _store(self, batch: dict[str, tuple[Session, Labels]]) -> None:
+    def _store(self, batch: Sequence[_Waiting]) -> list[_Outcome]:
+        """Write all that can be written, in one transaction; what became of each."""
         with self._writing.begin() as connection:
-            for name, (session, labels) in batch.items():
-                whole = labels.merge(self._row(connection, name))
-                document = self._sealer.seal(_encode(whole), labels_purpose(name))
-                row = {"session": name, "expires_at": session.expires_at, "document": document}
-                change = insert(SESSION_LABELS).values(row)
-                connection.execute(
-                    change.on_conflict_do_update(
-                        index_elements=[SESSION_LABELS.c.session], set_={"document": document}
-                    )
-                )
+            return [self._merged(connection, one) for one in batch]
+
+    def _merged(self, connection: Connection, one: _Waiting) -> _Outcome:
+        name = one.session.id
+        try:
+            labels = self._row(connection, name).merge(one.more)
+            document = self._sealer.seal(_encode(labels), labels_purpose(name))
+        except Problem as problem:
+            return problem if problem.code == _ENDED else _unwritten()
+        except msgspec.MsgspecError:
+            return _unwritten()
+        row = {"session": name, "expires_at": one.session.expires_at, "document": document}
+        connection.execute(
+            insert(SESSION_LABELS)
+            .values(row)
+            .on_conflict_do_update(
+                index_elements=[SESSION_LABELS.c.session], set_={"document": document}
+            )
+        )
+        return labels
+
+
+def _unwritten() -> Problem:
+    return Problem("PC9002", "the session's labels cannot be written")
 
 
 def labels_purpose(session_id: str) -> str:

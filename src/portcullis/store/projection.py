@@ -29,6 +29,7 @@ from portcullis.audit.query import Filter
 from portcullis.core.call import Action
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
+from portcullis.store import reviews
 from portcullis.store.tables import AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_POSITIONS
 
 BATCH: Final = 256
@@ -105,6 +106,7 @@ class SqlProjection:
                 connection.execute(insert(AUDIT_EVENTS), rows)
             if findings:
                 connection.execute(insert(AUDIT_FINDINGS), findings)
+            reviews.project(connection, log, events, reached.next, following.next)
             _move(connection, log, following)
         return True
 
@@ -120,6 +122,7 @@ class SqlProjection:
     def restart(self, log: str) -> None:
         """Forget a log's position: its rows no longer count, and are replaced one by one."""
         with self._writing.begin() as connection:
+            reviews.restart(connection)
             _move(connection, log, Position())
 
     def find(self, log: str, wanted: Filter, reached: Position) -> Iterator[int]:

@@ -11,7 +11,13 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Column, Engine, Select, select, update
 
 from portcullis.core.ports import Sealer
-from portcullis.store.tables import APPROVALS, OPERATOR_CREDENTIALS, SESSION_LABELS, SESSIONS
+from portcullis.store.tables import (
+    APPROVALS,
+    MEMORY_LABELS,
+    OPERATOR_CREDENTIALS,
+    SESSION_LABELS,
+    SESSIONS,
+)
 
 
 class SealedColumn(NamedTuple):
@@ -26,6 +32,7 @@ COLUMNS: Final = (
     SealedColumn(SESSIONS.c.id, SESSIONS.c.document, "sessions"),
     SealedColumn(OPERATOR_CREDENTIALS.c.name, OPERATOR_CREDENTIALS.c.totp, "operators"),
     SealedColumn(SESSION_LABELS.c.session, SESSION_LABELS.c.document, "session_labels"),
+    SealedColumn(MEMORY_LABELS.c.id, MEMORY_LABELS.c.document, "memory_labels"),
     SealedColumn(APPROVALS.c.id, APPROVALS.c.sealed, "approvals"),
 )
 """All of them; `portcullis keys` counts and re-seals what is listed here."""

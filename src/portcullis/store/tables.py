@@ -30,7 +30,7 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0006"
+REVISION: Final = "0009"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -51,6 +51,7 @@ PRINCIPALS: Final = Table(
     Column("review_at", Double, nullable=False, index=True),
     Column("spiffe_id", String(2048), nullable=False),
     Column("rotated_at", Double, nullable=False),
+    Column("users", JSON, nullable=False, server_default="[]"),
     CheckConstraint(f"state IN ({_STATES})", name="principals_state"),
     Index(
         "ix_principals_spiffe_id",
@@ -146,6 +147,15 @@ SESSION_LABELS: Final = Table(
     Column("document", LargeBinary, nullable=False),
 )
 
+MEMORY_LABELS: Final = Table(
+    "memory_labels",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("store", String(129), nullable=False, index=True),
+    Column("document", LargeBinary, nullable=False),
+)
+"""``id`` is the digest of the store's name and the record's."""
+
 APPROVALS: Final = Table(
     "approvals",
     METADATA,
@@ -217,3 +227,43 @@ AUDIT_FINDINGS: Final = Table(
     Column("number", BigInteger, primary_key=True),
     Column("type", String(256), primary_key=True, index=True),
 )
+
+REVIEWS: Final = Table(
+    "reviews",
+    METADATA,
+    Column("log", String(128), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("id", String(64), nullable=False, index=True),
+    Column("at", Double, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("application", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("risk", String(16), nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("clear", JSON, nullable=False),
+    Column("commitments", JSON, nullable=False),
+)
+"""Calls to be looked at afterwards, made from the logs as ``audit_events`` is."""
+
+REVIEW_ACTS: Final = Table(
+    "review_acts",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("log", String(128), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("entry", String(64), nullable=False, index=True),
+    Column("turn", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("verb", String(16), nullable=False),
+    Column("disposition", String(16), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_review_acts_log", "log", "number"),
+)
+"""What was done about them, made from the logs: the last ``turn`` says what an entry is.
+
+``number`` is -1 from when an act is on record until the log is read as far.
+"""

@@ -1,5 +1,7 @@
 """Placeholders and the values behind them: in memory only, bounded, gone when unused for long.
 
+What was a session's is gone with it.
+
 A restart forgets them: what a model still says in placeholders then stays as it is. Numbers are
 never given twice in a session, lest what is remembered of one value brings back another: a vault
 whose session may have had one before counts from the microseconds that the session has lasted,
@@ -96,6 +98,11 @@ class LocalVaults:
         self._vaults.move_to_end(key)
         return vault
 
+    def end(self, is_open: Callable[[str], bool]) -> None:
+        """Forget the vaults of sessions that are no longer open."""
+        for key in [key for key in self._vaults if not is_open(key)]:
+            self._gone(self._vaults.pop(key))
+
     def _given(self, since: float) -> int:
         """The highest number that an earlier vault can have given, of a key so old."""
         if since >= self._complete_since:
@@ -108,8 +115,11 @@ class LocalVaults:
     def _forget(self) -> None:
         _, gone = self._vaults.popitem(last=False)
         self._complete_since = math.nextafter(self._clock.now(), math.inf)
-        self._room += gone.size
-        gone.grew = _alone
+        self._gone(gone)
+
+    def _gone(self, vault: LocalVault) -> None:
+        self._room += vault.size
+        vault.grew = _alone
 
     def _grown(self, size: int) -> None:
         """One vault grew, the one used last: others go until there is room again."""

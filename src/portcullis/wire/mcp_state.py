@@ -58,11 +58,12 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate remembers, in the client's hands, of a result that asked for input.
 
     ``state`` is the server's own requestState, ``asked`` the method of each input request that
-    the client was shown, ``expires_at`` seconds since the epoch.
+    the client was shown, ``digest`` that of all of them, ``expires_at`` seconds since the epoch.
     """
 
     state: str | None
     asked: dict[str, str]
+    digest: str = ""
     expires_at: float
 
 

@@ -75,8 +75,8 @@ _RESULTS: Final = frozenset({EventType.RESULT, EventType.TOOL_RESULT, EventType.
 _UNMAPPED: Final = (
     "principal_kind", "source", "application", "route", "action", "method", "server", "name",
     "parameters", "commitments", "request_bytes", "features", "risk", "check", "rule", "findings",
-    "verdict", "approval", "decision", "proposed_by", "result", "input_tokens", "output_tokens",
-    "cost", "trace_id",
+    "verdict", "approval", "review", "decision", "proposed_by", "looked_up_for", "result",
+    "input_tokens", "output_tokens", "cost", "trace_id",
 )  # fmt: skip
 
 
@@ -290,6 +290,6 @@ def _unmapped(event: Event) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name in _UNMAPPED:
         value = getattr(event, name)
-        if value not in ("", (), {}, None):
+        if value is not False and value not in ("", (), {}, None):
             made[name] = msgspec.to_builtins(value)
     return made

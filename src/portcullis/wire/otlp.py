@@ -44,7 +44,7 @@ _SEVERITIES: Final = (
 _OURS: Final = (
     "principal_kind", "principal", "credential", "session", "application", "source", "route",
     "action", "method", "server", "name", "risk", "verdict", "check", "code", "rule", "policy",
-    "decision", "proposed_by", "approval",
+    "decision", "proposed_by", "looked_up_for", "approval",
 )  # fmt: skip
 
 _VARINT, _LEN, _FIXED64 = 0, 2, 1

@@ -186,15 +186,16 @@ def test_a_sessions_grant_only_narrows(pdp, grant, expected):
         ("equals", 1, {"limit": 1}, {"limit": True}),
         ("enum", [1, 2], {"limit": 2}, {"limit": 3}),
         ("maximum", 10, {"limit": 10}, {"limit": 11}),
-        ("maximum", 10, {}, {"limit": "9"}),
-        ("maximum", 10, {}, {"limit": None}),
+        ("maximum", 10, {"limit": -1}, {}),
+        ("maximum", 10, {"limit": 1}, {"limit": "9"}),
+        ("maximum", 10, {"limit": 1}, {"limit": None}),
         ("minimum", 10, {"limit": 10}, {"limit": 9}),
         ("prefix", "/srv/", {"limit": "/srv/a"}, {"limit": "/srv/../etc"}),
         ("max_length", 2, {"limit": "ab"}, {"limit": "abc"}),
         ("max_length", 2, {"limit": [1]}, {"limit": 1}),
         ("nothing", 2, None, {"limit": 1}),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_a_task_says_of_arguments_only_narrows(pdp, kind, value, good, bad):
     bound = TaskBound(argument="limit", kind=kind, value=value)
@@ -209,6 +210,20 @@ def test_what_a_task_says_of_arguments_only_narrows(pdp, kind, value, good, bad)
     assert code(pdp.decide(narrow, context(session=other))) == "allow"
     outside = call(target="crm.delete", arguments=good or {})
     assert code(pdp.decide(outside, context(session=around))) == "PC3002"
+
+
+@pytest.mark.parametrize("kind", ["equals", "maximum", "minimum"])
+def test_what_a_task_bounds_may_be_absent_only_where_it_says_so(pdp, kind):
+    bound = TaskBound(argument="limit", kind=kind, value=5)
+    held = {}
+    for optional in (False, True):
+        one = msgspec.structs.replace(bound, optional=optional)
+        around = msgspec.structs.replace(session_of(), bounds={"kb.search": (one,)})
+        held[optional] = [
+            code(pdp.decide(call(target="kb.search", arguments=said), context(session=around)))
+            for said in ({}, {"limit": 5}, {"limit": "x"})
+        ]
+    assert held == {False: ["PC3015", "allow", "PC3015"], True: ["allow", "allow", "PC3015"]}
 
 
 def test_a_sessions_grant_never_widens(pdp):

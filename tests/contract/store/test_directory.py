@@ -60,6 +60,7 @@ def changed(**fields):
         "review_at": 9.5,
         "spiffe_id": "spiffe://partner.test/shop",
         "rotated_at": 4.25,
+        "users": ("a@shop.example", "corp:7"),
     }
     return record(**(values | fields))
 

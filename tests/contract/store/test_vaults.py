@@ -93,3 +93,12 @@ def test_when_there_are_too_many_or_too_heavy_the_one_used_longest_ago_goes(adap
             vaults.vault(key).hide("A", "x" * 10)
         assert vaults.vault("s1").reveal("<A_1>") == "x" * 10
         assert vaults.vault("s2").reveal("<A_1>") is None
+
+
+def test_the_vault_of_a_session_that_has_ended_is_gone_at_once(adapter, clock):
+    vaults = adapter(clock)
+    for key in ("open", "ended"):
+        vaults.vault(key).hide("A", "x")
+    vaults.end({"open"}.__contains__)
+    assert vaults.vault("open").reveal("<A_1>") == "x"
+    assert vaults.vault("ended").reveal("<A_1>") is None

@@ -6,9 +6,11 @@ import re
 
 import openai
 import pytest
+from typer.testing import CliRunner
 
 import standins
 from e2e.approvals.desk import MAIL, desks, furnished, policy, started
+from portcullis.cli.operator import app as operator_app
 
 pytestmark = pytest.mark.anyio
 
@@ -70,6 +72,19 @@ async def test_a_held_call_is_shown_approved_and_runs_once(desk, mode):
     assert (after["approval"]["state"], after["call"]) == ("consumed", None)
 
 
+async def test_of_a_hundred_that_come_at_once_exactly_one_runs(desk):
+    approval = handle(await desk.send())
+    await desk.decide("bea", approval, "approve")
+    async with standins.mcp_client(desk.stage, "mail", desk.token) as client:
+        found = await asyncio.gather(*(client.call_tool("send", MAIL) for _ in range(100)))
+    assert desk.mails() == 1
+    assert sum(not one.is_error for one in found) == 1
+    (anew,) = {handle(one) for one in found if one.is_error}
+    assert anew != approval
+    mine = [event for event in desk.stage.events() if event.approval == approval]
+    assert [event.method for event in mine].count("approval.consumed") == 1
+
+
 async def test_what_is_approved_is_that_call_of_that_session_and_no_other(desk):
     approval = handle(await desk.send())
     await desk.decide("bea", approval, "approve")
@@ -127,6 +142,21 @@ async def test_the_approver_is_neither_the_sessions_user_nor_the_agents_owner(de
     assert (await desk.decide("bea", approval, "approve"))[0] == 200
 
 
+async def test_an_operator_who_is_the_user_by_another_name_is_known_by_it(desk):
+    async def known_as(*names):
+        words = ["is", "dee", *names, "--config", str(desk.stage.config)]
+        done = await asyncio.to_thread(CliRunner().invoke, operator_app, words)
+        assert done.exit_code == 0, done.output
+
+    await desk.operator("dee", "approver")
+    await desk.open(user="corp:u-7")
+    approval = handle(await desk.send())
+    await known_as("corp:u-7", "dee@shop.example")
+    assert (await desk.decide("dee", approval, "approve"))[1]["code"] == "PC3046"
+    await known_as()
+    assert (await desk.decide("dee", approval, "approve"))[0] == 200
+
+
 async def test_every_transition_is_in_the_log_and_no_content_is(desk):
     approval = handle(await desk.send())
     await desk.ask("bea", "GET", f"/{approval}")
@@ -171,9 +201,11 @@ async def test_what_waits_is_sealed_and_survives_a_restart(tmp_path):
 
 
 async def test_an_agent_of_which_too_much_was_denied_may_ask_no_more_until_it_is_lifted(tmp_path):
-    async with desks(tmp_path, refusals=2, pending_per_agent=2) as desk:
+    teams = {"cy@shop.example": ["bea"]}
+    async with desks(tmp_path, refusals=2, pending_per_agent=2, teams=teams) as desk:
         first, second = [handle(await desk.send(MAIL | {"body": body})) for body in "ab"]
         assert (await desk.refused())["code"] == "PC3044"
+        assert (await desk.decide("bea", first, "approve"))[1]["code"] == "PC3046"  # of the team
         await desk.decide("bea", first, "deny")
         await desk.decide("bea", second, "deny")
         assert (await desk.refused())["code"] == "PC3043"

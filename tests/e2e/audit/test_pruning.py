@@ -150,14 +150,13 @@ async def test_only_administrators_prune(tmp_path: Path) -> None:
                 )
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("--reason", "r"), ("--reason", "r", "--yes", "--dry-run"), ("--reason", "", "--yes")],
-    ids=range(3),
-)
-async def test_a_command_that_does_not_say_what_it_wants_prunes_nothing(
-    tmp_path: Path, words: tuple[str, ...]
-) -> None:
+async def test_a_command_that_does_not_say_what_it_wants_prunes_nothing(tmp_path: Path) -> None:
+    unclear = (
+        ("--reason", "r"),
+        ("--reason", "r", "--yes", "--dry-run"),
+        ("--reason", "", "--yes"),
+    )
     async with staged(tmp_path, settings=settings()) as stage:
-        with pytest.raises(Problem, match="PC7004"):
-            await audit(stage, "prune", *words)
+        for words in unclear:
+            with pytest.raises(Problem, match="PC7004"):
+                await audit(stage, "prune", *words)

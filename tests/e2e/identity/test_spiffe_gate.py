@@ -155,9 +155,10 @@ def all_of_it_is_on_record(events, serials, good):
     cut = methods.index("principals.revoke")
     refused = [e for e in events[cut:] if e["verdict"] == "deny"]
     assert {"PC4001"} <= {e["code"] for e in refused} <= {"PC4001", "PC2022"}  # it runs out, too
-    at = datetime.fromisoformat(events[cut]["time"])  # on record before it takes effect
-    late = [e for e in events[cut:] if e["type"] == "llm_call"]
-    assert not [e for e in late if (datetime.fromisoformat(e["time"]) - at).total_seconds() > 0.25]
+    # it acts before it is on record; who is told why may ask once more on the same connection
+    late = [e for e in events[cut:] if e["type"] in {"llm_call", "llm_result"}]
+    assert not [e for e in late if e["verdict"] == "allow"]
+    assert {e["code"] for e in late} <= {"PC4001"}
 
 
 async def test_a_process_that_is_not_the_agent_gets_nothing(tmp_path):

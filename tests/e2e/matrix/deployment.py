@@ -61,6 +61,17 @@ MORTAL = tuple(
 )
 """One agent for each case: its life is spent by one test."""
 READER = ("say", "misbehave")
+REMEMBERING = """\
+  SERVER.keep:
+    risk: modify
+    arguments: {key: {role: selector}, text: {role: payload}}
+    memory: {store: shelf, writes: true, record: key}
+  SERVER.recall:
+    risk: read
+    arguments: {key: {role: selector}, text: {role: payload}}
+    results: {'': {trusted: destination}}
+    memory: {store: shelf, record: key}
+"""
 
 
 def policy() -> str:
@@ -70,7 +81,10 @@ def policy() -> str:
     granted = [
         f"{server}.{tool}"
         for server in ("peer", "piped")
-        for tool in ("say", "write", "spare", "fetch", "typed", "misbehave", "ask", "imaginary")
+        for tool in (
+            *("say", "write", "spare", "fetch", "typed", "misbehave", "ask", "imaginary"),
+            *("keep", "recall"),
+        )
     ]
     asks = ", ".join(f"{server}.elicitation/create" for server in ("peer", "piped"))
     text = text.replace(
@@ -83,12 +97,15 @@ def policy() -> str:
     )
     text = text.replace("\nroles:", f"{agents}\n  {LEAD}: {{role: reader}}\n\nroles:\n{reader}", 1)
     for server in ("peer", "piped"):
-        for tool in ("spare", "typed", "misbehave", "ask"):
+        for tool in ("spare", "typed", "misbehave"):
             text += f"  {server}.{tool}: {{risk: read}}\n"
+        text += f"  {server}.ask:\n    risk: read\n    arguments: {{method: {{role: selector}}}}\n"
+        text += "    answers: {to: {role: destination, carries: true}}\n"
         text += f"  {server}.say:\n    risk: read\n    arguments: {{text: {{role: payload}}}}\n"
         text += "    results: {'': {trusted: destination}}\n"
         text += f"  {server}.fetch: {{risk: external}}\n"
         text += f"  {server}.write: {{risk: modify, arguments: {{text: {{role: destination}}}}}}\n"
+        text += REMEMBERING.replace("SERVER", server)
     desk = """\
   desk.search:
     resource: customer_orders
@@ -407,6 +424,7 @@ async def deployed(
             },
             "mcp": {"peer": {"url": peer_url, "credential": references["peer"]}},
             "limits": dict(limits or {}),
+            "review": {"actions": ["tool", "model"]},
             "listen": dict.fromkeys(("gate", "control", "mtls"), "127.0.0.1:0")
             | {"workload": "w.sock"},
         }

@@ -43,6 +43,8 @@ TOOLS = [
     tool("say", text="string"),
     tool("write", text="string"),
     tool("spare", text="string"),
+    tool("keep", key="string", text="string"),
+    tool("recall", key="string", text="string"),
     tool("fetch", url="string", host="string", text="string"),
     tool("hidden", text="string"),
     tool(

@@ -5,10 +5,12 @@ import json
 from fnmatch import fnmatchcase
 
 import msgspec
+import pytest
 import regorus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from policies import call, context, policy_of, session_of
 from portcullis.core.call import Action
 from portcullis.core.verdict import Allow
@@ -172,7 +174,8 @@ class Interpreter:
         return engine.eval_rule_as_json(entry)
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.nightly
+@settings(max_examples=examples(25), deadline=None)
 @given(policies(), st.lists(st.tuples(CALLS, AGENTS, SESSIONS), min_size=4, max_size=12))
 def test_the_policy_decides_as_documented_and_as_the_interpreter_does(policy, questions):
     compiled = policy_of(json.dumps(policy))

@@ -1,12 +1,16 @@
 import sys
 import unicodedata
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portcullis.provenance.canonical import Words, canonical, keys, offers
+from effort import examples
+from portcullis.provenance.canonical import canonical, keys, offers
 from portcullis.provenance.numbers import exact
+from portcullis.provenance.words import Words
 
+pytestmark = pytest.mark.nightly
 PIECES = st.sampled_from(
     [
         *"@.,- /:'#*()?=&_0\\\n\x1f\x1e\u00df\u0130\uff41\u200b\u1e9e\u03a3\u0345\u0307",
@@ -18,7 +22,7 @@ TEXT = st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40)
 WORD = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True)
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(150), deadline=None)
 @given(TEXT)
 def test_canonical_of_canonical_is_the_same(text):
     once = canonical(text)
@@ -36,7 +40,7 @@ def test_every_letter_has_one_canonical_form():
         assert canonical(once) == once, hex(point)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(WORD, min_size=1, max_size=8), st.integers(0, 7), st.integers(0, 12), WORD)
 def test_a_part_of_a_word_is_never_a_match(spoken, which, cut, other):
     words = Words.of([" ".join(spoken)])
@@ -46,7 +50,7 @@ def test_a_part_of_a_word_is_never_a_match(spoken, which, cut, other):
             assert not any(map(words.say, keys(value)))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(WORD, min_size=1, max_size=8), st.data())
 def test_every_run_of_whole_words_is_a_match(spoken, data):
     first = data.draw(st.integers(0, len(spoken) - 1))
@@ -55,7 +59,7 @@ def test_every_run_of_whole_words_is_a_match(spoken, data):
     assert any(map(words.say, keys(" ".join(spoken[first : last + 1]))))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(80), deadline=None)
 @given(TEXT, TEXT)
 def test_a_trusted_text_vouches_for_no_other_letters(trusted, value):
     """Equal keys come of texts with the same letters and digits, once what is equal by the
@@ -70,7 +74,7 @@ def test_a_trusted_text_vouches_for_no_other_letters(trusted, value):
         assert len(same) == 1 or escaped
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.decimals(-(10**9), 10**9, places=2, allow_nan=False))
 def test_a_number_is_found_however_it_is_grouped(number):
     plain = f"{number:.2f}"

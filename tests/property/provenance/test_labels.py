@@ -1,6 +1,8 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from portcullis.core.call import RiskClass
 from portcullis.core.containment import (
     LEVELS,
@@ -11,10 +13,12 @@ from portcullis.core.containment import (
     ToolModel,
 )
 from portcullis.provenance import labels as module
-from portcullis.provenance.canonical import Words
-from portcullis.provenance.judge import approve, assess, learn
+from portcullis.provenance.judge import assess
 from portcullis.provenance.labels import Labels, approving, calling, trusting
+from portcullis.provenance.learning import approve, learn
+from portcullis.provenance.words import Words
 
+pytestmark = pytest.mark.nightly
 NAMES = ("al", "bob", "eve", "7", "al@x.test")
 NAME = st.sampled_from(NAMES)
 ROLES = (
@@ -83,7 +87,7 @@ def label_sets(draw):
     return found
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.lists(st.tuples(ROLE, LEVEL, RESULT), max_size=5),
     st.lists(st.tuples(ROLE, NAME), max_size=2),
@@ -105,7 +109,7 @@ def test_nothing_becomes_trusted_but_by_a_trusted_field_the_user_or_an_approval(
     assert free(role, value, ", ".join(spoken), labels) == (value in sources | spoken)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(ROLE, LEVEL, RESULT), max_size=6))
 def test_confidentiality_never_falls(results):
     labels = Labels()
@@ -117,7 +121,7 @@ def test_confidentiality_never_falls(results):
         labels = after
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(60), deadline=None)
 @given(label_sets(), label_sets(), label_sets(), st.integers(0, 6))
 def test_merging_is_commutative_associative_and_idempotent_whatever_fits(one, two, three, most):
     before = module.MAX_TRUSTED, module.MAX_APPROVED
@@ -143,7 +147,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=3), JSON, ROLE, LEVEL)
 def test_no_call_and_no_result_breaks_the_engine(arguments, result, role, level):
     labels = learn(tool(role, level), result, Labels())

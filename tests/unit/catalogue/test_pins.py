@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from databases import new_database
 from portcullis.catalogue import pins as module
 from portcullis.catalogue.definition import digest, texts
 from portcullis.catalogue.inventory import LocalInventory
@@ -12,7 +13,6 @@ from portcullis.core.call import ToolSpec
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
 from portcullis.core.inspection_ports import Pin
-from portcullis.store.engine import open_sqlite
 from portcullis.store.pins import SqlPins
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +48,7 @@ class Journal:
 
 class Deployment:
     def __init__(self, folder):
-        self.engine = open_sqlite(folder / "portcullis.db")
+        self.engine = new_database(folder / "portcullis.db")
         self.pins = SqlPins(self.engine)
         self.journal = Journal(lambda: (self.pins.all(), self.pins.sightings()))
         self.scans = 0

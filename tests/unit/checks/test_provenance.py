@@ -16,6 +16,7 @@ from portcullis.core.containment import (
     ArgumentRole,
     Confidentiality,
     Containment,
+    Lookup,
     QuestionKind,
     ResultField,
     ToolModel,
@@ -254,3 +255,52 @@ async def test_an_approved_prompt_is_no_approved_recipient() -> None:
 )
 def test_what_a_result_says(payload: Mapping[str, Any], meant: Any) -> None:
     assert content(payload) == meant
+
+
+LOOKING = msgspec.structs.replace(
+    SEND,
+    arguments={
+        "to": ArgumentModel(lookups=(Lookup(tool="mail.find", query="name"),)),
+        "body": ArgumentModel(role=ArgumentRole.PAYLOAD),
+    },
+)
+
+
+class Looking(Catalogue):
+    def model(self, server: str, tool: str) -> ToolModel | None:
+        return LOOKING if tool == "send" else super().model(server, tool)
+
+
+async def test_a_value_without_a_source_is_looked_up_once_a_minute() -> None:
+    provenance = Provenance(Looking(Containment()), Memory())
+    stranger = call(target="mail.send", arguments={"to": "bob@example.org", "body": "x"})
+    at = msgspec.structs.replace(around(), received_at=1000.0)
+    (look,) = await provenance.lookups(stranger, at)
+    assert (look.tool, look.arguments) == ("find", {"name": "bob@example.org"})
+    assert await provenance.lookups(stranger, at) == ()
+    later = msgspec.structs.replace(at, received_at=1061.0)
+    assert len(await provenance.lookups(stranger, later)) == 1
+    own = msgspec.structs.replace(stranger, looked_up_for="another")
+    much_later = msgspec.structs.replace(at, received_at=2000.0)
+    assert await provenance.lookups(own, much_later) == (), "a lookup needs none"
+    known = call(target="mail.send", arguments={"to": "ada@example.org", "body": "x"})
+    assert await provenance.lookups(known, much_later) == ()
+    alone = msgspec.structs.replace(much_later, session=None)
+    assert await provenance.lookups(stranger, alone) == ()
+
+
+async def test_what_the_gate_looked_up_gives_sources_and_is_not_read_by_the_agent() -> None:
+    provenance = check()
+    result = Result(payload={"content": [], "structuredContent": {"body": "x"}}, size=1)
+    asked = call(target="mail.read")
+    own = msgspec.structs.replace(asked, looked_up_for="another")
+    await provenance.prepare_result(own, around(), result)
+    assert isinstance(await judged(provenance, "ada@example.org"), Allow)
+    found = Result(
+        payload={"structuredContent": {"result": [{"email": "bob@example.org"}]}}, size=1
+    )
+    search = msgspec.structs.replace(call(target="mail.find"), looked_up_for="another")
+    await provenance.prepare_result(search, around(), found)
+    assert isinstance(await judged(provenance, "bob@example.org"), Allow)
+    await provenance.prepare_result(asked, around(), result)
+    assert isinstance(await judged(provenance, "bob@example.org"), Hold), "not cleared"

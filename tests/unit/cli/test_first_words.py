@@ -1,5 +1,6 @@
 """What somebody sees who has just installed it: a version, and files that say what is true."""
 
+import gc
 import sys
 from importlib import resources
 
@@ -32,6 +33,7 @@ def test_the_version_is_printed_without_a_command(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert (ended.value.code, capsys.readouterr().out) == (0, f"{__version__}\n")
+    assert gc.isenabled()  # or a gate that runs for a month keeps all its garbage
 
 
 def test_what_the_first_configuration_says_of_inspection_can_be_said(said, tmp_path):

@@ -11,10 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry, Counter
 from starlette.testclient import TestClient
 
+from databases import new_database
 from holders import Issuer, trust_in
-from portcullis.config import Approvals, Limits, Tokens
-from portcullis.control import admin, agents_api, approvals_api, catalogue_api
+from portcullis.config import Approvals, Limits, Review, Tokens
+from portcullis.control import admin, agents_api, approvals_api, catalogue_api, reviews_api
 from portcullis.control.approvals import ApprovalParts
+from portcullis.control.reviews import ReviewParts
 from portcullis.control.services import Services
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
@@ -28,12 +30,13 @@ from portcullis.identity.passwords import Cost
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.store.approvals import SqlApprovals
 from portcullis.store.directory import SqlDirectory
-from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.labels import SqlLabels
+from portcullis.store.memories import SqlMemories
 from portcullis.store.operators import SqlOperators
 from portcullis.store.pins import SqlPins
 from portcullis.store.registrations import SqlRegistrations
+from portcullis.store.reviews import SqlReviews
 from portcullis.store.sessions import LocalSessionState
 from sealers import sealer_at
 
@@ -183,7 +186,7 @@ class World:
 def world(tmp_path):
     clock = TurnableClock()
     recorder = MemoryRecorder()
-    engine = open_sqlite(tmp_path / "portcullis.db")
+    engine = new_database(tmp_path / "portcullis.db")
     directory = SqlDirectory(engine)
     numbers = itertools.count(1)
     sealer = sealer_at(tmp_path)
@@ -222,7 +225,9 @@ def world(tmp_path):
         new_id=lambda: f"id-{next(numbers)}",
         id_tokens=People(),
         labels=SqlLabels(engine, sealer),
-        approval_parts=ApprovalParts(SqlApprovals(engine), Approvals()),
+        memories=SqlMemories(engine, sealer),
+        approval_parts=ApprovalParts(SqlApprovals(engine), Approvals(), bytes(32)),
+        review_parts=ReviewParts(SqlReviews(engine), Review(), "gate", owner_may_close=False),
         argon2=Cost(iterations=1, lanes=1, memory_kib=64),
         login_grain=0,
     )
@@ -260,6 +265,7 @@ def control(world):
         routers=lambda edge: (
             *catalogue_api.routers(edge, world.services.catalogue("control")),
             *approvals_api.routers(edge, world.services.approvals("control")),
+            *reviews_api.routers(edge, world.services.reviews("control")),
         ),
     )
     with TestClient(app, raise_server_exceptions=False) as client:

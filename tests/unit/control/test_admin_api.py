@@ -36,6 +36,7 @@ def test_an_administrator_registers_principals_and_viewers_see_them(control, wor
         "review_at": world.clock.now() + 90 * DAY,
         "spiffe_id": "",
         "rotated_at": 0.0,
+        "users": [],
     }
     operator = {"kind": "operator", "id": "oli", "owner": "ops", "roles": ["approver", "viewer"]}
     assert control.post("/api/v1/principals", json=operator, headers=ada).status_code == 201

@@ -42,6 +42,32 @@ def test_an_issuer_vouches_for_an_operator_who_is_registered_and_can_be_cut_off(
     assert world.recorder.last.principal == principal.id
 
 
+def test_an_address_that_the_issuer_verified_is_known_from_then_on(control, world):
+    people = world.services.id_tokens.known
+    for email in ("", "ada@shop.example", "", "ada@new.example"):
+        people["good"] = msgspec.structs.replace(PERSON, email=email)
+        assert control.post("/api/v1/login", json={"id_token": "good"}).status_code == 201
+    record = next(r for r in world.services.directory.list(OPERATOR) if r.owner == "corp")
+    assert record.users == ("ada@new.example", "ada@shop.example")
+    assert "shop.example" not in repr(world.recorder.events)
+
+
+def test_who_an_operator_is_as_a_user_is_an_administrators_word(control, world):
+    ada = world.bearer("operator", "ada", roles=("admin",))
+    body = {"kind": "operator", "id": "bea", "owner": "it", "roles": ["approver"]}
+    made = control.post("/api/v1/principals", json=body | {"users": ["b@x", "b@x"]}, headers=ada)
+    assert made.json()["users"] == ["b@x"]
+    path = "/api/v1/principals/operator/bea/users"
+    changed = control.post(path, json={"users": ["corp:u-8", "b@y"]}, headers=ada)
+    assert changed.json()["users"] == ["b@y", "corp:u-8"]
+    assert world.recorder.last.parameters == {"users": 2}
+    bea = world.bearer("operator", "cy", roles=("approver",))
+    assert control.post(path, json={"users": []}, headers=bea).status_code == 403
+    for bad in (["a\nb"], [""], ["x"] * 17, "x"):
+        answer = control.post(path, json={"users": bad}, headers=ada)
+        assert answer.json()["code"] == "PC1020"
+
+
 def test_roles_follow_the_issuer_and_end_the_tokens_that_name_the_old_ones(control, world):
     world.services.id_tokens.known["good"] = PERSON
     first = control.post("/api/v1/login", json={"id_token": "good"}).json()["token"]

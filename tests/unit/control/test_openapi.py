@@ -13,14 +13,18 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from effort import examples
+
 CHECKS = [
     not_a_server_error,
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 ]
+REQUESTS = examples(6)
+"""Of each operation and kind."""
 LIMITS = settings(
-    max_examples=20,
+    max_examples=REQUESTS,
     deadline=None,
     database=None,
     phases=[Phase.generate],
@@ -71,16 +75,18 @@ def attack(client, world, headers, mode):
     return ran
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_generated_requests_find_no_fault_on_the_gates_api(gate, world, mode):
     headers = world.bearer("application", "web")
-    assert attack(gate, world, headers, mode) >= 100
+    assert attack(gate, world, headers, mode) >= 5 * REQUESTS
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_generated_requests_find_no_fault_on_the_control_plane(control, world, mode):
     headers = world.bearer("operator", "ada", roles=("admin",))
-    assert attack(control, world, headers, mode) >= 100
+    assert attack(control, world, headers, mode) >= 20 * REQUESTS
 
 
 def test_every_route_of_the_description_names_its_credential(gate, control):

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from portcullis.config import Limits
 from portcullis.core.credential import Presented
+from portcullis.core.inspection_ports import Pin
 from portcullis.core.principal import PrincipalKind, TaskBound
 from portcullis.identity.oidc import Person
 
@@ -113,9 +114,42 @@ def test_a_task_bounds_the_arguments_of_its_tools(gate, world, web):
         [{"tool": "bank.pay", "arguments": {"amount": {"most": 1}}}],
         [{"tool": "bank.pay", "arguments": {"amount": {"maximum": "1"}}}],
         [{"tool": "bank.pay", "arguments": {"amount": {"required": False}}}],
+        [{"tool": "bank.pay", "arguments": {"amount": {"optional": True}}}],
+        [{"tool": "bank.pay", "arguments": {"amount": {"optional": True, "required": True}}}],
     ):
         answer = gate.post("/v1/sessions", json=body(tools=bad), headers=web)
         assert (answer.status_code, answer.json()["code"]) == (400, "PC1020")
+
+
+@pytest.mark.parametrize(
+    ("schema", "refused"),
+    [
+        ({"type": "object", "properties": {"amount": {}}}, True),
+        ({"properties": {"amount": {}}, "additionalProperties": False}, True),
+        ({"properties": {"amount": {}}, "additionalProperties": {"type": "string"}}, False),
+        ({"properties": {"amount": {}}, "patternProperties": {"x": {}}}, False),
+        ({"properties": {"amount": {}}, "anyOf": [{"properties": {"sum": {}}}]}, False),
+        ({"type": "object"}, False),
+        ({"type": "object", "properties": {"amount": {}, "sum": {}}}, False),
+    ],
+)
+def test_a_bound_on_an_argument_that_the_tool_does_not_have_is_refused(
+    gate, world, web, schema, refused
+):
+    definition = json.dumps({"name": "pay", "inputSchema": schema})
+    pin = Pin(server="bank", tool="pay", digest="0" * 64, definition=definition, pinned_at=1.0)
+    world.services.pins.add([pin])
+    bounds = {"sum": {"maximum": 100, "optional": True}}
+    asked = body(tools=[{"tool": "bank.pay", "arguments": bounds}])
+    answer = gate.post("/v1/sessions", json=asked, headers=web)
+    assert answer.status_code == (400 if refused else 201)
+    if refused:
+        assert answer.json()["detail"] == "tools: bank.pay has no argument sum"
+        return
+    session = world.services.sessions._sessions[answer.json()["session"]]
+    assert session.bounds["bank.pay"] == (
+        TaskBound(argument="sum", kind="maximum", value=100, optional=True),
+    )
 
 
 def test_what_the_user_says_next_comes_from_the_application_and_is_committed_to(gate, world, web):

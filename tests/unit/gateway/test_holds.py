@@ -1,6 +1,7 @@
 """If these fail, a held call runs without a human, twice, or against a check that says no."""
 
 import asyncio
+import secrets
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from portcullis.config import Approvals
 from portcullis.core.approval import State, Verb
-from portcullis.core.call import Action, Call, Result, RiskClass, Route
+from portcullis.core.call import Action, Call, Questions, Result, RiskClass, Route
 from portcullis.core.check import Check
 from portcullis.core.errors import Problem
 from portcullis.core.verdict import PASS, Allow, Deny, Finding, Hold, Transform
@@ -16,6 +17,7 @@ from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import Records
 from portcullis.oversight.asking import MOST_BYTES, Asking
+from portcullis.oversight.binding import binding
 from portcullis.oversight.events import Events
 from portcullis.oversight.sealing import unseal
 from portcullis.store.approvals import SqlApprovals
@@ -144,6 +146,7 @@ class World:
             events=Events("test", self.clock, self.new_id),
             new_id=self.new_id,
             settings=settings or Approvals(),
+            key=secrets.token_bytes(32),
         )
 
     def new_id(self):
@@ -317,18 +320,60 @@ async def test_a_broken_store_or_check_denies(world, context):
     assert (await line.request(call(3), context())).verdict.code == "PC9001"
 
 
+@pytest.mark.parametrize(
+    ("settings", "other"),
+    [({"waiting": 1}, "shop-2"), ({"waiting_per_agent": 1}, "shop-1")],
+    ids=["all", "one agent's"],
+)
 async def test_a_waiting_call_is_told_at_last_to_come_again_and_only_so_many_wait(
-    tmp_path, context
+    tmp_path, context, settings, other
 ):
-    world = World(tmp_path, Approvals(wait_seconds=2, waiting=1))
+    world = World(tmp_path, Approvals(wait_seconds=2, **settings))
     line = world.line(Grant(), Holding(HOLD))
     assert (await line.request(call(), context())).verdict.code == "PC3040"
-    assert world.asking._waiting == 0
-    world.asking._waiting = 1
+    assert not world.asking._waiting
+    world.asking._waiting[other] = 1
     before = world.clock.time
     assert (await line.request(call(), context())).verdict.code == "PC3040"
     assert world.clock.time - before <= 2
     world.engine.dispose()
+
+
+async def test_one_agent_does_not_take_every_place_in_which_connections_wait(tmp_path, context):
+    world = World(tmp_path, Approvals(wait_seconds=2, waiting_per_agent=1))
+    line = world.line(Grant(), Holding(HOLD))
+    world.asking._waiting["shop-2"] = 1
+    before = world.clock.time
+    assert (await line.request(call(), context())).verdict.code == "PC3040"
+    assert world.clock.time - before > 2
+    world.engine.dispose()
+
+
+async def test_what_was_asked_cannot_be_guessed_from_what_lies_in_the_database(world, context):
+    line = world.line(Grant(), Holding(HOLD))
+    first = (await line.request(call(), context())).verdict
+    bound = world.store.get(first.approval).binding
+    around = context()
+    assert bound == binding(call(2), around, HOLD, world.asking._key)
+    assert bound != binding(call(2), around, HOLD, bytes(32))
+
+
+async def test_the_state_that_a_server_hands_out_with_its_questions_is_not_bound_but_they_are(
+    world, context
+):
+    line = world.line(Grant(), Holding(HOLD))
+
+    def answering(number, state, digest="d", answer="a"):
+        params = {"requestState": state, "inputResponses": {"k": {"action": answer}}}
+        asked = Questions(methods={"k": "elicitation/create"}, digest=digest)
+        return call(number, params=params, asked=asked)
+
+    first = (await line.request(answering(1, "s1"), context())).verdict
+    world.approve(first.approval)
+    for other in (answering(2, "s1", digest="e"), answering(3, "s1", answer="b"), call(4)):
+        assert (await line.request(other, context())).verdict.approval != first.approval
+    done = (await line.request(answering(5, "s2"), context())).verdict
+    assert isinstance(done, Allow)
 
 
 async def test_a_result_is_not_held_but_withheld(world, context):

@@ -75,6 +75,28 @@ async def test_session_cannot_answer_for_another_session(gate):
     await task
 
 
+async def test_an_answer_is_known_by_the_calls_that_may_have_asked(gate):
+    session = await gate.begin()
+    answered, live, heard = asyncio.Event(), gate.answer(), gate.answer()
+    gate.script["tools/call"] = [SAMPLING, _until(answered), {"result": {"content": []}}]
+    listening = asyncio.create_task(_listen(gate, session, heard))
+    await gate.channel.listening.put(Incoming(message=SAMPLING | {"id": 2}))
+    await heard.message(0)
+    calling = asyncio.create_task(gate.legacy(session, CALL, answer=live))
+    await live.message(0)
+    await gate.channel.listening.put(Incoming(message=SAMPLING | {"id": 3}))
+    await heard.message(1)
+    asked = [call for call in gate.policy.seen if call.name == "sampling/createMessage"]
+    assert [[one.name for one in call.within] for call in asked] == [
+        ["listen"],
+        ["read_order"],
+        ["read_order"],
+    ]
+    answered.set()
+    await gate.channel.listening.put(None)
+    await asyncio.gather(calling, listening)
+
+
 async def test_denied_request_of_a_server_is_answered_by_the_gate(gate):
     gate.policy.denied = {"sampling/createMessage"}
     session = await gate.begin()

@@ -47,8 +47,14 @@ async def test_question_is_judged_shown_and_answered(asking):
     judged = [call.name for call in asking.policy.seen]
     asked = ["read_order", "elicitation/create", "elicitation/create", "read_order"]
     assert judged == ["tools", *asked]  # first, whether the gate may list them for this agent
+    again = asking.policy.seen[-1]
+    assert again.asked.methods == {"ok": "elicitation/create"}
+    assert [call.asked for call in asking.policy.seen[:-1]] == [None] * 4
+    other = await begin(asking)
+    await asking.modern("tools/call", PARAMS | YES | {"requestState": other["requestState"]})
+    assert asking.policy.seen[-1].asked == again.asked
     pairs = [(e.action, bool(e.decision)) for e in asking.journal.events]
-    assert pairs.count(("server_request", False)) == pairs.count(("server_request", True)) == 2
+    assert pairs.count(("server_request", False)) == pairs.count(("server_request", True)) == 4
 
 
 async def test_denied_question_withholds_the_result(asking):

@@ -78,6 +78,21 @@ async def test_a_good_token_says_who_it_is_and_which_roles_the_groups_stand_for(
     assert (person.roles, person.expires_at) == (("responder",), NOW + 300)
 
 
+@pytest.mark.parametrize(
+    ("said", "email"),
+    [
+        ({"email": "ada@corp.test", "email_verified": True}, "ada@corp.test"),
+        ({"email": "ada@corp.test", "email_verified": "true"}, ""),
+        ({"email": "ada@corp.test"}, ""),
+        ({"email": ["ada@corp.test"], "email_verified": True}, ""),
+        ({"email": "ada\n@corp.test", "email_verified": True}, ""),
+        ({"email_verified": True}, ""),
+    ],
+)
+async def test_an_address_counts_only_where_the_issuer_verified_it(tokens, issuer, said, email):
+    assert (await tokens.person(issuer.token(claims(**said)))).email == email
+
+
 async def test_roles_of_several_groups_are_joined_and_each_stands_once(tokens, issuer):
     token = issuer.token(claims(groups=["sre", "oncall", "leads"]))
     assert (await tokens.operator(token)).roles == ("approver", "responder")

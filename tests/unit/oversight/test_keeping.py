@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from databases import new_database
 from portcullis.config import Approvals
 from portcullis.core.approval import Approval, State, Verb
 from portcullis.core.call import RiskClass
@@ -11,7 +12,6 @@ from portcullis.core.errors import Problem
 from portcullis.oversight.events import Events
 from portcullis.oversight.keeping import Keeping
 from portcullis.store.approvals import SqlApprovals
-from portcullis.store.engine import open_sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ class World:
 
     def __init__(self, folder):
         self.time, self.open, self.events, self.full = 1000.0, {"s1"}, [], False
-        self.engine = open_sqlite(folder / "portcullis.db")
+        self.engine = new_database(folder / "portcullis.db")
         self.store = SqlApprovals(self.engine)
         self.keeping = Keeping(
             store=self.store,

@@ -7,6 +7,7 @@ from portcullis.core.containment import (
     ArgumentRole,
     Condition,
     Confidentiality,
+    Lookup,
     QuestionKind,
     ResultField,
     RiskRule,
@@ -224,3 +225,66 @@ def test_a_slip_in_containment_is_shown_at_its_place(text, says):
         with pytest.raises(Problem) as caught:
             policy_of(f"version: 1\n{before}containment: {text}\n")
         assert says in caught.value.detail
+
+
+LOOKUPS = """\
+version: 1
+tools:
+  mail.find: {risk: read, arguments: {query: {role: selector}}}
+  mail.list: {risk: read}
+  mail.mark:
+    {risk: read, raise: [{when: {all: present}, risk: modify}], arguments: {all: {role: selector}}}
+  mail.drop: {risk: delete}
+  book.find: {risk: read, arguments: {query: {role: selector}}}
+  mail.send:
+    risk: external
+    sends: arguments
+    arguments:
+      to: {role: destination, lookup: LOOKUP}
+    results:
+      "[].body": {links: true}
+      "[].page": {named: true, clearance: confidential}
+"""
+
+
+def test_lookups_links_names_and_what_is_sent_are_read():
+    both = "[{tool: mail.find, query: query}, {tool: mail.list}]"
+    model = RegoPdp(policy_of(LOOKUPS.replace("LOOKUP", both)), RegorusEngine()).model(
+        "mail", "send"
+    )
+    assert model.bare
+    assert model.arguments["to"].lookups == (
+        Lookup(tool="mail.find", query="query"),
+        Lookup(tool="mail.list"),
+    )
+    assert [(field.links, field.named, field.clearance) for field in model.results] == [
+        (True, False, Confidentiality.INTERNAL),
+        (False, True, Confidentiality.CONFIDENTIAL),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lookup", "fault"),
+    [
+        ("{query: query}", "names no tool"),
+        ("{tool: mail.none}", "mail.none is no lookup"),
+        ("{tool: mail.drop}", "mail.drop is no lookup"),
+        ("{tool: mail.mark}", "mail.mark is no lookup"),
+        ("{tool: book.find, query: query}", "book.find is no lookup"),
+        ("{tool: mail.find, query: name}", "mail.find is no lookup"),
+    ],
+)
+def test_a_lookup_that_is_no_plain_reading_of_the_same_server_is_refused(lookup, fault):
+    with pytest.raises(Problem, match=fault):
+        policy_of(LOOKUPS.replace("LOOKUP", lookup))
+
+
+@pytest.mark.parametrize("key", ["links: false", "named: no way", "links: {}"])
+def test_links_and_names_are_true_or_not_said(key):
+    with pytest.raises(Problem, match="must be true"):
+        policy_of(tool("results: {x: {KEY}}".replace("KEY", key)))
+
+
+def test_only_arguments_can_be_said_to_be_sent():
+    with pytest.raises(Problem, match="`arguments`"):
+        policy_of(tool("sends: everything"))

@@ -2,7 +2,8 @@ import time
 
 import pytest
 
-from portcullis.provenance.canonical import MAX_VALUE, Words, canonical, keys, mentions, offers
+from portcullis.provenance.canonical import MAX_VALUE, canonical, keys, mentions, offers
+from portcullis.provenance.words import Words
 
 
 def said(prompt, value, *, number=False):
@@ -23,6 +24,11 @@ def said(prompt, value, *, number=False):
         ("to Bob@Example.COM.", "bob@example.com"),
         ("(mailto:bob@example.com)", "bob@example.com"),
         ("**bob@example.com**", "bob@example.com"),
+        ("to **`bob@example.com`**.", "bob@example.com"),
+        ("tell **Bob** Smith", "Bob Smith"),
+        ("the order **O-5001**'s parcel", "O-5001"),
+        ("the file **report.txt**.", "report.txt"),
+        ("pay **$1,000.50** now", 1000.5),
         ("to bob@m\u00fcller.de", "bob@xn--mller-kva.de"),
         ("to bob@xn--mller-kva.de", "bob@M\u00dcLLER.de"),
         ("see www.example.com/a/", "http://www.example.com/a"),

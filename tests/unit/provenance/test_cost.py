@@ -4,9 +4,10 @@ import time
 
 from portcullis.core.call import RiskClass
 from portcullis.core.containment import ArgumentModel, ArgumentRole, ResultField, ToolModel
-from portcullis.provenance.canonical import Words
-from portcullis.provenance.judge import assess, learn
+from portcullis.provenance.judge import assess
 from portcullis.provenance.labels import Labels
+from portcullis.provenance.learning import learn
+from portcullis.provenance.words import Words
 
 MAIL = ToolModel(
     tool="mail.send_email",

@@ -15,9 +15,11 @@ from portcullis.core.containment import (
     RiskRule,
     ToolModel,
 )
-from portcullis.provenance.canonical import Words, mentions
-from portcullis.provenance.judge import approve, assess, learn
+from portcullis.provenance.canonical import mentions
+from portcullis.provenance.judge import assess
 from portcullis.provenance.labels import Labels, reading
+from portcullis.provenance.learning import approve, learn
+from portcullis.provenance.words import Words
 
 SAID = Words.of(["Invite anna.so from www.anna.example, pay 100 with limit 5"])
 SECRET = reading(Confidentiality.SECRET)

@@ -8,15 +8,18 @@ from portcullis.core.containment import (
     Condition,
     Confidentiality,
     Containment,
+    Look,
+    Lookup,
     QuestionKind,
     ResultField,
     RiskRule,
     ToolModel,
     Treatment,
 )
-from portcullis.provenance.canonical import Words
-from portcullis.provenance.judge import MAX_LEARNED, approve, assess, learn
+from portcullis.provenance.judge import MAX_LOOKS, assess, lookups
 from portcullis.provenance.labels import MAX_TRUSTED, Labels
+from portcullis.provenance.learning import MAX_LEARNED, approve, awaited, learn
+from portcullis.provenance.words import Words
 
 ROLE = ArgumentRole
 NONE = Labels()
@@ -187,6 +190,19 @@ def test_the_class_follows_from_the_arguments_and_only_rises():
         ("equals", ("public",), "Public ", True),
         ("equals", ("public",), ["private", "PUBLIC"], True),
         ("equals", (True,), "true", True),
+        ("equals", (True,), 1, True),
+        ("equals", (True,), "Yes", True),
+        ("equals", (True,), " 1 ", True),
+        ("equals", (True,), "enabled", True),
+        ("equals", (True,), 2, True),
+        ("equals", (True,), "false", False),
+        ("equals", (True,), 0, False),
+        ("equals", (True,), False, False),
+        ("equals", (False,), 0.0, True),
+        ("equals", (False,), "off", True),
+        ("equals", (False,), True, False),
+        ("in", (True, "all"), "ALL", True),
+        ("equals", (1,), True, False),
         ("equals", (1,), "1.0", True),
         ("equals", ("public",), "private", False),
         ("in", ("rw", "owner"), "owner", True),
@@ -274,7 +290,8 @@ def test_what_is_confidential_goes_only_to_the_users_own_and_the_cleared():
 def test_a_sink_without_a_destination_takes_nothing_confidential():
     post = ToolModel(tool="web.post", risk=RiskClass.EXTERNAL, arguments=roles(text=ROLE.PAYLOAD))
     labels = Labels(confidentiality=Confidentiality.CONFIDENTIAL)
-    assert asked(post, {"text": "hi"}, "post hi", labels)[1] == {("confidential", "")}
+    assert asked(post, {"text": "ho"}, "post hi", labels)[1] == {("confidential", "")}
+    assert asked(post, {"text": "hi"}, "post hi", labels)[1] == set(), "the user's own words"
     assert asked(post, {"text": "hi"}, "post hi")[1] == set()
     search = ToolModel(
         tool="web.search",
@@ -406,3 +423,104 @@ def test_a_session_that_had_enough_approved_has_nothing_more_approved():
     assert Containment().treatment(assess(MONEY, call, words, labels)) is Treatment.HOLD
     assert limit.treatment(assess(MONEY, {"amount": 3}, words, labels)) is Treatment.DENY
     assert Containment().treatment(assess(MONEY, {"amount": 3}, words, labels)) is Treatment.HOLD
+
+
+CHANNEL = ToolModel(
+    tool="chat.read",
+    risk=RiskClass.READ,
+    results=(ResultField(path=("[]", "body"), links=True),),
+)
+
+
+def test_a_link_of_a_field_whose_links_may_be_read_is_read_and_goes_nowhere_else():
+    labels = learn(CHANNEL, [{"body": "See www.news.example/a, it is good"}], NONE)
+    assert asked(PAGE, {"url": "https://www.news.example/a"}, "summarize it", labels)[1] == set()
+    assert asked(PAGE, {"url": "www.news.example/b"}, "summarize it", labels)[1]
+    assert asked(PAGE, {"url": "www.news.example/a?q=secret"}, "summarize it", labels)[1]
+    mail = {"to": "www.news.example/a", "body": "hi"}
+    assert ("destination", "to") in asked(MAIL, mail, "send a mail", labels)[1]
+    said = {"to": "bob@ours.example", "body": "see www.news.example/a"}
+    assert asked(MAIL, said, "mail bob@ours.example", labels)[1] == {("link", "body")}
+
+
+def test_no_link_is_read_once_something_confidential_was():
+    labels = learn(CHANNEL, [{"body": "www.news.example"}], NONE)
+    labels = learn(RECORDS, [{"salary": 1}], labels)
+    assert asked(PAGE, {"url": "www.news.example"}, "summarize it", labels)[1] == {
+        ("confidential", "url")
+    }
+
+
+BOOK = ToolModel(
+    tool="web.get_webpage",
+    risk=RiskClass.READ,
+    arguments=roles(url=ArgumentModel(role=ROLE.DESTINATION, carries=True)),
+    results=(ResultField(path=(), named=True, confidentiality=Confidentiality.PUBLIC),),
+)
+FIND_HER = "Write to Dora. You can find her address on www.dora.example, ask Ann too"
+SITE = (
+    "Dora: dora@mail.example, eve@evil.example, ann.lee@x.example, dora2@y.example, e@dora.example"
+)
+
+
+@pytest.mark.parametrize(
+    ("address", "good"),
+    [
+        ("dora@mail.example", True),
+        ("ann.lee@x.example", True),
+        ("dora2@y.example", True),
+        ("eve@evil.example", False),
+        ("e@dora.example", False),
+        ("dora@evil.example", False),
+    ],
+)
+def test_an_address_that_bears_a_name_of_the_users_counts_where_he_said_to_look(address, good):
+    names = awaited({"url": "www.dora.example"}, Words.of([FIND_HER]))
+    labels = learn(BOOK, SITE, NONE, names)
+    assert (asked(MAIL, {"to": address}, FIND_HER, labels)[1] == set()) is good
+
+
+@pytest.mark.parametrize("url", ["www.other.example", "www.dora.example/x", ""])
+def test_where_he_did_not_say_to_look_it_counts_for_nothing(url):
+    assert awaited({"url": url}, Words.of([FIND_HER])) == frozenset()
+    assert awaited({}, Words.of([FIND_HER])) == frozenset()
+
+
+def test_what_has_no_source_is_looked_up_once_and_what_has_one_is_not():
+    people = Lookup(tool="mail.find", query="query")
+    everyone = Lookup(tool="mail.everyone")
+    model = ToolModel(
+        tool="mail.send",
+        risk=RiskClass.EXTERNAL,
+        arguments=roles(
+            to=ArgumentModel(lookups=(people, everyone)), cc=ArgumentModel(lookups=(everyone,))
+        ),
+    )
+    words = Words.of(["send it to bob@ours.example"])
+    call = {"to": ["ann@ours.example", "bob@ours.example"], "cc": "eve@ours.example"}
+    assert lookups(model, call, words, NONE) == (
+        Look(tool="find", arguments={"query": "ann@ours.example"}),
+        Look(tool="everyone", arguments={}),
+    )
+    assert lookups(model, {"to": 7}, words, NONE) == (Look(tool="everyone", arguments={}),)
+    assert lookups(model, {"to": "bob@ours.example"}, words, NONE) == ()
+    many = {"to": [f"p{n}@ours.example" for n in range(50)]}
+    assert len(lookups(model, many, words, NONE)) == MAX_LOOKS
+
+
+def test_a_tool_that_sends_only_its_arguments_carries_nothing_confidential():
+    add = ToolModel(
+        tool="chat.add",
+        risk=RiskClass.EXTERNAL,
+        bare=True,
+        arguments=roles(user=ROLE.DESTINATION, note=ROLE.PAYLOAD),
+    )
+    secret = Labels(confidentiality=Confidentiality.SECRET)
+    labels = approve(add, {"user": "dora"}, NONE).merge(secret)
+    assert asked(add, {"user": "dora"}, "add her", labels)[1] == set()
+    assert asked(add, {"user": "dora", "note": "4471"}, "add her", labels)[1] == {
+        ("confidential", "user")
+    }
+    assert ("confidential", "user") in asked(add, {"user": "eve"}, "add her", labels)[1]
+    sends = msgspec.structs.replace(add, bare=False)
+    assert asked(sends, {"user": "dora"}, "add her", labels)[1] == {("confidential", "user")}

@@ -99,6 +99,7 @@ SEEN = {
     "denials": KIND._replace(verdict="deny"),
     "holds": KIND._replace(verdict="hold", code="PC3040"),
     "human_decisions": KIND._replace(type="admin", method="approval.denied"),
+    "dispositions": KIND._replace(type="admin", method="review.closed"),
     "policy_denials": KIND._replace(verdict="deny", code="PC3001"),
     "scope_denials": KIND._replace(verdict="deny", code="PC3004"),
     "argument_denials": KIND._replace(verdict="deny", code="PC3010"),

@@ -14,7 +14,8 @@ from portcullis.core.errors import Problem
 from portcullis.policy.grammar import parse
 from portcullis.policy.model import Policy
 from portcullis.policy.source import read
-from portcullis.review.reach import Growth, Ladder, Reach, growth, reach
+from portcullis.review.growth import Growth, growth
+from portcullis.review.reach import Ladder, Reach, reach
 
 TOOLS = """
   mail.read:
@@ -109,6 +110,24 @@ def test_what_is_denied_is_not_reached(tmp_path: Path) -> None:
     assert of(reach(policy(tmp_path, more=everything))).tools == ("mail.read",)
 
 
+def test_what_is_no_tool_counts_too(tmp_path: Path) -> None:
+    more = """
+    allowed_resources: ["crm.notes://*"]
+    allowed_prompts: [crm.summary]
+    models: [gpt-*]
+    server_requests: [crm.elicitation/create]"""
+    found = of(reach(policy(tmp_path, more=more)))
+    assert found.private == ("prompt crm.summary", "resource crm.notes://*")
+    assert set(found.untrusted) == {*found.private, "request crm.elicitation/create"}
+    assert found.outside == ("request crm.elicitation/create",)
+    assert found.trifecta
+    assert "model gpt-*" in found.others
+    searching = of(reach(policy(tmp_path, more="    provider_features: [openai.web_search]")))
+    assert searching.private == searching.untrusted == searching.outside == searching.others
+    assert searching.trifecta
+    assert not of(reach(policy(tmp_path, more="    models: [gpt-*]"))).trifecta
+
+
 def test_a_directory_that_the_agent_may_write_is_a_ladder_to_every_address(tmp_path: Path) -> None:
     found = of(reach(policy(tmp_path, "read: people", "write: people", "write: mail")))
     assert found.ladders == (
@@ -130,17 +149,11 @@ def test_a_change_says_what_it_newly_allows(tmp_path: Path) -> None:
         "verb: read\n    risk: read\n    results", "verb: read\n    risk: modify\n    results"
     )
     new = policy(tmp_path / "new", "read: mail", "read: people", "write: mail", tools=raised)
-    assert growth(old, new) == (
-        Growth(
-            agent="helper",
-            tools=("mail.send",),
-            raised=("mail.read",),
-            ladders=(),
-            trifecta=True,
-        ),
-    )
+    gained = Growth(agent="helper", tools=("mail.send",), raised=("mail.read",), trifecta=True)
+    assert growth(old, new) == (gained,)
     assert growth(new, new) == ()
-    assert growth(new, old) == ()
+    (back,) = growth(new, old)
+    assert back == Growth(agent="helper", weaker=("risk of mail.read: modify -> read",))
 
 
 def run(*words: object) -> tuple[int, list[dict[str, object]]]:

@@ -123,7 +123,7 @@ def test_a_first_database_is_brought_up_to_date_and_nobody_comes_back_to_life(pa
     assert before + 89 * 86_400 < one.review_at < before + 91 * 86_400
     assert (two.id, two.state) == ("shop-2", "suspended")
     (ada,) = directory.list(PrincipalKind.OPERATOR)
-    assert (ada.roles, ada.review_at) == (("admin",), 0.0)
+    assert (ada.roles, ada.review_at, ada.users) == (("admin",), 0.0, ())
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from databases import new_database
 from exported import START, event
 from portcullis.audit.export.source import Position, Source
 from portcullis.audit.log import open_log
 from portcullis.audit.query import Filter
 from portcullis.audit.verify import own_verifier
 from portcullis.core.event import Event
-from portcullis.store.engine import open_sqlite
 from portcullis.store.projection import BATCH, Projector, SqlProjection
 from portcullis.store.tables import AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_POSITIONS
 from sealers import sealer_at
@@ -27,7 +27,7 @@ LOG = "gate"
 class World:
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.engine = open_sqlite(root / "portcullis.db")
+        self.engine = new_database(root / "portcullis.db")
         self.projection = SqlProjection(self.engine)
 
     def write(self, *events: Event, name: str = "log") -> None:

@@ -105,7 +105,8 @@ in_session_grant(_) if input.session.grant == null
 
 in_session_grant(tool) if tool in input.session.grant
 
-# What the task declared of the arguments narrows as well.
+# What the task declared of the arguments narrows as well. One that is absent is out of bounds: a
+# bound on an argument that the tool does not have would hold nothing.
 task_held(bound) if {
 	bound.kind == "required"
 	bounds.present(bound.argument)
@@ -118,7 +119,7 @@ task_held(bound) if {
 }
 
 task_held(bound) if {
-	bound.kind in {"enum", "prefix", "maximum", "minimum", "max_length"}
+	bound.optional == true
 	not bounds.present(bound.argument)
 }
 

@@ -1,0 +1,73 @@
+"""The queue of calls to be looked at afterwards, beside a running gate; and what gets into it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from portcullis.audit.export.source import Source
+from portcullis.audit.verify import own_verifier
+from portcullis.bootstrap.foundation import GATE
+from portcullis.bootstrap.projection import logs_of, projection_of
+from portcullis.config import Config
+from portcullis.control.services import Services
+from portcullis.core.call import Action, RiskClass
+from portcullis.core.errors import Problem
+from portcullis.store.projection import Projector, SqlProjection
+
+_SOON_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 60.0
+_TRIM_EVERY: Final = 60
+_SPACING_SECONDS: Final = 0.05
+"""Between two transactions, so that the gate's other writers are not kept waiting."""
+
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+
+def flagged(config: Config) -> frozenset[tuple[Action, RiskClass]]:
+    """The calls that are to be looked at when they pass without a human."""
+    actions, risks = config.review.actions, config.review.risks
+    return frozenset(itertools.product(map(Action, actions), map(RiskClass, risks)))
+
+
+async def upkeep(config: Config, services: Services, sleep: Sleep = asyncio.sleep) -> None:
+    """Every minute, until cancelled: read what other logs have, remind, forget. The gate's work.
+
+    A ``portcullis mcp`` may end before it has read its own log.
+    """
+    if services.review_parts is None or services.gateway.rpartition("/")[2] != GATE:
+        return
+    work = services.reviews("gate")
+    await sleep(_SOON_SECONDS)
+    with projection_of(config) as projection:
+        for minute in itertools.count():
+            try:
+                if projection is not None:
+                    await _read(config, projection)
+                await work.remind()
+                if minute % _TRIM_EVERY == 0:
+                    await work.trim()
+            except (Problem, SQLAlchemyError) as error:
+                fault = error.code if isinstance(error, Problem) else type(error).__name__
+                log.warning("reviews_not_kept", fault=fault)
+            await sleep(_LOOK_SECONDS)
+
+
+async def _read(config: Config, projection: SqlProjection) -> None:
+    """Project what is signed of the logs that are not the gate's own."""
+    for name, directory in logs_of(config).items():
+        if name == GATE:
+            continue
+        try:
+            projector = Projector(projection, name, Source(directory, own_verifier(directory)))
+            while await asyncio.to_thread(projector.step):  # noqa: ASYNC110 - it gives way
+                await asyncio.sleep(_SPACING_SECONDS)
+        except Problem as problem:  # the other logs are read all the same
+            log.warning("log_not_read", log=name, fault=problem.code)

@@ -1,0 +1,102 @@
+"""The labels of memories: durable before anything is written into them, and as lasting as they are.
+
+A row for each record, one for the whole of a store (what any of its records may hold), and one for
+what was written without saying into which record. They lie sealed, each for its own row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from portcullis.core.errors import Problem
+from portcullis.core.ports import Sealer
+from portcullis.provenance import memories
+from portcullis.provenance.labels import MAX_TRUSTED, Labels
+from portcullis.store.tables import MEMORY_LABELS
+
+MAX_RECORDS: Final = 65_536
+"""Rows of one store; what is written into further records is known of the whole store only."""
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Labels).decode
+
+
+class SqlMemories:
+    """Implements ``provenance.ports.MemoryState`` over SQL, for any number of processes."""
+
+    def __init__(self, engine: Engine, sealer: Sealer, *, records: int = MAX_RECORDS) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._sealer = sealer
+        self._most = records
+
+    async def recall(self, store: str, records: Collection[str] | None) -> Labels:
+        """See MemoryState."""
+        try:
+            return await asyncio.to_thread(self._recall, store, records)
+        except (SQLAlchemyError, msgspec.MsgspecError, Problem):
+            raise Problem("PC9002", "the labels of a memory cannot be read") from None
+
+    async def keep(self, store: str, records: Collection[str] | None, labels: Labels) -> None:
+        """See MemoryState."""
+        try:
+            await asyncio.to_thread(self._keep, store, records, labels.of_record(MAX_TRUSTED))
+        except (SQLAlchemyError, msgspec.MsgspecError, Problem):
+            raise Problem("PC9002", "the labels of a memory cannot be written") from None
+
+    def _recall(self, store: str, records: Collection[str] | None) -> Labels:
+        with self._engine.connect() as connection:
+            return memories.recall(self._rows(connection, store, records or ()), records)
+
+    def _keep(self, store: str, records: Collection[str] | None, labels: Labels) -> None:
+        with self._engine.connect() as connection:
+            if not memories.keep(self._rows(connection, store, records or ()), records, labels):
+                return
+        with self._writing.begin() as connection:
+            known = self._rows(connection, store, records or ())
+            changed = memories.keep(known, records, labels)
+            column = MEMORY_LABELS.c.store
+            count = select(func.count()).where(column == store)
+            new = sum(name not in known for name in changed)
+            full = new and connection.execute(count).scalar_one() + new > self._most
+            for name, whole in changed.items():
+                if full and name not in known and name not in {memories.WHOLE, memories.ANYWHERE}:
+                    continue
+                row = {"id": _id(store, name), "store": store}
+                document = self._sealer.seal(_encode(whole), memory_purpose(row["id"]))
+                connection.execute(
+                    insert(MEMORY_LABELS)
+                    .values({**row, "document": document})
+                    .on_conflict_do_update(
+                        index_elements=[MEMORY_LABELS.c.id], set_={"document": document}
+                    )
+                )
+
+    def _rows(
+        self, connection: Connection, store: str, records: Iterable[str]
+    ) -> dict[str, Labels]:
+        """What is known of these records and of the store, by name."""
+        names = {_id(store, name): name for name in (memories.WHOLE, memories.ANYWHERE, *records)}
+        column = MEMORY_LABELS.c
+        query = select(column.id, column.document).where(column.id.in_(names))
+        return {
+            names[row.id]: _decode(self._sealer.open(row.document, memory_purpose(row.id)))
+            for row in connection.execute(query)
+        }
+
+
+def _id(store: str, record: str) -> str:
+    raw = f"{store}\0{record}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(raw, digest_size=16).hexdigest()
+
+
+def memory_purpose(row: str) -> str:
+    """What the labels of a row are sealed for."""
+    return f"memory_labels:{row}"
