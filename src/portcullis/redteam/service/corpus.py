@@ -16,7 +16,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from portcullis.config.yaml import Unreadable, compose, construct
-from portcullis.core.containment import Containment, QuestionKind
+from portcullis.core.call import RiskClass
+from portcullis.core.containment import Containment, QuestionKind, Treatment
 from portcullis.core.errors import Problem
 from portcullis.policy.source import SourceFile
 from portcullis.redteam.catalogue import Catalogue, compiled
@@ -93,7 +94,8 @@ class Domain:
     """One of the two. ``before`` is not to be changed: a World copies it.
 
     ``seen`` is what policy says about questions after its misses had been seen: it never denies for
-    good what has a destination without a source, unless a link or a credential comes with it.
+    good what has a destination without a source, unless a link or a credential comes with it, and
+    words of intent by themselves ask nothing.
     """
 
     name: str
@@ -117,7 +119,14 @@ def domain(name: str) -> Domain:
         tools=tools,
         tasks=_read(_text(name, "tasks.yaml"), f"{name}/tasks.yaml", tuple[UserTask, ...]),
         catalogue=catalogue,
-        seen=msgspec.structs.replace(catalogue.containment, never=never),
+        seen=msgspec.structs.replace(
+            catalogue.containment,
+            never=never,
+            treatments={
+                **catalogue.containment.treatments,
+                QuestionKind.INTENT: dict.fromkeys(RiskClass, Treatment.ALLOW),
+            },
+        ),
     )
 
 
