@@ -29,6 +29,9 @@ class MemoryBook:
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Labels]] = {}
 
+    async def written(self, store: str) -> bool:
+        return bool(self.rows.get(store))
+
     async def recall(self, store: str, records: Collection[str] | None) -> Labels:
         return memories.recall(self.rows.get(store, {}), records)
 

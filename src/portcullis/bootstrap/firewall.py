@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from typing import Final, NamedTuple, Protocol
 
+import structlog
+
 from portcullis.bootstrap.foundation import keys_of
 from portcullis.checks.inspect import Inspect, Means
 from portcullis.checks.planted import Planted
@@ -32,6 +34,8 @@ from portcullis.store.vaults import LocalVaults
 CACHE = "cache"
 """Below the state directory: compiled rules, where the user has no cache folder of his own."""
 _LOOK_SECONDS: Final = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class Detectors(NamedTuple):
@@ -153,8 +157,17 @@ class Keeper(Protocol):
 
 
 async def ending(keepers: Iterable[Keeper], sessions: SessionState) -> None:
-    """Have forgotten what belongs to sessions that have ended, every second, until cancelled."""
+    """Settle ends and have forgotten what belonged to those sessions, every second, for ever."""
+    said = ""
     while True:
+        try:
+            await sessions.settle()
+            said = ""
+        except Exception as error:  # noqa: BLE001 - nothing ends it but the gate's end
+            fault = error.code if isinstance(error, Problem) else type(error).__name__
+            if fault != said:
+                log.warning("sessions_not_settled", fault=fault)
+                said = fault
         for keeper in keepers:
             keeper.end(sessions.is_open)
         await asyncio.sleep(_LOOK_SECONDS)

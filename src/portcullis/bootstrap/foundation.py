@@ -52,6 +52,7 @@ from portcullis.store.projection import SqlProjection
 from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.reviews import SqlReviews
 from portcullis.store.sessions import LocalSessionState, SharedSessionState, forget_ended
+from portcullis.store.spent import SqlSpent
 
 GATE = "gate"
 """The name of the gate's own log."""
@@ -143,6 +144,7 @@ def founded(
         feed=feed,
         labels=SqlLabels(engine, sealer),
         memories=SqlMemories(engine, sealer),
+        spending=SqlSpent(engine),
         sessions=(LocalSessionState if name == GATE else SharedSessionState)(engine, clock, sealer),
         recorder=recorder,
         sealer=sealer,
@@ -161,7 +163,9 @@ def founded(
             config.review,
             name,
             config.approvals.owner_may_approve,
-            config.approvals.teams,
+            size=lambda: recorder.size,
+            since=recorder.size,
+            teams=config.approvals.teams,
         ),
         pruning_parts=_pruning(config, name, recorder, engine, clock),
         version=__version__,

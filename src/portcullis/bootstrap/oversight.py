@@ -7,7 +7,6 @@ import itertools
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.bootstrap.foundation import GATE
 from portcullis.control.services import Services
@@ -59,7 +58,7 @@ async def upkeep(services: Services) -> None:
             await keeping.look()
             if second % _FORGET_EVERY == 0:
                 await keeping.forget()
-        except (Problem, SQLAlchemyError) as error:
+        except Exception as error:  # noqa: BLE001 - nothing ends it but the gate's end
             fault = error.code if isinstance(error, Problem) else type(error).__name__
             log.warning("approvals_not_kept", fault=fault)
         await asyncio.sleep(_LOOK_SECONDS)

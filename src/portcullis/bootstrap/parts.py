@@ -26,8 +26,10 @@ from portcullis.catalogue.pins import PinBook
 from portcullis.catalogue.schema import fault
 from portcullis.checks.answered import Answered
 from portcullis.checks.authorize import Authorize
+from portcullis.checks.budget import Budget
 from portcullis.checks.contain import Contain
 from portcullis.checks.memory import Memory
+from portcullis.checks.overheard import Overheard
 from portcullis.checks.provenance import Provenance
 from portcullis.checks.validate import Validate
 from portcullis.config import Config
@@ -126,8 +128,10 @@ async def assembled(
             Authorize(policy.pdp),
             provenance,
             Memory(policy.pdp, provenance, services.labels, services.memories),
+            Overheard(policy.pdp, provenance, services.labels, services.memories),
             Answered(policy.pdp, provenance),
             inspect,
+            Budget(services.spending),
         )
         contents = contents_of(config, services)
         looked_at = reviews.flagged(config)

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.audit.export.source import Source
 from portcullis.audit.verify import own_verifier
@@ -48,15 +47,13 @@ async def upkeep(config: Config, services: Services, sleep: Sleep = asyncio.slee
     await sleep(_SOON_SECONDS)
     with projection_of(config) as projection:
         for minute in itertools.count():
-            try:
-                if projection is not None:
-                    await _read(config, projection)
-                await work.remind()
-                if minute % _TRIM_EVERY == 0:
-                    await work.trim()
-            except (Problem, SQLAlchemyError) as error:
-                fault = error.code if isinstance(error, Problem) else type(error).__name__
-                log.warning("reviews_not_kept", fault=fault)
+            if projection is not None:
+                await _read(config, projection)
+            for each in (work.remind, work.trim) if minute % _TRIM_EVERY == 0 else (work.remind,):
+                try:
+                    await each()
+                except Exception as error:  # noqa: BLE001 - nothing ends it but the gate's end
+                    log.warning("reviews_not_kept", fault=_named(error))
             await sleep(_LOOK_SECONDS)
 
 
@@ -69,5 +66,9 @@ async def _read(config: Config, projection: SqlProjection) -> None:
             projector = Projector(projection, name, Source(directory, own_verifier(directory)))
             while await asyncio.to_thread(projector.step):  # noqa: ASYNC110 - it gives way
                 await asyncio.sleep(_SPACING_SECONDS)
-        except Problem as problem:  # the other logs are read all the same
-            log.warning("log_not_read", log=name, fault=problem.code)
+        except Exception as error:  # noqa: BLE001 - the other logs are read all the same
+            log.warning("log_not_read", log=name, fault=_named(error))
+
+
+def _named(error: Exception) -> str:
+    return error.code if isinstance(error, Problem) else type(error).__name__

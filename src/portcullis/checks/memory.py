@@ -12,10 +12,11 @@ from collections.abc import Collection
 from typing import ClassVar, Final, Protocol
 
 from portcullis.checks.provenance import Provenance, aside, content
-from portcullis.core.call import Action, Call, Context, Result
+from portcullis.core.call import Action, Call, Context, Result, RiskClass
 from portcullis.core.check import Check
 from portcullis.core.containment import Confidentiality, ToolModel
 from portcullis.core.verdict import PASS, Verdict
+from portcullis.provenance import learning
 from portcullis.provenance.labels import Labels, reading
 from portcullis.provenance.memories import recalled, sourced, taken, told, written
 from portcullis.provenance.ports import LabelState, MemoryState
@@ -47,11 +48,15 @@ class Memory(Check):
         self._labels = labels
         self._memories = memories
 
-    async def going(self, call: Call, context: Context) -> None:
+    async def going(self, call: Call, context: Context, risk: RiskClass) -> None:
         """Before it is forwarded: what a call writes is as confidential as its session.
 
         Problem PC9002 when that cannot be written down.
         """
+        del risk
+        await self._kept(call, context)
+
+    async def _kept(self, call: Call, context: Context) -> None:
         if call.action is not Action.TOOL:
             return
         model = self._catalogue.model(call.server, call.name)
@@ -67,7 +72,11 @@ class Memory(Check):
         if memory.sources:
             sources = taken(model, call.arguments)
             carried = carried.merge(await self._memories.recall(memory.store, sources))
-        await self._memories.keep(memory.store, written(model, call.arguments), carried)
+        records = written(model, call.arguments)
+        if memory.appends:  # what nobody knows of a record stays in it
+            before = await self._memories.recall(memory.store, records)
+            carried = carried.merge(reading(before.confidentiality))
+        await self._memories.keep(memory.store, records, carried)
 
     async def _carried(self, call: Call, context: Context) -> Labels:
         if context.session is None or not self._provenance.containments(context):
@@ -80,8 +89,8 @@ class Memory(Check):
 
         What answers a server's question while a tool writes is written, too.
         """
-        for one in call.within:
-            await self.going(one, context)
+        for one in call.within if call.action is Action.SERVER_REQUEST else ():
+            await self._kept(one, context)
         session = context.session
         if session is None or not self._provenance.containments(context):
             return None
@@ -91,7 +100,7 @@ class Memory(Check):
         elif call.action not in _READS or (call.action, call.name) == (Action.LIST, "tools"):
             return None
         if model is not None:
-            learned = await self._recalled(model, call, result)
+            learned = await self._recalled(model, call, context, result)
         else:  # it may show anything that the server keeps
             learned = Labels()
             for store in self._catalogue.memories(call.server):
@@ -103,7 +112,9 @@ class Memory(Check):
             await self._labels.merge(session, learned)
         return None
 
-    async def _recalled(self, model: ToolModel, call: Call, result: Result) -> Labels:
+    async def _recalled(
+        self, model: ToolModel, call: Call, context: Context, result: Result
+    ) -> Labels:
         memory = model.memory
         if memory is None:
             return Labels()
@@ -111,9 +122,13 @@ class Memory(Check):
         anything = result.is_error or aside(result.payload)
         records = None if anything else told(model, call.arguments, said)
         known = await self._memories.recall(memory.store, records)
-        if result.is_error or not memory.written:
+        if result.is_error:
             return reading(known.confidentiality)
-        return recalled(model, said, known)
+        if memory.written or await self._memories.written(memory.store):
+            return recalled(model, said, known)
+        facts = await self._provenance.facts(context)
+        names = learning.awaited(call.arguments, facts.words)
+        return learning.learn(model, said, reading(known.confidentiality), names)
 
     def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
         """Nothing is said of it: it has been learned from."""

@@ -7,7 +7,7 @@ session's words and labels are fetched, and what results teach is written down b
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import msgspec
@@ -25,15 +25,18 @@ from portcullis.core.containment import (
 )
 from portcullis.core.principal import Session
 from portcullis.core.verdict import PASS, Allow, Deny, Hold, Verdict
-from portcullis.provenance import judge, learning
-from portcullis.provenance.labels import Labels, reading
+from portcullis.provenance import judge, learning, rules
+from portcullis.provenance.labels import Labels, calling, reading
 from portcullis.provenance.ports import LabelState
 from portcullis.provenance.words import Words
 from portcullis.wire.mcp_answers import said
+from portcullis.wire.mcp_told import tells_nothing
 
 _AGAIN: Final = 60.0
 """Seconds after which the same is looked up again."""
 _LOOKED: Final = 4096
+_MEMBERS: Final = frozenset(["content", "structuredContent", "isError", "resultType", "_meta"])
+"""What the result of a tool consists of (MCP ``CallToolResult``)."""
 _NOBODY: Final = Words()
 _READS: Final = frozenset({Action.RESOURCE, Action.PROMPT})
 
@@ -54,7 +57,10 @@ class Facts(NamedTuple):
 
 
 class Provenance(Check):
-    """Asks about what has no source."""
+    """Asks about what has no source.
+
+    For what results are good for that come out of a memory, see the check ``memory``.
+    """
 
     name: ClassVar[str] = "provenance"
 
@@ -79,10 +85,10 @@ class Provenance(Check):
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """Hold or deny (PC3060) what has no source; raise the risk to what the arguments say."""
-        if not isinstance(facts, Facts):
-            return PASS
         tool = call.action is Action.TOOL
         model = self._catalogue.model(call.server, call.name) if tool else None
+        if not isinstance(facts, Facts):
+            return _raised(model, call.arguments)
         arguments = call.arguments if tool else {}
         grant = None if context.session is None else context.session.grant
         answers = judge.NO_ANSWERS if call.asked is None else _answers(call, call.asked)
@@ -98,7 +104,14 @@ class Provenance(Check):
             " ".join(filter(None, (one.kind, one.argument))) + f": {one.reason}"
             for one in found.questions
         )
-        return Hold(reason=reason, questions=questions, rule="containment", risk=found.risk)
+        labels = judge.sources(model, arguments, facts.words, facts.labels, answers)
+        return Hold(
+            reason=reason,
+            questions=questions,
+            labels=labels,
+            rule="containment",
+            risk=found.risk,
+        )
 
     async def lookups(self, call: Call, context: Context) -> tuple[Look, ...]:
         """What may show a source of what has none; each is looked up once a minute."""
@@ -132,7 +145,8 @@ class Provenance(Check):
             learned = learning.learn(model, content(result.payload), Labels(), names)
             if result.is_error or aside(result.payload):
                 learned = learned.merge(reading(learning.level(model)))
-            if result.is_error or _written(model):  # it may say the agent's own words
+            shared = model is not None and model.memory is not None
+            if result.is_error or shared:  # it may say an agent's own words
                 learned = reading(learned.confidentiality)
             if call.looked_up_for:  # the agent does not get it
                 public = Confidentiality.PUBLIC
@@ -147,13 +161,13 @@ class Provenance(Check):
         del call, context, result, facts
         return PASS
 
-    async def approved(self, call: Call, context: Context) -> None:
+    async def approved(self, call: Call, context: Context, approval: str) -> None:
         """A human approved this call: its values are trusted, in this session, in their roles."""
         if call.action is not Action.TOOL:
             return
         if context.session is not None and self.containments(context):
             model = self._catalogue.model(call.server, call.name)
-            learned = learning.approve(model, call.arguments, Labels())
+            learned = learning.approve(model, call.arguments, calling(approval))
             await self._labels.merge(context.session, learned)
 
     def end(self, is_open: Callable[[str], bool]) -> None:
@@ -166,9 +180,10 @@ class Provenance(Check):
         return tuple(one for one in found if one is not None)
 
 
-def _written(model: ToolModel | None) -> bool:
-    """Whether agents write what a tool reads: what that is good for, the check ``memory`` knows."""
-    return model is not None and model.memory is not None and model.memory.written
+def _raised(model: ToolModel | None, arguments: Mapping[str, Any]) -> Allow:
+    """Nothing to ask; but the arguments may make a higher class of the tool than it is of."""
+    risk = None if model is None else rules.risk(model, arguments)
+    return PASS if model is None or risk is model.risk else Allow(risk=risk)
 
 
 def _answers(call: Call, asked: Questions) -> dict[str, Any]:
@@ -208,16 +223,29 @@ def content(payload: Any) -> Any:
 
 
 def aside(payload: Any) -> bool:
-    """Whether a tool says anything beside what ``content`` reads."""
-    blocks = payload.get("content") if isinstance(payload, dict) else None
-    if not isinstance(blocks, list):
+    """Whether a tool says anything beside what ``content`` reads, such as a question back."""
+    if not isinstance(payload, dict):
         return False
-    if any(not isinstance(one, dict) or one.get("type") != "text" for one in blocks):
+    known = payload.keys() <= _MEMBERS and tells_nothing(payload.get("_meta"))
+    if not known or payload.get("resultType", "complete") != "complete":
+        return True
+    if not isinstance(payload.get("isError", False), bool):
+        return True
+    blocks = payload.get("content", [])
+    if not isinstance(blocks, list) or not all(map(_plain, blocks)):
         return True
     if payload.get("structuredContent") is None:
         return False
     said = content({**payload, "structuredContent": None})
     return said not in ([], "", content(payload), payload["structuredContent"])
+
+
+def _plain(block: Any) -> bool:
+    """Whether a block of content is a text and nothing more."""
+    if not isinstance(block, dict) or not isinstance(block.get("text"), str):
+        return False
+    more = {name for name, value in block.items() if value is not None}
+    return block.get("type") == "text" and more == {"type", "text"}
 
 
 def _meant(text: str) -> Any:

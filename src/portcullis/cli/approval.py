@@ -138,6 +138,7 @@ def _lines(call: ShownView) -> list[tuple[str, str]]:
     """What the approver reads, in the order in which it matters."""
     rows: list[tuple[str, Any]] = [("held because", call.reason)]
     rows += [("question", question) for question in call.questions]
+    rows += [("label", f"{clean(name)}: {label}") for name, label in call.labels.items()]
     rows += [("calls", f"{call.method} {call.called}")]
     if call.arguments:
         rows += [(f"  {clean(name)}", codec.dumps(value)) for name, value in call.arguments.items()]

@@ -18,7 +18,7 @@ from portcullis.cli.audit_query import catch_up, store
 from portcullis.cli.operate import Operations, operations
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.principals import moment
-from portcullis.config import load
+from portcullis.config import Config, load
 from portcullis.control.reviews_api import ReviewDetail, ReviewView
 from portcullis.core.call import RiskClass
 from portcullis.core.errors import Problem
@@ -47,8 +47,7 @@ def list_reviews(
     wanted = Wanted(state=state, agent=agent, risk=risk.value if risk else "")
     loaded = load(config)
     with operations(loaded) as work:
-        with store(loaded) as projection:
-            catch_up(loaded, projection)
+        _catch_up(loaded)
         for one in _all(work, wanted):
             if json:
                 print_json(one.model_dump(mode="json"))
@@ -84,7 +83,9 @@ def close(
     json: Json = False,
 ) -> None:
     """Say what a call was."""
-    with operations(load(config)) as work:
+    loaded = load(config)
+    with operations(loaded) as work:
+        _catch_up(loaded)
         done = work.close(_checked(entry), disposition, line(reason))
     _tell(done, as_json=json)
 
@@ -98,9 +99,17 @@ def reopen(
     json: Json = False,
 ) -> None:
     """Look at a call again that was closed."""
-    with operations(load(config)) as work:
+    loaded = load(config)
+    with operations(loaded) as work:
+        _catch_up(loaded)
         done = work.reopen(_checked(entry), line(reason))
     _tell(done, as_json=json)
+
+
+def _catch_up(config: Config) -> None:
+    """Read what the queue does not know yet."""
+    with store(config) as projection:
+        catch_up(config, projection)
 
 
 def _all(work: Operations, wanted: Wanted) -> Iterator[ReviewView]:

@@ -29,6 +29,7 @@ from portcullis.wire.json import decode
 app = typer.Typer(no_args_is_help=True)
 
 _JOIN_SECONDS = 60
+_DIGITS = 18
 Application = Annotated[str, typer.Option(help="Act as this registered application.")]
 SessionId = Annotated[str, typer.Argument(help="The session's id.")]
 
@@ -50,6 +51,12 @@ def open_session(
         ),
     ] = None,
     *,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Most tool calls, and most of them that do not only read: calls=50,effects=5."
+        ),
+    ] = None,
     output_schema: Annotated[
         Path | None, typer.Option(help="File with the JSON Schema of a model's final answer.")
     ] = None,
@@ -66,6 +73,7 @@ def open_session(
         "tools": None if tool is None else [_tool(one) for one in tool],
         "ttl_seconds": ttl,
         "output_schema": None if output_schema is None else _schema(output_schema),
+        "budget": None if budget is None else _budget(budget),
     }
     opened = _ask(config, application, "POST", "/v1/sessions", body)
     if json:
@@ -108,6 +116,8 @@ def show(
     found["tools"] = "all that policy grants" if tools is None else ", ".join(tools)
     bounds = found["bounds"].items()
     found["bounds"] = "; ".join(f"{tool} ({', '.join(said)})" for tool, said in bounds) or "-"
+    left, given = found.pop("left"), found["budget"].items()
+    found["budget"] = ", ".join(f"{name}: {left[name]} of {n} left" for name, n in given) or "-"
     for name, value in found.items():
         print(f"{name:10} {principals.moment(value) if name.endswith('_at') else value}")
 
@@ -182,6 +192,18 @@ def _pair(item: str) -> tuple[str, str]:
     if not equals:
         raise Problem("PC7004", "--subject is NAME=VALUE")
     return name, value
+
+
+def _budget(text: str) -> dict[str, int]:
+    """``calls=50,effects=5``, in any order; what they may be is for the gate to say."""
+    pairs = [item.partition("=") for item in text.split(",")]
+    names = [name for name, _, _ in pairs]
+    if len(set(names)) < len(names) or not all(
+        name and number.isascii() and number.isdigit() and len(number) <= _DIGITS
+        for name, _, number in pairs
+    ):
+        raise Problem("PC7004", "--budget is calls=N,effects=N, or one of them")
+    return {name: int(number) for name, _, number in pairs}
 
 
 def _tool(item: str) -> Any:

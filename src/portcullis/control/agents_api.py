@@ -21,19 +21,15 @@ from portcullis.control.exchange import TokenExchange, Usable
 from portcullis.control.form import CLIENT_CREDENTIALS, GRANT, TOKEN_TYPES, TokenProblem
 from portcullis.control.metadata import metadata
 from portcullis.control.services import Services
-from portcullis.control.sessions import Sessions
-from portcullis.control.shapes import (
-    BODY,
-    CREDENTIAL,
-    ExchangedToken,
+from portcullis.control.session_shapes import (
     SessionOpened,
     SessionRequest,
     SessionView,
     TaskTool,
-    TokenError,
     TurnRequest,
-    refusals,
 )
+from portcullis.control.sessions import Sessions
+from portcullis.control.shapes import BODY, CREDENTIAL, ExchangedToken, TokenError, refusals
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind, TaskBound
 from portcullis.identity.oidc import Person
@@ -116,6 +112,7 @@ def create_app(
     principals = services.principals("api")
     sessions = Sessions(
         state=services.sessions,
+        spending=services.spending,
         principals=principals,
         authority=services.authority,
         records=services.records(),
@@ -180,6 +177,7 @@ def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRou
             ttl=body.ttl_seconds,
             issuer=issuer,
             output_schema=body.output_schema,
+            budget=None if body.budget is None else body.budget.limits(),
         )
         return SessionOpened(session=session.id, token=minted.token, expires_at=minted.expires_at)
 
@@ -190,7 +188,8 @@ def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRou
     )
     async def show_session(request: Request, session: str) -> SessionView:
         """One open session of the application's own."""
-        return SessionView.of(await sessions.get(request.state.context, session))
+        found = await sessions.get(request.state.context, session)
+        return SessionView.of(found, await sessions.left(found))
 
     @router.post(
         "/v1/sessions/{session}/turns",
@@ -200,7 +199,7 @@ def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRou
     async def say_in_session(request: Request, session: str, body: TurnRequest) -> SessionView:
         """Add what the user said next: from then on it is the user's own word."""
         said = await sessions.say(request.state.context, session, body.prompt)
-        return SessionView.of(said)
+        return SessionView.of(said, await sessions.left(said))
 
     @router.delete(
         "/v1/sessions/{session}",

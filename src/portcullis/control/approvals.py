@@ -99,11 +99,12 @@ class Approving:
     async def deny(self, context: Context, approval_id: str, reason: str) -> Approval:
         """Let the call not through, or not any more. Raises Problem PC3042, PC3047.
 
-        An agent of which too much was denied may ask for nothing more.
+        An agent of which too much was denied may ask for nothing more, itself or through others.
         """
         async with self._deciding:
             denied = await self._decide(context, await self._get(approval_id), Verb.DENY, reason)
-            await self._freeze(context, denied.agent)
+            for agent in dict.fromkeys((denied.agent, *denied.chain)):
+                await self._freeze(context, agent)
             return denied
 
     async def lift(self, context: Context, agent: str, reason: str) -> None:

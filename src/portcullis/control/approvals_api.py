@@ -87,6 +87,7 @@ class ShownView(_Shape):
     reason: str
     rule: str
     questions: list[str]
+    labels: dict[str, str]
     recent: list[StepView]
 
     @classmethod

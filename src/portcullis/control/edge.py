@@ -16,8 +16,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from portcullis.control.fields import FIELDS
 from portcullis.control.records import Caller, Records
-from portcullis.control.shapes import FIELDS, PROBLEM_JSON
+from portcullis.control.shapes import PROBLEM_JSON
 from portcullis.core.call import Context
 from portcullis.core.credential import Presented
 from portcullis.core.errors import Problem

@@ -213,7 +213,7 @@ class Logins:
         if record.roles != person.roles:
             await self._principals.set_roles(context, name, person.roles)
         if not set(users) <= set(record.users):
-            await self._principals.set_users(context, name, (*record.users, *users))
+            await self._principals.set_users(context, name, users, more=True)
 
     async def _failed(self, name: str, credential: OperatorCredential | None) -> None:
         before = 0 if credential is None else credential.failures

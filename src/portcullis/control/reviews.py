@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,12 +30,18 @@ _USER: Final = "user"
 
 @dataclass(frozen=True, slots=True)
 class ReviewParts:
-    """The queue. ``log`` is where acts are recorded; whoever acts has ``acting``."""
+    """The queue. ``log`` is where acts are recorded; whoever acts has ``acting``.
+
+    ``size`` is how many entries that log has, ``since`` how many it had when it was opened: before
+    they are read again, nobody acts.
+    """
 
     store: ReviewStore
     settings: Settings
     log: str
     owner_may_close: bool
+    size: Callable[[], int]
+    since: int
     teams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     acting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -103,11 +109,12 @@ class Reviewing:
     async def close(
         self, context: Context, entry_id: str, disposition: Disposition, reason: str
     ) -> Entry:
-        """Say what a call was. Raises Problem PC3046, PC3048, PC3049, and PC6005 as ``show``.
+        """Say what a call was. Raises Problem PC3046, PC3048, PC3049, PC3050, PC6005 as ``show``.
 
         Whoever it was made for does not, nor does its agent's owner.
         """
         async with self._parts.acting:
+            await self._expect_read()
             entry = await self._get(entry_id)
             after(entry.state, Verb.CLOSE)
             await self._apart(context.principal.id, entry)
@@ -115,28 +122,48 @@ class Reviewing:
             return await self._act(context, entry, Verb.CLOSE, said)
 
     async def reopen(self, context: Context, entry_id: str, reason: str) -> Entry:
-        """Look at a call again. Raises Problem PC3048, PC3049."""
+        """Look at a call again. Raises Problem PC3048, PC3049, PC3050."""
         async with self._parts.acting:
+            await self._expect_read()
             entry = await self._get(entry_id)
             after(entry.state, Verb.REOPEN)
             return await self._act(context, entry, Verb.REOPEN, {"reason": reason})
 
     async def remind(self) -> None:
-        """Say of what is open for too long that it is, once. Raises Problem PC6001."""
+        """Say of what is open for too long that it is, once.
+
+        Raises Problem PC6001, PC3050; of one that cannot be read, after all others were told.
+        """
         seconds = self._parts.settings.remind_seconds
         if seconds is None:
             return
+        await self._expect_read()
         now = self._clock.now()
+        faults = []
         for due in await asyncio.to_thread(self._store.due, now - seconds, _REMINDED):
-            async with self._parts.acting:
-                entry = await self._get(due.id)
-                if entry.state is State.OPEN:
-                    said = {"waited": int(now - entry.at)}
-                    await self._act(by_itself(now), entry, Verb.REMIND, said)
+            try:
+                await self._remind(due, now)
+            except Exception as error:  # noqa: BLE001 - the others first
+                faults.append(error)
+        if faults:
+            raise faults[0]
+
+    async def _remind(self, entry_id: str, now: float) -> None:
+        async with self._parts.acting:
+            entry = await self._get(entry_id)
+            if entry.state is State.OPEN:
+                said = {"waited": int(now - entry.at)}
+                await self._act(by_itself(now), entry, Verb.REMIND, said)
 
     async def trim(self) -> int:
-        """Forget the closed ones beyond those that are kept; how many."""
+        """Forget the closed ones beyond those that are kept; how many. Raises Problem PC3050."""
+        await self._expect_read()
         return await asyncio.to_thread(self._store.trim, self._parts.settings.kept)
+
+    async def _expect_read(self) -> None:
+        parts = self._parts
+        if not await asyncio.to_thread(self._store.read, parts.log, parts.since, parts.size()):
+            raise Problem("PC3050", "what was closed may still look open")
 
     async def _get(self, entry_id: str) -> Entry:
         found = await asyncio.to_thread(self._store.get, entry_id)

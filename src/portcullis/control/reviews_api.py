@@ -178,7 +178,7 @@ def _approvers(edge: Edge, reviewing: Reviewing) -> APIRouter:
 
     @router.post(
         f"{_ONE}/close",
-        responses=refusals(*CREDENTIAL, *BODY, "PC3046", "PC3048", "PC3049", "PC6005"),
+        responses=refusals(*CREDENTIAL, *BODY, "PC3046", "PC3048", "PC3049", "PC3050", "PC6005"),
         openapi_extra=_BEARER,
     )
     async def close(
@@ -193,7 +193,7 @@ def _approvers(edge: Edge, reviewing: Reviewing) -> APIRouter:
 
     @router.post(
         f"{_ONE}/reopen",
-        responses=refusals(*CREDENTIAL, *BODY, "PC3048", "PC3049"),
+        responses=refusals(*CREDENTIAL, *BODY, "PC3048", "PC3049", "PC3050"),
         openapi_extra=_BEARER,
     )
     async def reopen(

@@ -29,6 +29,7 @@ from portcullis.core.ports import (
     Registrations,
     Sealer,
     SessionState,
+    Spending,
 )
 from portcullis.identity.oidc import IdTokens
 from portcullis.identity.passwords import STANDARD, Cost
@@ -59,6 +60,7 @@ class Services:
     sessions: SessionState
     labels: LabelState
     memories: MemoryState
+    spending: Spending
     recorder: Recorder
     sealer: Sealer
     clock: Clock

@@ -15,8 +15,8 @@ from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pins
-from portcullis.core.ports import Clock, SessionState
-from portcullis.core.principal import PrincipalKind, Session, TaskBound
+from portcullis.core.ports import Clock, SessionState, Spending
+from portcullis.core.principal import Measure, PrincipalKind, Session, TaskBound
 from portcullis.identity.tokens import Actor, Grant, Minted, TokenAuthority
 from portcullis.wire.json import digest
 
@@ -32,6 +32,7 @@ class Sessions:
         self,
         *,
         state: SessionState,
+        spending: Spending,
         principals: Principals,
         authority: TokenAuthority,
         records: Records,
@@ -41,6 +42,7 @@ class Sessions:
         new_id: Callable[[], str],
     ) -> None:
         self._state = state
+        self._spending = spending
         self._principals = principals
         self._authority = authority
         self._records = records
@@ -63,10 +65,12 @@ class Sessions:
         ttl: int | None,
         issuer: str = "",
         output_schema: dict[str, Any] | None = None,
+        budget: dict[Measure, int] | None = None,
     ) -> tuple[Session, Minted]:
         """Open a session of ``context``'s application and make the delegation for its agent.
 
-        Both end together. ``bounds`` are the task's, on the arguments of its tools. ``issuer`` is
+        Both end together. ``bounds`` are the task's, on the arguments of its tools; ``budget`` is
+        how much it may do, and is never raised. ``issuer`` is
         who vouched for the user, when that is not the application. Raises Problem PC2007, PC4001
         or PC4002 when the agent is not there or may not act, PC1020 when ``ttl`` is longer than
         configured, ``output_schema``, which models' answers have to fit, cannot be enforced, or a
@@ -94,6 +98,7 @@ class Sessions:
             expires_at=now + lifetime,
             output_schema=output_schema,
             bounds=bounds or {},
+            budget=budget or {},
         )
         grant = Grant(
             sub=f"user:{session.id}",
@@ -114,7 +119,8 @@ class Sessions:
                 "tools": None if tools is None else list(tools),
             }
             | ({"issuer": issuer} if issuer else {})
-            | ({} if output_schema is None else {"output_schema": digest(output_schema)}),
+            | ({} if output_schema is None else {"output_schema": digest(output_schema)})
+            | ({"budget": dict(session.budget)} if session.budget else {}),
             session=session,
         )
         await self._state.open(session)
@@ -140,6 +146,10 @@ class Sessions:
             raise Problem("PC2010", "the application has no open session of this id")
         return session
 
+    async def left(self, session: Session) -> dict[Measure, int]:
+        """What is left of a session's budget. Raises Problem PC9002 when it cannot be read."""
+        return await self._spending.left(session)
+
     async def say(self, context: Context, session_id: str, text: str) -> Session:
         """Add what the user said next to a session of the application's own.
 
@@ -164,9 +174,14 @@ class Sessions:
         return said
 
     async def close(self, context: Context, session_id: str) -> None:
-        """End a session: its tokens are refused from the next request on. Problem PC2010."""
-        session = await self.get(context, session_id)
-        await self._records.act(
-            context, "sessions.close", f"agent:{session.agent}", route="api", session=session
-        )
+        """End a session: its tokens are refused from the next request on. Problem PC2010.
+
+        Raises Problem PC9002 while that would not outlive a restart; it can be closed again then.
+        """
+        session = self._state.closing(session_id)
+        if session is None or session.application != context.principal.id:
+            session = await self.get(context, session_id)
+            await self._records.act(
+                context, "sessions.close", f"agent:{session.agent}", route="api", session=session
+            )
         await self._state.close(session_id)

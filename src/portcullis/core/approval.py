@@ -70,7 +70,8 @@ def before(verb: Verb) -> tuple[State, ...]:
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """One approval, without content.
 
-    ``binding`` is the digest of the exact call with its caller and session. ``name`` is what is
+    ``binding`` is the digest of the exact call with its caller and session. ``chain`` are those on
+    whose behalf ``agent`` asks: what is denied to it is denied to them. ``name`` is what is
     called, ``?`` where that may be content. Times are seconds since the epoch, 0 for not yet:
     nothing is consumed from ``expires_at`` on, ``settled_at`` is when it came into its state.
     """
@@ -91,6 +92,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     reminded_at: float = 0.0
     escalated_at: float = 0.0
+    chain: tuple[str, ...] = ()
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +110,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     ``arguments`` are those that the tool would get; of any other call, ``request`` is what would
     be sent. ``agents`` are the caller and those on whose behalf it acts. ``prompts`` is all that
     the user said. ``grant`` is None where the task declared no tools; ``bounds`` are those that it
-    declared of this tool's arguments, by its qualified name.
+    declared of this tool's arguments, by its qualified name. ``labels`` say how confidential the
+    session is (``session``) and where the value of each argument comes from (``arguments.NAME``).
     """
 
     agents: tuple[str, ...]
@@ -126,6 +129,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     questions: tuple[str, ...]
     recent: tuple[Step, ...]
+    labels: dict[str, str] = {}
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,8 +21,9 @@ class ApprovalStore(Protocol):
     state to which the verb applies; every verb destroys what was sealed, and approval needs time
     that is left. ``sealed`` is b"" once it is destroyed. ``mark`` says that somebody was reminded
     of a pending one, or that it was escalated.
-    ``denials`` counts those of an agent that were denied since ``since`` or since it was last
-    lifted; ``freeze`` and ``lift`` are False when the agent is frozen already, or is not.
+    ``list`` leaves out what cannot be read. ``denials`` counts those of an agent, and of others on
+    its behalf, that were denied since ``since`` or since it was last lifted; ``freeze`` and
+    ``lift`` are False when the agent is frozen already, or is not.
     ``forget`` deletes what was settled before ``settled_before``; returns how many.
     """
 

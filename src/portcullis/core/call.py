@@ -96,7 +96,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     of the server's that the payload's ``inputResponses`` answer. ``looked_up_for`` is the id of
     the call for whose sake the gate itself makes this one, empty for the agent's own. ``within``
     is, of a server's request whose answer goes to the server by itself, the calls during which it
-    may have been made.
+    may have been made, and of a server's progress the call that it is of.
     """
 
     id: str

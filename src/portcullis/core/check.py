@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Protocol
 
 import msgspec
 
-from portcullis.core.call import Call, Context, Result
+from portcullis.core.call import Call, Context, Result, RiskClass
 from portcullis.core.containment import Look
 from portcullis.core.inspection import Edit
 from portcullis.core.verdict import PASS, Deny, Finding, Verdict
@@ -85,11 +85,21 @@ class Check:
         """Calls of the gate's own, to the same server, that may settle what this check asks."""
         return ()
 
-    async def approved(self, call: Call, context: Context) -> None:
-        """A human let this call through that was held, and it is about to run: take note."""
+    async def holding(self, call: Call, context: Context, risk: RiskClass) -> None:
+        """This call is held, and a human is about to be asked: whatever is raised denies it."""
 
-    async def going(self, call: Call, context: Context) -> None:
-        """This call was let through and is about to be forwarded: whatever is raised denies it."""
+    async def approved(self, call: Call, context: Context, approval: str) -> None:
+        """A human let this call through that was held, and it is about to run: take note.
+
+        ``approval`` is the id of what it consumed: approved twice, a call comes with two.
+        """
+
+    async def going(self, call: Call, context: Context, risk: RiskClass) -> None:
+        """This call was let through and is about to be forwarded: whatever is raised denies it.
+
+        ``risk`` is the highest that anybody saw in it. Asked in the order of the checks: one that
+        counts what goes comes last.
+        """
 
     async def prepare_result(self, call: Call, context: Context, result: Result) -> object:  # noqa: ARG002 - the default
         """Fetch what ``judge_result`` needs and cannot know by itself."""

@@ -224,6 +224,12 @@ CODES: Final[dict[str, Code]] = {
         "Not what the user asked for",
         "Values must come from the user's words or from fields labelled trusted.",
     ),
+    "PC3061": Code(
+        403,
+        -32003,
+        "The session's budget is used up",
+        "Let the application open another session: a budget is never raised.",
+    ),
     "PC3040": Code(
         403,
         -32005,
@@ -246,6 +252,7 @@ CODES: Final[dict[str, Code]] = {
     "PC3047": Code(404, -32005, "No such approval", "See `portcullis approval list`."),
     "PC3048": Code(404, -32005, "Nothing to look at afterwards", "See `portcullis review list`."),
     "PC3049": Code(409, -32005, "Not in this state", "`portcullis review list --all` says which."),
+    "PC3050": Code(503, -32005, "The queue is still being read", "Try again in a moment."),
     # Range PC4, containment
     "PC4001": Code(
         403, -32004, "Cut off", "Ask an operator: `portcullis agent show` says its state."

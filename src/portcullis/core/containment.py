@@ -133,11 +133,13 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     ``store`` is its name among all memories. ``record`` and ``sources`` are the places in the
     arguments that name records: those that it reads or writes, and those whose content it may put
     into them; ``records`` are the places in results that do. Where none is said, any record may be
-    meant. ``written``: some tool of the catalogue writes this store.
+    meant. ``appends``: what a record held before stays in it. ``written``: some tool of the
+    catalogue writes this store.
     """
 
     store: str
     writes: bool = False
+    appends: bool = False
     record: tuple[tuple[Step, ...], ...] = ()
     sources: tuple[tuple[Step, ...], ...] = ()
     records: tuple[tuple[Step, ...], ...] = ()
@@ -238,10 +240,17 @@ class Containment(msgspec.Struct, frozen=True, kw_only=True):
         kinds = {question.kind for question in assessment.questions}
         if any(some <= kinds for some in self.never):
             return Treatment.DENY
-        found = {
-            self.treatments.get(kind, {}).get(assessment.risk, Treatment.HOLD) for kind in kinds
-        }
+        found = {self._treatment(kind, assessment.risk) for kind in kinds}
         if found <= {Treatment.ALLOW}:
             return Treatment.ALLOW
         spent = self.approvals is not None and assessment.approvals >= self.approvals
         return Treatment.DENY if spent or Treatment.DENY in found else Treatment.HOLD
+
+    def _treatment(self, kind: QuestionKind, risk: RiskClass) -> Treatment:
+        """What is said of a class; of one that nothing is said of, what a lower one is denied."""
+        said = self.treatments.get(kind, {})
+        denied = any(
+            treatment is Treatment.DENY and RISKS[other] < RISKS[risk]
+            for other, treatment in said.items()
+        )
+        return said.get(risk, Treatment.DENY if denied else Treatment.HOLD)

@@ -61,6 +61,10 @@ class TaskBound(msgspec.Struct, frozen=True, kw_only=True):
     optional: bool = False
 
 
+Measure: TypeAlias = Literal["calls", "effects"]
+"""What a session's budget can limit: tool calls, and those of them that do more than read."""
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One task that one agent does for one user.
 
@@ -68,8 +72,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     object, such as ``{"customer_id": "C-1001"}``; policies compare arguments to its members.
     ``grant`` is the set of qualified tools (``server.tool``) that the task declared, or None
     when it declared none; ``bounds`` are what it declared of their arguments. A grant can only
-    narrow what policy allows. ``prompt`` is the authenticated user prompt, ``turns`` is what the
-    user said since; neither is ever written to the log in clear.
+    narrow what policy allows. ``budget`` is how many of each measure the session may have, from its
+    opening to its end; of what is not in it, any number. ``prompt`` is the authenticated user
+    prompt, ``turns`` is what the user said since; neither is ever written to the log in clear.
     ``output_schema`` is the JSON Schema that a model's final answer has to fit, if any.
     Times are seconds since the epoch.
     """
@@ -86,6 +91,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     output_schema: dict[str, Any] | None = None
     bounds: dict[str, tuple[TaskBound, ...]] = {}
     turns: tuple[str, ...] = ()
+    budget: dict[Measure, int] = {}
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -66,13 +67,15 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """Not without a human: the call waits until somebody approved exactly it.
 
     ``reason`` says why, naming fields and rules and not content; ``questions`` are what an approver
-    has to answer, and may quote values: they are sealed with the call. ``risk`` can raise what
+    has to answer, and may quote values: they are sealed with the call, and so are ``labels``, which
+    say what is known of where values come from. ``risk`` can raise what
     policy says of the call, never lower it. ``then`` is the form in which it may go on. Checks
     after this one still judge the call, and a Deny of any of them stands.
     """
 
     reason: str
     questions: tuple[str, ...] = ()
+    labels: Mapping[str, str] = {}
     rule: str = ""
     risk: RiskClass | None = None
     findings: tuple[Finding, ...] = ()

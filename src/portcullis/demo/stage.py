@@ -71,6 +71,7 @@ class Stage:
         prompt: str = "Where is my order O-5001?",
         tools: Sequence[str] | None = None,
         output_schema: Mapping[str, Any] | None = None,
+        budget: Mapping[str, int] | None = None,
     ) -> tuple[str, str]:
         """Open a session over HTTP with an application's token; returns its id and its token.
 
@@ -81,6 +82,8 @@ class Stage:
             asked["tools"] = list(tools)
         if output_schema is not None:
             asked["output_schema"] = dict(output_schema)
+        if budget is not None:
+            asked["budget"] = dict(budget)
         headers = {"authorization": f"Bearer {application}"}
         async with (
             aiohttp.ClientSession(headers=headers) as http,

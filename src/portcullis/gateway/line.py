@@ -5,9 +5,9 @@ A check that raises denies. Nothing here records, counts or knows a protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 import structlog
@@ -22,6 +22,7 @@ from portcullis.wire.json import encode
 
 log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
+_Tell: TypeAlias = Callable[[Call, Context, RiskClass], Awaitable[None]]
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +43,7 @@ class Line:
         self._result = tuple(c for c in reversed(checks) if _overrides(c, "judge_result"))
         self._looks_back = frozenset(c.name for c in checks if _overrides(c, "prepare_result"))
         self._looks = tuple(c for c in checks if _overrides(c, "lookups"))
+        self._holds = tuple(c for c in checks if _overrides(c, "holding"))
         self._notes = tuple(c for c in checks if _overrides(c, "approved"))
         self._sees_off = tuple(c for c in checks if _overrides(c, "going"))
         self._stream = tuple(c for c in checks if _overrides(c, "judge_stream"))
@@ -86,20 +88,31 @@ class Line:
         """What the checks would look up before they ask about a call. Raises what they raise."""
         return [look for check in self._looks for look in await check.lookups(call, context)]
 
-    async def approved(self, call: Call, context: Context) -> None:
+    async def approved(self, call: Call, context: Context, approval: str) -> None:
         """Tell the checks that a human let a held call through. Raises what they raise."""
         for check in self._notes:
-            await check.approved(call, context)
+            await check.approved(call, context, approval)
+
+    async def holding(self, outcome: Outcome, context: Context) -> Outcome:
+        """Tell the checks what a human is to be asked about; a denial when one knows better."""
+        return await self._told(outcome, ((c, c.holding) for c in self._holds), context)
 
     async def going(self, outcome: Outcome, context: Context) -> Outcome:
         """Tell the checks what is about to be forwarded; a denial when one cannot have that."""
-        for check in self._sees_off:
+        return await self._told(outcome, ((c, c.going) for c in self._sees_off), context)
+
+    async def _told(
+        self, outcome: Outcome, checks: Iterable[tuple[Check, _Tell]], context: Context
+    ) -> Outcome:
+        for check, tell in checks:
             try:
-                await check.going(outcome.call, context)
+                await tell(outcome.call, context, outcome.risk)
             except Exception as error:  # noqa: BLE001 - whatever it is, it denies
                 denied = _refusal(error, check.name, outcome.call)
                 verdict = msgspec.structs.replace(denied, risk=outcome.risk)
-                return msgspec.structs.replace(outcome, verdict=verdict, check=check.name)
+                return msgspec.structs.replace(
+                    outcome, verdict=verdict, check=check.name, held=None
+                )
         return outcome
 
     async def result(self, call: Call, context: Context, result: Result) -> Judged:
@@ -217,14 +230,22 @@ def _outcome(
 def _held(
     holds: Sequence[tuple[str, Hold]], granted: Allow, call: Call, findings: tuple[Finding, ...]
 ) -> Outcome:
-    """All holds as one, at the highest risk that anybody saw; granted is what waits."""
+    """All holds as one, at the highest risk that anybody saw; granted is what waits.
+
+    Nobody is asked about a call of the gate's own: it is denied.
+    """
     risks = (granted.risk or RiskClass.DELETE, *(hold.risk for _, hold in holds))
     together = Hold(
         reason="; ".join(dict.fromkeys(hold.reason for _, hold in holds)),
         questions=tuple(dict.fromkeys(one for _, hold in holds for one in hold.questions)),
+        labels={name: label for _, hold in holds for name, label in hold.labels.items()},
         rule=next((hold.rule for _, hold in holds if hold.rule), granted.rule),
         risk=_highest(*risks),
     )
+    if call.looked_up_for:
+        reason, rule, risk = together.reason, together.rule, together.risk
+        denied = Deny(code="PC3060", reason=reason, rule=rule, risk=risk)
+        return _outcome(denied, call, holds[0][0], findings)
     return Outcome(
         verdict=Deny(code=PENDING, reason=together.reason, risk=together.risk),
         call=call,

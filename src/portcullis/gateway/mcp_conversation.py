@@ -161,6 +161,7 @@ class Conversation:
     async def told(self, message: Notification, context: Context) -> None:
         """Judge a client's notification and pass it on; a cancellation is carried out here.
 
+        A progress is dropped that is of no request of the server's that waits.
         Leaving an exchange cancels it upstream, under the id that the server knows.
         """
         params = without_nulls(message.params)
@@ -169,6 +170,8 @@ class Conversation:
             running = self.by_client.get(params["requestId"])
             if running is not None:
                 running.stop(Problem("PC5014", "the client cancelled the request"))
+            return
+        if message.method == "notifications/progress" and not self._awaits(params["progressToken"]):
             return
         payload = notification_message(message.method, params)
         call = make_call(self.route, self.server, message.method, asked, payload)
@@ -180,6 +183,13 @@ class Conversation:
             self._mcp.pipeline.failed(outcome, context, problem)
             raise Recorded(problem.code, problem.detail) from None
         await self._mcp.conclude(outcome, context, summary({}))
+
+    def _awaits(self, token: RequestId) -> bool:
+        """Whether a request that the client was shown wants its progress under this token."""
+        requests = (one.outcome.call.payload.get("params", {}) for one in self._waiting.values())
+        metas = (params.get("_meta") for params in requests)
+        tokens = (meta.get("progressToken") for meta in metas if isinstance(meta, dict))
+        return any(type(one) is type(token) and one == token for one in tokens)
 
     async def close(self) -> None:
         """Stop what runs, give up what waits, end the upstream session or process."""

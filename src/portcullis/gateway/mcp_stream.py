@@ -154,18 +154,29 @@ class Stream(ABC):
         if restored is None:
             self._drop("a notification about nothing of this client's was dropped")
             return
-        passed = await self._inspected(message.method, asked, restored)
+        passed: dict[str, Any] | None = restored
+        if self._emit is not None:
+            passed = await self._inspected(message.method, asked, restored, self._of(params))
         if passed is not None:
             shown = notification_message(message.method, passed)
             await self._send(shown, event_id)
             if self._streamed is not None and self._emit is not None:
                 self._streamed.message(shown)
 
+    def _of(self, params: dict[str, Any]) -> tuple[Call, ...]:
+        """The call that a progress is of, as the server calls it; () for what may be of any."""
+        exchange = self._conversation.by_upstream.get(str(params.get("progressToken")))
+        call = None if exchange is None else exchange.call
+        return () if call is None else (call,)
+
     async def _inspected(
-        self, method: str, asked: Asked, params: dict[str, Any]
+        self, method: str, asked: Asked, params: dict[str, Any], within: tuple[Call, ...]
     ) -> dict[str, Any] | None:
         """What may go on of a notification; what was found is for the record of the stream."""
-        call = make_call(self._conversation.route, self._conversation.server, method, asked, params)
+        conversation = self._conversation
+        call = make_call(
+            conversation.route, conversation.server, method, asked, params, within=within
+        )
         judged = await self._mcp.pipeline.notice(call, self._context, summary(params))
         if len(self.findings) < MAX_FINDINGS:
             self.findings += judged.findings

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import perf_counter
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 import structlog
@@ -34,6 +34,9 @@ from portcullis.gateway.records import Records
 
 log = structlog.get_logger(__name__)
 
+
+_LOOK_SECONDS: Final = 10.0
+"""How long a call waits for what is looked up before somebody is asked."""
 
 LookUp: TypeAlias = Callable[[Look], Awaitable[None]]
 """Makes a call of the gate's own; what came of it, the checks have learned by themselves."""
@@ -71,16 +74,7 @@ class Pipeline:
         started = perf_counter()
         outcome = decided = await self._line.request(call, context)
         try:
-            if (
-                look is not None
-                and _in_question(outcome)
-                and await self._looked(outcome, context, look)
-            ):
-                outcome = decided = await self._line.request(call, context)
-            if outcome.held is not None:
-                outcome = await self._held(outcome, call, context)
-            if isinstance(outcome.verdict, Allow):
-                outcome = await self._line.going(outcome, context)
+            outcome = decided = await self._settled(outcome, call, context, look)
             event = await self.records.decision(outcome, context)
             if isinstance(outcome.verdict, Deny) or outcome.risk is RiskClass.READ:
                 self._recorder.enqueue(event)
@@ -102,16 +96,39 @@ class Pipeline:
             self.records.unrecorded(outcome.event)
         self._metrics.found(request_channel(call.action), outcome.findings)
         self._metrics.decided(outcome.call, outcome.verdict, perf_counter() - started)
-        if self._approvals is not None:
+        if self._approvals is not None and not call.looked_up_for:
             self._approvals.noted(outcome.call, context, outcome.verdict)
         return outcome
 
+    async def _settled(
+        self, outcome: Outcome, call: Call, context: Context, look: LookUp | None
+    ) -> Outcome:
+        """What becomes of a call once sources were looked up and humans asked."""
+        if look is not None and _in_question(outcome):
+            told = await self._line.holding(outcome, context)
+            if told is not outcome:  # nothing is looked up for what cannot be
+                return told
+            if await self._looked(outcome, context, look):
+                outcome = await self._line.request(call, context)
+        if outcome.held is not None:
+            outcome = await self._held(outcome, call, context)
+        if isinstance(outcome.verdict, Allow):
+            outcome = await self._line.going(outcome, context)
+        return outcome
+
     async def _looked(self, outcome: Outcome, context: Context, look: LookUp) -> bool:
-        """Make the calls by which the checks may learn; whether there were any."""
-        looks = await self._line.lookups(outcome.call, context)
-        for one in looks:
-            await look(one)
-        return bool(looks)
+        """Make the calls by which the checks may learn, as time allows; whether any was made."""
+        made = False
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                for one in await self._line.lookups(outcome.call, context):
+                    await look(one)
+                    made = True
+        except TimeoutError:
+            log.warning("lookups_late", event_id=outcome.event)
+        except Exception:
+            log.exception("lookups_failed", event_id=outcome.event)
+        return made
 
     async def _held(self, outcome: Outcome, call: Call, context: Context) -> Outcome:
         """What becomes of a held call: it consumes its approval, waits for it, or is refused.
@@ -122,10 +139,13 @@ class Pipeline:
         try:
             while outcome.held is not None and approvals is not None:
                 hold, granted = outcome.held.hold, outcome.held.granted
+                told = await self._line.holding(outcome, context)
+                if told is not outcome:
+                    return told
                 verdict = await approvals.ask(outcome.call, context, hold, granted)
                 held = msgspec.structs.replace(outcome, verdict=verdict, held=None)
                 if isinstance(verdict, Allow):
-                    await self._line.approved(outcome.call, context)
+                    await self._line.approved(outcome.call, context, verdict.approval)
                     late = self.chunk(call, context)  # cut off while it was being consumed
                     return msgspec.structs.replace(held, verdict=late or verdict, check="")
                 waited = verdict.code == PENDING and await approvals.settled(

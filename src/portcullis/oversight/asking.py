@@ -152,6 +152,7 @@ class Asking:
             state=State.PENDING,
             binding=binding(call, context, hold, self._key),
             agent=context.principal.id,
+            chain=context.principal.chain,
             session=session.id if session else "",
             action=call.action,
             server=call.server,
@@ -180,6 +181,7 @@ class Asking:
             rule=hold.rule,
             questions=hold.questions,
             recent=self._recent.of(context),
+            labels=dict(hold.labels),
         )
 
     def _refused(self, claimed: Claimed, hold: Hold) -> Deny:

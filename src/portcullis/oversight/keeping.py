@@ -33,12 +33,21 @@ class Keeping:
     deciding: asyncio.Lock
 
     async def look(self) -> None:
-        """Do what is due now. Raises Problem PC6001 when that cannot be recorded."""
+        """Do what is due now. Raises Problem PC6001 when that cannot be recorded.
+
+        What cannot be done for one is raised after all others had their turn.
+        """
         now = self.clock.now()
         states = (State.PENDING, State.APPROVED)
+        faults = []
         for approval in await asyncio.to_thread(self.store.list, states, _MOST):
-            async with self.deciding:
-                await self._one(approval, now)
+            try:
+                async with self.deciding:
+                    await self._one(approval, now)
+            except Exception as error:  # noqa: BLE001 - the others first
+                faults.append(error)
+        if faults:
+            raise faults[0]
 
     async def forget(self) -> None:
         """Delete what was settled long ago."""

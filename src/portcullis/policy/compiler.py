@@ -82,7 +82,7 @@ def _condition(bound: Bound) -> str:
     """
     name, wanted = _literal(bound.argument), _literal(bound.value)
     if bound.kind == "required":
-        return f"bounds.present({name})"
+        return f"bounds.given({name})"
     if bound.session:
         wanted = "input.session" + "".join(f"[{_literal(part)}]" for part in bound.session)
         return f"bounds.scoped(input.arguments[{name}], {wanted})"

@@ -12,7 +12,7 @@ from portcullis.policy.containment import steps_of
 from portcullis.policy.yaml import Reader
 
 _STORE: Final = r"/?[A-Za-z0-9_-]{1,64}"
-_KEYS: Final = ("store", "writes", "record", "from", "records")
+_KEYS: Final = ("store", "writes", "appends", "record", "from", "records")
 _NOT_IN_ARGUMENTS: Final = frozenset({VALUES, KEYS, LINES})
 
 
@@ -36,11 +36,13 @@ def read_memory(
         reader.fault(node, f"{path} has no store", "Write `store: NAME`.")
         return None
     store = reader.text(keys["store"], f"{path}.store", _STORE, "NAME, or /NAME for all servers")
-    writes = keys.get("writes")
-    if writes is not None and reader.value(writes, f"{path}.writes") is not True:
-        reader.fault(writes, f"{path}.writes must be true", "Leave it out otherwise.")
-    if "from" in keys and writes is None:
+    for name in ("writes", "appends"):
+        if name in keys and reader.value(keys[name], f"{path}.{name}") is not True:
+            reader.fault(keys[name], f"{path}.{name} must be true", "Leave it out otherwise.")
+    if "from" in keys and "writes" not in keys:
         reader.fault(keys["from"], f"{path}: only what writes takes something from a record")
+    if "appends" in keys and "writes" not in keys:
+        reader.fault(keys["appends"], f"{path}: only what writes appends")
     known = {name.replace(ITEMS, "") for name in arguments}
     given = {
         name: _places(reader, keys.get(name), f"{path}.{name}", known)
@@ -52,7 +54,8 @@ def read_memory(
     name = store.value if store.value.startswith("/") else f"{server}/{store.value}"
     return Memory(
         store=name,
-        writes=writes is not None,
+        writes="writes" in keys,
+        appends="appends" in keys,
         record=given["record"],
         sources=given["from"],
         records=records,

@@ -89,6 +89,15 @@ def keys(value: Any, *, number: bool = False) -> tuple[str, ...]:
     if isinstance(value, str):
         if not value or len(value) > MAX_VALUE:
             return ()
+        pieces = value.split()
+        if len(pieces) > 1:  # a sentence: what ends it is not the URL's
+            pieces = [piece[:-1] if piece[-1] in ".,;:!?" else piece for piece in pieces]
+        signs = "://" in value and (
+            value != " ".join(value.split())
+            or not all(any(map(str.isalnum, piece)) for piece in pieces)
+        )
+        if signs or not all(map(urls.faithful, pieces)):
+            return (f"={value}",)
         text = canonical(value)
         found = (text,) if text else ()
         if number:
@@ -135,7 +144,7 @@ def mentions(text: str) -> tuple[str, ...]:
 def links(text: str) -> frozenset[str]:
     """The keys of the URLs and hosts in a text, in every way to write them."""
     found = (one for one in mentions(text) if "://" in one or urls.hostlike(one))
-    return frozenset(form for one in found for form in urls.variants(one))
+    return frozenset(form for one in found for form in urls.variants(one)) | urls.written(text)
 
 
 def bearing(text: str, names: Collection[str]) -> frozenset[str]:

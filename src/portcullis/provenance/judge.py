@@ -7,7 +7,8 @@ no source.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ from portcullis.provenance.arguments import (
     says,
     shown_as,
 )
-from portcullis.provenance.canonical import keys, mentions
+from portcullis.provenance.canonical import NEXT, canonical, keys, mentions
 from portcullis.provenance.labels import Labels
 from portcullis.provenance.words import Words
 
@@ -48,6 +49,22 @@ ANSWER: Final = "answers."
 
 NO_ANSWERS: Final[Mapping[str, Any]] = MappingProxyType({})
 
+MAX_SOURCES: Final = 64
+"""Arguments of which an approver is told where they come from."""
+
+MAX_VALUES: Final = 1024
+"""Values of one call that are judged; of more, a human is asked in any case."""
+
+MAX_RECKONED: Final = 16
+"""Amounts of one call that may follow from the user's words."""
+
+_NOWHERE: Final = "no source"
+_FEW: Final = 8
+"""Values of a call that says nothing."""
+
+_SHORT: Final = 8
+"""Characters of the longest destination that may stand in groups in the user's words."""
+
 MAX_LOOKS: Final = 8
 """Calls of the gate's own for the sake of one of the agent's."""
 
@@ -57,6 +74,10 @@ _KINDS: Final = {
     ArgumentRole.AMOUNT: QuestionKind.AMOUNT,
     ArgumentRole.CREDENTIAL: QuestionKind.CREDENTIAL,
 }
+_DECIDING: Final = frozenset(
+    {ArgumentRole.AMOUNT, ArgumentRole.CREDENTIAL, ArgumentRole.DESTINATION}
+)
+"""Roles in which a truth value decides something."""
 _SENSITIVE: Final = LEVELS[Confidentiality.CONFIDENTIAL]
 
 
@@ -85,6 +106,26 @@ def lookups(
     return _Judge(model, arguments, prompts, labels, NO_ANSWERS).lookups()
 
 
+def sources(
+    model: ToolModel | None,
+    arguments: Mapping[str, Any],
+    prompts: Words,
+    labels: Labels,
+    answers: Mapping[str, Any] = NO_ANSWERS,
+) -> dict[str, str]:
+    """For an approver: how confidential the session is, and where each value comes from.
+
+    By ``session`` and ``arguments.NAME``; of many arguments, the first ``MAX_SOURCES``.
+    """
+    found: dict[str, str] = {}
+    for name, source in _Judge(model, arguments, prompts, labels, answers).sources():
+        if name not in found and len(found) == MAX_SOURCES:
+            break
+        if name not in found or source.endswith(_NOWHERE):  # of many, the one that has none
+            found[name] = source
+    return {"session": labels.confidentiality.value, **found}
+
+
 class _Judge:
     """One call while it is judged."""
 
@@ -102,26 +143,41 @@ class _Judge:
         self._labels = labels
         self._questions: dict[tuple[QuestionKind, str], Question] = {}
         self._arguments: list[tuple[str, Any, ArgumentModel | None]] = []
-        for path, value in leaves(arguments):
-            argument, names = resolved(self._model, path)
-            place = ".".join(path)
-            self._arguments += [(place, one, argument) for one in (value, *names)]
+        self._take(leaves(arguments), self._model, "")
         if answers:
             answering = msgspec.structs.replace(self._model, arguments=self._model.answers)
-        for path, value in leaves(answers):
-            argument, names = resolved(answering, path)
-            place = f"{ANSWER}{'.'.join(path)}"
-            self._arguments += [(place, one, argument) for one in (value, *names)]
+            self._take(leaves(answers), answering, ANSWER)
         self._room = MAX_PAYLOAD
+        self._reckoned = 0
         self._risk = rules.risk(self._model, arguments)
-        if any(argument is None for _, _, argument in self._arguments):
+        many = len(self._arguments) > MAX_VALUES
+        if many or any(argument is None for _, _, argument in self._arguments):
             self._risk = RiskClass.DELETE
+
+    def _take(
+        self, told: Iterator[tuple[tuple[str, ...], Any]], model: ToolModel, before: str
+    ) -> None:
+        """Each part of each value, and no more of them than show that there are too many."""
+        for path, value in told:
+            if len(self._arguments) > MAX_VALUES:
+                return
+            argument, names = resolved(model, path)
+            role = (argument or _UNKNOWN).role
+            place = f"{before}{'.'.join(path)}"
+            each = (part for one in (value, *names) for part in parts(role, one))
+            self._arguments += [(place, part, argument) for part in islice(each, MAX_VALUES + 1)]
 
     def judge(self, grant: Collection[str] | None) -> Assessment:
         if not self._listed:
             self._ask(QuestionKind.UNKNOWN, "", "the catalogue does not know the tool")
         elif grant is not None and self._model.tool not in grant:
             self._ask(QuestionKind.GRANT, "", "the task did not declare the tool")
+        if len(self._arguments) > MAX_VALUES:
+            for kind in QuestionKind:
+                if kind is QuestionKind.GRANT:
+                    continue
+                self._ask(kind, "", "too many values to be judged")
+            del self._arguments[MAX_VALUES:]
         for path, value, argument in self._arguments:
             if argument is None and self._listed:
                 self._ask(QuestionKind.UNKNOWN, path, "the catalogue does not know the argument")
@@ -139,7 +195,9 @@ class _Judge:
 
     def lookups(self) -> tuple[Look, ...]:
         found: dict[str, Look] = {}
-        for _, value, argument in self._arguments:
+        for _, value, argument in self._arguments[:MAX_VALUES]:
+            if len(found) >= MAX_LOOKS:
+                break
             if argument is None or not argument.lookups or not says(value):
                 continue
             for part in parts(argument.role, value):
@@ -152,6 +210,27 @@ class _Judge:
                         found[repr(look)] = look
         return tuple(found.values())[:MAX_LOOKS]
 
+    def sources(self) -> Iterator[tuple[str, str]]:
+        for path, value, argument in self._arguments:
+            if says(value):
+                yield f"arguments.{path}", self._from(argument or _UNKNOWN, value)
+
+    def _from(self, argument: ArgumentModel, value: Any) -> str:
+        role = argument.role
+        if argument.fixed:
+            return "held by policy"
+        if role in {ArgumentRole.PAYLOAD, ArgumentRole.SELECTOR}:
+            return f"{role}: free"
+        each = parts(role, value)
+        known = [keys(part, number=counts(role)) for part in each]
+        ways = (
+            ("the user's words", all(any(map(self._words.say, one)) for one in known)),
+            ("approved before", all(self._labels.approves(role, one) for one in known)),
+            ("a trusted field", all(self._labels.trusts(role, one) for one in known)),
+            ("several of these, or led to by them", all(self._sourced(argument, x) for x in each)),
+        )
+        return f"{role}: {next((way for way, holds in ways if holds), _NOWHERE)}"
+
     @property
     def _acts(self) -> bool:
         return self._risk is not RiskClass.READ
@@ -161,19 +240,25 @@ class _Judge:
         return RISKS[self._risk] >= RISKS[RiskClass.EXTERNAL]
 
     def _ask(self, kind: QuestionKind, path: str, reason: str) -> None:
-        shown = path if not path or path in self._model.arguments else shown_as(path)
+        shown = self._named_as(path)
         self._questions[kind, shown] = Question(kind=kind, argument=shown, reason=reason)
+
+    def _named_as(self, path: str) -> str:
+        return path if not path or path in self._model.arguments else shown_as(path)
 
     def _argument(self, path: str, value: Any, argument: ArgumentModel) -> None:
         role = argument.role
-        decides = isinstance(value, bool) and role in {ArgumentRole.AMOUNT, ArgumentRole.CREDENTIAL}
+        decides = isinstance(value, bool) and role in _DECIDING
         if role is ArgumentRole.SELECTOR or not (decides or says(value)):
             return
         if role is ArgumentRole.PAYLOAD:
             if self._leaves_house or argument.carries:
                 self._payload(path, value)
-        elif not all(self._sourced(argument, part) for part in parts(role, value)):
-            kind = _KINDS.get(role, self._object_kind)
+            return
+        kind = _KINDS.get(role, self._object_kind)
+        if (kind, self._named_as(path)) in self._questions:
+            return
+        if not all(self._sourced(argument, part) for part in parts(role, value)):
             self._ask(kind, path, "neither the user's words nor a trusted field have this value")
 
     @property
@@ -203,13 +288,20 @@ class _Judge:
         if self._has_source(role, known):
             return True
         if role is ArgumentRole.AMOUNT:
-            return any(self._words.sums.lead_to(key[2:], self._counted) for key in known)
+            return any(key.startswith("##") and self._follows(key[2:]) for key in known)
         if not isinstance(value, str) or role is ArgumentRole.CREDENTIAL:
             return False
         if role is ArgumentRole.OBJECT and self._words.describe(value):
             return True
+        short = role is ArgumentRole.OBJECT or len(value) <= _SHORT
         reads = argument.carries and not self._acts
-        return self._words.spell(value) or (reads and self._labels.links(known))
+        return self._words.spell(value, glued=short) or (reads and self._labels.links(known))
+
+    def _follows(self, number: str) -> bool:
+        """Whether the user's words lead to an amount; of many amounts, that is not reckoned."""
+        self._reckoned += 1
+        few = self._reckoned <= MAX_RECKONED
+        return few and self._words.sums.lead_to(number, self._counted)
 
     def _counted(self, number: str) -> bool:
         return self._labels.trusts(ArgumentRole.AMOUNT, (f"##{number}",))
@@ -236,8 +328,10 @@ class _Judge:
         ]
         carried = any(argument and argument.carries for _, _, argument in self._arguments)
         told = any(a and a.role is ArgumentRole.PAYLOAD for _, _, a in self._arguments)
-        goes = self._risk is RiskClass.EXTERNAL or (self._leaves_house and told)
-        if not targets and (carried or (goes and self._tells)):
+        classes = (self._model.risk, self._risk, *(rule.risk for rule in self._model.rules))
+        goes = self._leaves_house and (told or RiskClass.EXTERNAL in classes)
+        bare = self._model.bare and not self._tells
+        if not targets and (carried or goes) and not bare:
             self._ask(QuestionKind.CONFIDENTIAL, "", f"it goes out, and the session is {level}")
         for path, part, argument in targets:
             known = keys(part)
@@ -246,7 +340,7 @@ class _Judge:
                 and not any(map(self._words.say, known))
                 and not (isinstance(part, str) and self._words.spell(part))
                 and not self._labels.trusts(ArgumentRole.DESTINATION, known, level)
-                and (not self._model.bare or self._tells)
+                and not bare
             ):
                 self._ask(
                     QuestionKind.CONFIDENTIAL, path, f"not cleared, and the session is {level}"
@@ -254,24 +348,38 @@ class _Judge:
 
     @property
     def _tells(self) -> bool:
-        """Whether the call can say anything but values with a source and the user's own words.
+        """Whether the call can say anything but to whom, on what and how much.
 
-        An object tells what it is to those who get it.
+        Each value has to have a source and to be written plainly, there are few of them, one for
+        each name of the catalogue's. An object tells what it is to those who get it.
         """
+        paths = {path for path, _, _ in self._arguments}
+        if len(paths) > _FEW or len(paths) < len(self._arguments):
+            return True
         return any(
-            argument is None or argument.carries or not self._mute(argument, value)
-            for _, value, argument in self._arguments
-            if says(value)
+            argument is None
+            or argument.carries
+            or path not in self._model.arguments
+            or not self._mute(argument, value)
+            for path, value, argument in self._arguments
         )
 
     def _mute(self, argument: ArgumentModel, value: Any) -> bool:
         role = argument.role
-        if role is ArgumentRole.PAYLOAD:
-            return isinstance(value, str) and self._words.quotes(value)
         sent = role is ArgumentRole.OBJECT and self._object_kind is QuestionKind.ATTACHMENT
-        if sent or role in {ArgumentRole.SELECTOR, ArgumentRole.CREDENTIAL}:
-            return False
-        return argument.fixed or all(self._sourced(argument, one) for one in parts(role, value))
+        if argument.fixed:
+            return True
+        if sent or role not in _KINDS or role is ArgumentRole.CREDENTIAL:
+            return role is ArgumentRole.OBJECT and not sent and self._plainly(argument, value)
+        return self._plainly(argument, value)
+
+    def _plainly(self, argument: ArgumentModel, value: Any) -> bool:
+        """Whether a value with a source is written in one of few ways."""
+        if not isinstance(value, str):
+            return says(value) and self._sourced(argument, value)
+        written = canonical(value).replace(NEXT, " ")
+        ways = {written, written.upper(), written.title(), written.capitalize()}
+        return value in ways and self._has_source(argument.role, keys(value))
 
     def _asked_for(self, grant: Collection[str] | None) -> None:
         said = grant is not None or intent.asked(self._model, self._words)

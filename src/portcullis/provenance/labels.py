@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -23,9 +23,9 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True):
     """A session's labels: values that only ever merge upward.
 
     ``trusted`` are values of fields labelled trusted, each for one role and one clearance;
-    ``approved`` those that a human approved, each for one role; ``calls`` are the approved calls.
-    All are bounded, and what does not fit is not trusted. ``confidentiality`` is the highest of
-    all that was read.
+    ``approved`` those that a human approved, each for one role; ``calls`` are the approvals of
+    calls. All are bounded, and what does not fit is not trusted. ``confidentiality`` is the highest
+    of all that was read.
     """
 
     trusted: frozenset[Digest] = frozenset()
@@ -97,9 +97,9 @@ def approving(role: ArgumentRole, keys: Iterable[str]) -> Labels:
     return Labels(approved=frozenset(_approved(role, key) for key in keys))
 
 
-def calling(tool: str, arguments: Mapping[str, Any]) -> Labels:
-    """The labels of a human's approval of a call as such."""
-    return Labels(calls=frozenset({_digest(f"{tool}\0{arguments!r}")}))
+def calling(approval: str) -> Labels:
+    """The labels of a human's approval of a call as such: that of this id, which counts once."""
+    return Labels(calls=frozenset({_digest(approval)}))
 
 
 def _bounded(found: frozenset[Digest], most: int) -> frozenset[Digest]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -15,11 +15,14 @@ from portcullis.core.containment import (
 from portcullis.provenance import paths
 from portcullis.provenance.arguments import UNLISTED, counts, leaves, parts, resolved, says
 from portcullis.provenance.canonical import bearing, keys, links, mentions, offers
-from portcullis.provenance.labels import Labels, approving, calling, linking, reading, trusting
+from portcullis.provenance.labels import Labels, approving, linking, reading, trusting
 from portcullis.provenance.words import Words
 
 MAX_LEARNED: Final = 1024
 """Values of one field of one result that can become trusted."""
+
+MAX_READ: Final = 1 << 17
+"""Characters of one field of one result that are looked through for links and addresses."""
 
 _EACH_TIME: Final = frozenset({ArgumentRole.SELECTOR, ArgumentRole.AMOUNT, ArgumentRole.CREDENTIAL})
 """Roles of which an approval is for the one call: paid once is not paid for ever."""
@@ -43,11 +46,10 @@ def learn(
         seen = seen or bool(values)
         if len(values) == MAX_LEARNED or any(one not in (None, "", [], {}) for one in values):
             found = found.merge(reading(field.confidentiality))
-        texts = [value for value in values if isinstance(value, str)]
         if field.links:
-            found = found.merge(linking(key for text in texts for key in links(text)))
+            found = found.merge(linking(key for text in _texts(values) for key in links(text)))
         if field.named and names:
-            borne = {key for text in texts for key in bearing(text, names)}
+            borne = {key for text in _texts(values) for key in bearing(text, names)}
             found = found.merge(trusting(ArgumentRole.DESTINATION, borne, field.clearance))
         if not field.trusted:
             continue
@@ -61,10 +63,26 @@ def learn(
     return found
 
 
+def _texts(values: list[Any]) -> Iterator[str]:
+    """The texts among values, as far as they are looked through."""
+    room = MAX_READ
+    for value in values:
+        if isinstance(value, str) and room > 0:
+            yield value[:room]
+            room -= len(value)
+
+
 def awaited(arguments: Mapping[str, Any], prompts: Words) -> frozenset[str]:
     """The names that the user gave, when what is read is what he said; else none."""
-    said = [value for _, value in leaves(arguments) if says(value)]
-    own = bool(said) and all(any(map(prompts.say, keys(value))) for value in said)
+    told = list(leaves(arguments))
+    plain = all(len(path) == 1 for path, _ in told)
+    said = [value for _, value in told if says(value)]
+    own = (
+        plain
+        and bool(said)
+        and len(said) == len(told)
+        and all(any(map(prompts.say, keys(value))) for value in said)
+    )
     return prompts.names if own else frozenset()
 
 
@@ -78,7 +96,7 @@ def level(model: ToolModel | None) -> Confidentiality:
 
 def approve(model: ToolModel | None, arguments: Mapping[str, Any], labels: Labels) -> Labels:
     """The labels after a human approved a call: its values are trusted for their roles."""
-    found = labels.merge(calling(model.tool if model else "", arguments))
+    found = labels
     for path, value in leaves(arguments):
         argument, names = resolved(model or UNLISTED, path)
         if argument is None:

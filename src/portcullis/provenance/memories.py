@@ -53,19 +53,20 @@ _ROLES: Final = (
 )
 _NAME: Final = re.compile(r"[\w @:+/.-]{1,256}")
 """A name that servers read in one way, but for its case, its spaces and the like."""
-_ZEROS: Final = re.compile(r"(?<!\d)0+(?=\d)")
+_ZEROS: Final = re.compile(r"0+(?=.)")
 
 
 def folded(name: Any) -> str | None:
     """A record's name as it is compared; None for what servers may take for different names.
 
-    What differs in case, accents, spaces, punctuation or leading zeros only is one record.
+    What differs in case, accents, spaces, punctuation or zeros only (but for one at the end) is one
+    record: without punctuation nobody knows which zeros lead.
     """
     text = numbers.plain(name) if isinstance(name, int | float) else name
     if not isinstance(text, str) or _NAME.fullmatch(text) is None or ".." in text:
         return None
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(filter(str.isalnum, _ZEROS.sub("", plain))) or None
+    return _ZEROS.sub("", "".join(filter(str.isalnum, plain))) or None
 
 
 def written(model: ToolModel, arguments: Mapping[str, Any]) -> frozenset[str] | None:
@@ -106,19 +107,23 @@ def _named(
 ) -> frozenset[str] | None:
     """The records at these places of a call's arguments.
 
-    None where none is said, and where an argument, or a member of one that names records, has no
-    line of its own: a tool may go by it.
+    None where none is said, and where a value has no line, its own or that of what it is part of
+    (its own only, in an argument that names records): a tool may go by it.
     """
     naming = {place[0] for place in places}
     for name, value in arguments.items():
-        if name in naming:
-            lines = (".".join(path) for path, _ in paths.leaves((name,), value))
-            known = all(map(model.arguments.__contains__, lines))
-        else:
-            known = any(line == name or line.startswith(f"{name}.") for line in model.arguments)
-        if not known or name == ANY:
-            return None
+        for path, _ in paths.leaves((name,), value):
+            least = len(path) if name in naming else 1
+            if name == ANY or not _listed(model, path, least):
+                return None
     return _all(dict(arguments), places) or None
+
+
+def _listed(model: ToolModel, path: tuple[str, ...], least: int) -> bool:
+    """Whether so many of the first names on a path, or more, have a line of their own."""
+    ends = range(least, len(path) + 1)
+    plain = next((at for at, name in enumerate(path) if "." in name), len(path))
+    return any(end <= plain and ".".join(path[:end]) in model.arguments for end in ends)
 
 
 def _all(value: Any, places: Sequence[tuple[str, ...]]) -> frozenset[str] | None:

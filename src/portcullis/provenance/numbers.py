@@ -91,7 +91,10 @@ def amount(token: str, before: str) -> bool:
 def exact(text: str) -> str | None:
     """The number that a text is, whoever reads it; None where readers may differ (``1.000``)."""
     found = _WRITTEN.fullmatch(text) if len(text) <= _LONGEST else None
-    if found is None or _THREE.fullmatch(found["number"]):
+    number = "" if found is None else found["number"]
+    if not number[-1:].isdigit() or _THREE.fullmatch(number):
+        return None
+    if "," in number and not _ENGLISH.fullmatch(number):  # without the comma it is another one
         return None
     both = {readings(text, how) for how in Style}
     only = both.pop()

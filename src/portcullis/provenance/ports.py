@@ -26,9 +26,12 @@ class MemoryState(Protocol):
 
     ``records`` are folded names, None for any record. ``recall`` returns what reading these tells:
     of one that nobody wrote, that something as confidential as any of the store may stand there.
-    ``keep`` adds labels to what these records hold; they are durable when it returns. Both raise
-    Problem PC9002 when the labels cannot be read or written: then deny.
+    ``keep`` adds labels to what these records hold; they are durable when it returns. ``written``
+    is whether it was ever called for a store. All raise Problem PC9002 when the labels cannot be
+    read or written: then deny.
     """
+
+    async def written(self, store: str) -> bool: ...  # noqa: D102 - see above
 
     async def recall(self, store: str, records: Collection[str] | None) -> Labels: ...  # noqa: D102 - see above
     async def keep(  # noqa: D102 - see above

@@ -58,7 +58,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
         if not self.percents and not self.differs:
             return False
         whole = Decimal(amount)
-        if not 0 < whole < _MOST:
+        if not 0 < whole < _MOST or whole != whole.quantize(_CENT):
             return False
         return any(
             0 < base < _MOST and trusted(numbers.shortest(base)) for base in self._bases(whole)

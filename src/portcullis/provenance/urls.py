@@ -38,6 +38,7 @@ _FILES: Final = frozenset(
     | {"cs", "go", "kt", "ml", "mm", "rb", "am", "as", "pm", "id", "eg", "ie", "vs", "al"}
 )
 """Domains of countries that a text rather means as the ending of a file or an abbreviation."""
+_STRAY: Final = re.compile('[<>"`|{}\u3002\uff0e\uff61]')
 _TWO: Final = 2
 _LONGEST_NAME: Final = 253
 TRAILING: Final = ".,;:!?)]'*/"
@@ -82,8 +83,34 @@ def normal(url: str) -> str:
     port = "" if port in {"", _PORTS.get(scheme, "")} else f":{port}"
     rest = _ESCAPE.sub(_escape, found["rest"])
     path, mark, tail = _split(rest)
-    rest = f"{_segments(path).rstrip('/')}{mark}{tail}".rstrip(TRAILING)
+    path = (_segments(path) or "/") if mark else _segments(path).rstrip("/")
+    rest = f"{path}{mark}{tail}".rstrip(TRAILING)
     return f"{scheme}{'://' if scheme else ''}{domain(found['host'])}{port}{rest}"
+
+
+def faithful(url: str) -> bool:
+    """Whether a URL, or a host with a path, is written in its normal form.
+
+    Case and ports of hosts and one slash at the end apart: what else a normal form evens out, such
+    as escapes and dot segments, goes out as it stands, and says something.
+    """
+    found = _URL.fullmatch(url) or _BARE.fullmatch(url)
+    if found is None:
+        return "://" not in url
+    plain = _STRAY.search(url) is None and not found["host"].endswith(".")
+    return plain and normal(url).endswith(found["rest"].removesuffix("/"))
+
+
+def written(text: str) -> set[str]:
+    """The keys of the URLs in a text that are good for this writing only."""
+    found: set[str] = set()
+    for piece in text.split():
+        if "://" in piece or ("." in piece and not piece.isalpha()):
+            bare = piece.lstrip("\"'(<[").rstrip("\"'>,;")
+            found |= {
+                f"={one}" for one in (piece, bare, bare.rstrip(TRAILING)) if not faithful(one)
+            }
+    return found
 
 
 def domain(name: str) -> str:

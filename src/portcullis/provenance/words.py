@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
-from portcullis.provenance import numbers, spoken
+from portcullis.provenance import numbers, spoken, urls
 from portcullis.provenance.canonical import (
-    MAX_VALUE,
     NEXT,
-    canonical,
     forms,
     mentions,
     readings,
@@ -32,18 +30,15 @@ _PATTERN: Final = re.compile(
 """A text in quotes with one gap in it."""
 _NAMED: Final = re.compile(r"(?<=[\w,;:] )[^\W\d_a-z][^\W\d_A-Z]{2,32}(?!\w)")
 """A word with a capital letter within a sentence."""
-_CLAUSE: Final = re.compile(r"[.;!?](?=\s|\Z)|\n")
-_CLAUSES: Final = 4
 _GAP: Final = re.compile(r"[^\W_](?:[\w .'&-]{0,62}[\w.])?")
+_PATTERNS: Final = 16
 _SAID: Final = 4
 """Letters that a pattern has at least beside its gap."""
-_SIGNS: Final = re.compile(r"[\W_]")
-_CODED: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 -]{0,30}[A-Za-z0-9])?")
+_CODED: Final = re.compile(r"(?<![\w.@/-])[A-Za-z0-9]+(?:-[A-Za-z0-9]+){0,8}(?![\w@/-]|\.\w)")
+_GROUP: Final = r"(?:[A-Z]{0,3}[0-9][A-Z0-9-]{0,7}|[A-Z]{1,3})"
+_RUN: Final = re.compile(rf"(?<![\w.,-]){_GROUP}(?: {_GROUP}){{1,5}}(?![\w-]|[.,]\w)")
 _CODE: Final = 5
 _LONGEST_CODE: Final = 24
-
-Joined: TypeAlias = tuple[str, frozenset[int]]
-"""Words without what stands between them, and the places where they begin and end."""
 
 
 class Words(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,9 +46,9 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
 
     ``run`` is every token in its order; ``single`` all forms of each token; ``stems`` the words
     without their endings; ``patterns`` what stands before and after the gap in texts such as
-    ``"Dinner at {restaurant}"``; ``names`` words with a capital within a sentence; ``joined``
-    each turn without spaces and punctuation, and where its words begin and end; ``sums`` the
-    arithmetic that is asked for.
+    ``"Dinner at {restaurant}"``; ``names`` words with a capital within a sentence; ``codes``
+    words with digits, and ``glued`` runs of groups of digits, without signs and spaces; ``sums``
+    the arithmetic that is asked for.
     """
 
     run: str = NEXT
@@ -61,7 +56,9 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     stems: frozenset[str] = frozenset()
     patterns: frozenset[tuple[str, str]] = frozenset()
     names: frozenset[str] = frozenset()
-    joined: frozenset[Joined] = frozenset()
+    codes: frozenset[str] = frozenset()
+    solid: frozenset[str] = frozenset()
+    glued: frozenset[str] = frozenset()
     sums: Sums = Sums()
 
     @classmethod
@@ -71,13 +68,20 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
         single: set[str] = set()
         patterns: set[tuple[str, str]] = set()
         names: set[str] = set()
-        joined: set[Joined] = set()
+        codes: set[str] = set()
+        solid: set[str] = set()
+        glued: set[str] = set()
         reckoned = Sums()
         for prompt in prompts:
             style = numbers.style(prompt)
             patterns |= _patterns(prompt)
+            single |= urls.written(prompt)
             names |= {one.lower() for one in _NAMED.findall(prompt)}
             aloud = spoken.addresses(prompt)
+            coded = _CODED.findall(prompt)
+            codes |= set(filter(None, map(_code, coded)))
+            solid |= set(filter(None, (_code(one) for one in coded if "-" not in one)))
+            glued |= _glued(prompt)
             for reading in (*readings(_GLUED.sub(r"\1. ", prompt)), *aloud):
                 said: list[str] = []
                 for kind, token in tokens(reading, source=True):
@@ -91,7 +95,6 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
                         single |= {f"##{one}" for one in numbers.readings(token, style)}
                 single |= {f"##{one}" for one in spoken.numbers(said)}
                 runs.append(NEXT.join(said))
-                joined.add(_joined(said))
                 reckoned = reckoned.join(sums(said, style))
         return cls(
             run=f"{NEXT}{_BREAK.join(runs)}{NEXT}",
@@ -101,7 +104,9 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
             ),
             patterns=frozenset(patterns),
             names=frozenset(names),
-            joined=frozenset(joined),
+            codes=frozenset(codes),
+            solid=frozenset(solid),
+            glued=frozenset(glued),
             sums=reckoned,
         )
 
@@ -109,22 +114,15 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the user said this, as a whole token or a run of whole tokens."""
         return f"{NEXT}{key}{NEXT}" in self.run if NEXT in key else key in self.single
 
-    def spell(self, value: str) -> bool:
+    def spell(self, value: str, *, glued: bool = False) -> bool:
         """Whether the user said this code in another spelling: ``w50003`` for ``W-50003``.
 
-        Codes have digits, and are compared by their letters and digits alone.
+        Codes have digits, and are compared by their letters and digits alone. With ``glued`` a run
+        of groups of digits with single spaces is one code too: ``753 13`` for ``75313``.
         """
         code = _code(value)
-        return bool(code) and any(_stands(code, *said) for said in self.joined)
-
-    def quotes(self, text: str) -> bool:
-        """Whether a text is the user's own words, clause by clause; of few clauses.
-
-        Of many, each one word, any message could be made.
-        """
-        clauses = [one for one in map(canonical, _CLAUSE.split(text)) if one]
-        few = len(text) <= MAX_VALUE and len(clauses) <= _CLAUSES
-        return few and all(map(self.say, clauses))
+        known = self.solid if "-" in value else self.codes
+        return bool(code) and (code in known or (glued and code in self.glued))
 
     def describe(self, text: str) -> bool:
         """Whether a text is what the user gave a pattern for; what fills the gap leads nowhere."""
@@ -139,30 +137,27 @@ def _patterns(prompt: str) -> set[tuple[str, str]]:
     if "{" not in prompt:
         return set()
     found = ((one["before"], one["after"]) for one in _PATTERN.finditer(prompt))
-    return {pair for pair in found if sum(map(str.isalpha, "".join(pair))) >= _SAID}
+    pairs = {pair for pair in found if sum(map(str.isalpha, "".join(pair))) >= _SAID}
+    return pairs if len(pairs) <= _PATTERNS else set()
 
 
-def _joined(said: list[str]) -> Joined:
-    """The letters and digits of tokens, one after the other, and where tokens begin and end."""
-    ends, text = [0], ""
-    for token in said:
-        text += token if token.isalpha() else _SIGNS.sub("", token)
-        ends.append(len(text))
-    return text, frozenset(ends)
+def _glued(prompt: str) -> set[str]:
+    """Neighbouring groups with single spaces as one, from one with a digit to one with a digit."""
+    found: set[str] = set()
+    for run in _RUN.findall(prompt):
+        groups = run.split(" ")
+        numbered = [at for at, group in enumerate(groups) if any(map(str.isdigit, group))]
+        found |= {
+            _code("".join(groups[start : end + 1]))
+            for start in numbered
+            for end in numbered
+            if start < end
+        }
+    return found - {""}
 
 
 def _code(value: str) -> str:
     """A value's letters and digits when it is a code; empty for what is none."""
     plain = _CODED.fullmatch(value) is not None and any(map(str.isdigit, value))
-    code = value.replace(" ", "").replace("-", "").lower() if plain else ""
+    code = value.replace("-", "").lower() if plain else ""
     return code if _CODE <= len(code) <= _LONGEST_CODE else ""
-
-
-def _stands(code: str, text: str, ends: frozenset[int]) -> bool:
-    """Whether a code is a run of whole words."""
-    at = text.find(code)
-    while at >= 0:
-        if at in ends and at + len(code) in ends:
-            return True
-        at = text.find(code, at + 1)
-    return False

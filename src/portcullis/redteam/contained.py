@@ -6,6 +6,7 @@ What approvals are bound to, and when an agent may ask no more, are the gate's o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
@@ -56,6 +57,7 @@ class Contained(Deciding):
         self._arguments: dict[str, Any] = {}
         self._freeze = None if refusals is None else Approvals(refusals=refusals)
         self._refused: list[str] = []
+        self._approvals = itertools.count()
 
     def hear(self, turns: Sequence[str]) -> None:
         """The user has said this after the prompt, and nothing else."""
@@ -113,7 +115,8 @@ class Contained(Deciding):
 
     def approved(self, tool: str, arguments: dict[str, Any]) -> None:
         """What was approved is trusted for this session."""
-        _now(self._provenance.approved(self._call(tool, arguments), self._context))
+        call, approval = self._call(tool, arguments), str(next(self._approvals))
+        _now(self._provenance.approved(call, self._context, approval))
 
     def learn(self, tool: str, result: Any) -> None:
         """Hand the result over as an MCP server would: what is no object is wrapped."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from portcullis.core.containment import Containment
-from portcullis.policy.containment import contained
+from portcullis.core.containment import Containment, ToolModel
+from portcullis.policy.containment import contained, models
 from portcullis.policy.model import Policy, Tool
 from portcullis.policy.source import Place
 from portcullis.policy.yaml import Entry
@@ -44,11 +44,12 @@ class _Side:
     policy: Policy
     reach: dict[str, Reach]
     tools: dict[str, Tool]
+    models: dict[str, ToolModel]
 
     @classmethod
     def of(cls, policy: Policy) -> _Side:
         known = {tool.name.value: tool for tool in policy.tools}
-        return cls(policy, {one.agent: one for one in reach(policy)}, known)
+        return cls(policy, {one.agent: one for one in reach(policy)}, known, models(policy))
 
     def contained(self, one: Reach) -> Containment | None:
         """What is done about questions of provenance for the agents of this role."""
@@ -94,4 +95,4 @@ def _weaker(one: Reach, tools: list[str], before: _Side, after: _Side) -> Iterat
     for name in tools:
         yield from limits(before.tool(name), after.tool(name))
         if was is not None and now is not None and name in after.tools:
-            yield from catalogue(before.tools.get(name), after.tools[name])
+            yield from catalogue(before.models.get(name), after.models[name])

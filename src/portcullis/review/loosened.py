@@ -14,23 +14,19 @@ from portcullis.core.call import RiskClass
 from portcullis.core.containment import (
     LEVELS,
     RISKS,
-    ArgumentModel,
-    ArgumentRole,
     Containment,
+    Memory,
     QuestionKind,
     ResultField,
     RiskRule,
     ToolModel,
     Treatment,
 )
-from portcullis.policy.containment import model
 from portcullis.policy.model import Bound, Tool
 from portcullis.provenance.arguments import argument_of
+from portcullis.provenance.intent import wanted
 
 _STRICT: Final = {one: rank for rank, one in enumerate(Treatment)}
-_FREE: Final = {ArgumentRole.SELECTOR: 0, ArgumentRole.PAYLOAD: 1}
-"""Roles whose values need less of a source than any other, the freest first."""
-_SOURCED: Final = 2
 
 
 def containment(old: Containment | None, new: Containment | None) -> Iterator[str]:
@@ -154,23 +150,30 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def catalogue(old: Tool | None, new: Tool) -> Iterator[str]:
-    """What of a tool's meaning lets it be asked about less; ``old`` is None where it had none."""
-    name = new.name.value
-    if old is None:
+def catalogue(was: ToolModel | None, now: ToolModel) -> Iterator[str]:
+    """What of a tool's meaning lets it be asked about less; ``was`` is None where it had none."""
+    name = now.tool
+    if was is None:
         yield f"the catalogue knows {name}"
         return
-    was, now = model(old), model(new)
     yield from _arguments(name, was, now)
     answers = (msgspec.structs.replace(one, arguments=one.answers) for one in (was, now))
     yield from _arguments(f"{name} (answer)", *answers)
     yield from _results(name, was.results, now.results)
-    if now.intent != was.intent and not set(now.intent) < set(was.intent):
+    if wanted(now) - wanted(was):
         yield f"intent of {name} goes by {', '.join(now.intent) or 'its name'}"
     if now.bare and not was.bare:
         yield f"{name} sends nothing but its arguments"
-    if was.memory is not None and now.memory != was.memory:
-        yield f"memory of {name} is another"
+    yield from _memory(name, was.memory, now.memory)
+
+
+def _memory(tool: str, was: Memory | None, now: Memory | None) -> Iterator[str]:
+    if was is None or now == was:
+        return
+    if now is None or msgspec.structs.replace(now, written=was.written) != was:
+        yield f"memory of {tool} is another"
+    elif was.written:
+        yield f"no tool writes the memory of {tool}"
 
 
 def _arguments(tool: str, old: ToolModel, new: ToolModel) -> Iterator[str]:
@@ -178,21 +181,17 @@ def _arguments(tool: str, old: ToolModel, new: ToolModel) -> Iterator[str]:
         was, now = argument_of(old, name), argument_of(new, name)
         place = f"{tool}.{name}"
         if now is None:
+            yield f"{place} is known no more"
             continue
         if was is None:
             yield f"{place} is known: {now.role}"
             continue
-        if now.role is not was.role and _freedom(now) <= _freedom(was):
+        if now.role is not was.role:  # of each role, something else is asked
             yield f"role of {place}: {was.role} -> {now.role}"
         if was.carries and not now.carries:
             yield f"{place} carries nothing"
         if set(now.lookups) - set(was.lookups):
             yield f"{place} has another lookup"
-
-
-def _freedom(argument: ArgumentModel) -> int:
-    """How much of a source a value needs: less is freer."""
-    return _FREE.get(argument.role, _SOURCED)
 
 
 def _results(
@@ -207,7 +206,7 @@ def _results(
             yield f"{place} is trusted as {role}"
         if LEVELS[now.confidentiality] < LEVELS[was.confidentiality]:
             yield f"confidentiality of {place}: {was.confidentiality} -> {now.confidentiality}"
-        if now.trusted and LEVELS[now.clearance] > LEVELS[was.clearance]:
+        if (now.trusted or now.named) and LEVELS[now.clearance] > LEVELS[was.clearance]:
             yield f"clearance of {place}: {was.clearance} -> {now.clearance}"
         if now.links and not was.links:
             yield f"links of {place} may be read"

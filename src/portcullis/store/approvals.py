@@ -10,12 +10,15 @@ from collections.abc import Collection
 from typing import Any, Final, Literal
 
 import msgspec
+import structlog
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
 
 from portcullis.core.approval import Approval, Claimed, State, Verb, after, before
 from portcullis.store.tables import APPROVALS, FREEZES
 
 _LIVE: Final = (State.PENDING, State.APPROVED)
+
+log = structlog.get_logger(__name__)
 
 
 class SqlApprovals:
@@ -24,6 +27,7 @@ class SqlApprovals:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writing = engine.execution_options(portcullis_immediate=True)
+        self._damaged: set[str] = set()
 
     def claim(self, wanted: Approval, sealed: bytes, *, most: int, now: float) -> Claimed:
         """Consume, find or make the approval of a call; see the port."""
@@ -57,7 +61,8 @@ class SqlApprovals:
             )
             if connection.execute(waiting).scalar_one() >= most:
                 return Claimed(outcome="full")
-            row = msgspec.structs.asdict(wanted) | {"sealed": sealed}
+            row = msgspec.structs.asdict(wanted)
+            row |= {"sealed": sealed, "chain": " ".join(wanted.chain)}
             connection.execute(insert(APPROVALS).values(row))
             return Claimed(outcome="asked", approval=wanted)
 
@@ -73,7 +78,7 @@ class SqlApprovals:
             return connection.execute(query).scalar_one_or_none() or b""
 
     def list(self, states: Collection[State], limit: int) -> tuple[Approval, ...]:
-        """The newest of these states, the oldest of them first."""
+        """The newest of these states, the oldest of them first; what is damaged is left out."""
         query = (
             select(APPROVALS)
             .where(APPROVALS.c.state.in_(list(states)))
@@ -81,8 +86,17 @@ class SqlApprovals:
             .limit(limit)
         )
         with self._engine.connect() as connection:
-            found = [_approval(row) for row in connection.execute(query).mappings()]
-        return tuple(reversed(found))
+            found = map(self._sound, connection.execute(query).mappings())
+            return tuple(reversed([one for one in found if one is not None]))
+
+    def _sound(self, row: RowMapping) -> Approval | None:
+        try:
+            return _approval(row)
+        except msgspec.ValidationError:
+            if row["id"] not in self._damaged:
+                log.warning("approval_damaged", approval=row["id"])
+            self._damaged.add(row["id"])
+            return None
 
     def move(
         self, approval_id: str, verb: Verb, *, now: float, by: str = "", reason: str = ""
@@ -103,16 +117,15 @@ class SqlApprovals:
             return connection.execute(marked).rowcount == 1
 
     def denials(self, agent: str, since: float) -> int:
-        """How many of an agent's calls were denied since then, or since it was last lifted."""
+        """How many calls by or for an agent were denied since then, or since it was last lifted."""
         lifted = select(FREEZES.c.lifted_at).where(FREEZES.c.agent == agent)
         with self._engine.connect() as connection:
             since = max(since, connection.execute(lifted).scalar_one_or_none() or 0.0)
-            query = select(func.count()).where(
-                APPROVALS.c.agent == agent,
-                APPROVALS.c.state == State.DENIED,
-                APPROVALS.c.settled_at > since,
+            query = select(APPROVALS.c.agent, APPROVALS.c.chain).where(
+                APPROVALS.c.state == State.DENIED, APPROVALS.c.settled_at > since
             )
-            return connection.execute(query).scalar_one()
+            found = connection.execute(query)
+            return sum(agent in (who, *chain.split()) for who, chain in found)
 
     def frozen(self) -> tuple[str, ...]:
         """The agents that may not ask."""
@@ -180,4 +193,4 @@ def _frozen(connection: Connection) -> tuple[str, ...]:
 
 def _approval(row: RowMapping) -> Approval:
     known = {name: row[name] for name in Approval.__struct_fields__}
-    return msgspec.convert(known, Approval)
+    return msgspec.convert(known | {"chain": known["chain"].split()}, Approval)

@@ -37,6 +37,13 @@ class SqlMemories:
         self._sealer = sealer
         self._most = records
 
+    async def written(self, store: str) -> bool:
+        """See MemoryState."""
+        try:
+            return await asyncio.to_thread(self._written, store)
+        except SQLAlchemyError:
+            raise Problem("PC9002", "the labels of a memory cannot be read") from None
+
     async def recall(self, store: str, records: Collection[str] | None) -> Labels:
         """See MemoryState."""
         try:
@@ -50,6 +57,11 @@ class SqlMemories:
             await asyncio.to_thread(self._keep, store, records, labels.of_record(MAX_TRUSTED))
         except (SQLAlchemyError, msgspec.MsgspecError, Problem):
             raise Problem("PC9002", "the labels of a memory cannot be written") from None
+
+    def _written(self, store: str) -> bool:
+        whole = select(MEMORY_LABELS.c.id).where(MEMORY_LABELS.c.id == _id(store, memories.WHOLE))
+        with self._engine.connect() as connection:
+            return connection.execute(whole).one_or_none() is not None
 
     def _recall(self, store: str, records: Collection[str] | None) -> Labels:
         with self._engine.connect() as connection:

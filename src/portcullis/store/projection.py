@@ -122,7 +122,7 @@ class SqlProjection:
     def restart(self, log: str) -> None:
         """Forget a log's position: its rows no longer count, and are replaced one by one."""
         with self._writing.begin() as connection:
-            reviews.restart(connection)
+            reviews.restart(connection, log)
             _move(connection, log, Position())
 
     def find(self, log: str, wanted: Filter, reached: Position) -> Iterator[int]:

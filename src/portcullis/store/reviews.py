@@ -46,7 +46,8 @@ def project(
 ) -> None:
     """Have the rows of these entries of a log be those of its events, within a transaction.
 
-    An entry that cannot be read is one that was pruned: its row stays until it is closed.
+    An entry that cannot be read is one that was pruned: what its row says stays, of a call until
+    it is closed.
     """
     gone = [number for number, event in events if event is None]
     read = [(number, event) for number, event in events if event is not None]
@@ -61,17 +62,19 @@ def project(
     connection.execute(delete(REVIEWS).where(*here, column.not_in(gone)))
     column = REVIEW_ACTS.c.number
     here = [REVIEW_ACTS.c.log == log, column >= first, column < following]
-    connection.execute(delete(REVIEW_ACTS).where(*here))
+    connection.execute(delete(REVIEW_ACTS).where(*here, column.not_in(gone)))
     if entries:
         rows = [{name: one[name] for name in (*_MADE, "number")} for one in entries]
         connection.execute(insert(REVIEWS), rows)
     for number, act in acts:
+        connection.execute(delete(REVIEW_ACTS).where(REVIEW_ACTS.c.id == act.id))
         _put(connection, log, number, act)
 
 
-def restart(connection: Connection) -> None:
+def restart(connection: Connection, log: str) -> None:
     """What counted before a log was read does so no longer: if it is on record, it will be read."""
-    connection.execute(delete(REVIEW_ACTS).where(REVIEW_ACTS.c.number < 0))
+    early = REVIEW_ACTS.c.log == log, REVIEW_ACTS.c.number < 0
+    connection.execute(delete(REVIEW_ACTS).where(*early))
 
 
 class SqlReviews:
@@ -99,36 +102,49 @@ class SqlReviews:
             fits.append(REVIEWS.c.risk == wanted.risk)
         return self._found(_entries().where(*fits).order_by(REVIEWS.c.id).limit(limit))
 
-    def due(self, before: float, limit: int) -> tuple[Entry, ...]:
-        """The open ones from before then of which nobody was reminded."""
-        query = _entries().where(_is(State.OPEN), REVIEWS.c.at < before, _reminded().is_(None))
-        return self._found(query.order_by(REVIEWS.c.id).limit(limit))
+    def due(self, before: float, limit: int) -> tuple[str, ...]:
+        """The ids of the open ones from before then of which nobody was reminded."""
+        late = _is(State.OPEN), REVIEWS.c.at < before, _reminded().is_(None)
+        query = _entries().with_only_columns(REVIEWS.c.id).where(*late)
+        with self._engine.connect() as connection:
+            found = connection.execute(query.order_by(REVIEWS.c.id).limit(limit))
+            return tuple(found.scalars())
+
+    def read(self, log: str, since: int, size: int) -> bool:
+        """Whether all acts of a log count that are on record in it."""
+        position, act = AUDIT_POSITIONS.c, REVIEW_ACTS.c
+        with self._engine.connect() as connection:
+            query = select(position.next).where(position.log == log)
+            following = connection.execute(query).scalar_one_or_none() or 0
+            unread = exists().where(act.log == log, act.number >= following, act.number < size)
+            return following >= since and not connection.execute(select(unread)).scalar_one()
 
     def note(self, log: str, event: Event) -> None:
-        """Let an act count that is on record in ``log``."""
+        """Let an act count that is on record in ``log``; one that was read from it does."""
         act = act_of(event)
         if act is not None:
+            known = select(REVIEW_ACTS.c.id).where(REVIEW_ACTS.c.id == act.id)
             with self._writing.begin() as connection:
-                _put(connection, log, _EARLY, act)
+                if connection.execute(known).first() is None:
+                    _put(connection, log, _EARLY, act)
 
     def trim(self, kept: int) -> int:
         """Drop closed ones: beyond the last ``kept``, and those whose event was pruned."""
-        key = tuple_(REVIEWS.c.log, REVIEWS.c.number)
+        here = REVIEWS.c.log, REVIEWS.c.number
         same = and_(AUDIT_EVENTS.c.log == REVIEWS.c.log, AUDIT_EVENTS.c.number == REVIEWS.c.number)
-        closed = _entries(REVIEWS.c.number).where(_is(State.CLOSED))
+        closed = _entries().with_only_columns(*here).where(_is(State.CLOSED))
         over = closed.order_by(_LAST.c.at.desc(), REVIEWS.c.id.desc()).offset(kept)
         pruned = closed.where(~exists().where(same))
-        gone = set()
         with self._engine.connect() as connection:
-            for query in (over, pruned):
-                found = connection.execute(query).mappings()
-                gone |= {(row["log"], row["number"]) for row in found}
-        doomed = sorted(gone)
+            gone = {tuple(row) for query in (over, pruned) for row in connection.execute(query)}
+        doomed, count = sorted(gone), 0
         for start in range(0, len(doomed), _BATCH):
-            with self._writing.begin() as connection:
-                some = doomed[start : start + _BATCH]
-                connection.execute(delete(REVIEWS).where(key.in_(some)))
-        return len(doomed)
+            some = tuple_(*here).in_(doomed[start : start + _BATCH])
+            with self._writing.begin() as connection:  # it may have been reopened meanwhile
+                still = [tuple(row) for row in connection.execute(closed.where(some))]
+                connection.execute(delete(REVIEWS).where(tuple_(*here).in_(still)))
+                count += len(still)
+        return count
 
     def _found(self, query: Select[Any]) -> tuple[Entry, ...]:
         with self._engine.connect() as connection:
@@ -140,7 +156,6 @@ _LAST: Final = REVIEW_ACTS.alias("last")
 
 
 def _put(connection: Connection, log: str, number: int, act: Act) -> None:
-    connection.execute(delete(REVIEW_ACTS).where(REVIEW_ACTS.c.id == act.id))
     row = msgspec.structs.asdict(act) | {"log": log, "number": number}
     connection.execute(insert(REVIEW_ACTS).values(row))
 
@@ -156,7 +171,7 @@ def _counts(acts: FromClause) -> ColumnElement[bool]:
     return or_(acts.c.number < 0, _read(acts))
 
 
-def _entries(*more: ColumnElement[Any]) -> Select[Any]:
+def _entries() -> Select[Any]:
     """The entries that count, each with the act that settled it last."""
     acts = REVIEW_ACTS.alias("acts")
     last = (
@@ -170,7 +185,6 @@ def _entries(*more: ColumnElement[Any]) -> Select[Any]:
     return (
         select(
             *(REVIEWS.c[name] for name in _MADE),
-            *more,
             _LAST.c.verb,
             _LAST.c.turn,
             _LAST.c.disposition,

@@ -20,12 +20,14 @@ from portcullis.core.ports import SEALED, Clock, Sealer
 from portcullis.core.principal import Proposal, Session
 from portcullis.store.labels import forget_labels
 from portcullis.store.sealed import forget_plain, session_purpose
+from portcullis.store.spent import forget_spent
 from portcullis.store.tables import APPROVALS, SESSIONS
 
 PROPOSALS: Final = 64
 """How many proposals of each key are kept."""
 KEYS: Final = 16_384
 """How many keys have proposals at most; the key that proposed longest ago goes first."""
+_BATCH: Final = 256
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Session).decode
@@ -46,6 +48,7 @@ class LocalSessionState:
         self._clock = clock
         self._sealer = sealer
         self._sessions: dict[str, Session] = {}
+        self._closing: dict[str, Session] = {}
         self._expiries: list[tuple[float, str]] = []
         self._saying = asyncio.Lock()
         self._proposals: OrderedDict[str, deque[Proposal]] = OrderedDict()
@@ -94,14 +97,33 @@ class LocalSessionState:
         return session is not None and self._clock.now() < session.expires_at
 
     async def close(self, session_id: str) -> bool:
-        """End a session at once, then durably; False when it is not open."""
+        """End a session at once, then durably; False when it is not open. Problem PC9002."""
         self._purge()
         known = self._sessions.pop(session_id, None)
         self._proposals.pop(session_id, None)
-        if known is None:
+        if known is not None:
+            self._closing[session_id] = known
+        if session_id not in self._closing:
             return False
-        await asyncio.to_thread(self._delete, session_id)
+        await self._end(session_id)
         return True
+
+    def closing(self, session_id: str) -> Session | None:
+        """A session that was closed, and would be open after a restart."""
+        return self._closing.get(session_id)
+
+    async def settle(self) -> None:
+        """Make ends durable that are not. Raises Problem PC9002 when one still cannot be."""
+        for session_id in tuple(self._closing):
+            await self._end(session_id)
+
+    async def _end(self, session_id: str) -> None:
+        try:
+            await asyncio.to_thread(self._delete, session_id)
+        except SQLAlchemyError:
+            detail = "the session has ended, but that is not durable yet: it is tried again"
+            raise Problem("PC9002", detail, hint="Close it again.") from None
+        self._closing.pop(session_id, None)
 
     async def propose(self, key: str, proposals: Sequence[Proposal]) -> None:
         """Remember what a model proposed under ``key``."""
@@ -156,6 +178,7 @@ class LocalSessionState:
         with self._engine.begin() as connection:
             connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session_id))
             forget_labels(connection, session=session_id)
+            forget_spent(connection, session=session_id)
 
     def _sealed(self, session: Session) -> bytes:
         return self._sealer.seal(_encode(session), session_purpose(session.id))
@@ -186,9 +209,10 @@ def forget_ended(engine: Engine, now: float) -> None:
 
 
 def _purge_expired(connection: Connection, now: float) -> None:
-    """Delete the sessions that have ended, with what they learned."""
+    """Delete the sessions that have ended, with what they learned and used."""
     connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
     forget_labels(connection, expired=now)
+    forget_spent(connection, expired=now)
 
 
 class SharedSessionState(LocalSessionState):
@@ -205,7 +229,8 @@ class SharedSessionState(LocalSessionState):
             session = await asyncio.to_thread(self._select, session_id)
         except SQLAlchemyError:
             raise Problem("PC9002", "the session cannot be looked up") from None
-        if session is None or self._clock.now() >= session.expires_at:
+        over = session is None or self._clock.now() >= session.expires_at
+        if session is None or over or session_id in self._closing:
             self._sessions.pop(session_id, None)
             return None
         self._remember(session)
@@ -213,10 +238,28 @@ class SharedSessionState(LocalSessionState):
 
     async def close(self, session_id: str) -> bool:
         """End a session; False when it is not open."""
-        found = await self.get(session_id) is not None
-        await super().close(session_id)
-        await asyncio.to_thread(self._delete, session_id)
-        return found
+        await self.get(session_id)
+        return await super().close(session_id)
+
+    async def settle(self) -> None:
+        """The same, and know no longer what the gate has closed. Raises Problem PC9002."""
+        await super().settle()
+        known = tuple(self._sessions)
+        for start in range(0, len(known), _BATCH):
+            some = known[start : start + _BATCH]
+            try:
+                found = await asyncio.to_thread(self._still, some)
+            except SQLAlchemyError:
+                raise Problem("PC9002", "the sessions cannot be looked up") from None
+            for session_id in set(some) - found:
+                self._sessions.pop(session_id, None)
+                self._proposals.pop(session_id, None)
+
+    def _still(self, session_ids: Sequence[str]) -> set[str]:
+        """Which of these have not been closed."""
+        query = select(SESSIONS.c.id).where(SESSIONS.c.id.in_(session_ids))
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
 
     def _select(self, session_id: str) -> Session | None:
         query = select(SESSIONS.c.document).where(SESSIONS.c.id == session_id)

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0009"
+REVISION: Final = "0011"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -147,6 +147,16 @@ SESSION_LABELS: Final = Table(
     Column("document", LargeBinary, nullable=False),
 )
 
+SESSION_SPENT: Final = Table(
+    "session_spent",
+    METADATA,
+    Column("session", String(64), primary_key=True),
+    Column("measure", String(16), primary_key=True),
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("amount", BigInteger, nullable=False),
+)
+"""What a session has used of its budget, by measure."""
+
 MEMORY_LABELS: Final = Table(
     "memory_labels",
     METADATA,
@@ -176,9 +186,11 @@ APPROVALS: Final = Table(
     Column("reminded_at", Double, nullable=False),
     Column("escalated_at", Double, nullable=False),
     Column("sealed", LargeBinary, nullable=True),
+    Column("chain", Text, nullable=False, server_default=""),
     CheckConstraint(f"state IN ({_APPROVAL_STATES})", name="approvals_state"),
 )
-"""``sealed`` is what the approver sees, until it is decided: then it is NULL."""
+"""``sealed`` is what the approver sees, until it is decided: then it is NULL. ``chain`` are names
+with a space between them."""
 
 FREEZES: Final = Table(
     "freezes",

@@ -26,6 +26,11 @@ CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 CLIENT_KEY: Final = "io.modelcontextprotocol/clientInfo"
 SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 
+LOG_LEVELS: Final = (
+    *("debug", "info", "notice", "warning"),
+    *("error", "critical", "alert", "emergency"),
+)
+
 
 class Era(StrEnum):
     """Which of the two protocols a conversation speaks."""
@@ -261,6 +266,8 @@ def unsupported(requested: str) -> RpcProblem:
 
 def _inner(method: str, params: dict[str, Any]) -> None:
     """What the types of the top level do not say."""
+    if method == "logging/setLevel" and params["level"] not in LOG_LEVELS:
+        raise Problem("PC1020", "params.level is none of the protocol's levels")
     if method == "prompts/get":
         if any(type(value) is not str for value in params.get("arguments", {}).values()):
             raise Problem("PC1020", "params.arguments must be strings")

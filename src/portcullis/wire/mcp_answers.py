@@ -11,7 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from portcullis.core.trace import trace_of
-from portcullis.wire.mcp import CAPABILITIES_KEY, CLIENT_KEY, MODERN_VERSIONS, VERSION_KEY
+from portcullis.wire.mcp import (
+    CAPABILITIES_KEY,
+    CLIENT_KEY,
+    LOG_LEVELS,
+    MODERN_VERSIONS,
+    VERSION_KEY,
+)
 
 ELICITATION: Final = "elicitation/create"
 LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
@@ -19,16 +25,14 @@ LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 _SAMPLING: Final = "sampling/createMessage"
 _ACTIONS: Final = ("accept", "decline", "cancel")
 _SPEAKERS: Final = ("user", "assistant")
-_LEVELS: Final = (
-    *("debug", "info", "notice", "warning"),
-    *("error", "critical", "alert", "emergency"),
-)
 _CAPABILITIES: Final = frozenset(
     ["roots", "listChanged", "sampling", "tools", "context", "elicitation", "form", "url"]
 )
 _DEPTH: Final = 3
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/+-]{0,63}")
 _CODES: Final = range(-32768, 32768)
+_FAR: Final = 2**31
+"""How far a progress can be."""
 
 
 def bare(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +40,8 @@ def bare(message: Mapping[str, Any]) -> dict[str, Any]:
 
     Of ``_meta`` there remain its version, capabilities, client, level of logging, trace parent and
     the gate's own progress token, each in a form that has room for nothing else; in ``initialize``
-    the same of the client and its capabilities, and no words in a notification of progress.
+    the same of the client and its capabilities; of a notification of progress no words, and one
+    whole number.
     """
     params = message.get("params")
     if type(params) is not dict:
@@ -49,6 +54,8 @@ def bare(message: Mapping[str, Any]) -> dict[str, Any]:
         kept["clientInfo"] = _client(params.get("clientInfo"))
     elif message.get("method") == "notifications/progress":
         kept.pop("message", None)
+        kept.pop("total", None)
+        kept["progress"] = int(max(0, min(params.get("progress", 0), _FAR)))
     return {**message, "params": kept}
 
 
@@ -62,7 +69,7 @@ def _meta(meta: Any, request_id: Any) -> Iterator[tuple[str, Any]]:
         elif name == VERSION_KEY:
             good = value in MODERN_VERSIONS
         elif name == LOG_LEVEL_KEY:
-            good = value in _LEVELS
+            good = value in LOG_LEVELS
         else:
             good = False
         if name == CAPABILITIES_KEY:
@@ -122,7 +129,8 @@ def said(method: str, answer: Any) -> dict[str, Any]:
             del rest["action"]
         content = rest.pop("content", {})
         fields = content if type(content) is dict else {method: content}
-        return fields | ({method: rest} if rest else {})
+        said = [fields[method]] if rest and method in fields else []
+        return fields | ({method: [*said, rest] if said else rest} if rest else {})
     if method == _SAMPLING and rest.get("role") in _SPEAKERS:
         del rest["role"]
     values = rest.get("roots") if method == "roots/list" and rest.keys() <= {"roots"} else rest

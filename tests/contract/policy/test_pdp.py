@@ -129,8 +129,10 @@ def test_lengths_users_and_literals_are_compared_as_written(pdp, arguments, expe
 
 def test_a_required_argument_cannot_be_left_out(pdp):
     arguments = {"opened_by": "ada", "kind": "support"}
-    denied = pdp.decide(call(target="tickets.create", arguments=arguments), context(**IN_SESSION))
-    assert code(denied) == "PC3012"
+    for left_out in ({"text": None}, {}):
+        asked = call(target="tickets.create", arguments=arguments | left_out)
+        denied = pdp.decide(asked, context(**IN_SESSION))
+        assert code(denied) == "PC3012"
     assert denied.reason == "text breaks its bound required"
     assert denied.rule == "tools.tickets.create.arguments.text.required @ policy/main.yaml:31"
 
@@ -181,6 +183,7 @@ def test_a_sessions_grant_only_narrows(pdp, grant, expected):
     ("kind", "value", "good", "bad"),
     [
         ("required", True, {"limit": 0}, {}),
+        ("required", True, {"limit": False}, {"limit": None}),
         ("equals", 5, {"limit": 5}, {"limit": 6}),
         ("equals", 5, {"limit": 5}, {}),
         ("equals", 1, {"limit": 1}, {"limit": True}),
@@ -195,7 +198,7 @@ def test_a_sessions_grant_only_narrows(pdp, grant, expected):
         ("max_length", 2, {"limit": [1]}, {"limit": 1}),
         ("nothing", 2, None, {"limit": 1}),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_what_a_task_says_of_arguments_only_narrows(pdp, kind, value, good, bad):
     bound = TaskBound(argument="limit", kind=kind, value=value)

@@ -138,9 +138,22 @@ def test_denials_count_from_the_last_time_they_were_lifted(engine):
         store.move(letter, Verb.DENY, now=110.0 + number, by="bea")
     assert (store.denials("shop-1", 0.0), store.denials("shop-1", 111.0)) == (3, 1)
     assert store.denials("shop-2", 0.0) == 0
+    claim(store, wanted("d", "d", agent="shop-2", chain=("desk-1", "shop-1")))
+    store.move("d", Verb.DENY, now=113.0, by="bea")
+    assert store.get("d").chain == ("desk-1", "shop-1")
+    assert [store.denials(one, 0.0) for one in ("shop-1", "shop-2", "desk-1")] == [4, 1, 1]
     store.freeze("shop-1", 113.0)
     store.lift("shop-1", 114.0)
     assert store.denials("shop-1", 0.0) == 0
+
+
+def test_a_damaged_row_hides_no_other(engine):
+    store = opened(engine)
+    for letter in "ab":
+        claim(store, wanted(letter, letter))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE approvals SET risk = 'none' WHERE id = 'a'")
+    assert [one.id for one in store.list((State.PENDING,), 9)] == ["b"]
 
 
 def test_somebody_is_reminded_once_of_what_still_waits(engine):

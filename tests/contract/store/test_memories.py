@@ -113,6 +113,14 @@ async def test_it_lies_sealed_without_the_names_of_records(memories, engine, tmp
     assert await level(memories, "adasdiagnosis") is LEVEL.SECRET
 
 
+async def test_a_store_was_written_also_when_that_is_all_that_is_known(memories, reopen, sealer):
+    assert not await memories.written(STORE)
+    await memories.keep(STORE, {"a"}, Labels())
+    again = SqlMemories(reopen(), sealer)
+    assert await again.written(STORE)
+    assert not await again.written("other/notes")
+
+
 async def test_what_cannot_be_read_or_written_is_a_problem(memories, engine):
     await memories.keep(STORE, {"a"}, reading(LEVEL.SECRET))
     with engine.begin() as connection:

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import secrets
 from pathlib import Path
 
@@ -186,6 +187,56 @@ async def test_a_process_beside_the_gate_sees_at_once_what_is_open(reopen, clock
     assert await beside.get("s1") == session(clock)
     await gate.close("s1")
     assert await beside.get("s1") is None
+
+
+async def test_what_the_gate_closed_is_not_open_to_what_still_runs_beside_it(reopen, clock, sealer):
+    gate, beside = (
+        LocalSessionState(reopen(), clock, sealer),
+        SharedSessionState(reopen(), clock, sealer),
+    )
+    for name in ("s1", "s2"):
+        await gate.open(session(clock, name))
+        await beside.get(name)
+    await gate.close("s1")
+    await beside.settle()
+    assert (beside.is_open("s1"), beside.is_open("s2")) == (False, True)
+
+
+@contextlib.contextmanager
+def locked(engine, other):
+    """Nobody can write to the database meanwhile, and ``engine`` does not wait for it."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    with other.execution_options(portcullis_immediate=True).begin():
+        yield
+
+
+async def test_the_end_of_a_session_that_is_not_durable_is_told_and_tried_again(
+    adapter, engine, reopen, clock, sealer
+):
+    state = adapter(engine, clock, sealer)
+    for name in ("s1", "s2"):
+        await state.open(session(clock, name))
+        await state.propose(name, [proposal()])
+    with locked(engine, reopen()):
+        for name in ("s1", "s2"):
+            with pytest.raises(Problem, match=r"PC9002.*not durable"):
+                await state.close(name)
+            assert await state.get(name) is None
+            assert state.is_open(name) is False
+            assert await state.say(name, "too late") is None
+            assert state.closing(name).id == name
+        with pytest.raises(Problem, match="PC9002"):
+            await state.settle()
+    assert await state.close("s1") is True
+    await state.settle()
+    assert (state.closing("s1"), state.closing("s2"), await state.close("s1")) == (
+        None,
+        None,
+        False,
+    )
+    again = adapter(reopen(), clock, sealer)
+    assert [await again.get(name) for name in ("s1", "s2")] == [None, None]
 
 
 async def test_sessions_that_cannot_be_looked_up_admit_nobody(engine, clock, sealer):

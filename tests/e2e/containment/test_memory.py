@@ -7,13 +7,14 @@ import sqlite3
 import ssl
 from typing import Any
 
+import anyio
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 
 import standins
 from e2e.approvals.desk import MAIL, Desk, furnished
@@ -43,6 +44,11 @@ TOOLS = """
     arguments: {about: {role: selector}}
     results: {"[].text": {trusted: destination, clearance: confidential}, "[].key": {}}
     memory: {store: notes, records: "[].key"}
+  office.find:
+    risk: read
+    arguments: {about: {role: selector}}
+    results: {"[].text": {confidentiality: internal}}
+    memory: {store: notes, records: "[].key"}
   mail.send:
     resource: send_email
     verb: execute
@@ -67,6 +73,15 @@ def office(notes: dict[str, str]) -> MCPServer:
     async def save(key: str, text: str) -> str:
         notes[key] = text
         return "saved"
+
+    @server.tool()
+    async def find(about: str, ctx: Context) -> list[dict[str, str]]:
+        """Says what it finds while it looks, and never ends."""
+        for key, text in notes.items():
+            if about in key:
+                await ctx.report_progress(1, 2, f"found {key}: {text}")
+        await anyio.sleep_forever()
+        return []
 
     @server.tool()
     async def recall(about: str) -> list[dict[str, str]]:
@@ -161,6 +176,30 @@ async def test_what_one_agent_read_follows_its_note_to_the_agent_that_recalls_it
     assert (await done(desk, other, "recall", about="nothing")) == {"result": []}
     assert await mails(desk, other, BOB) == []
     await done(desk, other, "recall", about="zebra")
+    assert await mails(desk, other, BOB) == ["confidential to"]
+
+
+@pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
+async def test_who_hears_of_a_note_while_it_is_looked_for_and_leaves_has_read_it(
+    house: Any, mode: str
+) -> None:
+    desk, _ = house
+    one = await session(desk, standins.AGENT, "Read the plan and keep a note of it")
+    await done(desk, one, "plan")
+    await done(desk, one, "save", key="lion", text="V2UgYnV5IHRoZSBwYXJ0bmVyIGluIE1heQ")
+    other = await session(desk, OTHER, "Please send our partner a friendly mail")
+    await done(desk, other, "contacts")
+    assert await mails(desk, other, BOB) == []
+    heard: list[str | None] = []
+    async with standins.mcp_client(desk.stage, "office", other, mode=mode) as client:
+        with anyio.move_on_after(10) as leaving:
+
+            async def hear(_done: float, _whole: float | None, said: str | None) -> None:
+                heard.append(said)
+                leaving.cancel()
+
+            await client.call_tool("find", {"about": "lion"}, progress_callback=hear)
+    assert heard == ["found lion: V2UgYnV5IHRoZSBwYXJ0bmVyIGluIE1heQ"]
     assert await mails(desk, other, BOB) == ["confidential to"]
 
 

@@ -98,6 +98,11 @@ async def test_what_a_document_asked_for_is_held_recorded_and_shown(house: Desk)
     assert shown["call"]["arguments"]["to"] == EVE
     assert any(said.startswith("destination to: ") for said in shown["call"]["questions"])
     assert any(said.startswith("confidential to: ") for said in shown["call"]["questions"])
+    labels = shown["call"]["labels"]
+    assert (labels["session"], labels["arguments.to"]) == (
+        "confidential",
+        "destination: no source",
+    )
 
     said = await on_terminal(desk, "show", approval)
     assert EVE in said

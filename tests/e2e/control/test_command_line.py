@@ -185,9 +185,13 @@ def test_a_running_gate_does_what_the_command_line_asks_and_at_once(deployment, 
     opened = deployment.json(
         *("session", "open", "shop-1", "--application", "web"),
         *("--user", "u", "--prompt", "where is it?", "--subject", "customer_id=C-1"),
+        *("--budget", "calls=50,effects=5"),
     )
     words = (opened["session"], "--application", "web")
-    assert deployment.json("session", "show", *words)["agent"] == "shop-1"
+    shown = deployment.json("session", "show", *words)
+    assert (shown["agent"], shown["left"]) == ("shop-1", {"calls": 50, "effects": 5})
+    said = deployment.run("session", "show", *words).out
+    assert "calls: 50 of 50 left, effects: 5 of 5 left" in said
     models = f"{gate['gate']}/openai/v1/chat/completions"
     body = {"model": "none", "messages": [{"role": "user", "content": "hello"}]}
     for token in (agent["token"], opened["token"]):

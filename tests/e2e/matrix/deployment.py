@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import json
 import secrets
+import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,17 @@ class Deployment:
                 if line.startswith(b"id: "):
                     return line[4:].decode().strip()
         return ""
+
+    @contextlib.contextmanager
+    def without(self, table: str) -> Iterator[None]:
+        """The database lacks a table for as long as the block lasts."""
+        database = self.config.parent / "state/portcullis.db"
+        with contextlib.closing(sqlite3.connect(database)) as db:
+            db.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
+            try:
+                yield
+            finally:
+                db.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
 
     def peer_saw(self, *, piped: bool = False) -> list[dict[str, Any]]:
         log = self.piped_log if piped else self.peer.log

@@ -1,8 +1,6 @@
 """If these fail, one session launders for another what it leaves in a memory."""
 
-import contextlib
 import secrets
-import sqlite3
 
 import pytest
 
@@ -21,23 +19,10 @@ async def named(deployment):
     return address, token, elsewhere
 
 
-@contextlib.contextmanager
-def unlabelled(deployment):
-    """Nothing can be written down about memories for as long as the block lasts."""
-    with contextlib.closing(
-        sqlite3.connect(deployment.config.parent / "state/portcullis.db")
-    ) as db:
-        db.execute("ALTER TABLE memory_labels RENAME TO elsewhere")
-        try:
-            yield
-        finally:
-            db.execute("ALTER TABLE elsewhere RENAME TO memory_labels")
-
-
 @cells("memory", "request", *MCP)
 async def test_nothing_is_left_for_others_before_its_labels_are(route, named, deployment, recorded):
     word = secrets.token_hex(8)
-    with unlabelled(deployment):
+    with deployment.without("memory_labels"):
         seen = await route.call("keep", token=named[1], key="plan", text=word)
     assert seen.code == "PC9002"
     await recorded("PC9002", check="memory", name="keep")

@@ -91,13 +91,22 @@ async def tried(work: Any) -> Seen:
 
 
 async def delegated(
-    route: ModelRoute | McpRoute, deployment: Deployment, *, of: str, to: str = standins.AGENT
+    route: ModelRoute | McpRoute,
+    deployment: Deployment,
+    *,
+    of: str,
+    to: str = standins.AGENT,
+    session: str = "",
 ) -> str:
-    """A delegation of an agent for another, who shows its own SVID where that can be shown."""
+    """A delegation of an agent for another, who shows its own SVID where that can be shown.
+
+    With the token of a ``session``, it acts in that.
+    """
     way = certified(deployment, deployment.svid(of))
     domain = deployment.stage.gate.domain.authority.trust_domain
     audience = f"spiffe://{domain}/agent/{to}"
-    given = await way.token(subject_token=await way.token(), audience=audience)
+    own = await (way.token(subject_token=session) if session else way.token())
+    given = await way.token(subject_token=own, audience=audience)
     if route.name != "mcp-stdio":
         route.way = certified(deployment, deployment.svid(to))
     return given

@@ -134,11 +134,13 @@ class World:
         arguments = {"to": ArgumentModel(role=ROLE)}
         TOOLS["notes.mail"] = msgspec.structs.replace(model, arguments=arguments)
         asked = call(target="notes.mail", arguments={"to": value})
-        await self.provenance.approved(asked, self.around(name))
+        await self.provenance.approved(asked, self.around(name), value)
         self.sources[name].add(value)
 
     async def write(self, name: str, target: str, said: dict[str, str], at: str, text: str) -> None:
-        await self.check.going(call(target=target, arguments=said), self.around(name))
+        await self.check.going(
+            call(target=target, arguments=said), self.around(name), RiskClass.MODIFY
+        )
         place = server_reads(at)
         self.held[place] = text
         self.tainted[place] = max(self.tainted.get(place, 0), self.taint[name])
@@ -158,7 +160,9 @@ class World:
     async def copy(self, name: str, pair: tuple[str, str]) -> None:
         to, source = map(server_reads, pair)
         said = {"key": pair[0], "source": pair[1]}
-        await self.check.going(call(target="notes.copy", arguments=said), self.around(name))
+        await self.check.going(
+            call(target="notes.copy", arguments=said), self.around(name), RiskClass.MODIFY
+        )
         if source in self.held:
             self.held[to] = self.held[source]
             self.tainted[to] = max(self.tainted.get(to, 0), self.tainted[source])

@@ -113,7 +113,7 @@ def holds(kind, wanted, value, session):
     if kind == "prefix":
         return isinstance(value, str) and value.startswith(wanted) and ".." not in value
     return {
-        "required": lambda: True,
+        "required": lambda: value is not None,
         "enum": lambda: any(same(value, item) for item in wanted),
         "minimum": lambda: number(value) and value >= wanted,
         "maximum": lambda: number(value) and value <= wanted,

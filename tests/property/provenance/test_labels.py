@@ -83,7 +83,7 @@ def label_sets(draw):
     for role, names in draw(st.lists(st.tuples(ROLE, st.sets(NAME)), max_size=4)):
         found = found.merge(approving(role, names))
     for name in draw(st.sets(NAME)):
-        found = found.merge(calling("a.b", {"x": name}))
+        found = found.merge(calling(name))
     return found
 
 
@@ -157,3 +157,35 @@ def test_no_call_and_no_result_breaks_the_engine(arguments, result, role, level)
         RiskClass.DELETE if any(name != "x" for name in arguments) else RiskClass.EXTERNAL
     ) or any(isinstance(value, list | dict) for value in arguments.values())
     assess(None, arguments, Words(), approve(None, arguments, labels))
+
+
+PLACES = ("news.example.com", "evil.example.com", "dora@x.example", "eve@x.example", "dora")
+TEXT = st.lists(st.sampled_from([*PLACES, "see", "and"]), max_size=5).map(" ".join)
+READS = ToolModel(
+    tool="web.get",
+    risk=RiskClass.READ,
+    arguments={"x": ArgumentModel(role=ArgumentRole.DESTINATION, carries=True)},
+)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(
+    st.lists(st.tuples(st.booleans(), st.booleans(), TEXT), max_size=4),
+    st.sets(st.sampled_from(["dora", "eve"])),
+    st.sampled_from(PLACES),
+)
+def test_links_are_good_for_reading_alone_and_addresses_for_those_who_were_named(
+    results, names, value
+):
+    labels, linked, borne = Labels(), set(), set()
+    for links, named, text in results:
+        field = ResultField(path=(), links=links, named=named)
+        labels = learn(ToolModel(tool="a.b", results=(field,)), text, labels, names)
+        linked |= {one for one in text.split() if links and one.endswith(".com")}
+        borne |= {one for one in text.split() if named and one.partition("@")[0] in names}
+    borne = {one for one in borne if "@" in one}
+    assert free(ArgumentRole.DESTINATION, value, "", labels) == (value in borne)
+    for role in set(ROLES) - {ArgumentRole.DESTINATION}:
+        assert not free(role, value, "", labels)
+    read = assess(READS, {"x": value}, Words(), labels)
+    assert (not read.questions) == (value in linked | borne)

@@ -6,6 +6,7 @@ import pytest
 
 from portcullis.bootstrap import firewall
 from portcullis.bootstrap.firewall import ending
+from portcullis.core.errors import Problem
 from portcullis.store.vaults import LocalVaults
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +22,12 @@ class Clock:
 class Sessions:
     def __init__(self):
         self.open = {"one", "two"}
+        self.settled = 0
+
+    async def settle(self):
+        self.settled += 1
+        if self.settled == 1:
+            raise Problem("PC9002", "locked")
 
     def is_open(self, session_id):
         return session_id in self.open
@@ -37,5 +44,6 @@ async def test_placeholders_are_forgotten_when_their_session_has_ended(monkeypat
     sessions.open.remove("two")
     await asyncio.sleep(0.05)
     watching.cancel()
+    assert sessions.settled > 1, "it is tried again"
     assert vaults.vault("one").reveal("<A_1>") == "one"
     assert vaults.vault("two").reveal("<A_1>") is None

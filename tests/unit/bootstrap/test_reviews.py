@@ -11,12 +11,14 @@ import pytest
 
 from exported import event
 from portcullis.audit.log import open_log
-from portcullis.bootstrap import GATE, audit_directory, founded
+from portcullis.bootstrap import GATE, audit_directory, founded, oversight
 from portcullis.bootstrap.reviews import flagged, upkeep
 from portcullis.config import Config
 from portcullis.config.review import Review
+from portcullis.control.reviews import Reviewing
 from portcullis.core.call import Action, RiskClass
 from portcullis.core.review import Wanted
+from portcullis.oversight.keeping import Keeping
 from sealers import sealer_at
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +57,32 @@ async def test_the_gate_reads_what_others_left_and_says_once_that_it_is_still_op
     assert slept == [5.0, 60.0, 60.0, 60.0]
     text = b"".join(path.read_bytes() for path in audit_directory(config).rglob("*.journal"))
     assert text.count(b"review.reminded") == 1
+
+
+async def test_a_fault_ends_no_upkeep_of_reviews_and_none_of_approvals(tmp_path, monkeypatch):
+    config = Config(trust_domain="example.test", state=tmp_path / "state")
+    done = []
+
+    async def damaged(work) -> None:
+        done.append(type(work).__name__)
+        if done.count("Keeping") > 2:
+            raise asyncio.CancelledError
+        raise ValueError
+
+    async def sleep(seconds: float) -> None:
+        if len(done) > 2:
+            raise asyncio.CancelledError
+
+    for work, name in ((Reviewing, "remind"), (Reviewing, "trim"), (Keeping, "look")):
+        monkeypatch.setattr(work, name, damaged)
+    with contextlib.ExitStack() as stack:
+        services = founded(stack, config, GATE, sealer_at(tmp_path))
+        with pytest.raises(asyncio.CancelledError):
+            await upkeep(config, services, sleep)
+        assert done == ["Reviewing"] * 3
+        monkeypatch.setattr(oversight, "_LOOK_SECONDS", 0.001)
+        with pytest.raises(asyncio.CancelledError):
+            await oversight.upkeep(services)
 
 
 def test_what_is_flagged_is_what_the_configuration_says():

@@ -44,6 +44,7 @@ TRUSTED = (
     ResultField(path=("[]", "text")),
 )
 PLACES = {"record": (("key",),)}
+STRUCTURED = {name: ArgumentModel(role=Role.SELECTOR) for name in ("options.mode", "how", "*")}
 TOOLS = (
     ToolModel(
         tool="mail.send",
@@ -67,6 +68,12 @@ TOOLS = (
         memory=notes(writes=True, **PLACES),
     ),
     ToolModel(
+        tool="notes.append",
+        risk=RiskClass.MODIFY,
+        arguments=arguments(key=Role.SELECTOR, text=Role.PAYLOAD),
+        memory=notes(writes=True, appends=True, **PLACES),
+    ),
+    ToolModel(
         tool="notes.any",
         risk=RiskClass.MODIFY,
         arguments={**arguments(key=Role.SELECTOR), "*": ArgumentModel(role=Role.PAYLOAD)},
@@ -88,7 +95,7 @@ TOOLS = (
     ToolModel(
         tool="notes.get",
         risk=RiskClass.READ,
-        arguments=arguments(key=Role.SELECTOR),
+        arguments=arguments(key=Role.SELECTOR) | STRUCTURED,
         results=TRUSTED,
         memory=notes(**PLACES),
     ),
@@ -108,6 +115,10 @@ OTHERS = {
     "notes.tools": Action.LIST,
     "notes.key": Action.COMPLETE,
 }
+
+
+NOTHING: dict[str, Any] = {"content": [], "structuredContent": {"result": []}}
+TEXT: dict[str, Any] = {"type": "text", "text": "[]"}
 
 
 class Catalogue:
@@ -141,7 +152,9 @@ class House:
         return context(session=msgspec.structs.replace(session_of(), id=name, prompt=said))
 
     async def write(self, session: str | None, target: str = "notes.save", **said: Any) -> None:
-        await self.check.going(call(target=target, arguments=said), self.around(session))
+        await self.check.going(
+            call(target=target, arguments=said), self.around(session), RiskClass.MODIFY
+        )
 
     async def read(
         self, session: str, target: str, back: Any, payload: Any = None, **said: Any
@@ -150,7 +163,7 @@ class House:
         action = OTHERS.get(target, Action.TOOL)
         asked = call(target=target, arguments=said, action=action)
         shown = payload or {"content": [], "structuredContent": {"result": back}}
-        result = Result(payload=shown, size=1, is_error=bool(shown.get("isError")))
+        result = Result(payload=shown, size=1, is_error=shown.get("isError") is True)
         for check in (self.check, self.provenance):
             await check.prepare_result(asked, where, result)
 
@@ -186,6 +199,9 @@ async def test_who_reads_a_record_has_read_what_its_writer_had_read(house: House
     assert house.level("s-2") is Level.INTERNAL
     for nothing in ([], {}, "", None):
         await house.read("s-2", "notes.search", nothing)
+    own = {"io.modelcontextprotocol/serverInfo": {"name": "notes"}}
+    for nothing in (NOTHING | {"resultType": "complete", "_meta": own}, {"content": [TEXT]}):
+        await house.read("s-2", "notes.search", "", nothing)
     assert house.level("s-2") is Level.INTERNAL
     await house.read("s-2", "notes.search", [*row("open"), *row("plan")])
     assert house.level("s-2") is Level.SECRET
@@ -287,8 +303,17 @@ async def test_what_is_copied_within_a_memory_stays_what_it_was(house: House) ->
             {"structuredContent": row("open"), "content": [{"type": "text", "text": "more"}]},
             {},
         ),
+        ("notes.get", "", NOTHING | {"resultType": "input_required"}, {"key": "open"}),
+        ("notes.search", "", NOTHING | {"_meta": {"note": "all of it"}}, {}),
+        ("notes.search", "", NOTHING | {"more": "all of it"}, {}),
+        ("notes.search", "", NOTHING | {"isError": "all of it"}, {}),
+        ("notes.search", "", {"content": "all of it"}, {}),
+        ("notes.search", "", {"content": [TEXT | {"_meta": {"x": "all of it"}}]}, {}),
+        ("notes.search", "", {"content": [TEXT | {"annotations": {"x": "all of it"}}]}, {}),
+        ("notes.search", "", {"content": [{"type": "text", "text": {"x": "all of it"}}]}, {}),
+        ("notes.get", row("open"), None, {"key": "open", "options": {"mode": "x", "key": "plan"}}),
     ],
-    ids=range(17),
+    ids=range(26),
 )
 async def test_a_read_that_does_not_surely_say_of_what_is_one_of_any_record(
     house: House, target: str, back: Any, payload: Any, said: Any
@@ -354,7 +379,7 @@ async def test_a_value_is_good_for_no_more_than_when_it_was_written(house: House
     await house.read("s-1", "book.find", [BOB])  # cleared for what is internal
     await house.write("s-1", key="plan", to=BOB, text="x")
     approved = call(target="mail.send", arguments={"to": EVE, "body": "x"})
-    await house.provenance.approved(approved, house.around("s-1"))
+    await house.provenance.approved(approved, house.around("s-1"), "a1")
     await house.write("s-1", key="plan", to=EVE, text="x")
     await house.read("s-2", "notes.get", [*row(to=BOB), *row(to=EVE)], key="plan")
     assert await house.sends("s-2", BOB)
@@ -377,6 +402,53 @@ async def test_a_store_that_no_tool_writes_is_as_trusted_as_the_catalogue_says(
 ) -> None:
     await house.read("s-1", "staff.list", row(to=BOB))
     assert await house.sends("s-1", BOB)
+
+
+async def test_what_was_written_is_not_trusted_because_nobody_can_write_any_more(
+    house: House,
+) -> None:
+    await house.write("s-1", key="k", text="x")
+    book = house.memories.rows
+    book["staff/staff"] = book.pop("notes/notes")
+    await house.read("s-2", "staff.list", row("k", EVE))
+    assert not await house.sends("s-2", EVE)
+
+
+async def test_what_was_never_written_here_stays_in_what_is_added_to_it(house: House) -> None:
+    await house.secret("s-1")
+    await house.write("s-1", key="plan", text="all of it")
+    await house.write("s-3", "notes.append", key="old", text="x")
+    await house.read("s-2", "notes.get", row("old"), key="old")
+    assert house.level("s-2") is Level.SECRET
+    await house.write("s-3", key="new", text="x")  # that one replaces what was there
+    await house.write("s-3", "notes.append", key="new", text="x")
+    await house.read("s-3", "notes.get", row("new"), key="new")
+    assert house.level("s-3") is Level.INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("20240105", "2024-01-05"), ("2024-1-5", "2024-01-05"), ("24", "024"), ("a-01-0b", "a010b")],
+)
+async def test_zeros_and_punctuation_make_no_other_record(
+    house: House, first: str, second: str
+) -> None:
+    await house.write("s-3", key=first, text="x")
+    await house.secret("s-1")
+    await house.write("s-1", key=second, text="all of it")
+    await house.read("s-2", "notes.get", row(first), key=first)
+    assert house.level("s-2") is Level.SECRET
+
+
+async def test_a_line_for_a_structured_argument_is_one_for_all_that_is_in_it(
+    house: House,
+) -> None:
+    await house.secret("s-1")
+    await house.write("s-1", key="plan", text="all of it")
+    await house.write("s-3", key="open", text="x")
+    said = {"key": "open", "how": {"deep": {"key": "x"}}, "options": {"mode": "y"}}
+    await house.read("s-2", "notes.get", row("open"), **said)
+    assert house.level("s-2") is Level.INTERNAL
 
 
 async def test_an_answer_to_a_servers_question_is_written_too(house: House) -> None:

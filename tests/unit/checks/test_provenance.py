@@ -8,22 +8,24 @@ from typing import Any
 import msgspec
 import pytest
 
+from labelled import LabelBook
 from policies import call, context, session_of
 from portcullis.checks.provenance import Provenance, content
 from portcullis.core.call import Action, Result, RiskClass
 from portcullis.core.containment import (
     ArgumentModel,
     ArgumentRole,
+    Condition,
     Confidentiality,
     Containment,
     Lookup,
     QuestionKind,
     ResultField,
+    RiskRule,
     ToolModel,
     Treatment,
 )
 from portcullis.core.verdict import PASS, Allow, Deny, Hold
-from portcullis.provenance.labels import Labels
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +54,16 @@ READ = ToolModel(
     risk=RiskClass.READ,
     results=(ResultField(path=("body",), confidentiality=Confidentiality.CONFIDENTIAL),),
 )
+MEET = ToolModel(
+    tool="cal.create",
+    risk=RiskClass.READ,
+    rules=(
+        RiskRule(
+            when=(Condition(argument="participants", kind="present"),), risk=RiskClass.EXTERNAL
+        ),
+    ),
+    arguments={"participants": ArgumentModel(role=ArgumentRole.DESTINATION)},
+)
 SAID = "Send the report to ada@example.org, please"
 
 
@@ -60,25 +72,11 @@ class Catalogue:
         self._containment = containment
 
     def model(self, server: str, tool: str) -> ToolModel | None:
-        known = {one.tool: one for one in (SEND, FIND, READ)}
+        known = {one.tool: one for one in (SEND, FIND, READ, MEET)}
         return known.get(f"{server}.{tool}")
 
     def containment(self, around: Any) -> Containment | None:
         return self._containment
-
-
-class Memory:
-    """Labels in memory."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, Labels] = {}
-
-    async def read(self, session: Any) -> Labels:
-        return self.known.get(session.id, Labels())
-
-    async def merge(self, session: Any, more: Labels) -> Labels:
-        self.known[session.id] = (await self.read(session)).merge(more)
-        return self.known[session.id]
 
 
 def around(prompt: str = SAID, **fields: Any) -> Any:
@@ -86,7 +84,7 @@ def around(prompt: str = SAID, **fields: Any) -> Any:
 
 
 def check(**containment: Any) -> Provenance:
-    return Provenance(Catalogue(Containment(**containment)), Memory())
+    return Provenance(Catalogue(Containment(**containment)), LabelBook())
 
 
 async def judged(provenance: Provenance, to: str, where: Any = None, body: str = "Hello") -> Any:
@@ -166,19 +164,43 @@ async def test_without_a_session_or_a_prompt_every_effect_is_asked_about() -> No
 async def test_what_a_human_approved_is_trusted_in_that_role_and_session() -> None:
     provenance = check()
     asked = call(target="mail.send", arguments={"to": "eve@evil.example", "body": "Hello"})
-    await provenance.approved(asked, around())
+    await provenance.approved(asked, around(), "a1")
     assert isinstance(await judged(provenance, "eve@evil.example"), Allow)
     assert isinstance(await judged(provenance, "mallory@evil.example"), Hold)
     assert isinstance(await judged(provenance, "eve@evil.example", around(id="other")), Hold)
 
 
 async def test_where_policy_wants_no_provenance_nothing_is_asked_or_learned() -> None:
-    memory = Memory()
+    memory = LabelBook()
     provenance = Provenance(Catalogue(None), memory)
     assert await judged(provenance, "eve@evil.example") is PASS
     await came_back(provenance, "mail.read", {"body": "The figures"})
-    await provenance.approved(call(target="mail.send", arguments={"to": "x"}), around())
+    asked = call(target="mail.send", arguments={"to": "x"})
+    await provenance.approved(asked, around(), "a1")
     assert memory.known == {}
+
+
+async def test_the_arguments_raise_the_class_also_where_nothing_is_asked() -> None:
+    provenance = Provenance(Catalogue(None), LabelBook())
+    for arguments, verdict in (
+        ({"participants": ["eve@evil.example"]}, Allow(risk=RiskClass.EXTERNAL)),
+        ({"participants": []}, PASS),
+    ):
+        asked = call(target="cal.create", arguments=arguments)
+        facts = await provenance.prepare(asked, around())
+        assert provenance.judge(asked, around(), facts) == verdict
+
+
+async def test_the_same_call_approved_twice_counts_twice_and_one_approval_once() -> None:
+    labels = LabelBook()
+    provenance = Provenance(Catalogue(Containment(approvals=2)), labels)
+    asked = call(target="mail.send", arguments={"to": "eve@evil.example", "body": "x"})
+    for approval in ("a1", "a1", "a2"):
+        assert isinstance(await judged(provenance, "mallory@evil.example"), Hold)
+        await provenance.approved(asked, around(), approval)
+    verdict = await judged(provenance, "mallory@evil.example")
+    assert isinstance(verdict, Deny)
+    assert verdict.code == "PC3060"
 
 
 async def test_a_tool_that_the_catalogue_does_not_know_taints_and_is_asked_about() -> None:
@@ -234,7 +256,7 @@ async def test_what_stands_beside_the_structure_taints() -> None:
 async def test_an_approved_prompt_is_no_approved_recipient() -> None:
     provenance = check()
     asked = call(action=Action.PROMPT, target="mail.ask", arguments={"x": "eve@evil.example"})
-    await provenance.approved(asked, around())
+    await provenance.approved(asked, around(), "a1")
     assert isinstance(await judged(provenance, "eve@evil.example"), Hold)
 
 
@@ -272,7 +294,7 @@ class Looking(Catalogue):
 
 
 async def test_a_value_without_a_source_is_looked_up_once_a_minute() -> None:
-    provenance = Provenance(Looking(Containment()), Memory())
+    provenance = Provenance(Looking(Containment()), LabelBook())
     stranger = call(target="mail.send", arguments={"to": "bob@example.org", "body": "x"})
     at = msgspec.structs.replace(around(), received_at=1000.0)
     (look,) = await provenance.lookups(stranger, at)

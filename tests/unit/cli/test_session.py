@@ -2,7 +2,7 @@
 
 import pytest
 
-from portcullis.cli.session import _dialled, _schema
+from portcullis.cli.session import _budget, _dialled, _schema
 from portcullis.core.errors import Problem
 
 NAMES = ("localhost", "127.0.0.1", "::1")
@@ -37,3 +37,17 @@ def test_a_schema_is_read_as_it_is_written(tmp_path):
     file = tmp_path / "schema.json"
     file.write_bytes(b'{"type": "object"}')
     assert _schema(file) == {"type": "object"}
+
+
+def test_a_budget_is_read_in_any_order():
+    assert _budget("effects=5,calls=50") == {"effects": 5, "calls": 50}
+    assert _budget("calls=0") == {"calls": 0}  # the gate says what is wrong with that
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "50", "calls", "calls=", "calls=-1", "calls=1.5", "calls=1,calls=9", "calls=1,", "=1"],
+)
+def test_a_budget_that_is_none_is_refused_before_anything_is_asked(text):
+    with pytest.raises(Problem, match="PC7004"):
+        _budget(text)

@@ -38,6 +38,7 @@ from portcullis.store.pins import SqlPins
 from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.reviews import SqlReviews
 from portcullis.store.sessions import LocalSessionState
+from portcullis.store.spent import SqlSpent
 from sealers import sealer_at
 
 DOMAIN = "example.test"
@@ -226,8 +227,16 @@ def world(tmp_path):
         id_tokens=People(),
         labels=SqlLabels(engine, sealer),
         memories=SqlMemories(engine, sealer),
+        spending=SqlSpent(engine),
         approval_parts=ApprovalParts(SqlApprovals(engine), Approvals(), bytes(32)),
-        review_parts=ReviewParts(SqlReviews(engine), Review(), "gate", owner_may_close=False),
+        review_parts=ReviewParts(
+            SqlReviews(engine),
+            Review(),
+            "gate",
+            owner_may_close=False,
+            size=lambda: len(recorder.events),
+            since=0,
+        ),
         argon2=Cost(iterations=1, lanes=1, memory_kib=64),
         login_grain=0,
     )

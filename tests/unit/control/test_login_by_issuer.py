@@ -1,7 +1,9 @@
 """If these fail, an issuer that is trusted for operators is trusted for too much, or too little."""
 
+import asyncio
 import dataclasses
 import secrets
+import threading
 
 import msgspec
 import pytest
@@ -50,6 +52,30 @@ def test_an_address_that_the_issuer_verified_is_known_from_then_on(control, worl
     record = next(r for r in world.services.directory.list(OPERATOR) if r.owner == "corp")
     assert record.users == ("ada@new.example", "ada@shop.example")
     assert "shop.example" not in repr(world.recorder.events)
+
+
+@pytest.mark.anyio
+async def test_two_logins_at_once_make_both_addresses_known(world, monkeypatch):
+    people, logins = world.services.id_tokens.known, world.services.logins("control")
+    people["first"] = PERSON
+    await logins.id_token("first", source="127.0.0.1:1")
+    names = ("ada@new.example", "ada@shop.example")
+    people |= {name: msgspec.structs.replace(PERSON, email=name) for name in names}
+    together, directory = threading.Barrier(2, timeout=5), world.services.directory
+    get, waited = directory.get, iter(range(2))
+
+    def slow(kind, name):
+        found = get(kind, name)
+        if next(waited, None) is not None:  # both have read it before either writes
+            together.wait()
+        return found
+
+    monkeypatch.setattr(directory, "get", slow)
+    await asyncio.gather(*(logins.id_token(name, source="127.0.0.1:1") for name in names))
+    (record,) = (one for one in directory.list(OPERATOR) if one.owner == "corp")
+    assert record.users == names
+    counts = [one.parameters["users"] for one in world.recorder.events if "users" in one.parameters]
+    assert counts == [1, 2]
 
 
 def test_who_an_operator_is_as_a_user_is_an_administrators_word(control, world):

@@ -12,7 +12,7 @@ from portcullis.core.principal import Session
 from portcullis.core.review import Disposition, State, Wanted
 from portcullis.store.engine import open_sqlite
 from unit.store.test_reviews import World as Logs
-from unit.store.test_reviews import flagged
+from unit.store.test_reviews import act, flagged
 
 pytestmark = pytest.mark.anyio
 ONE = f"{1:032x}"
@@ -108,6 +108,42 @@ async def test_of_what_is_open_for_long_somebody_is_reminded_once(world, queue):
     assert world.recorder.last.principal == by_itself(0.0).principal.id
     (entry,) = await queue.list(Wanted())
     assert entry.reminded_at == world.clock.time
+
+
+async def test_a_damaged_row_keeps_nobody_from_being_reminded_of_the_others(world, tmp_path):
+    engine = open_sqlite(tmp_path / "portcullis.db")
+    Logs(engine).read("gate", flagged(1), flagged(2))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE reviews SET clear = '{' WHERE number = 0")
+    world.clock.time += 4e9
+    with pytest.raises(ValueError, match="Expecting"):
+        await world.services.reviews("control").remind()
+    assert [one.name for one in world.recorder.events] == [f"{2:032x}"]
+    engine.dispose()
+
+
+async def test_while_the_log_is_read_nobody_acts_on_what_may_have_been_closed(
+    world, queue, tmp_path
+):
+    logs = Logs(open_sqlite(tmp_path / "portcullis.db"))
+    logs.read("gate", act(2, 1, "closed"))
+    world.recorder.events += [flagged(1), act(2, 1, "closed")]
+    logs.read("gate", flagged(1), anew=True)
+    world.clock.time += 86_400
+    bea, before = operator(world, "bea"), list(world.recorder.events)
+    assert [one.state for one in await queue.list(Wanted())] == [State.OPEN]
+    for work in (
+        queue.remind(),
+        queue.trim(),
+        queue.reopen(bea, ONE, "why"),
+        queue.close(bea, ONE, Disposition.EXPECTED, "why"),
+    ):
+        assert await refused(work) == "PC3050"
+    assert world.recorder.events == before
+    logs.read("gate", act(2, 1, "closed"))
+    await queue.remind()
+    assert (await queue.reopen(bea, ONE, "why")).state is State.OPEN
+    logs.engine.dispose()
 
 
 def test_who_may_list_may_not_read_and_no_cursor_is_anything(control, world, queue):

@@ -4,6 +4,7 @@ import json
 import secrets
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from portcullis.config import Limits
@@ -47,6 +48,8 @@ def test_an_application_opens_a_session_and_the_agent_acts_under_its_token(gate,
         "tools": ["orders.search"],
         "bounds": {},
         "turns": 0,
+        "budget": {},
+        "left": {},
         "opened_at": 1_800_000_000,
         "expires_at": opened["expires_at"],
     }
@@ -84,6 +87,28 @@ def test_a_closed_session_is_gone(gate, world, web):
         assert (answer.status_code, answer.json()["code"]) == (404, "PC2010")
 
 
+def test_whoever_closes_a_session_hears_that_a_restart_would_open_it(gate, world, web, monkeypatch):
+    world.register("application", "other")
+    opened = gate.post("/v1/sessions", json=body(), headers=web).json()
+    path = f"/v1/sessions/{opened['session']}"
+
+    def locked(session_id):
+        raise OperationalError("DELETE", {}, Exception("database is locked"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.services.sessions, "_delete", locked)
+        for _ in range(2):
+            assert gate.delete(path, headers=web).json()["code"] == "PC9002"
+        for method in (gate.get, gate.delete):
+            other = world.bearer("application", "other")
+            assert method(path, headers=other).json()["code"] == "PC2010"
+        assert gate.get(path, headers=web).json()["code"] == "PC2010"
+    assert gate.delete(path, headers=web).status_code == 204
+    assert gate.delete(path, headers=web).status_code == 404
+    closed = [one for one in world.recorder.events if one.method == "sessions.close"]
+    assert [one.verdict for one in closed if one.verdict == "allow"] == ["allow"]
+
+
 def test_another_application_neither_sees_nor_closes_a_session(gate, world, web):
     world.register("application", "other")
     other = world.bearer("application", "other")
@@ -95,7 +120,8 @@ def test_another_application_neither_sees_nor_closes_a_session(gate, world, web)
 
 
 def test_a_task_bounds_the_arguments_of_its_tools(gate, world, web):
-    tool = {"tool": "bank.pay", "arguments": {"amount": {"maximum": 100}, "to": {"equals": None}}}
+    bounds = {"amount": {"maximum": 100}, "to": {"equals": None}, "why": {}}
+    tool = {"tool": "bank.pay", "arguments": bounds}
     opened = gate.post("/v1/sessions", json=body(tools=["kb.find", tool]), headers=web).json()
     session = world.services.sessions._sessions[opened["session"]]
     assert session.grant == ("kb.find", "bank.pay")
@@ -103,10 +129,11 @@ def test_a_task_bounds_the_arguments_of_its_tools(gate, world, web):
         "bank.pay": (
             TaskBound(argument="amount", kind="maximum", value=100),
             TaskBound(argument="to", kind="equals", value=None),
+            TaskBound(argument="why", kind="required", value=True),
         )
     }
     shown = gate.get(f"/v1/sessions/{opened['session']}", headers=web).json()
-    assert shown["bounds"] == {"bank.pay": ["amount: maximum", "to: equals"]}
+    assert shown["bounds"] == {"bank.pay": ["amount: maximum", "to: equals", "why: required"]}
     assert "100" not in str(world.recorder.last.parameters["tools"])
     for bad in (
         [tool, "bank.pay"],
@@ -438,3 +465,41 @@ async def test_a_body_that_never_ends_is_given_up_and_recorded(world, messages, 
     await app(scope, receive, send)
     assert sent[0]["status"] == status
     assert (world.recorder.last.code, world.recorder.last.source) == (code, "127.0.0.1:5123")
+
+
+def test_a_session_has_the_budget_that_it_was_opened_with_and_it_is_on_record(gate, world, web):
+    answer = gate.post("/v1/sessions", json=body(budget={"calls": 50, "effects": 5}), headers=web)
+    assert world.recorder.last.parameters["budget"] == {"calls": 50, "effects": 5}
+    path = f"/v1/sessions/{answer.json()['session']}"
+    session = asyncio.run(world.services.sessions.get(answer.json()["session"]))
+    asyncio.run(world.services.spending.take(session, ("calls", "effects")))
+    shown = gate.get(path, headers=web).json()
+    assert shown["budget"] == {"calls": 50, "effects": 5}
+    assert shown["left"] == {"calls": 49, "effects": 4}
+    said = gate.post(f"{path}/turns", json={"prompt": "and again"}, headers=web).json()
+    assert (said["budget"], said["left"]) == (shown["budget"], shown["left"])
+
+
+@pytest.mark.parametrize("budget", [None, {}, {"calls": None}])
+def test_a_session_without_limits_is_not_counted(gate, world, web, budget):
+    opened = gate.post("/v1/sessions", json=body(budget=budget), headers=web).json()
+    shown = gate.get(f"/v1/sessions/{opened['session']}", headers=web).json()
+    assert (shown["budget"], shown["left"]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("budget", "field", "code"),
+    [
+        *(
+            ({"calls": wrong}, "budget.calls", "PC1020")
+            for wrong in (0, -1, 1.5, True, "9", 10**9 + 1)
+        ),
+        ({"effects": 0}, "budget.effects", "PC1020"),
+        ({"money": 5}, "budget", "PC1021"),
+        (7, "budget", "PC1020"),
+    ],
+)
+def test_a_budget_that_is_none_is_refused_by_name(gate, web, budget, field, code):
+    answer = gate.post("/v1/sessions", json=body(budget=budget), headers=web)
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    assert field in answer.json()["detail"]

@@ -20,8 +20,8 @@ class Going(Check):
         self.error = error
         self.seen: list[str] = []
 
-    async def going(self, call, context):
-        self.seen.append(call.id)
+    async def going(self, call, context, risk):
+        self.seen.append((call.id, risk))
         if self.error is not None:
             raise self.error
 
@@ -47,7 +47,7 @@ async def test_what_is_let_through_is_told_once_and_goes(risk):
     going = Going()
     pipeline, _ = line(Grant(risk), going)
     assert (await pipeline.request(call(), context())).verdict.rule == "rule"
-    assert going.seen == [call().id]
+    assert going.seen == [(call().id, risk)]
 
 
 async def test_what_is_refused_or_only_asked_about_is_not_told():

@@ -91,8 +91,8 @@ class Holding(Check):
     def judge(self, call, context, facts):
         return self.hold
 
-    async def approved(self, call, context):
-        self.noted.append(call.arguments)
+    async def approved(self, call, context, approval):
+        self.noted.append((call.arguments, approval))
 
 
 class Later(Check):
@@ -152,8 +152,8 @@ class World:
     def new_id(self):
         return f"id{next(self.numbers)}"
 
-    def line(self, *checks, approvals=True):
-        records = Records("test", self.journal, Nothing(), Nothing(), self.clock)
+    def line(self, *checks, approvals=True, contents=None):
+        records = Records("test", self.journal, Nothing(), Nothing(), self.clock, contents)
         metrics = Metrics(CollectorRegistry())
         asking = self.asking if approvals else None
         return Pipeline(checks, self.journal, records, metrics, approvals=asking)
@@ -184,7 +184,8 @@ async def test_a_held_call_waits_and_the_same_call_runs_once_when_it_is_approved
         policy="sha256:p",
         approval=first.approval,
     )
-    assert (done.check, done.held, holding.noted) == ("", None, [call().arguments])
+    assert (done.check, done.held) == ("", None)
+    assert holding.noted == [(call().arguments, first.approval)]
     assert (await line.request(call(3), context())).verdict.approval != first.approval
     told = [
         (e.method if e.type == "admin" else e.verdict, e.approval) for e in world.journal.events
@@ -219,8 +220,36 @@ async def test_an_approval_lets_no_other_call_through(world, context, changed):
     other = (await line.request(call(2, **changed), context())).verdict
     assert (other.code, other.approval == first.approval) == ("PC3040", False)
     for someone in (context("shop-2"), context(chain=("boss",))):
-        assert (await line.request(call(2), someone)).verdict.code == "PC3040"
+        asked = (await line.request(call(2), someone)).verdict
+        assert asked.code == "PC3040"
+        assert world.store.get(asked.approval).chain == someone.principal.chain
     assert world.store.get(first.approval).state is State.APPROVED
+
+
+class Kept:
+    """What content was kept, by event."""
+
+    results = False
+
+    def __init__(self):
+        self.events = {}
+
+    def keep(self, event, subject, fields):
+        self.events[event.id] = dict(fields)
+
+    def drop(self, event_id):
+        self.events.pop(event_id, None)
+
+
+async def test_the_content_of_a_call_that_was_approved_is_kept_as_of_any_other(world, context):
+    kept = Kept()
+    line = world.line(Grant(), Holding(HOLD), contents=kept)
+    first = (await line.request(call(), context())).verdict
+    assert kept.events == {}
+    world.approve(first.approval)
+    done = await line.request(call(2), context())
+    assert isinstance(done.verdict, Allow)
+    assert set(kept.events) == {done.event}
 
 
 async def test_what_tells_one_message_from_the_next_is_no_other_call(world, context):
@@ -308,7 +337,7 @@ async def test_what_cannot_be_recorded_is_neither_asked_nor_done(world, context)
 
 async def test_a_broken_store_or_check_denies(world, context):
     class Broken(Holding):
-        async def approved(self, call, context):
+        async def approved(self, call, context, approval):
             raise RuntimeError("boom")
 
     line = world.line(Grant(), Broken(HOLD))

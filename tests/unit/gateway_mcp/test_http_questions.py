@@ -97,6 +97,86 @@ async def test_an_answer_is_known_by_the_calls_that_may_have_asked(gate):
     await asyncio.gather(calling, listening)
 
 
+async def test_a_client_tells_progress_only_of_what_waits_and_under_its_token(gate):
+    session = await gate.begin()
+    answered, live = asyncio.Event(), gate.answer()
+    meta = {"_meta": {"progressToken": 7}}
+    asking = SAMPLING | {"params": SAMPLING["params"] | meta}
+    gate.script["tools/call"] = [asking, _until(answered), {"result": {"content": []}}]
+
+    async def tell(token):
+        params = {"progressToken": token, "progress": 1}
+        said = {"method": "notifications/progress", "params": params}
+        assert (await gate.legacy(session, said)).status == 202
+        return [one["params"]["progressToken"] for one in gate.channel.told if "id" not in one]
+
+    assert await tell(7) == []
+    task = asyncio.create_task(gate.legacy(session, CALL, answer=live))
+    asked = await live.message(0)
+    for token in ("the secret", "7", 8):
+        assert await tell(token) == []
+    assert await tell(7) == [7]
+    await gate.legacy(session, {"id": asked["id"], "result": {}})
+    assert await tell(7) == [7]
+    answered.set()
+    await task
+
+
+async def test_a_client_sets_a_level_of_the_protocols_and_says_nothing_else(gate):
+    session = await gate.begin()
+    level = {"id": 5, "method": "logging/setLevel"}
+    answer = await gate.legacy(session, level | {"params": {"level": "the secret"}})
+    assert answer.json["error"]["data"]["code"] == "PC1020"
+    assert "logging/setLevel" not in str(gate.channel.sent)
+    answer = await gate.legacy(session, level | {"params": {"level": "warning"}})
+    assert "result" in answer.json
+
+
+async def test_a_progress_is_known_by_its_call_and_a_message_may_be_of_any(gate, monkeypatch):
+    judge, seen = gate.policy.judge_result, []
+
+    def note(call, *rest):
+        seen.append((call.name, [one.name for one in call.within]))
+        return judge(call, *rest)
+
+    monkeypatch.setattr(gate.policy, "judge_result", note)
+    session, heard = await gate.begin(), gate.answer()
+    listening = asyncio.create_task(_listen(gate, session, heard))
+    log = {"jsonrpc": "2.0", "method": "notifications/message"}
+    log |= {"params": {"level": "info", "data": "x"}}
+
+    def progress(message):
+        token = message["params"]["_meta"]["progressToken"]
+        params = {"progressToken": token, "progress": 1, "message": "half"}
+        return {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
+
+    def steps(message):
+        async def elsewhere():
+            await gate.channel.listening.put(Incoming(message=progress(message)))
+            await heard.message(0)
+
+        return [log, progress(message), elsewhere, {"result": {"content": []}}]
+
+    gate.script["tools/call"] = steps
+    params = CALL["params"] | {"_meta": {"progressToken": "mine"}}
+    await gate.legacy(session, CALL | {"params": params})
+    assert [one for one in seen if one[0].startswith("notifications/")] == [
+        ("notifications/message", []),
+        ("notifications/progress", ["read_order"]),
+        ("notifications/progress", ["read_order"]),
+    ]
+    await gate.channel.listening.put(None)
+    await listening
+
+
+async def test_what_a_server_says_to_nobody_is_not_judged_as_heard(gate):
+    gate.policy.withheld = {"notifications/message"}
+    log = {"jsonrpc": "2.0", "method": "notifications/message"}
+    gate.script["initialize"].insert(0, log | {"params": {"level": "info", "data": "x"}})
+    await gate.begin()
+    assert gate.codes() == []
+
+
 async def test_denied_request_of_a_server_is_answered_by_the_gate(gate):
     gate.policy.denied = {"sampling/createMessage"}
     session = await gate.begin()

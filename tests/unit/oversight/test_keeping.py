@@ -105,6 +105,22 @@ async def test_what_was_settled_long_ago_is_listed_no_longer(world):
     assert world.store.get("a") is None
 
 
+async def test_what_fails_for_one_keeps_no_other_from_ending(world):
+    for letter in "ab":
+        world.asks(letter, session=letter)
+    found, world.open = world.get, {"b"}
+
+    async def get(session):
+        if session == "a":
+            raise ValueError("damaged")
+        return await found(session)
+
+    world.get, world.open = get, set()
+    with pytest.raises(ValueError, match="damaged"):
+        await world.keeping.look()
+    assert world.events == [("approval.cancelled", "b")]
+
+
 async def test_what_cannot_be_recorded_is_told_again(world):
     world.asks("a")
     world.time += 11

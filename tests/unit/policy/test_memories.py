@@ -24,6 +24,7 @@ def test_a_store_is_its_servers_own_unless_its_name_says_that_it_is_everyones():
     assert memory("{store: notes, writes: true, record: key}") == Memory(
         store="notes/notes", writes=True, record=(("key",),)
     )
+    assert memory("{store: n, writes: true, appends: true}").appends
     assert memory("{store: /notes}", "other.get").store == "/notes"
     assert memory("{store: notes}", "other.get").store == "other/notes"
 
@@ -65,6 +66,8 @@ def test_what_is_said_of_a_memory_is_part_of_the_policys_digest():
         ("{store: [a]}", "expected a string"),
         ("{store: n, writes: false}", "writes must be true"),
         ("{store: n, reads: true}", "unknown key reads"),
+        ("{store: n, appends: true}", "only what writes appends"),
+        ("{store: n, writes: true, appends: 1}", "appends must be true"),
         ("{store: n, record: kye}", "do not name kye"),
         ("{store: n, record: text.key}", "do not name text.key"),
         ("{store: n, record: '*'}", "leads to no argument"),
@@ -74,7 +77,7 @@ def test_what_is_said_of_a_memory_is_part_of_the_policys_digest():
         ("{store: n, records: 'a..b'}", "not a path"),
         ("{store: n, records: [1]}", "expected a string"),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_what_cannot_be_meant_is_refused(said, fault):
     with pytest.raises(Problem, match="PC7002") as refused:

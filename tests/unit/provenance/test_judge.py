@@ -16,8 +16,8 @@ from portcullis.core.containment import (
     ToolModel,
     Treatment,
 )
-from portcullis.provenance.judge import MAX_LOOKS, assess, lookups
-from portcullis.provenance.labels import MAX_TRUSTED, Labels
+from portcullis.provenance.judge import MAX_LOOKS, assess, lookups, sources
+from portcullis.provenance.labels import MAX_TRUSTED, Labels, calling
 from portcullis.provenance.learning import MAX_LEARNED, approve, awaited, learn
 from portcullis.provenance.words import Words
 
@@ -133,11 +133,13 @@ def test_a_value_in_what_the_agent_read_is_no_source():
 
 
 def test_an_argument_that_is_left_out_or_empty_goes_nowhere():
-    call = {"to": "bob@ours.example", "body": "", "attachments": None, "cc": ["", True]}
+    call = {"to": "bob@ours.example", "body": "", "attachments": None, "cc": ["", None]}
     model = msgspec.structs.replace(
         MAIL, arguments={**MAIL.arguments, **roles(cc=ROLE.DESTINATION)}
     )
     assert asked(model, call, "send a mail to bob@ours.example")[1] == set()
+    everyone = call | {"cc": True}
+    assert asked(model, everyone, "send a mail to bob@ours.example")[1] == {("destination", "cc")}
 
 
 def test_every_address_of_one_text_needs_a_source():
@@ -291,7 +293,7 @@ def test_a_sink_without_a_destination_takes_nothing_confidential():
     post = ToolModel(tool="web.post", risk=RiskClass.EXTERNAL, arguments=roles(text=ROLE.PAYLOAD))
     labels = Labels(confidentiality=Confidentiality.CONFIDENTIAL)
     assert asked(post, {"text": "ho"}, "post hi", labels)[1] == {("confidential", "")}
-    assert asked(post, {"text": "hi"}, "post hi", labels)[1] == set(), "the user's own words"
+    assert asked(post, {"text": "hi"}, "post hi", labels)[1] == {("confidential", "")}
     assert asked(post, {"text": "hi"}, "post hi")[1] == set()
     search = ToolModel(
         tool="web.search",
@@ -418,7 +420,7 @@ def test_a_session_that_had_enough_approved_has_nothing_more_approved():
     for amount in (1, 2):
         call = {"amount": amount}
         assert limit.treatment(assess(MONEY, call, words, labels)) is Treatment.HOLD
-        labels = approve(MONEY, call, labels)
+        labels = approve(MONEY, call, labels.merge(calling(f"approval-{amount}")))
     call = {"amount": 2}  # what was paid once is asked about again
     assert Containment().treatment(assess(MONEY, call, words, labels)) is Treatment.HOLD
     assert limit.treatment(assess(MONEY, {"amount": 3}, words, labels)) is Treatment.DENY
@@ -524,3 +526,24 @@ def test_a_tool_that_sends_only_its_arguments_carries_nothing_confidential():
     assert ("confidential", "user") in asked(add, {"user": "eve"}, "add her", labels)[1]
     sends = msgspec.structs.replace(add, bare=False)
     assert asked(sends, {"user": "dora"}, "add her", labels)[1] == {("confidential", "user")}
+
+
+def test_an_approver_is_told_where_each_value_comes_from():
+    labels = learn(CONTACTS, [{"email": "ann@ours.example"}], NONE)
+    labels = approve(MONEY, {"recipient": "dora@x.example"}, labels)
+
+    def of(**call):
+        words = Words.of(["send it to bob@ours.example, the difference of 10% and w50003"])
+        return sources(MONEY, call, words, labels)
+
+    assert of(recipient="bob@ours.example", amount=7, subject="hi", other="x") == {
+        "session": "internal",
+        "arguments.recipient": "destination: the user's words",
+        "arguments.amount": "amount: no source",
+        "arguments.subject": "payload: free",
+        "arguments.other": "destination: no source",
+    }
+    assert of(recipient="ann@ours.example")["arguments.recipient"].endswith("a trusted field")
+    assert of(recipient="dora@x.example")["arguments.recipient"].endswith("approved before")
+    assert of(recipient="W-50003")["arguments.recipient"].endswith("led to by them")
+    assert len(of(**{f"a{n}": n for n in range(100)})) == 65

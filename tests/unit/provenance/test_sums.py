@@ -34,6 +34,7 @@ def test_the_arithmetic_that_the_user_asked_for_gives_a_source(said, amount, tru
         ("pay bob what I owe him", "5", "50"),
         ("pay 12.00 to bob", "4", "16"),
         ("send the difference of 10%", "7", "50"),
+        ("send the difference of 10%", "5.0041415926535897932384626433832795028", "50"),
         ("send the difference of 10%", "5", "49"),
         ("send the difference of 10%", "0", "50"),
         ("send the difference of 10%", "-5", "50"),

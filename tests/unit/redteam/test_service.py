@@ -176,7 +176,7 @@ def test_attacks_of_ones_own_are_replayed_and_counted(tmp_path):
         attacks(tmp_path, "airline")
 
 
-PUBLISHED = {"retail": (93.3, 58.4), "airline": (90.0, 50.0)}
+PUBLISHED = {"retail": (93.3, 63.4), "airline": (90.0, 60.0)}
 """Benign utility at least, asks per 100 tasks at most, with the ideal human."""
 
 

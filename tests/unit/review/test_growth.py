@@ -54,6 +54,7 @@ tools:
       "[].id": {trusted: object}
       "[].from": {trusted: destination, clearance: internal}
       "[].body": {confidentiality: secret}
+      "[].who": {named: true}
 """
 
 
@@ -119,6 +120,12 @@ def without(name: str) -> tuple[str, str]:
             "role of mail.send (answer).sure: destination -> selector",
         ),
         ("intent: [send, mail]", "intent: [send, mail, do]", "intent of mail.send goes by send"),
+        ("    intent: [send, mail]\n", "", "intent of mail.send goes by its name"),
+        ("intent: [send, mail]", "intent: [settle]", "intent of mail.send goes by settle"),
+        ("named: true}", "named: true, clearance: secret}", "[].who: internal -> secret"),
+        ("body: {role: payload", "body: {role: object", "role of mail.send.body: payload"),
+        ("kind: {role: selector", "kind: {role: destination", "role of mail.send.kind: selector"),
+        ("      to: {role: destination}\n", "", "mail.send.to is known no more"),
         ('[].id": {trusted: object}', '[].id": {trusted: [object, amount]}', "trusted as amount"),
         ("clearance: internal", "clearance: secret", "internal -> secret"),
         ("confidentiality: secret", "confidentiality: public", "secret -> public"),
@@ -159,7 +166,7 @@ def test_what_holds_an_agent_back_less_is_named(
         ("minimum: 1, maximum: 9", "equals: 3"),
         ("required: true", "equals: x"),
         ("cc: present, body: present", "cc: present"),
-        ("kind: {role: selector", "kind: {role: destination"),
+        ("intent: [send, mail]", "intent: [mail, send]"),
         ("intent: [send, mail]", "intent: [send]"),
         ("trusted: object", "confidentiality: secret"),
     ],
@@ -208,3 +215,15 @@ def test_the_command_names_each_gain_and_fails_the_build(tmp_path: Path) -> None
     new = json.loads(done.stdout.splitlines()[-1])
     assert new["others"] == [one.removeprefix("new for helper: ") for one in told[:3]]
     assert new["weaker"] == ["approvals 5 -> no limit"]
+
+
+def test_a_memory_that_nobody_writes_any_more_is_named(tmp_path: Path) -> None:
+    text = POLICY.replace("    risk: read\n", "    risk: read\n    memory: {store: /box}\n")
+    memory = "    memory: {store: /box, writes: true}\n"
+    writes = text.replace("  mail.send:\n", f"  mail.send:\n{memory}")
+    (found,) = growth(parsed(tmp_path / "o", writes), parsed(tmp_path / "n", text))
+    assert found.weaker == (
+        "no tool writes the memory of mail.find",
+        "memory of mail.send is another",
+    )
+    assert growth(parsed(tmp_path / "o", text), parsed(tmp_path / "n", writes)) == ()

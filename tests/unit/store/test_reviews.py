@@ -132,6 +132,56 @@ def test_an_act_counts_as_soon_as_it_is_on_record_and_once(world: World) -> None
     assert world.ids(CLOSED) == [1]
 
 
+def test_an_act_counts_whichever_comes_first_and_whichever_log_is_read_anew(world: World) -> None:
+    closed, opened = act(2, 1, "closed"), act(3, 1, "reopened", 2)
+    world.read("gate", flagged(1), closed)
+    world.store.note("gate", closed)
+    world.read("gate", opened)
+    world.store.note("gate", opened)  # the projector was quicker than who did it
+    world.projection.restart("mcp-mail")
+    assert (world.ids(), world.ids(CLOSED)) == ([1], [])
+    world.store.note("gate", act(4, 1, "closed", 3))  # and here the other way round
+    world.projection.restart("mcp-mail")
+    assert (world.ids(), world.ids(CLOSED)) == ([], [1])
+
+
+def test_a_log_that_is_not_read_as_far_as_its_acts_is_not_read(world: World) -> None:
+    assert not world.store.read("gate", 1, 1)
+    events = flagged(1), act(2, 1, "closed"), flagged(3)
+    world.read("gate", *events)
+    assert world.store.read("gate", 3, 9)
+    world.read("gate", events[0], anew=True)
+    assert not world.store.read("gate", 0, 3), "the closing is yet to be read"
+    assert world.store.read("gate", 0, 1), "what lies behind the end of the log is of another"
+    world.read("gate", events[1])
+    assert not world.store.read("gate", 3, 3)
+    assert world.store.read("gate", 2, 3)
+
+
+def test_what_is_reopened_while_others_are_forgotten_stays(world: World) -> None:
+    world.read("gate", *map(flagged, range(1, 4)), *(act(9 + n, n, "closed") for n in (1, 2, 3)))
+    begin = world.store._writing.begin
+
+    class Slow:
+        def begin(self) -> Any:
+            world.store._writing = world.engine.execution_options(portcullis_immediate=True)
+            world.store.note("gate", act(20, 1, "reopened", 2))
+            return begin()
+
+    world.store._writing = Slow()
+    assert world.store.trim(1) == 1
+    assert (world.ids(), world.ids(CLOSED)) == ([1], [3])
+
+
+def test_a_row_that_cannot_be_read_hides_no_other(world: World) -> None:
+    world.read("gate", flagged(1), flagged(2), flagged(3), act(4, 3, "closed"), flagged(50))
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE reviews SET clear = '{' WHERE number IN (0, 2)")
+    late = flagged(10).time.timestamp()
+    assert [int(one, 16) for one in world.store.due(late, 9)] == [1, 2]
+    assert world.store.trim(0) == 1
+
+
 def test_an_act_counts_also_before_anything_of_its_log_was_read(world: World) -> None:
     world.read("mcp-mail", flagged(1))
     world.store.note("gate", act(2, 1, "closed"))
@@ -148,6 +198,17 @@ def test_what_is_pruned_stays_until_it_is_closed(world: World) -> None:
     world.read("gate", act(4, 1, "closed"))
     assert world.store.trim(10) == 1
     assert world.all() == ()
+
+
+def test_what_was_closed_stays_so_when_its_closing_is_pruned_and_the_log_read_anew(
+    world: World,
+) -> None:
+    closed = act(2, 1, "closed")
+    world.read("gate", flagged(1), closed)
+    world.store.note("gate", closed)  # the projector was quicker than who did it
+    world.projection.forget("gate", [1])
+    world.read("gate", flagged(1), None, anew=True)
+    assert (world.ids(), world.ids(CLOSED)) == ([], [1])
 
 
 def test_of_the_closed_ones_the_last_are_kept_and_of_the_open_ones_all(world: World) -> None:
@@ -172,7 +233,7 @@ def test_somebody_is_due_to_be_reminded_of_what_is_open_once(world: World) -> No
     late = flagged(10).time.timestamp()
 
     def due() -> list[int]:
-        return [int(one.id, 16) for one in world.store.due(late, 9)]
+        return [int(one, 16) for one in world.store.due(late, 9)]
 
     assert due() == [1, 3]
     world.store.note("gate", act(11, 1, "reminded"))

@@ -59,9 +59,17 @@ def test_a_client_that_begins_says_no_more_than_who_it_is():
         request({}, "initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=client)
     )
     assert begun["params"]["clientInfo"] == {"name": "a client", "version": "1"}
-    progress = request({}, "notifications/progress", progressToken=1, progress=1, message="secret")
-    assert "message" not in bare(progress)["params"]
     assert bare({"jsonrpc": "2.0", "method": "ping"}) == {"jsonrpc": "2.0", "method": "ping"}
+
+
+@pytest.mark.parametrize(
+    ("far", "told"), [(1, 1), (2.75, 2), (-1, 0), (3.14159e60, 2**31), (2**60, 2**31)]
+)
+def test_a_progress_is_one_whole_number(far, told):
+    said = {"progressToken": 1, "progress": far, "total": 1.234567, "message": "secret"}
+    params = bare(request({}, "notifications/progress", **said))["params"]
+    assert params == {"_meta": {}, "progressToken": 1, "progress": told}
+    assert type(params["progress"]) is int
 
 
 @pytest.mark.parametrize("action", ["decline", "cancel", "accept"])
@@ -86,6 +94,16 @@ def test_to_decline_to_cancel_and_to_accept_nothing_says_nothing(action):
             {"elicitation/create": {"note": "x"}},
         ),
         ("elicitation/create", {"content": ["x"]}, {"elicitation/create": ["x"]}),
+        (
+            "elicitation/create",
+            {"action": "accept", "content": {"elicitation/create": "x", "to": "y"}, "z": 1},
+            {"elicitation/create": ["x", {"z": 1}], "to": "y"},
+        ),
+        (
+            "elicitation/create",
+            {"action": "accept", "content": "x", "z": 1},
+            {"elicitation/create": ["x", {"z": 1}]},
+        ),
         (
             "sampling/createMessage",
             {"role": "assistant", "content": {"type": "text", "text": "x"}, "model": "m"},

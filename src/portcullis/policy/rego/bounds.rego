@@ -6,6 +6,12 @@ import rego.v1
 
 present(name) if name in object.keys(input.arguments)
 
+# A tool takes null for an argument that was left out.
+given(name) if {
+	present(name)
+	input.arguments[name] != null
+}
+
 equal(value, wanted) if value == wanted
 
 # A session whose subject has null there has no scope: nothing is in it, null neither.

@@ -109,7 +109,7 @@ in_session_grant(tool) if tool in input.session.grant
 # bound on an argument that the tool does not have would hold nothing.
 task_held(bound) if {
 	bound.kind == "required"
-	bounds.present(bound.argument)
+	bounds.given(bound.argument)
 }
 
 task_held(bound) if {
