@@ -20,7 +20,8 @@ from portcullis.config.inspection import Inspection
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Channel
-from portcullis.core.ports import Inventory, PolicyDecisionPoint, Sealer, SessionState
+from portcullis.core.ports import Inventory, PolicyDecisionPoint, Sealer
+from portcullis.core.session_ports import SessionState
 from portcullis.execution.extract.extractor import LimitedExtractor
 from portcullis.identity.keys import derived, issuer_key
 from portcullis.identity.sealing import Envelope

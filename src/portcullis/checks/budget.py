@@ -11,8 +11,8 @@ from typing import ClassVar
 from portcullis.core.call import Action, Call, Context, RiskClass
 from portcullis.core.check import Check
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Spending
 from portcullis.core.principal import Measure, Session
+from portcullis.core.session_ports import Spending
 
 
 class Budget(Check):

@@ -9,7 +9,8 @@ from typing import ClassVar, Final
 
 from portcullis.core.call import Call, Context, Result
 from portcullis.core.check import Check
-from portcullis.core.ports import KillFeed, SessionState
+from portcullis.core.ports import KillFeed
+from portcullis.core.session_ports import SessionState
 from portcullis.core.verdict import PASS, Deny, Verdict
 
 _CLOSED: Final = Deny(code="PC2006", reason="the session has been closed or has expired")

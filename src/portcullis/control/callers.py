@@ -9,8 +9,9 @@ from portcullis.control.form import Form, TokenProblem
 from portcullis.control.principals import Principals
 from portcullis.core.credential import Presented
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock, KillFeed, Once, SessionState
+from portcullis.core.ports import Clock, KillFeed, Once
 from portcullis.core.principal import Principal, PrincipalKind, Session
+from portcullis.core.session_ports import SessionState
 from portcullis.core.spiffe import ours
 from portcullis.identity import jwt_svid
 from portcullis.identity.tokens import Claims, Confirmation, TokenAuthority, hold

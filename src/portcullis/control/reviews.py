@@ -15,10 +15,11 @@ from portcullis.control.privacy import PrivacyParts
 from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock, Directory, SessionState
+from portcullis.core.ports import Clock, Directory
 from portcullis.core.principal import PrincipalKind, Session
 from portcullis.core.review import PREFIX, Disposition, Entry, State, Verb, Wanted, after
 from portcullis.core.review_ports import ReviewStore
+from portcullis.core.session_ports import SessionState
 from portcullis.oversight.eyes import answering, four_eyes, known_as
 
 PAGE: Final = 200

@@ -20,17 +20,8 @@ from portcullis.control.records import Records
 from portcullis.control.reviews import Reviewing, ReviewParts
 from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pins
-from portcullis.core.ports import (
-    Clock,
-    Directory,
-    Once,
-    Operators,
-    Recorder,
-    Registrations,
-    Sealer,
-    SessionState,
-    Spending,
-)
+from portcullis.core.ports import Clock, Directory, Once, Operators, Recorder, Registrations, Sealer
+from portcullis.core.session_ports import SessionState, Spending
 from portcullis.identity.oidc import IdTokens
 from portcullis.identity.passwords import STANDARD, Cost
 from portcullis.identity.records import IdentityRecords

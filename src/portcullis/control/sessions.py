@@ -15,8 +15,9 @@ from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pins
-from portcullis.core.ports import Clock, SessionState, Spending
+from portcullis.core.ports import Clock
 from portcullis.core.principal import Measure, PrincipalKind, Session, TaskBound
+from portcullis.core.session_ports import SessionState, Spending
 from portcullis.identity.tokens import Actor, Grant, Minted, TokenAuthority
 from portcullis.wire.json import digest
 

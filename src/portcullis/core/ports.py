@@ -5,7 +5,7 @@ Every adapter of a port passes the port's shared contract suite in ``tests/contr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -15,7 +15,7 @@ from portcullis.core.credential import Presented
 from portcullis.core.event import Event
 from portcullis.core.inspection import Profile
 from portcullis.core.lifecycle import State
-from portcullis.core.principal import Measure, Principal, PrincipalKind, Proposal, Session
+from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.core.verdict import Allow, Deny
 
 
@@ -87,45 +87,6 @@ class KillFeed(Protocol):
     def stale(self) -> bool: ...
     def reason(self, principal: Principal, session: Session | None) -> str | None: ...
     def subscribe(self, changed: Callable[[], None]) -> None: ...
-
-
-class SessionState(Protocol):
-    """The sessions and what is remembered within them.
-
-    A session that was opened is found by any gateway at once, and is gone at its expiry or
-    close. State that cannot be read raises: the caller denies. ``is_open`` is what running calls
-    are held against: O(1), in memory, at most as old as the last ``get``. ``propose`` and
-    ``proposed`` are keyed by session id or, outside a session, by the agent's id; an adapter
-    keeps at least the last 64 proposals of each key, and ``proposed`` consumes the one it finds.
-    ``say`` adds a turn of the user's, durably, and returns the session; None when it is not open.
-    ``close`` ends a session at once, and raises Problem PC9002 when that is not durable: until it
-    is, ``closing`` returns the session, which a restart would open again. ``settle`` tries again to
-    make such ends durable, and sees which sessions other processes have ended; Problem PC9002.
-    """
-
-    async def open(self, session: Session) -> None: ...
-    async def get(self, session_id: str) -> Session | None: ...
-    async def say(self, session_id: str, text: str) -> Session | None: ...
-    def is_open(self, session_id: str) -> bool: ...
-    async def close(self, session_id: str) -> bool: ...
-    def closing(self, session_id: str) -> Session | None: ...
-    async def settle(self) -> None: ...
-    async def propose(self, key: str, proposals: Sequence[Proposal]) -> None: ...
-    async def proposed(self, key: str, names: frozenset[str], digest: str) -> Proposal | None: ...
-
-
-class Spending(Protocol):
-    """What sessions have used of their budgets: one count for all processes, which only rises.
-
-    ``take`` takes one of each of these measures, durably, and returns None; or it takes nothing,
-    and returns a measure of which nothing is left. ``left`` is what is left of each measure in the
-    budget. What the budget does not limit is not counted. Both raise Problem PC2006 for a session
-    that has ended, of which nothing is kept, and PC9002 when it cannot be read or written: then
-    deny.
-    """
-
-    async def take(self, session: Session, measures: Collection[Measure]) -> Measure | None: ...
-    async def left(self, session: Session) -> dict[Measure, int]: ...
 
 
 class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ from typing import Final
 from portcullis.core.call import Context
 from portcullis.core.credential import Presented
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Authenticator, Clock, SessionState
+from portcullis.core.ports import Authenticator, Clock
 from portcullis.core.principal import PrincipalKind, Session
+from portcullis.core.session_ports import SessionState
 from portcullis.gateway.http import Request
 from portcullis.wire.target import target
 

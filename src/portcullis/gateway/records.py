@@ -25,9 +25,10 @@ from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType, ResultSummary
 from portcullis.core.inspection import Treatment
 from portcullis.core.names import HIDDEN, made_of_words
-from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder, SessionState
+from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder
 from portcullis.core.principal import Principal, Proposal, Session, subject_key, user_key
 from portcullis.core.record_ports import Contents
+from portcullis.core.session_ports import SessionState
 from portcullis.core.verdict import Allow, Deny, Finding
 from portcullis.gateway.outcome import PENDING, Outcome
 from portcullis.gateway.streamed import Room, Streamed

@@ -9,7 +9,8 @@ from typing import Final
 from portcullis.config import Approvals as Settings
 from portcullis.core.approval import Approval, State, Verb
 from portcullis.core.approval_ports import ApprovalStore
-from portcullis.core.ports import Clock, Recorder, SessionState
+from portcullis.core.ports import Clock, Recorder
+from portcullis.core.session_ports import SessionState
 from portcullis.oversight.events import Events
 
 _MOST: Final = 10_000

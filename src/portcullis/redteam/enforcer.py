@@ -127,7 +127,7 @@ class Deciding(ABC):
 
     def found(self, tool: str, result: Any) -> None:
         """This came back of what it looked up, which the agent does not see."""
-        raise NotImplementedError
+        self.learn(tool, result)
 
     @abstractmethod
     def decide(self, tool: str, arguments: dict[str, Any]) -> Decision:
