@@ -96,7 +96,7 @@ def query(
     principal: Annotated[str, typer.Option(help="Who acted.")] = "",
     session: Annotated[str, typer.Option(help="In which session.")] = "",
     tool: Annotated[str, typer.Option(help="name or server.name.")] = "",
-    verdict: Annotated[str, typer.Option(help="allow, deny or error.")] = "",
+    verdict: Annotated[str, typer.Option(help="allow, hold, deny or error.")] = "",
     code: Annotated[str, typer.Option(help="An error code such as PC3001.")] = "",
     risk: Annotated[str, typer.Option(help="read, modify, external or delete.")] = "",
     finding: Annotated[str, typer.Option(help="A type of finding, such as EMAIL.")] = "",

@@ -10,7 +10,7 @@ from portcullis.config.common import Section
 class Approvals(Section):
     """How long calls wait for a human, and who is told. Times are in seconds.
 
-    What nobody approved within ``ttl_seconds``, or while its session lasts, is denied. A held
+    What nobody approved within ``ttl_seconds``, or while its session lasts, expires. A held
     call's connection waits up to ``wait_seconds`` for the decision, at most ``waiting`` of them at
     once and ``waiting_per_agent`` of one agent; the others are told at once to come again. An agent
     has at most ``pending_per_agent`` calls waiting. After ``refusals`` denials within

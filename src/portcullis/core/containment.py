@@ -240,13 +240,13 @@ class Containment(msgspec.Struct, frozen=True, kw_only=True):
         kinds = {question.kind for question in assessment.questions}
         if any(some <= kinds for some in self.never):
             return Treatment.DENY
-        found = {self._treatment(kind, assessment.risk) for kind in kinds}
+        found = {self.treatment_of(kind, assessment.risk) for kind in kinds}
         if found <= {Treatment.ALLOW}:
             return Treatment.ALLOW
         spent = self.approvals is not None and assessment.approvals >= self.approvals
         return Treatment.DENY if spent or Treatment.DENY in found else Treatment.HOLD
 
-    def _treatment(self, kind: QuestionKind, risk: RiskClass) -> Treatment:
+    def treatment_of(self, kind: QuestionKind, risk: RiskClass) -> Treatment:
         """What is said of a class; of one that nothing is said of, what a lower one is denied."""
         said = self.treatments.get(kind, {})
         denied = any(

@@ -49,7 +49,7 @@ def containment(old: Containment | None, new: Containment | None) -> Iterator[st
 def _treatments(kind: QuestionKind, old: Containment, new: Containment) -> Iterator[str]:
     changed: dict[tuple[Treatment, Treatment], list[RiskClass]] = {}
     for risk in RiskClass:
-        was, now = _treatment(old, kind, risk), _treatment(new, kind, risk)
+        was, now = old.treatment_of(kind, risk), new.treatment_of(kind, risk)
         if _STRICT[now] < _STRICT[was]:
             changed.setdefault((was, now), []).append(risk)
     for (was, now), risks in changed.items():
@@ -57,14 +57,10 @@ def _treatments(kind: QuestionKind, old: Containment, new: Containment) -> Itera
         yield f"{kind}{where}: {was} -> {now}"
 
 
-def _treatment(said: Containment, kind: QuestionKind, risk: RiskClass) -> Treatment:
-    return said.treatments.get(kind, {}).get(risk, Treatment.HOLD)
-
-
 def _denied(kinds: frozenset[QuestionKind], said: Containment) -> bool:
     """Whether one of these questions is a denial by itself."""
     return any(
-        all(_treatment(said, kind, risk) is Treatment.DENY for risk in RiskClass) for kind in kinds
+        all(said.treatment_of(kind, risk) is Treatment.DENY for risk in RiskClass) for kind in kinds
     )
 
 

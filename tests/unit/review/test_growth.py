@@ -84,6 +84,11 @@ def without(name: str) -> tuple[str, str]:
         ("destination: deny", "destination: hold", "destination: deny -> hold"),
         ("destination: deny", "", "destination: deny -> hold"),
         ("link: {external: deny}", "link: {external: allow}", "link (external): deny -> allow"),
+        (
+            "link: {external: deny}",
+            "link: {external: deny, delete: hold}",
+            "link (delete): deny -> hold",
+        ),
         ("destination: deny", "destination: deny\n  amount: allow", "amount: hold -> allow"),
         (", [link]]", "]", "never [link] is gone"),
         ("approvals: 5", "approvals: 6", "approvals 5 -> 6"),
