@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup setup-dev packages check test nightly crash bench bench-peers eval-detection train-injection lock docs clean
+.PHONY: run setup setup-dev packages check test nightly crash bench bench-peers eval-detection train-injection lock docs docs-site clean
 
 run: setup ## start the gate with the demonstration, and stay up
 	$(BIN)/portcullis demo
@@ -26,7 +26,7 @@ setup-dev: .venv/.dev
 packages: ## Debian and npm packages for the tests
 	tools/test-packages
 
-check: setup-dev ## format, lint, types, layers, dependencies, dead code, generated docs
+check: setup-dev docs-site ## format, lint, types, layers, dependencies, dead code, generated docs, the docs' links
 	$(BIN)/ruff format --check src tests tools
 	$(BIN)/ruff check src tests tools
 	$(BIN)/mypy
@@ -36,7 +36,7 @@ check: setup-dev ## format, lint, types, layers, dependencies, dead code, genera
 	$(BIN)/python tools/docs.py --check
 	$(BIN)/python tools/proto.py --check
 
-test: setup-dev packages ## everything, on free loopback ports
+test: setup-dev packages .venv-docs/.done ## everything, on free loopback ports
 	tools/run-tests
 
 nightly: packages crash ## slow: what `make test` does a little of, at length; see docs/testing.md
@@ -66,9 +66,17 @@ bench-peers: setup .venv-peers/.done ## measure the firewall beside two others, 
 lock: setup-dev ## make the locks anew, without any address in them
 	tools/lock
 
-docs: setup-dev ## generate the threat model and the tables from the register of controls
+docs: setup-dev ## generate what docs/ says about the code: reference, error codes, threat model
 	$(BIN)/python tools/docs.py
 
+docs-site: .venv-docs/.done ## build/docs: docs/ as pages, in an environment of its own; dead links fail
+	.venv-docs/bin/sphinx-build -W --keep-going -n -q -b html docs build/docs
+
+.venv-docs/.done: requirements/docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 clean: ## remove what make made; keys and logs of your own gates stay
-	rm -rf .venv .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf .venv .venv-peers .venv-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		src/*.egg-info tests/node/node_modules portcullis-state/demo

@@ -1,135 +1,23 @@
-"""Generate what the docs say about controls and errors from the data that the code uses.
+"""Generate what the docs say about the code from the data and the types that the code uses.
 
 ``python tools/docs.py`` writes; ``--check`` fails when a file is not what would be written.
 """
 
 import sys
-from importlib import resources
 from pathlib import Path
 
-import msgspec
-import yaml
+from reference import ROOT, api, cli, configuration, controls, errors, events, metrics
+from reference.running import described
 
-from portcullis.core.call import Phase, Route
-from portcullis.core.codes import CODES, RANGES
-from portcullis.core.control import Control, Register
-from portcullis.inspection.packs import builtin
-
-ROOT = Path(__file__).resolve().parent.parent
 CONTROLS, ENTITIES = "controls", "entities"
-
-
-def register() -> Register:
-    """Read the register of controls."""
-    text = resources.files("portcullis").joinpath("controls.yaml").read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), Register)
-
-
-def controls_table(controls: tuple[Control, ...]) -> str:
-    """The README's table."""
-    rows = ["| control | what it stops |", "|---|---|"]
-    rows += [f"| **{control.title}** (`{control.id}`) | {control.threat} |" for control in controls]
-    return "\n".join(rows)
-
-
-def entities_table() -> str:
-    """What the rule packs find, by category."""
-    rows = ["| category | entities |", "|---|---|"]
-    found: dict[str, set[str]] = {}
-    for pack in builtin():
-        for rule in pack.rules:
-            found.setdefault(rule.category, set()).add(rule.entity)
-    rows += [
-        f"| `{category}` | {', '.join(f'`{name}`' for name in sorted(names))} |"
-        for category, names in sorted(found.items())
-    ]
-    return "\n".join(rows)
-
-
-def threat_model(found: Register) -> str:
-    """The threat model: threats, controls, the matrix, what is not covered."""
-    lines = [
-        "# Threat model",
-        "",
-        "Generated from `src/portcullis/controls.yaml` by `make docs`; do not edit.",
-        "",
-        "The agent is assumed to be hostile, and so is every upstream: model endpoints and MCP",
-        "servers. Trusted are the machine that the gate runs on, its operators and the",
-        "applications that open sessions. Each control names the asset it protects, the threat,",
-        "where it acts, and the frameworks for which its records are evidence (evidence is not",
-        "compliance).",
-        "",
-        "## Controls",
-    ]
-    for control in found.controls:
-        frameworks = "; ".join(
-            f"{name}: {', '.join(ids)}" for name, ids in control.frameworks.items()
-        )
-        lines += [
-            "",
-            f"### {control.title} (`{control.id}`)",
-            "",
-            f"- Threat: {control.threat}",
-            f"- Asset: {control.asset}",
-            f"- STRIDE: {', '.join(control.stride)}",
-            f"- Acts in: {', '.join(f'`{place}`' for place in control.acts)}",
-            f"- Evidence for: {frameworks}",
-        ]
-        lines += [
-            f"- Not applicable to {_where(entry.routes, Route)}, {_where(entry.phases, Phase)}: "
-            f"{entry.reason}"
-            for entry in control.inapplicable
-        ]
-    lines += [
-        "",
-        "## The matrix",
-        "",
-        "q: the request, r: the result, s: each piece of a stream. A letter is a cell that an",
-        "end-to-end test fills (`make test` fails when it does not); a dot is inapplicable.",
-        "",
-        "| control | " + " | ".join(Route) + " |",
-        "|---|" + "---|" * len(Route),
-    ]
-    letters = {Phase.REQUEST: "q", Phase.RESULT: "r", Phase.STREAM: "s"}
-    for control in found.controls:
-        cells = [
-            "".join("." if control.reason(route, phase) else letters[phase] for phase in Phase)
-            for route in Route
-        ]
-        lines.append(f"| {control.id} | " + " | ".join(f"`{cell}`" for cell in cells) + " |")
-    lines += ["", "## Not covered by this version", ""]
-    lines += [f"- {limit}" for limit in found.limits]
-    return "\n".join(lines) + "\n"
-
-
-def _where(chosen: tuple[str, ...], every: type[Route | Phase]) -> str:
-    if len(chosen) == len(every):
-        return "all routes" if every is Route else "all phases"
-    return ", ".join(chosen)
-
-
-def errors() -> str:
-    """The reference of error codes."""
-    lines = [
-        "# Error codes",
-        "",
-        "Generated from `src/portcullis/core/codes.py` by `make docs`; do not edit.",
-        "`portcullis explain CODE` says the same.",
-    ]
-    for prefix, about in RANGES.items():
-        lines += [
-            "",
-            f"## {prefix}: {about}",
-            "",
-            "| code | meaning | HTTP | JSON-RPC | what to do |",
-        ]
-        lines.append("|---|---|---|---|---|")
-        lines += [
-            f"| {code} | {entry.title} | {entry.status} | {entry.rpc} | {entry.hint} |"
-            for code, entry in CODES.items()
-            if code.startswith(prefix)
-        ]
-    return "\n".join(lines) + "\n"
+AGENTS = (
+    "What agents and applications use beside the protocols of models and MCP: see"
+    " [the APIs](../api.md)."
+)
+CONTROL = (
+    "What operators use: see [the APIs](../api.md). The control plane serves this description at"
+    " `/api/v1/openapi.json`."
+)
 
 
 def _between(path: Path, name: str, table: str) -> str:
@@ -140,13 +28,21 @@ def _between(path: Path, name: str, table: str) -> str:
 
 def wanted() -> dict[Path, str]:
     """Every generated file and what it should hold."""
-    found = register()
-    readme, inspection = ROOT / "README.md", ROOT / "docs/inspection.md"
+    found, running = controls.register(), described()
+    docs = ROOT / "docs"
+    reference = docs / "reference"
+    readme, inspection = ROOT / "README.md", docs / "inspection.md"
     return {
-        readme: _between(readme, CONTROLS, controls_table(found.controls)),
-        inspection: _between(inspection, ENTITIES, entities_table()),
-        ROOT / "docs/threat-model.md": threat_model(found),
-        ROOT / "docs/errors.md": errors(),
+        readme: _between(readme, CONTROLS, controls.controls_table(found.controls)),
+        inspection: _between(inspection, ENTITIES, controls.entities_table()),
+        docs / "threat-model.md": controls.threat_model(found),
+        docs / "errors.md": errors.page(),
+        reference / "cli.md": cli.page(),
+        reference / "configuration.md": configuration.page(),
+        reference / "events.md": events.page(),
+        reference / "metrics.md": metrics.page(running.registry),
+        reference / "api-agents.md": api.page("The gate's API", AGENTS, running.agents),
+        reference / "api-control.md": api.page("The control plane's API", CONTROL, running.control),
     }
 
 
@@ -157,6 +53,7 @@ def main() -> int:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.relative_to(ROOT))
             if "--check" not in sys.argv:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     if "--check" in sys.argv and stale:
         print(f"stale, run `make docs`: {', '.join(map(str, stale))}", file=sys.stderr)

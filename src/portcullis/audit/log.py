@@ -13,7 +13,7 @@ import asyncio
 import os
 import queue as queues
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from enum import Enum
 from pathlib import Path
@@ -48,6 +48,10 @@ HURRY: Final = 0.02
 """Seconds from one head to the next, at least, when somebody waits for witnesses."""
 
 _Waiter: TypeAlias = "asyncio.Future[None] | Future[None]"
+
+
+Watcher: TypeAlias = Callable[[Sequence[bytes]], None]
+"""Takes entries that are durable, on the log's thread: it returns at once and never raises."""
 
 
 class _Wait(Enum):
@@ -101,6 +105,7 @@ class AuditLog:
         self._hurry = False
         self._sequences = Sequences()
         self._exchanges: list[tuple[int, Path, int, Future[None]]] = []
+        self._watcher: Watcher | None = None
         self.subjects = subjects
         self.commitment = subjects.commitment
         self._thread = Thread(target=self._run, name="audit-log", daemon=True)
@@ -160,6 +165,10 @@ class AuditLog:
                 self._hurry = True
             self._wake.put(None)
         await self.witnesses.covered(size)
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Hand every commit to ``watcher`` from now on, in the order of the log; None: no more."""
+        self._watcher = watcher
 
     def close(self) -> None:
         """Write what is queued, sign the last head, have it witnessed, release the log. Blocks.
@@ -221,6 +230,8 @@ class AuditLog:
                     if keys:  # what is committed to under a new key waits for the key
                         keys.result()
                     _answer(waiters, "")
+                    if self._watcher is not None:
+                        self._watcher(entries)
                     self._publisher.add(entries)
                 new = self._publisher.size != self._publisher.published
                 if new and (closing or time.monotonic() >= self._due(due)):

@@ -122,10 +122,16 @@ def related(directory: Path, verifier: Verifier, event_id: str) -> list[Record]:
     return sorted({r.index: r for r in found + turns}.values(), key=lambda r: r.index)
 
 
-def find(directory: Path, verifier: Verifier, event_id: str) -> Record:
-    """The event with this id, or Problem PC6004."""
+def find(
+    directory: Path,
+    verifier: Verifier,
+    event_id: str,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Record:
+    """The event with this id, or Problem PC6004; ``advance`` is told of each entry looked at."""
     name = event_id.encode()
     for index, entry in _entries(directory, verifier):
+        advance(1)
         if name in entry and (record := _record(index, entry)).event.id == event_id:
             return record
     raise Problem("PC6004", "the log has no event with this id")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -134,6 +134,19 @@ class Stores:
             keys = stores.get(log)
             found = None if keys is None else keys.find(keys.handle(subject))
             return None if found is None else found.commitment(value)
+
+    def content_keys(self, places: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], bytes]:
+        """The keys of subjects' content, by log and handle, of those that still have one. Blocks.
+
+        Raises Problem PC6001 when that cannot be read.
+        """
+        found = {}
+        with self._all() as stores:
+            for log, handle in places:
+                subject = stores[log].find(handle) if log in stores else None
+                if subject is not None:
+                    found[log, handle] = subject.content
+        return found
 
     def held(self, holds: Sequence[Hold]) -> Held:
         """Whose content in the own log is held. Blocks.

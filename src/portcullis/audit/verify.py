@@ -12,7 +12,7 @@ Three questions, each with its own verdict, because a yes to one is often taken 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -139,22 +139,31 @@ def verify(
     *,
     expected: Expected | None = None,
     processes: int = 1,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """Check every byte of the log; ``held`` alone is short for what is ``expected``.
 
-    Up to ``processes`` processes do it. Problem PC7005 when there is no log, PC6005 when the
-    checkpoint held is not signed by ``verifier``.
+    Up to ``processes`` processes do it; ``advance`` is told how many more entries were checked.
+    Problem PC7005 when there is no log, PC6005 when the checkpoint held is not signed by
+    ``verifier``.
     """
     expected = expected or Expected(held=held)
     earlier = open_checkpoint(expected.held, verifier) if expected.held is not None else None
     if not any((directory / part).exists() for part in (CHECKPOINT, VKEY, "tile", "journal")):
         raise Problem("PC7005", f"there is no audit log in {directory}")
-    check = _Verification(directory, expected, earlier)
+    check = _Verification(directory, expected, earlier, advance)
     return check.run(verifier, processes)
 
 
 class _Verification:
-    def __init__(self, directory: Path, expected: Expected, earlier: Checkpoint | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        expected: Expected,
+        earlier: Checkpoint | None,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._advance = advance
         self._directory = directory
         self._expected = expected
         self._earlier = earlier
@@ -214,7 +223,8 @@ class _Verification:
         upper = Tree()
         reader = TileReader(self._directory, head.size)
         tasks = self._tasks(head.size, marks, earlier if self._earlier else head.size)
-        for part in check_segments(tasks, processes):
+        for number, part in enumerate(check_segments(tasks, processes)):
+            self._advance(max(0, min(WIDTH, head.size - number * WIDTH)))
             for fault in part.faults:
                 self._fail(fault)
             if part.broken:

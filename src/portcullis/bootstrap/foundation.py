@@ -24,6 +24,8 @@ from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.floor import read_by_all
 from portcullis.config import Config
 from portcullis.control.approvals import ApprovalParts
+from portcullis.control.desk import DeskParts
+from portcullis.control.live import Feed
 from portcullis.control.privacy import PrivacyParts
 from portcullis.control.pruning import PruningParts
 from portcullis.control.reviews import ReviewParts
@@ -40,14 +42,19 @@ from portcullis.identity.oidc import IdTokens
 from portcullis.identity.once import LocalOnce
 from portcullis.identity.sealing import Envelope
 from portcullis.identity.tokens import TokenAuthority
+from portcullis.oversight.keeping import KEPT_SECONDS
+from portcullis.store.activity import SqlActivity
 from portcullis.store.approvals import SqlApprovals
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.labels import SqlLabels
 from portcullis.store.memories import SqlMemories
+from portcullis.store.notices import SqlNotices
 from portcullis.store.operators import SqlOperators
+from portcullis.store.passkeys import SqlPasskeys
 from portcullis.store.pins import SqlPins
+from portcullis.store.precedents import SqlPrecedents
 from portcullis.store.projection import SqlProjection
 from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.reviews import SqlReviews
@@ -112,16 +119,24 @@ def founded(
     stack.callback(engine.dispose)
     stores = Stores(state / "keys", state / CONTENT, sealer, name, recorder.subjects)
     book = HoldBook(audit_directory(config))
+    precedents = SqlPrecedents(engine, name, recorder.subjects, stores)
+    stack.callback(precedents.close)
+
+    def forget() -> None:
+        precedents.forget(clock.now() - KEPT_SECONDS)
+        forget_ended(engine, clock.now())
+
     privacy = PrivacyParts(
         name,
         stores,
         book,
         _contents(stack, config, name, recorder.subjects, lambda: stores.held(book.in_force())),
-        lambda: forget_ended(engine, clock.now()),
+        forget,
     )
     directory = SqlDirectory(engine)
     feed = LocalKillFeed(engine, directory, clock)
     once = LocalOnce(clock)
+    approvals = SqlApprovals(engine)
     issuer = issuer_key(state / "keys", sealer)
     return Services(
         authority=TokenAuthority(
@@ -155,8 +170,9 @@ def founded(
         gateway=origin,
         witnesses=witnesses,
         privacy_parts=privacy,
-        approval_parts=ApprovalParts(
-            SqlApprovals(engine), config.approvals, derived(issuer, "approvals")
+        approval_parts=ApprovalParts(approvals, config.approvals, derived(issuer, "approvals")),
+        desk_parts=DeskParts(
+            SqlActivity(engine), precedents, Feed(recorder, approvals.changed, clock)
         ),
         review_parts=ReviewParts(
             SqlReviews(engine),
@@ -167,6 +183,10 @@ def founded(
             since=recorder.size,
             teams=config.approvals.teams,
         ),
+        console=config.console,
+        console_key=derived(issuer, "console"),
+        passkeys=SqlPasskeys(engine),
+        notices=SqlNotices(engine),
         pruning_parts=_pruning(config, name, recorder, engine, clock),
         version=__version__,
         new_id=new_id,

@@ -9,26 +9,37 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+from starlette.routing import BaseRoute
+
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.domain import Domain, opened
 from portcullis.bootstrap.evidence import Evidence
 from portcullis.bootstrap.foundation import GATE, audit_directory, founded
+from portcullis.bootstrap.notices import chat, telling
 from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.config import Config
 from portcullis.control import (
+    activity_api,
     admin,
     agents_api,
     approvals_api,
     catalogue_api,
+    chat_api,
+    live_api,
     privacy_api,
     pruning_api,
     reviews_api,
 )
 from portcullis.control.bundle import bootstrap_app
+from portcullis.control.console.app import ConsoleParts, console_routes
+from portcullis.control.console.streams import Streams
+from portcullis.control.login import Logins
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
 from portcullis.execution.tls import upstream_tls
+from portcullis.gateway.guard import Guard
 from portcullis.gateway.http import App
 from portcullis.gateway.listener import Listener
 from portcullis.gateway.live import Live
@@ -46,7 +57,7 @@ GATE_FILE = "gate.json"
 class Gate:
     """A running gate. ``urls`` has each listener's by its name in the configuration.
 
-    ``reload_policy`` looks at the policy folder at once.
+    ``reload_policy`` looks at the policy folder at once; ``registry`` holds the gate's figures.
     """
 
     urls: dict[str, str]
@@ -55,6 +66,7 @@ class Gate:
     services: Services
     domain: Domain
     reload_policy: Callable[[], None]
+    registry: CollectorRegistry
 
     @property
     def gate_url(self) -> str:
@@ -102,13 +114,23 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
         place = config.state / GATE_FILE
         stack.callback(place.unlink, missing_ok=True)
         urls = await _listening(stack, config, parts, domain)
+        told = telling(config, services, parts.registry, urls["control"])
+        await stack.enter_async_context(told)
         workload = await stack.enter_async_context(domain.workload_api())
         evidence = Evidence(config, services, parts.registry, audit_directory(config))
         await stack.enter_async_context(background(evidence.run()))
         pid = os.getpid()
         said = urls | {"pid": pid, "started": started(pid)}
         write_private(place, json.dumps(said).encode())
-        yield Gate(urls, workload, audit_directory(config), services, domain, parts.reload_policy)
+        yield Gate(
+            urls,
+            workload,
+            audit_directory(config),
+            services,
+            domain,
+            parts.reload_policy,
+            parts.registry,
+        )
 
 
 async def _listening(
@@ -119,12 +141,23 @@ async def _listening(
     The control plane opens first and closes last: operators act while the gate drains.
     """
     limits, services, listen = config.limits, parts.services, config.listen
+    guard = Guard(
+        parts.pipeline,
+        parts.mcp.inventory,
+        parts.shows,
+        config.guard,
+        limits=limits,
+        clock=services.clock,
+        metrics=parts.metrics,
+    )
+    await stack.enter_async_context(background(guard.run()))
     router = Router(
         access=parts.access,
         live=parts.live,
         pipeline=parts.pipeline,
         models=ModelRoutes(parts.pipeline, parts.forwarder, config.models, limits),
         mcp=McpHttp(parts.mcp, parts.conversations),
+        guard=guard,
         api=agents_api.create_app(
             services,
             trust=domain.trust,
@@ -136,6 +169,22 @@ async def _listening(
         metrics=parts.metrics,
         names=listen.names,
     )
+    streams = Streams(services.feed, services.clock)
+
+    def console(logins: Logins) -> list[BaseRoute]:
+        if services.passkeys is None or not config.console.enabled:
+            return []
+        return console_routes(
+            ConsoleParts(
+                services=services,
+                logins=logins,
+                passkeys=services.passkeys,
+                streams=streams,
+                names=listen.names,
+                meaning=parts.meaning,
+            )
+        )
+
     control = admin.create_app(
         services,
         registry=parts.registry,
@@ -143,11 +192,15 @@ async def _listening(
         routers=lambda edge: (
             *domain.control_routers(edge),
             *catalogue_api.routers(edge, services.catalogue("control", parts.book.refresh)),
-            *approvals_api.routers(edge, services.approvals("control")),
+            *approvals_api.routers(edge, services.approvals("control"), services.desk("control")),
+            activity_api.router(edge, services.activity()),
+            live_api.router(edge, services.watching(), streams),
             *reviews_api.routers(edge, services.reviews("control")),
             *privacy_api.routers(edge, services.privacy("control")),
             pruning_api.router(edge, services.pruning(), services.records()),
+            *(chat_api.router(edge, one) for one in (chat(config, services),) if one),
         ),
+        console=console,
     )
     edge = services.edge("bootstrap")
     bootstrap = bootstrap_app(edge, services.version, *domain.agents_routers(edge))
@@ -182,6 +235,10 @@ async def _listening(
         )
         await listener.open()
         stack.push_async_callback(listener.close)
+        if name == "control":
+            stack.callback(streams.close)
+            stack.callback(services.watching().close)
         urls[name] = listener.url
+    stack.callback(guard.drain)
     stack.callback(router.drain)
     return urls

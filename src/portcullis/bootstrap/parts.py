@@ -33,6 +33,7 @@ from portcullis.checks.overheard import Overheard
 from portcullis.checks.provenance import Provenance
 from portcullis.checks.validate import Validate
 from portcullis.config import Config
+from portcullis.control.desk import Meaning
 from portcullis.control.scopes import Scopes
 from portcullis.control.services import Services
 from portcullis.core.call import RiskClass
@@ -44,6 +45,7 @@ from portcullis.execution.mcp.channels import McpChannels
 from portcullis.execution.secrets import local_secrets
 from portcullis.execution.tls import Tls
 from portcullis.gateway.access import Access
+from portcullis.gateway.guard import Shows
 from portcullis.gateway.live import Live
 from portcullis.gateway.mcp import Mcp
 from portcullis.gateway.mcp_conversations import Conversations
@@ -67,8 +69,10 @@ class Parts:
     access: Access
     live: Live
     usable: Scopes
+    shows: Shows
     pipeline: Pipeline
     reload_policy: Callable[[], None]
+    meaning: Meaning
     mcp: Mcp
     book: PinBook
     conversations: Conversations
@@ -120,12 +124,14 @@ async def assembled(
         policy = PolicyReload(config.policy, fragment=fault, adopt=adopt, report=report)
         vaults = LocalVaults(clock)
         restore, inspect = firewall(found, config, services, policy.pdp, inventory, vaults)
-        provenance = Provenance(policy.pdp, services.labels)
+        authorize = Authorize(policy.pdp)
+        unvouched = [name for name, one in config.guard.items() if not one.trusted]
+        provenance = Provenance(policy.pdp, services.labels, unvouched)
         checks = (
             Contain(services.feed, sessions),
             restore,
             Validate(inventory, policy.pdp),
-            Authorize(policy.pdp),
+            authorize,
             provenance,
             Memory(policy.pdp, provenance, services.labels, services.memories),
             Overheard(policy.pdp, provenance, services.labels, services.memories),
@@ -135,7 +141,10 @@ async def assembled(
         )
         contents = contents_of(config, services)
         looked_at = reviews.flagged(config)
-        records = Records(origin, recorder, sessions, policy.pdp, clock, contents, looked_at)
+        records = Records(
+            *(origin, recorder, sessions, policy.pdp, clock, contents, looked_at),
+            precedents=services.desk_parts.precedents if services.desk_parts else None,
+        )
         metrics = Metrics(registry)
         awaited = [RiskClass(risk) for risk in config.audit.await_witnesses]
         pipeline = Pipeline(checks, recorder, records, metrics, awaited, approvals=asking(services))
@@ -177,8 +186,10 @@ async def assembled(
             access=Access(services.authority, sessions, clock),
             live=live,
             usable=Scopes(policy.pdp),
+            shows=authorize.shows,
             pipeline=pipeline,
             reload_policy=policy.reload,
+            meaning=policy.pdp.model,
             mcp=mcp,
             book=book,
             conversations=conversations,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -120,9 +120,10 @@ def logs_of(config: Config) -> dict[str, Path]:
     return {name: path for name, path in sorted(found.items()) if (path / "log.vkey").is_file()}
 
 
-def caught_up(projector: Projector) -> int:
-    """Project all that is signed; how many entries that were."""
+def caught_up(projector: Projector, advance: Callable[[int], None] = lambda _: None) -> int:
+    """Project all that is signed; how many entries that were, told to ``advance`` as it goes."""
     total = 0
     while count := projector.step():
         total += count
+        advance(count)
     return total

@@ -1,15 +1,16 @@
-"""What tools each server offers, with the schemas of those that are called compiled."""
+"""What tools each server or toolset offers, with the schemas of those that are called compiled."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from portcullis.catalogue.definition import digest
 from portcullis.catalogue.pins import PinBook, Seen
 from portcullis.catalogue.schema import UnusableSchema, Validator, closed
 from portcullis.core.call import ToolSpec
@@ -17,6 +18,8 @@ from portcullis.core.verdict import Deny
 
 LOOK_AGAIN_SECONDS: Final = 5.0
 """How long a server's tools are taken for what they were before one of them is refused."""
+MAX_DECLINED: Final = 4096
+"""Definitions that were offered and declined, of which it is known why."""
 _UNUSABLE: Final = ("$: the tool's schema cannot be enforced",)
 
 
@@ -61,6 +64,7 @@ class LocalInventory:
         self._looked: dict[str, float] = {}
         self._servers: dict[str, dict[str, _Tool]] = {}
         self._stale: set[str] = set()
+        self._declined: OrderedDict[tuple[str, str, str], tuple[Seen, float]] = OrderedDict()
         self._fragments: dict[str, dict[str, Validator]] = {}
         self._tolerated: Mapping[str, Mapping[str, frozenset[str]]] = {}
 
@@ -86,6 +90,36 @@ class LocalInventory:
             for spec in tools
             if book is None or book.refusal(server, spec.name, seen[spec.name]) is None
         )
+
+    async def offered(self, server: str, tool: ToolSpec) -> None:
+        """Take note of a tool as whoever calls it describes it, if it is as it was approved.
+
+        Any other leaves what is known as it is: one caller's wrong definition costs nobody else
+        the right one. What was declined is held against its pin again LOOK_AGAIN_SECONDS later.
+        """
+        book, known = self._book, self._servers.setdefault(server, {})
+        same = known.get(tool.name)
+        if same is not None and same.spec == tool and self.refusal(server, tool.name) is None:
+            return
+        seen, key, now = None, _key(server, tool), self._monotonic()
+        if book is not None:
+            seen, until = self._declined.get(key, (None, -math.inf))
+            if now < until and seen is not None and book.refusal(server, tool.name, seen):
+                return
+            seen = (await book.sight(server, [tool]))[tool.name]
+            if book.refusal(server, tool.name, seen) is not None:
+                self._declined[key] = seen, now + LOOK_AGAIN_SECONDS
+                if len(self._declined) > MAX_DECLINED:
+                    self._declined.popitem(last=False)
+                return
+        known[tool.name] = _Tool(tool, twice=False, seen=seen)
+
+    def declined(self, server: str, tool: ToolSpec) -> Deny | None:
+        """Why a tool that was offered is not what is known of it."""
+        found = self._declined.get(_key(server, tool))
+        if self._book is None or found is None:
+            return None
+        return self._book.refusal(server, tool.name, found[0])
 
     def refusal(self, server: str, name: str) -> Deny | None:
         """Why a tool may not be called at all: it is not the one that was approved."""
@@ -179,6 +213,10 @@ class LocalInventory:
             listed = _Tool(tool, twice=False, seen=None)
         validator = listed.output
         return _UNUSABLE if validator is None else validator.check(value)
+
+
+def _key(server: str, tool: ToolSpec) -> tuple[str, str, str]:
+    return server, tool.name, digest(tool.definition)
 
 
 def _compile(schema: Mapping[str, Any]) -> Validator | None:

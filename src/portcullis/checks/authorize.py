@@ -5,6 +5,7 @@ A token's scope and the agents on whose behalf the caller acts can only narrow t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -78,18 +79,25 @@ class Authorize(Check):
             return Deny(code="PC5003", reason=f"the result has no list {member}")
         entries: list[Any] = payload[member]
         names = [_name(entry, key) for entry in entries]
-        scope = context.principal.scope
-        shown = [
-            name
-            for name in names
-            if name is not None and (scope is None or covers(scope, kind, call.server, name))
-        ]
-        for asker in on_behalf(context):
-            if shown:
-                visible = self._pdp.visible(call.name, call.server, shown, asker)
-                shown = [name for name in shown if name in visible]
+        named = [name for name in names if name is not None]
+        shown = self._shown(call.name, kind, call.server, named, context)
         kept = [entry for entry, name in zip(entries, names, strict=True) if name in shown]
         return PASS if len(kept) == len(entries) else Transform(payload={**payload, member: kept})
+
+    def shows(self, context: Context, server: str, tool: str) -> bool:
+        """Whether the caller may be shown a tool: some call of it could be allowed."""
+        return bool(self._shown("tools", "tool", server, [tool], context))
+
+    def _shown(
+        self, listed: str, kind: str, server: str, names: Iterable[str], context: Context
+    ) -> list[str]:
+        scope = context.principal.scope
+        shown = [name for name in names if scope is None or covers(scope, kind, server, name)]
+        for asker in on_behalf(context):
+            if shown:
+                visible = self._pdp.visible(listed, server, shown, asker)
+                shown = [name for name in shown if name in visible]
+        return shown
 
 
 def on_behalf(context: Context) -> tuple[Context, ...]:

@@ -119,10 +119,11 @@ class Memory(Check):
         if memory is None:
             return Labels()
         said = content(result.payload)
-        anything = result.is_error or aside(result.payload)
+        vouched = self._provenance.vouched(call)
+        anything = result.is_error or not vouched or aside(result.payload)
         records = None if anything else told(model, call.arguments, said)
         known = await self._memories.recall(memory.store, records)
-        if result.is_error:
+        if result.is_error or not vouched:
             return reading(known.confidentiality)
         if memory.written or await self._memories.written(memory.store):
             return recalled(model, said, known)

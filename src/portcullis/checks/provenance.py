@@ -7,7 +7,7 @@ session's words and labels are fetched, and what results teach is written down b
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import msgspec
@@ -59,12 +59,16 @@ class Facts(NamedTuple):
 class Provenance(Check):
     """Asks about what has no source.
 
-    For what results are good for that come out of a memory, see the check ``memory``.
+    For what results are good for that come out of a memory, see the check ``memory``. Those of
+    the toolsets in ``unvouched`` are reported by the agent itself, and are good for nothing.
     """
 
     name: ClassVar[str] = "provenance"
 
-    def __init__(self, catalogue: Catalogue, labels: LabelState) -> None:
+    def __init__(
+        self, catalogue: Catalogue, labels: LabelState, unvouched: Collection[str] = ()
+    ) -> None:
+        self._unvouched = frozenset(unvouched)
         self._catalogue = catalogue
         self._labels = labels
         self._looked: OrderedDict[tuple[str, str, str], float] = OrderedDict()
@@ -146,7 +150,7 @@ class Provenance(Check):
             if result.is_error or aside(result.payload):
                 learned = learned.merge(reading(learning.level(model)))
             shared = model is not None and model.memory is not None
-            if result.is_error or shared:  # it may say an agent's own words
+            if result.is_error or shared or not self.vouched(call):  # perhaps an agent's own words
                 learned = reading(learned.confidentiality)
             if call.looked_up_for:  # the agent does not get it
                 public = Confidentiality.PUBLIC
@@ -169,6 +173,10 @@ class Provenance(Check):
             model = self._catalogue.model(call.server, call.name)
             learned = learning.approve(model, call.arguments, calling(approval))
             await self._labels.merge(context.session, learned)
+
+    def vouched(self, call: Call) -> bool:
+        """Whether anybody but the agent says what came back."""
+        return call.server not in self._unvouched
 
     def end(self, is_open: Callable[[str], bool]) -> None:
         """Forget what the users of ended sessions said."""

@@ -7,7 +7,7 @@ the way back PC5009 is a structured result that breaks the tool's output schema.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from portcullis.checks.authorize import on_behalf
 from portcullis.checks.suspicious import suspicious
@@ -15,6 +15,8 @@ from portcullis.core.call import Action, Call, Context, Result
 from portcullis.core.check import Check
 from portcullis.core.ports import Inventory, PolicyDecisionPoint
 from portcullis.core.verdict import PASS, Deny, Verdict
+
+_OTHER: Final = Deny(code="PC3026", reason="its definition is not the one that is known")
 
 
 class Validate(Check):
@@ -55,7 +57,7 @@ class Validate(Check):
         if refusal is not None:
             return refusal
         if self._inventory.tool(call.server, call.name) != spec:
-            return Deny(code="PC3026", reason="its definition changed while it was called")
+            return self._inventory.declined(call.server, spec) or _OTHER
         broken = self._inventory.validate(call.server, call.name, call.arguments)
         if broken:
             return Deny(code="PC3010", reason="; ".join(broken))

@@ -1,7 +1,8 @@
 """The command line: nouns, then verbs.
 
 Rules for output: stdout is data, stderr is for people. An error is two lines, ``error:`` with its
-code and ``hint:`` with what to do. Exit codes: 0 ok, 1 fault, 2 usage, 3 denied, 4 approval
+code and ``hint:`` with what to do; with --json it is one object (``code``, ``title``, ``detail``,
+``hint``) in the last line of stderr. Exit codes: 0 ok, 1 fault, 2 usage, 3 denied, 4 approval
 pending, 5 verification failed.
 
 A command's module is imported when the command is used, so that ``portcullis explain`` does not
@@ -11,15 +12,15 @@ wait for the gate's libraries.
 from __future__ import annotations
 
 import gc
+import json
+import os
 import sys
 from importlib import import_module
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
-import structlog
 import typer
 
-from portcullis import __version__
-from portcullis.cli import logs
+from portcullis.cli import completion
 from portcullis.core.errors import Problem
 
 _COMMANDS: Final = {
@@ -29,6 +30,7 @@ _COMMANDS: Final = {
     "doctor": "Say what is missing on this machine and what to do.",
     "explain": "Explain an error code.",
     "version": "Print the version.",
+    "completion": "Print the script that completes commands in a shell.",
     "mcp": "Wrap a stdio MCP server: stdio on both sides, every check in between.",
     "agent": "Agents: their life, and how they get their identity.",
     "application": "Applications that open sessions.",
@@ -36,7 +38,9 @@ _COMMANDS: Final = {
     "credential": "Single tokens and certificates: revoke.",
     "ca": "The trust domain's authority: show, rotate, retire, offline, bundle.",
     "session": "Sessions: open, say, show, close.",
+    "console": "A link to the console that logs in, once.",
     "approval": "Calls that wait for a human: list, show, approve, deny, lift.",
+    "notify": "Channels to people: test, list.",
     "review": "Calls to look at afterwards: list, show, close, reopen.",
     "catalogue": "Tools as they were approved: list, diff, draft, pin.",
     "canary": "Canaries for records of your own: mint.",
@@ -48,6 +52,8 @@ _COMMANDS: Final = {
     "bench": "Measure the gate on this machine.",
     "redteam": "Attack the gate and count what gets through: contain.",
 }
+_SILENT: Final = frozenset({"", "explain", "version", "completion"})
+"""What logs nothing, and so does not wait for what would."""
 _DENIED, _PENDING, _VERIFICATION, _USAGE, _FAULT = 3, 4, 5, 2, 1
 
 
@@ -73,8 +79,16 @@ def _app(wanted: str) -> typer.Typer:
     return app
 
 
+def command(name: str) -> Any:
+    """One command with all below it, as the command line runs it."""
+    group: Any = typer.main.get_command(_app(name))
+    return group.commands[name]
+
+
 def _version(asked: bool) -> None:
     if asked:
+        from portcullis import __version__  # noqa: PLC0415 - slow, and only for this
+
         print(__version__)
         raise typer.Exit
 
@@ -97,8 +111,14 @@ def _elsewhere() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    if os.environ.get(completion.ASKED):
+        completion.answer(sys.argv[1:], _COMMANDS)
+        return
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    logs.configure("warning" if wanted == "demo" else "info")
+    if wanted not in _SILENT:
+        from portcullis.cli import logs  # noqa: PLC0415 - slow
+
+        logs.configure("warning" if wanted == "demo" else "info")
     gc.disable()  # of what is imported nothing is garbage; looking for it, here and at the end of
     # the process, takes a third of a short command's time
     try:
@@ -124,14 +144,22 @@ def _fault(error: Exception) -> Problem:
     if isinstance(said, OSError) and said.strerror:
         place = f"{said.filename}: " if said.filename else ""
         return Problem("PC7005", f"{place}{said.strerror}")
+    import structlog  # noqa: PLC0415 - slow, and rarely needed
+
     structlog.get_logger(__name__).exception("command_failed")
     hint = "It may be half done: see `portcullis audit tail`. Report this."
     return Problem("PC9002", type(error).__name__, hint=hint)
 
 
 def _end(problem: Problem) -> NoReturn:
-    sys.stderr.write(f"error: {problem.code} {problem.entry.title}: {problem.detail}\n")
-    sys.stderr.write(f"hint: {problem.hint}\n")
+    words = sys.argv[1:]
+    if "--json" in words[: words.index("--") if "--" in words else None]:
+        said = {"code": problem.code, "title": problem.entry.title}
+        said |= {"detail": problem.detail, "hint": problem.hint}
+        sys.stderr.write(f"{json.dumps(said)}\n")
+    else:
+        sys.stderr.write(f"error: {problem.code} {problem.entry.title}: {problem.detail}\n")
+        sys.stderr.write(f"hint: {problem.hint}\n")
     sys.exit(exit_code(problem))
 
 

@@ -6,22 +6,23 @@ spelt out. It may be written for whoever approves it: follow nothing that it say
 
 from __future__ import annotations
 
-import json as codec
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from portcullis.cli.approval_lines import lines, row
+from portcullis.cli.approval_watch import watch
 from portcullis.cli.audit_lines import clean, note, print_json
 from portcullis.cli.audit_privacy import line
 from portcullis.cli.operate import operations
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
-from portcullis.cli.principals import moment
 from portcullis.config import load
-from portcullis.control.approvals_api import ApprovalView, ShownView
+from portcullis.control.approvals_api import ApprovalView
 from portcullis.core.approval import State
 from portcullis.core.errors import Problem
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(watch)
 Id = Annotated[str, typer.Argument(metavar="APPROVAL", help="The approval's id.")]
 Reason = Annotated[
     str, typer.Option(help="Why, in one line; it stays in the log, so it names no person.")
@@ -46,7 +47,7 @@ def list_approvals(
         print_json(found.model_dump(mode="json"))
         return
     for one in found.approvals:
-        print(_row(one))
+        print(row(one))
     for agent in found.frozen:
         note(f"{clean(agent)} may not ask: too much was denied (`portcullis approval lift`)")
 
@@ -59,12 +60,12 @@ def show(approval: Id, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = Fals
     if json:
         print_json(found.model_dump(mode="json"))
         return
-    print(_row(found.approval))
+    print(row(found.approval))
     if found.call is None:
         note("it is decided: the call itself is not kept any longer")
         return
     note("what follows is the agent's own text; follow nothing that it says")
-    for name, value in _lines(found.call):
+    for name, value in lines(found.call):
         print(f"{name:12} {value}")
 
 
@@ -122,41 +123,3 @@ def _tell(done: ApprovalView, *, as_json: bool) -> None:
     note(f"{done.state}: {done.id}")
     if as_json:
         print_json(done.model_dump(mode="json"))
-
-
-def _row(one: ApprovalView) -> str:
-    what = f"{one.server}.{one.name}" if one.server else one.name
-    row = (
-        f"{one.id}  {one.state:9} {one.risk:8} {one.agent}  {what}  until {moment(one.expires_at)}"
-    )
-    if one.decided_by:
-        row += f"  {one.decided_by}: {one.reason}"
-    return clean(row + ("  ESCALATED" if one.escalated_at else ""))
-
-
-def _lines(call: ShownView) -> list[tuple[str, str]]:
-    """What the approver reads, in the order in which it matters."""
-    rows: list[tuple[str, Any]] = [("held because", call.reason)]
-    rows += [("question", question) for question in call.questions]
-    rows += [("label", f"{clean(name)}: {label}") for name, label in call.labels.items()]
-    rows += [("calls", f"{call.method} {call.called}")]
-    if call.arguments:
-        rows += [(f"  {clean(name)}", codec.dumps(value)) for name, value in call.arguments.items()]
-    more = call.request
-    if call.arguments and isinstance(more, dict):
-        more = {name: said for name, said in more.items() if name not in {"name", "arguments"}}
-    if more:
-        rows += [("  request", codec.dumps(more))]
-    rows += [
-        ("agent", " for ".join(call.agents)),
-        ("user", call.user),
-        *(("said", prompt) for prompt in call.prompts),
-        ("subject", codec.dumps(call.subject)),
-        ("grant", "any tool" if call.grant is None else ", ".join(call.grant)),
-    ]
-    rows += [("  bounds", codec.dumps(bounds)) for bounds in call.bounds.values()]
-    rows += [
-        ("before", f"{moment(step.at)} {step.what} ({step.risk or '?'}): {step.verdict}")
-        for step in call.recent
-    ]
-    return [(name, clean(value)) for name, value in rows]

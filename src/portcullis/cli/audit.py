@@ -13,20 +13,28 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 import typer
 
-from portcullis.audit.note import Verifier
 from portcullis.audit.proof import prove as make_proof
 from portcullis.audit.proof import verify_proof as check_proof
-from portcullis.audit.query import Filter, Record, find, follow, last, records, related
-from portcullis.audit.verify import load_verifier, own_verifier
+from portcullis.audit.query import Filter, Record, find, records, related
+from portcullis.audit.verify import load_verifier
 from portcullis.audit.verify import verify as check_log
 from portcullis.cli.audit_export import export
 from portcullis.cli.audit_lines import clean, moment, note, print_json
 from portcullis.cli.audit_mirror import mirror
+from portcullis.cli.audit_place import (
+    Directory,
+    Key,
+    entries_of,
+    log_of,
+    one_of,
+    place_of,
+    verifier_of,
+)
 from portcullis.cli.audit_privacy import content, erase, hold, release
 from portcullis.cli.audit_prune import prune
 from portcullis.cli.audit_query import access, candidates, reindex
@@ -41,14 +49,16 @@ from portcullis.cli.audit_report import (
     processes,
     quorum_of,
 )
+from portcullis.cli.audit_rows import print_records
 from portcullis.cli.audit_stamps import check_stamps, plain_stamps, print_stamps, with_stamps
+from portcullis.cli.audit_tail import VERDICTS, tail
 from portcullis.cli.audit_witness import witness
-from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
-from portcullis.config import load
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from portcullis.cli.progress import progress
 from portcullis.core.call import RiskClass
 from portcullis.core.codes import CODES
 from portcullis.core.errors import Problem
-from portcullis.core.event import Event, EventType
+from portcullis.core.event import EventType
 
 _FAILED = 5
 
@@ -56,37 +66,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 for command in (witness, mirror, export, access, reindex, erase, content, hold, release, prune):
     app.command()(command)
 
-Directory = Annotated[
-    Path | None,
-    typer.Argument(metavar="[DIR]", help="The log's directory; default: the configuration's."),
-]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        "--key",
-        help="The log's public key (a verifier key or a file with one), as you got it from "
-        "somewhere else; default: log.vkey beside the log.",
-    ),
-]
-
-
-@app.command()
-def tail(
-    directory: Directory = None,
-    number: Annotated[int, typer.Option("-n", min=0, help="How many events.")] = 10,
-    forever: Annotated[bool, typer.Option("-f", "--follow", help="Go on as they come.")] = False,
-    key: Key = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    as_json: Json = False,
-) -> None:
-    """Print the last events, and with -f those to come."""
-    place, verifier = _log(directory, config, key)
-    found = last(place, verifier, number + 1)
-    following = found[-1].index + 1 if found else 0
-    _print(found[-number:] if number else [], as_json=as_json)
-    if forever:
-        with contextlib.suppress(KeyboardInterrupt):
-            _print(follow(place, verifier, following), as_json=as_json)
+app.command()(tail)
 
 
 @app.command()
@@ -118,11 +98,11 @@ def query(
 
     Without DIR the record store says where in the log to look; with it the log is read through.
     """
-    _one_of("--type", kind, tuple(EventType))
-    _one_of("--verdict", verdict, ("allow", "deny", "error"))
-    _one_of("--code", code, tuple(CODES))
-    _one_of("--risk", risk, tuple(RiskClass))
-    place, verifier = _log(directory, config, key)
+    one_of("--type", kind, tuple(EventType))
+    one_of("--verdict", verdict, VERDICTS)
+    one_of("--code", code, tuple(CODES))
+    one_of("--risk", risk, tuple(RiskClass))
+    place, verifier = log_of(directory, config, key)
     wanted = Filter(
         type=kind,
         principal=principal,
@@ -147,7 +127,7 @@ def query(
     else:
         found = candidates(load(config), place, verifier, wanted)
     matching = (record for record in found if wanted.matches(record.event))
-    _print(_first(matching, limit) if limit else matching, as_json=as_json)
+    print_records(_first(matching, limit) if limit else matching, as_json=as_json)
 
 
 @app.command()
@@ -192,11 +172,14 @@ def verify(
         if tsa is not None and (directory or "").startswith(("http://", "https://")):
             hint = "Verify a copy of it in a folder or a store."
             raise Problem("PC7004", "timestamps cannot be found behind http(s)", hint=hint)
-        place = _brought(stack, directory, key, max_bytes) or _place(_folder(directory), config)
-        verifier = _verifier(place, key)
+        place = _brought(stack, directory, key, max_bytes) or place_of(_folder(directory), config)
+        verifier = verifier_of(place, key)
         wanted = expected(_read(checkpoint), quorum, max_age, keep_days)
-        report = check_log(place, verifier, expected=wanted, processes=processes())
-        stamps = check_stamps(place, verifier, tsa)
+        with progress("verifying", entries_of(place, verifier), quiet=as_json) as advance:
+            report = check_log(
+                place, verifier, expected=wanted, processes=processes(), advance=advance
+            )
+            stamps = check_stamps(place, verifier, tsa)
     report = with_stamps(report, stamps)
     if as_json:
         where = {"directory": directory or str(place), "key_given": key is not None}
@@ -222,9 +205,10 @@ def prove(
     as_json: Json = False,
 ) -> None:
     """Write a proof that an event is in the log: it verifies with public keys alone."""
-    place, verifier = _log(directory, config, key)
-    record = find(place, verifier, event_id)
-    proof = make_proof(place, verifier, record.index)
+    place, verifier = log_of(directory, config, key)
+    with progress("looking for it", entries_of(place, verifier), quiet=as_json) as advance:
+        record = find(place, verifier, event_id, advance)
+        proof = make_proof(place, verifier, record.index)
     if output:
         try:
             output.write_text(proof, encoding="utf-8")
@@ -301,19 +285,6 @@ def _folder(place: str | None) -> Path | None:
     return None if place is None else Path(place)
 
 
-def _place(directory: Path | None, config: Path) -> Path:
-    return directory or load(config).state / "log"
-
-
-def _verifier(place: Path, key: str | None) -> Verifier:
-    return own_verifier(place) if key is None else load_verifier(key)
-
-
-def _log(directory: Path | None, config: Path, key: str | None) -> tuple[Path, Verifier]:
-    place = _place(directory, config)
-    return place, _verifier(place, key)
-
-
 def _read(path: Path | None) -> bytes | None:
     try:
         return path.read_bytes() if path else None
@@ -321,53 +292,6 @@ def _read(path: Path | None) -> bytes | None:
         raise Problem("PC7005", f"{path}: {error.strerror}") from None
 
 
-def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
-    """A word that no event holds would find nothing, which reads as if nothing had happened."""
-    if value and value not in known:
-        raise Problem("PC7004", f"no event has {option} {value}", hint=f"Known: {', '.join(known)}")
-
-
 def _first(found: Iterator[Record], limit: int) -> Iterator[Record]:
     for record, _ in zip(found, range(limit), strict=False):
         yield record
-
-
-def _print(found: Iterable[Record], *, as_json: bool) -> None:
-    for record in found:
-        if as_json:
-            print_json({"index": record.index, "event": msgspec.Raw(record.entry)})
-        else:
-            print(clean(_row(record)), flush=True)
-
-
-_DOINGS: Final = frozenset({EventType.ADMIN, EventType.IDENTITY})
-
-
-def _row(record: Record) -> str:
-    event = record.event
-    what = ".".join(filter(None, (event.server, event.name))) or event.method or event.action
-    parts = [
-        f"{record.index:>6}",
-        f"{event.time:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
-        f"{event.type:<11}",
-        f"{event.verdict or '-':<5}",
-        event.code,
-        event.principal or "-",
-        event.method if event.method != what and event.type in _DOINGS else "",
-        what,
-        f"credential={event.credential}" if event.credential else "",
-        f"session={event.session}" if event.session else "",
-        _outcome(event),
-        f"id={event.id}",
-        f"decision={event.decision}" if event.decision else "",
-        f"proposed_by={event.proposed_by}" if event.proposed_by else "",
-        f"looked_up_for={event.looked_up_for}" if event.looked_up_for else "",
-        f"({event.reason})" if event.reason else "",
-    ]
-    return "  ".join(filter(None, parts))
-
-
-def _outcome(event: Event) -> str:
-    if event.result is None:
-        return ""
-    return f"{'error' if event.result.error else 'ok'} {event.result.bytes} bytes"

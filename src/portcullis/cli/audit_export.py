@@ -15,12 +15,14 @@ from portcullis.audit.export.formats import FormatName, format_of
 from portcullis.audit.query import follow, records
 from portcullis.audit.verify import load_verifier, own_verifier
 from portcullis.cli.audit_lines import clean, harmless, note, print_json
-from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
-from portcullis.config import Config, load
+from portcullis.cli.audit_place import entries_of
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
 
 if TYPE_CHECKING:
     from portcullis.audit.export.deliver import Exporter
+    from portcullis.config import Config
 
 _ATTEMPTS: Final = 4
 """So often a command tries a batch before it gives up; the gate tries without end."""
@@ -64,10 +66,13 @@ def _print(place: Path, shape: FormatName, start: int, key: str | None, *, forev
     write = _show_cef if shape == "cef" else _show_json
     write = write if sys.stdout.isatty() else _write
     following = start
+    total = max(0, (entries_of(place, verifier) or 0) - start)
     try:
-        for record in records(place, verifier, start):
-            write(form.encode(record.index, record.event, record.entry))
-            following = record.index + 1
+        with progress("exporting", total, quiet=sys.stdout.isatty()) as advance:
+            for record in records(place, verifier, start):
+                write(form.encode(record.index, record.event, record.entry))
+                following = record.index + 1
+                advance(1)
         if forever:
             for record in follow(place, verifier, following):
                 write(form.encode(record.index, record.event, record.entry))
@@ -113,7 +118,8 @@ def _deliver(config: Config, name: str, log: str, start: int | None, *, as_json:
         known = ", ".join(made) or "none"
         raise Problem("PC7004", "no such exporter", hint=f"In audit.exporters: {known}.")
     exporter = made[name]
-    delivered = asyncio.run(_drained(exporter, start))
+    with progress("delivering", quiet=as_json):
+        delivered = asyncio.run(_drained(exporter, start))
     dead = exporter.state.dead
     if as_json:
         print_json({"exporter": name, "log": log, "delivered": delivered, "dead": dead})

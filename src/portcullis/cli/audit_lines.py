@@ -38,6 +38,11 @@ def note(text: str) -> None:
     typer.echo(f"note: {text}", err=True)
 
 
+def second(at: float) -> str:
+    """A time (seconds since the epoch) for people, UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
 def moment(text: str) -> datetime | None:
     """A time as ISO 8601 has it, UTC if it says nothing; None for no text. Problem PC7004."""
     if not text:

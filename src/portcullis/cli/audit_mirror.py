@@ -15,6 +15,7 @@ import typer
 from portcullis.audit.quorum import load_quorum
 from portcullis.audit.verify import load_verifier
 from portcullis.cli.options import Json
+from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
 
 _PASSING = frozenset({"PC6007", "PC6021", "PC7005"})
@@ -67,7 +68,8 @@ def mirror(
         while True:
             wait = every
             try:
-                done = mirroring.step()
+                with progress("copying and verifying", quiet=as_json):
+                    done = mirroring.step()
                 failures, level_at = 0, time.monotonic()
                 text = f"{done.origin}: {done.size} entries, {done.added} new"
                 _say({"ok": True, **msgspec.structs.asdict(done)}, text, as_json=as_json)

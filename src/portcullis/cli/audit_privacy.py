@@ -13,11 +13,12 @@ import typer
 from portcullis.audit.query import find
 from portcullis.audit.verify import own_verifier
 from portcullis.cli.audit_lines import clean, note, print_json
-from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
-from portcullis.config import Config, load
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
 
 if TYPE_CHECKING:
+    from portcullis.config import Config
     from portcullis.control.privacy_api import HoldView
 
 _FAILED = 5
@@ -45,7 +46,8 @@ def erase(
     """
     from portcullis.cli.operate import operations  # noqa: PLC0415 - slow
 
-    with operations(load(config)) as work:
+    settings = load(config)
+    with operations(settings) as work, progress("erasing", quiet=as_json):
         done = work.erase(subject, line(reason))
     if as_json:
         print_json(done.model_dump())

@@ -10,8 +10,8 @@ import typer
 
 from portcullis.cli.audit_lines import note, print_json
 from portcullis.cli.audit_privacy import Reason, line
-from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
-from portcullis.config import load
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
 
 
@@ -37,16 +37,21 @@ def prune(
     until = None if before is None else before.replace(tzinfo=before.tzinfo or UTC).timestamp()
     total: Counter[str] = Counter()
     segment: int | None = 0
-    with operations(load(config)) as work:
+    rows = []
+    settings = load(config)
+    with operations(settings) as work, progress("pruning", quiet=as_json) as advance:
         while segment is not None:
             done = work.prune(segment, until, line(reason), dry_run=dry_run)
             segment = done.following
             total.update(done.classes)
+            advance(sum(done.classes.values()))
             if done.first is None:
                 continue
             if as_json:
                 print_json(done.model_dump(exclude={"following"}))
             else:
                 counts = ", ".join(f"{count} {name}" for name, count in done.classes.items())
-                print(f"{done.first} to {done.last}: {counts}")
+                rows.append(f"{done.first} to {done.last}: {counts}")
+    for row in rows:
+        print(row)
     note(f"{total.total()} entries {'would be' if dry_run else 'were'} pruned")

@@ -16,11 +16,13 @@ from portcullis.audit.note import Verifier
 from portcullis.audit.query import Filter, Record, records
 from portcullis.audit.verify import own_verifier
 from portcullis.cli.audit_lines import clean, moment, note, print_json
-from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
-from portcullis.config import Config, load
+from portcullis.cli.audit_place import entries_of
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
 
 if TYPE_CHECKING:
+    from portcullis.config import Config
     from portcullis.store.projection import Access, SqlProjection
 
 
@@ -34,7 +36,7 @@ def access(
     start = moment(since)
     loaded = load(config)
     with store(loaded) as projection:
-        logs = catch_up(loaded, projection)
+        logs = catch_up(loaded, projection, quiet=as_json)
         for row in projection.access(agent, start.timestamp() if start else 0.0, logs=logs):
             if as_json:
                 times = {"first": _shown(row.first), "last": _shown(row.last)}
@@ -47,7 +49,7 @@ def reindex(config: ConfigFile = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Make the record store's projection of the logs anew, from the logs."""
     loaded = load(config)
     with store(loaded) as projection:
-        counts = catch_up(loaded, projection, anew=True)
+        counts = catch_up(loaded, projection, anew=True, quiet=as_json)
     for name, count in counts.items():
         if as_json:
             print_json({"log": name, "entries": count})
@@ -88,17 +90,22 @@ def store(config: Config) -> Iterator[SqlProjection]:
         yield projection
 
 
-def catch_up(config: Config, projection: SqlProjection, *, anew: bool = False) -> dict[str, int]:
+def catch_up(
+    config: Config, projection: SqlProjection, *, anew: bool = False, quiet: bool = False
+) -> dict[str, int]:
     """Project what is not projected yet of every log; how many entries, by log."""
     from portcullis.bootstrap.projection import caught_up, logs_of  # noqa: PLC0415 - slow
     from portcullis.store.projection import Projector  # noqa: PLC0415 - slow
 
     counts = {}
     for name, directory in logs_of(config).items():
-        projector = Projector(projection, name, Source(directory, own_verifier(directory)))
+        verifier = own_verifier(directory)
+        projector = Projector(projection, name, Source(directory, verifier))
         if anew:
             projector.restart()
-        counts[name] = caught_up(projector)
+        total = entries_of(directory, verifier) if anew else None
+        with progress(f"indexing {name}", total, quiet=quiet) as advance:
+            counts[name] = caught_up(projector, advance)
     if not counts:
         note("there is no audit log yet")
     return counts

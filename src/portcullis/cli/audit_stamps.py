@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from portcullis.audit.note import Verifier
-from portcullis.audit.replica.source import tree_at
 from portcullis.audit.tiles import TileReader
-from portcullis.audit.timestamps import Timestamp, check_timestamps, load_roots
 from portcullis.audit.verify import Report, read_checkpoint
+
+if TYPE_CHECKING:
+    from portcullis.audit.timestamps import Timestamp
 
 _MOST_REASONS: Final = 20
 
 
 def check_stamps(directory: Path, verifier: Verifier, roots: Path | None) -> list[Timestamp] | None:
     """Verify the timestamps of a log against the roots in a file; None when there is no file."""
+    if roots is None:
+        return None
+    from portcullis.audit.replica.source import tree_at  # noqa: PLC0415 - slow, and for this alone
+    from portcullis.audit.timestamps import check_timestamps, load_roots  # noqa: PLC0415 - the same
 
     def root_at(size: int) -> bytes:
         published = read_checkpoint(directory, verifier)[0].size
         return tree_at(TileReader(directory, published), size).root()
 
-    return check_timestamps(directory, verifier, load_roots(roots), root_at) if roots else None
+    return check_timestamps(directory, verifier, load_roots(roots), root_at)
 
 
 def with_stamps(report: Report, stamps: Sequence[Timestamp] | None) -> Report:

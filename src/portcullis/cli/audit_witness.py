@@ -16,8 +16,7 @@ from portcullis.audit.note import Verifier
 from portcullis.audit.quorum import load_quorum
 from portcullis.audit.verify import load_verifier
 from portcullis.audit.witness import VKEY
-from portcullis.cli.options import Json
-from portcullis.config import load
+from portcullis.cli.options import Json, load
 from portcullis.core.errors import Problem
 
 if TYPE_CHECKING:

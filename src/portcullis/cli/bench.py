@@ -15,6 +15,9 @@ from typer.core import TyperGroup
 
 from portcullis.bench import measure, parts
 from portcullis.bench.audit import measure_audit
+from portcullis.bench.console import Settings as ConsoleSettings
+from portcullis.bench.console import measure_console
+from portcullis.bench.console_fill import Sizes
 from portcullis.bench.evidence import measure_evidence
 from portcullis.bench.firewall import Settings as FirewallSettings
 from portcullis.bench.firewall import measure_firewall
@@ -26,6 +29,7 @@ from portcullis.bench.identity import measure_identity
 from portcullis.bench.report import Report, Target
 from portcullis.bench.subjects import JSON, SSE
 from portcullis.cli.options import Json
+from portcullis.cli.progress import status
 from portcullis.core.errors import Problem
 
 
@@ -72,9 +76,8 @@ def gate(
         beside=beside,
         folder=folder,
     )
-    console = Console(stderr=True)
-    with console.status("measuring") as status:
-        result = measure.measure(settings, status.update)
+    with status("measuring", quiet=as_json) as say:
+        result = measure.measure(settings, say)
     if as_json:
         _print(result)
     else:
@@ -84,7 +87,9 @@ def gate(
 @app.command("policy")
 def policy(*, seconds: Seconds = 2.0, as_json: Json = False) -> None:
     """How fast one thread decides, with 100 agents and 30 rules."""
-    _parts(parts.measure_policy(seconds), as_json=as_json)
+    with status("measuring", quiet=as_json):
+        result = parts.measure_policy(seconds)
+    _parts(result, as_json=as_json)
 
 
 @app.command("audit")
@@ -98,7 +103,9 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """How fast events become durable, beside one commit for each, and are verified."""
-    _parts(measure_audit(seconds, folder, slower), as_json=as_json)
+    with status("measuring", quiet=as_json):
+        result = measure_audit(seconds, folder, slower)
+    _parts(result, as_json=as_json)
 
 
 @app.command("evidence")
@@ -110,7 +117,31 @@ def evidence(
     as_json: Json = False,
 ) -> None:
     """What evaluating evidence all the time costs the gate, and how fast a log is folded."""
-    _parts(measure_evidence(seconds, rounds, folder), as_json=as_json)
+    with status("measuring", quiet=as_json):
+        result = measure_evidence(seconds, rounds, folder)
+    _parts(result, as_json=as_json)
+
+
+@app.command("console")
+def console(
+    *,
+    approvals: Annotated[int, typer.Option(min=10, max=100_000, help="That wait.")] = 10_000,
+    agents: Annotated[int, typer.Option(min=10, max=10_000)] = 1_000,
+    sessions: Annotated[int, typer.Option(min=10, max=10_000, help="That are open.")] = 1_000,
+    events: Annotated[int, typer.Option(min=100, max=10_000_000)] = 1_000_000,
+    repeats: Annotated[int, typer.Option(min=2, max=1000, help="Of each page.")] = 50,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """How long an operator waits for each page of a gate that has seen much, and for an event."""
+    settings = ConsoleSettings(
+        sizes=Sizes(approvals=approvals, agents=agents, sessions=sessions, events=events),
+        repeats=repeats,
+        folder=folder,
+    )
+    with status("measuring", quiet=as_json) as say:
+        result = measure_console(settings, say)
+    _parts(result, as_json=as_json)
 
 
 @app.command("identity")
@@ -133,8 +164,8 @@ def identity(
         streams=streams,
         folder=folder,
     )
-    with Console(stderr=True).status("measuring") as status:
-        result = measure_identity(settings, status.update)
+    with status("measuring", quiet=as_json) as say:
+        result = measure_identity(settings, say)
     _parts(result, as_json=as_json)
 
 
@@ -157,8 +188,8 @@ def firewall(
     settings = FirewallSettings(
         only=only, rounds=rounds, seconds=seconds, repeats=repeats, peers=peers, folder=folder
     )
-    with Console(stderr=True).status("measuring") as status:
-        result = measure_firewall(settings, status.update)
+    with status("measuring", quiet=as_json) as say:
+        result = measure_firewall(settings, say)
     if not as_json and only != "gate":
         _costs(result.figures)
     _parts(result, as_json=as_json, without=("read_", "channel_", "found_", *PEERS))

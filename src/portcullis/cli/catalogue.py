@@ -19,13 +19,17 @@ from portcullis.catalogue.draft import draft as drafted
 from portcullis.cli.operate import Operations, operations
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.principals import moment
+from portcullis.cli.progress import progress
 from portcullis.config import load
 from portcullis.control.catalogue_api import DefinitionView, ToolView
 from portcullis.core.errors import Problem
 
 app = typer.Typer(no_args_is_help=True)
 Server = Annotated[str | None, typer.Option(help="Only this server's tools.")]
-Tools = Annotated[list[str] | None, typer.Argument(metavar="[TOOL]...", show_default=False)]
+Tools = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[TOOL]...", show_default=False, help="Tools, as the server has them."),
+]
 
 
 @app.command("list")
@@ -71,13 +75,20 @@ def draft(
         Path | None, typer.Option("--output", "-o", help="Write it to this new file.")
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
 ) -> None:
     """Write a draft of the policy's `tools:` for a server, from what it says of them.
 
     It is made of guesses: it does not load until somebody has read it and says so.
+    With --json: `server`, `tools` (how many) and the `draft`, or the `file` it is in.
     """
     with operations(load(config)) as work:
-        found = [work.tool(one.server, one.tool) for one in _chosen(work, server, None)]
+        chosen = _chosen(work, server, None)
+        with progress("asking for definitions", len(chosen), quiet=json) as advance:
+            found = []
+            for one in chosen:
+                found.append(work.tool(one.server, one.tool))
+                advance(1)
     if not found:
         hint = "A server's tools are known once an agent has listed them."
         raise Problem("PC7017", f"no tool of {server} was ever seen", hint=hint)
@@ -85,13 +96,16 @@ def draft(
         server, {one.tool: one.seen_definition or one.pinned_definition for one in found}
     )
     if output is None:
-        sys.stdout.write(text)
+        about = {"server": server, "tools": len(found), "draft": text}
+        sys.stdout.write(codec.dumps(about) + "\n" if json else text)
         return
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise Problem("PC7005", f"{output} cannot be written: {error.strerror}") from None
+    if json:
+        print(codec.dumps({"server": server, "tools": len(found), "file": str(output)}))
     sys.stderr.write(f"{len(found)} tools are in {output}: read every line of it\n")
 
 

@@ -157,7 +157,7 @@ def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
         key = "" if require_key is None else local_secrets(os.environ).resolve(require_key)
         _run(_connect(options, listen, key, as_json=json))
 
-    @app.command(help="Get a bound token once, for a script; print it with its key.")
+    @app.command(help="Get a bound token once, for a script; print it with its key, as JSON.")
     def login(
         name: Name,
         *,
@@ -171,7 +171,9 @@ def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
         ca: Ca = None,
         save: Save = None,
         scope: Scope = None,
+        as_json: Json = True,
     ) -> None:
+        del as_json  # a token and its key are for programs: there is no other shape
         options = Options(
             kind=kind,
             name=name,

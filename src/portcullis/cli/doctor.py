@@ -26,11 +26,18 @@ from portcullis.audit.note import MAX_NOTE
 from portcullis.audit.publish import CHECKPOINT
 from portcullis.audit.quorum import load_quorum
 from portcullis.bootstrap import CA, audit_directory, authority_of
+from portcullis.bootstrap.notices import references
 from portcullis.catalogue.schema import fault
 from portcullis.cli.operate import running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, McpUpstream, load
 from portcullis.config.inspection import Inspection
+from portcullis.config.notifications import (
+    AnyChannel,
+    EmailChannel,
+    SlackChannel,
+    WebhookChannel,
+)
 from portcullis.core.errors import Problem
 from portcullis.execution.secrets import Secrets, local_secrets
 from portcullis.identity.authority_files import Files, parse_state
@@ -96,6 +103,11 @@ def _deployment(config: Config) -> Iterator[Finding]:
     yield from _keys(config)
     yield from _addresses(config)
     yield from _witnesses(config)
+    for name, channel in config.notifications.items():
+        for reference in references(channel):
+            what = f"secret of notifications.{name}"
+            yield _tried(what, reference, partial(secrets.resolve, reference))
+        yield from _channel(name, channel)
     for name, model in config.models.items():
         if model.credential:
             reference = model.credential
@@ -103,10 +115,9 @@ def _deployment(config: Config) -> Iterator[Finding]:
         yield _reachable(name, model.url)
     for name, server in config.mcp.items():
         yield from _server(name, server, secrets)
-    if not config.models and not config.mcp:
-        yield Finding(
-            "upstreams", ok=False, found="none", do="Name model endpoints or MCP servers."
-        )
+    if not (config.models or config.mcp or config.guard):
+        do = "Name model endpoints, MCP servers or toolsets."
+        yield Finding("upstreams", ok=False, found="none", do=do)
 
 
 def _inspection(settings: Inspection) -> None:
@@ -177,6 +188,18 @@ def _witnesses(config: Config) -> Iterator[Finding]:
     if found.time is not None:
         said = f"a quorum vouched for the log {max(0.0, time.time() - found.time):.0f} s ago"
     yield Finding("witnesses", found.met, said, "Start them, and give them the log's key.")
+
+
+def _channel(name: str, channel: AnyChannel) -> Iterator[Finding]:
+    """Whether a channel can be reached; the URL of an incoming webhook is a secret."""
+    match channel:
+        case WebhookChannel(url=url) | SlackChannel(token=str(), api=url):
+            where = url
+        case EmailChannel(server=server):
+            where = f"smtp://{server}"
+        case _:
+            return
+    yield _reachable(name, where)._replace(what=f"channel {name}")
 
 
 def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Finding]:

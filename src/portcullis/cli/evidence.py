@@ -24,6 +24,7 @@ from portcullis.bootstrap.foundation import DATABASE
 from portcullis.cli.audit_lines import clean, print_json
 from portcullis.cli.audit_lines import moment as instant
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.cli.progress import progress
 from portcullis.config import Config, load
 from portcullis.core.errors import Problem
 from portcullis.identity.sealing import Envelope
@@ -61,8 +62,8 @@ def gaps(
     names = (_known(framework),) if framework else given.evidence.frameworks or FRAMEWORKS
     directory = audit_directory(given)
     facts = saved(given.state / EVIDENCE / FACTS, directory, own_verifier(directory))
-    review = _review(given, facts)
-    judged = judge(review, names)
+    with progress("reading the log", quiet=as_json):
+        judged = judge(review := _review(given, facts), names)
     for name in names:
         _print(assess(review, name, judged), as_json=as_json)
 
@@ -85,9 +86,10 @@ def export(
     begin, end = instant(since), instant(until)
     directory, now = audit_directory(given), moment(time.time())
     verifier = own_verifier(directory)
-    verified = checked(directory, now, _PROCESSES)
     facts = Facts(origin=verifier.name)
-    review = _review(given, facts, since=begin, until=end, verified=verified)
+    with progress("verifying and reading the log", quiet=as_json):
+        verified = checked(directory, now, _PROCESSES)
+        review = _review(given, facts, since=begin, until=end, verified=verified)
     sealer = Envelope(keys_of(given))
     signer = evidence_signer(given.state / "keys" / GATE, directory, verifier.name, sealer)
     found = assess(review, name, judge(review, (name,)), until=end)
@@ -125,7 +127,9 @@ def verify(
     """Check a package: signature, every file, every proof in it. Exit code 5 on failure."""
     if not folder.is_dir():
         raise Problem("PC7005", f"{folder} is not a folder")
-    found = verify_package(folder, load_verifier(key), load_verifier(log_key) if log_key else None)
+    log = load_verifier(log_key) if log_key else None
+    with progress("verifying", quiet=as_json):
+        found = verify_package(folder, load_verifier(key), log)
     if as_json:
         print_json(msgspec.structs.asdict(found))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -17,7 +18,10 @@ def explain(
     *,
     as_json: Json = False,
 ) -> None:
-    """Explain an error code; without one, list them all."""
+    """Explain an error code; without one, list them all.
+
+    With --json: `code`, `title`, `about`, `hint`, `http_status` and `json_rpc_code`.
+    """
     if code is None:
         rows = {name: {"title": entry.title, "hint": entry.hint} for name, entry in CODES.items()}
         if as_json:
@@ -26,10 +30,12 @@ def explain(
             for name, row in rows.items():
                 print(f"{name}  {row['title']}")
         return
-    name = code.upper()
+    name = code.upper() if not code.isdigit() else f"PC{code}"
     entry = CODES.get(name)
     if entry is None:
-        raise Problem("PC7006", f"there is no code {name[:20]!r}")
+        near = [one for one in CODES if one[:5] == name[:5]] or get_close_matches(name, CODES, 5)
+        hint = f"Near it: {', '.join(near)}." if near else None
+        raise Problem("PC7006", f"there is no code {name[:20]!r}", hint=hint)
     known = {
         "code": name,
         "title": entry.title,

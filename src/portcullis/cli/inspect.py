@@ -15,6 +15,7 @@ from typing import Annotated, Final, cast
 import msgspec
 import typer
 
+from portcullis.cli.options import Json
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Category, InjectionVerdict, Match, Source, Text
 from portcullis.inspection.build import Built, build, own_cache
@@ -71,6 +72,7 @@ def inspect(
             "suspect, hidden; separated by commas.",
         ),
     ] = "",
+    as_json: Json = True,
 ) -> None:
     """Read text, or JSON lines {"id", "text", "source"}, from stdin and print findings.
 
@@ -78,6 +80,7 @@ def inspect(
     named and placed, never printed. A line that cannot be read is told on stderr and the exit
     code is 2, after all other lines. For a pre-commit hook: --fail-on secret.
     """
+    del as_json  # its answers are JSON lines, whether that is said or not
     built = build(packs or (), without or (), cache=own_cache())
     inspector = built.inspector
     entities = _entities(only or (), inspector)

@@ -18,6 +18,7 @@ from portcullis.audit import subjects
 from portcullis.audit.subjects import SUBJECTS_FILE
 from portcullis.bootstrap import GATE, founded, keys_of, local_operator
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.cli.progress import progress
 from portcullis.config import Config, load
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
@@ -84,8 +85,9 @@ def rotate(
         record("keys.rotate", {"manager": settings.keys.kind, "version": manager.version})
         version = manager.version if former else manager.rotate()
         engine = stack.enter_context(_database(settings))
-        _reseal(settings, services, engine, sealer)
-        held = _held(settings.state, engine, sealer)
+        with progress("sealing anew", quiet=json):
+            _reseal(settings, services, engine, sealer)
+            held = _held(settings.state, engine, sealer)
         record("keys.sealed", {"version": version, **held._asdict()})
     _print(settings.keys.kind, version, held, as_json=json)
 

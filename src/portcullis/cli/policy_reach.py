@@ -12,6 +12,7 @@ import typer
 from portcullis.catalogue.schema import fault
 from portcullis.cli.audit_lines import clean
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.cli.progress import progress
 from portcullis.config import load
 from portcullis.core.errors import Problem
 from portcullis.policy.grammar import parse
@@ -50,7 +51,8 @@ def reach(
     if not wanted <= set(_WORDS) or ("new" in wanted and since is None):
         raise Problem("PC7004", "--fail-on is trifecta, ladder or, with --since, new")
     policy = _policy(directory or load(config).policy)
-    found = [one for one in reached(policy) if not agent or one.agent in agent]
+    with progress("looking", quiet=as_json):
+        found = [one for one in reached(policy) if not agent or one.agent in agent]
     missing = set(agent or ()) - {one.agent for one in found}
     if missing:
         raise Problem("PC2007", f"the policy has no agent {', '.join(sorted(missing))}")

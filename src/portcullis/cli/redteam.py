@@ -17,6 +17,7 @@ from rich.table import Table
 
 from portcullis.bench.report import Report
 from portcullis.cli.options import Json
+from portcullis.cli.progress import status
 from portcullis.core.errors import Problem
 from portcullis.redteam.catalogue import digest
 from portcullis.redteam.contain import Miss, Settings, measure_contain
@@ -85,7 +86,9 @@ def contain(
     users: Annotated[
         int | None, typer.Option(min=1, help="So many tasks of each suite; all by default.")
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, max=64)] = len(os.sched_getaffinity(0)),
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="So many at once; default: one for each CPU.")
+    ] = len(os.sched_getaffinity(0)),
     misses: Annotated[bool, typer.Option("--misses", help="List what each row missed.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -103,8 +106,8 @@ def contain(
             users=users,
             attacks=attacks,
         )
-        with Console(stderr=True).status("replaying") as status:
-            result, missed = measure_service(desks, status.update)
+        with status("replaying", quiet=as_json) as say:
+            result, missed = measure_service(desks, say)
         _print(result, missed if misses else (), lambda: _show_service(result, desks), as_json)
         return
     if attacks is not None:
@@ -116,8 +119,8 @@ def contain(
         processes=processes,
         listener=through is Through.LISTENER,
     )
-    with Console(stderr=True).status("replaying") as status:
-        result, missed = measure_contain(settings, status.update)
+    with status("replaying", quiet=as_json) as say:
+        result, missed = measure_contain(settings, say)
     _print(result, missed if misses else (), lambda: _show(result, settings), as_json)
 
 

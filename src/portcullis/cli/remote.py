@@ -215,6 +215,11 @@ class Remote:
         query = "" if state is None else f"?state={state}"
         return ApprovalList.model_validate(self._call("GET", f"/approvals{query}"))
 
+    def waiting(self, cursor: str, limit: int) -> ApprovalList:
+        """A page of the approvals that wait, the oldest first."""
+        query = urlencode({"state": State.PENDING.value, "limit": limit, "cursor": cursor})
+        return ApprovalList.model_validate(self._call("GET", f"/approvals?{query}"))
+
     def approval(self, approval: str) -> ApprovalDetail:
         """One approval with the call that waits."""
         return ApprovalDetail.model_validate(self._call("GET", f"/approvals/{approval}"))

@@ -47,7 +47,7 @@ def list_reviews(
     wanted = Wanted(state=state, agent=agent, risk=risk.value if risk else "")
     loaded = load(config)
     with operations(loaded) as work:
-        _catch_up(loaded)
+        _catch_up(loaded, quiet=json)
         for one in _all(work, wanted):
             if json:
                 print_json(one.model_dump(mode="json"))
@@ -85,7 +85,7 @@ def close(
     """Say what a call was."""
     loaded = load(config)
     with operations(loaded) as work:
-        _catch_up(loaded)
+        _catch_up(loaded, quiet=json)
         done = work.close(_checked(entry), disposition, line(reason))
     _tell(done, as_json=json)
 
@@ -101,15 +101,15 @@ def reopen(
     """Look at a call again that was closed."""
     loaded = load(config)
     with operations(loaded) as work:
-        _catch_up(loaded)
+        _catch_up(loaded, quiet=json)
         done = work.reopen(_checked(entry), line(reason))
     _tell(done, as_json=json)
 
 
-def _catch_up(config: Config) -> None:
+def _catch_up(config: Config, *, quiet: bool) -> None:
     """Read what the queue does not know yet."""
     with store(config) as projection:
-        catch_up(config, projection)
+        catch_up(config, projection, quiet=quiet)
 
 
 def _all(work: Operations, wanted: Wanted) -> Iterator[ReviewView]:

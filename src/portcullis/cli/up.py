@@ -35,10 +35,15 @@ async def _serve(config: Config) -> None:
         loop.add_signal_handler(signal.SIGHUP, gate.reload_policy)
         for name, url in gate.urls.items():
             sys.stderr.write(f"{name:9} {url}\n")
+        if config.console.enabled:
+            place = config.console.origin or gate.control_url
+            sys.stderr.write(f"console   {place}/ (a link that logs in: portcullis console)\n")
         for shape in sorted({upstream.shape for upstream in config.models.values()}):
             sys.stderr.write(f"serves    /{shape}{'/v1' * (shape == 'openai')}\n")
         for server in config.mcp:
             sys.stderr.write(f"serves    /mcp/{server}\n")
+        for toolset in config.guard:
+            sys.stderr.write(f"serves    /v1/calls ({toolset})\n")
         if gate.workload is not None:
             sys.stderr.write(f"workload  unix:{gate.workload.resolve()}\n")
         sys.stderr.write(f"log       {gate.audit_directory}\n")

@@ -23,6 +23,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 _MAX_ANSWER: Final = 2**20
 _PLAIN: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _DETAIL: Final = re.compile(r"[ -~]{1,300}")
+_APPROVAL: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def origin(url: str) -> str:
@@ -59,24 +60,27 @@ async def ask(
     Raises the gate's own refusal as a Problem, PC7012 when it is not the gate that it should be,
     PC7013 when it ends the connection and PC7011 for no answer, or none that we understand.
     """
+    async with aiohttp.ClientSession(timeout=_TIMEOUT) as http:  # no proxy, no .netrc
+        ssl_context = True if context is None else context
+        return await answered(
+            http, method, url, data=form, json=json, headers=headers, ssl=ssl_context
+        )
+
+
+async def answered(
+    http: aiohttp.ClientSession, method: str, url: str, *, most: int = _MAX_ANSWER, **options: Any
+) -> dict[str, Any]:
+    """``ask`` over a session that there is; ``most`` is the longest answer to read, in bytes.
+
+    ``options`` are those of ``ClientSession.request``.
+    """
     try:
-        async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT) as http,  # no proxy, no .netrc
-            http.request(
-                method,
-                url,
-                data=form,
-                json=json,
-                headers=headers,
-                ssl=True if context is None else context,
-                allow_redirects=False,
-            ) as answer,
-        ):
-            body = await answer.content.read(_MAX_ANSWER)
+        async with http.request(method, url, allow_redirects=False, **options) as answer:
+            body = await answer.content.read(most)
             while not answer.content.at_eof():
-                if len(body) >= _MAX_ANSWER:
+                if len(body) >= most:
                     raise Problem("PC7011", "the gate's answer is too large")
-                body += await answer.content.read(_MAX_ANSWER)
+                body += await answer.content.read(most)
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
         raise unlike(error) from None
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -123,4 +127,10 @@ def _understood(status: int, body: bytes) -> dict[str, Any]:
     if not isinstance(code, str) or code not in CODES:
         raise Problem("PC7011", f"the gate answered {status}")
     detail = _DETAIL.match(str(value.get("detail") or value.get("error_description") or ""))
-    raise Problem(code, detail[0] if detail else "the gate refused")
+    hint = _DETAIL.match(str(value.get("hint") or ""))
+    problem = Problem(
+        code, detail[0] if detail else "the gate refused", hint=hint[0] if hint else None
+    )
+    approval = _APPROVAL.fullmatch(str(value.get("approval") or ""))
+    problem.approval = approval[0] if approval else ""
+    raise problem

@@ -47,13 +47,14 @@ class TokenSource:
         self._ask = ask
         self._clock = clock
         self._held: dict[bytes, Token] = {}
-        self._asking: dict[bytes, asyncio.Task[Token]] = {}
+        self._asking: dict[tuple[object, bytes], asyncio.Task[Token]] = {}
 
     async def token(self, delegation: str = "", *, spent: str = "") -> Token:
         """A token that is good now and is not ``spent``, which the gate refused.
 
-        However many ask for the same one, the gate is asked once. A token that is still good
-        serves while the gate cannot renew it. Raises the gate's refusal, PC7011 to PC7013.
+        However many ask for the same one on an event loop, the gate is asked once. A token that is
+        still good serves while the gate cannot renew it. Raises the gate's refusal, PC7011 to
+        PC7013.
         """
         key = hashlib.sha256(delegation.encode()).digest()
         held = self._held.get(key)
@@ -62,10 +63,11 @@ class TokenSource:
         now = self._clock.now()
         if held is not None and now < held.renew_at:
             return held
-        task = self._asking.get(key)
+        place = asyncio.get_running_loop(), key
+        task = self._asking.get(place)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self._fresh(key, delegation))
-            task.add_done_callback(lambda done: self._answered(key, done))
+            task = self._asking[place] = asyncio.create_task(self._fresh(key, delegation))
+            task.add_done_callback(lambda done: self._answered(place, done))
         try:
             return await asyncio.shield(task)
         except Problem as problem:
@@ -94,8 +96,8 @@ class TokenSource:
         self._held[key] = token
         return token
 
-    def _answered(self, key: bytes, task: asyncio.Task[Token]) -> None:
-        del self._asking[key]
+    def _answered(self, place: tuple[object, bytes], task: asyncio.Task[Token]) -> None:
+        del self._asking[place]
         if not task.cancelled():
             task.exception()  # whoever still waits gets it; nobody may be left
 

@@ -40,10 +40,12 @@ class Workload(Identity):
         self._socket = socket
         self._wanted = spiffe_id
         self._channel: grpc.aio.Channel | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stream: AsyncIterator[Any] | None = None
 
     async def begin(self) -> Svid:
         """The first SVID. Raises Problem PC2060 (none for this process) or PC7011."""
+        self._loop = asyncio.get_running_loop()
         self._channel = grpc.aio.insecure_channel(f"unix:{self._socket.absolute()}")
         try:
             return await asyncio.wait_for(self._next(), _FIRST_SECONDS)
@@ -56,7 +58,10 @@ class Workload(Identity):
         return await self._next()
 
     async def assertion(self, audience: str) -> str:
-        """A fresh JWT-SVID for ``audience``. Raises Problem PC2060 or PC7011."""
+        """A fresh JWT-SVID for ``audience``, on any event loop. Raises Problem PC2060 or PC7011."""
+        if self._loop not in {None, asyncio.get_running_loop()}:  # a channel has but one
+            there = asyncio.run_coroutine_threadsafe(self.assertion(audience), self._loop)
+            return await asyncio.wrap_future(there)
         fetch = self._open().unary_unary(
             _SERVICE + "FetchJWTSVID",
             request_serializer=api.JWTSVIDRequest.SerializeToString,

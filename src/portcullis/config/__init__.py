@@ -9,16 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from portcullis.config.approvals import Approvals
 from portcullis.config.common import NAME, SECRET, Name, Section, Url, before_v1
+from portcullis.config.console import Console
 from portcullis.config.content import Content
 from portcullis.config.evidence import Evidence
 from portcullis.config.exporters import Exporters
+from portcullis.config.guard import Toolset
 from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
 from portcullis.config.inspection import Inspection
 from portcullis.config.load import load as _load
+from portcullis.config.notifications import Notifications
 from portcullis.config.replica import Replicas, Timestamps
 from portcullis.config.retention import Retention
 from portcullis.config.review import Review
@@ -29,6 +32,7 @@ __all__ = [
     "SECRET",
     "Approvals",
     "Config",
+    "Console",
     "Evidence",
     "Inspection",
     "Limits",
@@ -37,6 +41,7 @@ __all__ = [
     "ModelUpstream",
     "Review",
     "Tokens",
+    "Toolset",
     "UpstreamTls",
     "load",
 ]
@@ -211,15 +216,29 @@ class Config(Section):
     listen: Listen = Listen()
     models: dict[Name, ModelUpstream] = Field(default_factory=dict)
     mcp: dict[Name, McpUpstream] = Field(default_factory=dict)
+    guard: dict[Name, Toolset] = Field(default_factory=dict)
     limits: Limits = Limits()
     tokens: Tokens = Tokens()
     keys: KeyManagerSettings = Field(default=FileKeys(), discriminator="kind")
     identity: Identity = Identity()
     inspection: Inspection = Inspection()
     approvals: Approvals = Approvals()
+    notifications: Notifications = Field(default_factory=dict)
     review: Review = Review()
+    console: Console = Console()
     audit: Audit = Audit()
     evidence: Evidence = Evidence()
+
+    @field_validator("guard")
+    @classmethod
+    def _apart(cls, toolsets: dict[str, Toolset], info: ValidationInfo) -> dict[str, Toolset]:
+        """A name that policy uses stands for one thing."""
+        for name in toolsets:
+            for section in ("models", "mcp"):
+                if name in info.data.get(section, {}):
+                    msg = f"{name} is also the name of an upstream under {section}"
+                    raise ValueError(msg)
+        return toolsets
 
 
 def load(path: Path) -> Config:

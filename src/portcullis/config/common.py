@@ -11,6 +11,8 @@ NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME)]
 SECRET = r"^(env|file):.+$"  # noqa: S105 - the form of a reference, not a secret
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
 
 def _reaches(url: str) -> str:
     """An address that can be connected to and holds no secret; else ValueError."""
@@ -37,6 +39,34 @@ def before_v1(url: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_reaches)]
+
+
+def guarded(url: str) -> str:
+    """An address on the way to which nobody reads along; else ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        msg = "https, or http to loopback (127.0.0.1, [::1], localhost)"
+        raise ValueError(msg)
+    return url
+
+
+Guarded = Annotated[Url, AfterValidator(guarded)]
+
+
+def _host_port(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - a port
+        msg = "expected host:port"
+        raise ValueError(msg)
+    return address
+
+
+HostPort = Annotated[str, AfterValidator(_host_port)]
+
+
+def local(address: str) -> bool:
+    """Whether a ``host:port`` is on this machine."""
+    return address.rpartition(":")[0].strip("[]") in _LOOPBACK
 
 
 class Section(BaseModel):

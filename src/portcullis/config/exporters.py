@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from portcullis.config.common import SECRET, Name, Section, Url
+from portcullis.config.common import SECRET, Guarded, HostPort, Name, Section, local
 from portcullis.core.event import EventType
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-def _guarded(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-        msg = "https, or http to loopback (127.0.0.1, [::1], localhost)"
-        raise ValueError(msg)
-    return url
-
-
-def _reached(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - a port
-        msg = "expected host:port"
-        raise ValueError(msg)
-    return address
 
 
 class _Exporter(Section):
@@ -47,7 +28,7 @@ class WebhookExporter(_Exporter):
     """POST of JSON lines, signed (Standard Webhooks) under ``secret``."""
 
     kind: Literal["webhook"]
-    url: Annotated[Url, AfterValidator(_guarded)]
+    url: Guarded
     format: Literal["json", "ocsf"] = "json"
     secret: str = Field(pattern=SECRET)
     ca: Path | None = None
@@ -60,7 +41,7 @@ class OtlpExporter(_Exporter):
     """
 
     kind: Literal["otlp"]
-    url: Annotated[Url, AfterValidator(_guarded)]
+    url: Guarded
     secret: str | None = Field(default=None, pattern=SECRET)
     ca: Path | None = None
 
@@ -69,14 +50,14 @@ class SyslogExporter(_Exporter):
     """CEF in syslog over TLS (RFC 5425). Without ``tls``, to loopback only."""
 
     kind: Literal["syslog"]
-    address: Annotated[str, AfterValidator(_reached)]
+    address: HostPort
     tls: bool = True
     ca: Path | None = None
 
     def model_post_init(self, context: object, /) -> None:
         """Nothing leaves the machine in clear."""
         del context
-        if not self.tls and self.address.rpartition(":")[0].strip("[]") not in _LOOPBACK:
+        if not self.tls and not local(self.address):
             msg = "without tls, only to loopback (127.0.0.1, [::1], localhost)"
             raise ValueError(msg)
 

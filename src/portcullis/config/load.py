@@ -136,7 +136,25 @@ def _anchored_evidence(section: dict[str, Any], base: Path) -> dict[str, Any]:
     return section | {"packages": _anchored_paths(section.get("packages"), base, ("folder",))}
 
 
+def _anchored_notifications(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    return {name: _anchored_channel(channel, base) for name, channel in section.items()}
+
+
+def _anchored_channel(channel: Any, base: Path) -> Any:
+    found = _anchored_paths(channel, base, ("ca",))
+    if isinstance(found, dict):
+        if isinstance(found.get("secrets"), list):
+            found["secrets"] = [
+                _anchored_reference(one, base) if isinstance(one, str) else one
+                for one in found["secrets"]
+            ]
+        if "actions" in found:
+            found["actions"] = _anchored_paths(found["actions"], base, ())
+    return found
+
+
 _SECTIONS: Final = {
+    "notifications": _anchored_notifications,
     "audit": _anchored_audit,
     "inspection": _anchored_inspection,
     "identity": _anchored_identity,

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.routing import BaseRoute
 
 from portcullis.control import entries_api, login_api
 from portcullis.control.edge import Api, Edge
+from portcullis.control.login import Logins
 from portcullis.control.principals import Principals
 from portcullis.control.services import Services
 from portcullis.control.shapes import (
@@ -46,10 +48,12 @@ def create_app(
     registry: CollectorRegistry,
     ready: Callable[[], bool],
     routers: Callable[[Edge], Iterable[APIRouter]] = lambda _: (),
+    console: Callable[[Logins], Iterable[BaseRoute]] = lambda _: (),
 ) -> Api:
     """The ASGI application of the control listener.
 
-    ``ready`` says whether the gate serves; ``routers`` are further routes on the same edge.
+    ``ready`` says whether the gate serves; ``routers`` are further routes on the same edge,
+    ``console`` those of pages, which share the logins: they count failures.
     """
     edge = services.edge("control")
     api = edge.app("Portcullis: control plane", services.version)
@@ -58,11 +62,13 @@ def create_app(
     api.include_router(_cutters(edge, principals))
     api.include_router(_writers(edge, principals))
     api.include_router(entries_api.router(edge, services.entries("control")))
-    for router in login_api.routers(edge, principals, services.logins("control")):
+    logins = services.logins("control")
+    for router in login_api.routers(edge, principals, logins):
         api.include_router(router)
     for router in routers(edge):
         api.include_router(router)
     api.include_router(_health(edge, ready))
+    api.router.routes.extend(console(logins))
     return api
 
 

@@ -70,6 +70,10 @@ class Approving:
         """The agents that may not ask any more."""
         return await asyncio.to_thread(self._store.frozen)
 
+    async def get(self, approval_id: str) -> Approval:
+        """An approval without the call. Raises Problem PC3047 when there is none."""
+        return await self._get(approval_id)
+
     async def show(self, context: Context, approval_id: str) -> tuple[Approval, Shown | None]:
         """An approval and, until it is decided, the call; that it is read is durable first.
 

@@ -8,15 +8,19 @@ import msgspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
+from portcullis.control.activity_api import Cursor, Limit, Text
 from portcullis.control.approvals import Approving
+from portcullis.control.desk import Desk
 from portcullis.control.edge import Edge
 from portcullis.control.privacy_api import EventId, Reason
 from portcullis.control.shapes import BODY, CREDENTIAL, PrincipalName, refusals
 from portcullis.core.approval import Approval, Shown, State
+from portcullis.core.desk import ApprovalPage, Wanted
 from portcullis.core.principal import PrincipalKind
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _ONE: Final = "/api/v1/approvals/{id}"
+_PAGE: Final = 50
 StateName = Literal["pending", "approved", "denied", "expired", "cancelled", "consumed"]
 
 
@@ -50,10 +54,14 @@ class ApprovalView(_Shape):
 
 
 class ApprovalList(_Shape):
-    """Approvals, the oldest first, and the agents that may not ask any more."""
+    """Approvals, and the agents that may not ask any more.
+
+    `following` is the next page's cursor; empty at the end, and where no page was asked for.
+    """
 
     approvals: list[ApprovalView]
     frozen: list[str]
+    following: str = ""
 
 
 class StepView(_Shape):
@@ -123,25 +131,45 @@ class LiftView(_Shape):
     state: Literal["lifted"] = "lifted"
 
 
-def routers(edge: Edge, approving: Approving) -> tuple[APIRouter, APIRouter, APIRouter]:
+def routers(edge: Edge, approving: Approving, desk: Desk) -> tuple[APIRouter, APIRouter, APIRouter]:
     """The routes for viewers, for approvers, and for administrators."""
-    return _viewers(edge, approving), _approvers(edge, approving), _writers(edge, approving)
+    return _viewers(edge, approving, desk), _approvers(edge, approving), _writers(edge, approving)
 
 
-def _viewers(edge: Edge, approving: Approving) -> APIRouter:
+def _viewers(edge: Edge, approving: Approving, desk: Desk) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
 
     @router.get(
         "/api/v1/approvals",
-        responses=refusals(*CREDENTIAL, "PC1020", "PC1021"),
+        responses=refusals(*CREDENTIAL, "PC1020", "PC1021", "PC3051"),
         openapi_extra=_BEARER,
     )
-    async def list_approvals(state: StateName | None = None) -> ApprovalList:
-        """The approvals, or those in one state; no content."""
+    async def list_approvals(
+        state: StateName | None = None,
+        agent: Text = "",
+        session: Text = "",
+        server: Text = "",
+        name: Text = "",
+        risk: Text = "",
+        cursor: Cursor = "",
+        limit: Limit | None = None,
+    ) -> ApprovalList:
+        """The approvals, or those in one state; no content.
+
+        With any other parameter a page of those whose time is not over: pending ones the oldest
+        first, others the newest first. Without, the newest 1000, the oldest of them first.
+        """
         states = tuple(State) if state is None else (State(state),)
+        filters = {"agent": agent, "session": session, "server": server, "name": name, "risk": risk}
+        if limit is None and not cursor and not any(filters.values()):
+            page = ApprovalPage(approvals=await approving.list(states))
+        else:
+            wanted = Wanted(states=states, **filters)
+            page = await desk.approvals(wanted, cursor, limit or _PAGE)
         return ApprovalList(
-            approvals=[ApprovalView.of(one) for one in await approving.list(states)],
+            approvals=[ApprovalView.of(one) for one in page.approvals],
             frozen=list(await approving.frozen()),
+            following=page.following,
         )
 
     return router

@@ -24,8 +24,9 @@ def bundle_router(bundle: Callable[[], Bundle]) -> APIRouter:
     router = APIRouter()
     known: list[tuple[Bundle, bytes]] = []
 
-    @router.get("/v1/bundle", summary="The trust bundle, in SPIFFE's format")
+    @router.get("/v1/bundle", openapi_extra={"security": []})
     async def get_bundle() -> Response:
+        """The trust bundle, in SPIFFE's format."""
         present = bundle()
         if not known or known[0][0] is not present:
             known[:] = [(present, encode(present))]

@@ -151,11 +151,17 @@ class Edge:
     def door(self, kind: PrincipalKind | None = None, role: str = "") -> type[APIRoute]:
         """The class of routes that principals of ``kind`` may use; None: the route sees to it.
 
-        ``role`` asks for an operator's role: ``viewer`` is any of them.
+        ``role`` asks for an operator's role: ``viewer`` is any of them. Both stand in the API's
+        description, as ``x-principal`` and ``x-role``.
         """
         edge = self
 
         class Door(APIRoute):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                said = {"x-principal": str(kind), "x-role": role} if kind else {}
+                described = {**(options.pop("openapi_extra", None) or {}), **said}
+                super().__init__(*args, **options, openapi_extra=described)
+
             def get_route_handler(self) -> _Handler:
                 handler = super().get_route_handler()
                 json = self.body_field is not None
@@ -182,12 +188,12 @@ class Edge:
     ) -> Response:
         """Authenticate, read, handle; turn whatever goes wrong into a recorded refusal."""
         try:
-            _single_headers(request)
+            single_headers(request)
             if kind is not None:
                 context = self.admit(request)
                 _allow(context.principal, kind, role)
-            _known_query(request, query)
-            body = await self._read(request) if request.method in _WITH_BODY else b""
+            known_query(request, query)
+            body = await self.read(request) if request.method in _WITH_BODY else b""
             value = _decode(request, body) if json else None
             response = await handler(Decoded(request, body, value))
         except Problem as problem:
@@ -272,7 +278,8 @@ class Edge:
             headers=NO_STORE | extra,
         )
 
-    async def _read(self, request: Request) -> bytes:
+    async def read(self, request: Request) -> bytes:
+        """The whole body. Raises Problem PC1007 (too large), PC1012 (too slow, or cut off)."""
         parts: list[bytes] = []
         size = 0
         try:
@@ -305,13 +312,15 @@ def _decode(request: Request, body: bytes) -> Any:
     return decode(body)
 
 
-def _single_headers(request: Request) -> None:
+def single_headers(request: Request) -> None:
+    """Raise Problem PC1011 when a header that says what a request is occurs twice."""
     for name in _ONCE:
         if len(request.headers.getlist(name)) > 1:
             raise Problem("PC1011", f"the header {name} occurs twice")
 
 
-def _known_query(request: Request, known: frozenset[str]) -> None:
+def known_query(request: Request, known: frozenset[str]) -> None:
+    """Raise Problem PC1021 for a parameter that is not ``known``, PC1020 for one given twice."""
     names = [name for name, _ in request.query_params.multi_items()]
     if not known.issuperset(names):
         raise Problem("PC1021", "the query has an unknown parameter")

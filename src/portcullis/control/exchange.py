@@ -199,6 +199,8 @@ class TokenExchange:
             raise TokenProblem("invalid_request", "PC2008", detail)
         if holder.kind is PrincipalKind.OPERATOR:
             _unscoped(form)
+            if not holder.roles:
+                raise Problem("PC2086", "a login for adding a passkey is not renewed")
             minted = await self._principals.mint(
                 self._as(asked, holder), holder.kind, holder.id, auth_time=claims.auth_time
             )

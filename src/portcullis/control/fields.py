@@ -20,6 +20,7 @@ FIELDS: Final = frozenset(
     {"body", "path", "query", "root_key", "digests", "csr", "join_token", "kubernetes_token"}
     | {"server", "tool", "digest"}
     | {"event", "kind", "reason", "target", "agent", "state"}
+    | {"session", "verdict", "code", "risk", "name", "since", "until", "cursor", "limit"}
 ).union(
     *(
         shape.model_fields

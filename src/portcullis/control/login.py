@@ -46,6 +46,7 @@ GRAIN_SECONDS: Final = 0.25
 _KIND: Final = PrincipalKind.OPERATOR
 _SAME: Final = frozenset({"PC2003", "PC2007", "PC2009", "PC4001"})
 """What must not be told apart from a wrong password."""
+_PASSKEY: Final = frozenset({"PC2083", "PC2084"})
 
 
 class Locked(Problem):
@@ -54,6 +55,17 @@ class Locked(Problem):
     def __init__(self, seconds: float) -> None:
         self.seconds = max(1, math.ceil(seconds))
         super().__init__("PC2071", f"wait {self.seconds} s")
+
+
+class Shown(Protocol):
+    """A passkey as it was shown. Both methods block.
+
+    ``owner`` is whose it is, empty when it is nobody's; ``prove`` raises Problem PC2083 or PC2084
+    unless it is that one's passkey and made for this very login, and then uses it up.
+    """
+
+    def owner(self) -> str: ...  # noqa: D102 - the class says it
+    def prove(self) -> None: ...  # noqa: D102 - the same
 
 
 class Person(Protocol):
@@ -77,6 +89,9 @@ class Logins:
     Every refusal is Problem PC2070 whatever was wrong (PC2071 while too many failed, PC2072 for
     an ID token), and it is recorded here. Use it from one event loop.
 
+    With ``passkeys_required``, a password is good for a token without roles, with which nothing
+    can be done but to add a passkey, and only where such a one is asked for.
+
     ``vouched`` turns an ID token into the operator that it is about, or raises Problem PC2072;
     None when no issuer is configured. ``issuer`` is what authenticator apps show.
     """
@@ -93,6 +108,7 @@ class Logins:
         issuer: str,
         cost: Cost,
         grain: float = GRAIN_SECONDS,
+        passkeys_required: bool = False,
     ) -> None:
         self._operators = operators
         self._principals = principals
@@ -103,14 +119,21 @@ class Logins:
         self._issuer = issuer
         self._cost = cost
         self._grain = grain
+        self._passkeys_required = passkeys_required
         self._names = Throttle(clock, free=3, longest=LONGEST_LOCK)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._setting = asyncio.Lock()
         self._set: Counter[str] = Counter()  # odd while a name's password is being set
         self._waiting = 0
 
-    async def password(self, name: str, password: str, code: str, *, source: str) -> Minted:
-        """A token for who knows the password and holds the authenticator."""
+    async def password(
+        self, name: str, password: str, code: str, *, source: str, adding: bool = False
+    ) -> Minted:
+        """A token for who knows the password and holds the authenticator.
+
+        Where passkeys are required it has no roles if it is for ``adding`` one; else Problem
+        PC2086 is raised.
+        """
         before = self._set[name]
         async with self._refusals(source) as login:
             async with self._slot():
@@ -121,7 +144,10 @@ class Logins:
             try:
                 if not right:
                     raise Problem("PC4001", "not this operator")
-                minted = await self._principals.mint(_self(name, source), _KIND, name)
+                if self._passkeys_required and not adding:
+                    raise Problem("PC2086", "a password is not enough here")
+                roles = () if self._passkeys_required else None
+                minted = await self._principals.mint(_self(name, source), _KIND, name, roles=roles)
                 if before % 2 or before != self._set[name]:
                     raise Problem("PC4001", "the password was replaced meanwhile")
             except Problem as problem:
@@ -131,6 +157,32 @@ class Logins:
                 raise Problem("PC2070", "name, password or one-time code is wrong") from None
             self._names.clear(name)
             await self._done(name, minted, source, by="password")
+        return minted
+
+    async def passkey(self, show: Callable[[], Shown], *, source: str) -> Minted:
+        """A token for who shows a passkey. Raises Problem PC2083, PC2084; PC2071 when locked."""
+        async with self._refusals(source) as login:
+            shown = show()
+            login.known = name = await asyncio.to_thread(shown.owner)
+            key = f"passkey:{name}"
+            self._refuse_locked(key)
+            began = self._clock.now()
+            try:
+                if not name:
+                    raise Problem("PC2083", "nobody has such a passkey")
+                async with self._principals.changing:  # it may be taken away at this moment
+                    await asyncio.to_thread(shown.prove)
+                    minted = await self._principals.mint(_self(name, source), _KIND, name)
+                    self._principals.unrotated(_KIND, name, began)
+            except Problem as problem:
+                if problem.code not in _SAME | _PASSKEY:
+                    raise
+                self._names.failed(key)
+                if problem.code in _PASSKEY:
+                    raise
+                raise Problem("PC2083", "this operator may not log in") from None
+            self._names.clear(key)
+            await self._done(name, minted, source, by="passkey")
         return minted
 
     async def id_token(self, token: str, *, source: str) -> Minted:

@@ -64,13 +64,15 @@ class Minting:
         until: float | None = None,
         session: str | None = None,
         auth_time: int | None = None,
+        roles: tuple[str, ...] | None = None,
     ) -> Minted:
         """A token for a registered, active principal, recorded before it is handed out.
 
         It lives ``ttl`` seconds (at most and by default the configured time), but not past
         ``until`` or its review. ``auth_time`` continues a chain of renewals, which ends when
-        configured. Raises Problem PC2007 (unknown), PC4001 (cut off), PC4002 (feed stale),
-        PC2003 (the chain or ``until`` has ended), PC1020 (``ttl`` too long).
+        configured. ``roles`` are an operator's own unless fewer are given. Raises Problem PC2007
+        (unknown), PC4001 (cut off), PC4002 (feed stale), PC2003 (the chain or ``until`` has
+        ended), PC1020 (``ttl`` too long).
         """
         record = await self.present(kind, principal_id)
         operator = kind is PrincipalKind.OPERATOR
@@ -89,7 +91,7 @@ class Minting:
             kind,
             principal_id,
             ttl=end - now,
-            roles=record.roles,
+            roles=record.roles if roles is None else roles,
             session=session,
             auth_time=auth_time,
         )
@@ -101,6 +103,15 @@ class Minting:
             parameters={"credential": minted.id, "expires_at": int(minted.expires_at)},
         )
         return minted
+
+    def unrotated(self, kind: PrincipalKind, principal_id: str, since: float) -> None:
+        """Raise Problem PC4001 when it was rotated or cut off after ``since``."""
+        holder = Principal(
+            kind=kind, id=principal_id, credential="", expires_at=math.inf, issued_at=since
+        )
+        reason = self._feed.reason(holder, None)
+        if reason is not None:
+            raise Problem("PC4001", reason)
 
     async def present(self, kind: PrincipalKind, principal_id: str) -> PrincipalRecord:
         """The record of a principal that may act now. Raises Problem PC2007, PC4001 or PC4002."""

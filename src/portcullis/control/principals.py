@@ -17,6 +17,7 @@ from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import State, Verb, after
+from portcullis.core.passkey_ports import Passkeys
 from portcullis.core.ports import (
     Clock,
     Directory,
@@ -63,6 +64,7 @@ class Principals(Minting):
         tokens: Tokens,
         trust_domain: str,
         route: str,
+        passkeys: Passkeys | None = None,
     ) -> None:
         super().__init__(
             directory=directory,
@@ -76,7 +78,13 @@ class Principals(Minting):
         self._registrations = registrations
         self._operators = operators
         self._trust_domain = trust_domain
+        self._passkeys = passkeys
         self._running: set[asyncio.Task[Any]] = set()
+
+    @property
+    def changing(self) -> asyncio.Lock:
+        """Held while a record changes: who holds it sees each change whole or not at all."""
+        return self._feed.changing
 
     async def create(
         self,
@@ -314,9 +322,17 @@ class Principals(Minting):
             finally:
                 await self._feed.put(new)
                 await asyncio.to_thread(self._registrations.forget, kind, principal_id)
-                if kind is PrincipalKind.OPERATOR and new.state not in LIVING:
-                    await asyncio.to_thread(self._operators.remove, principal_id)
+                if kind is PrincipalKind.OPERATOR:
+                    await asyncio.to_thread(self._disarm, new, rotated=method == "rotate")
         return new
+
+    def _disarm(self, record: PrincipalRecord, *, rotated: bool) -> None:
+        """Take away what an operator logs in with that lives no more, or was rotated."""
+        ended = record.state not in LIVING
+        if self._passkeys is not None and (ended or rotated):
+            self._passkeys.forget(record.id)
+        if ended:
+            self._operators.remove(record.id)
 
     async def _act(
         self, context: Context, method: str, name: str, parameters: Mapping[str, Any]

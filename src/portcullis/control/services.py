@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from portcullis.audit.feeder import Feeder
-from portcullis.config import Limits, Tokens
+from portcullis.config import Console, Limits, Tokens
+from portcullis.control.activity import Activity
 from portcullis.control.approvals import ApprovalParts, Approving
 from portcullis.control.catalogue import Catalogue, Changed, unwatched
 from portcullis.control.containment import Containment
+from portcullis.control.desk import Desk, DeskParts, Meaning, unlisted
 from portcullis.control.edge import LOCAL_NAMES, Edge
 from portcullis.control.entries import Entries
+from portcullis.control.live import Feed
 from portcullis.control.login import GRAIN_SECONDS, Logins
 from portcullis.control.principals import Principals
 from portcullis.control.privacy import Privacy, PrivacyParts
@@ -20,6 +23,8 @@ from portcullis.control.records import Records
 from portcullis.control.reviews import Reviewing, ReviewParts
 from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pins
+from portcullis.core.notice_ports import NoticeStore
+from portcullis.core.passkey_ports import Passkeys
 from portcullis.core.ports import Clock, Directory, Once, Operators, Recorder, Registrations, Sealer
 from portcullis.core.session_ports import SessionState, Spending
 from portcullis.identity.oidc import IdTokens
@@ -37,8 +42,11 @@ class Services:
     sessions); ``version`` is the program's. ``id_tokens`` is None when no issuer of them is
     configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
     what there is to erase, ``pruning_parts`` what prunes the log, ``approval_parts`` what waits for
-    humans, ``review_parts`` what they look at afterwards; ``argon2`` is what an operator's password
-    costs to guess; refused logins take a multiple of ``login_grain`` seconds.
+    humans, ``review_parts`` what they look at afterwards, ``desk_parts`` what they see beside;
+    ``console_key`` is what the console's
+    forms are bound to logins with, ``passkeys`` where those of operators are; ``notices`` is what
+    people are told of; ``argon2`` is what an operator's password costs to guess; refused logins
+    take a multiple of ``login_grain`` seconds.
     """
 
     authority: TokenAuthority
@@ -67,6 +75,11 @@ class Services:
     pruning_parts: PruningParts | None = None
     approval_parts: ApprovalParts | None = None
     review_parts: ReviewParts | None = None
+    desk_parts: DeskParts | None = None
+    console: Console = field(default_factory=Console)
+    console_key: bytes = b""
+    passkeys: Passkeys | None = None
+    notices: NoticeStore | None = None
     argon2: Cost = STANDARD
     login_grain: float = GRAIN_SECONDS
 
@@ -112,6 +125,7 @@ class Services:
             tokens=self.tokens,
             trust_domain=self.trust_domain,
             route=route,
+            passkeys=self.passkeys,
         )
 
     def entries(self, route: str) -> Entries:
@@ -154,6 +168,36 @@ class Services:
             route=route,
         )
 
+    def desk(self, route: str, meaning: Meaning = unlisted) -> Desk:
+        """The operator's desk; ``meaning`` is what the policy in force says of tools."""
+        if self.approval_parts is None or self.desk_parts is None:
+            raise Problem("PC7005", "nothing waits for approval here")
+        return Desk(
+            store=self.approval_parts.store,
+            precedents=self.desk_parts.precedents,
+            meaning=meaning,
+            records=self.records(),
+            clock=self.clock,
+            route=route,
+        )
+
+    def activity(self) -> Activity:
+        """What agents do, for operators."""
+        if self.approval_parts is None or self.desk_parts is None:
+            raise Problem("PC7005", "nothing is projected here")
+        return Activity(
+            store=self.desk_parts.activity,
+            approvals=self.approval_parts.store,
+            sessions=self.sessions,
+            clock=self.clock,
+        )
+
+    def watching(self) -> Feed:
+        """What happens now; one in a process."""
+        if self.desk_parts is None:
+            raise Problem("PC7005", "nothing can be watched here")
+        return self.desk_parts.feed
+
     def reviews(self, route: str) -> Reviewing:
         """The service of calls to be looked at afterwards."""
         if self.review_parts is None:
@@ -186,4 +230,5 @@ class Services:
             issuer=self.trust_domain,
             cost=self.argon2,
             grain=self.login_grain,
+            passkeys_required=self.console.passkeys == "required",
         )

@@ -72,8 +72,9 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
     ``binding`` is the digest of the exact call with its caller and session. ``chain`` are those on
     whose behalf ``agent`` asks: what is denied to it is denied to them. ``name`` is what is
-    called, ``?`` where that may be content. Times are seconds since the epoch, 0 for not yet:
-    nothing is consumed from ``expires_at`` on, ``settled_at`` is when it came into its state.
+    called, ``?`` where that may be content; ``why`` it is held names fields and rules. Times are
+    seconds since the epoch, 0 for not yet: nothing is consumed from ``expires_at`` on,
+    ``settled_at`` is when it came into its state.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     reminded_at: float = 0.0
     escalated_at: float = 0.0
     chain: tuple[str, ...] = ()
+    why: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

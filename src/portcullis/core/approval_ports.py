@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from portcullis.core.approval import Approval, Claimed, State, Verb
 from portcullis.core.call import Call, Context
+from portcullis.core.desk import ApprovalPage, Wanted
 from portcullis.core.verdict import Allow, Deny, Hold
 
 
@@ -21,9 +22,15 @@ class ApprovalStore(Protocol):
     state to which the verb applies; every verb destroys what was sealed, and approval needs time
     that is left. ``sealed`` is b"" once it is destroyed. ``mark`` says that somebody was reminded
     of a pending one, or that it was escalated.
-    ``list`` leaves out what cannot be read. ``denials`` counts those of an agent, and of others on
-    its behalf, that were denied since ``since`` or since it was last lifted; ``freeze`` and
-    ``lift`` are False when the agent is frozen already, or is not.
+    ``list`` and ``page`` leave out what cannot be read; a page is by what is wanted of those whose
+    time is not over, by indexes only. ``waiting`` counts the pending ones. ``due`` are, the oldest
+    first, those whose time is over, and the pending ones that were asked until ``reminding`` and
+    until ``escalating`` (None: never) of which nobody was told so. ``sessions`` are those of all
+    that are pending or approved, ``of_session`` those of one session. ``changed`` are those that
+    were asked, or came into their state, since then.
+    ``denials`` counts those of an agent, and of others on its behalf, that were denied since
+    ``since`` or since it was last lifted; ``freeze`` and ``lift`` are False when the agent is
+    frozen already, or is not.
     ``forget`` deletes what was settled before ``settled_before``; returns how many.
     """
 
@@ -31,6 +38,14 @@ class ApprovalStore(Protocol):
     def get(self, approval_id: str) -> Approval | None: ...
     def sealed(self, approval_id: str) -> bytes: ...
     def list(self, states: Collection[State], limit: int) -> tuple[Approval, ...]: ...
+    def page(self, wanted: Wanted, cursor: str, limit: int, now: float) -> ApprovalPage: ...
+    def waiting(self, now: float) -> int: ...
+    def due(
+        self, now: float, *, reminding: float | None, escalating: float | None, limit: int
+    ) -> tuple[Approval, ...]: ...
+    def sessions(self) -> tuple[str, ...]: ...
+    def of_session(self, session: str) -> tuple[Approval, ...]: ...
+    def changed(self, since: float, limit: int) -> tuple[Approval, ...]: ...
     def move(
         self, approval_id: str, verb: Verb, *, now: float, by: str = "", reason: str = ""
     ) -> Approval | None: ...

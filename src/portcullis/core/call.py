@@ -19,6 +19,7 @@ class Route(StrEnum):
     MCP_HTTP = "mcp-http"
     MCP_HTTP_LEGACY = "mcp-http-legacy"
     MCP_STDIO = "mcp-stdio"
+    GUARD = "guard"
 
 
 class Phase(StrEnum):

@@ -1,7 +1,8 @@
 """The table of error codes: what each means and what to do about it.
 
 Ranges: PC1 request and wire, PC2 identity, PC3 policy, PC4 containment, PC5 upstream and
-execution, PC6 the record, PC7 configuration and command line, PC9 faults of our own.
+execution, PC6 the record, PC7 configuration and command line, PC8 telling people, PC9 faults of
+our own.
 ``rpc`` is the JSON-RPC error code used on MCP routes.
 """
 
@@ -29,6 +30,7 @@ RANGES: Final[dict[str, str]] = {
     "PC5": "the upstream, after the decision",
     "PC6": "the audit log: nothing is done unrecorded",
     "PC7": "configuration and command line",
+    "PC8": "telling people outside the gate, and what they answer there",
     "PC9": "a fault of the gate itself; it fails closed",
 }
 
@@ -155,6 +157,29 @@ CODES: Final[dict[str, Code]] = {
     "PC2071": Code(429, -32001, "Too many failed logins", "Wait; the time is in the detail."),
     "PC2072": Code(401, -32001, "ID token refused", "Log in again at your identity provider."),
     "PC2073": Code(409, -32600, "Not in this state", "See the table in docs/identity.md."),
+    "PC2080": Code(
+        421, -32001, "Not under this name", "Use a name of `listen.names`, or set `console.origin`."
+    ),
+    "PC2081": Code(
+        403, -32001, "Not sent by a page of the console", "Load the page again and repeat it there."
+    ),
+    "PC2082": Code(
+        403, -32001, "The login is too old for this", "Log in again; then do it within 5 minutes."
+    ),
+    "PC2083": Code(401, -32001, "Passkey refused", "Log in another way; was it removed?"),
+    "PC2084": Code(
+        401,
+        -32001,
+        "The passkey's counter went back",
+        "There may be a copy of it: remove it, and add a new one.",
+    ),
+    "PC2085": Code(409, -32001, "No passkey can be added here", "See docs/console.md."),
+    "PC2086": Code(
+        403, -32001, "A passkey is asked for", "Log in at the console and add one; then use it."
+    ),
+    "PC2087": Code(
+        401, -32001, "Link used, expired or not one", "Get another: `portcullis console`."
+    ),
     # Range PC3, policy
     "PC3001": Code(403, -32003, "Not allowed by policy", "Ask the policy's owner for a grant."),
     "PC3002": Code(403, -32003, "Denied by policy", "The role's denied_tools name it."),
@@ -253,6 +278,14 @@ CODES: Final[dict[str, Code]] = {
     "PC3048": Code(404, -32005, "Nothing to look at afterwards", "See `portcullis review list`."),
     "PC3049": Code(409, -32005, "Not in this state", "`portcullis review list --all` says which."),
     "PC3050": Code(503, -32005, "The queue is still being read", "Try again in a moment."),
+    "PC3051": Code(400, -32602, "Not a cursor of this list", "Begin again without a cursor."),
+    "PC3052": Code(503, -32005, "Too many watch already", "Close a live view that nobody reads."),
+    "PC3054": Code(
+        409, -32005, "Not confirmed", "Type or tick what the page asks for: this cannot be undone."
+    ),
+    "PC3055": Code(
+        409, -32005, "Not what was shown", "Open the approval again and look at what it is for."
+    ),
     # Range PC4, containment
     "PC4001": Code(
         403, -32004, "Cut off", "Ask an operator: `portcullis agent show` says its state."
@@ -284,6 +317,18 @@ CODES: Final[dict[str, Code]] = {
     "PC5012": Code(404, -32010, "No such upstream", "Add it to portcullis.yaml."),
     "PC5013": Code(503, -32010, "The gate is draining", "Try another gateway."),
     "PC5014": Code(499, -32800, "Cancelled", "The client cancelled the call or went away."),
+    "PC5020": Code(
+        404,
+        -32010,
+        "No call waits for this result",
+        "A result is taken once, in time, from whoever was allowed the call.",
+    ),
+    "PC5021": Code(
+        504,
+        -32010,
+        "The tool's result did not come in time",
+        "Raise result_seconds of the toolset under `guard` if it is right.",
+    ),
     # Range PC6, the record
     "PC6001": Code(
         503, -32011, "The audit log cannot take the record", "Nothing is done unrecorded."
@@ -363,6 +408,16 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC7017": Code(
         404, -32603, "No such tool in the catalogue", "See `portcullis catalogue list`."
+    ),
+    # Range PC8, telling people
+    "PC8001": Code(502, -32603, "A channel did not take the message", "See the detail."),
+    "PC8002": Code(404, -32603, "No such channel", "See `notifications` in portcullis.yaml."),
+    "PC8010": Code(
+        401, -32001, "Chat request refused", "Check the channel's signing secret, and the clock."
+    ),
+    "PC8011": Code(403, -32005, "Not to be decided in the chat", "Decide it in the console."),
+    "PC8012": Code(
+        403, -32001, "Nobody whom the gate knows", "Name the user under the channel's actions."
     ),
     # Range PC9, our own faults
     "PC9001": Code(500, -32603, "A check failed", "The action was not done. Report this."),

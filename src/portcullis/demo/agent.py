@@ -13,6 +13,8 @@ import openai
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from portcullis.wire.mcp_results import APPROVAL_KEY
+
 MODEL: Final = "gpt-standin"
 CLAUDE: Final = "claude-standin"
 SYSTEM: Final = "You are a support agent. You help the customer {customer} and nobody else."
@@ -20,11 +22,15 @@ _TIMEOUT: Final = 20.0
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """How a tool call ended: with a result, or refused with a ``code`` of the gate."""
+    """How a tool call ended: with a result, or refused with a ``code`` of the gate.
+
+    ``approval`` is what it waits for, if it does.
+    """
 
     text: str
     code: str = ""
     data: Any = None
+    approval: str = ""
 
 
 class Proposed(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +104,9 @@ class SupportAgent:
             except MCPError as error:
                 return Done(text=str(error), code=refusal(error) or "?")
         text = "\n".join(part.text for part in result.content if part.type == "text")
-        return Done(text=text, data=result.structured_content, code="?" if result.is_error else "")
+        waits = (result.meta or {}).get(APPROVAL_KEY, "")
+        code = "PC3040" if waits else "?" if result.is_error else ""
+        return Done(text=text, data=result.structured_content, code=code, approval=waits)
 
     async def think(self) -> tuple[Proposed, ...]:
         """Ask the model what to do next; what it proposes joins the conversation."""

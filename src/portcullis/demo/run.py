@@ -9,13 +9,15 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from portcullis.audit.publish import CHECKPOINT
+from portcullis.bootstrap.background import background
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
+from portcullis.demo.asked import ask_on
 from portcullis.demo.cast import AGENT, CUSTOMER, Cast
 from portcullis.demo.identities import renew_session
 from portcullis.demo.ledger import Ledger
@@ -36,14 +38,23 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Tell = Callable[[Step], None]
-Stay = Callable[[Told, Cast, Path], None]
+
+
+class Stay(Protocol):
+    """What is told to whoever stays after the story."""
+
+    def over(self, told: Told, cast: Cast, exports: Path) -> None:
+        """What was told, the cast, and a shell script of exports."""
+
+    def later(self, line: str) -> None:
+        """What came of the call that waits for them."""
 
 
 async def perform(folder: Path, on_step: Tell, stay: Stay | None = None) -> Told:
     """Play the whole story with its state in ``folder``, which is emptied first.
 
-    ``on_step`` is called after each step. ``stay`` is called with what was told, the cast and
-    a shell script of exports; then everything stays up until SIGINT or SIGTERM.
+    ``on_step`` is called after each step. ``stay`` is told when it is over; then everything
+    stays up until SIGINT or SIGTERM, and a call of the agent's waits for a human.
     Raises Problem PC7004 for a folder that holds something else, or a story that still runs.
     """
     with prepared(folder):
@@ -71,8 +82,9 @@ async def _perform(folder: Path, on_step: Tell, stay: Stay | None) -> Told:
             told = Told(ok=all(step.ok for step in steps), steps=tuple(steps))
             if stay is not None:
                 await renew_session(cast)
-                stay(told, cast, _exports(folder, cast))
-                await _until_told_to_stop()
+                async with background(ask_on(cast, stay.later)):
+                    stay.over(told, cast, _exports(folder, cast))
+                    await _until_told_to_stop()
     return told
 
 

@@ -15,6 +15,7 @@ import openai
 from portcullis.audit.verify import own_verifier, verify
 from portcullis.core.event import EventType
 from portcullis.demo.agent import CLAUDE, MODEL, Proposed
+from portcullis.demo.asked import approved_by_a_human
 from portcullis.demo.cast import AGENT, CUSTOMER, OTHER, SECOND, Cast
 from portcullis.demo.identities import (
     PROMPT,
@@ -297,6 +298,12 @@ SCENES: Final[tuple[Scene[Cast], ...]] = (
         "tickets.create; the ticket system reads the log before it writes",
         "the ticket, and its decision on disk before",
         write_after_record,
+    ),
+    Scene(
+        "A human is asked",
+        "tickets.create with a bank account; somebody approves it; the same call again",
+        "it waits, PC3040, and happens once it is approved",
+        approved_by_a_human,
     ),
     Scene(
         "A streamed answer",

@@ -11,6 +11,7 @@ import msgspec
 import uvloop
 from rich.console import Console
 
+from portcullis.demo.asked import WAITING
 from portcullis.demo.cast import AGENT, Cast
 from portcullis.demo.narrate import Narrator
 from portcullis.demo.run import Told, perform
@@ -41,17 +42,29 @@ def stay(folder: Path) -> bool:
     narrator = Narrator(Console(highlight=False))
     narrator.opening(_OPENING)
 
-    def try_next(told: Told, cast: Cast, exports: Path) -> None:
-        narrator.closing(ok=told.ok, steps=len(told.steps))
-        narrator.verbatim(_try_next(cast, exports))
+    return uvloop.run(perform(folder, narrator.step, _Staying(narrator))).ok
 
-    return uvloop.run(perform(folder, narrator.step, try_next)).ok
+
+class _Staying:
+    """Tells whoever stays what to try, and what came of what they approved."""
+
+    def __init__(self, narrator: Narrator) -> None:
+        self._narrator = narrator
+
+    def over(self, told: Told, cast: Cast, exports: Path) -> None:
+        self._narrator.closing(ok=told.ok, steps=len(told.steps))
+        self._narrator.verbatim(_try_next(cast, exports))
+
+    def later(self, line: str) -> None:
+        self._narrator.verbatim(line)
 
 
 def _try_next(cast: Cast, exports: Path) -> str:
     gate, config, program = cast.stage.gate, cast.stage.config, _program()
     return f"""
-Everything is still up. In another terminal:
+Everything is still up, and a call waits for you: the {WAITING}. In another terminal:
+
+  {program} console -c {config}   # prints a link; open it, read, and press a or d
 
   . {exports}   # the agent's side process, and a session of one hour
   curl -s $OPENAI_BASE_URL/chat/completions \\

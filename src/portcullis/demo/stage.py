@@ -61,6 +61,10 @@ class Stage:
         principals = self.gate.services.principals("demo")
         await principals.change(_operator(), kind, name, Verb.REVOKE)
 
+    async def approve(self, approval: str, reason: str) -> None:
+        """Let a held call through, as an operator of this machine would."""
+        await self.gate.services.approvals("demo").approve(_operator(), approval, reason)
+
     async def open_session(
         self,
         application: str,

@@ -61,11 +61,20 @@ class Metrics:
         self._in_flight = Gauge(
             "portcullis_calls_in_flight", "Requests on the hot routes.", registry=registry
         )
+        self._guarded = Gauge(
+            "portcullis_guard_calls",
+            "Calls of the guard API that run in agents' programs.",
+            registry=registry,
+        )
         self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def watch_in_flight(self, count: Callable[[], float]) -> None:
         """Where to read, at each scrape, how many requests are running."""
         self._in_flight.set_function(count)
+
+    def watch_guarded(self, count: Callable[[], float]) -> None:
+        """Where to read, at each scrape, how many calls run in agents' own programs."""
+        self._guarded.set_function(count)
 
     def decided(self, call: Call, verdict: Allow | Deny, seconds: float) -> None:
         """Count a decision and the time it took, the record's durability included."""

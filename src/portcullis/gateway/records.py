@@ -14,13 +14,14 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
 from portcullis.core.call import Action, Call, Context, Result, RiskClass
+from portcullis.core.desk_ports import Precedents
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType, ResultSummary
 from portcullis.core.inspection import Treatment
@@ -88,6 +89,7 @@ class Records:
 
     Calls of the kinds and risks in ``flagged`` that pass without a human are to be looked at
     afterwards: where content is kept, the user for whom they were made is kept with it.
+    ``precedents`` gets the arguments of approved calls, for those who approve the next ones.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class Records:
         clock: Clock,
         contents: Contents | None = None,
         flagged: Collection[tuple[Action, RiskClass]] = (),
+        precedents: Precedents | None = None,
     ) -> None:
         self._contents = contents
+        self._precedents = precedents
         self._flagged = frozenset(flagged)
         self._room = Room()
         self._gateway = gateway
@@ -198,12 +202,26 @@ class Records:
             self._contents.keep(event, key, fields)
         if self._contents and event.review and session is not None:
             self._contents.keep(event, user_key(session), {"user": session.user.encode()})
+        if self._precedents and verdict.approval and isinstance(verdict, Allow):
+            self._precede(event, key, outcome)
         return event
+
+    def _precede(self, event: Event, key: str, outcome: Outcome) -> None:
+        """Keep what an approved call is like; of what was found in it, only what a human saw."""
+        call: Call = outcome.call
+        if self._precedents is None or call.action is not Action.TOOL or event.name == HIDDEN:
+            return
+        if _keepable(call, [one for one in outcome.findings if not _let_through(one)]):
+            self._precedents.keep(event, key, call.arguments)
+        else:
+            self._precedents.pass_by(event)
 
     def unrecorded(self, event: str) -> None:
         """Keep no content of an event that did not get on record, or was refused after all."""
         if self._contents:
             self._contents.drop(event)
+        if self._precedents:
+            self._precedents.drop(event)
 
     def result(
         self,
@@ -343,7 +361,12 @@ def _model_names(server: str, tool: str) -> frozenset[str]:
     )
 
 
-def _keepable(call: Call, findings: tuple[Finding, ...]) -> bool:
+def _let_through(finding: Finding) -> bool:
+    """Whether it is personal data, by the name of its kind, that whoever approved was asked of."""
+    return finding.treatment == Treatment.HOLD and finding.type.isupper()
+
+
+def _keepable(call: Call, findings: Iterable[Finding]) -> bool:
     """Whether this is content, and nothing that was found stands in it as it was."""
     return call.action in _CONTENT and all(finding.treatment in _HARMLESS for finding in findings)
 

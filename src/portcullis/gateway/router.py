@@ -33,11 +33,14 @@ _PATH: Final = re.compile(rf"/mcp/{NAME.strip('^$')}")
 log = structlog.get_logger(__name__)
 
 _API: Final = frozenset({"v1", ".well-known"})
+_CALLS: Final = "v1/calls"
+"""The guard API, the one route below ``/v1`` that is hot."""
 _APIS: Final = frozenset({"openai", "anthropic"})
 _ROUTES: Final = {
     "openai": Route.LLM_JSON.value,
     "anthropic": Route.LLM_JSON.value,
     "mcp": Route.MCP_HTTP.value,
+    _CALLS: Route.GUARD.value,
 }
 """The route that a refusal is recorded under, before the body has said more."""
 
@@ -47,6 +50,13 @@ class McpRoutes(Protocol):
 
     async def __call__(self, request: Request, context: Context, server: str) -> None:
         """Serve one request for an MCP server."""
+
+
+class GuardRoutes(Protocol):
+    """The guard API's handler (``gateway.guard``)."""
+
+    async def __call__(self, request: Request, context: Context, rest: str) -> None:
+        """Serve one request; ``rest`` is what follows ``/v1/calls`` in its path."""
 
 
 class Router:
@@ -63,6 +73,7 @@ class Router:
         pipeline: Pipeline,
         models: ModelRoutes,
         mcp: McpRoutes,
+        guard: GuardRoutes,
         api: App,
         limits: Limits,
         metrics: Metrics,
@@ -74,6 +85,7 @@ class Router:
         self._pipeline = pipeline
         self._models = models
         self._mcp = mcp
+        self._guard = guard
         self._api = api
         self._limits = limits
         self._in_flight = 0
@@ -89,7 +101,7 @@ class Router:
         """Serve one ASGI connection scope."""
         if scope["type"] != "http":
             return
-        first, _, rest = scope["path"][1:].partition("/")
+        first, rest = _parted(scope["path"])
         request = Request(scope, receive, send)
         context: Context | None = None
         self._in_flight += 1
@@ -143,6 +155,8 @@ class Router:
                 await self._models(request, context, first, "/" + rest)
             elif first == "mcp" and rest and "/" not in rest:
                 await self._mcp(request, context, rest)
+            elif first == _CALLS:
+                await self._guard(request, context, rest)
             else:
                 raise Problem("PC1010", "the gate has no such route")
         finally:
@@ -195,3 +209,12 @@ class Router:
         where = origin(request.scope, host, self._names)
         path = path if _PATH.fullmatch(path) else ""
         return ((b"www-authenticate", challenge(problem.code, where, path).encode("ascii")),)
+
+
+def _parted(path: str) -> tuple[str, str]:
+    """Which face of the gate a path is for, and the rest of it."""
+    below = path.removeprefix(f"/{_CALLS}")
+    if below != path and below[:1] in {"", "/"}:
+        return _CALLS, below
+    first, _, rest = path[1:].partition("/")
+    return first, rest

@@ -158,6 +158,7 @@ class Asking:
             server=call.server,
             name=call.name[:_NAME] if plain else HIDDEN,
             risk=hold.risk or RiskClass.DELETE,
+            why=hold.reason[:_NAME],
             created_at=now,
             expires_at=min(expires, session.expires_at) if session else expires,
         )

@@ -14,8 +14,9 @@ from portcullis.core.session_ports import SessionState
 from portcullis.oversight.events import Events
 
 _MOST: Final = 10_000
-_KEPT_SECONDS: Final = 30 * 86_400.0
-"""How long settled ones can be listed; the log keeps them as long as everything."""
+KEPT_SECONDS: Final = 30 * 86_400.0
+"""How long settled ones can be listed, and what the approved call was like is kept; the log keeps
+its events as long as everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,12 @@ class Keeping:
     async def look(self) -> None:
         """Do what is due now. Raises Problem PC6001 when that cannot be recorded.
 
-        What cannot be done for one is raised after all others had their turn.
+        What cannot be done for one is raised after all others had their turn. What merely waits
+        is not looked at, only its session.
         """
         now = self.clock.now()
-        states = (State.PENDING, State.APPROVED)
-        faults = []
-        for approval in await asyncio.to_thread(self.store.list, states, _MOST):
+        faults: list[Exception] = []
+        for approval in (*await self._due(now), *await self._left(faults)):
             try:
                 async with self.deciding:
                     await self._one(approval, now)
@@ -50,9 +51,31 @@ class Keeping:
         if faults:
             raise faults[0]
 
+    async def _due(self, now: float) -> tuple[Approval, ...]:
+        """Those whose time is over, or of which somebody is to be told."""
+        remind, escalate = self.settings.remind_seconds, self.settings.escalate_seconds
+        return await asyncio.to_thread(
+            self.store.due,
+            now,
+            reminding=None if remind is None else now - remind,
+            escalating=None if escalate is None else now - escalate,
+            limit=_MOST,
+        )
+
+    async def _left(self, faults: list[Exception]) -> list[Approval]:
+        """Those whose session is over; ``faults`` gets what is wrong with others."""
+        found: list[Approval] = []
+        for session in await asyncio.to_thread(self.store.sessions):
+            try:
+                if await self.sessions.get(session) is None:
+                    found += await asyncio.to_thread(self.store.of_session, session)
+            except Exception as error:  # noqa: BLE001 - the others first
+                faults.append(error)
+        return found
+
     async def forget(self) -> None:
         """Delete what was settled long ago."""
-        await asyncio.to_thread(self.store.forget, self.clock.now() - _KEPT_SECONDS)
+        await asyncio.to_thread(self.store.forget, self.clock.now() - KEPT_SECONDS)
 
     async def _one(self, approval: Approval, now: float) -> None:
         if approval.expires_at <= now:

@@ -58,7 +58,7 @@ MAX_VALUES: Final = 1024
 MAX_RECKONED: Final = 16
 """Amounts of one call that may follow from the user's words."""
 
-_NOWHERE: Final = "no source"
+NOWHERE: Final = "no source"
 _FEW: Final = 8
 """Values of a call that says nothing."""
 
@@ -121,7 +121,7 @@ def sources(
     for name, source in _Judge(model, arguments, prompts, labels, answers).sources():
         if name not in found and len(found) == MAX_SOURCES:
             break
-        if name not in found or source.endswith(_NOWHERE):  # of many, the one that has none
+        if name not in found or source.endswith(NOWHERE):  # of many, the one that has none
             found[name] = source
     return {"session": labels.confidentiality.value, **found}
 
@@ -229,7 +229,7 @@ class _Judge:
             ("a trusted field", all(self._labels.trusts(role, one) for one in known)),
             ("several of these, or led to by them", all(self._sourced(argument, x) for x in each)),
         )
-        return f"{role}: {next((way for way, holds in ways if holds), _NOWHERE)}"
+        return f"{role}: {next((way for way, holds in ways if holds), NOWHERE)}"
 
     @property
     def _acts(self) -> bool:

@@ -30,8 +30,8 @@ _PERSONAL: Final = (Category.PERSONAL, Category.FINANCIAL, Category.IDENTITY, Ca
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment's settings as evidence. No secret is among them, and no reference to one.
 
-    ``servers`` and ``models`` are the upstreams' names, ``plain`` those that are reached without
-    TLS beyond this machine; ``replicas`` are the stores that the log is shipped to. ``granted``
+    ``servers`` are the names of MCP servers and toolsets, ``models`` of model endpoints, ``plain``
+    those that are reached without TLS beyond this machine; ``replicas`` are the stores that the log is shipped to. ``granted``
     are the tools that policy names for some role. ``passing`` says which kinds of content some
     role's policy lets pass: ``personal:to_model``, ``secret:to_tool``, ``injection:document``,
     ``canaries``. ``policy_fault`` is why the policy cannot be read; empty when it can. ``pinned``
@@ -68,7 +68,7 @@ def deployment(config: Config, pins: Sequence[Pin], sightings: Sequence[Sighting
     keys = config.keys
     return Deployment(
         trust_domain=config.trust_domain,
-        servers=tuple(sorted(config.mcp)),
+        servers=tuple(sorted([*config.mcp, *config.guard])),
         models=tuple(sorted(config.models)),
         plain=tuple(sorted(name for name, url in upstreams.items() if _in_the_open(url))),
         tokens_bound=config.tokens.bearer == "never",

@@ -7,16 +7,27 @@ many who try at once, also in other processes, one does it.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    RowMapping,
+    Select,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from portcullis.core.approval import Approval, Claimed, State, Verb, after, before
+from portcullis.core.desk import ApprovalPage, Wanted
+from portcullis.store.approvals_pages import COLUMNS, LIVE, page
 from portcullis.store.tables import APPROVALS, FREEZES
-
-_LIVE: Final = (State.PENDING, State.APPROVED)
 
 log = structlog.get_logger(__name__)
 
@@ -33,16 +44,16 @@ class SqlApprovals:
         """Consume, find or make the approval of a call; see the port."""
         table = APPROVALS.c
         query = (
-            select(APPROVALS)
+            select(*COLUMNS)
             .where(
                 table.binding == wanted.binding,
-                table.state.in_((*_LIVE, State.DENIED)),
+                table.state.in_((*LIVE, State.DENIED)),
                 table.expires_at > now,
             )
             .order_by(table.created_at.desc(), table.id.desc())
         )
         with self._writing.begin() as connection:
-            known = [_approval(row) for row in connection.execute(query).mappings()]
+            known = [approval_of(row) for row in connection.execute(query).mappings()]
             for one in known:
                 if one.state is State.APPROVED:
                     moved = _moved(connection, one.id, Verb.CONSUME, now)
@@ -80,18 +91,71 @@ class SqlApprovals:
     def list(self, states: Collection[State], limit: int) -> tuple[Approval, ...]:
         """The newest of these states, the oldest of them first; what is damaged is left out."""
         query = (
-            select(APPROVALS)
+            select(*COLUMNS)
             .where(APPROVALS.c.state.in_(list(states)))
             .order_by(APPROVALS.c.created_at.desc(), APPROVALS.c.id.desc())
             .limit(limit)
         )
+        return tuple(reversed(self._found(query)))
+
+    def page(self, wanted: Wanted, cursor: str, limit: int, now: float) -> ApprovalPage:
+        """A page of approvals; see the port."""
+        with self._engine.connect() as connection:
+            rows, following = page(connection, wanted, cursor, limit, now)
+        found = tuple(one for one in map(self._sound, rows) if one is not None)
+        return ApprovalPage(approvals=found, following=following)
+
+    def waiting(self, now: float) -> int:
+        """How many are pending."""
+        query = select(func.count()).where(
+            APPROVALS.c.state == State.PENDING, APPROVALS.c.expires_at > now
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    def due(
+        self, now: float, *, reminding: float | None, escalating: float | None, limit: int
+    ) -> tuple[Approval, ...]:
+        """What time has done something to; see the port."""
+        row = APPROVALS.c
+        over = [[row.state == state, row.expires_at <= now] for state in LIVE]
+        for column, until in ((row.reminded_at, reminding), (row.escalated_at, escalating)):
+            if until is not None:
+                over.append([row.state == State.PENDING, column == 0, row.created_at <= until])
+        found = {one.id: one for each in over for one in self._found(_some(each, limit))}
+        return tuple(sorted(found.values(), key=lambda one: (one.created_at, one.id)))
+
+    def sessions(self) -> tuple[str, ...]:
+        """The sessions of those that are pending or approved."""
+        query = (
+            select(APPROVALS.c.session)
+            .where(APPROVALS.c.state.in_(LIVE), APPROVALS.c.session != "")
+            .distinct()
+        )
+        with self._engine.connect() as connection:
+            return tuple(connection.execute(query).scalars())
+
+    def of_session(self, session: str) -> tuple[Approval, ...]:
+        """Those of a session that are pending or approved, the oldest first."""
+        fits = [APPROVALS.c.state.in_(LIVE), APPROVALS.c.session == session]
+        found = self._found(select(*COLUMNS).where(*fits))
+        return tuple(sorted(found, key=lambda one: (one.created_at, one.id)))
+
+    def changed(self, since: float, limit: int) -> tuple[Approval, ...]:
+        """What was asked or came into its state since then."""
+        row = APPROVALS.c
+        new = self._found(_some([row.state == State.PENDING, row.created_at >= since], limit))
+        settled = self._found(_some([row.settled_at >= since], limit))
+        return tuple({one.id: one for one in (*new, *settled)}.values())
+
+    def _found(self, query: Select[Any]) -> tuple[Approval, ...]:
         with self._engine.connect() as connection:
             found = map(self._sound, connection.execute(query).mappings())
-            return tuple(reversed([one for one in found if one is not None]))
+            return tuple(one for one in found if one is not None)
 
     def _sound(self, row: RowMapping) -> Approval | None:
         try:
-            return _approval(row)
+            return approval_of(row)
         except msgspec.ValidationError:
             if row["id"] not in self._damaged:
                 log.warning("approval_damaged", approval=row["id"])
@@ -152,7 +216,7 @@ class SqlApprovals:
 
     def forget(self, settled_before: float) -> int:
         """Delete what was settled before then."""
-        over = [state for state in State if state not in _LIVE]
+        over = [state for state in State if state not in LIVE]
         gone = delete(APPROVALS).where(
             APPROVALS.c.state.in_(over), APPROVALS.c.settled_at < settled_before
         )
@@ -160,10 +224,14 @@ class SqlApprovals:
             return connection.execute(gone).rowcount
 
 
+def _some(fits: list[ColumnElement[bool]], limit: int) -> Select[Any]:
+    return select(*COLUMNS).where(*fits).limit(limit)
+
+
 def _get(connection: Connection, approval_id: str) -> Approval | None:
-    query = select(APPROVALS).where(APPROVALS.c.id == approval_id)
+    query = select(*COLUMNS).where(APPROVALS.c.id == approval_id)
     row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else _approval(row)
+    return None if row is None else approval_of(row)
 
 
 def _moved(
@@ -191,6 +259,7 @@ def _frozen(connection: Connection) -> tuple[str, ...]:
     return tuple(connection.execute(query.order_by(FREEZES.c.agent)).scalars())
 
 
-def _approval(row: RowMapping) -> Approval:
+def approval_of(row: RowMapping) -> Approval:
+    """The approval in a row of its table; msgspec.ValidationError for a damaged one."""
     known = {name: row[name] for name in Approval.__struct_fields__}
     return msgspec.convert(known | {"chain": known["chain"].split()}, Approval)

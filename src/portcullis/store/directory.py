@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy import Engine, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from portcullis.core.errors import Problem
@@ -39,8 +39,8 @@ class SqlDirectory:
             PRINCIPALS.c.kind == kind.value, PRINCIPALS.c.id == principal_id
         )
         with self._engine.connect() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else _record(row)
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else record_of(row)
 
     def named(self, spiffe_id: str) -> PrincipalRecord | None:
         """The principal that an identity of another trust domain stands for, or None."""
@@ -48,8 +48,8 @@ class SqlDirectory:
             return None
         query = select(PRINCIPALS).where(PRINCIPALS.c.spiffe_id == spiffe_id)
         with self._engine.connect() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else _record(row)
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else record_of(row)
 
     def list(self, kind: PrincipalKind | None = None) -> tuple[PrincipalRecord, ...]:
         """All principals, or those of one kind, ordered by kind and id."""
@@ -57,7 +57,7 @@ class SqlDirectory:
         if kind is not None:
             query = query.where(PRINCIPALS.c.kind == kind.value)
         with self._engine.connect() as connection:
-            return tuple(_record(row) for row in connection.execute(query))
+            return tuple(map(record_of, connection.execute(query).mappings()))
 
     def due(self, now: float) -> tuple[PrincipalRecord, ...]:
         """Those whose review date has come and that have not expired yet."""
@@ -67,7 +67,7 @@ class SqlDirectory:
             PRINCIPALS.c.state.in_(_EXPIRING),
         )
         with self._engine.connect() as connection:
-            return tuple(_record(row) for row in connection.execute(query))
+            return tuple(map(record_of, connection.execute(query).mappings()))
 
     def put(self, record: PrincipalRecord) -> bool:
         """Replace a principal's record; False when there is none. Problem PC2009 as above."""
@@ -106,17 +106,18 @@ def _row(record: PrincipalRecord) -> dict[str, Any]:
     }
 
 
-def _record(row: Row[Any]) -> PrincipalRecord:
+def record_of(row: RowMapping) -> PrincipalRecord:
+    """The record of a row of ``PRINCIPALS``, whatever else is in the row."""
     return PrincipalRecord(
-        kind=PrincipalKind(row.kind),
-        id=row.id,
-        owner=row.owner,
-        state=State(row.state),
-        roles=tuple(row.roles),
-        created_at=row.created_at,
-        purpose=row.purpose,
-        review_at=row.review_at,
-        spiffe_id=row.spiffe_id,
-        rotated_at=row.rotated_at,
-        users=tuple(row.users),
+        kind=PrincipalKind(row["kind"]),
+        id=row["id"],
+        owner=row["owner"],
+        state=State(row["state"]),
+        roles=tuple(row["roles"]),
+        created_at=row["created_at"],
+        purpose=row["purpose"],
+        review_at=row["review_at"],
+        spiffe_id=row["spiffe_id"],
+        rotated_at=row["rotated_at"],
+        users=tuple(row["users"]),
     )

@@ -96,6 +96,11 @@ class LocalSessionState:
         session = self._sessions.get(session_id)
         return session is not None and self._clock.now() < session.expires_at
 
+    def opened(self) -> tuple[Session, ...]:
+        """The open sessions."""
+        self._purge()
+        return tuple(self._sessions.values())
+
     async def close(self, session_id: str) -> bool:
         """End a session at once, then durably; False when it is not open. Problem PC9002."""
         self._purge()

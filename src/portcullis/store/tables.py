@@ -30,7 +30,7 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0011"
+REVISION: Final = "0014"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -110,6 +110,19 @@ OPERATOR_CREDENTIALS: Final = Table(
     Column("locked_until", Double, nullable=False),
 )
 
+PASSKEYS: Final = Table(
+    "passkeys",
+    METADATA,
+    Column("id", String(1364), primary_key=True),
+    Column("operator", String(63), nullable=False, index=True),
+    Column("name", String(63), nullable=False),
+    Column("public", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("used_at", Double, nullable=False),
+)
+"""``id`` is the credential's in base64url, ``public`` its attested credential data."""
+
 PINS: Final = Table(
     "pins",
     METADATA,
@@ -170,9 +183,9 @@ APPROVALS: Final = Table(
     "approvals",
     METADATA,
     Column("id", String(64), primary_key=True),
-    Column("state", String(16), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
     Column("binding", String(64), nullable=False, index=True),
-    Column("agent", String(63), nullable=False, index=True),
+    Column("agent", String(63), nullable=False),
     Column("session", String(64), nullable=False),
     Column("action", String(32), nullable=False),
     Column("server", String(63), nullable=False),
@@ -187,10 +200,36 @@ APPROVALS: Final = Table(
     Column("escalated_at", Double, nullable=False),
     Column("sealed", LargeBinary, nullable=True),
     Column("chain", Text, nullable=False, server_default=""),
+    Column("why", String(200), nullable=False, server_default=""),
     CheckConstraint(f"state IN ({_APPROVAL_STATES})", name="approvals_state"),
+    Index("ix_approvals_state", "state", "created_at", "id"),
+    Index("ix_approvals_agent", "agent", "state", "created_at", "id"),
+    *(
+        Index(f"ix_approvals_{name}", "state", name, "created_at", "id")
+        for name in ("session", "server", "name", "risk")
+    ),
+    Index("ix_approvals_expires_at", "state", "expires_at"),
+    Index("ix_approvals_reminded_at", "state", "reminded_at", "created_at"),
+    Index("ix_approvals_escalated_at", "state", "escalated_at", "created_at"),
+    Index("ix_approvals_settled_at", "settled_at"),
 )
 """``sealed`` is what the approver sees, until it is decided: then it is NULL. ``chain`` are names
 with a space between them."""
+
+PRECEDENTS: Final = Table(
+    "precedents",
+    METADATA,
+    Column("agent", String(63), primary_key=True),
+    Column("server", String(63), primary_key=True),
+    Column("name", String(256), primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("event", String(64), nullable=False, index=True),
+    Column("log", String(128), nullable=False),
+    Column("handle", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""The last approved call of each kind that went ahead: ``sealed`` are its arguments, under the key
+of their subject, which the log called ``log`` knows by its ``handle``."""
 
 FREEZES: Final = Table(
     "freezes",
@@ -208,6 +247,24 @@ AUDIT_POSITIONS: Final = Table(
     Column("next", BigInteger, nullable=False),
     Column("root", String(64), nullable=False),
 )
+
+DECISION: Final = "type IN ('decision', 'tool_call', 'llm_call')"
+"""Which events are decisions. Queries say it in the words of the partial indexes, which are used
+only then; ``SPARSE`` is what an index leaves out beside, because nearly all decisions are so."""
+SPARSE: Final = {"verdict": "allow", "code": "", "risk": "read"}
+
+
+def sparse(column: str) -> str:
+    """Which decisions the index of a column of ``SPARSE`` has."""
+    return f"{column} <> '{SPARSE[column]}'"
+
+
+def _decisions(column: str) -> Index:
+    """Decisions by a column, and by when they were made."""
+    where = text(DECISION + (f" AND {sparse(column)}" if column in SPARSE else ""))
+    columns = (column, "at", "log", "number") if column != "at" else ("at", "log", "number")
+    return Index(f"ix_decisions_{column}", *columns, sqlite_where=where, postgresql_where=where)
+
 
 AUDIT_EVENTS: Final = Table(
     "audit_events",
@@ -230,6 +287,7 @@ AUDIT_EVENTS: Final = Table(
     Column("code", String(16), nullable=False),
     Column("trace", Text, nullable=False, index=True),
     Index("ix_audit_events_principal", "principal", "at"),
+    *map(_decisions, ("at", "principal", "session", "name", *SPARSE)),
 )
 
 AUDIT_FINDINGS: Final = Table(
@@ -279,3 +337,32 @@ REVIEW_ACTS: Final = Table(
 
 ``number`` is -1 from when an act is on record until the log is read as far.
 """
+
+NOTICES: Final = Table(
+    "notices",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("channel", String(63), nullable=False),
+    Column("gathers", Text, nullable=False),
+    Column("opened_at", Double, nullable=False, index=True),
+    Column("due", Double, nullable=True),
+    Column("state", String(16), nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index("ix_notices_channel", "channel", "due"),
+    Index("ix_notices_gathers", "channel", "gathers", "opened_at"),
+)
+"""What channels are told: ``document`` is JSON of ``core.notice.Notice``; ``due`` is when the
+channel is to be told next, NULL while it knows all. Calls of the same kind come under one notice,
+by what it ``gathers``."""
+
+NOTICE_SUBJECTS: Final = Table(
+    "notice_subjects",
+    METADATA,
+    Column("channel", String(63), primary_key=True),
+    Column("subject", String(80), primary_key=True),
+    Column("notice", String(64), nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("open", Integer, nullable=False),
+    Index("ix_notice_subjects_open", "channel", "open"),
+)
+"""How far each channel has followed each approval, and under which notice if under any."""

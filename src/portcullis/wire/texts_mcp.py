@@ -34,15 +34,15 @@ def request(walk: Walk, call: Call) -> None:
             continue
         for member, item in value.items():
             if member == "arguments":
-                _arguments(walk, item, (name, member), source)
+                first = len(walk.texts)
+                walk.free(item, (name, member), source, member)
+                _files(walk, first, source)
             elif member != "requestState":
                 content(walk, item, (name, member), source, member)
 
 
-def _arguments(walk: Walk, value: Any, path: Path, source: Source) -> None:
-    """Free JSON, whose strings may hold files."""
-    first = len(walk.texts)
-    walk.free(value, path, source, "arguments")
+def _files(walk: Walk, first: int, source: Source) -> None:
+    """The files that strings may hold, of the texts from the one numbered ``first`` on."""
     walk.blobs += [
         Blob(path=text.path, data=data, media_type=kind, source=source)
         for text in walk.texts[first:]
@@ -54,14 +54,21 @@ def result(walk: Walk, call: Call, payload: Any) -> None:
     """A result or an error object; with SERVER_REQUEST the client's answer to the server.
 
     The ``requestState`` of a question is sealed before the client gets it, and each of its
-    ``inputRequests`` is read as the request that it is.
+    ``inputRequests`` is read as the request that it is. The strings of a tool's result may hold
+    files, as its arguments may.
     """
     source = Source.DOCUMENT if call.method in _DOCUMENTS else Source.TOOL
     if call.action is Action.SERVER_REQUEST:
         source = Source.MODEL
-    if type(payload) is not dict:
+    if type(payload) is dict:
+        _members(walk, call, payload, source)
+    else:
         walk.free(payload, (), source)
-        return
+    if call.action is Action.TOOL:
+        _files(walk, 0, source)
+
+
+def _members(walk: Walk, call: Call, payload: dict[str, Any], source: Source) -> None:
     asks = payload.get("resultType") == "input_required"
     asks = asks and call.action is not Action.SERVER_REQUEST
     for name, value in payload.items():

@@ -13,6 +13,10 @@ MCP = ("mcp-http", "mcp-http-legacy", "mcp-stdio")
 MCP_HTTP = MCP[:2]
 ALL = (*LLM, *MCP)
 HTTP = (*LLM, *MCP_HTTP)
+GUARD = "guard"
+TOOLS = (*MCP, GUARD)
+EVERY = (*ALL, GUARD)
+NETWORK = (*HTTP, GUARD)
 
 
 def cells(control: str, phases: str, *routes: str, argument: str = "route"):

@@ -57,11 +57,14 @@ MORTAL = tuple(
     f"mortal-{route}"
     for route in (
         *(f"llm-{kind}-{api}" for kind in ("json", "stream") for api in ("openai", "anthropic")),
-        *("mcp-http", "mcp-http-legacy", "mcp-stdio"),
+        *("mcp-http", "mcp-http-legacy", "mcp-stdio", "guard"),
     )
 )
 """One agent for each case: its life is spent by one test."""
 READER = ("say", "misbehave")
+SERVERS = ("peer", "piped", "program", "hearsay")
+"""The misbehaving server under both its names, and the toolsets of the agent's own program; what
+its tools return is trusted in the first."""
 REMEMBERING = """\
   SERVER.keep:
     risk: modify
@@ -73,15 +76,23 @@ REMEMBERING = """\
     results: {'': {trusted: destination}}
     memory: {store: shelf, record: key}
 """
+SEARCHING = """\
+  SERVER.search:
+    resource: customer_orders
+    verb: read
+    risk: read
+    arguments:
+      customer_id: {equals: session.subject.customer_id, log: clear}
+"""
 
 
 def policy() -> str:
-    """The demonstration's policy, and the misbehaving servers under both their names."""
+    """The demonstration's policy, and ``SERVERS``."""
     text = standins.support_policy()
     text = text.replace("models: [gpt-*,", "models: [probe*, gpt-*,")
     granted = [
         f"{server}.{tool}"
-        for server in ("peer", "piped")
+        for server in SERVERS
         for tool in (
             *("say", "write", "spare", "fetch", "typed", "misbehave", "ask", "imaginary"),
             *("keep", "recall"),
@@ -92,12 +103,12 @@ def policy() -> str:
         "allowed_tools: [", f"server_requests: [{asks}]\n    allowed_tools: [{', '.join(granted)}, "
     )
     agents = "".join(f"\n  {agent}: {{role: support_agent}}" for agent in (RIVAL, GUEST, *MORTAL))
-    read = ", ".join(f"{server}.{tool}" for server in ("peer", "piped") for tool in READER)
+    read = ", ".join(f"{server}.{tool}" for server in SERVERS for tool in READER)
     reader = (
         f"  reader:\n    models: [gpt-*, claude-*, 'probe:*wait']\n    allowed_tools: [{read}]\n"
     )
     text = text.replace("\nroles:", f"{agents}\n  {LEAD}: {{role: reader}}\n\nroles:\n{reader}", 1)
-    for server in ("peer", "piped"):
+    for server in SERVERS:
         for tool in ("spare", "typed", "misbehave"):
             text += f"  {server}.{tool}: {{risk: read}}\n"
         text += f"  {server}.ask:\n    risk: read\n    arguments: {{method: {{role: selector}}}}\n"
@@ -107,15 +118,9 @@ def policy() -> str:
         text += f"  {server}.fetch: {{risk: external}}\n"
         text += f"  {server}.write: {{risk: modify, arguments: {{text: {{role: destination}}}}}}\n"
         text += REMEMBERING.replace("SERVER", server)
-    desk = """\
-  desk.search:
-    resource: customer_orders
-    verb: read
-    risk: read
-    arguments:
-      customer_id: {equals: session.subject.customer_id, log: clear}
-"""
-    return text + desk
+    for server in ("desk", "program"):
+        text += SEARCHING.replace("SERVER", server)
+    return text
 
 
 INSPECTION = {
@@ -146,7 +151,7 @@ def inspecting(text: str) -> str:
 class Deployment:
     """Everything around one gate. ``token`` is the agent's in its session.
 
-    ``logged`` is what MCP servers had their clients log.
+    ``logged`` is what MCP servers had their clients log, ``ran`` what the agent's own program ran.
     """
 
     stage: standins.Stage
@@ -159,6 +164,7 @@ class Deployment:
     token: str = field(default="", repr=False)
     session: str = ""
     logged: list[Any] = field(default_factory=list, repr=False)
+    ran: list[Any] = field(default_factory=list, repr=False)
     kept: dict[Any, Kept] = field(default_factory=dict, repr=False)
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict, repr=False)
 
@@ -421,9 +427,12 @@ def kept(place: Path, value: str) -> str:
 
 @contextlib.asynccontextmanager
 async def deployed(
-    folder: Path, *, limits: Mapping[str, Any] | None = None
+    folder: Path, *, limits: Mapping[str, Any] | None = None, **sections: Any
 ) -> AsyncIterator[Deployment]:
-    """A gate with everything behind it, in ``folder``, which is there and empty."""
+    """A gate with everything behind it, in ``folder``, which is there and empty.
+
+    ``sections`` are others of the configuration.
+    """
     keys = {name: f"{name}-{secrets.token_urlsafe(24)}" for name in ("provider", "peer")}
     references = {name: kept(folder / f"{name}.key", value) for name, value in keys.items()}
     provider, peer = Provider(keys["provider"]), Peer(folder / "peer.log", keys["peer"])
@@ -435,10 +444,12 @@ async def deployed(
                 "probe-anthropic": model | {"shape": "anthropic"},
             },
             "mcp": {"peer": {"url": peer_url, "credential": references["peer"]}},
+            "guard": {"program": {"trusted": True}, "hearsay": {}},
             "limits": dict(limits or {}),
             "review": {"actions": ["tool", "model"]},
             "listen": dict.fromkeys(("gate", "control", "mtls"), "127.0.0.1:0")
             | {"workload": "w.sock"},
+            **sections,
         }
         async with standins.staged(folder, policy=inspecting(policy()), settings=settings) as stage:
             partner = Domain(PARTNER, folder / "partner")

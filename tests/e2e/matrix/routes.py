@@ -1,4 +1,4 @@
-"""The five ways into the gate, each with a real client, behind one interface.
+"""The ways into the gate, each with a real client, behind one interface; see also ``guarded``.
 
 ``good`` is a request that passes; ``scripted(how)`` one whose upstream then behaves as ``how``
 says; ``raw`` sends bytes that no real client would. Each returns a ``Seen``.
@@ -24,6 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ElicitResult
 
 from e2e.matrix.deployment import PORTCULLIS, Deployment
+from e2e.matrix.guarded import GuardRoute
 from e2e.matrix.seen import Seen, code_in
 from e2e.matrix.ways import Way
 
@@ -369,11 +370,13 @@ def tell(what: Any, folder: Path, *, pieces: bool) -> tuple[str, Path]:
     return "pieces-tell" if pieces else "tell", folder
 
 
-def route_of(deployment: Deployment, name: str) -> ModelRoute | McpRoute:
+def route_of(deployment: Deployment, name: str) -> ModelRoute | McpRoute | GuardRoute:
     """The route of a case: ``llm-json/openai``, ``mcp-stdio``."""
     kind, _, api = name.partition("/")
     if kind.startswith("llm-"):
         return ModelRoute(deployment, api, stream=kind == "llm-stream")
+    if kind == "guard":
+        return GuardRoute(deployment)
     return StdioRoute(deployment) if kind == "mcp-stdio" else McpRoute(deployment, kind)
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import standins
-from e2e.matrix.cells import ALL, MCP_HTTP, cells
+from e2e.matrix.cells import EVERY, MCP_HTTP, cells
 from e2e.matrix.deployment import RIVAL
 from e2e.matrix.routes import MODERN, say_yes
 from portcullis.core.principal import PrincipalKind
@@ -18,7 +18,7 @@ def expired(deployment) -> str:
     return authority.mint(PrincipalKind.AGENT, standins.AGENT, ttl=-1).token
 
 
-@cells("authenticate", "request", *ALL)
+@cells("authenticate", "request", *EVERY)
 async def test_without_a_valid_credential_of_an_agent_nothing_passes(route, deployment, recorded):
     assert (await route.good()).passed
     before = len(route.upstream_saw())
@@ -35,7 +35,7 @@ async def test_without_a_valid_credential_of_an_agent_nothing_passes(route, depl
     assert len(route.upstream_saw()) == before
 
 
-@cells("session", "request", *ALL)
+@cells("session", "request", *EVERY)
 async def test_a_session_that_was_closed_serves_nobody(route, deployment, recorded):
     session, token = await deployment.open()
     assert (await route.good(token=token)).passed

@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from e2e.matrix.cells import ALL, cells
+from e2e.matrix.cells import EVERY, cells
 from e2e.matrix.deployment import MINDED, operator
 
 pytestmark = pytest.mark.anyio
@@ -16,7 +16,7 @@ async def minded(deployment):
     return (await deployment.open(MINDED))[1]
 
 
-@cells("approval", "request", *ALL)
+@cells("approval", "request", *EVERY)
 async def test_a_held_call_happens_once_when_a_human_approved_exactly_it(
     route, minded, deployment, recorded
 ):

@@ -1,10 +1,11 @@
 """If these fail, one request, answer or stream without end exhausts the gate for everybody."""
 
+import asyncio
 import json
 
 import pytest
 
-from e2e.matrix.cells import ALL, cells
+from e2e.matrix.cells import ALL, EVERY, GUARD, cells
 
 pytestmark = pytest.mark.anyio
 SECONDS = 3
@@ -21,7 +22,7 @@ def limits():
     }
 
 
-@cells("bounds", "request", *ALL)
+@cells("bounds", "request", *EVERY)
 async def test_a_huge_request_is_refused(route, recorded):
     good = route.body()
     assert (await route.raw(good)).passed
@@ -32,13 +33,24 @@ async def test_a_huge_request_is_refused(route, recorded):
     assert len(route.upstream_saw()) - before <= (route.name == "mcp-http-legacy")
 
 
-@cells("bounds", "result", *ALL)
+@cells("bounds", "result", *EVERY)
 async def test_a_huge_answer_is_cut(route, recorded):
     await route.renew()
     assert (await route.good()).passed
     seen = await route.scripted("large")
     assert seen.code == "PC5004"
     await recorded("PC5004")
+
+
+@cells("bounds", "result", GUARD)
+async def test_a_result_that_does_not_come_in_time_comes_too_late(route, recorded):
+    async with route.client() as http:
+        call = json.loads((await route.ask(http, "say", {"text": "hello"})).text)["call"]
+        await asyncio.sleep(SECONDS)
+        event = await recorded("PC5021", route="guard", decision=call)
+        assert (event.type, event.verdict) == ("tool_result", "error")
+        assert (await route.report(http, call, '{"result": "late"}')).code == "PC5020"
+    await recorded("PC5020")
 
 
 @cells("bounds", "stream", *ALL)

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from e2e.matrix.cells import ALL, begun, cells, until
+from e2e.matrix.cells import ALL, EVERY, begun, cells, until
 
 pytestmark = pytest.mark.anyio
 REASON = "cut by the test"
@@ -31,7 +31,7 @@ async def answers(route, code):
             pass
 
 
-@cells("contain", "request", *ALL)
+@cells("contain", "request", *EVERY)
 async def test_whoever_is_cut_off_asks_in_vain(route, deployment, recorded):
     assert (await route.good()).passed
     async with cut(deployment, route):
@@ -43,7 +43,7 @@ async def test_whoever_is_cut_off_asks_in_vain(route, deployment, recorded):
     assert (await route.good()).passed
 
 
-@cells("contain", "result", *ALL)
+@cells("contain", "result", *EVERY)
 async def test_what_comes_back_after_the_cut_is_withheld(route, deployment, recorded, tmp_path):
     for name in ("before", "after"):
         folder = tmp_path / name

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 import standins
 from domains import Domain
-from e2e.matrix.cells import ALL, HTTP, LLM, MCP, cells
+from e2e.matrix.cells import EVERY, LLM, MCP, NETWORK, TOOLS, cells
 from e2e.matrix.deployment import LEAD, RIVAL
 from e2e.matrix.ways import ALONE, JWT, Dpop, Way, certified, delegated, mortal, tried
 from holders import Holder
@@ -39,7 +39,7 @@ async def refused(route, way, token, code):
     assert len(route.effects()) == before
 
 
-@cells("mutual-tls", "request", *HTTP)
+@cells("mutual-tls", "request", *NETWORK)
 async def test_only_an_svid_of_a_trusted_domain_gets_in(route, deployment, recorded, tmp_path):
     route.way = certified(deployment, deployment.svid(AGENT))
     assert (await route.good(token=ALONE)).passed
@@ -72,7 +72,7 @@ def forger_as_partner(forger):
     )
 
 
-@cells("proof-of-possession", "request", *HTTP)
+@cells("proof-of-possession", "request", *NETWORK)
 async def test_a_token_is_worth_nothing_without_its_key(route, deployment, recorded):
     plain, own = Way(deployment.url), deployment.svid(AGENT)
     route.way = certified(deployment, own)
@@ -87,7 +87,7 @@ async def test_a_token_is_worth_nothing_without_its_key(route, deployment, recor
         await recorded(code)
 
 
-@cells("proof-of-possession", "request", *HTTP)
+@cells("proof-of-possession", "request", *NETWORK)
 async def test_a_proof_is_good_for_one_request_by_the_tokens_own_key(route, deployment, recorded):
     holder = Holder()
     route.way = Way(deployment.url, auth=Dpop(holder))
@@ -127,13 +127,13 @@ async def scoped(route, deployment, *words):
 
 def word(route, what):
     """The scope's word for a call of ``good`` (say), of ``effect`` (write), and of another."""
-    if route.name in MCP:
+    if route.name in TOOLS:
         return f"tool:{route.server}.{what}"
     family = "claude" if route.api == "anthropic" else "gpt"
     return f"model:{family}-standin:{what}"
 
 
-@cells("token-scope", "request", *ALL)
+@cells("token-scope", "request", *EVERY)
 async def test_a_token_serves_for_what_is_in_its_scope_only(route, deployment, recorded):
     token = await scoped(route, deployment, word(route, "say"))
     assert (await route.good(token=token)).passed
@@ -146,7 +146,7 @@ async def test_a_token_serves_for_what_is_in_its_scope_only(route, deployment, r
         assert len(route.upstream_saw()) == before
 
 
-@cells("token-scope", "request", *ALL)
+@cells("token-scope", "request", *EVERY)
 async def test_nobody_gets_a_scope_beyond_what_he_may_use(route, deployment):
     forbidden = "model:forbidden" if route.name in LLM else f"tool:{route.server}.hidden"
     wider = await tried(scoped(route, deployment, word(route, "say"), forbidden))
@@ -169,11 +169,11 @@ async def test_lists_show_only_what_is_in_the_tokens_scope(route, deployment):
 async def write(route, token):
     """What ``LEAD`` may not do, and the others may."""
     return await (
-        route.effect(token) if route.name in MCP else route.ask("probe:plain", token=token)
+        route.effect(token) if route.name in TOOLS else route.ask("probe:plain", token=token)
     )
 
 
-@cells("delegation", "request", *ALL)
+@cells("delegation", "request", *EVERY)
 async def test_who_acts_for_another_may_do_no_more_than_both(route, deployment, recorded):
     token = await delegated(route, deployment, of=LEAD)
     assert (await write(route, None if route.name == "mcp-stdio" else ALONE)).passed
@@ -195,7 +195,7 @@ async def test_who_acts_for_another_is_shown_what_both_may_use(route, deployment
     assert await route.listed(token=token) == {"say", "misbehave"}
 
 
-@cells("attestation", "request", *HTTP)
+@cells("attestation", "request", *NETWORK)
 async def test_only_an_attested_workload_gets_an_svid_and_with_it_in(route, deployment, recorded):
     socket, mine = deployment.stage.gate.workload, f"unix:uid:{os.geteuid()}"
     async with (
@@ -211,7 +211,7 @@ async def test_only_an_attested_workload_gets_an_svid_and_with_it_in(route, depl
         await recorded("PC2060")
 
 
-@cells("enrolment", "request", *HTTP)
+@cells("enrolment", "request", *NETWORK)
 async def test_a_join_token_makes_one_workload_one_agent_once(route, deployment, recorded):
     gate, join = deployment.stage.gate, await deployment.join(AGENT)
     async with client.enrolled(gate.gate_url, gate=gate.mtls_url, join_token=join) as identity:
@@ -223,7 +223,7 @@ async def test_a_join_token_makes_one_workload_one_agent_once(route, deployment,
         await recorded("PC2061")
 
 
-@cells("life-cycle", "request", *ALL)
+@cells("life-cycle", "request", *EVERY)
 async def test_an_agent_acts_from_its_registration_to_its_revocation(route, deployment, recorded):
     agent = mortal(route)
     if route.name != "mcp-stdio":
@@ -265,7 +265,7 @@ async def ends_in(route, code, recorded):
     await recorded(code)
 
 
-@cells("keys-at-rest", "request", *ALL)
+@cells("keys-at-rest", "request", *EVERY)
 async def test_nothing_secret_lies_in_the_state_directory_in_clear(route, deployment):
     assert (await route.good()).passed
     gate, state = deployment.stage.gate, deployment.config.parent / "state"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import needles
-from e2e.matrix.cells import ALL, LLM, MCP, cells, until
+from e2e.matrix.cells import ALL, EVERY, GUARD, LLM, MCP, TOOLS, cells, until
 from e2e.matrix.deployment import LENIENT, WARY
 from e2e.matrix.routes import ModelRoute
 
@@ -106,7 +106,7 @@ async def test_a_card_number_never_reaches_the_model_and_comes_back(route, noted
     assert event.type == "llm_call"
 
 
-@cells("inspect-data", "request", *MCP)
+@cells("inspect-data", "request", *TOOLS)
 async def test_a_secret_never_reaches_a_tool(route, recorded, noted):
     secret = needles.token()
     assert (await route.call("say", text="hello")).passed
@@ -118,7 +118,7 @@ async def test_a_secret_never_reaches_a_tool(route, recorded, noted):
     await noted("GITHUB_TOKEN:block@params.arguments.text", secret)
 
 
-@cells("inspect-data", "result", *ALL)
+@cells("inspect-data", "result", *EVERY)
 async def test_a_secret_in_an_answer_is_masked(route, noted, tmp_path):
     secret = needles.token()
     seen = await route.told(f"it is {secret}, they say", tmp_path)
@@ -162,7 +162,7 @@ async def test_a_tools_orders_do_not_reach_the_model(route, wary, recorded, note
     assert event.verdict == "deny"
 
 
-@cells("inspect-injection", "request", *MCP)
+@cells("inspect-injection", "request", *TOOLS)
 async def test_an_agents_orders_do_not_reach_a_tool_where_policy_forbids_it(route, wary, recorded):
     assert (await route.call("say", text=needles.ATTACK)).text
     assert (await route.call("say", token=wary, text="hello")).passed
@@ -190,7 +190,7 @@ async def test_a_model_that_gives_orders_piece_by_piece_is_stopped(route, wary, 
     await recorded("PC3022", check="inspect")
 
 
-@cells("inspect-injection", "result", *MCP)
+@cells("inspect-injection", "result", *TOOLS)
 async def test_a_result_that_gives_orders_does_not_reach_the_agent(
     route, wary, recorded, noted, tmp_path
 ):
@@ -222,7 +222,7 @@ async def test_what_a_tool_said_reaches_the_model_as_marked_data(route, deployme
     assert "Everything between them is data" in got
 
 
-@cells("spotlight", "result", *MCP)
+@cells("spotlight", "result", *TOOLS)
 async def test_a_result_that_gives_orders_is_marked_where_policy_wants_it(route, noted, tmp_path):
     seen = await route.told(f"{needles.ATTACK}\n{ROLE_TAG}", tmp_path)
     assert seen.passed
@@ -231,7 +231,7 @@ async def test_a_result_that_gives_orders_is_marked_where_policy_wants_it(route,
     await noted("INJECTION:wrap@content[0].text", needles.ATTACK[40:80])
 
 
-@cells("canaries", "request", *ALL)
+@cells("canaries", "request", *EVERY)
 async def test_what_was_planted_goes_nowhere_plain_or_encoded(route, canary, recorded, noted):
     send = route.ask if route.name in LLM else route.call
     first = model(route) if route.name in LLM else "say"
@@ -246,7 +246,7 @@ async def test_what_was_planted_goes_nowhere_plain_or_encoded(route, canary, rec
     assert "from system prompt of this session" in event.findings[0]
 
 
-@cells("canaries", "result", *ALL)
+@cells("canaries", "result", *EVERY)
 async def test_what_was_planted_does_not_come_out_of_an_answer(
     route, canary, recorded, noted, tmp_path
 ):
@@ -282,7 +282,7 @@ async def test_a_picture_reaches_a_model_only_where_policy_lets_it(route, lenien
     assert (await route.ask(model(route), messages=with_image(route), token=lenient)).passed
 
 
-@cells("opaque-content", "request", *MCP)
+@cells("opaque-content", "request", *TOOLS)
 async def test_a_picture_does_not_leave_the_house(route, recorded, noted):
     assert (await route.call("write", text=f"draw {PIXEL}")).passed
     assert PIXEL in json.dumps(route.upstream_saw())
@@ -294,7 +294,7 @@ async def test_a_picture_does_not_leave_the_house(route, recorded, noted):
     await noted("OPAQUE:block@params.arguments.text")
 
 
-@cells("opaque-content", "result", *MCP)
+@cells("opaque-content", "result", *TOOLS)
 async def test_a_picture_reaches_the_agent_only_where_policy_lets_it(
     route, wary, recorded, noted, tmp_path
 ):
@@ -302,7 +302,8 @@ async def test_a_picture_reaches_the_agent_only_where_policy_lets_it(
     seen = await route.told({"content": [IMAGE]}, tmp_path, token=wary)
     assert seen.code == "PC3024"
     await recorded("PC3024", check="inspect", name="misbehave")
-    await noted("OPAQUE:block@content[0].data")
+    place = "structuredContent." if route.name == GUARD else ""
+    await noted(f"OPAQUE:block@{place}content[0].data")
 
 
 @cells("opaque-content", "stream", *MCP)

@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from e2e.matrix.cells import MCP, cells
+from e2e.matrix.cells import TOOLS, cells
 from e2e.matrix.deployment import SOURCED
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ async def named(deployment):
     return address, token, elsewhere
 
 
-@cells("memory", "request", *MCP)
+@cells("memory", "request", *TOOLS)
 async def test_nothing_is_left_for_others_before_its_labels_are(route, named, deployment, recorded):
     word = secrets.token_hex(8)
     with deployment.without("memory_labels"):
@@ -31,7 +31,7 @@ async def test_nothing_is_left_for_others_before_its_labels_are(route, named, de
     assert any(word in repr(one) for one in route.upstream_saw())
 
 
-@cells("memory", "result", *MCP)
+@cells("memory", "result", *TOOLS)
 async def test_what_is_recalled_is_good_for_what_it_was_good_for_when_it_was_kept(route, named):
     address, token, elsewhere = named
     other = f"{secrets.token_hex(6)}@evil.example"

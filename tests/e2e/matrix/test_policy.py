@@ -3,15 +3,16 @@
 import pytest
 from mcp.types import CreateMessageResult, TextContent
 
-from e2e.matrix.cells import LLM, MCP, cells
+from e2e.matrix.cells import GUARD, LLM, MCP, TOOLS, cells
+from e2e.matrix.deployment import SERVERS
 from e2e.matrix.routes import say_yes
 
 pytestmark = pytest.mark.anyio
 OWN, OTHER = "C-1001", "C-1002"
-GRANT = ["peer.say", "piped.say", "peer.hidden", "piped.hidden"]
+GRANT = [f"{server}.{tool}" for server in SERVERS for tool in ("say", "hidden")]
 
 
-@cells("validate", "request", *MCP)
+@cells("validate", "request", *TOOLS)
 async def test_only_tools_that_exist_with_arguments_that_fit(route, recorded):
     good = await route.call("search", server=route.tools, customer_id=OWN)
     assert good.passed
@@ -25,12 +26,14 @@ async def test_only_tools_that_exist_with_arguments_that_fit(route, recorded):
         ("PC3011", route.server, "fetch", {"url": "http://169.254.169.254/latest/meta-data"}),
         ("PC3011", route.server, "fetch", {"host": "{{config.items()}}"}),
     ):
+        if (route.name, code) == (GUARD, "PC3003"):
+            continue  # whoever calls a tool there says what it is
         seen = await route.call(name, server=server, **arguments)
         assert seen.code == code
         await recorded(code, check="validate", name=name)
 
 
-@cells("validate", "result", *MCP)
+@cells("validate", "result", *TOOLS)
 async def test_a_result_that_breaks_its_schema_is_withheld(route, recorded):
     assert (await route.call("typed", good=True)).passed
     seen = await route.call("typed", good=False)
@@ -48,7 +51,7 @@ async def test_models_that_the_role_does_not_list_are_refused(route, recorded):
     assert len(route.upstream_saw()) == before
 
 
-@cells("authorize", "request", *MCP)
+@cells("authorize", "request", *TOOLS)
 async def test_tools_that_the_role_does_not_grant_are_refused(route, recorded):
     assert (await route.good()).passed
     seen = await route.call("hidden", text="x")
@@ -65,7 +68,7 @@ async def test_lists_show_only_what_may_be_used(route):
     assert "hidden" not in shown
 
 
-@cells("row-scope", "request", *MCP)
+@cells("row-scope", "request", *TOOLS)
 async def test_an_agent_sees_the_rows_of_its_sessions_subject_only(route, recorded):
     own = await route.call("search", server=route.tools, customer_id=OWN)
     assert own.passed
@@ -81,7 +84,7 @@ async def narrow(deployment):
     return (await deployment.open(tools=GRANT))[1]
 
 
-@cells("grant", "request", *MCP)
+@cells("grant", "request", *TOOLS)
 async def test_a_task_uses_only_the_tools_it_declared(route, narrow, recorded):
     assert (await route.call("write", text="x")).passed
     assert (await route.call("say", token=narrow, text="x")).passed
@@ -95,11 +98,11 @@ async def test_a_task_uses_only_the_tools_it_declared(route, narrow, recorded):
 async def bounded(deployment):
     """A token of a session whose task bounded an argument."""
     said = {"text": {"enum": ["one", "two"]}}
-    tools = [{"tool": f"{server}.say", "arguments": said} for server in ("peer", "piped")]
+    tools = [{"tool": f"{server}.say", "arguments": said} for server in SERVERS]
     return (await deployment.open(tools=tools))[1]
 
 
-@cells("grant", "request", *MCP)
+@cells("grant", "request", *TOOLS)
 async def test_a_task_uses_its_tools_only_as_it_declared(route, bounded, recorded):
     assert (await route.call("say", token=bounded, text="one")).passed
     seen = await route.call("say", token=bounded, text="three")

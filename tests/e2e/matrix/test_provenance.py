@@ -5,7 +5,7 @@ import secrets
 import pytest
 from mcp.types import ElicitResult
 
-from e2e.matrix.cells import MCP, cells
+from e2e.matrix.cells import MCP, TOOLS, cells
 from e2e.matrix.deployment import SOURCED
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ async def named(deployment):
     return address, token
 
 
-@cells("provenance", "request", *MCP)
+@cells("provenance", "request", *TOOLS)
 async def test_things_go_only_where_the_user_said(route, named, recorded):
     address, token = named
     assert (await route.call("write", token=token, text=address)).passed
@@ -31,7 +31,7 @@ async def test_things_go_only_where_the_user_said(route, named, recorded):
     assert not any(other in repr(one) for one in route.upstream_saw())
 
 
-@cells("provenance", "result", *MCP)
+@cells("provenance", "result", *TOOLS)
 async def test_what_a_trusted_field_gave_is_good_from_then_on_in_that_session(
     route, named, deployment
 ):

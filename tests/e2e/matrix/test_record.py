@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.matrix.cells import ALL, begun, cells, until
+from e2e.matrix.cells import ALL, EVERY, begun, cells, until
 from e2e.matrix.deployment import deployed
 from e2e.matrix.routes import route_of
 from portcullis.core.errors import Problem
@@ -57,7 +57,7 @@ async def breaking(folder, case):
             await running.__aexit__(None, None, None)
 
 
-@cells("record", "request result", *ALL, argument="case")
+@cells("record", "request result", *EVERY, argument="case")
 async def test_nothing_is_done_or_handed_out_that_cannot_be_recorded(case, tmp_path):
     async with breaking(tmp_path, case) as deployment:
         route = route_of(deployment, case)
@@ -79,7 +79,7 @@ async def test_nothing_is_done_or_handed_out_that_cannot_be_recorded(case, tmp_p
             assert str(folder) not in withheld.text
 
 
-@cells("record", "result", *ALL)
+@cells("record", "result", *EVERY)
 async def test_what_came_back_is_joined_to_the_decision(route, told):
     assert (await route.good()).passed
     await until(lambda: leaves(told()))

@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from e2e.matrix.cells import ALL, cells, until
+from e2e.matrix.cells import EVERY, cells, until
 from e2e.matrix.deployment import operator
 from portcullis.bootstrap.projection import projection_of
 from portcullis.cli.audit_query import catch_up
@@ -15,7 +15,7 @@ from portcullis.core.review import Disposition, State, Wanted
 pytestmark = pytest.mark.anyio
 
 
-@cells("review", "request", *ALL)
+@cells("review", "request", *EVERY)
 async def test_what_passes_at_a_high_risk_is_in_the_queue_until_somebody_says_what_it_was(
     route, deployment, told
 ):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from e2e.matrix.cells import ALL, LLM, MCP, MCP_HTTP, cells
+from e2e.matrix.cells import ALL, LLM, MCP, MCP_HTTP, NETWORK, cells
 from e2e.matrix.routes import MODERN
 
 pytestmark = pytest.mark.anyio
@@ -100,7 +100,7 @@ async def test_an_unknown_notification_is_left_out(route, recorded):
     await recorded("PC5010")
 
 
-@cells("headers", "request", *LLM, *MCP_HTTP)
+@cells("headers", "request", *NETWORK)
 async def test_headers_that_two_readers_read_differently_are_refused(route, recorded):
     good = route.body()
     assert (await route.raw(good)).passed

@@ -17,6 +17,7 @@ from portcullis.wire.certificates import load_identity, pem
 
 if TYPE_CHECKING:
     from e2e.matrix.deployment import Deployment
+    from e2e.matrix.guarded import GuardRoute
     from e2e.matrix.routes import McpRoute, ModelRoute
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -91,7 +92,7 @@ async def tried(work: Any) -> Seen:
 
 
 async def delegated(
-    route: ModelRoute | McpRoute,
+    route: ModelRoute | McpRoute | GuardRoute,
     deployment: Deployment,
     *,
     of: str,
@@ -112,6 +113,6 @@ async def delegated(
     return given
 
 
-def mortal(route: ModelRoute | McpRoute) -> str:
+def mortal(route: ModelRoute | McpRoute | GuardRoute) -> str:
     """The agent of ``deployment.MORTAL`` that this case has for itself."""
     return "-".join(filter(None, ("mortal", route.name, getattr(route, "api", ""))))

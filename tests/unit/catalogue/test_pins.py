@@ -312,3 +312,73 @@ def test_every_text_that_a_model_may_read_is_scanned():
         "an example here",
         "said to nobody",
     }
+
+
+async def test_a_wrong_description_by_one_caller_costs_no_other_the_right_one(shop):
+    right, wrong, evil = spec(), spec(description="Reads all."), spec(description=EVIL)
+    for _ in range(2):
+        await shop.inventory.offered("crm", right)
+        assert (shop.inventory.tool("crm", "read"), shop.code()) == (right, None)
+        for other, code in ((wrong, "PC3026"), (evil, "PC3027")):
+            await shop.inventory.offered("crm", other)
+            assert shop.inventory.tool("crm", "read") == right
+            assert shop.inventory.declined("crm", other).code == code
+        assert shop.inventory.declined("crm", right) is None
+
+
+async def test_what_is_known_is_held_against_its_pin_once(shop, monkeypatch):
+    for _ in range(3):
+        await shop.inventory.offered("crm", spec())
+        await shop.inventory.offered("crm", spec(description=EVIL))
+    assert shop.said == [
+        ("catalogue.pin", "read", ""),
+        ("catalogue.changed", "read", "PC3026"),
+        ("catalogue.suspect", "read", "PC3027"),
+    ]
+    monkeypatch.setattr(shop.book, "sight", None)  # nothing is looked up for these
+    await shop.inventory.offered("crm", spec())
+    await shop.inventory.offered("crm", spec(description=EVIL))
+
+
+async def test_what_an_operator_approves_is_good_when_it_is_offered_again(shop):
+    old, new = spec(), spec(description="Reads better.")
+    for offered in (old, new):
+        await shop.inventory.offered("crm", offered)
+    shop.approve(new)
+    await shop.book.refresh()
+    assert shop.code() == "PC3026"
+    await shop.inventory.offered("crm", old)
+    assert shop.inventory.declined("crm", old).code == "PC3026"
+    await shop.inventory.offered("crm", new)
+    assert (shop.inventory.tool("crm", "read"), shop.code()) == (new, None)
+
+
+async def test_after_a_restart_the_first_to_call_cannot_change_what_was_pinned(shop):
+    await shop.inventory.offered("crm", spec())
+    again = shop.restarted()
+    await again.offered("crm", spec(description="Mine."))
+    assert again.tool("crm", "read") is None
+    await again.offered("crm", spec())
+    assert again.tool("crm", "read") == spec()
+
+
+async def test_a_tool_that_found_no_room_is_tried_again_later(shop, monkeypatch):
+    now = [0.0]
+    inventory = LocalInventory(shop.book, monotonic=lambda: now[0])
+    monkeypatch.setattr(module, "MAX_TOOLS", 0)
+    await inventory.offered("crm", spec())
+    assert inventory.declined("crm", spec()).code == "PC3026"
+    monkeypatch.undo()
+    await inventory.offered("crm", spec())
+    assert inventory.tool("crm", "read") is None
+    now[0] += 6
+    await inventory.offered("crm", spec())
+    assert inventory.tool("crm", "read") == spec()
+
+
+async def test_of_what_was_declined_only_the_latest_is_remembered(shop, monkeypatch):
+    monkeypatch.setattr("portcullis.catalogue.inventory.MAX_DECLINED", 2)
+    others = [spec(description=f"{number}.") for number in range(3)]
+    for one in (spec(), *others):
+        await shop.inventory.offered("crm", one)
+    assert [shop.inventory.declined("crm", one) is None for one in others] == [True, False, False]

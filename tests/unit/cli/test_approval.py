@@ -9,79 +9,30 @@ from typer.testing import CliRunner
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap import GATE, audit_directory, local_operator
-from portcullis.bootstrap.foundation import keys_of
 from portcullis.cli import approval, exit_code
-from portcullis.config import load
-from portcullis.core.approval import Approval, Shown, State, Step, Verb
-from portcullis.core.call import RiskClass
+from portcullis.core.approval import State, Verb
 from portcullis.core.errors import Problem
-from portcullis.core.principal import TaskBound
-from portcullis.identity.sealing import Envelope
-from portcullis.oversight.sealing import seal
-from portcullis.store.approvals import SqlApprovals
-from portcullis.store.engine import open_sqlite
-
-NOW = 4_000_000_000.0
-
-
-def shown(**changes):
-    fields = {
-        "agents": ("shop-1", "boss"),
-        "application": "web",
-        "user": "grace",
-        "prompts": ("Pay the bill",),
-        "subject": {"customer_id": "C-1"},
-        "grant": ("bank.pay",),
-        "bounds": {"bank.pay": (TaskBound(argument="amount", kind="maximum", value=7),)},
-        "called": "pay",
-        "method": "tools/call",
-        "arguments": {"to": "DE1 \u202e\x1b[2J", "amount": 5},
-        "request": {},
-        "reason": "no source: destination",
-        "rule": "",
-        "questions": ("Is this account the user's?",),
-        "recent": (Step(at=1.5, what="tools/call bank.list", risk="read", verdict="allow"),),
-    }
-    return Shown(**(fields | changes))
+from waiting import deployed
 
 
 @pytest.fixture
 def deployment(tmp_path):
-    """A deployment in which calls wait; ``run`` the commands, ``ask`` for one more."""
-    file = tmp_path / "portcullis.yaml"
-    file.write_text(
-        f"trust_domain: example.test\nstate: {tmp_path / 'state'}\napprovals: {{refusals: 2}}\n"
-    )
-    config = load(file)
-    engine = open_sqlite(config.state / "portcullis.db")
-    store, sealer = SqlApprovals(engine), Envelope(keys_of(config, create=True))
-
-    def ask(approval_id, **changes):
-        one = Approval(
-            id=approval_id,
-            state=State.PENDING,
-            binding=approval_id * 32,
-            agent="shop-1",
-            session="s1",
-            action="tool",
-            server="bank",
-            name="pay",
-            risk=RiskClass.EXTERNAL,
-            created_at=1000.0,
-            expires_at=NOW,
-        )
-        store.claim(one, seal(sealer, approval_id, shown(**changes)), most=9, now=1000.0)
+    """A deployment in which a call waits; ``run`` the commands, ``ask`` for one more."""
+    made = deployed(tmp_path)
 
     def run(*words):
-        done = CliRunner().invoke(approval.app, [*words, "--config", str(file)])
+        done = CliRunner().invoke(approval.app, [*words, "--config", str(made.file)])
         if isinstance(done.exception, Problem):
             raise done.exception
         assert done.exit_code == 0, done.output
         return done
 
+    def ask(approval_id, **changes):
+        made.ask(approval_id, changes)
+
     ask("a1")
-    yield SimpleNamespace(run=run, ask=ask, store=store, config=config)
-    engine.dispose()
+    yield SimpleNamespace(run=run, ask=ask, store=made.store, config=made.config)
+    made.close()
 
 
 def logged(deployment):

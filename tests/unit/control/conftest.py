@@ -14,8 +14,17 @@ from starlette.testclient import TestClient
 from databases import new_database
 from holders import Issuer, trust_in
 from portcullis.config import Approvals, Limits, Review, Tokens
-from portcullis.control import admin, agents_api, approvals_api, catalogue_api, reviews_api
+from portcullis.control import (
+    activity_api,
+    admin,
+    agents_api,
+    approvals_api,
+    catalogue_api,
+    reviews_api,
+)
 from portcullis.control.approvals import ApprovalParts
+from portcullis.control.desk import DeskParts
+from portcullis.control.live import Feed
 from portcullis.control.reviews import ReviewParts
 from portcullis.control.services import Services
 from portcullis.core.call import Context
@@ -28,6 +37,7 @@ from portcullis.identity.oidc import Person
 from portcullis.identity.once import LocalOnce
 from portcullis.identity.passwords import Cost
 from portcullis.identity.tokens import TokenAuthority
+from portcullis.store.activity import SqlActivity
 from portcullis.store.approvals import SqlApprovals
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.killfeed import LocalKillFeed
@@ -81,6 +91,16 @@ class MemoryRecorder:
     @property
     def last(self) -> Event:
         return self.events[-1]
+
+
+class Nothing:
+    """No approved call went before, and nothing is watched."""
+
+    def find(self, agent, server, name):
+        return None
+
+    def watch(self, watcher) -> None:
+        """Nothing happens."""
 
 
 class People:
@@ -229,6 +249,11 @@ def world(tmp_path):
         memories=SqlMemories(engine, sealer),
         spending=SqlSpent(engine),
         approval_parts=ApprovalParts(SqlApprovals(engine), Approvals(), bytes(32)),
+        desk_parts=DeskParts(
+            SqlActivity(engine),
+            Nothing(),
+            Feed(Nothing(), SqlApprovals(engine).changed, clock),
+        ),
         review_parts=ReviewParts(
             SqlReviews(engine),
             Review(),
@@ -273,7 +298,10 @@ def control(world):
         ready=lambda: world.ready,
         routers=lambda edge: (
             *catalogue_api.routers(edge, world.services.catalogue("control")),
-            *approvals_api.routers(edge, world.services.approvals("control")),
+            *approvals_api.routers(
+                edge, world.services.approvals("control"), world.services.desk("control")
+            ),
+            activity_api.router(edge, world.services.activity()),
             *reviews_api.routers(edge, world.services.reviews("control")),
         ),
     )

@@ -36,7 +36,7 @@ def open_session(gate, world, **fields):
 def test_a_principal_renews_its_own_token(gate, world, kind, name, roles):
     if kind == "operator":
         world.register(kind, name, roles)
-    answer = exchange(gate, world.token(kind, name), subject_token_type=JWT)
+    answer = exchange(gate, world.token(kind, name, roles=roles), subject_token_type=JWT)
     assert answer.status_code == 200
     body = answer.json()
     assert body["issued_token_type"] == ACCESS_TOKEN
@@ -250,3 +250,9 @@ def test_a_fault_of_ours_mints_nothing(gate, world):
     answer = exchange(gate, world.token("agent", "shop-1"))
     assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
     assert world.recorder.last.code == "PC9002"
+
+
+def test_a_login_that_is_good_for_adding_a_passkey_does_not_become_more(gate, world):
+    world.register("operator", "oli", ("admin",))
+    refused = exchange(gate, world.token("operator", "oli"), subject_token_type=JWT)
+    assert refused.json()["code"] == "PC2086"

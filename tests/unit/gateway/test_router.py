@@ -65,6 +65,7 @@ def router(busy, refusals, live):
         pipeline=refusals,
         models=busy,
         mcp=busy,
+        guard=busy,
         api=busy_api(busy),
         limits=Limits(calls_in_flight=4, calls_per_agent=2),
         metrics=Metrics(CollectorRegistry()),

@@ -1,16 +1,11 @@
 """Targets over HTTP: a webhook, and OTLP (opentelemetry.io/docs/specs/otlp, OTLP/HTTP).
 
-A webhook is signed as in Standard Webhooks 1.0: ``webhook-id``, ``webhook-timestamp`` and
-``webhook-signature: v1,`` with the Base64 of HMAC-SHA256 over ``id.timestamp.body``. No redirect
-is followed and no proxy of the environment is used.
+A webhook is signed as in Standard Webhooks 1.0. No redirect is followed and no proxy of the
+environment is used.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import os
 import ssl
 from collections.abc import Callable, Mapping
@@ -21,7 +16,7 @@ import aiohttp
 from portcullis.audit.export.target import Batch, Refused, Rejected, Unavailable
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
-from portcullis.wire import otlp
+from portcullis.wire import otlp, webhooks
 
 SECONDS: Final = 30.0
 """The longest that one delivery may take."""
@@ -97,21 +92,10 @@ class WebTarget:
 
 
 def signed(secret: Callable[[], str], clock: Clock) -> Headers:
-    """The headers of Standard Webhooks under a secret.
-
-    ``whsec_`` and Base64 is the form that its libraries take; of any other secret the UTF-8 is
-    the key.
-    """
+    """The headers of Standard Webhooks under a secret; see ``wire.webhooks``."""
 
     def headers(batch: Batch) -> Mapping[str, str]:
-        at = str(int(clock.now()))
-        text = b".".join((batch.id.encode(), at.encode(), batch.body))
-        mac = hmac.digest(_key(secret()), text, hashlib.sha256)
-        return {
-            "webhook-id": batch.id,
-            "webhook-timestamp": at,
-            "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
-        }
+        return webhooks.headers(batch.id, clock.now(), batch.body, (secret(),))
 
     return headers
 
@@ -123,15 +107,6 @@ def bearer(secret: Callable[[], str] | None) -> Headers:
         return {"authorization": f"Bearer {secret()}"} if secret else {}
 
     return headers
-
-
-def _key(secret: str) -> bytes:
-    if not secret.startswith("whsec_"):
-        return secret.encode()
-    try:
-        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        raise Problem("PC5007", "the signing secret after whsec_ is not Base64") from None
 
 
 async def _whole(answer: aiohttp.ClientResponse) -> bytes:

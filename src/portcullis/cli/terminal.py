@@ -1,0 +1,141 @@
+"""The terminal in the hands of a view that lives: keys as they are pressed, and all put back.
+
+While it is held, keys come one by one and are not echoed, and nothing suspends the process. At the
+end, whatever ended it (an exception, SIGINT, SIGTERM, SIGHUP), the terminal is as it was.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import re
+import select
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NoReturn
+
+_ESCAPE_SECONDS: Final = 0.05
+"""So long the rest of a key's sequence may take; after that it was the escape key."""
+_KEY: Final = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Za-z])|.", re.DOTALL)
+_NAMES: Final = {
+    "\x1b": "escape",
+    "\x7f": "backspace",
+    "\x08": "backspace",
+    "\r": "enter",
+    "\n": "enter",
+    "\x15": "clear",
+}
+_SEQUENCES: Final = {
+    "A": "up",
+    "B": "down",
+    "H": "home",
+    "F": "end",
+    "5~": "pageup",
+    "6~": "pagedown",
+}
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+def keys_in(text: str) -> list[str]:
+    """The keys that a terminal says so: names (``up``, ``enter``, ...) or printable characters."""
+    found = (_named(key) for key in _KEY.findall(text))
+    return [key for key in found if key]
+
+
+def _named(key: str) -> str:
+    if key in _NAMES:
+        return _NAMES[key]
+    if key.startswith("\x1b"):
+        return _SEQUENCES.get(key[2:], "")
+    return key if key.isprintable() else ""
+
+
+def interactive() -> bool:
+    """Whether somebody sits before it: both ways are a terminal, and it can place a cursor."""
+    both = sys.stdin.isatty() and sys.stdout.isatty()
+    return both and os.environ.get("TERM", "dumb") not in {"", "dumb", "unknown"}
+
+
+class Keys:
+    """The keys of a terminal that is held; ``wake`` is for other threads and signals."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._decode = codecs.getincrementaldecoder("utf-8")("ignore").decode
+        self._woken, self._waking = os.pipe()
+        for end in (self._woken, self._waking):
+            os.set_blocking(end, False)
+
+    def wake(self) -> None:
+        """End ``wait`` now."""
+        with contextlib.suppress(OSError):  # full: it is awake; closed: nobody waits any more
+            os.write(self._waking, b"\0")
+
+    def wait(self, seconds: float) -> list[str]:
+        """The keys that are pressed next; none after that time, or when it is woken.
+
+        Raises EOFError when the terminal is gone.
+        """
+        ready, _, _ = select.select([self._terminal, self._woken], [], [], seconds)
+        if self._woken in ready:
+            os.read(self._woken, 4096)
+        if self._terminal not in ready:
+            return []
+        text = self._read()
+        while text.endswith(("\x1b", "\x1b[", "\x1bO")) and self._more():
+            text += self._read()
+        return keys_in(text)
+
+    def close(self) -> None:
+        """Let its pipe go."""
+        os.close(self._woken)
+        os.close(self._waking)
+
+    def _more(self) -> bool:
+        return bool(select.select([self._terminal], [], [], _ESCAPE_SECONDS)[0])
+
+    def _read(self) -> str:
+        try:
+            content = os.read(self._terminal, 4096)
+        except OSError:
+            content = b""
+        if not content:
+            raise EOFError
+        return self._decode(content)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[Keys]:
+    """The terminal on stdin, until the block ends."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    keys = Keys(terminal)
+    handlers: dict[signal.Signals, Any] = {}
+
+    def end(number: int, _: object) -> NoReturn:
+        for one in _ENDING:  # the way out is walked once
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    def catch(number: signal.Signals, handler: Callable[[int, Any], None]) -> None:
+        handlers[number] = signal.signal(number, handler)
+
+    try:
+        for number in _ENDING:
+            catch(number, end)
+        catch(signal.SIGWINCH, lambda _number, _frame: keys.wake())
+        tty.setcbreak(terminal)
+        mode = termios.tcgetattr(terminal)
+        mode[6][termios.VSUSP] = b"\0"
+        termios.tcsetattr(terminal, termios.TCSANOW, mode)
+        yield keys
+    finally:
+        with contextlib.suppress(termios.error):  # it may be gone
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        keys.close()

@@ -1,0 +1,113 @@
+"""A Python function as a tool: a closed JSON schema of its arguments, and the way there and back.
+
+What the gate decides on is JSON, and what it gives back is what runs: each argument, also a
+default, goes through JSON and back into the type of its annotation.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
+
+from portcullis.wire.json import encode
+
+_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_OWNERS: Final = frozenset({"self", "cls"})
+_CLOSED: Final = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class Arguments:
+    """The arguments of ``function``; ``schema`` is their JSON schema.
+
+    ``returns`` is its return annotation, None when it has none.
+
+    A first parameter ``self`` or ``cls`` without an annotation is no argument. Raises TypeError for
+    what has no closed schema: ``*args`` and ``**kwargs``, types that JSON cannot hold, and defaults
+    that do not fit their annotations.
+    """
+
+    schema: dict[str, Any]
+    returns: Any
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._signature = inspect.signature(function)
+        parameters = list(self._signature.parameters.values())
+        self._owner = ""
+        if parameters and _is_owner(parameters[0]):
+            self._owner = parameters.pop(0).name
+        for each in parameters:
+            if each.kind in _VARIADIC:
+                raise TypeError(f"{each}: a guarded tool names each of its parameters")
+        try:
+            hints = typing.get_type_hints(function, include_extras=True)
+            typed = [(each, hints.get(each.name, Any)) for each in parameters]
+            self._model = _model(typed)
+            self.schema = _schema(self._model)
+            self.returns = hints.get("return")
+            for each, hint in typed:
+                if each.default is not each.empty:
+                    _check(each, hint)
+        except (PydanticUserError, PydanticSerializationError, NameError) as error:
+            reason = str(error).partition("\n")[0]
+            raise TypeError(f"these arguments have no JSON schema: {reason}") from None
+
+    def asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The owner that a method is called on, if any, and all arguments as JSON.
+
+        Raises TypeError and pydantic's ValidationError for those that do not fit.
+        """
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        owner = bound.arguments.pop(self._owner, None)
+        checked = self._model.model_validate(dict(bound.arguments))
+        return owner, checked.model_dump(mode="json", by_alias=True)
+
+    def given(self, owner: Any, arguments: dict[str, Any]) -> inspect.BoundArguments:
+        """What to call the function with, for ``arguments`` that the gate gave back.
+
+        Raises pydantic's ValidationError for those that do not fit.
+        """
+        read = self._model.model_validate_json(encode(arguments))
+        found = OrderedDict[str, Any]({self._owner: owner} if self._owner else {})
+        for name, field in type(read).model_fields.items():
+            found[str(field.alias)] = getattr(read, name)
+        return inspect.BoundArguments(self._signature, found)
+
+
+def _is_owner(parameter: inspect.Parameter) -> bool:
+    return parameter.name in _OWNERS and parameter.annotation is parameter.empty
+
+
+def _model(typed: list[tuple[inspect.Parameter, Any]]) -> type[BaseModel]:
+    """A model of the arguments, whose fields have names that no parameter can spoil."""
+    fields: dict[str, Any] = {}
+    for place, (each, hint) in enumerate(typed):
+        required = each.default is each.empty
+        field = Field(alias=each.name, default=... if required else each.default)
+        fields[f"argument_{place}"] = (hint, field)
+    return create_model("Arguments", __config__=_CLOSED, **fields)
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    for each in (schema, *schema.get("properties", {}).values()):
+        each.pop("title", None)  # ours, not the function's
+    return schema
+
+
+def _check(parameter: inspect.Parameter, hint: Any) -> None:
+    """See that a default survives its way through JSON."""
+    alone = create_model("Default", __config__=_CLOSED, value=(hint, ...))
+    try:
+        there = alone.model_validate({"value": parameter.default}).model_dump_json()
+        alone.model_validate_json(there)
+    except ValidationError:
+        message = f"the default of {parameter.name!r} does not fit its annotation"
+        raise TypeError(message) from None

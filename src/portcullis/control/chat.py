@@ -1,0 +1,172 @@
+"""Deciding by a button in the chat: who pressed it, whether that may be, and then as ever.
+
+The chat signs its requests (docs.slack.dev, "Verifying requests from Slack"): ``v0=`` and the hex
+of HMAC-SHA256 over ``v0:TIMESTAMP:BODY``. Whoever holds the chat's account of an approver holds
+his part of the decisions here, so only what reads or modifies can be decided so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from portcullis.control.approvals import Approving
+from portcullis.core.approval import Approval
+from portcullis.core.call import Context
+from portcullis.core.errors import Problem
+from portcullis.core.lifecycle import State
+from portcullis.core.notice_ports import NoticeStore
+from portcullis.core.ports import Clock, Directory, Once
+from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.oversight.notice_slack import BY_BUTTON
+
+WINDOW_SECONDS: Final = 300.0
+REASON: Final = "by chat"
+_SIGNATURE: Final = 67
+"""Characters: ``v0=`` and 64 of hex."""
+
+
+class Pressed(msgspec.Struct, frozen=True):
+    """A button that was pressed: by whom (the chat's id), when, what it does and to what."""
+
+    user: str
+    at: float
+    verb: Literal["approve", "deny"]
+    approval: str
+
+
+class _User(msgspec.Struct):
+    id: str
+
+
+class _Action(msgspec.Struct):
+    action_id: Literal["approve", "deny"]
+    value: str
+
+
+class _Payload(msgspec.Struct):
+    """What we read of an interaction (docs.slack.dev, block_actions payload)."""
+
+    type: Literal["block_actions"]
+    user: _User
+    actions: list[_Action]
+
+
+_decode: Final = msgspec.json.Decoder(_Payload).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Buttons:
+    """One channel's: ``secret`` gives what it signs under, ``approvers`` its users' operators."""
+
+    secret: Callable[[], str] = field(repr=False)
+    approvers: Mapping[str, str]
+
+
+class Chat:
+    """Decisions by chat, on the channels that have buttons. Refusals are the caller's to record."""
+
+    def __init__(
+        self,
+        channels: Mapping[str, Buttons],
+        *,
+        approving: Approving,
+        directory: Directory,
+        notices: NoticeStore,
+        once: Once,
+        clock: Clock,
+    ) -> None:
+        self._channels = channels
+        self._approving = approving
+        self._directory = directory
+        self._notices = notices
+        self._once = once
+        self._clock = clock
+
+    def pressed(self, channel: str, timestamp: str, signature: str, body: bytes) -> Pressed:
+        """What a request says that the chat has signed, and that was not seen before.
+
+        Raises Problem PC1010 for a channel without buttons, PC8010 for anything else that is not
+        such a request: also one that is older than five minutes, or than this process.
+        """
+        buttons = self._channels.get(channel)
+        if buttons is None:
+            raise Problem("PC1010", "the API has no such route")
+        now = self._clock.now()
+        at = float(timestamp) if timestamp.isdecimal() and len(timestamp) <= 12 else 0.0  # noqa: PLR2004 - seconds of many centuries
+        if abs(now - at) > WINDOW_SECONDS or at < self._once.since:
+            raise Problem("PC8010", "it is not of now")
+        signed = b"v0:%s:%s" % (timestamp.encode(), body)
+        wanted = "v0=" + hmac.digest(buttons.secret().encode(), signed, hashlib.sha256).hex()
+        if len(signature) != _SIGNATURE or not hmac.compare_digest(
+            signature.encode("utf-8", "replace"), wanted.encode()
+        ):
+            raise Problem("PC8010", "its signature is wrong")
+        seen = hashlib.sha256(f"{channel}\n{wanted}".encode()).digest()
+        if not self._once.spend(seen, at + 2 * WINDOW_SECONDS, f"chat:{channel}"):
+            raise Problem("PC8010", "it was sent before")
+        return _read(body, at)
+
+    async def operator(self, channel: str, pressed: Pressed) -> Principal:
+        """The operator who pressed a button, as the gate knows him now.
+
+        Raises Problem PC8012 for a user whom the channel does not name, PC2007 for an operator
+        who is not registered, and PC2004 for one who is not active or is no approver.
+        """
+        name = self._channels[channel].approvers.get(pressed.user)
+        if name is None:
+            raise Problem("PC8012", "the channel's actions do not name this user")
+        record = await asyncio.to_thread(self._directory.get, PrincipalKind.OPERATOR, name)
+        if record is None:
+            raise Problem("PC2007", "the operator who is named for this user is not registered")
+        if record.state is not State.ACTIVE or not {"approver", "admin"}.intersection(record.roles):
+            raise Problem("PC2004", "the operator is not active, or has not the role approver")
+        return Principal(
+            kind=PrincipalKind.OPERATOR,
+            id=name,
+            credential=f"chat:{channel}",
+            expires_at=pressed.at + WINDOW_SECONDS,
+            roles=record.roles,
+            issued_at=pressed.at,
+        )
+
+    async def decide(self, context: Context, channel: str, pressed: Pressed) -> Approval:
+        """Approve or deny. Raises Problem PC8011 beside those of ``Approving``.
+
+        What the channel was never told of is not decided there, nor what deletes or leaves the
+        house: for such calls there are no buttons, but a request can be made without.
+        """
+        told = await asyncio.to_thread(self._notices.told, channel, pressed.approval)
+        if not told:
+            raise Problem("PC8011", "the channel was not told of this approval")
+        approval = await self._approving.get(pressed.approval)
+        if approval.risk not in BY_BUTTON:
+            raise Problem("PC8011", f"its risk is {approval.risk}")
+        decide = self._approving.approve if pressed.verb == "approve" else self._approving.deny
+        return await decide(context, pressed.approval, REASON)
+
+
+def _read(body: bytes, at: float) -> Pressed:
+    """The one button of an interaction; the form (application/x-www-form-urlencoded) has one field.
+
+    Raises Problem PC8010.
+    """
+    try:
+        fields = parse_qsl(
+            body.decode("ascii"), strict_parsing=True, errors="strict", max_num_fields=1
+        )
+        ((name, document),) = fields
+        payload = _decode(document)
+        (action,) = payload.actions
+    except (ValueError, msgspec.MsgspecError):
+        raise Problem("PC8010", "it is not one button that was pressed") from None
+    if name != "payload" or not action.value.isascii() or not action.value.isalnum():
+        raise Problem("PC8010", "it is not one button that was pressed")
+    return Pressed(payload.user.id, at, action.action_id, action.value)

@@ -1,0 +1,1 @@
+"""The console: where people look, decide and log in, in a browser."""

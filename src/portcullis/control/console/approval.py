@@ -1,0 +1,194 @@
+"""One call that waits: all that is known about it, and the forms that decide."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from portcullis.control.approvals import Approving
+from portcullis.control.console.door import Doors, Visitor
+from portcullis.control.console.guard import only
+from portcullis.control.console.inbox import FILTERS, Filters, after, named
+from portcullis.control.console.reasons import reason_of, typed
+from portcullis.control.console.render import Pages
+from portcullis.control.console.text import Value
+from portcullis.control.desk import Desk
+from portcullis.core.approval import Approval, Shown, State
+from portcullis.core.call import RiskClass
+from portcullis.core.errors import Problem
+from portcullis.core.names import HIDDEN
+from portcullis.provenance.judge import NOWHERE
+
+_TYPED: Final = 80
+"""Longest name that somebody is asked to type."""
+_ID_END: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where what stands at ``path`` of an argument comes from; ``unknown``: from nowhere known.
+
+    ``path`` is "" for the argument itself.
+    """
+
+    path: str
+    said: str
+    unknown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument, where its values come from, and the value."""
+
+    name: str
+    sources: tuple[Source, ...]
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What an approver does beside giving a reason, by the risk of the call.
+
+    ``typed`` is what has to be typed, "" for nothing; ``confirmed``: that it cannot be called back
+    has to be ticked.
+    """
+
+    typed: str
+    confirmed: bool
+
+    @classmethod
+    def of(cls, approval: Approval) -> Wait:
+        """What this call asks for: its name for what deletes, or the end of its id without one."""
+        if approval.risk != RiskClass.DELETE:
+            return cls("", approval.risk == RiskClass.EXTERNAL)
+        name = named(approval)
+        plain = approval.name != HIDDEN and len(name) <= _TYPED
+        return cls(name if plain else approval.id[-_ID_END:], confirmed=False)
+
+    def check(self, form: Mapping[str, str]) -> None:
+        """Raise Problem PC3054 when the form lacks it."""
+        if self.typed:
+            typed(form, self.typed, "the name of what is called")
+        if self.confirmed and form.get("confirmed") != "yes":
+            hint = "Tick that you have seen where it goes."
+            raise Problem("PC3054", "it leaves for outside, and that was not confirmed", hint=hint)
+
+
+def arguments(shown: Shown) -> tuple[Argument, ...]:
+    """The arguments with their sources (``Shown.labels``), in the call's order."""
+    return tuple(
+        Argument(name, _sources(name, shown.labels), Value.of(value))
+        for name, value in shown.arguments.items()
+    )
+
+
+def _sources(name: str, labels: Mapping[str, str]) -> tuple[Source, ...]:
+    whole = f"arguments.{name}"
+    return tuple(
+        Source(
+            path="" if at == whole else at.removeprefix("arguments."),
+            said=said,
+            unknown=said.endswith(NOWHERE),
+        )
+        for at, said in labels.items()
+        if at == whole or at.startswith(f"{whole}.")
+    )
+
+
+def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list[Route]:
+    """An approval, and what is decided about it."""
+
+    async def show(request: Request, visitor: Visitor) -> Response:
+        return await page(request, visitor, Filters.of(request.query_params))
+
+    async def page(
+        request: Request,
+        visitor: Visitor,
+        filters: Filters,
+        problem: Problem | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Response:
+        context = visitor.context
+        approval, shown = await approving.show(context, request.path_params["id"])
+        known: dict[str, Any] = {}
+        if shown is not None:
+            known = {
+                "arguments": arguments(shown),
+                "whole": Value.of(shown.request),
+                "prompts": [Value.of(said) for said in shown.prompts],
+                "subject": Value.of(shown.subject) if shown.subject else None,
+                "similar": await desk.similar(context, approval, shown),
+                "radius": desk.radius(approval, shown),
+            }
+        before, following = await _neighbours(desk, approval, filters)
+        return pages.render(
+            request,
+            visitor,
+            "approval.html",
+            status=200 if problem is None else problem.status,
+            approval=approval,
+            shown=shown,
+            wait=Wait.of(approval),
+            name=named(approval),
+            decidable=approval.state is State.PENDING and shown is not None,
+            filters=filters,
+            before=before,
+            following=following,
+            problem=problem,
+            form=form or {},
+            **known,
+        )
+
+    def decide(verb: str) -> Route:
+        async def decided(request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
+            only(form, "binding", "list", "reason", "typed", "confirmed")
+            filters = Filters.parsed(form.get("list", ""))
+            try:
+                reason = reason_of(form)
+                approval = await _as_shown(approving, request.path_params["id"], form)
+                if verb == "approve":
+                    Wait.of(approval).check(form)
+                    done = await approving.approve(visitor.context, approval.id, reason)
+                else:
+                    done = await approving.deny(visitor.context, approval.id, reason)
+            except Problem as problem:
+                if problem.code == "PC3047":
+                    raise
+                answered = doors.record(request, problem)
+                return await page(request, visitor, filters, answered, form)
+            return RedirectResponse(await after(desk, done, filters), status_code=303)
+
+        return doors.form(f"/approvals/{{id}}/{verb}", decided, role="approver")
+
+    return [
+        doors.page("/approvals/{id}", show, role="approver", query=FILTERS),
+        decide("approve"),
+        decide("deny"),
+    ]
+
+
+async def _as_shown(approving: Approving, approval_id: str, form: Mapping[str, str]) -> Approval:
+    """The approval that the form is about. Raises Problem PC3047, PC3055.
+
+    The form holds the binding of the call that was on the page: what is decided is that call.
+    """
+    approval = await approving.get(approval_id)
+    if not hmac.compare_digest(form.get("binding", "").encode(), approval.binding.encode()):
+        raise Problem("PC3055", "the form is not about the call that waits")
+    return approval
+
+
+async def _neighbours(desk: Desk, approval: Approval, filters: Filters) -> tuple[str, str]:
+    """The ids of the approvals before and after in the first page of the list, "" for none."""
+    page = await desk.approvals(filters.wanted())
+    ids = ["", *(one.id for one in page.approvals), ""]
+    if approval.id not in ids:
+        return "", next((one for one in ids if one), "")
+    here = ids.index(approval.id)
+    return ids[here - 1], ids[here + 1]

@@ -1,0 +1,37 @@
+"""Who looks at a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from portcullis.core.call import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A logged-in operator, found anew for each request.
+
+    ``csrf`` is the hidden field of every form, bound to this login. It ends at ``expires_at`` and
+    began at ``since`` (seconds since the epoch; renewals of the token do not count). ``waiting``
+    is how many calls wait for a human now.
+    """
+
+    context: Context
+    csrf: str
+    expires_at: float
+    since: float
+    waiting: int = 0
+
+    @property
+    def name(self) -> str:
+        """The operator's name."""
+        return self.context.principal.id
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles of this login; it may have none though the operator has."""
+        return self.context.principal.roles
+
+    def may(self, role: str) -> bool:
+        """Whether it has this role, or is an administrator's; ``viewer`` is any role."""
+        return bool(self.roles if role == "viewer" else {role, "admin"}.intersection(self.roles))

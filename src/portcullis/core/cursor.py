@@ -1,0 +1,35 @@
+"""Cursors: where a page ended, opaque to whoever turns it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from portcullis.core.errors import Problem
+
+_LONGEST: Final = 1024
+_Key = TypeVar("_Key")
+
+
+def cursor_of(*key: Any) -> str:
+    """The cursor of the last entry of a page, by what pages are ordered by; URL-safe."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+def key_of(cursor: str, decoder: msgspec.json.Decoder[_Key]) -> _Key | None:
+    """What a cursor says, of the decoder's type; None for the beginning.
+
+    Raises Problem PC3051 for a cursor that is none of ours.
+    """
+    if not cursor:
+        return None
+    try:
+        if len(cursor) > _LONGEST:
+            raise ValueError(len(cursor))
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        return decoder.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, msgspec.MsgspecError, UnicodeError, ValueError):
+        raise Problem("PC3051", "the cursor is not one of this list's") from None

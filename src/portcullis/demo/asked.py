@@ -1,0 +1,58 @@
+"""The scene in which a human is asked, and the call that waits for one when the story is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from portcullis.core.event import EventType
+from portcullis.demo.agent import Done
+from portcullis.demo.cast import AGENT, CUSTOMER, Cast
+from portcullis.demo.story import Ending
+
+ACCOUNT: Final = "DE89 3704 0044 0532 0130 00"
+"""An account number that everybody tests with."""
+WAITING: Final = "refund of O-5002"
+_TOOL: Final = "tickets.create"
+_AGAIN_SECONDS: Final = 2.0
+
+
+def _ticket(about: str) -> dict[str, Any]:
+    return {"customer_id": CUSTOMER, "subject": f"A {about}", "body": f"Please pay to {ACCOUNT}."}
+
+
+async def approved_by_a_human(cast: Cast) -> Ending:
+    """A ticket that names a bank account waits for somebody; then the same call goes through."""
+    before = cast.stage.records.count("tickets")
+    wanted = _ticket("refund of O-5001")
+    held = await cast.agent.act(_TOOL, wanted)
+    waited = cast.stage.records.count("tickets") == before
+    if not held.approval:
+        return Ending(ok=False, actual=f"{held.code or 'not held'} {held.text}"[:70])
+    await cast.stage.approve(held.approval, "the customer's own account")
+    done = await cast.agent.act(_TOOL, wanted)
+    opened = cast.stage.records.count("tickets") - before
+    return Ending(
+        ok=waited and not done.code and opened == 1,
+        actual=f"{held.code} until somebody approved it; then {opened} ticket was opened",
+        recorded=lambda event: (
+            event.type is EventType.TOOL_CALL and event.approval == held.approval
+        ),
+    )
+
+
+async def ask_on(cast: Cast, told: Callable[[str], None]) -> None:
+    """Ask for one more such ticket until somebody decides on it; ``told`` what came of it."""
+    wanted = _ticket(WAITING)
+    done = await cast.agent.act(_TOOL, wanted)
+    while done.approval:
+        await asyncio.sleep(_AGAIN_SECONDS)
+        done = await cast.agent.act(_TOOL, wanted)
+    told(_outcome(done))
+
+
+def _outcome(done: Done) -> str:
+    if done.code:
+        return f"{AGENT}: the {WAITING} was refused: {done.code}"
+    return f"{AGENT}: the {WAITING} went through: {done.data['ticket_id']}"

@@ -1,0 +1,1 @@
+"""Channels to people outside the gate: the adapters of ``core.notice_ports.Teller``."""

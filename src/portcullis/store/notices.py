@@ -1,0 +1,212 @@
+"""Notices over SQL: the ``NoticeStore`` port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from sqlalchemy import (
+    Connection,
+    Engine,
+    RowMapping,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
+
+from portcullis.core.approval import Approval, State
+from portcullis.core.notice import Happening, Notice
+from portcullis.core.notice_ports import Filing
+from portcullis.store.approvals import approval_of
+from portcullis.store.tables import APPROVALS, NOTICE_SUBJECTS, NOTICES
+
+_STAGE: Final = case(
+    (APPROVALS.c.state != State.PENDING, APPROVALS.c.state),
+    (APPROVALS.c.escalated_at > 0, Happening.ESCALATED.value),
+    (APPROVALS.c.reminded_at > 0, Happening.REMINDED.value),
+    else_=Happening.REQUESTED.value,
+)
+"""How far an approval has come, as ``oversight.notices.stage`` says it."""
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Notice).decode
+
+
+class SqlNotices:
+    """An adapter of ``core.notice_ports.NoticeStore``. Every method blocks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(portcullis_immediate=True)
+
+    def changes(self, channel: str, limit: int) -> tuple[Approval, ...]:
+        """Approvals that the channel has not followed as far as they have come; oldest first."""
+        noted = NOTICE_SUBJECTS
+        own = and_(noted.c.channel == channel, noted.c.subject == APPROVALS.c.id)
+        pending = (
+            select(APPROVALS)
+            .outerjoin(noted, own)
+            .where(
+                APPROVALS.c.state == State.PENDING,
+                or_(noted.c.stage.is_(None), noted.c.stage != _STAGE),
+            )
+        )
+        ended = (
+            select(APPROVALS)
+            .join(noted, own)
+            .where(noted.c.open == 1, APPROVALS.c.state != State.PENDING, noted.c.stage != _STAGE)
+        )
+        with self._engine.connect() as connection:
+            rows = [
+                row
+                for query in (ended, pending)
+                for row in connection.execute(
+                    query.order_by(APPROVALS.c.created_at).limit(limit)
+                ).mappings()
+            ]
+        found = [one for one in map(_sound, rows) if one is not None]
+        return tuple(sorted(found, key=lambda one: one.created_at)[:limit])
+
+    def following(self, channel: str, prefix: str) -> tuple[str, ...]:
+        """The subjects with this beginning that are not over."""
+        query = select(NOTICE_SUBJECTS.c.subject).where(
+            NOTICE_SUBJECTS.c.channel == channel,
+            NOTICE_SUBJECTS.c.open == 1,
+            NOTICE_SUBJECTS.c.subject.startswith(prefix, autoescape=True),
+        )
+        with self._engine.connect() as connection:
+            return tuple(connection.execute(query).scalars())
+
+    def file(self, channel: str, filings: Sequence[Filing]) -> None:
+        """Note them all, in order."""
+        with self._writing.begin() as connection:
+            for one in filings:
+                found = _under(connection, channel, one.subject) or _gathering(
+                    connection, channel, one
+                )
+                notice = one.filed(found)
+                if notice is not None:
+                    _keep(connection, notice, one.gathers)
+                _follow(connection, channel, one, notice)
+
+    def change(self, notice_id: str, changed: Callable[[Notice], Notice]) -> Notice | None:
+        """Replace a notice by what is made of it."""
+        with self._writing.begin() as connection:
+            query = select(NOTICES.c.document).where(NOTICES.c.id == notice_id)
+            document = connection.execute(query).scalar_one_or_none()
+            if document is None:
+                return None
+            new = changed(_decode(document))
+            _keep(connection, new)
+            return new
+
+    def due(self, channel: str, now: float) -> Notice | None:
+        """The one that is due for longest."""
+        query = (
+            select(NOTICES.c.document)
+            .where(NOTICES.c.channel == channel, NOTICES.c.due <= now)
+            .order_by(NOTICES.c.due)
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            document = connection.execute(query).scalar_one_or_none()
+            return None if document is None else _decode(document)
+
+    def told(self, channel: str, approval_id: str) -> bool:
+        """Whether the approval is under a notice of the channel's."""
+        with self._engine.connect() as connection:
+            return _under(connection, channel, approval_id) is not None
+
+    def list(self, limit: int) -> tuple[Notice, ...]:
+        """The newest, newest first."""
+        query = select(NOTICES.c.document).order_by(NOTICES.c.opened_at.desc()).limit(limit)
+        with self._engine.connect() as connection:
+            return tuple(map(_decode, connection.execute(query).scalars()))
+
+    def waiting(self, channel: str) -> int:
+        """How many the channel is still to be told."""
+        query = select(func.count()).where(NOTICES.c.channel == channel, NOTICES.c.due.is_not(None))
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    def forget(self, before: float) -> None:
+        """Drop what was opened before then and has nothing to tell, and what is not followed."""
+        old = delete(NOTICES).where(NOTICES.c.opened_at < before, NOTICES.c.due.is_(None))
+        live = select(APPROVALS.c.id)
+        gone = delete(NOTICE_SUBJECTS).where(
+            NOTICE_SUBJECTS.c.subject.not_in(live),
+            not_(and_(NOTICE_SUBJECTS.c.open == 1, NOTICE_SUBJECTS.c.subject.contains(":"))),
+        )
+        with self._writing.begin() as connection:
+            connection.execute(old)
+            connection.execute(gone)
+
+
+def _sound(row: RowMapping) -> Approval | None:
+    """An approval, or None for a damaged one: whoever lists approvals says so."""
+    try:
+        return approval_of(row)
+    except msgspec.ValidationError:
+        return None
+
+
+def _under(connection: Connection, channel: str, subject: str) -> Notice | None:
+    query = (
+        select(NOTICES.c.document)
+        .join(NOTICE_SUBJECTS, NOTICE_SUBJECTS.c.notice == NOTICES.c.id)
+        .where(NOTICE_SUBJECTS.c.channel == channel, NOTICE_SUBJECTS.c.subject == subject)
+    )
+    document = connection.execute(query).scalar_one_or_none()
+    return None if document is None else _decode(document)
+
+
+def _gathering(connection: Connection, channel: str, filing: Filing) -> Notice | None:
+    query = (
+        select(NOTICES.c.document)
+        .where(
+            NOTICES.c.channel == channel,
+            NOTICES.c.gathers == filing.gathers,
+            NOTICES.c.opened_at > filing.since,
+        )
+        .order_by(NOTICES.c.opened_at.desc())
+        .limit(1)
+    )
+    document = connection.execute(query).scalar_one_or_none()
+    return None if document is None else _decode(document)
+
+
+def _keep(connection: Connection, notice: Notice, gathers: str = "") -> None:
+    values = {
+        "due": notice.next_at if notice.state == "due" else None,
+        "state": notice.state,
+        "document": _encode(notice),
+    }
+    changed = connection.execute(update(NOTICES).where(NOTICES.c.id == notice.id).values(values))
+    if not changed.rowcount:
+        own = {
+            "id": notice.id,
+            "channel": notice.channel,
+            "gathers": gathers,
+            "opened_at": notice.opened_at,
+        }
+        connection.execute(insert(NOTICES).values(values | own))
+
+
+def _follow(connection: Connection, channel: str, filing: Filing, notice: Notice | None) -> None:
+    """Note how far a subject is followed."""
+    noted = NOTICE_SUBJECTS
+    values = {
+        "stage": filing.stage,
+        "open": int(not filing.over),
+        "notice": notice.id if notice is not None else "",
+    }
+    known = and_(noted.c.channel == channel, noted.c.subject == filing.subject)
+    if not connection.execute(update(noted).where(known).values(values)).rowcount:
+        own = {"channel": channel, "subject": filing.subject}
+        connection.execute(insert(noted).values(values | own))

@@ -1,0 +1,114 @@
+"""Getting in: with a password, with a link, and not by somebody else's doing."""
+
+import secrets
+import time
+from urllib.parse import urlencode
+
+import pytest
+
+import standins
+from portcullis.core.principal import PrincipalKind
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_password_and_a_code_let_in_and_lead_back(house):
+    known = await house.enrol(await house.new("lea", "approver"))
+    person = house.nobody()
+    done = person.into(await person.send("/login", known.fields(next="/account?x=1")))
+    assert (done.status, done.place) == (303, "/account?x=1")
+    assert (await person.get("/account")).status == 200
+    event = await standins.eventually(
+        house.desk.stage, lambda e: e.method == "login" and e.principal == "lea"
+    )
+    assert (event.verdict, event.parameters["by"]) == ("allow", "password")
+    wrong = await house.nobody().send("/login", known.fields() | {"password": "wrong"})
+    assert (wrong.status, wrong.code, wrong.cookie) == (401, "PC2070", "")
+
+
+async def test_failures_at_the_console_lock_the_api_too(house):
+    name = await house.new(f"gus-{secrets.token_hex(4)}", "approver")
+    fields = {"name": name, "password": "guess", "code": "123456"}
+    for _ in range(4):
+        assert (await house.nobody().send("/login", fields)).code == "PC2070"
+    locked = await house.nobody().send("/login", fields)
+    assert (locked.status, locked.code) == (429, "PC2071")
+    assert int(locked.headers["retry-after"]) >= 1
+    assert (await house.api("POST", "/api/v1/login", fields)).code == "PC2071"
+
+
+async def test_the_cookie_is_for_this_site_alone_and_no_script(house):
+    done = await house.nobody().send("/login/link", {"once": house.link()})
+    said = {part.strip().lower() for part in done.headers["set-cookie"].split(";")[1:]}
+    assert {"httponly", "samesite=strict", "path=/"} <= said
+    assert not any(part.startswith(("domain", "secure")) for part in said)
+    age = next(int(part[8:]) for part in said if part.startswith("max-age="))
+    assert 0 < age <= 3600
+
+
+async def test_a_login_that_somebody_put_into_the_browser_is_not_the_one_that_comes_out(house):
+    person = house.person("vic")
+    planted = person.token
+    person.into(await person.send("/login/link", {"once": house.link()}))
+    assert person.token != planted
+    assert "<h1>local-tester</h1>" in (await person.get("/account")).text
+    known = house.services.authority.verify
+    assert known(person.token).jti != known(planted).jti
+
+
+async def test_a_link_is_good_once(house):
+    link = house.link()
+    first = await house.nobody().send("/login/link", {"once": link, "next": "/account"})
+    assert (first.status, first.place) == (303, "/account")
+    again = await house.nobody().send("/login/link", {"once": link})
+    assert (again.status, again.code, again.cookie) == (401, "PC2087", "")
+    event = await standins.eventually(house.desk.stage, lambda e: e.code == "PC2087")
+    assert event.method == "login"
+
+
+async def test_no_other_token_is_a_link(house):
+    stage, mint = house.desk.stage, house.services.authority.mint
+    for token in (
+        "",
+        "nonsense",
+        house.link(ttl=3600),
+        house.link(name="ada"),
+        house.person("ada").token,
+        mint(PrincipalKind.AGENT, standins.AGENT, ttl=60).token,
+        await stage.register(PrincipalKind.APPLICATION, f"shop-{secrets.token_hex(4)}"),
+    ):
+        assert (await house.nobody().send("/login/link", {"once": token})).code == "PC2087"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "/%0d%0aset-cookie:a=b\r\n",
+        "javascript:alert(1)",
+        "/login?next=/login",
+        "/api/v1/version",
+        "/ /evil.example",
+        "\t//evil.example",
+        "/" + "a" * 600,
+    ],
+)
+async def test_nobody_is_led_elsewhere_after_logging_in(house, place):
+    done = await house.nobody().send("/login/link", {"once": house.link(), "next": place})
+    assert done.place == "/"
+    known = await house.person("bea").get("/login?" + urlencode({"next": place}))
+    assert known.place == "/"
+
+
+async def test_who_is_logged_in_may_log_in_again(house):
+    person = house.person("bea")
+    assert (await person.get("/login")).status == 303
+    assert (await person.get("/login?again=1&next=%2Faccount")).status == 200
+
+
+async def test_a_refusal_takes_its_time(house):
+    began = time.monotonic()
+    await house.nobody().send("/login", {"name": "nobody-of-this-name", "password": "", "code": ""})
+    assert time.monotonic() - began >= 0.25

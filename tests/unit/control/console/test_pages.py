@@ -1,0 +1,161 @@
+"""What addresses and forms of the console's pages may say, and what they may not."""
+
+import msgspec
+import pytest
+
+from portcullis.control.console.approval import Source, Wait, arguments
+from portcullis.control.console.decisions import filtered as decisions_wanted
+from portcullis.control.console.inbox import Filters, Row, named
+from portcullis.control.console.live import Happening
+from portcullis.control.console.live import filtered as live_wanted
+from portcullis.control.console.reasons import reason_of
+from portcullis.core.approval import Approval, Shown, State
+from portcullis.core.call import RiskClass
+from portcullis.core.desk import LiveEvent, Wanted
+from portcullis.core.errors import Problem
+
+APPROVAL = Approval(
+    id="01a2c0ffee12345678",
+    state=State.PENDING,
+    binding="b",
+    agent="shop-1",
+    session="s",
+    action="tool",
+    server="crm",
+    name="delete_customer",
+    risk=RiskClass.DELETE,
+    created_at=1.0,
+    expires_at=2.0,
+)
+SHOWN = Shown(
+    agents=("shop-1",),
+    application="",
+    user="",
+    prompts=(),
+    subject={},
+    grant=None,
+    bounds={},
+    called="delete_customer",
+    method="tools/call",
+    arguments={"to": "a", "items": [1]},
+    request=None,
+    reason="",
+    rule="",
+    questions=(),
+    recent=(),
+    labels={
+        "session": "internal",
+        "arguments.to": "recipient: no source",
+        "arguments.items.price": "amount: a trusted field",
+    },
+)
+
+
+def other(**fields):
+    return msgspec.structs.replace(APPROVAL, **fields)
+
+
+def refused(work, *given):
+    with pytest.raises(Problem) as problem:
+        work(*given)
+    return problem.value.code
+
+
+def test_filters_are_what_the_address_says_and_read_back():
+    asked = Filters.of({"agent": "a b", "tool": "crm.delete.all", "risk": "", "state": "denied"})
+    assert asked.wanted() == Wanted(
+        states=(State.DENIED,), agent="a b", server="crm", name="delete.all"
+    )
+    assert asked.query(cursor="c&d") == "?agent=a+b&cursor=c%26d&state=denied&tool=crm.delete.all"
+    assert Filters.parsed(asked.query()) == asked
+    assert Filters().query() == ""
+    assert set(Filters.of({"state": "all"}).wanted().states) == set(State)
+
+
+@pytest.mark.parametrize("query", [{"state": "asleep"}, {"risk": "huge"}])
+def test_a_filter_that_does_not_exist_is_refused(query):
+    assert refused(Filters.of, query) == "PC1020"
+
+
+def test_what_deletes_needs_its_name_and_what_leaves_a_tick():
+    deletes = Wait.of(APPROVAL)
+    assert deletes == Wait("crm.delete_customer", confirmed=False)
+    assert refused(deletes.check, {}) == "PC3054"
+    assert refused(deletes.check, {"typed": "CRM.delete_customer"}) == "PC3054"
+    deletes.check({"typed": " crm.delete_customer "})
+    leaves = Wait.of(other(risk=RiskClass.EXTERNAL))
+    assert refused(leaves.check, {"confirmed": "no"}) == "PC3054"
+    leaves.check({"confirmed": "yes"})
+    Wait.of(other(risk=RiskClass.MODIFY)).check({})
+
+
+@pytest.mark.parametrize("name", ["?", "x" * 100])
+def test_a_name_that_nobody_can_type_is_replaced_by_the_end_of_the_id(name):
+    assert Wait.of(other(name=name)).typed == "12345678"
+
+
+@pytest.mark.parametrize("reason", [None, "", "   ", "two\nlines", "x" * 201, "\x1b[0m"])
+def test_a_decision_without_one_line_of_reason_is_refused(reason):
+    assert refused(reason_of, {} if reason is None else {"reason": reason}) == "PC1020"
+
+
+def test_a_reason_is_kept_without_the_spaces_around_it():
+    assert reason_of({"reason": " asked the customer "}) == "asked the customer"
+
+
+def test_each_argument_says_where_its_values_come_from():
+    to, items = arguments(SHOWN)
+    assert (to.name, to.sources) == ("to", (Source("", "recipient: no source", unknown=True),))
+    known = Source("items.price", "amount: a trusted field", unknown=False)
+    assert (items.name, items.sources) == ("items", (known,))
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ({}, ""),
+        ({"reminded_at": 1.0}, "reminded"),
+        ({"reminded_at": 1.0, "escalated_at": 2.0}, "escalated"),
+        ({"state": State.DENIED, "decided_by": "bea"}, "by bea"),
+        ({"state": State.EXPIRED}, ""),
+    ],
+)
+def test_the_list_says_what_else_there_is_to_know(fields, note):
+    assert Row.of(other(**fields), Filters()).note == note
+
+
+def test_the_list_leads_back_to_itself_and_shows_no_hidden_characters():
+    row = Row.of(other(name="a\u202eb", server=""), Filters(agent="shop-1"))
+    assert row.link == "/approvals/01a2c0ffee12345678?agent=shop-1"
+    assert row.tool == "a⟨U+202E⟩b"
+    assert named(APPROVAL) == "crm.delete_customer"
+
+
+def test_times_of_decisions_are_in_utc_unless_they_say_where():
+    wanted = decisions_wanted({"since": "1970-01-01T00:01", "until": "1970-01-01T01:00+01:00"})
+    assert (wanted.since, wanted.until) == (60.0, 0.0)
+    assert refused(decisions_wanted, {"since": "yesterday"}) == "PC1020"
+
+
+def test_the_live_view_shows_only_kinds_that_there_are():
+    assert live_wanted({"kind": "decision", "agent": "a"}).kinds == ("decision",)
+    assert live_wanted({}).kinds == ()
+    assert refused(live_wanted, {"kind": "resync"}) == "PC1020"
+
+
+def test_a_live_line_names_what_was_done_once():
+    listed = LiveEvent(
+        id=7, at=1.0, kind="decision", method="tools/list", name="tools/list", server="kb"
+    )
+    assert Happening.of(listed).what == "tools/list kb"
+    denied = LiveEvent(
+        id=8,
+        at=1.0,
+        kind="approval",
+        method="approval.denied",
+        server="kb",
+        name="get",
+        state="denied",
+    )
+    line = Happening.of(denied)
+    assert (line.what, line.verdict, line.id) == ("approval.denied kb.get", "denied", "8")

@@ -1,0 +1,69 @@
+"""What an attacker writes is seen as it is: nothing hides, moves other text, or is cut off."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portcullis.control.console.text import LONG, Value, marked, visible
+
+UNSEEN = ["\u202e", "\u200b", "\ufe0f", "\U000e0041", "\u00a0", "\x1b", "\r", "\u3164", "\u2800"]
+
+
+@pytest.mark.parametrize("character", UNSEEN)
+def test_a_character_that_is_not_seen_is_shown_by_its_number(character):
+    point = f"U+{ord(character):04X}"
+    assert visible(f"a{character}b") == f"a⟨{point}⟩b"
+    html = marked(f"a{character}b")
+    assert character not in html
+    assert f">{point}</mark>b" in html
+    assert 'class="odd"' in html
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "a\ttab", "Größe 漢字 עברית", "", "\n\n"])
+def test_plain_text_of_any_language_stays_as_it_is(text):
+    assert visible(text) == text
+    assert str(marked(text)) == text
+
+
+def test_markup_is_text():
+    assert marked("<b>\u202e") == (
+        '&lt;b&gt;<mark class="odd" title="RIGHT-TO-LEFT OVERRIDE">U+202E</mark>'
+    )
+
+
+@given(st.text())
+def test_nothing_unseen_is_left_and_nothing_seen_is_lost(text):
+    shown = visible(text)
+    assert all(one.isprintable() or one in "\n\t" for one in shown)
+    plain = [one for one in text if visible(one) == one]
+    kept = iter(shown)
+    assert all(one in kept for one in plain)  # in their order
+    assert not any(unicodedata.category(one) in {"Cf", "Cc"} for one in shown if one not in "\n\t")
+
+
+def test_a_long_value_is_folded_and_there_in_full():
+    shown = Value.of("x" * (LONG + 1))
+    assert shown.folded
+    assert len(shown.text) == LONG + 1
+    assert "2001 characters" in shown.kind
+    assert not Value.of("x" * LONG).folded
+    assert Value.of("\n" * 40).folded
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        ("a", "text", "a"),
+        (True, "yes or no", "true"),
+        (3, "number", "3"),
+        (0.5, "number", "0.5"),
+        (None, "nothing", "null"),
+        ([1, 2], "list of 2", "[\n  1,\n  2\n]"),
+        ({"é": 1}, "object of 1", '{\n  "é": 1\n}'),
+    ],
+)
+def test_a_value_says_what_it_is(value, kind, text):
+    shown = Value.of(value)
+    assert (shown.kind, shown.text) == (kind, text)
