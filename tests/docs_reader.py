@@ -17,7 +17,7 @@ from pathlib import Path
 
 from docs_pages import Command, File, steps
 
-SECONDS = 40
+SECONDS = 90
 SHOWN = 3000
 """So much of what is printed stands in an error."""
 PORTS = ("7300", "7301", "7302", "7310", "7320")
@@ -84,21 +84,27 @@ class Reader:
         self._folder = folder
         self._shell = Shell(folder)
         stack.callback(self._shell.close)
+        self._staying: set[str] = set()
         self._ports = dict(zip(PORTS, _free(len(PORTS)), strict=True))
 
     def follow(self, page: Path) -> int:
-        """Do all that it says; how many commands. Raises PageError where the page is wrong."""
+        """Do all that it says; how many commands. Raises PageError where the page is wrong.
+
+        What an earlier page left running in another terminal is not started again.
+        """
         count = 0
         for step in steps(page):
             if isinstance(step, File):
                 (self._folder / step.name).parent.mkdir(parents=True, exist_ok=True)
                 (self._folder / step.name).write_text(self._here(step.text), encoding="utf-8")
-            else:
+            elif step.text not in self._staying:
                 self._do(step)
                 count += 1
         return count
 
     def _do(self, step: Command) -> None:
+        if step.background:
+            self._staying.add(step.text)
         command = self._here(SIDE.sub(rf"\1 {GATE}", step.text))
         printed, code = self._shell.run(command, background=step.background)
         wanted = tuple(map(self._here, step.printed))

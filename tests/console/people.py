@@ -101,9 +101,7 @@ class Person:
             return begun
         answer = authenticator.make(begun.json()["options"], **({"origin": self.base} | how))
         ceremony = begun.json()["ceremony"]
-        return await self.act(
-            "/account/passkeys", ceremony=ceremony, credential=answer, name=name
-        )
+        return await self.act("/account/passkeys", ceremony=ceremony, credential=answer, name=name)
 
     async def show(self, authenticator: Authenticator, **how: Any) -> Answer:
         """Log in with a passkey; then this is who it says."""

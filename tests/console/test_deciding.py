@@ -181,6 +181,11 @@ async def test_what_comes_in_appears_and_what_is_decided_leaves_under_the_keyboa
         assert "New: mail.send" in await mine.page.inner_text("#announcements")
         focused = "() => document.activeElement.closest('[data-row]').dataset.id"
         assert await mine.page.evaluate(focused) == first
+        store = desk.stage.gate.services.approval_parts.store
+        store.mark(first, "reminded", time.time())
+        await held(desk, MAIL | {"subject": "and again"})
+        await mine.page.wait_for_selector(f"[data-id='{first}'] >> text=reminded")
+        assert await mine.page.evaluate(focused) == first
         await desk.decide("bea", first, "deny")
         await mine.page.wait_for_selector(f"[data-id='{first}']", state="detached")
         assert await mine.page.evaluate(focused) == second

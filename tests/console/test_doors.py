@@ -206,6 +206,9 @@ async def test_a_link_from_a_chat_leads_to_the_page_though_the_cookie_is_strict(
     first = await house.nobody().get("/account", sec_fetch_site="cross-site")
     assert first.status == 200
     assert 'content="0; url=/login?next=%2Faccount"' in first.text
+    neighbour = await pat.get("/account", sec_fetch_site="same-site")  # another port of this host
+    assert 'content="0; url=/login?next=%2Faccount"' in neighbour.text
+    assert "pat-" not in neighbour.text
     then = await pat.get("/login?next=%2Faccount")  # from our page, so with the cookie
     assert (then.status, then.place) == (303, "/account")
 
@@ -258,3 +261,25 @@ async def test_a_page_does_not_take_longer_than_the_eye(house, pat):
     for _ in range(10):
         await pat.get("/account")
     assert (time.monotonic() - began) / 10 < 0.2
+
+
+async def test_an_address_that_is_no_page_says_so_to_people_only(house, pat):
+    html = {"accept": "text/html,application/xhtml+xml"}
+    shown = await pat.get("/nothing/here", **html)
+    assert (shown.status, shown.code) == (404, "PC1010")
+    assert "<!doctype html>" in shown.text
+    unknown = await house.nobody().get("/nothing/here", **html)
+    assert (unknown.status, unknown.place) == (303, "/login?next=%2Fnothing%2Fhere")
+    for path in ("/nothing/here", "/api/v1/nothing"):
+        program = await house.nobody().get(path, accept="application/json")
+        assert (program.status, program.json()["code"]) == (401, "PC2001")
+    assert (await pat.get("/api/v1/nothing", **html)).json()["code"] == "PC2001"
+
+
+async def test_who_logs_in_again_over_a_form_comes_back_to_its_page(house):
+    person = house.nobody()
+    ended = await person.send("/logout", {"csrf": "x"}, referer=f"{person.base}/account?x=1")
+    assert (ended.status, ended.code) == (401, "PC2001")
+    assert 'href="/login?next=%2Faccount%3Fx%3D1"' in ended.text
+    elsewhere = await person.send("/logout", {"csrf": "x"}, referer="https://evil.example/live")
+    assert 'href="/login?next=%2F"' in elsewhere.text

@@ -63,7 +63,6 @@ async def scene(desk):
         "approval": f"/approvals/{waiting}",
         "delete": f"/approvals/{deletes.id}",
         "settled": f"/approvals/{approved}",
-        "all": "/?state=all",
         "live": "/live",
         "decisions": "/decisions",
         "agents": "/agents",

@@ -230,9 +230,7 @@ async def test_an_address_has_no_passkeys(house, name):
 async def test_a_rotation_at_this_moment_wins(house, held, name):
     _, phone = held
     somebody = house.nobody()
-    shown, status = await asyncio.gather(
-        somebody.show(phone), house.administer(name, "rotate")
-    )
+    shown, status = await asyncio.gather(somebody.show(phone), house.administer(name, "rotate"))
     assert status == 200
     assert shown.status == 401 or (await somebody.get("/account")).code == "PC4001"
 

@@ -1,10 +1,12 @@
 """The reference leaves nothing out that the code has: what it is made from, and what it came to."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
 from portcullis.cli import _COMMANDS
+from portcullis.cli.explain import explain
 from portcullis.core.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +89,16 @@ def test_every_method_that_is_explained_is_somewhere_in_the_code():
         if f'"{method}"' not in code and not method.startswith(prefixes)
     ]
     assert gone == []
+
+
+def test_explain_says_of_each_method_what_the_reference_says(capsys):
+    page = (REFERENCE / "events.md").read_text(encoding="utf-8")
+    for method, about in METHODS.items():
+        explain(method)
+        assert capsys.readouterr().out == f"{method}: {about}\n"
+        assert f"| `{method}` | {about} |" in page
+    explain("approval.frozen", as_json=True)
+    assert json.loads(capsys.readouterr().out)["about"] == METHODS["approval.frozen"]
 
 
 def test_every_figure_of_the_gate_is_in_the_reference():

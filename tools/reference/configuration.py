@@ -43,12 +43,13 @@ def page() -> str:
         lines += ["", f"## `{path}`" if path else "## The file", "", _about(model)]
         if model.model_fields:
             lines += ["", *table("key", "what", "default", "")]
-            said = _said(model)
-            lines += [
-                row(f"`{field.alias or name}`", _what(field), _default(field), prose(said.get(name, "")))
-                for name, field in model.model_fields.items()
-            ]
+            lines += [_row(name, field, model) for name, field in model.model_fields.items()]
     return "\n".join(lines) + "\n"
+
+
+def _row(name: str, field: FieldInfo, model: type[BaseModel]) -> str:
+    said = prose(_said(model).get(name))
+    return row(f"`{field.alias or name}`", _what(field), _default(field), said)
 
 
 def _about(model: type[BaseModel]) -> str:

@@ -126,9 +126,9 @@ def evidence(
 def console(
     *,
     approvals: Annotated[int, typer.Option(min=10, max=100_000, help="That wait.")] = 10_000,
-    agents: Annotated[int, typer.Option(min=10, max=10_000)] = 1_000,
+    agents: Annotated[int, typer.Option(min=10, max=10_000, help="That are registered.")] = 1_000,
     sessions: Annotated[int, typer.Option(min=10, max=10_000, help="That are open.")] = 1_000,
-    events: Annotated[int, typer.Option(min=100, max=10_000_000)] = 1_000_000,
+    events: Annotated[int, typer.Option(min=100, max=10_000_000, help="In the log.")] = 1_000_000,
     repeats: Annotated[int, typer.Option(min=2, max=1000, help="Of each page.")] = 50,
     folder: Folder = None,
     as_json: Json = False,

@@ -216,11 +216,13 @@ def _announce(identity: Identity, base: str, *, as_json: bool) -> None:
         "openai": f"{base}/openai/v1",
         "anthropic": f"{base}/anthropic",
         "mcp": f"{base}/mcp/SERVER",
+        "guard": base,
     }
     if as_json:
         print(json.dumps({"spiffe_id": str(svid.id), "base": base, **urls}), flush=True)
         return
     sys.stderr.write(f"connected as {svid.id}\n")
+    sys.stderr.write(f"for portcullis.client.guard: export PORTCULLIS_URL={base}\n")
     for name, url in urls.items():
         print(f"{name:10}{url}", flush=True)
 

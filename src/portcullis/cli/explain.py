@@ -11,16 +11,20 @@ import typer
 from portcullis.cli.options import Json
 from portcullis.core.codes import CODES, RANGES
 from portcullis.core.errors import Problem
+from portcullis.core.methods import METHODS
 
 
 def explain(
-    code: Annotated[str | None, typer.Argument(help="A code such as PC3004.")] = None,
+    code: Annotated[
+        str | None, typer.Argument(help="A code such as PC3004, or an event's method.")
+    ] = None,
     *,
     as_json: Json = False,
 ) -> None:
-    """Explain an error code; without one, list them all.
+    """Explain an error code, or the method of an event in the log; without one, list the codes.
 
-    With --json: `code`, `title`, `about`, `hint`, `http_status` and `json_rpc_code`.
+    With --json: `code`, `title`, `about`, `hint`, `http_status` and `json_rpc_code`; of an event
+    `method` and `about`.
     """
     if code is None:
         rows = {name: {"title": entry.title, "hint": entry.hint} for name, entry in CODES.items()}
@@ -29,6 +33,10 @@ def explain(
         else:
             for name, row in rows.items():
                 print(f"{name}  {row['title']}")
+        return
+    if code in METHODS:
+        said = {"method": code, "about": METHODS[code]}
+        print(json.dumps(said) if as_json else f"{code}: {METHODS[code]}")
         return
     name = code.upper() if not code.isdigit() else f"PC{code}"
     entry = CODES.get(name)

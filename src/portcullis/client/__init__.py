@@ -5,8 +5,9 @@
         http = httpx2.AsyncClient(transport=portcullis.client.httpx.Transport(gate))
         model = openai.AsyncOpenAI(base_url=f"{GATE}/openai/v1", api_key="spiffe", http_client=http)
 
-Keys stay in memory. ``portcullis.client.httpx``, ``portcullis.client.aiohttp`` and
-``portcullis.client.connector`` are imported by those who use them.
+Keys stay in memory. ``portcullis.client.httpx``, ``portcullis.client.aiohttp``,
+``portcullis.client.connector``, ``portcullis.client.guard`` and ``portcullis.client.adapters`` are
+imported by those who use them.
 """
 
 from __future__ import annotations

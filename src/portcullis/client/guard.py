@@ -27,7 +27,6 @@ import aiohttp
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic_core import to_jsonable_python
 
 from portcullis.client.aiohttp import session
 from portcullis.client.ask import origin
@@ -35,7 +34,7 @@ from portcullis.client.connector import KEY_HEADER
 from portcullis.client.gate import Access
 from portcullis.client.line import Begun, Line
 from portcullis.client.refused import Held, Refused, ToolError
-from portcullis.client.signature import Arguments
+from portcullis.client.signature import Arguments, jsonable
 from portcullis.core.errors import Problem
 from portcullis.wire.json import encode
 
@@ -271,9 +270,8 @@ def _beside(url: str, key: str, limits: aiohttp.ClientTimeout) -> Line:
 
 
 def _told(tool: Tool, result: Any) -> msgspec.Raw:
-    """A result as JSON. Raises what pydantic does for one that has none."""
-    fallback = str if tool.as_text else None
-    return msgspec.Raw(encode(to_jsonable_python(result, fallback=fallback)))
+    """A result as JSON. Raises ValueError for one that has none."""
+    return msgspec.Raw(encode(jsonable(result, as_text=tool.as_text)))
 
 
 def _failure(error: Exception) -> str:

@@ -12,15 +12,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
-from pydantic_core import PydanticSerializationError
 
 from portcullis.wire.json import encode
 
 _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _OWNERS: Final = frozenset({"self", "cls"})
 _CLOSED: Final = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+_ANY: Final = TypeAdapter[Any](Any)
+
+
+def jsonable(value: Any, *, as_text: bool = False) -> Any:
+    """A value as JSON. Raises ValueError for what has none; ``as_text`` takes its ``str`` then."""
+    return _ANY.dump_python(value, mode="json", fallback=str if as_text else None)
 
 
 class Arguments:
@@ -54,7 +59,7 @@ class Arguments:
             for each, hint in typed:
                 if each.default is not each.empty:
                     _check(each, hint)
-        except (PydanticUserError, PydanticSerializationError, NameError) as error:
+        except (PydanticUserError, ValueError, NameError) as error:
             reason = str(error).partition("\n")[0]
             raise TypeError(f"these arguments have no JSON schema: {reason}") from None
 

@@ -43,7 +43,7 @@ def _login(edge: Edge, logins: Logins) -> APIRouter:
     @router.post(
         "/api/v1/login",
         status_code=201,
-        responses=refusals(*BODY, "PC2070", "PC2071", "PC2072"),
+        responses=refusals(*BODY, "PC2070", "PC2071", "PC2072", "PC2086"),
         response_model=TokenView,
         openapi_extra={"security": []},  # the body is the credential
     )

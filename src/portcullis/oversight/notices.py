@@ -155,13 +155,14 @@ def _filed(
     """The notice with ``new`` in it; another one when it takes up no more."""
     if new is None:
         return notice
-    known = notice is not None and any(one.id == new.id for one in notice.subjects)
-    if notice is None or not (known or (len(notice.subjects) < MOST and waiting(notice.subjects))):
+    if notice is None:
         return opened(new)
-    if known:
+    if any(one.id == new.id for one in notice.subjects):
         subjects = tuple(new if one.id == new.id else one for one in notice.subjects)
-    else:
+    elif len(notice.subjects) < MOST and (waiting(notice.subjects) or not notice.told_at):
         subjects = (*notice.subjects, new)
+    else:
+        return opened(new)
     return _due(_replace(notice, subjects=subjects), now, spacing)
 
 

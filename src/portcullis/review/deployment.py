@@ -31,12 +31,12 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment's settings as evidence. No secret is among them, and no reference to one.
 
     ``servers`` are the names of MCP servers and toolsets, ``models`` of model endpoints, ``plain``
-    those that are reached without TLS beyond this machine; ``replicas`` are the stores that the log is shipped to. ``granted``
-    are the tools that policy names for some role. ``passing`` says which kinds of content some
-    role's policy lets pass: ``personal:to_model``, ``secret:to_tool``, ``injection:document``,
-    ``canaries``. ``policy_fault`` is why the policy cannot be read; empty when it can. ``pinned``
-    maps each tool that is pinned to whether an operator approved it, ``changed`` each that is
-    described otherwise by its server to the time when that was seen.
+    those that are reached without TLS beyond this machine; ``replicas`` are the stores that the log
+    is shipped to. ``granted`` are the tools that policy names for some role. ``passing`` says which
+    kinds of content some role's policy lets pass: ``personal:to_model``, ``secret:to_tool``,
+    ``injection:document``, ``canaries``. ``policy_fault`` is why the policy cannot be read; empty
+    when it can. ``pinned`` maps each tool that is pinned to whether an operator approved it,
+    ``changed`` each that is described otherwise by its server to the time when that was seen.
     """
 
     trust_domain: str

@@ -171,7 +171,7 @@ def _agents(now: float) -> Select[Any]:
         .where(
             APPROVALS.c.agent == PRINCIPALS.c.id,
             APPROVALS.c.state == State.PENDING,
-            APPROVALS.c.expires_at > now,
+            unindexed(APPROVALS.c.expires_at, 0.0) > now,
         )
         .correlate(PRINCIPALS)
         .scalar_subquery()

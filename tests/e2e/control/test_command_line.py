@@ -2,13 +2,14 @@
 
 import base64
 import contextlib
+import http.client
 import json
 import secrets
 import sqlite3
 import stat
 import time
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
@@ -206,3 +207,21 @@ def test_a_running_gate_does_what_the_command_line_asks_and_at_once(deployment, 
     assert (status, refused["code"]) == (403, "PC4001")
     shown = deployment.run("session", "show", *words, code=1)
     assert "PC2010" in shown.err
+
+
+def test_a_link_from_the_command_line_logs_in_at_the_running_gate_once(deployment, gate):
+    link = urlsplit(deployment.json("console")["url"])
+    form = urlencode({"once": parse_qs(link.fragment)["once"][0]}).encode()
+    answers = []
+    for _ in range(2):
+        connection = http.client.HTTPConnection(link.hostname, link.port, timeout=10)
+        headers = {
+            "origin": f"{link.scheme}://{link.netloc}",
+            "content-type": "application/x-www-form-urlencoded",
+        }
+        connection.request("POST", "/login/link", form, headers)
+        answer = connection.getresponse()
+        answers.append((answer.status, bool(answer.getheader("set-cookie"))))
+        connection.close()
+    assert gate["control"] == f"{link.scheme}://{link.netloc}"
+    assert answers == [(303, True), (401, False)]

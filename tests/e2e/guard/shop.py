@@ -40,6 +40,8 @@ def policy():
     for tools in TOOLSETS:
         text["tools"][f"{tools}.lookup"] = {"risk": "read"}
         text["tools"][f"{tools}.refund"] = {"risk": "modify"}
+    text["roles"]["shop"]["allowed_tools"].append("python.book")
+    text["tools"]["python.book"] = {"risk": "modify"}
     return yaml.safe_dump(text)
 
 
@@ -62,8 +64,11 @@ class Shop:
         return self.do(opened)[1]
 
     def guard(self, toolset, agent=AGENT, **options):
+        """A guard over plain loopback, in a new session of the agent's unless told otherwise."""
+        if "delegation" not in options:
+            options["delegation"] = self.token(agent)
         if "access" not in options:
-            options = {"url": self.stage.gate.gate_url, "delegation": self.token(agent)} | options
+            options.setdefault("url", self.stage.gate.gate_url)
         return Guard(options.pop("access", None), toolset=toolset, **options)
 
     def approve(self, approval):
@@ -78,7 +83,7 @@ class Shop:
 
         async def decide(before):
             async with asyncio.timeout(10):
-                while not (new := await waiting() - before):
+                while not (new := await waiting() - before):  # noqa: ASYNC110 - another's
                     await asyncio.sleep(0.02)
             await getattr(approvals, verb)(_operator(), new.pop(), "asked the customer")
 
@@ -118,24 +123,25 @@ class Shop:
             self.done.append(("remove", order))
             return "gone"
 
-        if not asynchronous:
-            return lookup, refund, remove
+        return _awaited(lookup, refund, remove) if asynchronous else (lookup, refund, remove)
 
-        async def alookup(order: str, limit: int = 5) -> str:
-            """Look an order up."""
-            return await asyncio.to_thread(lookup, order, limit)
 
-        async def arefund(order: str, amount: float, note: str = "") -> str:
-            """Pay an order back."""
-            return refund(order, amount, note)
+def _awaited(lookup, refund, remove):
+    async def alookup(order: str, limit: int = 5) -> str:
+        """Look an order up."""
+        return await asyncio.to_thread(lookup, order, limit)
 
-        async def aremove(order: str) -> str:
-            """Delete an order."""
-            return remove(order)
+    async def arefund(order: str, amount: float, note: str = "") -> str:
+        """Pay an order back."""
+        return refund(order, amount, note)
 
-        for function, name in ((alookup, "lookup"), (arefund, "refund"), (aremove, "remove")):
-            function.__name__ = name
-        return alookup, arefund, aremove
+    async def aremove(order: str) -> str:
+        """Delete an order."""
+        return remove(order)
+
+    for function, name in ((alookup, "lookup"), (arefund, "refund"), (aremove, "remove")):
+        function.__name__ = name
+    return alookup, arefund, aremove
 
 
 @contextlib.contextmanager
@@ -146,7 +152,7 @@ def opened(folder):
 
     async def run():
         settings = {
-            "guard": dict.fromkeys(TOOLSETS, {}),
+            "guard": {name: {} for name in TOOLSETS},
             "approvals": {"refusals": 100, "pending_per_agent": 100},
         }
         async with standins.staged(folder, policy=policy(), settings=settings) as stage:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from datetime import date
+from typing import Literal
 
 import agents
 import pydantic_ai
@@ -152,6 +154,25 @@ def test_pydantic_ai_tools_of_one_model_are_asked_about_as_the_model_writes_them
         model = scripted([("lookup", {"order": "mail ada@customer.example"})])
         pydantic_ai.Agent(model, toolsets=[toolset]).run_sync("go on")
     assert shop.done == [Place(order="mail [EMAIL_ADDRESS]", limit=5)]
+
+
+class Booking(BaseModel):
+    place: Place
+    on: date
+    note: str | None = None
+
+
+def test_structures_pass_the_gate_both_ways_in_their_types(shop):
+    def book(place: Place, on: date, kind: Literal["a", "b"] = "a", to: list[str] = []) -> Booking:  # noqa: B006 - never changed
+        """Book a place."""
+        shop.done.append((place, on, kind, to))
+        return Booking(place=place, on=on, note=SECRET)
+
+    day = date(2031, 5, 4)
+    with shop.guard("python") as guard:
+        made = guard.tool(book)(Place(order="O-5001"), day, to=["ada@customer.example"])
+    assert made == Booking(place=Place(order="O-5001"), on=day, note="[GITHUB_TOKEN]")
+    assert shop.done == [(Place(order="O-5001"), day, "a", ["[EMAIL_ADDRESS]"])]
 
 
 def test_what_a_tool_fails_with_is_judged_too(shop):

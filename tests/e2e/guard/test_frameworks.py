@@ -1,4 +1,4 @@
-"""If these fail, an agent in a framework does what the gate did not allow, or cannot do what it did."""
+"""If these fail, an agent in a framework does what the gate did not allow."""
 
 import re
 
@@ -20,11 +20,12 @@ def driver(request):
 
 @pytest.fixture
 def run(shop, driver, asynchronous):
-    """Have the framework make these calls."""
+    """Have the framework make these calls, in a session that is this task's and not the guard's."""
 
-    def made(*calls, agent=AGENT, **options):
+    def made(*calls, agent=AGENT, session="", **options):
         functions = shop.functions(asynchronous=asynchronous)
-        with shop.guard(driver.toolset, agent, **options) as guard:
+        guard = shop.guard(driver.toolset, delegation="", **options)
+        with guard, guard.session(session or shop.token(agent)):
             return driver.run(guard, functions, calls, asynchronous=asynchronous)
 
     return made
@@ -50,12 +51,12 @@ def test_what_policy_denies_does_not_run_and_the_model_is_told_why(shop, run):
 def test_what_is_held_does_not_run_until_a_human_says_so(shop, run):
     call, session = ("refund", shop.held()), shop.token()
     for _ in range(2):
-        [told] = run(call, delegation=session)
+        [told] = run(call, session=session)
         assert told.startswith("PC3040: approval ")
         assert shop.done == []
     shop.approve(re.search("[0-9a-f]{32}", told)[0])
     assert shop.done == []
-    again, more = run(call, call, delegation=session)
+    again, more = run(call, call, session=session)
     assert again == f"paid {call[1]['amount']}"
     assert more.startswith("PC3040")
     assert shop.done == [("refund", *call[1].values())]

@@ -1,4 +1,4 @@
-"""If these fail, some kind of LangChain tool slips by the gate, or loses what its graph gives it."""
+"""If these fail, a kind of LangChain tool slips by the gate, or loses what its graph gives it."""
 
 import asyncio
 from typing import Annotated, Any
@@ -20,8 +20,8 @@ from pydantic import BaseModel, Field
 
 from e2e.guard.drivers import langchain_graph
 from e2e.guard.shop import SECRET
+from guard_api import standing_in
 from portcullis.client.adapters.langchain import guarded
-from unit.client.standing_in import standing_in
 from portcullis.client.guard import Guard
 
 

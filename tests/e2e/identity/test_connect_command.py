@@ -94,9 +94,11 @@ async def test_it_connects_renews_and_stops_when_told(gate, home):
 async def test_a_person_sees_the_base_urls(gate, home):
     async with running(gate, home, "connect") as (process, _):
         async with asyncio.timeout(20):
-            lines = [(await process.stdout.readline()).decode().split() for _ in range(3)]
-        assert [line[0] for line in lines] == ["openai", "anthropic", "mcp"]
+            lines = [(await process.stdout.readline()).decode().split() for _ in range(4)]
+            said = [(await process.stderr.readline()).decode() for _ in range(2)]
+        assert [line[0] for line in lines] == ["openai", "anthropic", "mcp", "guard"]
         assert all(line[1].startswith("http://127.0.0.1:") for line in lines)
+        assert said[1].endswith(f"export PORTCULLIS_URL={lines[3][1]}\n")
 
 
 async def test_revocation_ends_it_with_code_3(gate, home):

@@ -26,15 +26,20 @@ printf '%s\n' "${COMPREPLY[@]}"
 """
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def pressed(tmp_path):
+def pressed(tmp_path, cache):
     """What a bash that has loaded the script completes; the last word is unfinished."""
     program = tmp_path / "bin" / "portcullis"
     program.parent.mkdir()
     program.write_text(f"#!{sys.executable}\nfrom portcullis.cli import main\nmain()\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
-    environ = os.environ | {"PATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environ = os.environ | {"PATH": path, "XDG_CACHE_HOME": str(cache)}
 
     def press(*words):
         command = ["bash", "--norc", "-c", BASH, "bash", "portcullis", *words]

@@ -61,6 +61,22 @@ async def test_many_waiters_share_one_commit_and_one_wake_up(place, event, monke
     log.close()
 
 
+async def test_who_watches_gets_every_commit_once_it_is_durable_and_in_order(place, event) -> None:
+    seen: list[tuple[bytes, int]] = []
+    with place.open() as log:
+        log.append_now(event(0))
+        log.watch(lambda entries: seen.extend((entry, log.size) for entry in entries))
+        for number in range(1, 50, 2):
+            log.enqueue(event(number))
+            await log.durable(event(number + 1))
+        await becomes(lambda: len(seen) == 50)
+        log.watch(None)
+        await log.durable(event(99))
+    assert len(seen) == 50
+    assert [entry for entry, _ in seen] == [encode(event(number)) for number in range(1, 51)]
+    assert all(size >= number for number, (_, size) in enumerate(seen, 2))
+
+
 async def test_events_that_nobody_awaits_are_written_all_the_same(place, event) -> None:
     log = place.open()
     log.enqueue(event(1))

@@ -12,9 +12,10 @@ import pytest
 from aiohttp import web
 from pydantic import BaseModel
 
+import client_gate
+from guard_api import standing_in
 from portcullis.client.guard import Guard, Held, Refused, Tool, ToolError
 from portcullis.core.errors import Problem
-from unit.client.standing_in import standing_in
 
 
 @pytest.fixture
@@ -371,8 +372,7 @@ def test_a_cancelled_tool_is_reported_and_one_that_waits_never_runs(guard, api):
 
     async def cancel(until):
         task = asyncio.create_task(slow("7"))
-        while not until():
-            await asyncio.sleep(0.01)
+        await client_gate.until(until)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -10,6 +10,7 @@ from aiohttp import web
 from client_gate import new_id, serving
 from portcullis import client
 from portcullis.client.aiohttp import session
+from portcullis.client.guard import Guard
 from portcullis.client.identity import SystemClock
 from portcullis.core.spiffe import SpiffeId
 from portcullis.identity import dpop
@@ -55,6 +56,11 @@ class PlainGate:
             return web.json_response(
                 {"access_token": value, "token_type": "DPoP", "expires_in": 300}
             )
+        if request.path == "/v1/calls":
+            arguments = (await request.json())["arguments"]
+            return web.json_response({"call": "c1", "arguments": arguments})
+        if request.path == "/v1/calls/c1/result":
+            return web.json_response({"result": (await request.json())["result"]})
         return web.Response(text=json.dumps({"token": token}))
 
 
@@ -97,3 +103,17 @@ async def test_a_delegation_names_its_actor_by_a_fresh_assertion(plain, authorit
     assert [form["subject_token"] for form in plain.forms] == ["aa.bb.c1", "aa.bb.c2"]
     assert [form["actor_token"] for form in plain.forms] == assertions.given
     assert len(set(assertions.given)) == 2
+
+
+async def test_a_guard_proves_its_key_with_every_question(plain, authority):
+    local = client.LocalGate(plain.url, Assertions(authority), audience=AUDIENCE)
+    with Guard(local, toolset="shop") as guard:
+
+        @guard.tool
+        async def refund(order: str) -> str:
+            return f"paid {order}"
+
+        assert await refund("7") == "paid 7"
+        assert await refund("8") == "paid 8"
+    assert len(plain.keys) == 5  # one token, and two questions for each call
+    assert len(set(plain.keys)) == 1

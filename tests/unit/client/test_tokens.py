@@ -55,6 +55,14 @@ async def test_a_hundred_callers_ask_the_gate_once(source, endpoint):
     assert len({token.value for token in tokens}) == 1
 
 
+async def test_callers_on_two_event_loops_do_not_wait_for_one_another(source, endpoint):
+    other = asyncio.to_thread(lambda: asyncio.run(source.token()))
+    first, second = await asyncio.gather(source.token(), other)
+    assert {first.value, second.value} <= {"a.b.1", "a.b.2"}
+    assert await asyncio.to_thread(lambda: asyncio.run(source.token())) == await source.token()
+    assert len(endpoint.asked) <= 2
+
+
 async def test_a_token_is_renewed_before_it_expires(source, endpoint, clock):
     first = await source.token()
     clock.time += 74

@@ -94,6 +94,26 @@ async def test_what_is_approved_expires_too_and_ends_with_its_session(world):
     assert [world.store.get(one).state for one in "abc"] == ["cancelled", "cancelled", "pending"]
 
 
+async def test_of_much_that_merely_waits_only_the_sessions_are_looked_at(world, monkeypatch):
+    for number in range(9):
+        world.asks(f"{number:064}", session=f"s{number % 2}")
+    world.open, looked = {"s0", "s1"}, []
+    monkeypatch.setattr(world.store, "list", lambda *_: pytest.fail("all of them were listed"))
+    found = world.get
+
+    async def get(session):
+        looked.append(session)
+        return await found(session)
+
+    world.get = get
+    await world.keeping.look()
+    assert sorted(looked) == ["s0", "s1"]
+    assert world.events == []
+    world.open = {"s0"}
+    await world.keeping.look()
+    assert [method for method, _ in world.events] == ["approval.cancelled"] * 4
+
+
 async def test_what_was_settled_long_ago_is_listed_no_longer(world):
     world.asks("a")
     world.store.move("a", Verb.DENY, now=world.time, by="bea")

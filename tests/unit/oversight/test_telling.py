@@ -221,6 +221,19 @@ async def test_where_messages_are_not_amended_a_flood_is_two_messages_and_a_noti
     assert len(world.told[-1]) == 4
 
 
+async def test_many_that_expire_at_once_are_one_message_where_only_the_end_is_told(make):
+    world = make(tell=["settled"])
+    for number in range(20):
+        world.asks(f"a{number}")
+    await world.runs()
+    for number in range(20):
+        world.moves(f"a{number}", Verb.EXPIRE)
+    await world.runs(1)
+    (only,) = world.told
+    assert set(only.values()) == {"expired"}
+    assert len(only) == 20
+
+
 async def test_a_channel_gets_no_more_in_a_minute_than_it_may(make):
     world = make(per_minute=3)
     for number in range(7):

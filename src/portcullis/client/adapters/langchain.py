@@ -16,9 +16,9 @@ from langchain_core.tools import BaseTool, ToolException, tool
 from langchain_core.tools import Tool as TextTool
 from langchain_core.tools.base import _get_runnable_config_param
 from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
 
 from portcullis.client.guard import Guard, Held, Refused, Tool, ToolError
+from portcullis.client.signature import jsonable
 from portcullis.wire.json import encode
 
 
@@ -96,7 +96,7 @@ class _Passage:
         placed = dict(zip(self.inner.args, args, strict=False)) if args else {}
         asked = placed | {name: kwargs[name] for name in kwargs if name not in self.injected}
         beside = {name: kwargs[name] for name in kwargs if name in self.injected}
-        return _Way(self, to_jsonable_python(asked), beside, tuple(placed))
+        return _Way(self, jsonable(asked), beside, tuple(placed))
 
     def typed(self, given: dict[str, Any]) -> dict[str, Any]:
         """Arguments from the gate, in the types that the tool declares."""

@@ -16,9 +16,9 @@ from pydantic_ai import ApprovalRequired, RunContext, ToolFailed
 from pydantic_ai import Tool as FunctionTool
 from pydantic_ai.tools import AgentDepsT
 from pydantic_ai.toolsets import AbstractToolset, FunctionToolset, ToolsetTool, WrapperToolset
-from pydantic_core import to_jsonable_python
 
 from portcullis.client.guard import Guard, Held, Refused, Tool, ToolError
+from portcullis.client.signature import jsonable
 from portcullis.wire.json import encode
 
 
@@ -34,7 +34,8 @@ def guarded(
     A refusal is ToolFailed: the model is told, and not asked to try again; its cause is the
     guard's Refused. With ``defer`` a call that waits for a human ends the run with
     DeferredToolRequests (ApprovalRequired, whose metadata names the approval); once that is
-    answered with a yes, the gate is asked again.
+    answered with a yes, the gate is asked again. Tools that run outside the run (external ones)
+    are not asked about.
     """
     inner = tools if isinstance(tools, AbstractToolset) else FunctionToolset(list(tools))
     return _Guarded(inner, guard, wait, defer)
@@ -83,7 +84,7 @@ class _Guarded(WrapperToolset[AgentDepsT]):
 
 def _asked(arguments: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """The arguments as the model writes them: those of one model as its fields."""
-    asked: dict[str, Any] = to_jsonable_python(arguments)
+    asked: dict[str, Any] = jsonable(arguments)
     if len(asked) == 1:
         [(name, only)] = asked.items()
         if name not in schema.get("properties", {}) and isinstance(only, dict):

@@ -85,4 +85,5 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
         *login.routes(),
         *AccountPages(doors, pages, keeping).routes(),
         assets.route(),
+        doors.unknown(),
     ]

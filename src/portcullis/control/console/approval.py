@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -25,6 +27,8 @@ from portcullis.core.errors import Problem
 from portcullis.core.names import HIDDEN
 from portcullis.provenance.judge import NOWHERE
 
+MOST: Final = 200
+"""How many arguments and questions stand on the page; it says how many more there are."""
 _TYPED: Final = 80
 """Longest name that somebody is asked to type."""
 _ID_END: Final = 8
@@ -81,10 +85,10 @@ class Wait:
 
 
 def arguments(shown: Shown) -> tuple[Argument, ...]:
-    """The arguments with their sources (``Shown.labels``), in the call's order."""
+    """The first ``MOST`` arguments with their sources (``Shown.labels``), in the call's order."""
     return tuple(
         Argument(name, _sources(name, shown.labels), Value.of(value))
-        for name, value in shown.arguments.items()
+        for name, value in islice(shown.arguments.items(), MOST)
     )
 
 
@@ -99,6 +103,16 @@ def _sources(name: str, labels: Mapping[str, str]) -> tuple[Source, ...]:
         for at, said in labels.items()
         if at == whole or at.startswith(f"{whole}.")
     )
+
+
+def _content(shown: Shown) -> dict[str, Any]:
+    """The call's values as the page shows them."""
+    return {
+        "arguments": arguments(shown),
+        "whole": Value.of(shown.request),
+        "prompts": [Value.of(said) for said in shown.prompts],
+        "subject": Value.of(shown.subject) if shown.subject else None,
+    }
 
 
 def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list[Route]:
@@ -116,34 +130,32 @@ def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list
     ) -> Response:
         context = visitor.context
         approval, shown = await approving.show(context, request.path_params["id"])
-        known: dict[str, Any] = {}
-        if shown is not None:
-            known = {
-                "arguments": arguments(shown),
-                "whole": Value.of(shown.request),
-                "prompts": [Value.of(said) for said in shown.prompts],
-                "subject": Value.of(shown.subject) if shown.subject else None,
-                "similar": await desk.similar(context, approval, shown),
-                "radius": desk.radius(approval, shown),
-            }
+        similar = None if shown is None else await desk.similar(context, approval, shown)
         before, following = await _neighbours(desk, approval, filters)
-        return pages.render(
-            request,
-            visitor,
-            "approval.html",
-            status=200 if problem is None else problem.status,
-            approval=approval,
-            shown=shown,
-            wait=Wait.of(approval),
-            name=named(approval),
-            decidable=approval.state is State.PENDING and shown is not None,
-            filters=filters,
-            before=before,
-            following=following,
-            problem=problem,
-            form=form or {},
-            **known,
-        )
+
+        def drawn() -> Response:
+            return pages.render(
+                request,
+                visitor,
+                "approval.html",
+                status=200 if problem is None else problem.status,
+                approval=approval,
+                shown=shown,
+                wait=Wait.of(approval),
+                name=named(approval),
+                decidable=approval.state is State.PENDING and shown is not None,
+                filters=filters,
+                before=before,
+                following=following,
+                problem=problem,
+                form=form or {},
+                similar=similar,
+                most=MOST,
+                **({} if shown is None else _content(shown)),
+                radius=() if shown is None else desk.radius(approval, shown),
+            )
+
+        return await asyncio.to_thread(drawn)  # a call may be large: nobody else waits for it
 
     def decide(verb: str) -> Route:
         async def decided(request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:

@@ -14,12 +14,14 @@ from typing import Final, TypeAlias
 from urllib.parse import urlencode
 
 import structlog
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from portcullis.control.console import cookie
-from portcullis.control.console.guard import Csrf, Hosts, fields, own_page
+from portcullis.control.console.guard import Csrf, Hosts, fields, led_here, own_page
 from portcullis.control.console.headers import HEADERS
 from portcullis.control.console.render import Pages, here
 from portcullis.control.console.streams import Streams
@@ -45,6 +47,18 @@ _SEE_OTHER: Final = 303
 
 class _Nobody(Exception):  # noqa: N818 - nothing is wrong: who comes has yet to log in
     """No login came with the request."""
+
+
+class _Pages(Route):
+    """A route for browsers that ask for a page, and for nothing below the API."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match what asks for HTML (``Route``'s method)."""
+        found = super().matches(scope)
+        if found[0] is not Match.FULL or scope["path"].startswith("/api/"):
+            return Match.NONE, {}
+        wanted = Headers(scope=scope).get("accept", "")
+        return found if "text/html" in wanted else (Match.NONE, {})
 
 
 class Doors:
@@ -85,6 +99,8 @@ class Doors:
         """A page for those who have the role; ``""`` is everybody who is logged in."""
 
         async def answered(request: Request) -> Response:
+            if led_here(request):
+                return self._continued(request)
             visitor = await self._visitor(request, role)
             known_query(request, query)
             return await handler(request, visitor)
@@ -97,6 +113,7 @@ class Doors:
         async def answered(request: Request) -> Response:
             own_page(request, self._hosts.asked(request))
             visitor = await self._visitor(request, role)
+            known_query(request, _NONE)
             form = await self._form(request)
             self._csrf.check(visitor.context.principal.credential, request, form)
             return await handler(request, visitor, form)
@@ -114,6 +131,8 @@ class Doors:
         """Server-sent events; the handler's StreamingResponse ends when the login does."""
 
         async def answered(request: Request) -> Response:
+            if led_here(request):
+                raise Problem("PC2081", "Sec-Fetch-Site says that another site sent it")
             visitor = await self._visitor(request, role)
             known_query(request, query)
             response = await handler(request, visitor)
@@ -123,6 +142,16 @@ class Doors:
             return response
 
         return self._route(path, "GET", answered, pages=False)
+
+    def unknown(self) -> Route:
+        """What people get whose address is no page's; for programs there is the API's answer."""
+
+        async def handler(request: Request, visitor: Visitor) -> Response:
+            del request, visitor
+            raise Problem("PC1010", "the console has no such page")
+
+        page = self.page("/{path:path}", handler, role="")
+        return _Pages(page.path, page.endpoint, methods=["GET"], include_in_schema=False)
 
     def open_page(
         self, path: str, handler: Callable[[Request], Awaitable[Response]], query: frozenset[str]
@@ -225,17 +254,20 @@ class Doors:
         return fields(request, await self._edge.read(request))
 
     def _nobody(self, request: Request, *, pages: bool) -> Response:
-        """To the login, and back.
-
-        Browsers keep a strict cookie back when a link elsewhere led here; they show it to the
-        next page that is reached from one of ours, so that is what this one leads to.
-        """
+        """To the login, and back."""
         if not pages or _wants_json(request) or request.method != "GET":
             return self._refused(request, Problem("PC2001", "you are not logged in"))
-        login = "/login?" + urlencode({"next": here(request)})
-        if request.headers.get("sec-fetch-site", "none") in {"cross-site", "same-site"}:
-            return self._pages.render(request, None, "continue.html", login=login)
-        return RedirectResponse(login, status_code=_SEE_OTHER)
+        return RedirectResponse(_login(request), status_code=_SEE_OTHER)
+
+    def _continued(self, request: Request) -> Response:
+        """A page that leads on to the one that was asked for from elsewhere.
+
+        Browsers keep a strict cookie back when another site led here, and show it to what a page
+        of ours leads to. And what another site does in a browser does not count as a look.
+        """
+        if _wants_json(request):
+            raise Problem("PC2081", "Sec-Fetch-Site says that another site sent it")
+        return self._pages.render(request, None, "continue.html", login=_login(request))
 
     def _refused(self, request: Request, refused: Problem) -> Response:
         problem = self._edge.record(request, refused)
@@ -251,6 +283,10 @@ class Doors:
         response = self._pages.problem(request, None, problem)
         cookie.take(response, self._hosts.asked(request))
         return response
+
+
+def _login(request: Request) -> str:
+    return "/login?" + urlencode({"next": here(request)})
 
 
 def _wants_json(request: Request) -> bool:

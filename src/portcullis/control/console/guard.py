@@ -65,6 +65,11 @@ def own_page(request: Request, origin: str) -> None:
         raise Problem("PC2081", "Sec-Fetch-Site says that another site sent it")
 
 
+def led_here(request: Request) -> bool:
+    """Whether another site, or another port of this host, had the browser ask for this."""
+    return request.headers.get("sec-fetch-site", "none") in {"cross-site", "same-site"}
+
+
 class Csrf:
     """Tokens that only the pages of one login know: an HMAC-SHA256 over its credential's id."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Final, get_args
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -58,7 +59,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
             at=event.at,
             kind=event.kind,
             who=visible(event.agent or event.operator),
-            link=f"/agents/{event.agent}" if event.agent else "",
+            link=f"/agents/{quote(event.agent, safe='')}" if event.agent else "",
             what=visible(_what(event)),
             risk=event.risk,
             verdict=event.state or event.verdict,
@@ -76,7 +77,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
             at=seen.at,
             kind="decision",
             who=visible(seen.agent),
-            link=f"/agents/{seen.agent}",
+            link=f"/agents/{quote(seen.agent, safe='')}",
             what=visible(_what(seen)),
             risk=seen.risk,
             verdict=seen.verdict,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from portcullis.control.console.assets import Assets
-from portcullis.control.console.guard import way_back
+from portcullis.control.console.guard import HOME, way_back
 from portcullis.control.console.headers import HEADERS
 from portcullis.control.console.text import marked
 from portcullis.control.console.visitor import Visitor
@@ -80,9 +81,17 @@ class Pages:
 
 
 def here(request: Request) -> str:
-    """The page that was asked for, with its query, as a place to come back to."""
-    query = request.url.query
-    return way_back(request.url.path + (f"?{query}" if query else ""))
+    """The page that was asked for, with its query, as a place to come back to.
+
+    Of a form, the page that it is on, where the browser says so.
+    """
+    if request.method == "POST":
+        page = urlsplit(request.headers.get("referer", ""))
+        ours = page.netloc == request.headers.get("host", "")
+        path, query = (page.path, page.query) if ours else (HOME, "")
+    else:
+        path, query = request.url.path, request.url.query
+    return way_back(path + (f"?{query}" if query else ""))
 
 
 def iso(at: float) -> str:

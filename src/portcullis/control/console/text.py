@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import Any, Final
 
 from markupsafe import Markup, escape
@@ -22,19 +25,15 @@ _KINDS: Final = {str: "text", bool: "yes or no", int: "number", float: "number",
 def visible(text: str) -> str:
     """The text with every character that is not seen, or moves others, as ``⟨U+202E⟩``.
 
-    Spaces, tabs and line feeds stay as they are.
+    Spaces, tabs and line feeds stay as they are. Of many in a row it says how many.
     """
-    return "".join(one if plain else f"⟨{_point(one)}⟩" for one, plain in _runs(text))
+    return "".join(f"⟨{_point(one, often)}⟩" if often else one for one, often in _runs(text))
 
 
 def marked(text: str) -> Markup:
     """The same as HTML: such a character is a ``mark`` with its name."""
-    return Markup("").join(
-        escape(one)
-        if plain
-        else Markup('<mark class="odd" title="{}">{}</mark>').format(_name(one), _point(one))
-        for one, plain in _runs(text)
-    )
+    pieces = (_mark(one, often) if often else escape(one) for one, often in _runs(text))
+    return Markup("".join(pieces))  # noqa: S704 - all pieces are escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +63,32 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _runs(text: str) -> list[tuple[str, bool]]:
-    """The text in pieces: runs that are plain, and single characters that are not."""
-    found: list[tuple[str, bool]] = []
+def _runs(text: str) -> Iterator[tuple[str, int]]:
+    """The text in pieces: what is plain with 0, what is not one by one with how often in a row."""
     for number, line in enumerate(text.split("\n")):
         if number:
-            found.append(("\n", True))
+            yield "\n", 0
         if line.isprintable() and not _INVISIBLE.search(line):
-            found.append((line, True))
-        else:
-            found.extend((one, not _odd(one)) for one in line)
-    return found
+            yield line, 0
+            continue
+        for odd, characters in groupby(line, key=_odd):
+            run = "".join(characters)
+            yield (odd, len(run)) if odd else (run, 0)
 
 
-def _odd(character: str) -> bool:
-    hidden = not character.isprintable() or _INVISIBLE.match(character) is not None
-    return hidden and character != "\t"
+@lru_cache(maxsize=4096)
+def _odd(character: str) -> str:
+    """The character when a reader would not see it as it is, else ""."""
+    plain = character.isprintable() and _INVISIBLE.match(character) is None
+    return "" if plain or character == "\t" else character
 
 
-def _point(character: str) -> str:
-    return f"U+{ord(character):04X}"
+@lru_cache(maxsize=4096)
+def _mark(character: str, often: int) -> Markup:
+    name = unicodedata.name(character, "a control character")
+    html = Markup('<mark class="odd" title="{}">{}</mark>')
+    return html.format(name, _point(character, often))
 
 
-def _name(character: str) -> str:
-    return unicodedata.name(character, "a control character")
+def _point(character: str, often: int) -> str:
+    return f"U+{ord(character):04X}" + (f" x{often}" if often > 1 else "")

@@ -33,6 +33,10 @@ _ABOUT_IT: Final = frozenset(
     }
 )
 """Refusals of the message itself; all others are about us, the channel or the time."""
+_UNSURE: Final = frozenset(
+    {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
+)
+"""After these the message may be there."""
 
 
 class _Said(msgspec.Struct):
@@ -131,4 +135,6 @@ def _read(answer: Answer) -> _Said:
 
 
 def _refused(error: str) -> Exception:
-    return Never(error[:64]) if error in _ABOUT_IT else Later(error[:64])
+    if error in _ABOUT_IT:
+        return Never(error)
+    return Later(error[:64], arrived=error in _UNSURE)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from portcullis.control.console.approval import Source, Wait, arguments
+from portcullis.control.console.approval import MOST, Source, Wait, arguments
 from portcullis.control.console.decisions import filtered as decisions_wanted
 from portcullis.control.console.inbox import Filters, Row, named
 from portcullis.control.console.live import Happening
@@ -108,6 +108,11 @@ def test_each_argument_says_where_its_values_come_from():
     assert (to.name, to.sources) == ("to", (Source("", "recipient: no source", unknown=True),))
     known = Source("items.price", "amount: a trusted field", unknown=False)
     assert (items.name, items.sources) == ("items", (known,))
+
+
+def test_of_very_many_arguments_the_first_are_shown():
+    many = msgspec.structs.replace(SHOWN, arguments={f"a{n}": n for n in range(MOST + 5)})
+    assert [one.name for one in arguments(many)] == [f"a{n}" for n in range(MOST)]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What an attacker writes is seen as it is: nothing hides, moves other text, or is cut off."""
 
+import time
 import unicodedata
 
 import pytest
@@ -41,6 +42,19 @@ def test_nothing_unseen_is_left_and_nothing_seen_is_lost(text):
     kept = iter(shown)
     assert all(one in kept for one in plain)  # in their order
     assert not any(unicodedata.category(one) in {"Cf", "Cc"} for one in shown if one not in "\n\t")
+
+
+def test_many_hidden_characters_in_a_row_are_counted():
+    assert visible("a" + "\u200b" * 12 + "b") == "a⟨U+200B x12⟩b"
+    assert ">U+200B x12</mark>" in marked("\u200b" * 12)
+
+
+@pytest.mark.parametrize("pattern", ["\u200b", "\u200b\u200c", "\u200bx\u202e", "\ue000\x07"])
+def test_a_call_full_of_hidden_characters_does_not_hold_up_the_gate(pattern):
+    text = pattern * (300_000 // len(pattern))
+    began = time.process_time()
+    marked(text)
+    assert time.process_time() - began < 1.5  # a tenth of that on a machine that is quiet
 
 
 def test_a_long_value_is_folded_and_there_in_full():

@@ -2,10 +2,21 @@
 
 import { all, one, row } from "./dom.js";
 
+/** Put a row of `item` in the place of one that says something else in its note. */
+function brought(place, template, item) {
+  const note = one('[data-text="note"]', place)?.textContent ?? "";
+  if (note === item.note) return place;
+  const focused = place.contains(document.activeElement);
+  const made = row(template, item);
+  place.replaceWith(made);
+  if (focused) one("a", made).focus();
+  return made;
+}
+
 /**
  * Make the rows in `body` those of `items`, by `id`, in their order.
  *
- * Rows that stay are not touched. When the row with the keyboard's focus goes, the next one that
+ * Rows that stay are not touched, but for their note. When the row with the keyboard's focus goes, the next one that
  * stays gets it. Returns the items that are new, and how many rows are gone.
  */
 export function reconcile(body, template, items) {
@@ -21,7 +32,7 @@ export function reconcile(body, template, items) {
   let place = one("[data-row]", body);
   for (const item of items) {
     if (place?.dataset.id === item.id) {
-      place = place.nextElementSibling;
+      place = brought(place, template, item).nextElementSibling;
     } else {
       body.insertBefore(row(template, item), place);
       come.push(item);

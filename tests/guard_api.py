@@ -13,7 +13,7 @@ from portcullis.core.errors import Problem
 
 @dataclass
 class GuardApi:
-    """``decide`` gets a call's body, ``judge`` a result's; a Problem that they raise is answered."""
+    """``decide`` gets a call's body, ``judge`` a result's; what they raise is answered too."""
 
     url: str = ""
     asked: list = field(default_factory=list)

@@ -1,0 +1,140 @@
+"""What a browser would stop is stopped by the gate too: forms without their page."""
+
+import json
+
+import pytest
+
+import standins
+from console.people import COOKIE
+from console.windows import waits
+from portcullis.control.live import READERS
+from portcullis.core.lifecycle import State
+from portcullis.core.principal import PrincipalKind
+
+pytestmark = pytest.mark.anyio
+
+WHY = {"reason": "asked the customer"}
+AGENT = f"/agents/{standins.AGENT}"
+FORMS = {
+    "approve": ("/approvals/{id}/approve", "approver", WHY | {"typed": "crm.delete_customer"}),
+    "deny": ("/approvals/{id}/deny", "approver", WHY),
+    "lift": (f"{AGENT}/lift", "admin", WHY),
+    "suspend": (f"{AGENT}/suspend", "responder", {}),
+    "resume": (f"{AGENT}/resume", "admin", {}),
+    "revoke": (f"{AGENT}/revoke", "responder", {"typed": standins.AGENT}),
+}
+
+
+@pytest.fixture(scope="module")
+def waiting(house):
+    """A call that waits and deletes."""
+    return waits(house.desk)
+
+
+@pytest.fixture
+def untouched(house, waiting):
+    """Whatever a test sends, nothing may come of it."""
+    yield
+    services = house.services
+    assert services.approval_parts.store.get(waiting.id).state == "pending"
+    assert services.directory.get(PrincipalKind.AGENT, standins.AGENT).state is State.ACTIVE
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_form_that_is_not_of_this_login_changes_nothing(house, waiting, untouched, form):
+    path, _, fields = FORMS[form]
+    ada = house.person("ada")
+    bound = {"binding": waiting.binding} if "{id}" in path else {}
+    answer = await ada.send(path.format(id=waiting.id), fields | bound | {"csrf": "0" * 64})
+    assert answer.code == "PC2081"
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_who_does_not_have_the_role_changes_nothing(house, waiting, untouched, form):
+    path, role, fields = FORMS[form]
+    who = "vic" if role != "admin" else "bea"
+    answer = await house.person(who).act(path.format(id=waiting.id), **fields)
+    assert answer.code == "PC2004"
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"binding": "0" * 64}, "PC3055"),
+        ({"binding": ""}, "PC3055"),
+        ({"typed": ""}, "PC3054"),
+        ({"typed": "crm.delete_customers"}, "PC3054"),
+        ({"reason": " "}, "PC1020"),
+        ({"reason": "two\nlines"}, "PC1020"),
+        ({"list": "?state=asleep"}, "PC1020"),
+        ({"state": "approved"}, "PC1021"),
+    ],
+)
+async def test_an_approval_that_lacks_something_is_refused(
+    house, waiting, untouched, changed, code
+):
+    fields = WHY | {"binding": waiting.binding, "typed": "crm.delete_customer"} | changed
+    answer = await house.person("bea").act(f"/approvals/{waiting.id}/approve", **fields)
+    assert answer.code == code
+    assert answer.status >= 400
+
+
+async def test_what_is_sent_outside_is_approved_only_when_that_was_ticked(house, untouched):
+    leaves = waits(house.desk, risk="external", name="send_letter")
+    bea = house.person("bea")
+    fields = WHY | {"binding": leaves.binding}
+    path = f"/approvals/{leaves.id}/approve"
+    assert (await bea.act(path, **fields)).code == "PC3054"
+    assert (await bea.act(path, **fields, confirmed="yes")).status == 303
+    assert house.services.approval_parts.store.get(leaves.id).state == "approved"
+
+
+async def test_lists_hold_names_and_no_content_and_reading_a_call_is_recorded(house, waiting):
+    bea = house.person("bea")
+    page, data = await bea.get("/"), await bea.get("/", accept="application/json")
+    listed = json.loads(data.text)
+    assert waiting.id in {one["id"] for one in listed["items"]}
+    assert listed["waiting"] >= 1
+    for text in (page.text, data.text):
+        assert "C-1001" not in text
+        assert "Please forget me" not in text
+    assert "C-1001" in (await bea.get(f"/approvals/{waiting.id}")).text
+    await standins.eventually(
+        house.desk.stage,
+        lambda event: (
+            (event.method, event.approval, event.principal) == ("approval.read", waiting.id, "bea")
+        ),
+    )
+
+
+async def test_a_refused_decision_is_on_record(house, waiting):
+    cy = house.person("cy")
+    fields = WHY | {"binding": waiting.binding, "typed": "crm.delete_customer"}
+    answer = await cy.act(f"/approvals/{waiting.id}/approve", **fields)
+    assert (answer.code, answer.status) == ("PC3046", 403)
+    assert "asked the customer" in answer.text  # the form keeps what was written
+    await standins.eventually(
+        house.desk.stage,
+        lambda event: (event.principal, event.code) == ("cy", "PC3046"),
+    )
+
+
+async def test_nobody_follows_what_happens_without_a_login(house):
+    answer = await house.nobody().get("/events")
+    assert (answer.status, answer.code) == (401, "PC2001")
+
+
+async def test_who_leaves_the_live_view_makes_room_for_others(house):
+    headers = {"cookie": f"{COOKIE}={house.person('vic').token}"}
+    for _ in range(READERS + 4):
+        async with house.http.get(f"{house.base}/events", headers=headers) as answer:
+            assert answer.status == 200
+            await answer.content.readany()
+
+
+async def test_an_agent_or_a_call_that_there_is_not_is_said_to_be_none(house):
+    bea = house.person("bea")
+    assert (await bea.get("/agents/nobody")).code == "PC2010"
+    assert (await bea.get("/approvals/none")).code == "PC3047"
+    assert (await bea.get("/?done=none")).status == 200
+    assert (await bea.get("/?cursor=none")).code == "PC3051"
