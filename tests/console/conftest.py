@@ -1,4 +1,4 @@
-"""The gate that the console's tests of a module share."""
+"""The gate that the console's tests share."""
 
 import pytest
 
@@ -7,23 +7,17 @@ from console.people import housed
 from e2e.approvals.desk import furnished, policy
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def settings():
-    """The section ``console`` of the configuration; a module may have its own."""
-    return {}
-
-
-@pytest.fixture(scope="module")
-async def house(tmp_path_factory, anyio_backend, settings):
-    """A gate with its people, without browsers."""
+@pytest.fixture(scope="session")
+async def house(tmp_path_factory, anyio_backend):
+    """A gate with its people, without browsers, for all tests that ask for no other."""
     folder = tmp_path_factory.mktemp("house")
     async with (
-        standins.staged(folder, policy=policy(), settings={"console": settings}) as stage,
+        standins.staged(folder, policy=policy()) as stage,
         housed(await furnished(stage)) as made,
     ):
         yield made

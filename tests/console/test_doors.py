@@ -160,6 +160,23 @@ async def test_a_field_that_nobody_knows_is_refused(pat):
     assert refused.code == "PC1021"
 
 
+async def test_a_stream_ends_at_once_with_the_login_that_opened_it(house):
+    name = await house.new(f"ned-{secrets.token_hex(4)}", "viewer")
+    person = house.person(name)
+    headers = {"cookie": f"portcullis={person.token}"}
+    async with house.http.get(f"{house.base}/events", headers=headers) as stream:
+        assert stream.status == 200
+        assert await stream.content.readline()
+        assert await house.administer(name, "suspend") == 200
+        await asyncio.wait_for(stream.content.read(), 1)
+    assert (await person.get("/events")).code == "PC4001"
+
+
+async def test_no_other_site_follows_what_happens(house, pat):
+    refused = await pat.get("/events", sec_fetch_site="same-site")
+    assert (refused.status, refused.code) == (403, "PC2081")
+
+
 @pytest.mark.parametrize("verb", ["suspend", "revoke", "rotate"])
 async def test_who_is_cut_off_sees_nothing_from_then_on(house, verb):
     name = await house.new(f"mal-{secrets.token_hex(4)}", "approver")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mcp import MCPError
+from playwright.async_api import Error as Refused
 
 import standins
 from console.windows import PHONE, SCREEN, chromium, waits, window
@@ -241,3 +242,21 @@ async def test_an_event_is_on_the_screen_at_once(desk, browser, record_property)
     record_property("live_median_ms", round(median, 1))
     print(f"event to screen: median {median:.1f} ms of {len(delays)}")  # noqa: T201 - the figure
     assert median < 250
+
+
+MARKUP = {
+    "TrustedHTML": "document.body.innerHTML = '<b>bold</b>'",
+    "TrustedScript": "document.body.setAttribute('onclick', 'alert(1)')",
+}
+
+
+async def test_the_browser_itself_makes_no_markup_of_text_and_says_so(desk, browser):
+    """What the other tests rely on: that a violation of the policy is among the complaints."""
+    async with window(browser, desk) as mine:
+        await mine.open("/")
+        for kind, work in MARKUP.items():
+            with pytest.raises(Refused, match=kind):
+                await mine.page.evaluate(f"() => {work}")
+        await mine.page.evaluate("() => document.body.setAttribute('style', 'color: red')")
+        assert any("style-src 'self'" in one for one in mine.complaints), mine.complaints
+        mine.complaints.clear()

@@ -4,7 +4,8 @@ import pytest
 
 import standins
 from authenticators import Authenticator
-from console.people import Person
+from console.people import Person, housed
+from e2e.approvals.desk import furnished, policy
 from portcullis.core.principal import PrincipalKind
 
 pytestmark = pytest.mark.anyio
@@ -14,8 +15,14 @@ NAME = "__Host-portcullis"
 
 
 @pytest.fixture(scope="module")
-def settings():
-    return {"origin": ORIGIN, "passkeys": "required"}
+async def house(tmp_path_factory, anyio_backend):
+    settings = {"console": {"origin": ORIGIN, "passkeys": "required"}}
+    folder = tmp_path_factory.mktemp("proxied")
+    async with (
+        standins.staged(folder, policy=policy(), settings=settings) as stage,
+        housed(await furnished(stage)) as made,
+    ):
+        yield made
 
 
 class Proxied(Person):

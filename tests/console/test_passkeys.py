@@ -220,6 +220,11 @@ async def test_who_holds_the_issuers_key_has_no_passkey(house):
     assert "Passkeys" not in (await person.get("/account")).text
 
 
+async def test_who_logs_in_at_an_issuer_has_no_passkey_that_would_outlive_it(house):
+    person = house.person(await house.new("oidc-0a1b", "admin"))
+    assert (await person.act("/account/passkeys/begin")).code == "PC2085"
+
+
 async def test_an_address_has_no_passkeys(house, name):
     person = house.person(name)
     person.base = person.base.replace("localhost", "127.0.0.1")

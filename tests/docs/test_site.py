@@ -1,5 +1,6 @@
 """The pages as they are built: every link leads somewhere, and a reader's browser asks nobody."""
 
+import fcntl
 import re
 import subprocess
 from html.parser import HTMLParser
@@ -45,10 +46,16 @@ class Loaded(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site():
-    """The folder of the built pages; a dead link or an unknown name ends the build."""
-    built = subprocess.run(
-        ["make", "--silent", "docs-site"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    """The folder of the built pages; a dead link or an unknown name ends the build.
+
+    One worker builds at a time; for the others nothing is left to do.
+    """
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build/docs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = subprocess.run(
+            ["make", "--silent", "docs-site"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
     assert built.returncode == 0, built.stderr
     return ROOT / "build/docs"
 

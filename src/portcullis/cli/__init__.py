@@ -39,7 +39,7 @@ _COMMANDS: Final = {
     "ca": "The trust domain's authority: show, rotate, retire, offline, bundle.",
     "session": "Sessions: open, say, show, close.",
     "console": "A link to the console that logs in, once.",
-    "approval": "Calls that wait for a human: list, show, approve, deny, lift.",
+    "approval": "Calls that wait for a human: watch, list, show, approve, deny, lift.",
     "notify": "Channels to people: test, list.",
     "review": "Calls to look at afterwards: list, show, close, reopen.",
     "catalogue": "Tools as they were approved: list, diff, draft, pin.",

@@ -166,7 +166,7 @@ CODES: Final[dict[str, Code]] = {
     "PC2082": Code(
         403, -32001, "The login is too old for this", "Log in again; then do it within 5 minutes."
     ),
-    "PC2083": Code(401, -32001, "Passkey refused", "Log in another way; was it removed?"),
+    "PC2083": Code(401, -32001, "Passkey refused", "Log in another way: it may be removed."),
     "PC2084": Code(
         401,
         -32001,
