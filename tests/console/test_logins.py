@@ -110,5 +110,24 @@ async def test_who_is_logged_in_may_log_in_again(house):
 
 async def test_a_refusal_takes_its_time(house):
     began = time.monotonic()
-    await house.nobody().send("/login", {"name": "nobody-of-this-name", "password": "", "code": ""})
+    await house.nobody().send("/login", {"name": "nobody", "password": "x", "code": "123456"})
     assert time.monotonic() - began >= 0.25
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "A" * 64},
+        {"name": "passkey:ada"},
+        {"name": "a\x00"},
+        {"password": "x" * 1025},
+        {"password": ""},
+        {"code": "12345"},
+        {"code": "1" * 5000},
+    ],
+)
+async def test_what_can_be_nobodys_login_is_refused_like_a_wrong_one(house, fields):
+    usual = {"name": "nobody", "password": "x", "code": "123456"}
+    refused = await house.nobody().send("/login", usual | fields)
+    assert (refused.status, refused.code, refused.cookie) == (401, "PC2070", "")
+    assert 'id="password"' in refused.text

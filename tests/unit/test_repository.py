@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from portcullis.cli import _COMMANDS
-
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -46,16 +44,6 @@ def test_no_tracked_file_names_a_registry():
         check=False,
     )
     assert found.stdout == ""
-
-
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_the_commands_that_the_docs_name_exist(path):
-    text = path.read_text()
-    code = re.findall(r"^    .*$|`[^`\n]+`", text, re.MULTILINE)
-    named = {
-        word for line in code for word in re.findall(r"(?<!from )\bportcullis ([a-z]+)\b", line)
-    }
-    assert named <= set(_COMMANDS)
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)

@@ -121,6 +121,7 @@ class Logins:
         self._grain = grain
         self._passkeys_required = passkeys_required
         self._names = Throttle(clock, free=3, longest=LONGEST_LOCK)
+        self._shown = Throttle(clock, free=3, longest=LONGEST_LOCK)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._setting = asyncio.Lock()
         self._set: Counter[str] = Counter()  # odd while a name's password is being set
@@ -137,7 +138,7 @@ class Logins:
         before = self._set[name]
         async with self._refusals(source) as login:
             async with self._slot():
-                self._refuse_locked(name)
+                _refuse_locked(self._names, name)
                 credential, right = await asyncio.to_thread(self._verify, name, password, code)
             if credential is not None:
                 login.known = name
@@ -164,12 +165,11 @@ class Logins:
         async with self._refusals(source) as login:
             shown = show()
             login.known = name = await asyncio.to_thread(shown.owner)
-            key = f"passkey:{name}"
-            self._refuse_locked(key)
+            if not name:
+                raise Problem("PC2083", "nobody has such a passkey")
+            _refuse_locked(self._shown, name)
             began = self._clock.now()
             try:
-                if not name:
-                    raise Problem("PC2083", "nobody has such a passkey")
                 async with self._principals.changing:  # it may be taken away at this moment
                     await asyncio.to_thread(shown.prove)
                     minted = await self._principals.mint(_self(name, source), _KIND, name)
@@ -177,11 +177,11 @@ class Logins:
             except Problem as problem:
                 if problem.code not in _SAME | _PASSKEY:
                     raise
-                self._names.failed(key)
+                self._shown.failed(name)
                 if problem.code in _PASSKEY:
                     raise
                 raise Problem("PC2083", "this operator may not log in") from None
-            self._names.clear(key)
+            self._shown.clear(name)
             await self._done(name, minted, source, by="passkey")
         return minted
 
@@ -272,11 +272,6 @@ class Logins:
         failures, until = self._names.failed(name, before)
         await asyncio.to_thread(self._operators.failed, name, failures, until)
 
-    def _refuse_locked(self, name: str) -> None:
-        seconds = self._names.wait(name)
-        if seconds > 0:
-            raise Locked(seconds)
-
     async def _done(self, name: str, minted: Minted, source: str, *, by: str) -> None:
         await self._records.done(
             "login",
@@ -318,6 +313,12 @@ class _Attempt:
     """What is known of who tries to log in: a name only when it is an operator's."""
 
     known = ""
+
+
+def _refuse_locked(throttle: Throttle, name: str) -> None:
+    seconds = throttle.wait(name)
+    if seconds > 0:
+        raise Locked(seconds)
 
 
 def _self(name: str, source: str) -> Context:

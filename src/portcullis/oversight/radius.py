@@ -73,7 +73,8 @@ def _arguments(approval: Approval, shown: Shown, model: ToolModel | None) -> Ite
         names = _some(unlisted) if whole else "too many values to look at"
         yield Reach(what="arguments", value=f"{UNKNOWN}: {names}", grade="high")
     destinations = _distinct(found.get(ArgumentRole.DESTINATION, []))
-    yield from _destinations(destinations, approval.risk)
+    judged = any(name.startswith("arguments.") for name in shown.labels)
+    yield from _destinations(destinations, approval.risk, judged=judged)
     yield from _amounts(found.get(ArgumentRole.AMOUNT, []))
     yield from _objects(_distinct(found.get(ArgumentRole.OBJECT, [])))
     secret = _distinct(found.get(ArgumentRole.CREDENTIAL, []))
@@ -108,11 +109,14 @@ def _roles(
     return found, list(unlisted), carries, len(told) <= _MOST
 
 
-def _destinations(found: Mapping[str, bool], risk: RiskClass) -> Iterator[Reach]:
+def _destinations(found: Mapping[str, bool], risk: RiskClass, *, judged: bool) -> Iterator[Reach]:
     if not found:
         return
     new = [value for value, sourced in found.items() if not sourced]
-    if new:
+    if not judged:
+        said = f"{UNKNOWN}: where they come from was not judged"
+        yield Reach(what="new destinations", value=said, grade="high")
+    elif new:
         said = f"{_some(new)}: not the user's words, and not approved before in this session"
         yield Reach(what="new destinations", value=f"{len(new)}: {said}", grade="high")
     grade: Grade = "high" if new else "medium" if risk is not RiskClass.READ else "low"

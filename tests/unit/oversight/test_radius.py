@@ -96,6 +96,12 @@ def test_destinations_are_counted_and_those_that_nobody_named_stand_out():
     assert "new destinations" not in named
 
 
+def test_that_a_destination_is_new_is_not_claimed_where_nobody_judged_it():
+    found = told({"to": "bob@a.example"}, labels={"session": "public"})
+    assert found["new destinations"][0].startswith("unknown")
+    assert "not approved before" not in found["new destinations"][0]
+
+
 def test_a_list_of_addresses_in_one_text_is_as_many_destinations():
     assert told({"to": "a@x.example, b@x.example"})["destinations"][0].startswith("2:")
 

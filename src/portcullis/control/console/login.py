@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -21,6 +22,7 @@ from portcullis.control.console.render import Pages
 from portcullis.control.edge import source_of
 from portcullis.control.login import Locked, Logins
 from portcullis.control.principals import Principals
+from portcullis.control.shapes import PasswordLogin
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.identity.tokens import Minted
@@ -85,14 +87,19 @@ class LoginPages:
 
     async def _password(self, request: Request, form: Mapping[str, str]) -> Response:
         only(form, "name", "password", "code", "next")
-        back, name = way_back(form.get("next", HOME)), form.get("name", "")
+        back, name = way_back(form.get("next", HOME)), form.get("name", "").strip()
+        try:
+            shown = PasswordLogin(
+                name=name,
+                password=form.get("password", ""),
+                code=form.get("code", "").replace(" ", ""),
+            )
+        except ValidationError:
+            wrong = Problem("PC2070", "name, password or one-time code is wrong")
+            return self._form(request, back, self.doors.record(request, wrong), name)
         try:
             minted = await self.logins.password(
-                name,
-                form.get("password", ""),
-                form.get("code", "").replace(" ", ""),
-                source=source_of(request),
-                adding=True,
+                shown.name, shown.password, shown.code, source=source_of(request), adding=True
             )
         except Problem as problem:
             return self._sorry(self._form(request, back, problem, name), problem)
