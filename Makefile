@@ -12,6 +12,7 @@ run: setup ## start the gate with the demonstration, and stay up
 setup: .venv/.run ## create .venv with pinned, hashed dependencies
 
 .venv/.run: requirements/run.txt pyproject.toml
+	@echo "Installing into .venv, about a minute"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -71,6 +72,7 @@ docs: setup-dev ## generate what docs/ says about the code: reference, error cod
 
 docs-site: .venv-docs/.done ## build/docs: docs/ as pages, in an environment of its own; dead links fail
 	.venv-docs/bin/sphinx-build -W --keep-going -n -q -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 .venv-docs/.done: requirements/docs.txt
 	$(PYTHON) -m venv .venv-docs

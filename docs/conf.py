@@ -12,6 +12,8 @@ myst_links_external_new_tab = False
 
 html_theme = "alabaster"
 html_title = "Portcullis"
+templates_path = ["_templates"]
+html_show_search_summary = False  # or a page that was opened as a file asks for others in vain
 html_static_path = ["_static"]
 html_css_files = ["portcullis.css"]
 html_show_sphinx = False
@@ -30,3 +32,16 @@ html_theme_options = {
     "sidebar_includehidden": True,
 }
 pygments_style = "bw"
+
+
+def _focusable(app, pagename, templatename, context, doctree):  # noqa: ANN001, ANN202, ARG001 - Sphinx's
+    """What scrolls sideways can be reached, and so scrolled, by keyboard."""
+    body = context.get("body", "")
+    for tag in ("<pre", "<table"):
+        body = body.replace(tag, f'{tag} tabindex="0"')
+    context["body"] = body
+
+
+def setup(app):  # noqa: ANN001, ANN201 - Sphinx's
+    """Called by Sphinx."""
+    app.connect("html-page-context", _focusable)

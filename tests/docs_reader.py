@@ -1,7 +1,7 @@
 """Does what a page of the docs says, in a folder of its own, and compares what is printed.
 
 The ports that pages name are replaced by free ones, in commands, files and the configuration that
-``portcullis init`` writes; side processes are told where their gate then is.
+``portcullis init`` writes.
 """
 
 import os
@@ -21,8 +21,6 @@ SECONDS = 90
 SHOWN = 3000
 """So much of what is printed stands in an error."""
 PORTS = ("7300", "7301", "7302", "7310", "7320")
-GATE = "--enrol http://127.0.0.1:7300 --gate https://127.0.0.1:7302"
-SIDE = re.compile(r"(portcullis (?:agent|application) (?:connect|login)\b)")
 
 
 class PageError(AssertionError):
@@ -30,9 +28,9 @@ class PageError(AssertionError):
 
 
 class Shell:
-    """One bash that keeps its variables; ``folder`` is where it works."""
+    """One bash that keeps its variables; ``folder`` is where it works, ``said`` what it reads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, said: str = "") -> None:
         self._folder = folder
         self._count = 0
         programs = Path(sys.executable).parent
@@ -54,6 +52,7 @@ class Shell:
             text=True,
             start_new_session=True,
         )
+        self._bash.stdin.write(said)
 
     def run(self, command: str, *, background: bool) -> tuple[Path, int]:
         """The file with what it prints, and its exit code: 0 for one that stays."""
@@ -78,11 +77,11 @@ class Shell:
 
 
 class Reader:
-    """Somebody who does what a page says."""
+    """Somebody who does what a page says, in a bash that was told ``said`` first."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, said: str = "") -> None:
         self._folder = folder
-        self._shell = Shell(folder)
+        self._shell = Shell(folder, said)
         stack.callback(self._shell.close)
         self._staying: set[str] = set()
         self._ports = dict(zip(PORTS, _free(len(PORTS)), strict=True))
@@ -105,7 +104,7 @@ class Reader:
     def _do(self, step: Command) -> None:
         if step.background:
             self._staying.add(step.text)
-        command = self._here(SIDE.sub(rf"\1 {GATE}", step.text))
+        command = self._here(step.text)
         printed, code = self._shell.run(command, background=step.background)
         wanted = tuple(map(self._here, step.printed))
         until = time.monotonic() + (SECONDS if step.background else 0)

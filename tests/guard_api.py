@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -40,6 +41,15 @@ class GuardApi:
         except Problem as problem:
             return web.json_response(problem.document(), status=problem.status)
         return given if isinstance(given, web.Response) else web.json_response(given)
+
+
+def reports(api, count):
+    """All reports, once there are as many: those that nobody waits for come later."""
+    until = time.monotonic() + 5
+    while len(api.reported) < count and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(api.reported) == count
+    return api.reported
 
 
 @contextlib.contextmanager

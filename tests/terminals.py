@@ -72,10 +72,12 @@ class Terminal:
         return self.process.wait(0.1)
 
     def restored(self):
-        """Whether the terminal is as it was: its modes, its main screen, its cursor."""
+        """Whether the terminal is as it was: its modes, its main screen, its cursor, pastes."""
         on_main = self.text.rfind("\x1b[?1049l") >= self.text.rfind("\x1b[?1049h")
         visible = self.text.rfind("\x1b[?25h") >= self.text.rfind("\x1b[?25l")
-        return termios.tcgetattr(self.slave) == self.before and on_main and visible
+        unmarked = self.text.rfind("\x1b[?2004l") >= self.text.rfind("\x1b[?2004h")
+        same = termios.tcgetattr(self.slave) == self.before
+        return same and on_main and visible and unmarked
 
     def close(self):
         if self.process.poll() is None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from authenticators import Authenticator
 from e2e.approvals.desk import Desk
 from portcullis.core.principal import PrincipalKind
+from portcullis.identity.tokens import CONSOLE, LINK
 
 COOKIE = "portcullis"
 
@@ -158,14 +159,25 @@ class House:
         roles = self.services.directory.get(PrincipalKind.OPERATOR, name).roles
         then = int(time.time()) - ago
         minted = self.services.authority.mint(
-            PrincipalKind.OPERATOR, name, ttl=ttl, roles=roles, auth_time=then
+            PrincipalKind.OPERATOR,
+            name,
+            ttl=ttl,
+            roles=roles,
+            auth_time=then,
+            audience=CONSOLE,
         )
         return Person(self.http, self.base, minted.token)
+
+    def bearer(self, name: str) -> dict[str, str]:
+        """An operator's header for the API."""
+        roles = self.services.directory.get(PrincipalKind.OPERATOR, name).roles
+        minted = self.services.authority.mint(PrincipalKind.OPERATOR, name, ttl=600, roles=roles)
+        return {"authorization": f"Bearer {minted.token}"}
 
     def link(self, ttl: int = 60, name: str = "local-tester") -> str:
         """What ``portcullis console`` puts into its link."""
         minted = self.services.authority.mint(
-            PrincipalKind.OPERATOR, name, ttl=ttl, roles=("admin",)
+            PrincipalKind.OPERATOR, name, ttl=ttl, roles=("admin",), audience=LINK
         )
         return minted.token
 
@@ -178,7 +190,7 @@ class House:
         """Give an operator a password and an authenticator app."""
         password = secrets.token_urlsafe(18)
         url = f"{self.base}/api/v1/principals/operator/{name}/password"
-        headers = {"authorization": f"Bearer {self.person('ada').token}"}
+        headers = self.bearer("ada")
         async with self.http.post(url, json={"password": password}, headers=headers) as answer:
             assert answer.status == 201, await answer.text()
             secret = parse_qs(urlsplit((await answer.json())["otpauth"]).query)["secret"][0]
@@ -188,7 +200,7 @@ class House:
     async def administer(self, name: str, verb: str) -> int:
         """What an administrator does to an operator; the status."""
         url = f"{self.base}/api/v1/principals/operator/{name}/{verb}"
-        headers = {"authorization": f"Bearer {self.person('ada').token}"}
+        headers = self.bearer("ada")
         async with self.http.post(url, headers=headers) as answer:
             return answer.status
 

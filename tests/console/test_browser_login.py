@@ -95,6 +95,10 @@ async def test_a_link_lets_in_and_leaves_the_address_at_once(house, window):
     seen = []
     page.on("request", lambda request: seen.append(request.url))
     await page.goto(f"{window.base}/login?again=1&next=%2Faccount#once={link}")
+    await page.wait_for_function("() => document.activeElement.textContent.includes('this link')")
+    assert await page.context.cookies() == []  # nobody is logged in by an address alone
+    assert "#" not in page.url
+    await page.keyboard.press("Enter")
     await page.wait_for_url("**/account")
     assert await page.get_by_role("heading", level=1).text_content() == "local-tester"
     assert not any(link in url for url in seen)
@@ -176,3 +180,30 @@ async def test_a_page_of_anybody_else_cannot_frame_the_console(house, window):
     assert "Password" not in await frame.content()
     assert urlsplit(frame.url).path != "/login"
     window.complaints.clear()  # the browser says that it refused
+
+
+async def test_what_an_agent_serves_under_localhost_gets_no_login(house, window):
+    asked = []
+
+    async def preview(request):
+        asked.append(request.headers.get("cookie", ""))
+        return web.Response(text="hi", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", preview)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        base = window.base.replace("localhost", "portcullis.localhost")
+        await window.page.goto(f"{base}/login?again=1&next=%2Faccount#once={house.link()}")
+        await window.page.get_by_role("button", name="Log in with this link").click()
+        await window.page.wait_for_url(f"{base}/account")
+        await window.page.get_by_role("heading", name="local-tester").wait_for()
+        for host in ("localhost", "127.0.0.1"):
+            await window.page.goto(f"http://{host}:{runner.addresses[0][1]}/")
+    finally:
+        await window.page.goto("about:blank")  # it asks for an icon, too
+        await runner.cleanup()
+    window.complaints[:] = [one for one in window.complaints if "REFUSED" not in one]
+    assert set(asked) == {""}

@@ -157,16 +157,50 @@ async def test_the_keyboard_alone_leads_through_the_inbox(desk, browser):
         await mine.key("?", "a")
         await mine.focus("reason")
         await mine.page.keyboard.type("j and k are letters here")
-        await mine.key("Enter")
+        await mine.key("Enter", "Enter")  # to the button, and on it
         await mine.page.wait_for_url("**/?done=*")
         assert mine.path().endswith(f"#a-{made[2].id}")  # the one that comes next
+        await mine.key("d")  # nothing is chosen: nothing opens
+        assert "Choose one" in await mine.page.inner_text("#announcements")
         await mine.key("j", "d")
-        await mine.page.wait_for_url("**/approvals/*#deny-reason")
+        await mine.page.wait_for_url("**/approvals/*")
+        assert await mine.page.evaluate("() => scrollY") == 0  # it is read first
+        await mine.key("d")
         await mine.focus("reason")
         await mine.key("Escape", "u")
         await mine.page.wait_for_url(f"{mine.base}/")
     store = desk.stage.gate.services.approval_parts.store
     assert store.get(made[1].id).reason == "j and k are letters here"
+
+
+async def test_what_is_typed_beside_a_field_decides_nothing(desk, browser):
+    made = waits(desk, risk="modify", name="change")
+    async with window(browser, desk) as mine:
+        await mine.open(f"/approvals/{made.id}")
+        await mine.key("d", "Escape")
+        await mine.page.keyboard.type("Not asked for, and a denial", delay=20)
+        await mine.key("Enter")
+        await mine.page.wait_for_timeout(300)
+        assert mine.path() == f"/approvals/{made.id}"
+        assert await mine.page.input_value("#approve [name=reason]") == ""
+    store = desk.stage.gate.services.approval_parts.store
+    assert store.get(made.id).state is State.PENDING
+
+
+async def test_single_keys_can_be_switched_off(desk, browser):
+    waits(desk, risk="modify", name="change")
+    async with window(browser, desk) as mine:
+        await mine.open("/account")
+        await mine.page.check("#keys-off")
+        await mine.open("/")
+        await mine.key("j")
+        assert await mine.page.evaluate("() => document.activeElement.tagName") == "BODY"
+        assert await mine.page.is_hidden("#keys-hint")
+        await mine.open("/account")
+        await mine.page.uncheck("#keys-off")
+        await mine.open("/")
+        await mine.key("j")
+        await mine.focus("crm.change")
 
 
 async def test_what_comes_in_appears_and_what_is_decided_leaves_under_the_keyboard(desk, browser):
@@ -182,13 +216,16 @@ async def test_what_comes_in_appears_and_what_is_decided_leaves_under_the_keyboa
         focused = "() => document.activeElement.closest('[data-row]').dataset.id"
         assert await mine.page.evaluate(focused) == first
         store = desk.stage.gate.services.approval_parts.store
-        store.mark(first, "reminded", time.time())
+        store.mark([first], "reminded", time.time())
         await held(desk, MAIL | {"subject": "and again"})
         await mine.page.wait_for_selector(f"[data-id='{first}'] >> text=reminded")
         assert await mine.page.evaluate(focused) == first
         await desk.decide("bea", first, "deny")
         await mine.page.wait_for_selector(f"[data-id='{first}']", state="detached")
-        assert await mine.page.evaluate(focused) == second
+        heading = "() => document.activeElement.tagName"
+        assert (
+            await mine.page.evaluate(heading) == "H1"
+        )  # a key for the first must not act on another
         await mine.page.click(f"[data-id='{second}'] a")
         await mine.page.wait_for_selector("body[data-live=on]")
         await desk.decide("bea", second, "deny")

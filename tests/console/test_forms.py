@@ -14,9 +14,14 @@ from portcullis.core.principal import PrincipalKind
 pytestmark = pytest.mark.anyio
 
 WHY = {"reason": "asked the customer"}
+SEEN = WHY | {"whole": "yes"}
 AGENT = f"/agents/{standins.AGENT}"
 FORMS = {
-    "approve": ("/approvals/{id}/approve", "approver", WHY | {"typed": "crm.delete_customer"}),
+    "approve": (
+        "/approvals/{id}/approve",
+        "approver",
+        WHY | {"typed": "crm.delete_customer", "whole": "yes"},
+    ),
     "deny": ("/approvals/{id}/deny", "approver", WHY),
     "lift": (f"{AGENT}/lift", "admin", WHY),
     "suspend": (f"{AGENT}/suspend", "responder", {}),
@@ -63,6 +68,7 @@ async def test_who_does_not_have_the_role_changes_nothing(house, waiting, untouc
         ({"binding": "0" * 64}, "PC3055"),
         ({"binding": ""}, "PC3055"),
         ({"typed": ""}, "PC3054"),
+        ({"whole": ""}, "PC3054"),
         ({"typed": "crm.delete_customers"}, "PC3054"),
         ({"reason": " "}, "PC1020"),
         ({"reason": "two\nlines"}, "PC1020"),
@@ -73,7 +79,7 @@ async def test_who_does_not_have_the_role_changes_nothing(house, waiting, untouc
 async def test_an_approval_that_lacks_something_is_refused(
     house, waiting, untouched, changed, code
 ):
-    fields = WHY | {"binding": waiting.binding, "typed": "crm.delete_customer"} | changed
+    fields = SEEN | {"binding": waiting.binding, "typed": "crm.delete_customer"} | changed
     answer = await house.person("bea").act(f"/approvals/{waiting.id}/approve", **fields)
     assert answer.code == code
     assert answer.status >= 400
@@ -82,7 +88,7 @@ async def test_an_approval_that_lacks_something_is_refused(
 async def test_what_is_sent_outside_is_approved_only_when_that_was_ticked(house, untouched):
     leaves = waits(house.desk, risk="external", name="send_letter")
     bea = house.person("bea")
-    fields = WHY | {"binding": leaves.binding}
+    fields = SEEN | {"binding": leaves.binding}
     path = f"/approvals/{leaves.id}/approve"
     assert (await bea.act(path, **fields)).code == "PC3054"
     assert (await bea.act(path, **fields, confirmed="yes")).status == 303
@@ -109,7 +115,7 @@ async def test_lists_hold_names_and_no_content_and_reading_a_call_is_recorded(ho
 
 async def test_a_refused_decision_is_on_record(house, waiting):
     cy = house.person("cy")
-    fields = WHY | {"binding": waiting.binding, "typed": "crm.delete_customer"}
+    fields = SEEN | {"binding": waiting.binding, "typed": "crm.delete_customer"}
     answer = await cy.act(f"/approvals/{waiting.id}/approve", **fields)
     assert (answer.code, answer.status) == ("PC3046", 403)
     assert "asked the customer" in answer.text  # the form keeps what was written
@@ -138,3 +144,19 @@ async def test_an_agent_or_a_call_that_there_is_not_is_said_to_be_none(house):
     assert (await bea.get("/approvals/none")).code == "PC3047"
     assert (await bea.get("/?done=none")).status == 200
     assert (await bea.get("/?cursor=none")).code == "PC3051"
+
+
+async def test_the_list_in_a_message_leads_to_the_inbox(house):
+    answer = await house.person("bea").get("/approvals?state=denied")
+    assert (answer.status, answer.place) == (303, "/?state=denied")
+
+
+async def test_a_decision_at_the_api_names_the_call_that_was_seen(house):
+    made = waits(house.desk, risk="modify", name="change")
+    path, bearer = f"/api/v1/approvals/{made.id}", house.bearer("bea")
+    assert (await house.api("GET", path, **bearer)).json()["binding"] == made.binding
+    for verb in ("approve", "deny"):
+        refused = await house.api("POST", f"{path}/{verb}", WHY | {"binding": "0" * 64}, **bearer)
+        assert refused.code == "PC3055"
+    done = await house.api("POST", f"{path}/approve", WHY | {"binding": made.binding}, **bearer)
+    assert done.status == 200

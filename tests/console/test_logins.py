@@ -2,12 +2,14 @@
 
 import secrets
 import time
+from functools import partial
 from urllib.parse import urlencode
 
 import pytest
 
 import standins
 from portcullis.core.principal import PrincipalKind
+from portcullis.identity.tokens import CONSOLE
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +54,7 @@ async def test_a_login_that_somebody_put_into_the_browser_is_not_the_one_that_co
     person.into(await person.send("/login/link", {"once": house.link()}))
     assert person.token != planted
     assert "<h1>local-tester</h1>" in (await person.get("/account")).text
-    known = house.services.authority.verify
+    known = partial(house.services.authority.verify, audience=CONSOLE)
     assert known(person.token).jti != known(planted).jti
 
 
@@ -66,6 +68,23 @@ async def test_a_link_is_good_once(house):
     assert event.method == "login"
 
 
+async def test_what_is_in_a_link_is_good_for_nothing_else(house):
+    link = house.link()
+    person = house.nobody()
+    person.token = link
+    bearer = {"authorization": f"Bearer {link}"}
+    for _ in range(2):  # before it is used, and afterwards
+        assert (await person.get("/account")).code == "PC2032"
+        assert (await house.api("GET", "/api/v1/approvals", **bearer)).code == "PC2032"
+        await house.nobody().send("/login/link", {"once": link})
+
+
+async def test_a_login_in_its_last_minute_is_no_link_to_the_next(house):
+    mint = house.services.authority.mint
+    last = mint(PrincipalKind.OPERATOR, "local-tester", ttl=50, roles=("admin",), audience=CONSOLE)
+    assert (await house.nobody().send("/login/link", {"once": last.token})).code == "PC2087"
+
+
 async def test_no_other_token_is_a_link(house):
     stage, mint = house.desk.stage, house.services.authority.mint
     for token in (
@@ -74,6 +93,7 @@ async def test_no_other_token_is_a_link(house):
         house.link(ttl=3600),
         house.link(name="ada"),
         house.person("ada").token,
+        mint(PrincipalKind.OPERATOR, "local-tester", ttl=60, roles=("admin",)).token,
         mint(PrincipalKind.AGENT, standins.AGENT, ttl=60).token,
         await stage.register(PrincipalKind.APPLICATION, f"shop-{secrets.token_hex(4)}"),
     ):

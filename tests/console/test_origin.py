@@ -7,6 +7,7 @@ from authenticators import Authenticator
 from console.people import Person, housed
 from e2e.approvals.desk import furnished, policy
 from portcullis.core.principal import PrincipalKind
+from portcullis.identity.tokens import CONSOLE
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +71,7 @@ async def test_a_password_alone_reaches_the_account_and_nothing_else(house, pers
     assert (done.status, done.place) == (303, "/account")
     assert (await person.get("/account")).status == 200
     bearer = {"authorization": f"Bearer {person.token}"}
-    assert (await house.api("GET", "/api/v1/version", **bearer)).code == "PC2004"
+    assert (await house.api("GET", "/api/v1/version", **bearer)).code == "PC2032"
     renewed = await house.http.post(
         f"{house.desk.stage.gate.gate_url}/v1/token",
         data={
@@ -79,7 +80,7 @@ async def test_a_password_alone_reaches_the_account_and_nothing_else(house, pers
             "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
         },
     )
-    assert "PC2086" in await renewed.text()
+    assert "PC2032" in await renewed.text()
     refused = await house.api("POST", "/api/v1/login", known.fields())
     assert (refused.status, refused.code) == (403, "PC2086")
 
@@ -87,7 +88,7 @@ async def test_a_password_alone_reaches_the_account_and_nothing_else(house, pers
     assert (await person.add(phone, origin=ORIGIN)).status == 200
     shown = await person.show(phone, origin=ORIGIN)
     assert shown.json() == {"next": "/"}
-    roles = house.services.authority.verify(person.token).roles
+    roles = house.services.authority.verify(person.token, CONSOLE).roles
     assert roles == ("admin",)
     await standins.eventually(
         house.desk.stage,
@@ -97,3 +98,17 @@ async def test_a_password_alone_reaches_the_account_and_nothing_else(house, pers
             and e.parameters.get("by") == "passkey"
         ),
     )
+
+
+async def test_a_phished_password_adds_no_passkey_beside_ones_own_and_removes_none(house, person):
+    name = await house.new("kim", "admin")
+    known = await house.enrol(name)
+    person.into(await person.send("/login", known.fields()))
+    assert (await person.add(Authenticator(), origin=ORIGIN)).status == 200
+    mallory = Proxied(house.http, house.base)
+    mallory.into(await mallory.send("/login", known.fields()))
+    assert (await mallory.add(Authenticator(), origin=ORIGIN)).code == "PC2086"
+    kept = house.services.passkeys.of(name)
+    refused = await mallory.act("/account/passkeys/remove", passkey=kept[0].id)
+    assert refused.code == "PC2086"
+    assert house.services.passkeys.of(name) == kept

@@ -248,3 +248,13 @@ async def test_what_ends_a_login_reaches_the_api_of_passkeys_too(house, held, na
     assert (refused.status, refused.code) == (403, "PC4001")
     kind = PrincipalKind.OPERATOR
     assert house.services.directory.get(kind, name).state == "suspended"
+
+
+async def test_a_flood_of_beginnings_locks_nobody_out(house, held):
+    _, phone = held
+    somebody = house.nobody()
+    begun = (await somebody.send("/login/passkey/begin", {})).json()
+    await asyncio.gather(*(somebody.send("/login/passkey/begin", {}) for _ in range(1100)))
+    answer = phone.show(begun["options"], origin=somebody.base)
+    fields = {"ceremony": begun["ceremony"], "credential": answer}
+    assert (await somebody.send("/login/passkey", fields)).status == 200

@@ -12,6 +12,8 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from e2e.approvals.desk import Desk
 from needs import NODE
 from portcullis.core.approval import Approval, Shown, State, Step
+from portcullis.core.principal import PrincipalKind
+from portcullis.identity.tokens import CONSOLE
 from portcullis.oversight.sealing import seal
 
 PHONE = {"width": 360, "height": 740}
@@ -91,7 +93,7 @@ async def window(
 ) -> AsyncIterator[Window]:
     """A window in which ``who`` is logged in; it must have nothing to complain about."""
     base = desk.stage.gate.control_url
-    context = await _context(browser, base, desk.operators[who]["authorization"], options)
+    context = await _context(browser, desk, who, options)
     made = Window(await context.new_page(), base)
     made.page.set_default_timeout(5000)
     made.page.on(
@@ -107,13 +109,18 @@ async def window(
 
 
 async def _context(
-    browser: Browser, base: str, bearer: str, options: dict[str, Any]
+    browser: Browser, desk: Desk, who: str, options: dict[str, Any]
 ) -> BrowserContext:
     """The context of a login, with its cache: the one it has, but for other options."""
-    cookie = {"name": "portcullis", "value": bearer.removeprefix("Bearer "), "url": base}
+    authority, base = desk.stage.gate.services.authority, desk.stage.gate.control_url
+    known = authority.verify(desk.operators[who]["authorization"].removeprefix("Bearer "))
     for context in () if options else browser.contexts:
-        if any(cookie["value"] == one["value"] for one in await context.cookies()):
-            return context
+        for one in await context.cookies():
+            if authority.verify(one["value"], CONSOLE).sub == known.sub:
+                return context
+    kind = PrincipalKind.OPERATOR
+    minted = authority.mint(kind, who, ttl=600, roles=known.roles, audience=CONSOLE)
+    cookie = {"name": "portcullis", "value": minted.token, "url": base}
     made = await browser.new_context(**({"viewport": SCREEN} | options))
     await made.add_cookies([cookie])
     return made

@@ -1,12 +1,8 @@
 """The pages as they are built: every link leads somewhere, and a reader's browser asks nobody."""
 
-import fcntl
 import re
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 LOADS = {
@@ -42,22 +38,6 @@ class Loaded(HTMLParser):
             self.addresses.append(said["href"])
         if tag in LOADS and said.get(LOADS[tag]):
             self.addresses.append(said[LOADS[tag]])
-
-
-@pytest.fixture(scope="module")
-def site():
-    """The folder of the built pages; a dead link or an unknown name ends the build.
-
-    One worker builds at a time; for the others nothing is left to do.
-    """
-    (ROOT / "build").mkdir(exist_ok=True)
-    with (ROOT / "build/docs.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        built = subprocess.run(
-            ["make", "--silent", "docs-site"], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-    assert built.returncode == 0, built.stderr
-    return ROOT / "build/docs"
 
 
 def test_every_page_of_the_folder_is_built_and_can_be_found(site):

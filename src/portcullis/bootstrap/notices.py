@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from portcullis.config.notifications import (
     WebhookChannel,
 )
 from portcullis.control.chat import Buttons, Chat
+from portcullis.control.console.guard import own_url
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.notice import Message, Subject
@@ -54,7 +55,7 @@ async def telling(
     Raises Problem PC7001 when a file of authorities cannot be used.
     """
     approvals, notices = services.approval_parts, services.notices
-    if not config.notifications or approvals is None or notices is None:
+    if approvals is None or notices is None:
         yield
         return
     clock, gateway, recorder = services.clock, services.gateway, services.recorder
@@ -81,7 +82,8 @@ async def telling(
         for channel in channels:
             stack.push_async_callback(channel.close)
             await stack.enter_async_context(background(channel.run()))
-        await stack.enter_async_context(background(_forgetting(notices, clock)))
+        forgetting = _forgetting(notices, clock, config.notifications.keys())
+        await stack.enter_async_context(background(forgetting))
         yield
 
 
@@ -145,8 +147,8 @@ def chat(config: Config, services: Services) -> Chat | None:
 
 
 def console_of(config: Config, control_url: str) -> str:
-    """Where links lead: the console's own origin, or else the control listener."""
-    return config.console.origin or control_url.rstrip("/")
+    """Where links lead: the origin that the console is configured for, or its own name here."""
+    return config.console.origin or own_url(control_url)
 
 
 def teller(
@@ -210,11 +212,11 @@ def _tls(name: str, authorities: Path | None) -> ssl.SSLContext:
     return context
 
 
-async def _forgetting(notices: NoticeStore, clock: Clock) -> None:
+async def _forgetting(notices: NoticeStore, clock: Clock, channels: Collection[str]) -> None:
     """Drop what is long over, every hour, for ever."""
     while True:
         try:
-            await asyncio.to_thread(notices.forget, clock.now() - _KEPT_SECONDS)
+            await asyncio.to_thread(notices.forget, clock.now() - _KEPT_SECONDS, channels)
         except Exception as error:  # noqa: BLE001 - it is tried again
             log.warning("notices_not_forgotten", fault=type(error).__name__)
         await asyncio.sleep(_FORGET_EVERY)

@@ -29,7 +29,8 @@ def watch(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
     """Watch the calls that wait, and decide them: j/k, enter, a, d, q. Ctrl-C ends it too.
 
     What is not a terminal gets one line for each change; with --json an object with `change`
-    (waits, reminded, escalated, or what it became: approved, denied, ...) and the `approval`.
+    (waits, reminded, escalated, or what it became: approved, denied, ...; gone where nobody
+    knows that) and the `approval`.
     """
     settings = load(config)
     with contextlib.suppress(KeyboardInterrupt, EOFError):
@@ -42,7 +43,7 @@ def watch(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
 def changes(before: Iterable[ApprovalView], now: Snapshot) -> list[tuple[str, ApprovalView]]:
     """What happened between two looks, in an order that makes sense of it."""
     known = {one.id: one for one in before}
-    found: list[tuple[str, ApprovalView]] = [(one.state, one) for one in now.settled]
+    found: list[tuple[str, ApprovalView]] = [(_became(one), one) for one in now.settled]
     for one in now.waiting:
         earlier = known.get(one.id)
         if earlier is None:
@@ -95,13 +96,15 @@ def _live(config: Config) -> None:
             width, height = console.size
             at = time.time()
             shown.update(view(screen, last, now=at, width=width, height=height), refresh=True)
-            pressed = keys.wait(_TICK_SECONDS)
-            last = _newest(screen, source.snapshots, last)
-            for key in pressed:
+            for key in keys.wait(_TICK_SECONDS):  # they are for what is on the screen
                 wish = screen.press(key)
                 if wish is not None:
                     _ask(config, screen, wish)
                     source.look_now()
+                    keys.forget()  # what was typed ahead is for no other call
+                if wish is not None or screen.done:
+                    break
+            last = _newest(screen, source.snapshots, last)
 
 
 def _newest(screen: Screen, found: queue.SimpleQueue[Snapshot], last: Snapshot) -> Snapshot:
@@ -109,9 +112,14 @@ def _newest(screen: Screen, found: queue.SimpleQueue[Snapshot], last: Snapshot) 
         while True:
             last = found.get_nowait()
             for one in last.settled:
-                screen.said = f"{one.state}: {tool_of(one)} of {one.agent} {_by(one)}"
+                what = f"{tool_of(one)} of {one.agent}"
+                screen.said = f"{_became(one)}: {one.id} {what} {_by(one)}"
     screen.update(last.waiting)
     return last
+
+
+def _became(one: ApprovalView) -> str:
+    return "gone" if one.state == "pending" else one.state
 
 
 def _by(one: ApprovalView) -> str:

@@ -23,9 +23,10 @@ def print_records(found: Iterable[Record], *, as_json: bool) -> None:
             print(clean(_row(record)), flush=True)
 
 
-def what_of(event: Event) -> str:
-    """What was called or done."""
-    return ".".join(filter(None, (event.server, event.name))) or event.method or event.action
+def what_of(event: Event) -> tuple[str, ...]:
+    """What was called; of what an operator or the gate did, that first."""
+    what = ".".join(filter(None, (event.server, event.name))) or event.method or event.action
+    return (event.method, what) if event.method != what and event.type in _DOINGS else (what,)
 
 
 def outcome_of(event: Event) -> str:
@@ -37,7 +38,6 @@ def outcome_of(event: Event) -> str:
 
 def _row(record: Record) -> str:
     event = record.event
-    what = what_of(event)
     parts = [
         f"{record.index:>6}",
         f"{event.time:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
@@ -45,8 +45,7 @@ def _row(record: Record) -> str:
         f"{event.verdict or '-':<5}",
         event.code,
         event.principal or "-",
-        event.method if event.method != what and event.type in _DOINGS else "",
-        what,
+        *what_of(event),
         f"credential={event.credential}" if event.credential else "",
         f"session={event.session}" if event.session else "",
         outcome_of(event),

@@ -95,7 +95,7 @@ def _cells(record: Record) -> tuple[Text, ...]:
         Text(clean(event.verdict or event.type), style=_VERDICTS.get(event.verdict, "")),
         Text(clean(event.risk), style=COLOURS.get(event.risk, "")),
         Text(clean(event.principal or "-")),
-        Text(clean(what_of(event))),
+        Text(clean(" ".join(what_of(event)))),
         Text(clean(event.code), style="red"),
         Text(clean(outcome_of(event) or event.reason)),
         Text(clean(event.session), style="dim"),

@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +26,10 @@ from portcullis.cli.options import Json
 ASKED: Final = "_PORTCULLIS_COMPLETE"
 _MOST: Final = 200
 _CONFIG: Final = ("-c", "--config")
+_SECONDS: Final = 0.5
+"""So long a database may take: it may be anybody's, with views that never end."""
+_LONGEST: Final = 65536
+"""Bytes of a configuration that is read, and of a value in a database."""
 _WORDS: Final = {
     "risk": ("read", "modify", "external", "delete"),
     "verdict": ("allow", "hold", "deny", "error"),
@@ -122,7 +127,7 @@ def _fitting(found: Iterable[tuple[str, str]], last: str) -> list[tuple[str, str
     fits = ((word, about) for word, about in found if word.startswith(last))
     safe = set("-_.@:/+")
     return [
-        (word, " ".join(about.split()))
+        (word, " ".join("".join(c if c.isprintable() else " " for c in about).split()))
         for word, about in fits
         if word.isascii() and all(c.isalnum() or c in safe for c in word)
     ]
@@ -153,7 +158,13 @@ def _values(one: Mapping[str, Any], before: Sequence[str]) -> Iterable[tuple[str
 def _rows(before: Sequence[str], query: str, *values: str) -> list[tuple[str, str]]:
     """What the database holds, which is only read; nothing where it cannot be."""
     place = _state(before) / "portcullis.db"
-    with contextlib.closing(sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True)) as database:
+    if not place.is_file():
+        return []
+    until = time.monotonic() + _SECONDS
+    at = f"{place.as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(at, timeout=_SECONDS, uri=True)) as database:
+        database.set_progress_handler(lambda: time.monotonic() > until, 1000)
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
         database.execute("PRAGMA query_only = ON")
         return list(database.execute(f"{query} LIMIT {_MOST}", values))
 
@@ -164,8 +175,12 @@ def _state(before: Sequence[str]) -> Path:
 
     given = [after for word, after in itertools.pairwise(before) if word in _CONFIG]
     file = Path(given[-1] if given else "portcullis.yaml").expanduser().resolve()
-    found = yaml.safe_load(file.read_bytes())
-    return file.parent / str(found.get("state", "portcullis-state"))
+    if not file.is_file() or file.stat().st_size > _LONGEST:
+        raise ValueError(file)
+    root = yaml.compose(file.read_bytes(), Loader=yaml.SafeLoader)  # aliases and merges stay that
+    pairs = root.value if isinstance(root, yaml.MappingNode) else ()
+    states = (value.value for key, value in pairs if key.value == "state")
+    return file.parent / str(next(states, "portcullis-state"))
 
 
 def _taken(command: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -13,12 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from portcullis import client
-from portcullis.cli.options import Json
-from portcullis.client.ask import CUT, MUTE
+from portcullis.cli.addresses import Addresses, addresses
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from portcullis.cli.references import resolved
+from portcullis.client.ask import CUT, MUTE, origin, unanswered
 from portcullis.client.connector import Connector
 from portcullis.client.gate import Gate
 from portcullis.client.identity import Identity
@@ -26,15 +28,22 @@ from portcullis.client.saved import Saved
 from portcullis.client.tls import domain_of, read_authorities
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
-from portcullis.execution.secrets import local_secrets
 from portcullis.wire.certificates import pem
 
 DENIED = 3
+UNREACHED = "PC7011"
 
 Name = Annotated[str, typer.Argument(help="Its name, as registered.")]
-GateUrl = Annotated[str, typer.Option("--gate", help="The gate's mutual TLS listener.")]
+GateUrl = Annotated[
+    str | None,
+    typer.Option("--gate", help="The gate's mutual TLS listener; default: --config's."),
+]
 Enrol = Annotated[
-    str, typer.Option("--enrol", help="Where to enrol: the gate on this machine, or bootstrap.")
+    str | None,
+    typer.Option(
+        "--enrol",
+        help="Where to enrol: the gate on this machine, or bootstrap; default: --config's.",
+    ),
 ]
 JoinToken = Annotated[
     str | None, typer.Option(help="A one-time join token, as env:NAME or file:PATH.")
@@ -51,8 +60,9 @@ Ca = Annotated[Path | None, typer.Option(help="The trust domain's authorities (f
 Save = Annotated[Path | None, typer.Option(help="Keep SVID and key in this directory (0600).")]
 Scope = Annotated[list[str] | None, typer.Option(help="Narrow the token, such as tool:orders.*")]
 
-GATE = "https://127.0.0.1:7302"
-ENROL = "http://127.0.0.1:7300"
+USUAL = Addresses("https://127.0.0.1:7302", "http://127.0.0.1:7300")
+"""Where a gate is of which this machine has no configuration."""
+REACH_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +85,8 @@ class Options:
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[Gate]:
         """The gate under the identity that the options describe, which both sides know."""
+        if self.join_token is not None:
+            await _reach(self.gate)  # or a token that is good once would be spent for nothing
         async with self._source() as identity:
             principal = identity.current.id.principal()
             if self.spiffe_id is None and principal != (self.kind, self.name):
@@ -101,13 +113,14 @@ class Options:
         if self.socket is not None:
             wanted = self.spiffe_id or f"/{self.kind}/{self.name}"
             return client.workload(self.socket, spiffe_id=wanted)
-        secrets = local_secrets(os.environ)
         return client.enrolled(
             self.enrol,
             gate=self.gate,
-            join_token=secrets.resolve(self.join_token) if self.join_token else "",
+            join_token=resolved("--join-token", self.join_token) if self.join_token else "",
             kubernetes_token=(
-                secrets.resolve(self.kubernetes_token) if self.kubernetes_token else ""
+                resolved("--kubernetes-token", self.kubernetes_token)
+                if self.kubernetes_token
+                else ""
             ),
             cluster=self.cluster,
             ca=self.ca,
@@ -122,8 +135,9 @@ def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
     def connect(
         name: Name,
         *,
-        gate: GateUrl = GATE,
-        enrol: Enrol = ENROL,
+        config: ConfigFile = DEFAULT_CONFIG,
+        gate: GateUrl = None,
+        enrol: Enrol = None,
         join_token: JoinToken = None,
         kubernetes_token: KubernetesToken = None,
         cluster: Cluster = "",
@@ -140,11 +154,12 @@ def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
         ] = None,
         json: Json = False,
     ) -> None:
+        where = _where(config, gate, enrol)
         options = Options(
             kind=kind,
             name=name,
-            gate=gate,
-            enrol=enrol,
+            gate=where.gate,
+            enrol=where.enrol,
             join_token=join_token,
             kubernetes_token=kubernetes_token,
             cluster=cluster,
@@ -154,15 +169,16 @@ def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
             save=save,
             scope=tuple(scope or ()),
         )
-        key = "" if require_key is None else local_secrets(os.environ).resolve(require_key)
+        key = _secret("--require-key", require_key)
         _run(_connect(options, listen, key, as_json=json))
 
     @app.command(help="Get a bound token once, for a script; print it with its key, as JSON.")
     def login(
         name: Name,
         *,
-        gate: GateUrl = GATE,
-        enrol: Enrol = ENROL,
+        config: ConfigFile = DEFAULT_CONFIG,
+        gate: GateUrl = None,
+        enrol: Enrol = None,
         join_token: JoinToken = None,
         kubernetes_token: KubernetesToken = None,
         cluster: Cluster = "",
@@ -174,11 +190,12 @@ def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
         as_json: Json = True,
     ) -> None:
         del as_json  # a token and its key are for programs: there is no other shape
+        where = _where(config, gate, enrol)
         options = Options(
             kind=kind,
             name=name,
-            gate=gate,
-            enrol=enrol,
+            gate=where.gate,
+            enrol=where.enrol,
             join_token=join_token,
             kubernetes_token=kubernetes_token,
             cluster=cluster,
@@ -189,6 +206,29 @@ def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
             scope=tuple(scope or ()),
         )
         _run(_login(options))
+
+
+def _secret(option: str, reference: str | None) -> str:
+    return "" if reference is None else resolved(option, reference)
+
+
+def _where(config: Path, gate: str | None, enrol: str | None) -> Addresses:
+    """What is given, else what the configuration says that is here, else the usual."""
+    known = USUAL
+    if (gate is None or enrol is None) and (config != DEFAULT_CONFIG or config.exists()):
+        known = addresses(load(config))
+    return Addresses(gate or known.gate, enrol or known.enrol)
+
+
+async def _reach(gate: str) -> None:
+    """See that somebody listens there. Raises Problem PC7011."""
+    parts = urlsplit(origin(gate))
+    try:
+        async with asyncio.timeout(REACH_SECONDS):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.close()
+    except (OSError, TimeoutError) as error:
+        raise unanswered(error, gate) from None
 
 
 async def _connect(options: Options, listen: str, key: str, *, as_json: bool) -> Problem | None:
@@ -260,6 +300,9 @@ def _run(work: Coroutine[Any, Any, Problem | None]) -> None:
         if why is not None:
             raise why
     except Problem as problem:
+        if problem.code == UNREACHED:
+            hint = "Start the gate, or say where it is: --gate and --enrol, or its file with -c."
+            raise Problem(problem.code, problem.detail, hint=hint) from None
         if problem.code not in CUT | {MUTE}:
             raise
         sys.stderr.write(f"error: {problem.code} {problem.entry.title}: {problem.detail}\n")

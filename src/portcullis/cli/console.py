@@ -14,10 +14,12 @@ from portcullis.bootstrap import authority_of
 from portcullis.cli.operate import local_operator, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import load
+from portcullis.control.console.guard import own_url
 from portcullis.control.console.links import LINK_SECONDS
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
 from portcullis.identity.private import write_private
+from portcullis.identity.tokens import LINK
 
 PAGE: Final = "console.html"
 """Below the state directory: leads a browser to the link."""
@@ -40,9 +42,13 @@ def console(
     if not settings.console.enabled:
         raise Problem("PC7004", "console.enabled is false")
     minted = authority_of(settings).mint(
-        PrincipalKind.OPERATOR, local_operator(), ttl=LINK_SECONDS, roles=("admin",)
+        PrincipalKind.OPERATOR,
+        local_operator(),
+        ttl=LINK_SECONDS,
+        roles=("admin",),
+        audience=LINK,
     )
-    url = f"{gate.control}/login?again=1#once={minted.token}"
+    url = f"{own_url(gate.control)}/login?again=1#once={minted.token}"
     if open_:
         page = settings.state / PAGE  # a link among a process's arguments is there for all to read
         refresh = f'<meta http-equiv="refresh" content="0; url={escape(url)}">'

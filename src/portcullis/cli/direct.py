@@ -49,6 +49,7 @@ class Direct:
         self._privacy = services.privacy("cli")
         self._pruning = services.pruning()
         self._approving = services.approvals("cli")
+        self._desk = services.desk("cli")
         self._reviewing = services.reviews("cli")
         self._records = services.records()
         now = services.clock.now()
@@ -199,8 +200,9 @@ class Direct:
         states = tuple(State) if state is None else (state,)
         found = self._run(self._approving.list(states), "approval.list", "")
         frozen = self._run(self._approving.frozen(), "approval.list", "")
+        waiting = self._run(self._desk.waiting(), "approval.list", "")
         views = [ApprovalView.of(one) for one in found]
-        return ApprovalList(approvals=views, frozen=list(frozen))
+        return ApprovalList(approvals=views, frozen=list(frozen), waiting=waiting)
 
     def approval(self, approval: str) -> ApprovalDetail:
         """One approval with the call that waits."""

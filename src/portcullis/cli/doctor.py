@@ -46,8 +46,11 @@ from portcullis.identity.workload.socket import MAX_PATH
 from portcullis.inspection import packs
 from portcullis.inspection.build import rules_of
 from portcullis.policy.pdp import load as load_policy
+from portcullis.wire import webhooks
 
 SLOW_SYNC_MS = 20.0
+SHORTEST_KEY = 24
+"""Bytes of a key that signs webhooks (Standard Webhooks 1.0)."""
 
 
 class Finding(NamedTuple):
@@ -107,7 +110,7 @@ def _deployment(config: Config) -> Iterator[Finding]:
         for reference in references(channel):
             what = f"secret of notifications.{name}"
             yield _tried(what, reference, partial(secrets.resolve, reference))
-        yield from _channel(name, channel)
+        yield from _channel(name, channel, secrets)
     for name, model in config.models.items():
         if model.credential:
             reference = model.credential
@@ -190,16 +193,33 @@ def _witnesses(config: Config) -> Iterator[Finding]:
     yield Finding("witnesses", found.met, said, "Start them, and give them the log's key.")
 
 
-def _channel(name: str, channel: AnyChannel) -> Iterator[Finding]:
+def _channel(name: str, channel: AnyChannel, secrets: Secrets) -> Iterator[Finding]:
     """Whether a channel can be reached; the URL of an incoming webhook is a secret."""
     match channel:
         case WebhookChannel(url=url) | SlackChannel(token=str(), api=url):
             where = url
+        case SlackChannel(webhook=str() as reference):
+            with contextlib.suppress(Problem):  # which has been told
+                found = _reachable(name, secrets.resolve(reference))
+                told = f"{reference}: " + ("accepts connections" if found.ok else "no connection")
+                yield found._replace(what=f"channel {name}", found=told)
+            return
         case EmailChannel(server=server):
             where = f"smtp://{server}"
-        case _:
-            return
     yield _reachable(name, where)._replace(what=f"channel {name}")
+    if isinstance(channel, WebhookChannel):
+        for reference in channel.secrets:
+            yield from _webhook_key(name, reference, secrets)
+
+
+def _webhook_key(name: str, reference: str, secrets: Secrets) -> Iterator[Finding]:
+    """A key that is shorter than Standard Webhooks says."""
+    with contextlib.suppress(Problem):  # which has been told
+        found = len(webhooks.key(secrets.resolve(reference)))
+        if found < SHORTEST_KEY:
+            do = "Make one: echo whsec_$(head -c 32 /dev/urandom | base64 -w0)"
+            said = f"{reference} is {found} bytes, less than {SHORTEST_KEY}"
+            yield Finding(f"key of notifications.{name}", ok=False, found=said, do=do)
 
 
 def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as codec
-import os
 import sys
 from typing import Annotated, Any
 
@@ -13,13 +12,13 @@ from portcullis.cli import principals
 from portcullis.cli.nouns import noun
 from portcullis.cli.operate import Operations, call, operations, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.cli.references import resolved
 from portcullis.config import load
 from portcullis.control.principals import ROLES
 from portcullis.control.shapes import TokenView
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
 from portcullis.core.principal import PrincipalKind
-from portcullis.execution.secrets import local_secrets
 from portcullis.identity.passwords import SHORTEST
 
 _KIND = PrincipalKind.OPERATOR
@@ -134,13 +133,13 @@ def login(
         hint = "Start it with `portcullis up`."
         raise Problem("PC7005", "operators log in at a gate, and none runs here", hint=hint)
     if id_token is not None:
-        body = {"id_token": _secret(id_token)}
+        body = {"id_token": resolved("--id-token", id_token)}
     else:
         principals.check_name(name)
         body = {
             "name": name,
-            "password": _ask("Password") if password is None else _secret(password),
-            "code": _ask("One-time code") if code is None else _secret(code),
+            "password": _ask("Password") if password is None else resolved("--password", password),
+            "code": _ask("One-time code") if code is None else resolved("--code", code),
         }
     view = TokenView.model_validate(call(gate.control, "POST", "/api/v1/login", body=body))
     if json:
@@ -168,14 +167,13 @@ def _check(roles: list[str]) -> None:
 
 def _new(reference: str | None) -> str:
     """A new password: from a reference, or asked for twice."""
-    found = _ask("New password", twice=True) if reference is None else _secret(reference)
+    if reference is None:
+        found = _ask("New password", twice=True)
+    else:
+        found = resolved("--password", reference)
     if len(found) < SHORTEST:
         raise Problem("PC7004", f"a password has at least {SHORTEST} characters")
     return found
-
-
-def _secret(reference: str) -> str:
-    return local_secrets(os.environ).resolve(reference)
 
 
 def _ask(what: str, *, twice: bool = False) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from portcullis.cli.addresses import addresses
 from portcullis.cli.operate import operations
-from portcullis.config import NAME, load
+from portcullis.cli.options import DEFAULT_CONFIG
+from portcullis.config import NAME, Config, load
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
 from portcullis.core.ports import Entry, PrincipalRecord
@@ -75,13 +78,7 @@ def create(
     if as_json:
         print(json.dumps(msgspec.to_builtins(record)))
         return
-    sys.stderr.write(
-        "next: say which workload it is, and the Workload API gives it its SVID:\n"
-        f"  portcullis {kind} register {name} --selector unix:uid:1000\n"
-        "or hand it a one-time join token, and run a side process for it:\n"
-        f"  JOIN=$(portcullis {kind} join {name})"
-        f" portcullis {kind} connect {name} --join-token env:JOIN\n"
-    )
+    sys.stderr.write(_next(settings, config, kind, name))
 
 
 def token(config: Path, kind: PrincipalKind, name: str, *, ttl: int | None, as_json: bool) -> None:
@@ -211,6 +208,23 @@ def print_record(record: PrincipalRecord, *, as_json: bool) -> None:
 def moment(at: float) -> str:
     """A time for people."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec=_SECONDS)
+
+
+def _next(settings: Config, config: Path, kind: PrincipalKind, name: str) -> str:
+    """How a program that was registered gets its identity, from any folder of this machine."""
+    file = "" if config == DEFAULT_CONFIG else f" -c {shlex.quote(str(config))}"
+    said = (
+        "next: say which workload it is, and the Workload API gives it its SVID:\n"
+        f"  portcullis {kind} register {name} --selector unix:uid:1000{file}\n"
+    )
+    if settings.listen.mtls is None:
+        return said
+    where = addresses(settings)
+    return (
+        f"{said}or hand it a one-time join token, and run a side process for it:\n"
+        f"  JOIN=$(portcullis {kind} join {name}{file}) portcullis {kind} connect {name}"
+        f" --join-token env:JOIN --enrol {where.enrol} --gate {where.gate}\n"
+    )
 
 
 def _print_token(record: PrincipalRecord, minted: Minted, *, as_json: bool) -> None:

@@ -220,6 +220,11 @@ class Remote:
         query = urlencode({"state": State.PENDING.value, "limit": limit, "cursor": cursor})
         return ApprovalList.model_validate(self._call("GET", f"/approvals?{query}"))
 
+    def asked(self, cursor: str, limit: int) -> ApprovalList:
+        """A page of the approvals in any state, the newest first; none whose time ran out."""
+        query = urlencode({"limit": limit, "cursor": cursor})
+        return ApprovalList.model_validate(self._call("GET", f"/approvals?{query}"))
+
     def approval(self, approval: str) -> ApprovalDetail:
         """One approval with the call that waits."""
         return ApprovalDetail.model_validate(self._call("GET", f"/approvals/{approval}"))

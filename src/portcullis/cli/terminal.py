@@ -1,7 +1,8 @@
 """The terminal in the hands of a view that lives: keys as they are pressed, and all put back.
 
-While it is held, keys come one by one and are not echoed, and nothing suspends the process. At the
-end, whatever ended it (an exception, SIGINT, SIGTERM, SIGHUP), the terminal is as it was.
+While it is held, keys come one by one and are not echoed, nothing suspends the process, and the
+terminal says what was pasted. At the end, whatever ended it (an exception, SIGINT, SIGQUIT,
+SIGTERM, SIGHUP), the terminal is as it was.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from typing import Any, Final, NoReturn
 
 _ESCAPE_SECONDS: Final = 0.05
 """So long the rest of a key's sequence may take; after that it was the escape key."""
-_KEY: Final = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Za-z])|.", re.DOTALL)
+PASTED: Final = "pasted:"
+"""What was pasted is one key: this and the text, in one line."""
+_BEGIN, _END = "\x1b[200~", "\x1b[201~"
+_KEY: Final = re.compile(
+    r"\x1b\[200~(?P<pasted>.*?)\x1b\[201~|\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Za-z])|.", re.DOTALL
+)
+_HALF: Final = re.compile(r"\x1b(?:\[[0-9;]*|O)?\Z")
+_LONGEST_PASTE: Final = 65536
 _NAMES: Final = {
     "\x1b": "escape",
     "\x7f": "backspace",
@@ -37,16 +45,20 @@ _SEQUENCES: Final = {
     "5~": "pageup",
     "6~": "pagedown",
 }
-_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def keys_in(text: str) -> list[str]:
-    """The keys that a terminal says so: names (``up``, ``enter``, ...) or printable characters."""
-    found = (_named(key) for key in _KEY.findall(text))
+    """The keys that a terminal says so: names (``up``, ...), printable characters, ``PASTED``."""
+    found = (_named(key) for key in _KEY.finditer(text))
     return [key for key in found if key]
 
 
-def _named(key: str) -> str:
+def _named(found: re.Match[str]) -> str:
+    key, pasted = found[0], found["pasted"]
+    if pasted is not None:
+        said = " ".join(pasted.split())
+        return PASTED + "".join(c for c in said if c.isprintable())
     if key in _NAMES:
         return _NAMES[key]
     if key.startswith("\x1b"):
@@ -66,6 +78,7 @@ class Keys:
     def __init__(self, terminal: int) -> None:
         self._terminal = terminal
         self._decode = codecs.getincrementaldecoder("utf-8")("ignore").decode
+        self._unfinished = ""
         self._woken, self._waking = os.pipe()
         for end in (self._woken, self._waking):
             os.set_blocking(end, False)
@@ -83,17 +96,32 @@ class Keys:
         ready, _, _ = select.select([self._terminal, self._woken], [], [], seconds)
         if self._woken in ready:
             os.read(self._woken, 4096)
-        if self._terminal not in ready:
-            return []
-        text = self._read()
-        while text.endswith(("\x1b", "\x1b[", "\x1bO")) and self._more():
-            text += self._read()
-        return keys_in(text)
+        return self._next() if self._terminal in ready else []
+
+    def forget(self) -> None:
+        """Let go of what was typed ahead, until nothing comes for a moment. Raises EOFError."""
+        while self._more():
+            self._next()
 
     def close(self) -> None:
         """Let its pipe go."""
         os.close(self._woken)
         os.close(self._waking)
+
+    def _next(self) -> list[str]:
+        """The keys that are there; of a paste nothing until its end is."""
+        text = self._unfinished + self._read()
+        while _HALF.search(text) and self._more():
+            text += self._read()
+        begun = text.find(_BEGIN, text.rfind(_END) + 1)
+        half = _HALF.search(text)
+        if begun < 0 and half and half[0] != "\x1b":  # nobody types that so fast
+            begun = half.start()
+        text, rest = (text, "") if begun < 0 else (text[:begun], text[begun:])
+        if len(rest) > _LONGEST_PASTE:  # nobody reads that; only its end is waited for
+            rest = _BEGIN + rest[-len(_END) :]
+        self._unfinished = rest
+        return keys_in(text)
 
     def _more(self) -> bool:
         return bool(select.select([self._terminal], [], [], _ESCAPE_SECONDS)[0])
@@ -106,6 +134,11 @@ class Keys:
         if not content:
             raise EOFError
         return self._decode(content)
+
+
+def _say(sequence: str) -> None:
+    with contextlib.suppress(OSError):  # it may be gone
+        os.write(sys.stdout.fileno(), sequence.encode())
 
 
 @contextlib.contextmanager
@@ -132,8 +165,10 @@ def held() -> Iterator[Keys]:
         mode = termios.tcgetattr(terminal)
         mode[6][termios.VSUSP] = b"\0"
         termios.tcsetattr(terminal, termios.TCSANOW, mode)
+        _say("\x1b[?2004h")
         yield keys
     finally:
+        _say("\x1b[?2004l")
         with contextlib.suppress(termios.error):  # it may be gone
             termios.tcsetattr(terminal, termios.TCSADRAIN, before)
         for number, handler in handlers.items():

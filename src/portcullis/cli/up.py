@@ -16,6 +16,7 @@ from portcullis import bootstrap
 from portcullis.cli.operate import PATIENCE_SECONDS, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
 from portcullis.config import Config, load
+from portcullis.control.console.guard import own_url
 from portcullis.core.errors import Problem
 
 
@@ -36,7 +37,7 @@ async def _serve(config: Config) -> None:
         for name, url in gate.urls.items():
             sys.stderr.write(f"{name:9} {url}\n")
         if config.console.enabled:
-            place = config.console.origin or gate.control_url
+            place = config.console.origin or own_url(gate.control_url)
             sys.stderr.write(f"console   {place}/ (a link that logs in: portcullis console)\n")
         for shape in sorted({upstream.shape for upstream in config.models.values()}):
             sys.stderr.write(f"serves    /{shape}{'/v1' * (shape == 'openai')}\n")

@@ -21,11 +21,13 @@ from portcullis.cli.operate import RunningGate, running_gate
 from portcullis.cli.remote import TOKEN_SECONDS, Remote
 from portcullis.config import Config
 from portcullis.control.approvals_api import ApprovalList, ApprovalView
+from portcullis.core.cursor import cursor_of
 from portcullis.core.desk import MOST, Wanted
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.store.approvals import SqlApprovals
+from portcullis.store.approvals_pages import LIVE
 from portcullis.store.engine import open_sqlite
 
 _MOST: Final = 1000
@@ -42,7 +44,9 @@ _SILENCE_SECONDS: Final = 40.0
 class Snapshot(NamedTuple):
     """What waits (``fault``: why that is not known), and what does no longer since the last one.
 
-    ``gate`` says whether a gate runs, and ``live`` whether it tells by itself what happens.
+    Of ``settled``, what is still pending is as it was seen last: what it became is not known.
+    ``total`` is how many wait, also beyond those that are watched. ``gate`` says whether a gate
+    runs, and ``live`` whether it tells by itself what happens.
     """
 
     waiting: tuple[ApprovalView, ...] = ()
@@ -51,6 +55,7 @@ class Snapshot(NamedTuple):
     gate: bool = False
     live: bool = False
     fault: Problem | None = None
+    total: int = 0
 
 
 @contextlib.contextmanager
@@ -116,20 +121,20 @@ class Watching:
             self._stopped.wait(_POLL_SECONDS)
 
     def _now(self, last: Snapshot | None) -> Snapshot:
-        known = {one.id: one for one in (last.waiting if last else ())}
-        frozen = last.frozen if last else ()
+        last = last or Snapshot()
         gate = None
         try:
             gate = running_gate(self._config)
             with self._asked(gate) as lists:
-                waits, frozen = _pages(lists)
-                gone = known.keys() - {one.id for one in waits}
+                waits, frozen, total = _pages(lists)
+                watched = {one.id for one in waits}
+                gone = [one for one in last.waiting if one.id not in watched]
                 found = lists.became(gone) if gone else {}
         except Problem as problem:  # it may be back in a moment
-            waiting = tuple(known.values())
-            return Snapshot(waiting, (), frozen, gate is not None, fault=problem)
-        settled = tuple(_settled(found.get(name, known[name])) for name in known if name in gone)
-        return Snapshot(waits, settled, frozen, gate is not None, live=self._live)
+            return last._replace(settled=(), gate=gate is not None, live=False, fault=problem)
+        still = {name for name, one in found.items() if one.state == "pending"}
+        settled = tuple(found.get(one.id, one) for one in gone if one.id not in still)
+        return Snapshot(waits, settled, frozen, gate is not None, live=self._live, total=total)
 
     @contextlib.contextmanager
     def _asked(self, gate: RunningGate | None) -> Iterator[_Lists]:
@@ -176,11 +181,11 @@ class Watching:
 
 
 class _Lists(Protocol):
-    """Who knows what waits: a page of it, and what those have become that wait no more."""
+    """Who knows what waits: a page of it, and by id what others are now, as far as it knows."""
 
     def page(self, cursor: str) -> ApprovalList: ...
 
-    def became(self, gone: Collection[str]) -> dict[str, ApprovalView]: ...
+    def became(self, gone: Collection[ApprovalView]) -> dict[str, ApprovalView]: ...
 
 
 class _OfGate:
@@ -190,8 +195,18 @@ class _OfGate:
     def page(self, cursor: str) -> ApprovalList:
         return self._gate.waiting(cursor, MOST)
 
-    def became(self, gone: Collection[str]) -> dict[str, ApprovalView]:
-        return {one.id: one for one in self._gate.approvals(None).approvals if one.id in gone}
+    def became(self, gone: Collection[ApprovalView]) -> dict[str, ApprovalView]:
+        """The list has every state, but not what nobody decided in time."""
+        found: dict[str, ApprovalView] = {}
+        left = sorted(gone, key=_key)
+        while left:
+            made, name = _key(left[-1])
+            page = self._gate.asked(cursor_of(made, f"{name}0"), MOST)  # from this very one on
+            found |= {one.id: one for one in page.approvals}
+            end = _key(page.approvals[-1]) if page.following and page.approvals else (0.0, "")
+            left = [one for one in left[:-1] if _key(one) < end]
+        now = {one.id: found.get(one.id) or _as_of_now(one) for one in gone}
+        return {name: one for name, one in now.items() if name in found or one.state == "expired"}
 
 
 class _OfStore:
@@ -201,12 +216,16 @@ class _OfStore:
     def page(self, cursor: str) -> ApprovalList:
         found = self._store.page(Wanted(), cursor, MOST, time.time())
         views = [ApprovalView.of(one) for one in found.approvals]
-        frozen = list(self._store.frozen())
-        return ApprovalList(approvals=views, frozen=frozen, following=found.following)
+        return ApprovalList(
+            approvals=views,
+            frozen=list(self._store.frozen()),
+            following=found.following,
+            waiting=self._store.waiting(time.time()),
+        )
 
-    def became(self, gone: Collection[str]) -> dict[str, ApprovalView]:
-        found = filter(None, map(self._store.get, gone))
-        return {one.id: ApprovalView.of(one) for one in found}
+    def became(self, gone: Collection[ApprovalView]) -> dict[str, ApprovalView]:
+        found = filter(None, (self._store.get(one.id) for one in gone))
+        return {one.id: _as_of_now(ApprovalView.of(one)) for one in found}
 
 
 class _Nothing:
@@ -214,21 +233,30 @@ class _Nothing:
         del cursor
         return ApprovalList(approvals=[], frozen=[])
 
-    def became(self, gone: Collection[str]) -> dict[str, ApprovalView]:
+    def became(self, gone: Collection[ApprovalView]) -> dict[str, ApprovalView]:
         del gone
         return {}
 
 
-def _pages(lists: _Lists) -> tuple[tuple[ApprovalView, ...], tuple[str, ...]]:
-    """What waits, the oldest first, and who may not ask."""
+def _pages(lists: _Lists) -> tuple[tuple[ApprovalView, ...], tuple[str, ...], int]:
+    """What waits, the oldest first, who may not ask, and how many wait in all."""
     found: list[ApprovalView] = []
     page = lists.page("")
     while page.following and len(found) < _MOST - MOST:
         found += page.approvals
         page = lists.page(page.following)
-    return (*found, *page.approvals), tuple(page.frozen)
+    found += page.approvals
+    total = max(page.waiting, len(found)) if page.following else len(found)
+    return tuple(found), tuple(page.frozen), total
 
 
-def _settled(one: ApprovalView) -> ApprovalView:
-    """What it has become; what still says that it waits and waits no more ran out of time."""
-    return one.model_copy(update={"state": "expired"}) if one.state == "pending" else one
+def _key(one: ApprovalView) -> tuple[float, str]:
+    """What the gate's list is ordered by."""
+    return one.created_at, one.id
+
+
+def _as_of_now(one: ApprovalView) -> ApprovalView:
+    """The same, expired if it was open until its time was over, recorded or not."""
+    if one.state in LIVE and one.expires_at <= time.time():
+        return one.model_copy(update={"state": "expired"})
+    return one

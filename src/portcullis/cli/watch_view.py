@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rich import box
-from rich.cells import chop_cells
+from rich.cells import set_cell_size
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from portcullis.cli.approval_lines import tool_of
 from portcullis.cli.audit_lines import clean
-from portcullis.cli.watch_screen import Mode, Screen
+from portcullis.cli.watch_screen import NAME_WIDTH, Mode, Screen
 
 if TYPE_CHECKING:
     from portcullis.cli.watch_source import Snapshot
@@ -25,7 +25,6 @@ COLOURS: Final = {"read": "green", "modify": "yellow", "external": "magenta", "d
 """By risk class; what is none of these is as bad as the worst."""
 _AROUND: Final = 6
 """Lines that are not rows: title, header, status and what is typed."""
-_NAME_WIDTH: Final = 13
 _KEYS: Final = {
     Mode.LIST: "j/k choose  enter show  a approve  d deny  q quit",
     Mode.SHOW: "j/k scroll  a approve  d deny  q back",
@@ -44,7 +43,10 @@ def view(screen: Screen, last: Snapshot, *, now: float, width: int, height: int)
 def _title(screen: Screen, last: Snapshot) -> Text:
     source = "the gate" if last.gate else "the database: no gate runs"
     how = ", live" if last.live else ""
-    return Text(f"{len(screen.rows)} calls wait  ({source}{how})", style="bold", no_wrap=True)
+    beyond = max(0, last.total - len(last.waiting))
+    only = f", the oldest {len(screen.rows)} are here" if beyond else ""
+    said = f"{len(screen.rows) + beyond} calls wait{only}  ({source}{how})"
+    return Text(said, style="bold", no_wrap=True)
 
 
 def _table(screen: Screen, now: float, room: int) -> RenderableType:
@@ -54,8 +56,8 @@ def _table(screen: Screen, now: float, room: int) -> RenderableType:
     for name, share in (("", 0), ("risk", 0), ("agent", 2), ("calls", 3), ("left", 0), ("", 0)):
         table.add_column(name, no_wrap=True, ratio=share or None)
     first = max(0, min(screen.place - room // 2, len(screen.rows) - room))
-    for at, one in enumerate(screen.rows[first : first + room], first):
-        chosen = at == screen.place
+    for one in screen.rows[first : first + room]:
+        chosen = one.id == screen.chosen
         style = "reverse" if chosen else ""
         table.add_row(Text(">" if chosen else " "), *_cells(one, now), style=style)
     return table
@@ -83,16 +85,14 @@ def left(seconds: float) -> Text:
 
 
 def _call(screen: Screen, width: int, room: int) -> Text:
-    """All of a call from its line ``top`` on, folded at the terminal's width."""
+    """All of a call from its line ``top`` on, and how much of it follows."""
     found = Text("What follows is the agent's own text: follow nothing that it says.\n", "italic")
-    rows: list[tuple[str, str]] = []
-    for name, value in screen.lines[screen.top :]:
-        parts = chop_cells(value, max(8, width - _NAME_WIDTH - 1)) or [""]
-        rows += [(name, parts[0]), *(("", part) for part in parts[1:])]
-    for name, part in rows[: room - 1]:
-        found.append(f"{clean(name):{_NAME_WIDTH}}", "bold").append(f"{part}\n")
-    if len(rows) >= room:
-        found.append("...", "dim")
+    rows = screen.folded(width)
+    end = screen.top + room - 1
+    for name, part in rows[screen.top : end]:
+        found.append(set_cell_size(name, NAME_WIDTH), "bold").append(f"{part}\n")
+    if end < len(rows):
+        found.append(f"... {len(rows) - end} more lines", "bold yellow")
     return found
 
 
@@ -100,7 +100,10 @@ def _foot(screen: Screen, last: Snapshot, width: int) -> list[Text]:
     found = []
     target = screen.target
     if target is not None and screen.mode in {Mode.NAME, Mode.REASON}:
-        what = f"{screen.verb} {tool_of(target)} of {target.agent}, {target.risk} ({target.id})"
+        gone = "" if any(one.id == target.id for one in screen.rows) else ", which waits no more"
+        what = (
+            f"{screen.verb} {target.id}{gone}, {target.risk}: {tool_of(target)} of {target.agent}"
+        )
         found.append(Text(clean(what), style="bold"))
         asked = "type what it calls" if screen.mode is Mode.NAME else "why"
         shown = clean(screen.typed)[-max(1, width - len(asked) - 4) :]

@@ -52,6 +52,15 @@ _CREDENTIALS: Final = ("authorization", "x-api-key")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _CUT: Final = re.compile("|".join(sorted(CUT)).encode())
 _REFUSALS: Final = frozenset({401, 403})
+_SEGMENT: Final = (
+    r"(?!(?:\.|%2[eE])+(?:[/?]|$))(?:[\w.~!$&'()*+,;=:@-]|%(?!2[fF]|5[cC])[0-9A-Fa-f]{2})+"
+)
+"""Of a path: whatever an address may hold but no dots alone and no hidden slash (RFC 3986)."""
+_CARRIED: Final = re.compile(
+    rf"/(?:(?:openai|anthropic|mcp|v1/calls|v1/sessions)(?:/{_SEGMENT})*/?|v1/bundle)(?:\?.*)?",
+    re.ASCII,
+)
+"""What is done with an identity. What *makes* one, or a token, is never done for a caller."""
 
 
 class Connector:
@@ -60,7 +69,8 @@ class Connector:
     It answers only requests whose ``Host`` is its own address and whose ``Origin``, if any, is
     too (DNS rebinding). With ``key``, they have to show that as ``Authorization: Bearer``, as
     ``x-api-key`` or as ``X-Portcullis-Key``: on loopback any local process could ask. Nothing
-    that passes through is logged.
+    that passes through is logged. Only calls pass, of models, tools, the guard and sessions: with
+    any other path, such as ``/v1/svid``, a caller could take the identity away for itself.
     """
 
     def __init__(self, gate: Gate, *, key: str = "") -> None:
@@ -134,6 +144,8 @@ class Connector:
             raise Problem("PC1014", "Origin is not the address of this connector")
         if self._key and not self._knows(request):
             raise Problem("PC2001", "the connector's key is missing or wrong")
+        if not _CARRIED.fullmatch(request.raw_path):
+            raise Problem("PC1010", "the connector does not carry this path")
 
     def _own(self, page: str) -> bool:
         scheme, _, host = page.partition("://")

@@ -19,24 +19,21 @@ import functools
 import inspect
 import os
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, Final, ParamSpec, Self, TypeVar, overload
+from typing import Any, Final, ParamSpec, Self, TypeVar, cast, overload
 
 import aiohttp
-import msgspec
-from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
 
 from portcullis.client.aiohttp import session
 from portcullis.client.ask import origin
 from portcullis.client.connector import KEY_HEADER
 from portcullis.client.gate import Access
 from portcullis.client.line import Begun, Line
+from portcullis.client.outcome import Failed, Returned, Tool
 from portcullis.client.refused import Held, Refused, ToolError
-from portcullis.client.signature import Arguments, jsonable
+from portcullis.client.signature import Arguments, written
 from portcullis.core.errors import Problem
-from portcullis.wire.json import encode
 
 __all__ = ["Guard", "Held", "Refused", "Tool", "ToolError"]
 
@@ -45,21 +42,7 @@ _KEY: Final = "PORTCULLIS_KEY"
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Tool(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as the gate is told about it. ``input_schema`` is JSON Schema.
-
-    ``returns`` is the type of its results, for one that the gate has changed; without it, such a
-    one has to fit the type of the result that it takes the place of. With ``as_text`` what has no
-    JSON is judged by its ``str``, for frameworks that show a model just that.
-    """
-
-    name: str
-    description: str
-    input_schema: dict[str, Any]
-    returns: Any = None
-    as_text: bool = False
+G = TypeVar("G")
 
 
 class Guard:
@@ -68,10 +51,11 @@ class Guard:
     Without ``access``, ``url`` is where ``portcullis agent connect`` listens: ``http://...`` on
     this machine or ``unix:PATH``, by default the environment's ``PORTCULLIS_URL``. ``key`` is its
     local key, by default ``PORTCULLIS_KEY``. ``delegation`` is the token of the session that calls
-    are made in; ``session`` names another for a task. ``wait`` is how many seconds a tool waits for
-    a human's decision; ``timeout``, how many the gate may take to answer (more than its
-    ``approvals.wait_seconds``). Use it from any thread and any event loop, and ``close`` it at the
-    end.
+    are made in; ``session`` names another for a task. Once it has, calls outside of any session are
+    refused, unless there is a ``delegation`` or the guard is ``sessionless``. ``wait`` is how many
+    seconds a tool waits for a human's decision; ``timeout``, how many the gate may take to answer
+    (more than its ``approvals.wait_seconds``). Use it from any thread and any event loop, and
+    ``close`` it at the end.
     """
 
     def __init__(
@@ -82,12 +66,16 @@ class Guard:
         url: str = "",
         key: str = "",
         delegation: str = "",
+        sessionless: bool = False,
         wait: float = 0,
         timeout: float = 60,
     ) -> None:
         self._toolset = toolset
         self._wait = wait
-        self._delegation: ContextVar[str] = ContextVar("delegation", default=delegation)
+        self._delegation = delegation
+        self._sessionless = sessionless
+        self._current: ContextVar[str] = ContextVar("session", default="")
+        self._sessions = False
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
         self._line = _direct(access, limits) if access else _beside(url, key, limits)
         self._end = weakref.finalize(self, self._line.close)
@@ -104,12 +92,16 @@ class Guard:
 
     @contextlib.contextmanager
     def session(self, delegation: str) -> Iterator[None]:
-        """Make the calls of this task, and of what it starts, in the session of this token."""
-        before = self._delegation.set(delegation)
+        """Make the calls of this task, and of what it starts, in the session of this token.
+
+        A thread is of it that was started in a copy of its context.
+        """
+        self._sessions = True
+        before = self._current.set(delegation)
         try:
             yield
         finally:
-            self._delegation.reset(before)
+            self._current.reset(before)
 
     @overload
     def tool(self, function: Callable[P, R], /) -> Callable[P, R]: ...
@@ -141,68 +133,75 @@ class Guard:
         self,
         tool: Tool,
         arguments: dict[str, Any],
-        run: Callable[[dict[str, Any]], R],
+        run: Callable[[G], R],
         *,
+        read: Callable[[dict[str, Any]], G],
         wait: float | None = None,
     ) -> R:
-        """Call a tool of any kind: ``run`` gets the arguments that the gate gave back.
+        """Call a tool of any kind: ``run`` gets the arguments that the gate gave back, as ``read``.
 
-        Raises Refused, and whatever ``run`` raises; ToolError in its place where the gate changed
-        what may be said of it.
+        ``read`` raises what it will for those that are not what was decided on: nothing runs then.
+        Raises Refused, and whatever ``run`` raises; ToolError in its place where that says more
+        than the gate lets pass.
         """
-        begun = self._line.now(self._asking(tool, arguments, wait))
+        begun = self._line.begin_now(*self._asking(arguments, tool, wait))
+        given = self._given(begun, read)
+        outcome: Returned | Failed
         try:
-            result = run(begun.arguments)
-            told = _told(tool, result)
-        except Exception as error:
-            said = _failure(error)
-            _hold_back(said, self._line.now(self._line.report(begun, said, is_error=True)))
-            raise
+            outcome = Returned(tool, run(given))
+        except Exception as error:  # noqa: BLE001 - it is judged, and raised again if it may be
+            outcome = Failed(tool, error)
         except BaseException as error:
-            self._abandon(begun, error)
+            self._line.abandon(begun, type(error).__name__)
             raise
-        back = self._line.now(self._line.report(begun, told))
-        return _returned(tool, result, told, back)
+        back = self._line.report_now(begun, outcome.told, is_error=outcome.is_error)
+        return cast("R", outcome.after(back))
 
     async def acall(
         self,
         tool: Tool,
         arguments: dict[str, Any],
-        run: Callable[[dict[str, Any]], Awaitable[R]],
+        run: Callable[[G], Awaitable[R]],
         *,
+        read: Callable[[dict[str, Any]], G],
         wait: float | None = None,
     ) -> R:
         """``call`` for an asynchronous ``run``."""
-        begun = await self._line.soon(self._asking(tool, arguments, wait))
+        begun = await self._line.begin_soon(*self._asking(arguments, tool, wait))
+        given = self._given(begun, read)
+        outcome: Returned | Failed
         try:
-            result = await run(begun.arguments)
-            told = _told(tool, result)
-        except Exception as error:
-            said = _failure(error)
-            _hold_back(said, await self._line.soon(self._line.report(begun, said, is_error=True)))
-            raise
+            outcome = Returned(tool, await run(given))
+        except Exception as error:  # noqa: BLE001 - as above
+            outcome = Failed(tool, error)
         except BaseException as error:
-            self._abandon(begun, error)
+            self._line.abandon(begun, type(error).__name__)
             raise
-        back = await self._line.soon(self._line.report(begun, told))
-        return _returned(tool, result, told, back)
+        back = await self._line.report_soon(begun, outcome.told, is_error=outcome.is_error)
+        return cast("R", outcome.after(back))
 
     def _asking(
-        self, tool: Tool, arguments: dict[str, Any], wait: float | None
-    ) -> Coroutine[Any, Any, Begun]:
-        """The question, put in the session of the caller's task."""
+        self, arguments: dict[str, Any], tool: Tool, wait: float | None
+    ) -> tuple[bytes, str, float]:
+        """The question, in which session it is put, and for how long."""
         described = {
             "name": tool.name,
             "description": tool.description,
             "inputSchema": tool.input_schema,
         }
         call = {"toolset": self._toolset, "tool": described, "arguments": arguments}
-        return self._line.begin(call, self._delegation.get(), self._wait if wait is None else wait)
+        delegation = self._current.get() or self._delegation
+        if self._sessions and not delegation and not self._sessionless:
+            hint = "Start threads in contextvars.copy_context().run, or make it sessionless."
+            raise Refused("PC7004", "this thread or task is in no session", hint=hint)
+        return written(call), delegation, self._wait if wait is None else wait
 
-    def _abandon(self, begun: Begun, error: BaseException) -> None:
-        """Say that it ended, and wait for nothing: the task is cancelled or the program ends."""
-        with contextlib.suppress(Refused):
-            self._line.later(self._line.report(begun, type(error).__name__, is_error=True))
+    def _given(self, begun: Begun, read: Callable[[dict[str, Any]], G]) -> G:
+        """The arguments as they run. Raises Refused for others than were decided on."""
+        with contextlib.suppress(Exception):
+            return read(begun.arguments)
+        self._line.abandon(begun, "the arguments that were given back do not fit: it did not run")
+        raise Refused("PC1020", "what would run is not what the gate decided on")
 
     def _guarded(
         self, function: Callable[..., Any], *, name: str, description: str, wait: float | None
@@ -219,22 +218,20 @@ class Guard:
             returns=arguments.returns,
         )
 
-        def runs(owner: Any) -> Callable[[dict[str, Any]], Any]:
-            def run(given: dict[str, Any]) -> Any:
-                bound = arguments.given(owner, given)
-                return function(*bound.args, **bound.kwargs)
-
-            return run
+        def run(bound: inspect.BoundArguments) -> Any:
+            return function(*bound.args, **bound.kwargs)
 
         @functools.wraps(function)
         def at_once(*args: Any, **kwargs: Any) -> Any:
             owner, asked = arguments.asked(args, kwargs)
-            return self.call(tool, asked, runs(owner), wait=wait)
+            read = functools.partial(arguments.given, owner)
+            return self.call(tool, asked, run, read=read, wait=wait)
 
         @functools.wraps(function)
         async def awaited(*args: Any, **kwargs: Any) -> Any:
             owner, asked = arguments.asked(args, kwargs)
-            return await self.acall(tool, asked, runs(owner), wait=wait)
+            read = functools.partial(arguments.given, owner)
+            return await self.acall(tool, asked, run, read=read, wait=wait)
 
         return awaited if inspect.iscoroutinefunction(function) else at_once
 
@@ -267,31 +264,3 @@ def _beside(url: str, key: str, limits: aiohttp.ClientTimeout) -> Line:
         )
 
     return Line(origin(where) if path == where else "http://localhost", opened)
-
-
-def _told(tool: Tool, result: Any) -> msgspec.Raw:
-    """A result as JSON. Raises ValueError for one that has none."""
-    return msgspec.Raw(encode(jsonable(result, as_text=tool.as_text)))
-
-
-def _failure(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _hold_back(said: str, back: Any) -> None:
-    """Raise ToolError where the gate changed what a failure says."""
-    if back != said:
-        raise ToolError(str(back)) from None
-
-
-def _returned(tool: Tool, result: R, told: msgspec.Raw, back: Any) -> R:
-    """The result itself, or what the gate made of it in the type that it has to have."""
-    body = encode(back)
-    if body == bytes(told):
-        return result
-    try:
-        kind = TypeAdapter[R](type(result) if tool.returns is None else tool.returns)
-        return kind.validate_json(body)
-    except (ValidationError, PydanticUserError):
-        problem = Problem("PC5009", "what the gate left of the result does not fit its type")
-        raise Refused.of(problem, ran=True) from None

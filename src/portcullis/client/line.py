@@ -52,12 +52,37 @@ class Line:
         self._thread: _Thread | None = None
         self._closed = False
 
-    async def begin(self, call: dict[str, Any], delegation: str, wait: float) -> Begun:
-        """The gate's yes to ``call``. While a human decides, ask again for ``wait`` seconds.
+    def begin_now(self, body: bytes, delegation: str, wait: float) -> Begun:
+        """The gate's yes to a call. While a human decides, ask again for ``wait`` seconds.
 
         Raises Refused, and Held when there is no decision by then.
         """
-        body = encode(call)
+        gone = threading.Event()
+        doing = self.later(self._begin(body, delegation, wait, gone))
+        try:
+            return doing.result()
+        except CancelledError:
+            raise _closed() from None
+        except (KeyboardInterrupt, SystemExit):
+            gone.set()
+            doing.add_done_callback(self._unwanted)
+            raise
+
+    async def begin_soon(self, body: bytes, delegation: str, wait: float) -> Begun:
+        """``begin_now``, awaited on the loop of the caller."""
+        gone = threading.Event()
+        doing = self.later(self._begin(body, delegation, wait, gone))
+        try:
+            return await _seen(doing)
+        except (asyncio.CancelledError, GeneratorExit):
+            gone.set()
+            doing.add_done_callback(self._unwanted)
+            raise
+
+    async def _begin(
+        self, body: bytes, delegation: str, wait: float, gone: threading.Event
+    ) -> Begun:
+        """Never cancelled while the gate decides: a yes that nobody knows of could not end."""
         until = asyncio.get_running_loop().time() + wait
         pause, longest = _PAUSE
         while True:
@@ -67,9 +92,11 @@ class Line:
                 if problem.code != _HELD:
                     raise Refused.of(problem) from None
                 left = until - asyncio.get_running_loop().time()
-                if left < _PAUSE[0]:
+                if left < _PAUSE[0] or gone.is_set():
                     raise Held.of(problem) from None
                 await asyncio.sleep(min(pause, left))
+                if gone.is_set():
+                    raise Held.of(problem) from None
                 pause = min(1.5 * pause, longest)
                 continue
             call_id, arguments = answer.get("call"), answer.get("arguments")
@@ -77,33 +104,39 @@ class Line:
                 raise Refused("PC7011", "the gate's answer is no decision")
             return Begun(call_id, arguments, delegation)
 
-    async def report(
-        self, begun: Begun, result: str | msgspec.Raw, *, is_error: bool = False
-    ) -> Any:
-        """What the gate lets pass of a result. Raises Refused."""
+    def abandon(self, begun: Begun, why: str) -> None:
+        """Say that a call ended without a result, and wait for nothing."""
+        with contextlib.suppress(Refused, RuntimeError):  # closed, or closing just now
+            self.later(self._report(begun, why, is_error=True))
+
+    def _unwanted(self, doing: Future[Begun]) -> None:
+        """Give a yes back that came when nobody waited for it any more."""
+        if not doing.cancelled() and doing.exception() is None:
+            self.abandon(doing.result(), "the caller has gone: the tool did not run")
+
+    def report_now(self, begun: Begun, result: str | msgspec.Raw, *, is_error: bool) -> Any:
+        """What the gate lets pass of a result. Raises Refused, whose ``ran`` is true."""
+        try:
+            return self.later(self._report(begun, result, is_error=is_error)).result()
+        except (Refused, CancelledError) as error:
+            raise _after(error) from None
+
+    async def report_soon(self, begun: Begun, result: str | msgspec.Raw, *, is_error: bool) -> Any:
+        """``report_now``, awaited on the loop of the caller; it is sent even if that goes."""
+        try:
+            return await _seen(self.later(self._report(begun, result, is_error=is_error)))
+        except Refused as error:
+            raise _after(error) from None
+
+    async def _report(self, begun: Begun, result: str | msgspec.Raw, *, is_error: bool) -> Any:
         body = encode({"result": result, "is_error": is_error})
         try:
             answer = await self._post(f"/v1/calls/{begun.id}/result", body, begun.delegation)
         except Problem as problem:
-            raise Refused.of(problem, ran=True) from None
+            raise Refused.of(problem) from None
         if "result" not in answer:
-            raise Refused.of(Problem("PC7011", "the gate's answer is no result"), ran=True)
+            raise Refused("PC7011", "the gate's answer is no result")
         return answer["result"]
-
-    def now(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do this, and block the calling thread until it is done."""
-        doing = self.later(work)
-        try:
-            return doing.result()
-        except CancelledError:
-            raise Refused("PC7011", "the guard was closed") from None
-        except BaseException:
-            doing.cancel()
-            raise
-
-    async def soon(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do this, and await it on the loop of the caller; if that is cancelled, so is this."""
-        return await asyncio.wrap_future(self.later(work))
 
     def later(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Do this, and let nobody wait."""
@@ -140,6 +173,33 @@ class Line:
         return await answered(
             self._running().http, "POST", self._url + path, data=body, headers=headers, most=_MOST
         )
+
+
+def _closed() -> Refused:
+    return Refused("PC7011", "the guard was closed")
+
+
+def _after(error: Exception) -> Refused:
+    """The same, of a tool that has run."""
+    return Refused.of(error if isinstance(error, Refused) else _closed(), ran=True)
+
+
+async def _seen(doing: Future[T]) -> T:
+    """Await what is done, which goes on if the one who awaits it is cancelled."""
+    seen: Future[T] = Future()
+
+    def pass_on(done: Future[T]) -> None:
+        if not seen.set_running_or_notify_cancel():
+            return
+        if done.cancelled():
+            seen.set_exception(_closed())
+        elif (error := done.exception()) is not None:
+            seen.set_exception(error)
+        else:
+            seen.set_result(done.result())
+
+    doing.add_done_callback(pass_on)
+    return await asyncio.wrap_future(seen)
 
 
 class _Thread:

@@ -36,4 +36,4 @@ class Held(Refused):
 
 
 class ToolError(Exception):
-    """A tool failed, and the gate changed what may be said of it: this is what remains."""
+    """A tool failed: this is what may be said of it, where the exception itself says more."""

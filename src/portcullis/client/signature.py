@@ -15,7 +15,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
-from portcullis.wire.json import encode
+from portcullis.client.refused import Refused
+from portcullis.core.errors import Problem
+from portcullis.wire.json import decode, encode
 
 _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _OWNERS: Final = frozenset({"self", "cls"})
@@ -23,9 +25,45 @@ _CLOSED: Final = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_by
 _ANY: Final = TypeAdapter[Any](Any)
 
 
-def jsonable(value: Any, *, as_text: bool = False) -> Any:
-    """A value as JSON. Raises ValueError for what has none; ``as_text`` takes its ``str`` then."""
-    return _ANY.dump_python(value, mode="json", fallback=str if as_text else None)
+def jsonable(value: Any, *, by_alias: bool | None = None) -> Any:
+    """A value as JSON. Raises ValueError for what has none."""
+    return _ANY.dump_python(value, mode="json", by_alias=by_alias)
+
+
+def as_json(arguments: Any, *, by_alias: bool | None = None) -> Any:
+    """Arguments as they are after a way through JSON. Raises Refused for what has none."""
+    try:
+        return decode(written(arguments, by_alias=by_alias))
+    except Refused:
+        raise
+    except Problem as problem:
+        raise Refused.of(problem) from None
+
+
+def written(arguments: Any, *, by_alias: bool | None = None) -> bytes:
+    """Arguments as the bytes that are sent. Raises Refused for what has none."""
+    try:
+        return encode(jsonable(arguments, by_alias=by_alias))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise Refused("PC1020", "the arguments hold what JSON cannot") from None
+
+
+def exactly(given: Any, runs: Any) -> None:
+    """See that what is about to run, told as it was asked about, is what the gate gave back.
+
+    Raises ValueError where it is not: aliases, unions and validators may read a value anew.
+    """
+    if not _same(given, runs):
+        raise ValueError("what would run is not what was decided on")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal; to Python, True is 1 too."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
 class Arguments:
@@ -66,24 +104,36 @@ class Arguments:
     def asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The owner that a method is called on, if any, and all arguments as JSON.
 
-        Raises TypeError and pydantic's ValidationError for those that do not fit.
+        Raises TypeError and ValueError (as pydantic's ValidationError) for those that do not fit,
+        or would come back from JSON as something else.
         """
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         owner = bound.arguments.pop(self._owner, None)
         checked = self._model.model_validate(dict(bound.arguments))
-        return owner, checked.model_dump(mode="json", by_alias=True)
+        asked = _told(checked)
+        if self._read(asked).model_dump() != checked.model_dump():
+            raise ValueError("these arguments would come back from JSON as something else")
+        return owner, asked
 
     def given(self, owner: Any, arguments: dict[str, Any]) -> inspect.BoundArguments:
         """What to call the function with, for ``arguments`` that the gate gave back.
 
-        Raises pydantic's ValidationError for those that do not fit.
+        Raises ValueError for those that do not fit, or would run as something else.
         """
-        read = self._model.model_validate_json(encode(arguments))
+        read = self._read(arguments)
+        exactly(arguments, _told(read))
         found = OrderedDict[str, Any]({self._owner: owner} if self._owner else {})
         for name, field in type(read).model_fields.items():
             found[str(field.alias)] = getattr(read, name)
         return inspect.BoundArguments(self._signature, found)
+
+    def _read(self, arguments: dict[str, Any]) -> BaseModel:
+        return self._model.model_validate_json(written(arguments))
+
+
+def _told(checked: BaseModel) -> dict[str, Any]:
+    return checked.model_dump(mode="json", by_alias=True)
 
 
 def _is_owner(parameter: inspect.Parameter) -> bool:

@@ -240,6 +240,16 @@ class Config(Section):
                     raise ValueError(msg)
         return toolsets
 
+    @field_validator("console")
+    @classmethod
+    def _by_passkey(cls, console: Console, info: ValidationInfo) -> Console:
+        """Where deciding takes a passkey, nothing else decides."""
+        for name, one in info.data.get("notifications", {}).items():
+            if console.passkeys == "required" and getattr(one, "actions", None) is not None:
+                msg = f"passkeys: required, but notifications.{name} has actions: they ask for none"
+                raise ValueError(msg)
+        return console
+
 
 def load(path: Path) -> Config:
     """Read and validate a configuration file; relative paths in it are relative to the file.

@@ -13,6 +13,7 @@ from portcullis.core.errors import Problem
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
+_DEMONSTRATION: Final = "portcullis-state/demo/portcullis.yaml"
 _WORDS = {"extra_forbidden": "unknown key", "missing": "this key is required"}
 
 
@@ -21,9 +22,11 @@ def load(path: Path, model: type[_Model]) -> _Model:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Problem(
-            "PC7001", f"cannot read {path}: {error}", hint="Run `portcullis init`."
-        ) from None
+        demonstration = path.parent / _DEMONSTRATION
+        hint = "Run `portcullis init`."
+        if demonstration.exists() and demonstration != path:
+            hint = f"For the demonstration that is here: -c {demonstration}. Else {hint}"
+        raise Problem("PC7001", f"cannot read {path}: {error}", hint=hint) from None
     try:
         root = compose(text)
         data = construct(root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -86,10 +87,12 @@ class Approving:
             await self._act(context, "approval.read", approval, said)
         return approval, shown
 
-    async def approve(self, context: Context, approval_id: str, reason: str) -> Approval:
-        """Let the call through, once. Raises Problem PC3042, PC3046, PC3047."""
+    async def approve(
+        self, context: Context, approval_id: str, reason: str, binding: str = ""
+    ) -> Approval:
+        """Let the call through, once. Raises Problem PC3042, PC3046, PC3047, PC3055."""
         async with self._deciding:
-            approval = await self._get(approval_id)
+            approval = await self._bound(approval_id, binding)
             after(approval.state, Verb.APPROVE)
             shown = await self._shown(approval)
             if shown is None:
@@ -100,13 +103,16 @@ class Approving:
             four_eyes(operator, shown.user, owners, known)
             return await self._decide(context, approval, Verb.APPROVE, reason)
 
-    async def deny(self, context: Context, approval_id: str, reason: str) -> Approval:
-        """Let the call not through, or not any more. Raises Problem PC3042, PC3047.
+    async def deny(
+        self, context: Context, approval_id: str, reason: str, binding: str = ""
+    ) -> Approval:
+        """Let the call not through, or not any more. Raises Problem PC3042, PC3047, PC3055.
 
         An agent of which too much was denied may ask for nothing more, itself or through others.
         """
         async with self._deciding:
-            denied = await self._decide(context, await self._get(approval_id), Verb.DENY, reason)
+            found = await self._bound(approval_id, binding)
+            denied = await self._decide(context, found, Verb.DENY, reason)
             for agent in dict.fromkeys((denied.agent, *denied.chain)):
                 await self._freeze(context, agent)
             return denied
@@ -148,6 +154,13 @@ class Approving:
         await self._records.act(
             context, "approval.frozen", f"agent:{agent}", route=self._route, parameters=said
         )
+
+    async def _bound(self, approval_id: str, binding: str) -> Approval:
+        """The approval; with a ``binding``, Problem PC3055 unless that is its call's."""
+        approval = await self._get(approval_id)
+        if binding and not hmac.compare_digest(binding.encode(), approval.binding.encode()):
+            raise Problem("PC3055", "the decision is about another call")
+        return approval
 
     async def _get(self, approval_id: str) -> Approval:
         found = await asyncio.to_thread(self._store.get, approval_id)

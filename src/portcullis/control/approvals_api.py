@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from portcullis.control.activity_api import Cursor, Limit, Text
 from portcullis.control.approvals import Approving
@@ -57,11 +57,13 @@ class ApprovalList(_Shape):
     """Approvals, and the agents that may not ask any more.
 
     `following` is the next page's cursor; empty at the end, and where no page was asked for.
+    `waiting` is how many wait in all, whatever was asked for.
     """
 
     approvals: list[ApprovalView]
     frozen: list[str]
     following: str = ""
+    waiting: int = 0
 
 
 class StepView(_Shape):
@@ -105,16 +107,21 @@ class ShownView(_Shape):
 
 
 class ApprovalDetail(_Shape):
-    """An approval; ``call`` is null once it is decided: then the call is kept no longer."""
+    """An approval; ``call`` is null once it is decided: then the call is kept no longer.
+
+    ``binding`` is the digest of exactly this call: a decision may name it.
+    """
 
     approval: ApprovalView
     call: ShownView | None
+    binding: str = ""
 
 
 class DecisionRequest(_Shape):
-    """Why."""
+    """Why, and with ``binding`` about which call: another one is not decided (PC3055)."""
 
     reason: Reason
+    binding: str = Field(default="", max_length=128)
 
 
 class LiftRequest(_Shape):
@@ -170,6 +177,7 @@ def _viewers(edge: Edge, approving: Approving, desk: Desk) -> APIRouter:
             approvals=[ApprovalView.of(one) for one in page.approvals],
             frozen=list(await approving.frozen()),
             following=page.following,
+            waiting=await desk.waiting(),
         )
 
     return router
@@ -177,7 +185,7 @@ def _viewers(edge: Edge, approving: Approving, desk: Desk) -> APIRouter:
 
 def _approvers(edge: Edge, approving: Approving) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "approver"))
-    decided = refusals(*CREDENTIAL, *BODY, "PC3042", "PC3046", "PC3047")
+    decided = refusals(*CREDENTIAL, *BODY, "PC3042", "PC3046", "PC3047", "PC3055")
 
     @router.get(
         _ONE, responses=refusals(*CREDENTIAL, "PC1020", "PC1021", "PC3047"), openapi_extra=_BEARER
@@ -186,7 +194,9 @@ def _approvers(edge: Edge, approving: Approving) -> APIRouter:
         """An approval with the call that waits; that it is read is recorded before."""
         approval, shown = await approving.show(request.state.context, id)
         call = None if shown is None else ShownView.of(shown)
-        return ApprovalDetail(approval=ApprovalView.of(approval), call=call)
+        return ApprovalDetail(
+            approval=ApprovalView.of(approval), call=call, binding=approval.binding
+        )
 
     @router.post(f"{_ONE}/approve", responses=decided, openapi_extra=_BEARER)
     async def approve(
@@ -195,7 +205,7 @@ def _approvers(edge: Edge, approving: Approving) -> APIRouter:
         body: DecisionRequest,
     ) -> ApprovalView:
         """Let exactly this call through, once, while its time lasts."""
-        done = await approving.approve(request.state.context, id, body.reason)
+        done = await approving.approve(request.state.context, id, body.reason, body.binding)
         return ApprovalView.of(done)
 
     @router.post(f"{_ONE}/deny", responses=decided, openapi_extra=_BEARER)
@@ -205,7 +215,8 @@ def _approvers(edge: Edge, approving: Approving) -> APIRouter:
         body: DecisionRequest,
     ) -> ApprovalView:
         """Refuse this call, or take back what was approved and did not happen yet."""
-        return ApprovalView.of(await approving.deny(request.state.context, id, body.reason))
+        done = await approving.deny(request.state.context, id, body.reason, body.binding)
+        return ApprovalView.of(done)
 
     return router
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
+import structlog
 
 from portcullis.control.approvals import Approving
+from portcullis.control.throttle import Throttle
 from portcullis.core.approval import Approval
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
@@ -31,6 +34,12 @@ WINDOW_SECONDS: Final = 300.0
 REASON: Final = "by chat"
 _SIGNATURE: Final = 67
 """Characters: ``v0=`` and 64 of hex."""
+_LONGEST: Final = 2**18
+"""Bytes of a request; the chat's have some thousands."""
+_FRESH_SECONDS: Final = 10.0
+"""For so long a signing secret is not read again."""
+
+log = structlog.get_logger(__name__)
 
 
 class Pressed(msgspec.Struct, frozen=True):
@@ -70,6 +79,39 @@ class Buttons:
     approvers: Mapping[str, str]
 
 
+class _Refused(Exception):  # noqa: N818 - what whoever asks is told of it is always the same
+    """A request that the chat did not sign, or not now; the text is for the gate's own log."""
+
+
+class _Key:
+    """What a channel's requests are signed under, read at times and never on the loop.
+
+    Without a secret that can be read it is one that nobody knows.
+    """
+
+    def __init__(self, secret: Callable[[], str], clock: Clock) -> None:
+        self._secret = secret
+        self._clock = clock
+        self._reading = asyncio.Lock()
+        self._read_at = -_FRESH_SECONDS
+        self._key = secrets.token_bytes(32)
+
+    async def key(self) -> bytes:
+        async with self._reading:
+            now = self._clock.monotonic()
+            if now - self._read_at >= _FRESH_SECONDS:
+                self._read_at = now
+                self._key = await asyncio.to_thread(self._read)
+        return self._key
+
+    def _read(self) -> bytes:
+        try:
+            return self._secret().encode()
+        except Problem as problem:
+            log.warning("chat_secret_not_read", fault=problem.detail)
+            return secrets.token_bytes(32)
+
+
 class Chat:
     """Decisions by chat, on the channels that have buttons. Refusals are the caller's to record."""
 
@@ -89,29 +131,49 @@ class Chat:
         self._notices = notices
         self._once = once
         self._clock = clock
+        self._keys = {name: _Key(one.secret, clock) for name, one in channels.items()}
+        self._nobody = _Key(lambda: secrets.token_hex(16), clock)
+        self._refusals = Throttle(clock, free=3, longest=60)
 
-    def pressed(self, channel: str, timestamp: str, signature: str, body: bytes) -> Pressed:
+    async def pressed(
+        self, channel: str, timestamp: str, signature: str, body: bytes, host: str
+    ) -> Pressed:
         """What a request says that the chat has signed, and that was not seen before.
 
-        Raises Problem PC1010 for a channel without buttons, PC8010 for anything else that is not
-        such a request: also one that is older than five minutes, or than this process.
+        Raises Problem PC8010 for anything else, always with the same words: also for a channel
+        that has no buttons or does not exist, and for a request that is older than five minutes,
+        or than this process. What was wrong says the gate's own log, less and less often of one
+        ``host``. What is signed is heard however many forgeries came from there: behind a proxy,
+        all come from one.
         """
-        buttons = self._channels.get(channel)
-        if buttons is None:
-            raise Problem("PC1010", "the API has no such route")
+        try:
+            pressed = await self._signed(channel, timestamp, signature, body)
+        except _Refused as refused:
+            if not self._refusals.wait(host):
+                self._refusals.failed(host)
+                known = channel if channel in self._channels else "?"
+                log.warning("chat_request_refused", channel=known, fault=str(refused))
+            raise Problem("PC8010", "it is not what the chat has signed just now") from None
+        self._refusals.clear(host)
+        return pressed
+
+    async def _signed(self, channel: str, timestamp: str, signature: str, body: bytes) -> Pressed:
         now = self._clock.now()
         at = float(timestamp) if timestamp.isdecimal() and len(timestamp) <= 12 else 0.0  # noqa: PLR2004 - seconds of many centuries
         if abs(now - at) > WINDOW_SECONDS or at < self._once.since:
-            raise Problem("PC8010", "it is not of now")
+            raise _Refused("it is not of now")
+        if len(body) > _LONGEST:
+            raise _Refused("it is too long")
+        key = await self._keys.get(channel, self._nobody).key()
         signed = b"v0:%s:%s" % (timestamp.encode(), body)
-        wanted = "v0=" + hmac.digest(buttons.secret().encode(), signed, hashlib.sha256).hex()
+        wanted = "v0=" + hmac.digest(key, signed, hashlib.sha256).hex()
         if len(signature) != _SIGNATURE or not hmac.compare_digest(
             signature.encode("utf-8", "replace"), wanted.encode()
         ):
-            raise Problem("PC8010", "its signature is wrong")
+            raise _Refused("its signature is wrong")
         seen = hashlib.sha256(f"{channel}\n{wanted}".encode()).digest()
         if not self._once.spend(seen, at + 2 * WINDOW_SECONDS, f"chat:{channel}"):
-            raise Problem("PC8010", "it was sent before")
+            raise _Refused("it was sent before")
         return _read(body, at)
 
     async def operator(self, channel: str, pressed: Pressed) -> Principal:
@@ -156,7 +218,7 @@ class Chat:
 def _read(body: bytes, at: float) -> Pressed:
     """The one button of an interaction; the form (application/x-www-form-urlencoded) has one field.
 
-    Raises Problem PC8010.
+    Raises _Refused.
     """
     try:
         fields = parse_qsl(
@@ -166,7 +228,7 @@ def _read(body: bytes, at: float) -> Pressed:
         payload = _decode(document)
         (action,) = payload.actions
     except (ValueError, msgspec.MsgspecError):
-        raise Problem("PC8010", "it is not one button that was pressed") from None
+        raise _Refused("it is not one button that was pressed") from None
     if name != "payload" or not action.value.isascii() or not action.value.isalnum():
-        raise Problem("PC8010", "it is not one button that was pressed")
+        raise _Refused("it is not one button that was pressed")
     return Pressed(payload.user.id, at, action.action_id, action.value)

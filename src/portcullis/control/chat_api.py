@@ -20,7 +20,8 @@ def router(edge: Edge, chat: Chat) -> APIRouter:
         headers = request.headers
         timestamp = headers.get("x-slack-request-timestamp", "")
         signature = headers.get("x-slack-signature", "")
-        pressed = chat.pressed(name, timestamp, signature, await request.body())
+        host = request.client.host if request.client else "unix"
+        pressed = await chat.pressed(name, timestamp, signature, await request.body(), host)
         context = edge.admit_as(request, await chat.operator(name, pressed))
         await chat.decide(context, name, pressed)
         return Response()

@@ -57,17 +57,18 @@ def router(edge: Edge, feed: Feed, streams: Streams) -> APIRouter:
             verdict=verdict,
             risk=risk,
         )
-        pieces = _events(feed, wanted)
+        principal = request.state.context.principal
+        pieces = _events(feed, wanted, principal.id)
         await anext(pieces)  # that too many watch already is an answer of its own
-        guarded = streams.guarded(request.state.context.principal, pieces)
+        guarded = streams.guarded(principal, pieces)
         return StreamingResponse(guarded, media_type="text/event-stream")
 
     return made
 
 
-async def _events(feed: Feed, wanted: LiveFilter) -> AsyncIterator[bytes]:
+async def _events(feed: Feed, wanted: LiveFilter, operator: str) -> AsyncIterator[bytes]:
     """The stream; its first piece only says that there is a subscription."""
-    async with feed.subscribe(wanted) as events:
+    async with feed.subscribe(wanted, operator) as events:
         yield b""
         yield b": watching\n\n"
         async for event in events:

@@ -32,7 +32,7 @@ from portcullis.identity.passwords import (
     totp_secret,
 )
 from portcullis.identity.records import IdentityRecords
-from portcullis.identity.tokens import Minted
+from portcullis.identity.tokens import AUDIENCE, CONSOLE, Minted
 
 AT_ONCE: Final = 2
 """How many passwords are verified at the same time: each takes 64 MiB and a core."""
@@ -128,7 +128,14 @@ class Logins:
         self._waiting = 0
 
     async def password(
-        self, name: str, password: str, code: str, *, source: str, adding: bool = False
+        self,
+        name: str,
+        password: str,
+        code: str,
+        *,
+        source: str,
+        adding: bool = False,
+        audience: str = AUDIENCE,
     ) -> Minted:
         """A token for who knows the password and holds the authenticator.
 
@@ -148,7 +155,9 @@ class Logins:
                 if self._passkeys_required and not adding:
                     raise Problem("PC2086", "a password is not enough here")
                 roles = () if self._passkeys_required else None
-                minted = await self._principals.mint(_self(name, source), _KIND, name, roles=roles)
+                minted = await self._principals.mint(
+                    _self(name, source), _KIND, name, roles=roles, audience=audience
+                )
                 if before % 2 or before != self._set[name]:
                     raise Problem("PC4001", "the password was replaced meanwhile")
             except Problem as problem:
@@ -161,7 +170,10 @@ class Logins:
         return minted
 
     async def passkey(self, show: Callable[[], Shown], *, source: str) -> Minted:
-        """A token for who shows a passkey. Raises Problem PC2083, PC2084; PC2071 when locked."""
+        """A token of the console for who shows a passkey.
+
+        Raises Problem PC2083, PC2084; PC2071 when locked.
+        """
         async with self._refusals(source) as login:
             shown = show()
             login.known = name = await asyncio.to_thread(shown.owner)
@@ -172,7 +184,9 @@ class Logins:
             try:
                 async with self._principals.changing:  # it may be taken away at this moment
                     await asyncio.to_thread(shown.prove)
-                    minted = await self._principals.mint(_self(name, source), _KIND, name)
+                    minted = await self._principals.mint(
+                        _self(name, source), _KIND, name, audience=CONSOLE
+                    )
                     self._principals.unrotated(_KIND, name, began)
             except Problem as problem:
                 if problem.code not in _SAME | _PASSKEY:

@@ -13,7 +13,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import State
 from portcullis.core.ports import Clock, Directory, PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind
-from portcullis.identity.tokens import Minted, TokenAuthority
+from portcullis.identity.tokens import AUDIENCE, Minted, TokenAuthority
 
 
 class Minting:
@@ -65,6 +65,7 @@ class Minting:
         session: str | None = None,
         auth_time: int | None = None,
         roles: tuple[str, ...] | None = None,
+        audience: str = AUDIENCE,
     ) -> Minted:
         """A token for a registered, active principal, recorded before it is handed out.
 
@@ -94,6 +95,7 @@ class Minting:
             roles=record.roles if roles is None else roles,
             session=session,
             auth_time=auth_time,
+            audience=audience,
         )
         await self._records.act(
             context,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from portcullis.core.approval import Approval, Claimed, State, Verb
 from portcullis.core.call import Call, Context
 from portcullis.core.desk import ApprovalPage, Wanted
 from portcullis.core.verdict import Allow, Deny, Hold
+
+Told: TypeAlias = Literal["reminded", "escalated"]
+"""What somebody is told of an approval that still waits."""
 
 
 class ApprovalStore(Protocol):
@@ -21,13 +24,13 @@ class ApprovalStore(Protocol):
     ``move`` applies a verb and returns the approval as it then is, or None when it is not in a
     state to which the verb applies; every verb destroys what was sealed, and approval needs time
     that is left. ``sealed`` is b"" once it is destroyed. ``mark`` says that somebody was reminded
-    of a pending one, or that it was escalated.
+    of those that are pending, or that they were escalated; returns of how many that was not said.
     ``list`` and ``page`` leave out what cannot be read; a page is by what is wanted of those whose
     time is not over, by indexes only. ``waiting`` counts the pending ones. ``due`` are, the oldest
-    first, those whose time is over, and the pending ones that were asked until ``reminding`` and
-    until ``escalating`` (None: never) of which nobody was told so. ``sessions`` are those of all
-    that are pending or approved, ``of_session`` those of one session. ``changed`` are those that
-    were asked, or came into their state, since then.
+    first, those whose time is over; ``untold`` the pending ones that were asked until then, whose
+    time is not over, and of which nobody was told so. ``sessions`` are those of all that are
+    pending or approved, ``of_session`` those of one session. ``changed`` are those that were asked,
+    or came into their state, since then, in the order of these times.
     ``denials`` counts those of an agent, and of others on its behalf, that were denied since
     ``since`` or since it was last lifted; ``freeze`` and ``lift`` are False when the agent is
     frozen already, or is not.
@@ -40,16 +43,15 @@ class ApprovalStore(Protocol):
     def list(self, states: Collection[State], limit: int) -> tuple[Approval, ...]: ...
     def page(self, wanted: Wanted, cursor: str, limit: int, now: float) -> ApprovalPage: ...
     def waiting(self, now: float) -> int: ...
-    def due(
-        self, now: float, *, reminding: float | None, escalating: float | None, limit: int
-    ) -> tuple[Approval, ...]: ...
+    def due(self, now: float, limit: int) -> tuple[Approval, ...]: ...
+    def untold(self, kind: Told, until: float, now: float, limit: int) -> tuple[Approval, ...]: ...
     def sessions(self) -> tuple[str, ...]: ...
     def of_session(self, session: str) -> tuple[Approval, ...]: ...
     def changed(self, since: float, limit: int) -> tuple[Approval, ...]: ...
     def move(
         self, approval_id: str, verb: Verb, *, now: float, by: str = "", reason: str = ""
     ) -> Approval | None: ...
-    def mark(self, approval_id: str, kind: Literal["reminded", "escalated"], at: float) -> bool: ...
+    def mark(self, approvals: Collection[str], kind: Told, at: float) -> int: ...
     def denials(self, agent: str, since: float) -> int: ...
     def frozen(self) -> tuple[str, ...]: ...
     def freeze(self, agent: str, at: float) -> bool: ...

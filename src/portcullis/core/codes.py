@@ -286,6 +286,7 @@ CODES: Final[dict[str, Code]] = {
     "PC3055": Code(
         409, -32005, "Not what was shown", "Open the approval again and look at what it is for."
     ),
+    "PC3056": Code(503, -32005, "Too many pages are being made", "Try again in a moment."),
     # Range PC4, containment
     "PC4001": Code(
         403, -32004, "Cut off", "Ask an operator: `portcullis agent show` says its state."

@@ -11,6 +11,7 @@ import msgspec
 from portcullis.core.errors import Problem
 
 _LONGEST: Final = 1024
+_LEAST: Final = -(2**63)
 _Key = TypeVar("_Key")
 
 
@@ -30,6 +31,15 @@ def key_of(cursor: str, decoder: msgspec.json.Decoder[_Key]) -> _Key | None:
         if len(cursor) > _LONGEST:
             raise ValueError(len(cursor))
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        return decoder.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
+        found = decoder.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
+        _stored(found)
     except (binascii.Error, msgspec.MsgspecError, UnicodeError, ValueError):
         raise Problem("PC3051", "the cursor is not one of this list's") from None
+    return found
+
+
+def _stored(key: Any) -> None:
+    """Raise ValueError for an integer of more than 64 bits: no database has one."""
+    for one in key:
+        if isinstance(one, int) and not _LEAST <= one < -_LEAST:
+            raise ValueError(one)

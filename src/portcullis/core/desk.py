@@ -153,7 +153,8 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """What differs at one place: ``path`` as in ``to`` or ``items[2].price``; texts are bounded.
 
-    Where it was cut, a text begins or ends with an ellipsis.
+    Where it was cut, a text begins or ends with an ellipsis; behind the path of a long one stands
+    which of its places this is: ``body (last of at least 3 places)``.
     """
 
     path: str

@@ -45,9 +45,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
     ``subjects`` is how things are, ``told`` what the channel knows, ``draft`` what is on its way
     since ``drafted_at``, perhaps there already, as its ``turn``, with links to the console at
-    ``origin``. ``reference`` is by what the
-    channel knows the message. ``next_at`` is when it is to be told, ``due_since`` for how long
-    that has been so. A ``failed`` one is told no more, unless something changes.
+    ``origin``. ``reference`` is by what the channel knows the message, at ``place``: a channel of
+    the same name that leads elsewhere does not. ``next_at`` is when it is to be told, ``due_since``
+    for how long that has been so. A ``failed`` one is told no more, unless something changes.
     """
 
     id: str
@@ -67,6 +67,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""
     turn: int = 0
     reference: str = ""
+    place: str = ""
     attempts: int = 0
     next_at: float = 0.0
     due_since: float = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,18 +64,21 @@ class NoticeStore(Protocol):
     them, and have come further since; those that ended before anybody looked are not among them.
     ``following`` are the subjects (that begin with ``prefix``) that are not over. ``file`` notes
     all in order. ``change`` replaces a notice by what ``changed`` makes of it, and returns that;
-    None when it is gone. ``due`` is the one that is due for longest at ``now``. ``told`` says
-    whether an approval is under a notice of the channel's. ``list`` is newest first. ``waiting``
-    counts those that a channel is still to be told. ``forget`` drops what was opened before then
-    and has nothing to tell, and what is not followed any more.
+    None when it is gone. ``due`` is, of those that are due at ``now``, the gravest (delete, then
+    external), and of these the one that is due for longest; one that is due only after ``latest``
+    was put off before the clock was set back, and is due. ``told`` says whether an approval is
+    under a notice of the channel's. ``list`` is newest first. ``waiting`` counts those that a
+    channel is still to be told. ``forget`` drops what was opened before then and has nothing to
+    tell, or belongs to none of ``channels``, and what is not followed any more. ``changes`` come
+    gravest first as well; what is damaged is left out, however much it is.
     """
 
     def changes(self, channel: str, limit: int) -> tuple[Approval, ...]: ...
     def following(self, channel: str, prefix: str) -> tuple[str, ...]: ...
     def file(self, channel: str, filings: Sequence[Filing]) -> None: ...
     def change(self, notice_id: str, changed: Callable[[Notice], Notice]) -> Notice | None: ...
-    def due(self, channel: str, now: float) -> Notice | None: ...
+    def due(self, channel: str, now: float, latest: float) -> Notice | None: ...
     def told(self, channel: str, approval_id: str) -> bool: ...
     def list(self, limit: int) -> tuple[Notice, ...]: ...
     def waiting(self, channel: str) -> int: ...
-    def forget(self, before: float) -> None: ...
+    def forget(self, before: float, channels: Collection[str]) -> None: ...

@@ -14,6 +14,8 @@ from portcullis.demo.story import Ending
 ACCOUNT: Final = "DE89 3704 0044 0532 0130 00"
 """An account number that everybody tests with."""
 WAITING: Final = "refund of O-5002"
+REQUEST: Final = f"My order O-5002 never came. Please refund it to {ACCOUNT}."
+"""What the user says in the session in which it waits."""
 _TOOL: Final = "tickets.create"
 _AGAIN_SECONDS: Final = 2.0
 
@@ -30,7 +32,7 @@ async def approved_by_a_human(cast: Cast) -> Ending:
     waited = cast.stage.records.count("tickets") == before
     if not held.approval:
         return Ending(ok=False, actual=f"{held.code or 'not held'} {held.text}"[:70])
-    await cast.stage.approve(held.approval, "the customer's own account")
+    await cast.stage.approve(held.approval, "asked the customer on the phone")
     done = await cast.agent.act(_TOOL, wanted)
     opened = cast.stage.records.count("tickets") - before
     return Ending(

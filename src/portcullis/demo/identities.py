@@ -53,9 +53,9 @@ async def open_session(cast: Cast) -> Ending:
     return await renew_session(cast)
 
 
-async def renew_session(cast: Cast) -> Ending:
+async def renew_session(cast: Cast, prompt: str = PROMPT) -> Ending:
     """One more session of the application's, with clients of the agent's in it."""
-    asked = {"agent": AGENT, "user": "ada", "prompt": PROMPT, "subject": SUBJECT}
+    asked = {"agent": AGENT, "user": "ada", "prompt": prompt, "subject": SUBJECT}
     async with (
         session(cast.application) as http,
         http.post(f"{cast.application.url}/v1/sessions", json=asked) as answer,
@@ -64,7 +64,7 @@ async def renew_session(cast: Cast) -> Ending:
     cast.token = given["token"]
     agent = SupportAgent(cast.base, cast.token, customer=CUSTOMER)
     cast.agent = await cast.exits.enter_async_context(agent)
-    cast.agent.messages.append({"role": "user", "content": PROMPT})
+    cast.agent.messages.append({"role": "user", "content": prompt})
     return Ending(
         ok=True,
         actual=f"session {given['session']}, with a delegation for the agent",

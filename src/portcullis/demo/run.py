@@ -17,7 +17,7 @@ from portcullis.audit.publish import CHECKPOINT
 from portcullis.bootstrap.background import background
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
-from portcullis.demo.asked import ask_on
+from portcullis.demo.asked import REQUEST, ask_on
 from portcullis.demo.cast import AGENT, CUSTOMER, Cast
 from portcullis.demo.identities import renew_session
 from portcullis.demo.ledger import Ledger
@@ -81,7 +81,7 @@ async def _perform(folder: Path, on_step: Tell, stay: Stay | None) -> Told:
                 steps.append(step)
             told = Told(ok=all(step.ok for step in steps), steps=tuple(steps))
             if stay is not None:
-                await renew_session(cast)
+                await renew_session(cast, REQUEST)
                 async with background(ask_on(cast, stay.later)):
                     stay.over(told, cast, _exports(folder, cast))
                     await _until_told_to_stop()

@@ -168,6 +168,11 @@ class Guard:
             await self._inventory.offered(call.server, call.tool)
 
     async def _conclude(self, request: Request, context: Context, call_id: str) -> None:
+        body: bytes | Problem
+        try:
+            body = await self._body(request)  # first: until it is here, the call may be late
+        except Problem as problem:
+            body = problem
         begun = self._running.claim(call_id, context)
         if begun is None:
             denied = self._pipeline.chunk(_NOTHING, context)  # whoever is cut off is told so
@@ -177,7 +182,9 @@ class Guard:
         outcome = begun.outcome
         try:
             with cuttable():
-                said = wire.reported(decode(await self._body(request)))
+                if isinstance(body, Problem):
+                    raise body
+                said = wire.reported(decode(body))
                 shown = wire.result(said, outcome.call.tool)
                 size = len(encode(shown))
                 back = Result(payload=shown, size=size, is_error=said.is_error)

@@ -27,9 +27,23 @@ from portcullis.identity.keys import thumbprint
 from portcullis.identity.once import LocalOnce
 from portcullis.wire.json import decode, encode
 
-__all__ = ["AUDIENCE", "Actor", "Claims", "Confirmation", "Grant", "Minted", "TokenAuthority"]
+__all__ = [
+    "AUDIENCE",
+    "CONSOLE",
+    "LINK",
+    "Actor",
+    "Claims",
+    "Confirmation",
+    "Grant",
+    "Minted",
+    "TokenAuthority",
+]
 
 AUDIENCE: Final = "portcullis"
+CONSOLE: Final = "portcullis-console"
+"""The audience of what the console keeps in browsers: no API takes such a token."""
+LINK: Final = "portcullis-link"
+"""The audience of what is in a one-time link: good for its exchange, and for nothing else."""
 MAX_TOKEN: Final = 4096
 """Longest token that is looked at, in characters; ours have some 500."""
 NO_TOKEN: Final = frozenset({"", "spiffe"})
@@ -57,6 +71,7 @@ class _Verified(msgspec.Struct, frozen=True):
     principal: Principal
     binding: Confirmation | None
     delegation: bool
+    audience: str
 
 
 class TokenAuthority:
@@ -110,6 +125,7 @@ class TokenAuthority:
         roles: tuple[str, ...] = (),
         session: str | None = None,
         auth_time: int | None = None,
+        audience: str = AUDIENCE,
     ) -> Minted:
         """A new token for ``ttl`` seconds, bound to no key. See ``issue``."""
         now = int(self._clock.now())
@@ -121,9 +137,9 @@ class TokenAuthority:
             sid=session,
             roles=roles,
         )
-        return self.issue(grant, expires_at=now + ttl)
+        return self.issue(grant, expires_at=now + ttl, audience=audience)
 
-    def issue(self, grant: Grant, *, expires_at: int) -> Minted:
+    def issue(self, grant: Grant, *, expires_at: int, audience: str = AUDIENCE) -> Minted:
         """A new token. Whether its holder exists and may have this is the caller's to know.
 
         Raises the Problems of ``Claims.principal``, and PC2050 when it would be too long.
@@ -131,7 +147,7 @@ class TokenAuthority:
         now = int(self._clock.now())
         claims = Claims(
             iss=self._trust_domain,
-            aud=AUDIENCE,
+            aud=audience,
             jti=self._new_id(),
             iat=now,
             nbf=now,
@@ -146,8 +162,8 @@ class TokenAuthority:
             raise Problem("PC2050", f"the token would be longer than {MAX_TOKEN} characters")
         return Minted(token=token, id=claims.jti, expires_at=claims.exp)
 
-    def authenticate(self, presented: Presented) -> Principal:
-        """Who makes a request, by its token, by its certificate, or by both.
+    def authenticate(self, presented: Presented, audience: str = AUDIENCE) -> Principal:
+        """Who makes a request, by its token for ``audience``, by its certificate, or by both.
 
         Raises Problem PC2001 (nothing is shown), PC2020 (a certificate was promised), PC2022
         (it has expired), PC2007 (it stands for nobody), those of ``verify``, and when the token
@@ -155,12 +171,12 @@ class TokenAuthority:
         PC2005 (token and certificate name two principals). The Problem names what was refused.
         """
         try:
-            return self._authenticated(presented)
+            return self._authenticated(presented, audience)
         except Problem as problem:
             problem.credential = self._fingerprint(presented)
             raise
 
-    def _authenticated(self, presented: Presented) -> Principal:
+    def _authenticated(self, presented: Presented, audience: str) -> Principal:
         token, peer = presented.token, presented.peer
         now = self._clock.now()
         holder = None if peer is None else self._holder(peer, now)
@@ -177,7 +193,7 @@ class TokenAuthority:
                 svid=peer.serial,
                 issued_at=peer.issued_at,
             )
-        known = self._known(token, now)
+        known = self._known(token, now, audience)
         binding, principal = known.binding, known.principal
         if binding is None:
             self._unbound(known, presented)
@@ -209,7 +225,7 @@ class TokenAuthority:
         """The thumbprint of the key in a proof made for the token endpoint. See ``dpop.verify``."""
         return self._proof(presented, None, None, self._clock.now())
 
-    def verify(self, token: str) -> Claims:
+    def verify(self, token: str, audience: str = AUDIENCE) -> Claims:
         """The claims of a token of ours, all checked but its binding.
 
         Raises Problem PC2002 (malformed), PC2030 (algorithm), PC2031 (key or signature), PC2035
@@ -223,8 +239,8 @@ class TokenAuthority:
         claims = self._signed(token)
         if claims.iss != self._trust_domain:
             raise Problem("PC2033", "the token is of another trust domain")
-        if claims.aud != AUDIENCE:
-            raise Problem("PC2032", "the token is for another audience")
+        if claims.aud != audience:
+            raise _misaddressed()
         now = self._clock.now()
         if now + self._skew < claims.nbf:
             raise Problem("PC2034", "the token is not valid yet")
@@ -247,17 +263,19 @@ class TokenAuthority:
             raise Problem("PC2035", "the token says that it is of another kind than it is")
         return claims
 
-    def _known(self, token: str, now: float) -> _Verified:
+    def _known(self, token: str, now: float, audience: str) -> _Verified:
         if len(token) > MAX_TOKEN:
             raise Problem("PC2002", f"not a token of at most {MAX_TOKEN} characters")
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         known = self._cache.get(digest)
         if known is not None:
             if now < known.principal.expires_at:
+                if known.audience != audience:
+                    raise _misaddressed()
                 return known
             del self._cache[digest]
-        claims = self.verify(token)
-        known = _Verified(claims.principal(), claims.cnf, claims.may_act is not None)
+        claims = self.verify(token, audience)
+        known = _Verified(claims.principal(), claims.cnf, claims.may_act is not None, audience)
         if len(self._cache) >= self._cache_size:
             del self._cache[next(iter(self._cache))]
         self._cache[digest] = known
@@ -337,6 +355,10 @@ def hold(binding: Confirmation, peer: Peer | None, jkt: str | None) -> None:
         raise Problem("PC2040", "the token is bound to a DPoP key, and no proof is shown")
     elif jkt != binding.jkt:
         raise Problem("PC2047", "the token is bound to another key")
+
+
+def _misaddressed() -> Problem:
+    return Problem("PC2032", "the token is for another audience")
 
 
 def _nothing(token: str) -> Problem:

@@ -14,11 +14,11 @@ from portcullis.core.approval import Approval, Claimed, Shown, State, Verb
 from portcullis.core.approval_ports import ApprovalStore
 from portcullis.core.call import Action, Call, Context, RiskClass
 from portcullis.core.errors import Problem
-from portcullis.core.names import HIDDEN, made_of_words
 from portcullis.core.ports import Clock, Recorder, Sealer
 from portcullis.core.verdict import Allow, Deny, Hold
 from portcullis.oversight.binding import binding, sent
 from portcullis.oversight.events import Events
+from portcullis.oversight.naming import told_name, told_why
 from portcullis.oversight.recent import Recent
 from portcullis.oversight.sealing import seal
 
@@ -146,7 +146,6 @@ class Asking:
     def _wanted(self, call: Call, context: Context, hold: Hold) -> Approval:
         session, now = context.session, self._clock.now()
         expires = now + self._settings.ttl_seconds
-        plain = made_of_words(call.name)
         return Approval(
             id=self._new_id(),
             state=State.PENDING,
@@ -156,9 +155,9 @@ class Asking:
             session=session.id if session else "",
             action=call.action,
             server=call.server,
-            name=call.name[:_NAME] if plain else HIDDEN,
+            name=told_name(call)[:_NAME],
             risk=hold.risk or RiskClass.DELETE,
-            why=hold.reason[:_NAME],
+            why=told_why(hold.reason, call)[:_NAME],
             created_at=now,
             expires_at=min(expires, session.expires_at) if session else expires,
         )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from portcullis.config import Approvals as Settings
-from portcullis.core.approval import Approval, State, Verb
-from portcullis.core.approval_ports import ApprovalStore
+from portcullis.core.approval import Approval, Verb, before
+from portcullis.core.approval_ports import ApprovalStore, Told
+from portcullis.core.event import Event
 from portcullis.core.ports import Clock, Recorder
 from portcullis.core.session_ports import SessionState
 from portcullis.oversight.events import Events
 
 _MOST: Final = 10_000
+_AT_ONCE: Final = 256
+"""How many are done at once: whoever decides waits for no more than those."""
 KEPT_SECONDS: Final = 30 * 86_400.0
 """How long settled ones can be listed, and what the approved call was like is kept; the log keeps
 its events as long as everything."""
@@ -35,32 +39,24 @@ class Keeping:
     deciding: asyncio.Lock
 
     async def look(self) -> None:
-        """Do what is due now. Raises Problem PC6001 when that cannot be recorded.
+        """Do what is due now: first what is over ends, then of what still waits somebody is told.
 
-        What cannot be done for one is raised after all others had their turn. What merely waits
-        is not looked at, only its session.
+        Each is on record before it is done: after a crash between it is on record twice. What
+        merely waits is not looked at, only its session. Raises what was wrong with one after all
+        others had their turn, Problem PC6001 when it cannot be recorded.
         """
         now = self.clock.now()
         faults: list[Exception] = []
-        for approval in (*await self._due(now), *await self._left(faults)):
-            try:
-                async with self.deciding:
-                    await self._one(approval, now)
-            except Exception as error:  # noqa: BLE001 - the others first
-                faults.append(error)
+        over = await asyncio.to_thread(self.store.due, now, _MOST)
+        await self._end(over, Verb.EXPIRE, "approval.expired", faults)
+        await self._end(await self._left(faults), Verb.CANCEL, "approval.cancelled", faults)
+        remind, escalate = self.settings.remind_seconds, self.settings.escalate_seconds
+        if remind is not None:
+            await self._tell("reminded", now - remind, now, faults)
+        if escalate is not None:
+            await self._tell("escalated", now - escalate, now, faults)
         if faults:
             raise faults[0]
-
-    async def _due(self, now: float) -> tuple[Approval, ...]:
-        """Those whose time is over, or of which somebody is to be told."""
-        remind, escalate = self.settings.remind_seconds, self.settings.escalate_seconds
-        return await asyncio.to_thread(
-            self.store.due,
-            now,
-            reminding=None if remind is None else now - remind,
-            escalating=None if escalate is None else now - escalate,
-            limit=_MOST,
-        )
 
     async def _left(self, faults: list[Exception]) -> list[Approval]:
         """Those whose session is over; ``faults`` gets what is wrong with others."""
@@ -77,31 +73,52 @@ class Keeping:
         """Delete what was settled long ago."""
         await asyncio.to_thread(self.store.forget, self.clock.now() - KEPT_SECONDS)
 
-    async def _one(self, approval: Approval, now: float) -> None:
-        if approval.expires_at <= now:
-            await self._end(approval, Verb.EXPIRE, "approval.expired")
-        elif approval.session and await self.sessions.get(approval.session) is None:
-            await self._end(approval, Verb.CANCEL, "approval.cancelled")
-        elif approval.state is State.PENDING:
-            await self._tell(approval, now)
+    async def _end(
+        self, over: Sequence[Approval], verb: Verb, method: str, faults: list[Exception]
+    ) -> None:
+        """Apply the verb to those to which it still applies."""
+        for start in range(0, len(over), _AT_ONCE):
+            some = [one.id for one in over[start : start + _AT_ONCE]]
+            try:
+                async with self.deciding:
+                    open_yet = await asyncio.to_thread(self._open, some, verb)
+                    events = [
+                        (one.id, self.events.befell(method, one, was=one.state)) for one in open_yet
+                    ]
+                    recorded = await self._recorded(events, faults)
+                    await asyncio.to_thread(self._move, recorded, verb)
+            except Exception as error:  # noqa: BLE001 - the others first
+                faults.append(error)
 
-    async def _end(self, approval: Approval, verb: Verb, method: str) -> None:
-        now = self.clock.now()
-        if await asyncio.to_thread(self.store.move, approval.id, verb, now=now):
-            event = self.events.befell(method, approval, was=approval.state)
-            await self.recorder.durable(event)
+    async def _tell(self, kind: Told, until: float, now: float, faults: list[Exception]) -> None:
+        """That they still wait, by events: whoever exports the log can wake somebody."""
+        method, full = f"approval.{kind}", True
+        while full:
+            async with self.deciding:
+                found = await asyncio.to_thread(self.store.untold, kind, until, now, _AT_ONCE)
+                events = [
+                    (one.id, self.events.befell(method, one, waited=int(now - one.created_at)))
+                    for one in found
+                ]
+                recorded = await self._recorded(events, faults)
+                if recorded:
+                    await asyncio.to_thread(self.store.mark, recorded, kind, now)
+            full = len(recorded) == _AT_ONCE
 
-    async def _tell(self, approval: Approval, now: float) -> None:
-        """That it still waits, by events: whoever exports the log can wake somebody."""
-        waited = now - approval.created_at
-        remind, escalate = self.settings.remind_seconds, self.settings.escalate_seconds
-        if remind is not None and waited >= remind and not approval.reminded_at:
-            self.recorder.enqueue(
-                self.events.befell("approval.reminded", approval, waited=int(waited))
-            )
-            await asyncio.to_thread(self.store.mark, approval.id, "reminded", now)
-        if escalate is not None and waited >= escalate and not approval.escalated_at:
-            self.recorder.enqueue(
-                self.events.befell("approval.escalated", approval, waited=int(waited))
-            )
-            await asyncio.to_thread(self.store.mark, approval.id, "escalated", now)
+    async def _recorded(
+        self, events: Sequence[tuple[str, Event]], faults: list[Exception]
+    ) -> list[str]:
+        """The approvals whose event is on record now, durably."""
+        durable = (self.recorder.durable(event) for _, event in events)
+        outcomes = await asyncio.gather(*durable, return_exceptions=True)
+        faults += [one for one in outcomes if isinstance(one, Exception)]
+        named = zip(events, outcomes, strict=True)
+        return [approval for (approval, _), outcome in named if outcome is None]
+
+    def _open(self, approvals: Sequence[str], verb: Verb) -> list[Approval]:
+        found = (self.store.get(approval) for approval in approvals)
+        return [one for one in found if one is not None and one.state in before(verb)]
+
+    def _move(self, approvals: Sequence[str], verb: Verb) -> None:
+        for approval in approvals:
+            self.store.move(approval, verb, now=self.clock.now())

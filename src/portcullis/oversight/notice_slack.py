@@ -16,15 +16,14 @@ from portcullis.oversight.notice_text import each, headline, link, more, rows
 
 BY_BUTTON: Final = frozenset({RiskClass.READ, RiskClass.MODIFY})
 """The risks that can be decided by a button; what deletes or leaves the house never is."""
-_HEADER: Final = 150
+_HEADER, _TEXT = 150, 2900
 _NAMESPACE: Final = uuid.UUID("0e0a4e1b-63f4-5d0e-9a3e-6a3c0d9f7b21")
 
 
 def post(message: Message, *, buttons: bool) -> dict[str, Any]:
     """The members that every way of posting has in common."""
     title = headline(message)
-    head = title if len(title) <= _HEADER else title[: _HEADER - 3] + "..."
-    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(head)}]
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(title, _HEADER)}]
     fields = [_plain(f"{name}: {value}") for name, value in rows(message)]
     if fields:
         blocks.append({"type": "section", "fields": fields})
@@ -78,8 +77,9 @@ def _buttons(message: Message) -> dict[str, Any]:
     }
 
 
-def _plain(text: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": text, "emoji": False}
+def _plain(text: str, most: int = _TEXT) -> dict[str, Any]:
+    shown = text if len(text) <= most else text[: most - 3] + "..."
+    return {"type": "plain_text", "text": shown, "emoji": False}
 
 
 def _escaped(text: str) -> str:

@@ -16,8 +16,10 @@ from typing import Final
 
 import msgspec
 
-from portcullis.config.notifications import AnyChannel
+from portcullis.config.notifications import AnyChannel, EmailChannel, SlackChannel
 from portcullis.core.approval import Approval, State
+from portcullis.core.call import Action
+from portcullis.core.names import HIDDEN
 from portcullis.core.notice import WAITING, Happening, Message, Notice, Subject
 from portcullis.core.notice_ports import Filing
 
@@ -26,6 +28,8 @@ GATHER_SECONDS: Final = 60.0
 MOST: Final = 50
 """Most calls under one notice."""
 GIVE_UP_SECONDS: Final = 86_400.0
+GIVE_UP_ATTEMPTS: Final = 400
+"""Failures of one telling: about as many as a day holds, for a clock that was set back."""
 FROZEN: Final = "frozen:"
 """What the subjects begin with that are agents and no approvals."""
 
@@ -43,18 +47,25 @@ def stage(approval: Approval) -> str:
     return Happening.REMINDED if approval.reminded_at else Happening.REQUESTED
 
 
-def wants(channel: AnyChannel, approval: Approval) -> bool:
-    """Whether a channel is told of this call at all."""
+def wants(channel: AnyChannel, of: Approval | Notice) -> bool:
+    """Whether a channel is told of such a call at all."""
     return (
-        approval.risk in channel.risks
-        and _any(channel.agents, approval.agent)
-        and _any(channel.servers, approval.server)
+        of.risk in channel.risks
+        and _any(channel.agents, of.agent)
+        and _any(channel.servers, of.server)
     )
 
 
 def wants_agent(channel: AnyChannel, agent: str) -> bool:
     """Whether a channel is told that this agent may not ask any more."""
     return Happening.FROZEN in channel.tell and _any(channel.agents, agent)
+
+
+def place(channel: AnyChannel) -> str:
+    """Where a channel leads, as far as what it answers is good for that place alone."""
+    if isinstance(channel, SlackChannel) and channel.token is not None:
+        return f"slack {channel.api} {channel.channel}"
+    return f"email {channel.sender}" if isinstance(channel, EmailChannel) else channel.kind
 
 
 def subject(channel: AnyChannel, approval: Approval) -> Subject | None:
@@ -92,7 +103,7 @@ def filing(
 
     ``spacing`` is how many seconds lie at least between two tellings of more than one call.
     """
-    found = subject(channel, approval) if wants(channel, approval) else None
+    found, wanted = subject(channel, approval), wants(channel, approval)
 
     def opened(new: Subject) -> Notice:
         return Notice(
@@ -101,7 +112,7 @@ def filing(
             agent=approval.agent,
             action=approval.action,
             server=approval.server,
-            name=approval.name,
+            name=approval.name if approval.action == Action.TOOL else HIDDEN,
             risk=approval.risk,
             why=approval.why,
             opened_at=now,
@@ -116,7 +127,7 @@ def filing(
         over=approval.state in _OVER,
         gathers=_gathers(approval),
         since=now - GATHER_SECONDS,
-        filed=partial(_filed, found, opened, now, spacing),
+        filed=partial(_filed, found, opened, now, spacing, wanted=wanted),
     )
 
 
@@ -151,14 +162,21 @@ def _filed(
     now: float,
     spacing: float,
     notice: Notice | None,
+    *,
+    wanted: bool = True,
 ) -> Notice | None:
-    """The notice with ``new`` in it; another one when it takes up no more."""
+    """The notice with ``new`` in it; another one when it takes up no more.
+
+    What is not ``wanted`` any more is only brought to the end of what was told of it.
+    """
     if new is None:
         return notice
-    if notice is None:
-        return opened(new)
-    if any(one.id == new.id for one in notice.subjects):
+    if notice is not None and any(one.id == new.id for one in notice.subjects):
         subjects = tuple(new if one.id == new.id else one for one in notice.subjects)
+    elif not wanted:
+        return notice
+    elif notice is None or notice.opened_at > now:  # opened before the clock was set back
+        return opened(new)
     elif len(notice.subjects) < MOST and (waiting(notice.subjects) or not notice.told_at):
         subjects = (*notice.subjects, new)
     else:
@@ -170,31 +188,45 @@ def _due(notice: Notice, now: float, spacing: float) -> Notice:
     """The notice, to be told if the channel does not know it as it is."""
     if notice.state == "due" or notice.subjects == notice.told:
         return notice
-    at = max(now, notice.told_at + spacing) if len(notice.subjects) > 1 else now
+    at = min(max(now, notice.told_at + spacing), now + spacing) if len(notice.subjects) > 1 else now
     return _replace(notice, state="due", next_at=at, due_since=now, attempts=0)
 
 
-def drafted(now: float, origin: str, notice: Notice) -> Notice:
-    """The notice with what is to be told now; one that may be on its way already stays."""
-    if notice.draft:
+def drafted(now: float, origin: str, channel: AnyChannel, notice: Notice) -> Notice:
+    """The notice with what is to be told now, by what the channel is told by now.
+
+    A draft that may be on its way already stays, unless it says what is told no more. Of what was
+    never told, and is not wanted any more, there is none.
+    """
+    if notice.draft and notice.draft == _plainer(channel, notice.draft):
         return notice
+    if not (notice.told or notice.draft) and notice.action and not wants(channel, notice):
+        return _replace(notice, subjects=(), state="told", due_since=0.0)
+    subjects = _plainer(channel, notice.subjects)
     return _replace(
         notice,
-        draft=notice.subjects,
+        subjects=subjects,
+        draft=subjects,
         drafted_at=now,
         origin=origin,
         turn=notice.turn + 1,
     )
 
 
-def delivered(reference: str, now: float, spacing: float, notice: Notice) -> Notice:
-    """The notice after the channel has taken the draft."""
+def reference(channel: AnyChannel, notice: Notice) -> str:
+    """By what the channel knows the message; nothing when it led elsewhere then."""
+    return notice.reference if notice.place == place(channel) else ""
+
+
+def delivered(said: str, at: str, now: float, spacing: float, notice: Notice) -> Notice:
+    """The notice after the channel has taken the draft, and ``said`` by what it knows it ``at``."""
     told = _replace(
         notice,
         told=notice.draft,
         told_at=now,
         draft=(),
-        reference=reference,
+        reference=said,
+        place=at,
         attempts=0,
         fault="",
         due_since=0.0,
@@ -214,11 +246,18 @@ def withdrawn(fault: str, at: float, notice: Notice) -> Notice:
     return put_off(fault, at, back)
 
 
-def given_up(fault: str, notice: Notice) -> Notice:
-    """The notice that is told no more, unless something changes."""
-    return _replace(
-        notice, told=notice.subjects, draft=(), fault=fault, state="failed", due_since=0.0
+def hopeless(notice: Notice, now: float) -> bool:
+    """Whether another failure of its telling is the last."""
+    late = now - notice.due_since > GIVE_UP_SECONDS
+    return (late and notice.attempts > 0) or notice.attempts + 1 >= GIVE_UP_ATTEMPTS
+
+
+def given_up(fault: str, now: float, spacing: float, notice: Notice) -> Notice:
+    """The notice that is told no more, unless something changes, or has since it was drafted."""
+    failed = _replace(
+        notice, told=notice.draft, draft=(), fault=fault, state="failed", due_since=0.0
     )
+    return _due(failed, now, spacing)
 
 
 def message(notice: Notice) -> Message:
@@ -242,6 +281,15 @@ def message(notice: Notice) -> Message:
 def waiting(subjects: Iterable[Subject]) -> int:
     """How many of them wait for a decision."""
     return sum(one.stage in WAITING for one in subjects)
+
+
+def _plainer(channel: AnyChannel, subjects: tuple[Subject, ...]) -> tuple[Subject, ...]:
+    """The subjects without the details that the channel is not told."""
+    operator, reason = ("operator" in channel.details, "reason" in channel.details)
+    return tuple(
+        _replace(one, by=one.by if operator else "", reason=one.reason if reason else "")
+        for one in subjects
+    )
 
 
 def _any(globs: Iterable[str], name: str) -> bool:

@@ -6,6 +6,7 @@ Where the catalogue says nothing, a line says ``unknown`` and is graded high.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from portcullis.core.approval import Approval, Shown
 from portcullis.core.call import Action, RiskClass
-from portcullis.core.containment import LEVELS, ArgumentRole, Confidentiality, ToolModel
+from portcullis.core.containment import ANY, LEVELS, ArgumentRole, Confidentiality, ToolModel
 from portcullis.core.desk import Grade, Reach
 from portcullis.provenance import numbers
 from portcullis.provenance.arguments import leaves, parts, resolved, says, shown_as
@@ -40,6 +41,19 @@ _SHOWN: Final = 5
 _LONGEST: Final = 80
 _FEW: Final = 10
 _CARRYING: Final = (RiskClass.EXTERNAL, RiskClass.DELETE)
+_NAMED: Final = {
+    ArgumentRole.DESTINATION: "destinations",
+    ArgumentRole.OBJECT: "things touched",
+    ArgumentRole.AMOUNT: "amounts",
+}
+"""What a line of a role is called; a call that does not only read should say each."""
+_APART: Final = re.compile(r"[\s,;]+")
+_MANY: Final = re.compile(
+    r"[*?%/\\=<>|,;{}\[\]]|\.\.|\d\S*\s(?:.*\s)?\S*\d"
+    r"|\A([a-z]*)\d+[-\u2013:]\1\d+\Z|\A(?:all|any|every\w*)\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A text that may name more than one thing: a wildcard, a path, a condition, a list, a range."""
 
 _Values: TypeAlias = list[tuple[Any, bool]]
 """Values, each with whether it has a source."""
@@ -53,6 +67,8 @@ def radius(approval: Approval, shown: Shown, model: ToolModel | None) -> tuple[R
     lines = [*_effect(approval)]
     if approval.action == Action.TOOL:
         lines += _arguments(approval, shown, model)
+    elif approval.action == Action.MODEL or approval.risk in _CARRYING:
+        lines.append(_leaving(shown.labels, 0))
     lines += (_caller(shown), _grant(shown))
     return tuple(sorted(lines, key=lambda line: _GRADES[line.grade]))
 
@@ -68,15 +84,16 @@ def _arguments(approval: Approval, shown: Shown, model: ToolModel | None) -> Ite
         yield Reach(what="tool", value=f"{UNKNOWN}: the catalogue does not list it", grade="high")
         yield _leaving(shown.labels, 0)
         return
-    found, unlisted, carries, whole = _roles(shown, model)
+    found, unlisted, vague, carries, whole = _roles(shown, model)
     if unlisted or not whole:
         names = _some(unlisted) if whole else "too many values to look at"
         yield Reach(what="arguments", value=f"{UNKNOWN}: {names}", grade="high")
+    yield from _unsaid(approval.risk, model, found)
     destinations = _distinct(found.get(ArgumentRole.DESTINATION, []))
     judged = any(name.startswith("arguments.") for name in shown.labels)
     yield from _destinations(destinations, approval.risk, judged=judged)
     yield from _amounts(found.get(ArgumentRole.AMOUNT, []))
-    yield from _objects(_distinct(found.get(ArgumentRole.OBJECT, [])))
+    yield from _objects(_distinct(found.get(ArgumentRole.OBJECT, [])), vague=vague)
     secret = _distinct(found.get(ArgumentRole.CREDENTIAL, []))
     if secret:
         yield Reach(what="credentials", value=f"{len(secret)} set or given away", grade="high")
@@ -86,11 +103,13 @@ def _arguments(approval: Approval, shown: Shown, model: ToolModel | None) -> Ite
 
 def _roles(
     shown: Shown, model: ToolModel
-) -> tuple[dict[ArgumentRole, _Values], list[str], bool, bool]:
-    """Values by role; names that no line knows; whether data can leave in an argument.
+) -> tuple[dict[ArgumentRole, _Values], list[str], bool, bool, bool]:
+    """Values by role; names that no line knows.
 
-    The last says whether all values were looked at.
+    Whether the things touched are said by more than their names, whether data can leave in an
+    argument, and whether all values were looked at.
     """
+    vague = False
     found: dict[ArgumentRole, _Values] = {}
     unlisted: dict[str, None] = {}
     carries = False
@@ -102,11 +121,38 @@ def _roles(
             unlisted[shown_as(place)] = None
             continue
         carries = carries or argument.carries
+        vague = vague or (argument.role is ArgumentRole.OBJECT and bool(names))
         sourced = not shown.labels.get(f"arguments.{place}", _NO_SOURCE).endswith(_NO_SOURCE)
         for one in (value, *names):
-            for part in parts(argument.role, one) if says(one) else ():
+            for part in _apart(argument.role, one) if says(one) else ():
                 found.setdefault(argument.role, []).append((part, sourced))
-    return found, list(unlisted), carries, len(told) <= _MOST
+    return found, list(unlisted), vague, carries, len(told) <= _MOST
+
+
+def _apart(role: ArgumentRole, value: Any) -> Iterator[Any]:
+    """A value in its parts: each address of a text in which there are several, however divided."""
+    for part in parts(role, value):
+        found = [part]
+        if role is ArgumentRole.DESTINATION and isinstance(part, str):
+            found = [one for one in _APART.split(part) if "@" in one or "://" in one]
+        yield from found if len(found) > 1 else [part]
+
+
+def _unsaid(
+    risk: RiskClass, model: ToolModel, found: Mapping[ArgumentRole, _Values]
+) -> Iterator[Reach]:
+    """What the catalogue says that such a call may name, and this one does not: all, or a default.
+
+    Whatever goes out of the house goes somewhere.
+    """
+    if risk is RiskClass.READ:
+        return
+    roles = {one.role for name, one in model.arguments.items() if name != ANY}
+    if risk is RiskClass.EXTERNAL:
+        roles.add(ArgumentRole.DESTINATION)
+    for role, what in _NAMED.items():
+        if role in roles and role not in found:
+            yield Reach(what=what, value=f"{UNKNOWN}: the call names none", grade="high")
 
 
 def _destinations(found: Mapping[str, bool], risk: RiskClass, *, judged: bool) -> Iterator[Reach]:
@@ -141,10 +187,15 @@ def _amounts(found: _Values) -> Iterator[Reach]:
     yield Reach(what="amounts", value=f"{said}{total}", grade=grade)
 
 
-def _objects(found: Mapping[str, bool]) -> Iterator[Reach]:
-    if found:
-        grade: Grade = "low" if len(found) == 1 else "medium" if len(found) <= _FEW else "high"
-        yield Reach(what="things touched", value=f"{len(found)}: {_some(list(found))}", grade=grade)
+def _objects(found: Mapping[str, bool], *, vague: bool) -> Iterator[Reach]:
+    if not found:
+        return
+    if vague or any(_MANY.search(one.strip()) for one in found):
+        said = f"{UNKNOWN} how many: {_some(list(found))}"
+        yield Reach(what="things touched", value=said, grade="high")
+        return
+    grade: Grade = "low" if len(found) == 1 else "medium" if len(found) <= _FEW else "high"
+    yield Reach(what="things touched", value=f"{len(found)}: {_some(list(found))}", grade=grade)
 
 
 def _distinct(found: _Values) -> dict[str, bool]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -21,14 +21,16 @@ from portcullis.core.notice_ports import Later, Never, NoticeStore, Teller
 from portcullis.core.ports import Clock
 from portcullis.oversight.notices import (
     FROZEN,
-    GIVE_UP_SECONDS,
     delivered,
     drafted,
     filing,
     frozen_filing,
     given_up,
+    hopeless,
     message,
+    place,
     put_off,
+    reference,
     wants_agent,
     withdrawn,
 )
@@ -98,14 +100,16 @@ class Channel:
         self._untold: deque[tuple[str, dict[str, str]]] = deque(maxlen=_MOST_UNTOLD)
 
     async def run(self) -> None:
-        """Tell for ever. Nothing ends it but the gate's end."""
-        said, looked = "", -_IDLE_SECONDS
+        """Look and tell for ever, neither waiting for the other. Only the gate's end ends it."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._ever(self.look))
+            both.create_task(self._ever(self.step))
+
+    async def _ever(self, move: Callable[[], Awaitable[bool]]) -> None:
+        said = ""
         while True:
             try:
-                if self._clock.monotonic() - looked >= _IDLE_SECONDS and not await self.look():
-                    looked = self._clock.monotonic()
-                moved = await self.step()
-                said = ""
+                moved, said = await move(), ""
             except Exception as error:  # noqa: BLE001 - it is tried again, and said once
                 fault = error.code if isinstance(error, Problem) else type(error).__name__
                 if fault != said:
@@ -124,20 +128,22 @@ class Channel:
         return await asyncio.to_thread(self._look)
 
     async def step(self) -> bool:
-        """Tell what is due for longest; False when nothing is due or may be sent now."""
+        """Tell the gravest that is due; False when nothing is due or may be sent now."""
         if self._clock.monotonic() < self._rests_until or not self._may():
             return False
         now = self._clock.now()
-        notice = await asyncio.to_thread(self._store.due, self.name, now)
+        latest = now + _LONGEST_AFTER
+        notice = await asyncio.to_thread(self._store.due, self.name, now, latest)
         if notice is None:
             return False
-        fresh = not notice.draft  # else it may have arrived before we ended
-        draft = await self._change(notice, partial(drafted, now, self._origin()))
-        if draft is None:
+        settings = self._settings
+        draft = await self._change(notice, partial(drafted, now, self._origin(), settings))
+        if draft is None or not draft.draft:
             return True
+        fresh = draft.turn > notice.turn  # else it may have arrived before we ended
         self._sent_at.append(self._clock.monotonic())
         try:
-            reference = await self._teller.tell(message(draft), draft.reference)
+            told = await self._teller.tell(message(draft), reference(settings, draft))
         except Later as error:
             await self._later(draft, error, certain=fresh and not error.arrived)
         except Never as error:
@@ -149,7 +155,8 @@ class Channel:
             await self._later(draft, later, certain=False)
         else:
             now = self._clock.now()
-            await self._change(draft, partial(delivered, reference, now, self._spacing))
+            taken = partial(delivered, told, place(settings), now, self._spacing)
+            await self._change(draft, taken)
             self.state.sent += 1
             self._working()
         return True
@@ -162,7 +169,7 @@ class Channel:
         self._rests_until = self._clock.monotonic() + rest
         self._failing(str(error))
         now = self._clock.now()
-        if now - notice.due_since > GIVE_UP_SECONDS:
+        if hopeless(notice, now):
             await self._give_up(notice, str(error))
             return
         attempts = min(notice.attempts + 1, _MOST_ATTEMPTS)
@@ -171,7 +178,7 @@ class Channel:
 
     async def _give_up(self, notice: Notice, fault: str) -> None:
         self.state.given_up += 1
-        await self._change(notice, partial(given_up, fault))
+        await self._change(notice, partial(given_up, fault, self._clock.now(), self._spacing))
         self._say("notification.failed", notice=notice.id, fault=fault)
 
     async def _change(self, notice: Notice, changed: Callable[[Notice], Notice]) -> Notice | None:
@@ -181,11 +188,12 @@ class Channel:
         now = self._clock.now()
         changes = self._store.changes(self.name, _CHANGES)
         filings = [filing(self.name, self._settings, one, now, self._spacing) for one in changes]
-        frozen = {one for one in self._approvals.frozen() if wants_agent(self._settings, one)}
+        frozen = set(self._approvals.frozen())
         known = {one.removeprefix(FROZEN) for one in self._store.following(self.name, FROZEN)}
+        new = {one for one in frozen - known if wants_agent(self._settings, one)}
         filings += [
             frozen_filing(self.name, agent, now, lifted=agent in known)
-            for agent in sorted(frozen ^ known)
+            for agent in sorted(new | (known - frozen))
         ]
         if filings:
             self._store.file(self.name, filings)

@@ -7,7 +7,7 @@ many who try at once, also in other processes, one does it.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import structlog
@@ -25,8 +25,10 @@ from sqlalchemy import (
 )
 
 from portcullis.core.approval import Approval, Claimed, State, Verb, after, before
+from portcullis.core.approval_ports import Told
 from portcullis.core.desk import ApprovalPage, Wanted
 from portcullis.store.approvals_pages import COLUMNS, LIVE, page
+from portcullis.store.keyset import unindexed
 from portcullis.store.tables import APPROVALS, FREEZES
 
 log = structlog.get_logger(__name__)
@@ -113,17 +115,23 @@ class SqlApprovals:
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
-    def due(
-        self, now: float, *, reminding: float | None, escalating: float | None, limit: int
-    ) -> tuple[Approval, ...]:
-        """What time has done something to; see the port."""
+    def due(self, now: float, limit: int) -> tuple[Approval, ...]:
+        """Those whose time is over, the oldest first."""
         row = APPROVALS.c
-        over = [[row.state == state, row.expires_at <= now] for state in LIVE]
-        for column, until in ((row.reminded_at, reminding), (row.escalated_at, escalating)):
-            if until is not None:
-                over.append([row.state == State.PENDING, column == 0, row.created_at <= until])
-        found = {one.id: one for each in over for one in self._found(_some(each, limit))}
-        return tuple(sorted(found.values(), key=lambda one: (one.created_at, one.id)))
+        found = [
+            one
+            for state in LIVE
+            for one in self._found(_some([row.state == state, row.expires_at <= now], limit))
+        ]
+        return tuple(sorted(found, key=lambda one: (one.created_at, one.id)))
+
+    def untold(self, kind: Told, until: float, now: float, limit: int) -> tuple[Approval, ...]:
+        """Those asked until then of which nobody was told so, the oldest first."""
+        row = APPROVALS.c
+        column = row[f"{kind}_at"]
+        fits = [row.state == State.PENDING, column == 0, row.created_at <= until]
+        lasting = unindexed(row.expires_at, 0.0) > now
+        return self._found(_some([*fits, lasting], limit).order_by(row.created_at))
 
     def sessions(self) -> tuple[str, ...]:
         """The sessions of those that are pending or approved."""
@@ -142,11 +150,18 @@ class SqlApprovals:
         return tuple(sorted(found, key=lambda one: (one.created_at, one.id)))
 
     def changed(self, since: float, limit: int) -> tuple[Approval, ...]:
-        """What was asked or came into its state since then."""
+        """What was asked or came into its state since then, in the order of these times."""
         row = APPROVALS.c
-        new = self._found(_some([row.state == State.PENDING, row.created_at >= since], limit))
-        settled = self._found(_some([row.settled_at >= since], limit))
-        return tuple({one.id: one for one in (*new, *settled)}.values())
+        new = _some([row.state == State.PENDING, row.created_at >= since], limit)
+        settled = _some([row.settled_at >= since], limit)
+        found = (
+            *self._found(new.order_by(row.created_at)),
+            *self._found(settled.order_by(row.settled_at)),
+        )
+        last = {one.id: one for one in found}.values()
+        return tuple(sorted(last, key=lambda one: (one.settled_at or one.created_at, one.id)))[
+            :limit
+        ]
 
     def _found(self, query: Select[Any]) -> tuple[Approval, ...]:
         with self._engine.connect() as connection:
@@ -169,16 +184,16 @@ class SqlApprovals:
         with self._writing.begin() as connection:
             return _moved(connection, approval_id, verb, now, by, reason)
 
-    def mark(self, approval_id: str, kind: Literal["reminded", "escalated"], at: float) -> bool:
-        """Note that somebody was told; False when it waits no more, or was marked before."""
+    def mark(self, approvals: Collection[str], kind: Told, at: float) -> int:
+        """Note that somebody was told, of those that wait and were not marked before."""
         column = APPROVALS.c[f"{kind}_at"]
         marked = (
             update(APPROVALS)
-            .where(APPROVALS.c.id == approval_id, APPROVALS.c.state == State.PENDING, column == 0)
+            .where(APPROVALS.c.id.in_(approvals), APPROVALS.c.state == State.PENDING, column == 0)
             .values({column.name: at})
         )
         with self._writing.begin() as connection:
-            return connection.execute(marked).rowcount == 1
+            return connection.execute(marked).rowcount
 
     def denials(self, agent: str, since: float) -> int:
         """How many calls by or for an agent were denied since then, or since it was last lifted."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     RowMapping,
+    Text,
     and_,
     case,
+    cast,
     delete,
     func,
     insert,
@@ -22,9 +26,11 @@ from sqlalchemy import (
 )
 
 from portcullis.core.approval import Approval, State
+from portcullis.core.call import RiskClass
 from portcullis.core.notice import Happening, Notice
 from portcullis.core.notice_ports import Filing
 from portcullis.store.approvals import approval_of
+from portcullis.store.approvals_pages import COLUMNS
 from portcullis.store.tables import APPROVALS, NOTICE_SUBJECTS, NOTICES
 
 _STAGE: Final = case(
@@ -34,6 +40,7 @@ _STAGE: Final = case(
     else_=Happening.REQUESTED.value,
 )
 """How far an approval has come, as ``oversight.notices.stage`` says it."""
+_GRAVE: Final = (RiskClass.DELETE, RiskClass.EXTERNAL, RiskClass.MODIFY, RiskClass.READ)
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Notice).decode
 
@@ -46,11 +53,11 @@ class SqlNotices:
         self._writing = engine.execution_options(portcullis_immediate=True)
 
     def changes(self, channel: str, limit: int) -> tuple[Approval, ...]:
-        """Approvals that the channel has not followed as far as they have come; oldest first."""
+        """Approvals that the channel has not followed as far as they have come; see the port."""
         noted = NOTICE_SUBJECTS
         own = and_(noted.c.channel == channel, noted.c.subject == APPROVALS.c.id)
         pending = (
-            select(APPROVALS)
+            select(*COLUMNS)
             .outerjoin(noted, own)
             .where(
                 APPROVALS.c.state == State.PENDING,
@@ -58,20 +65,19 @@ class SqlNotices:
             )
         )
         ended = (
-            select(APPROVALS)
+            select(*COLUMNS)
             .join(noted, own)
             .where(noted.c.open == 1, APPROVALS.c.state != State.PENDING, noted.c.stage != _STAGE)
         )
+        found: list[Approval] = []
         with self._engine.connect() as connection:
-            rows = [
-                row
-                for query in (ended, pending)
-                for row in connection.execute(
-                    query.order_by(APPROVALS.c.created_at).limit(limit)
-                ).mappings()
-            ]
-        found = [one for one in map(_sound, rows) if one is not None]
-        return tuple(sorted(found, key=lambda one: one.created_at)[:limit])
+            for query in (ended, pending):
+                ordered = query.order_by(_gravest(APPROVALS.c.risk), APPROVALS.c.created_at)
+                rows = connection.execute(ordered).mappings()
+                sound = (one for one in map(_sound, rows) if one is not None)
+                found += islice(sound, limit)
+        found.sort(key=lambda one: (_GRAVE.index(one.risk), one.created_at))
+        return tuple(found[:limit])
 
     def following(self, channel: str, prefix: str) -> tuple[str, ...]:
         """The subjects with this beginning that are not over."""
@@ -106,12 +112,13 @@ class SqlNotices:
             _keep(connection, new)
             return new
 
-    def due(self, channel: str, now: float) -> Notice | None:
-        """The one that is due for longest."""
+    def due(self, channel: str, now: float, latest: float) -> Notice | None:
+        """The gravest that is due, and of these the one that is for longest; see the port."""
+        at, risk = NOTICES.c.due, func.json_extract(cast(NOTICES.c.document, Text), "$.risk")
         query = (
             select(NOTICES.c.document)
-            .where(NOTICES.c.channel == channel, NOTICES.c.due <= now)
-            .order_by(NOTICES.c.due)
+            .where(NOTICES.c.channel == channel, or_(at <= now, at > latest))
+            .order_by(_gravest(risk), at)
             .limit(1)
         )
         with self._engine.connect() as connection:
@@ -135,17 +142,30 @@ class SqlNotices:
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
-    def forget(self, before: float) -> None:
-        """Drop what was opened before then and has nothing to tell, and what is not followed."""
-        old = delete(NOTICES).where(NOTICES.c.opened_at < before, NOTICES.c.due.is_(None))
+    def forget(self, before: float, channels: Collection[str]) -> None:
+        """Drop what is old and has nothing to tell or nobody to, and what is not followed."""
+        over = or_(NOTICES.c.due.is_(None), NOTICES.c.channel.not_in(channels))
+        old = delete(NOTICES).where(NOTICES.c.opened_at < before, over)
         live = select(APPROVALS.c.id)
         gone = delete(NOTICE_SUBJECTS).where(
             NOTICE_SUBJECTS.c.subject.not_in(live),
-            not_(and_(NOTICE_SUBJECTS.c.open == 1, NOTICE_SUBJECTS.c.subject.contains(":"))),
+            not_(
+                and_(
+                    NOTICE_SUBJECTS.c.open == 1,
+                    NOTICE_SUBJECTS.c.subject.contains(":"),
+                    NOTICE_SUBJECTS.c.channel.in_(channels),
+                )
+            ),
         )
         with self._writing.begin() as connection:
             connection.execute(old)
             connection.execute(gone)
+
+
+def _gravest(risk: ColumnElement[Any]) -> ColumnElement[int]:
+    """By what the gravest comes first; what has no risk (an agent that is frozen) before all."""
+    rank = {one.value: number for number, one in enumerate(_GRAVE)}
+    return case(rank, value=risk, else_=-1)
 
 
 def _sound(row: RowMapping) -> Approval | None:

@@ -23,7 +23,7 @@ def headers(message_id: str, at: float, body: bytes, secrets: Iterable[str]) -> 
     """
     seconds = str(int(at))
     signed = b".".join((message_id.encode(), seconds.encode(), body))
-    made = (hmac.digest(_key(secret), signed, hashlib.sha256) for secret in secrets)
+    made = (hmac.digest(key(secret), signed, hashlib.sha256) for secret in secrets)
     return {
         "webhook-id": message_id,
         "webhook-timestamp": seconds,
@@ -31,7 +31,8 @@ def headers(message_id: str, at: float, body: bytes, secrets: Iterable[str]) -> 
     }
 
 
-def _key(secret: str) -> bytes:
+def key(secret: str) -> bytes:
+    """The key that a secret stands for. Raises Problem PC5007 as ``headers`` does."""
     if not secret.startswith("whsec_"):
         return secret.encode()
     try:

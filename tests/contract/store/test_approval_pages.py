@@ -150,15 +150,15 @@ def test_only_what_is_due_is_looked_at(engine):
     fill(engine, rows)
     store = opened(engine)
     with planned(engine) as steps:
-        due = store.due(500.0, reminding=200.0, escalating=150.0, limit=99)
+        due = [one.id for one in store.due(500.0, 99)]
+        remind = [one.id for one in store.untold("reminded", 200.0, 499.0, 99)]
+        escalate = [one.id for one in store.untold("escalated", 150.0, 500.0, 99)]
         store.waiting(500.0)
         assert set(store.sessions()) == {row(n).session for n in (0, 1, 30, 31, 32, 33)}
         assert [one.id for one in store.of_session(row(33).session)] == ["over", "waits"]
-    assert {one.id for one in due} == {"over", "approved-and-over", "remind", "escalate"}
-    assert [one.id for one in store.due(500.0, reminding=None, escalating=None, limit=99)] == [
-        "approved-and-over",
-        "over",
-    ]
+    assert due == ["approved-and-over", "over"]
+    assert remind == ["over", "remind"]  # in the order in which they were asked
+    assert escalate == ["escalate"]  # what is over is told of no more
     assert [step for step in slow(steps) if "DISTINCT" not in step] == []
 
 
@@ -171,3 +171,13 @@ def test_what_changed_since_then_is_told_to_those_who_watch(engine):
         "new": State.PENDING,
         "old": State.DENIED,
     }
+
+
+def test_of_too_much_that_changed_the_first_is_told_in_order(engine):
+    rows = [row(number, id=f"a{number}", created_at=900.0 - number) for number in range(5)]
+    fill(engine, [*rows, row(9, id="denied", state=State.DENIED, settled_at=897.5)])
+    store = opened(engine)
+    with planned(engine) as steps:
+        found = store.changed(1.0, 4)
+    assert [one.id for one in found] == ["a4", "a3", "denied", "a2"]
+    assert slow(steps) == []

@@ -159,13 +159,10 @@ def test_a_damaged_row_hides_no_other(engine):
 def test_somebody_is_reminded_once_of_what_still_waits(engine):
     store = opened(engine)
     claim(store, wanted())
-    assert (store.mark("a1", "reminded", 110.0), store.mark("a1", "reminded", 111.0)) == (
-        True,
-        False,
-    )
+    assert [store.mark(["a1", "b2"], "reminded", at) for at in (110.0, 111.0)] == [1, 0]
     assert (store.get("a1").reminded_at, store.get("a1").escalated_at) == (110.0, 0.0)
     store.move("a1", Verb.APPROVE, now=112.0, by="bea")
-    assert store.mark("a1", "escalated", 113.0) is False
+    assert store.mark(["a1"], "escalated", 113.0) == 0
 
 
 def test_the_newest_are_listed_the_oldest_first_and_settled_ones_forgotten(engine):

@@ -214,8 +214,9 @@ def test_a_link_from_the_command_line_logs_in_at_the_running_gate_once(deploymen
     form = urlencode({"once": parse_qs(link.fragment)["once"][0]}).encode()
     answers = []
     for _ in range(2):
-        connection = http.client.HTTPConnection(link.hostname, link.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", link.port, timeout=10)
         headers = {
+            "host": link.netloc,
             "origin": f"{link.scheme}://{link.netloc}",
             "content-type": "application/x-www-form-urlencoded",
         }
@@ -223,5 +224,5 @@ def test_a_link_from_the_command_line_logs_in_at_the_running_gate_once(deploymen
         answer = connection.getresponse()
         answers.append((answer.status, bool(answer.getheader("set-cookie"))))
         connection.close()
-    assert gate["control"] == f"{link.scheme}://{link.netloc}"
+    assert link.netloc == f"portcullis.localhost:{urlsplit(gate['control']).port}"
     assert answers == [(303, True), (401, False)]

@@ -10,8 +10,8 @@ from standins import agent_token, openai_client, staged
 pytestmark = pytest.mark.anyio
 
 
-async def answers_while_it_drains(url):
-    """The answers of ``/readyz`` until nobody listens any more."""
+async def answers_while_it_drains(url, first):
+    """The answers of ``/readyz`` until nobody listens any more; ``first`` is set by the first."""
     seen = []
     async with httpx2.AsyncClient() as http:
         while True:
@@ -19,6 +19,7 @@ async def answers_while_it_drains(url):
                 seen.append((await http.get(f"{url}/readyz")).status_code)
             except httpx2.TransportError:
                 return seen
+            first.set()
             await asyncio.sleep(0.05)
 
 
@@ -29,8 +30,9 @@ async def test_the_control_plane_answers_until_the_last_stream_has_ended(tmp_pat
             model="gpt-standin:stall", messages=[{"role": "user", "content": "hi"}], stream=True
         )
         await anext(aiter(stream))
-        watching = asyncio.create_task(answers_while_it_drains(stage.gate.control_url))
-        await asyncio.sleep(0.1)
+        first = asyncio.Event()
+        watching = asyncio.create_task(answers_while_it_drains(stage.gate.control_url, first))
+        await first.wait()
     seen = await watching
     assert seen[0] == 200
     assert seen.count(503) >= 5

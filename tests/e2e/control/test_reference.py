@@ -29,13 +29,13 @@ async def test_every_route_of_the_control_plane_is_in_the_reference_and_no_other
     served = {f"{verb.upper()} {path}" for path, verbs in found.items() for verb in verbs}
     section = REFERENCE.partition("## On the control plane")[2]
     told = set(re.findall(r"^\| `([A-Z]+ [^`\[]+)", section, re.MULTILINE))
-    assert told == served
+    assert told == served | {"POST /hooks/slack/{name}"}  # a chat server's, not in the description
 
 
 async def test_the_routes_of_the_gate_that_the_reference_tells_of_are_there(tmp_path):
     section = REFERENCE.partition("## On the gate")[2].partition("## On the control plane")[0]
     told = re.findall(r"^\| `([A-Z]+) ([^`\[]+)", section, re.MULTILINE)
-    assert len(told) == 9
+    assert len(told) == 11
     async with standins.staged(tmp_path / "stage") as stage:
         token = await stage.register(PrincipalKind.APPLICATION, "helpdesk")
         headers = {"authorization": f"Bearer {token}"}

@@ -226,6 +226,7 @@ class Door:
             pipeline=self.pipeline,
             models=ModelRoutes(self.pipeline, self.forwarder, config.models, limits),
             mcp=_unserved,
+            guard=_unserved,
             api=_who,
             limits=limits,
             metrics=metrics,

@@ -81,7 +81,7 @@ async def test_it_connects_renews_and_stops_when_told(gate, home):
         assert said["openai"] == said["base"] + "/openai/v1"
         statuses = []
         for _ in range(50):
-            async with http.get(f"{said['base']}/echo") as answer:
+            async with http.get(f"{said['base']}/mcp/echo") as answer:
                 statuses.append(answer.status)
             await asyncio.sleep(0.06)
         assert set(statuses) == {200}
@@ -108,7 +108,7 @@ async def test_revocation_ends_it_with_code_3(gate, home):
     ):
         said = await announced(process)
         gate.cut = True
-        async with http.get(f"{said['base']}/echo") as answer:
+        async with http.get(f"{said['base']}/mcp/echo") as answer:
             assert answer.status == 403
         code, _, err = await ended(process)
     assert code == 3
@@ -128,7 +128,7 @@ async def test_no_secret_is_in_the_arguments_the_output_or_on_disk(gate, home):
         aiohttp.ClientSession() as http,
     ):
         said = await announced(process)
-        async with http.get(f"{said['base']}/echo") as answer:
+        async with http.get(f"{said['base']}/mcp/echo") as answer:
             echoed = await answer.json()
         bound = echoed["headers"]["Authorization"].removeprefix("Bearer ")
         arguments = Path(f"/proc/{process.pid}/cmdline").read_text()  # noqa: ASYNC240 - procfs
@@ -155,9 +155,9 @@ async def test_a_required_key_keeps_other_processes_out(gate, home):
     how = ("connect", "--json", "--require-key", f"file:{home}/key")
     async with running(gate, home, *how) as (process, _), aiohttp.ClientSession() as http:
         base = (await announced(process))["base"]
-        async with http.get(f"{base}/echo") as answer:
+        async with http.get(f"{base}/mcp/echo") as answer:
             assert answer.status == 401
-        async with http.get(f"{base}/echo", headers={"x-api-key": key}) as answer:
+        async with http.get(f"{base}/mcp/echo", headers={"x-api-key": key}) as answer:
             assert answer.status == 200
 
 
@@ -208,3 +208,12 @@ async def test_an_unknown_way_to_an_identity_is_a_usage_error(gate, home):
     assert code == 2
     assert "one of --join-token, --kubernetes-token and --socket" in err
     await until(lambda: gate.requests == [])
+
+
+async def test_a_join_token_is_not_spent_when_the_gate_is_not_there(gate, home):
+    closed = "https://127.0.0.1:1"
+    async with running(gate, home, "connect", "--gate", closed) as (process, token):
+        code, _, err = await ended(process)
+    assert code == 1
+    assert f"PC7011 The gate cannot be reached: {closed}" in err
+    assert token in gate.join_tokens

@@ -45,11 +45,24 @@ async def test_a_huge_answer_is_cut(route, recorded):
 @cells("bounds", "result", GUARD)
 async def test_a_result_that_does_not_come_in_time_comes_too_late(route, recorded):
     async with route.client() as http:
-        call = json.loads((await route.ask(http, "say", {"text": "hello"})).text)["call"]
-        await asyncio.sleep(SECONDS)
+        call, slow = [
+            json.loads((await route.ask(http, "say", {"text": "hello"})).text)["call"]
+            for _ in range(2)
+        ]
+        asked = asyncio.get_running_loop().time()
+
+        async def slowly():
+            yield b'{"result":'
+            await asyncio.sleep(asked + SECONDS + 0.5 - asyncio.get_running_loop().time())
+            yield b'"late"}'
+
+        await asyncio.sleep(1)
+        reporting = asyncio.create_task(route.report(http, slow, slowly()))
+        await asyncio.sleep(SECONDS - 1)
         event = await recorded("PC5021", route="guard", decision=call)
         assert (event.type, event.verdict) == ("tool_result", "error")
         assert (await route.report(http, call, '{"result": "late"}')).code == "PC5020"
+        assert (await reporting).code == "PC5020"  # it began to arrive in time
     await recorded("PC5020")
 
 

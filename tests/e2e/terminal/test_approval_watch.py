@@ -35,7 +35,7 @@ def test_calls_are_seen_read_decided_and_the_terminal_is_as_before(desk):
         terminal.expect("why:")
         terminal.press("she said so" + terminals.ENTER)
         terminal.expect("approved: a1")
-        terminal.press("a")
+        terminal.press("ja")
         terminal.expect("type what it calls:")
         terminal.press("bank.drop" + terminals.ENTER)
         terminal.expect("why:")
@@ -51,7 +51,8 @@ def test_calls_are_seen_read_decided_and_the_terminal_is_as_before(desk):
 
 
 @pytest.mark.parametrize(
-    ("way", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 0)]
+    ("way", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131), (signal.SIGINT, 0)],
 )
 def test_whatever_ends_it_the_terminal_is_put_back(desk, way, code):
     with watching(desk) as terminal:
@@ -66,6 +67,21 @@ def test_whatever_ends_it_the_terminal_is_put_back(desk, way, code):
         assert terminal.restored()
         assert "Traceback" not in terminal.text
     assert desk.store.get("a1").state is State.PENDING
+
+
+def test_what_is_typed_ahead_decides_no_other_call(desk):
+    desk.ask("b2", created_at=1001.0)
+    with watching(desk) as terminal:
+        terminal.expect("2 calls wait")
+        terminal.press(f"dwrong account,{terminals.ENTER}jas the customer said{terminals.ENTER}")
+        terminal.expect("denied: a1")
+        terminal.press("jd\x1b[200~no,\r\nand no\x1b[201~")
+        terminal.expect("why: no, and no_")
+        terminal.press("q\x1b")
+        terminal.expect("a approve")
+        terminal.press("q")
+        assert terminal.end() == 0
+    assert (desk.store.get("a1").state, desk.store.get("b2").state) == (State.DENIED, State.PENDING)
 
 
 def test_a_fault_puts_the_terminal_back_and_says_what_it_was(desk):
@@ -87,7 +103,7 @@ def test_scripts_get_one_line_of_json_for_each_change_and_no_colours(desk):
             found = [json.loads(process.stdout.readline())]
             desk.ask("b2")
             found.append(json.loads(process.stdout.readline()))
-            desk.store.mark("b2", "reminded", 2000.0)
+            desk.store.mark(["b2"], "reminded", 2000.0)
             found.append(json.loads(process.stdout.readline()))
             desk.store.move("a1", Verb.DENY, now=2000.0, by="bea", reason="no")
             found.append(json.loads(process.stdout.readline()))

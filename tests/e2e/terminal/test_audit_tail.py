@@ -1,6 +1,7 @@
 """Following the log: in a terminal as a view, elsewhere line by line."""
 
 import contextlib
+import io
 import json
 import shutil
 import signal
@@ -8,12 +9,13 @@ import subprocess
 from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 
 import terminals
 from audit_logs import Log
 from portcullis.audit.query import Filter, Record, last
 from portcullis.cli.audit_tail import following_on
-from portcullis.cli.audit_view import Rolling
+from portcullis.cli.audit_view import Rolling, view
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 
@@ -51,6 +53,14 @@ def following(growing, *more):
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=10)
+
+
+def test_what_an_operator_did_is_told_from_the_call_that_it_was_done_about(growing):
+    approved = event("e5", type=EventType.ADMIN, method="approval.approved", verdict="allow")
+    rolling = Rolling(Filter(), [Record(0, approved, b"{}")])
+    console = Console(width=140, file=io.StringIO())
+    console.print(view(rolling, now=0.0, width=140, height=20))
+    assert "approval.approved mail.send" in console.file.getvalue()
 
 
 def test_the_view_rolls_filters_pauses_and_leaves_the_terminal_as_it_was(growing):

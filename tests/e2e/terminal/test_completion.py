@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import pytest
 
 import waiting
+from portcullis.cli.completion import answers
 from portcullis.core.lifecycle import State
 from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import PrincipalKind
@@ -95,3 +97,40 @@ def test_pressing_tab_waits_for_no_library_once_a_command_is_known(pressed):
     )
     for slow in ("pydantic", "sqlalchemy", "fastapi", "structlog", "rich", "cryptography"):
         assert f"'{slow}'" not in done.stdout
+
+
+def test_a_hostile_folder_neither_hangs_a_shell_nor_writes_into_it(pressed, tmp_path):
+    pressed("approval", "show", "--js")  # what the command takes is known
+    file, place = tmp_path / "portcullis.yaml", tmp_path / "st" / "portcullis.db"
+    place.parent.mkdir()
+    file.write_text("state: st\n")
+    with contextlib.closing(sqlite3.connect(place)) as database:
+        database.execute(
+            "CREATE VIEW approvals AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM"
+            " n) SELECT i AS id, i AS agent, 'x' AS state FROM n"
+        )
+        database.execute("CREATE TABLE principals (id, kind)")
+        database.execute("INSERT INTO principals VALUES ('shop-1', 'agent')")
+        database.commit()
+    began = time.monotonic()
+    assert pressed("approval", "show", "") == []
+    assert pressed("agent", "show", "") == ["shop-1"]
+    merges = "".join(
+        f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}\n" for n in range(1, 9)
+    )
+    file.write_text(f"m0: &m0 {{a: b}}\n{merges}state: st\n")
+    assert pressed("agent", "show", "") == ["shop-1"]
+    file.write_text("state: st\n" + "#" * 70_000)
+    assert pressed("agent", "show", "") == []
+    file.unlink()
+    os.mkfifo(file)
+    assert pressed("agent", "show", "") == []
+    assert time.monotonic() - began < 15
+
+
+def test_what_a_database_says_of_a_name_does_not_reach_the_terminal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    desk = waiting.deployed(tmp_path)
+    with contextlib.closing(desk):
+        desk.ask("a1", agent="\x1b]0;pwn\x07sh\u202eop\n", call={"prompts": ("x" * 500_000,)})
+        assert answers(["approval", "show", ""], {"approval": ""}) == [("a1", "]0;pwn sh op")]

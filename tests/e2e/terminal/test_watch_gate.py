@@ -33,7 +33,9 @@ async def test_what_waits_is_seen_as_it_happens_and_who_decided_it(tmp_path):
             (one,) = now.waiting
             assert (one.name, one.risk, one.state) == ("send", "external", "pending")
             await desk.send(MAIL | {"body": "It is here."})
-            await until(source, lambda now: len(now.waiting) == 2)
+            now = await until(source, lambda now: len(now.waiting) == 2)
+            said = (await desk.ask("bea", "GET", "?limit=1"))[1]
+            assert (now.total, len(said["approvals"]), said["waiting"]) == (2, 1, 2)
             assert (await desk.decide("bea", one.id, "deny"))[0] == 200
             now = await until(source, lambda now: now.settled)
             assert time.monotonic() - began < 8  # without its events it is looked at every 10 s

@@ -70,13 +70,13 @@ def attempt(peer, notice, outcome, now):
     if notice is None or notice.state != "due":
         return notice
     fresh = not notice.draft
-    notice = drafted(now, "https://console.example", notice)
+    notice = drafted(now, "https://console.example", CHANNEL, notice)
     if outcome in {"taken", "answer lost", "died"}:
         peer.take(message(notice))
     if outcome == "taken":
-        return delivered("ref", now, 0.0, notice)
+        return delivered("ref", "webhook", now, 0.0, notice)
     if outcome == "refused":
-        return given_up("no", notice)
+        return given_up("no", now, 0.0, notice)
     if outcome == "died":
         return notice
     certain = fresh and outcome == "lost"

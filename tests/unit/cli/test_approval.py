@@ -54,6 +54,7 @@ def test_what_waits_is_listed_shown_and_approved_and_all_of_it_is_on_record(depl
     assert "Pay the bill" in said
     assert '"maximum", "value": 7' in said
     assert "tools/call bank.list (read): allow" in said
+    assert json.loads(deployment.run("list", "--all", "--json").stdout)["waiting"] == 1
     done = json.loads(deployment.run("approve", "a1", "--reason", "she said so", "--json").stdout)
     assert (done["state"], done["decided_by"]) == ("approved", local_operator())
     assert deployment.run("list").stdout == ""

@@ -13,6 +13,7 @@ from portcullis.bootstrap import authority_of
 from portcullis.cli import console, main
 from portcullis.config import load
 from portcullis.core.principal import PrincipalKind
+from portcullis.identity.tokens import LINK
 
 
 @pytest.fixture
@@ -34,13 +35,13 @@ def run(monkeypatch, *words):
 
 def holder(folder, url):
     token = parse_qs(urlsplit(url).fragment)["once"][0]
-    return authority_of(load(folder / "portcullis.yaml")).verify(token)
+    return authority_of(load(folder / "portcullis.yaml")).verify(token, LINK)
 
 
 def test_a_link_is_an_operators_token_for_a_minute(folder, monkeypatch, capsys):
     assert run(monkeypatch, "--json") == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["url"].startswith("http://127.0.0.1:7301/login?again=1#once=")
+    assert said["url"].startswith("http://portcullis.localhost:7301/login?again=1#once=")
     claims = holder(folder, said["url"])
     assert claims.sub.startswith(f"{PrincipalKind.OPERATOR}:local-")
     assert claims.exp - claims.iat == 60

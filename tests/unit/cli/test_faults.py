@@ -1,7 +1,9 @@
 """What a command says when the machine is against it: a code and a hint, whatever happened."""
 
+import base64
 import json
 import os
+import socket
 import sqlite3
 import sys
 
@@ -97,3 +99,23 @@ def test_the_operator_in_the_log_is_the_user_and_not_what_the_environment_says(m
     assert local_operator() == before
     monkeypatch.setattr(os, "geteuid", lambda: 2**31 - 7)  # a container's user without a name
     assert local_operator() == f"local-{2**31 - 7}"
+
+
+def test_the_doctor_looks_at_incoming_webhooks_and_at_the_length_of_keys(file, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("CHAT", f"http://127.0.0.1:{port}/services/{'x' * 20}")
+        monkeypatch.setenv("GONE", f"http://127.0.0.1:1/services/{'y' * 20}")
+        monkeypatch.setenv("SHORT", "k" * 23)
+        monkeypatch.setenv("LONG", "whsec_" + base64.b64encode(b"k" * 24).decode())
+        hook = f"{{kind: webhook, url: 'http://127.0.0.1:{port}/', secrets: [env:%s]}}"
+        with file.open("a") as more:
+            more.write("notifications:\n  chat: {kind: slack, webhook: env:CHAT}\n")
+            more.write("  gone: {kind: slack, webhook: env:GONE}\n")
+            more.write(f"  short: {hook % 'SHORT'}\n  long: {hook % 'LONG'}\n")
+        found = {one.what: one for one in doctor_module._deployment(load(file))}
+    assert found["channel chat"].ok
+    assert not found["channel gone"].ok
+    assert "services" not in str(found)  # the address is the secret
+    assert found["key of notifications.short"].found == "env:SHORT is 23 bytes, less than 24"
+    assert "key of notifications.long" not in found

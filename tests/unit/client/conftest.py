@@ -1,10 +1,12 @@
-"""The stand-in for a gate, served with and without TLS."""
+"""The stand-ins for a gate: all of it, with and without TLS, and the guard API alone."""
 
 import secrets
 
 import pytest
 
 from client_gate import StandIn, authority_at, server_context, serving
+from guard_api import standing_in
+from portcullis.client.guard import Guard
 
 
 @pytest.fixture
@@ -26,3 +28,15 @@ def join_token(gate):
     token = secrets.token_urlsafe(32)
     gate.join_tokens.add(token)
     return token
+
+
+@pytest.fixture
+def api():
+    with standing_in() as made:
+        yield made
+
+
+@pytest.fixture
+def guard(api):
+    with Guard(toolset="shop", url=api.url) as made:
+        yield made

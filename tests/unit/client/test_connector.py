@@ -42,11 +42,11 @@ async def http():
 
 async def test_a_request_arrives_as_it_was_sent_under_our_certificate(gate, base, http):
     sent = {"x-mine": "1", "te": "trailers", "connection": "keep-alive, x-hop", "x-hop": "1"}
-    url = URL(f"{base}/echo?a=%2F&b=%20", encoded=True)
+    url = URL(f"{base}/mcp/echo?a=%2F&b=%20", encoded=True)
     async with http.put(url, data=b"hello", headers=sent) as answer:
         seen = await answer.json()
     headers = {name.lower(): value for name, value in seen["headers"].items()}
-    assert (seen["method"], seen["target"]) == ("PUT", "/echo?a=%2F&b=%20")
+    assert (seen["method"], seen["target"]) == ("PUT", "/mcp/echo?a=%2F&b=%20")
     assert seen["body"] == "hello"
     assert headers["x-mine"] == "1"
     assert headers["host"] in gate.url
@@ -59,12 +59,12 @@ async def test_a_large_upload_streams_through(gate, base, http):
         for _ in range(50):
             yield b"x" * 1_000
 
-    async with http.post(f"{base}/echo", data=parts()) as answer:
+    async with http.post(f"{base}/mcp/echo", data=parts()) as answer:
         assert len((await answer.json())["body"]) == 50_000
 
 
 async def test_events_arrive_one_by_one_and_not_at_the_end(gate, base, http):
-    async with http.get(f"{base}/stream") as answer:
+    async with http.get(f"{base}/mcp/stream") as answer:
         async with asyncio.timeout(2):
             assert await answer.content.readline() == b"data: first\n"
         gate.proceed.set()
@@ -72,7 +72,7 @@ async def test_events_arrive_one_by_one_and_not_at_the_end(gate, base, http):
 
 
 async def test_a_client_that_goes_away_ends_the_call_at_the_gate(gate, base, http):
-    async with http.get(f"{base}/stream") as answer:
+    async with http.get(f"{base}/mcp/stream") as answer:
         await answer.content.readline()
         answer.close()
     async with asyncio.timeout(2):
@@ -80,13 +80,13 @@ async def test_a_client_that_goes_away_ends_the_call_at_the_gate(gate, base, htt
 
 
 async def test_a_stream_that_breaks_at_the_gate_does_not_end_as_if_complete(gate, base, http):
-    async with http.get(f"{base}/broken") as answer:
+    async with http.get(f"{base}/mcp/broken") as answer:
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.content.read()
 
 
 async def test_a_redirect_is_passed_on_and_not_followed(gate, base, http):
-    async with http.get(f"{base}/forward", allow_redirects=False) as answer:
+    async with http.get(f"{base}/mcp/forward", allow_redirects=False) as answer:
         assert answer.status == 307
 
 
@@ -103,7 +103,7 @@ async def test_a_redirect_is_passed_on_and_not_followed(gate, base, http):
 )
 async def test_a_web_page_cannot_use_the_connector(gate, base, http, headers):
     gate.requests.clear()
-    async with http.get(f"{base}/echo", headers=headers) as answer:
+    async with http.get(f"{base}/mcp/echo", headers=headers) as answer:
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (403, "PC1014")
     assert gate.requests == []
 
@@ -112,7 +112,7 @@ async def test_our_own_page_and_both_names_of_loopback_pass(base, http):
     port = base.rpartition(":")[2]
     for host in (f"127.0.0.1:{port}", f"localhost:{port}"):
         headers = {"host": host, "origin": f"http://{host}"}
-        async with http.get(f"{base}/echo", headers=headers) as answer:
+        async with http.get(f"{base}/mcp/echo", headers=headers) as answer:
             assert answer.status == 200
 
 
@@ -126,6 +126,51 @@ async def test_a_target_elsewhere_is_not_fetched(gate, base):
     assert gate.requests == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/svid",
+        "/v1/token",
+        "/v1/svid/",
+        "/v1/calls/../svid",
+        "/v1/calls/%2e%2E/svid",
+        "/mcp/x/%2E./../v1/svid",
+        "/mcp/x%2f..%2fv1/svid",
+        "/mcp/x%5c..%5cv1",
+        "//v1/calls",
+        "/v1//calls",
+        "/v1/callsign",
+        "/mcpx",
+        "/v1/bundle/../svid",
+        "/openai/./v1",
+        "/api/v1/agents",
+        "/metrics",
+        "/",
+    ],
+)
+async def test_nobody_gets_an_identity_or_a_token_for_itself_through_it(gate, base, http, path):
+    gate.requests.clear()
+    async with http.post(URL(base + path, encoded=True), json={"csr": "mine"}) as answer:
+        assert (answer.status, (await answer.json(content_type=None))["code"]) == (404, "PC1010")
+    assert gate.requests == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/bundle",
+        "/v1/calls/0190/echo",
+        "/v1/sessions/echo",
+        "/openai/v1/models/ft:a%20b/echo?x=../y",
+        "/mcp/orders/echo",
+    ],
+)
+async def test_what_an_identity_is_used_for_passes(gate, base, http, path):
+    async with http.get(URL(base + path, encoded=True)) as answer:
+        assert answer.status == 200
+    assert gate.requests[-1][1] == path
+
+
 @contextlib.asynccontextmanager
 async def keyed(access, key, address="127.0.0.1:0"):
     async with Connector(access, key=key).listening(address) as base:
@@ -137,7 +182,7 @@ async def test_with_a_key_another_local_process_gets_nothing(gate, access, http)
     async with keyed(access, key) as base:
         gate.requests.clear()
         for headers in ({}, {"authorization": "Bearer wrong"}, {"x-api-key": "wr\u00f6ng"}):
-            async with http.get(f"{base}/echo", headers=headers) as answer:
+            async with http.get(f"{base}/mcp/echo", headers=headers) as answer:
                 assert answer.status == 401
         assert gate.requests == []
 
@@ -148,12 +193,12 @@ async def test_the_key_opens_the_door_and_goes_no_further(gate, access, http, na
     key = secrets.token_hex() if form == "opaque" else f"aa.bb.{secrets.token_hex()}"
     async with keyed(access, key) as base:
         shown = f"Bearer {key}" if name == "authorization" else key
-        async with http.get(f"{base}/echo", headers={name: shown}) as answer:
+        async with http.get(f"{base}/mcp/echo", headers={name: shown}) as answer:
             assert answer.status == 200
             assert key not in await answer.text()
         assert key not in str(gate.forms)
         delegated = {"x-portcullis-key": key, "authorization": "Bearer aa.bb.cc"}
-        async with http.get(f"{base}/echo", headers=delegated) as answer:
+        async with http.get(f"{base}/mcp/echo", headers=delegated) as answer:
             assert answer.status == 200
         assert gate.forms[-1]["subject_token"] == "aa.bb." + "cc"
 
@@ -165,7 +210,7 @@ async def test_a_unix_socket_is_for_its_owner_alone(gate, access, tmp_path):
         connector = aiohttp.UnixConnector(path=str(path))
         async with (
             aiohttp.ClientSession(connector=connector) as local,
-            local.get("http://localhost/echo") as answer,
+            local.get("http://localhost/mcp/echo") as answer,
         ):
             assert answer.status == 200
     assert not path.exists()
@@ -198,7 +243,7 @@ async def test_it_listens_on_this_machine_only(access, address):
 async def test_an_unreachable_gate_is_a_clear_answer(access, http):
     await access.ready()
     access.url = f"https://127.0.0.1:{unused_port()}"
-    async with keyed(access, "") as base, http.get(f"{base}/echo") as answer:
+    async with keyed(access, "") as base, http.get(f"{base}/mcp/echo") as answer:
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (502, "PC7011")
 
 
@@ -217,7 +262,7 @@ async def test_unmodified_clients_need_the_base_url_alone(gate, base):
 async def test_a_sessions_delegation_is_exchanged_once_for_many_calls(gate, base, http):
     shown = {"authorization": "Bearer aGVhZA.c2Vzc2lvbg.c2ln"}
     for _ in range(5):
-        async with http.get(f"{base}/echo", headers=shown) as answer:
+        async with http.get(f"{base}/mcp/echo", headers=shown) as answer:
             assert answer.status == 200
             assert "c2Vzc2lvbg" not in await answer.text()
     assert len(gate.forms) == 1
@@ -229,7 +274,7 @@ async def test_revocation_ends_it_with_the_next_refusal(gate, access, http):
         running = asyncio.create_task(connector.run())
         await until(lambda: gate.forms)
         gate.cut = True
-        async with http.get(f"{base}/echo") as answer:
+        async with http.get(f"{base}/mcp/echo") as answer:
             assert answer.status == 403
         async with asyncio.timeout(4):
             assert (await running).code == "PC4001"
@@ -242,7 +287,7 @@ async def test_a_gate_that_ends_every_connection_means_us(gate, access, http):
         running = asyncio.create_task(connector.run())
         await until(lambda: gate.forms)
         gate.mute = True
-        async with http.get(f"{base}/echo") as answer:
+        async with http.get(f"{base}/mcp/echo") as answer:
             assert (answer.status, (await answer.json(content_type=None))["code"]) == (
                 502,
                 "PC7013",
@@ -257,11 +302,11 @@ async def test_one_connection_that_ends_does_not_end_it(gate, access, http):
         running = asyncio.create_task(connector.run())
         await until(lambda: gate.forms)
         gate.mute = True
-        async with http.get(f"{base}/echo") as answer:
+        async with http.get(f"{base}/mcp/echo") as answer:
             assert answer.status == 502
         gate.mute = False
         await until(lambda: len(gate.forms) == 2)
-        async with http.get(f"{base}/echo") as answer:
+        async with http.get(f"{base}/mcp/echo") as answer:
             assert answer.status == 200
         assert not running.done()
         running.cancel()
@@ -271,7 +316,7 @@ async def test_a_policy_denial_does_not_end_it(gate, access, http):
     connector = Connector(access)
     async with connector.listening("127.0.0.1:0") as base:
         running = asyncio.create_task(connector.run())
-        async with http.get(f"{base}/denied") as answer:
+        async with http.get(f"{base}/mcp/denied") as answer:
             assert answer.status == 403
         await asyncio.sleep(0.2)
         assert not running.done()
@@ -288,7 +333,7 @@ async def test_what_an_upstream_says_about_cuts_is_not_believed(gate, access, ht
         access.doubt()
         await until(lambda: len(gate.forms) == 2)
         assert not running.done()
-        async with http.get(f"{base}/echo") as answer:
+        async with http.get(f"{base}/mcp/echo") as answer:
             assert answer.status == 200
         running.cancel()
 
@@ -300,7 +345,7 @@ async def test_certificates_rotate_under_load_without_a_failed_request(gate, joi
 
     async def load(base):
         while not stop.is_set():
-            async with http.post(f"{base}/echo", data=b"x") as answer:
+            async with http.post(f"{base}/mcp/echo", data=b"x") as answer:
                 statuses.append(answer.status)
 
     async with (

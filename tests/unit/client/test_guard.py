@@ -6,28 +6,19 @@ import os
 import threading
 import time
 import typing
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import date
+from functools import partial
 
 import pytest
 from aiohttp import web
 from pydantic import BaseModel
 
 import client_gate
-from guard_api import standing_in
-from portcullis.client.guard import Guard, Held, Refused, Tool, ToolError
+from guard_api import reports
+from portcullis.client.guard import Guard, Held, Refused, ToolError
 from portcullis.core.errors import Problem
-
-
-@pytest.fixture
-def api():
-    with standing_in() as made:
-        yield made
-
-
-@pytest.fixture
-def guard(api):
-    with Guard(toolset="shop", url=api.url) as made:
-        yield made
 
 
 def raising(problem):
@@ -247,10 +238,10 @@ def test_a_changed_result_comes_in_the_type_that_was_promised_or_not_at_all(guar
 
 
 def test_a_result_that_was_not_changed_is_the_very_one(guard):
-    made = {"a": (1, 2)}
+    made = {"a": [1, 2.5, None, Order(number="7", due=date(2031, 5, 4))]}
 
     @guard.tool
-    def read() -> dict:
+    def read() -> dict[str, list[int | float | Order | None]]:
         return made
 
     assert read() is made
@@ -261,12 +252,9 @@ def test_what_is_no_json_is_a_failure_and_not_passed_by_the_gate(guard, api):
     def read():
         return threading.Event()
 
-    with pytest.raises(ValueError, match="serialize"):
+    with pytest.raises(ToolError, match="serialize"):
         read()
     assert api.reported[0]["is_error"] is True
-    told = Tool(name="read", description="", input_schema={"type": "object"}, as_text=True)
-    assert guard.call(told, {}, lambda _: pytest) is pytest
-    assert api.reported[1]["result"] == str(pytest)
 
 
 def test_failures_are_judged_and_raised_as_they_are(guard, api):
@@ -286,11 +274,84 @@ def test_failures_are_judged_and_raised_as_they_are(guard, api):
     api.judge = lambda _: {"result": "KeyError: [MASKED]"}
     with pytest.raises(ToolError, match="MASKED") as raised:
         fail("7")
-    assert raised.value.__suppress_context__
+    assert raised.value.__context__ is None
     api.judge = raising(Problem("PC3022", "an injection"))
     with pytest.raises(Refused) as withheld:
         fail("7")
     assert withheld.value.ran
+
+
+def test_a_refusal_after_the_tool_ran_says_so_also_when_the_guard_is_closed(api):
+    guards = [Guard(toolset="shop", url=api.url) for _ in range(3)]
+
+    async def slow(_):
+        await asyncio.sleep(5)
+
+    def close():
+        guards[0].close()
+
+    with pytest.raises(Refused) as within:
+        guards[0].tool(close)()
+    api.judge = slow
+    threading.Timer(0.3, guards[1].close).start()
+    with pytest.raises(Refused, match="PC70") as meanwhile:
+        guards[1].tool(lambda: "done")()
+
+    @guards[2].tool
+    async def done():
+        return "done"
+
+    threading.Timer(0.3, guards[2].close).start()
+    with pytest.raises(Refused, match="PC70") as awaited:
+        asyncio.run(done())
+    assert [each.value.ran for each in (within, meanwhile, awaited)] == [True] * 3
+
+
+def test_a_yes_that_nobody_waits_for_is_given_back(guard, api):
+    ran = []
+
+    @guard.tool
+    async def refund(order: str) -> str:
+        ran.append(order)
+        return order
+
+    async def slow(body):
+        await asyncio.sleep(0.2)
+        return {"call": "c", "arguments": body["arguments"]}
+
+    async def go():
+        task = asyncio.create_task(refund("7"))
+        await client_gate.until(lambda: api.asked)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    api.decide = slow
+    asyncio.run(go())
+    [reported] = reports(api, 1)
+    assert reported["is_error"] is True
+    assert ran == []
+
+
+def test_a_thread_outside_of_the_session_does_not_act_without_one(api):
+    def in_thread(work):
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(work).result(10)
+
+    with Guard(toolset="shop", url=api.url) as guard:
+        refund = guard.tool(lambda: "paid")
+        assert in_thread(refund) == "paid"  # no sessions, no rule
+        with guard.session("ada"):
+            with pytest.raises(Refused, match="no session"):
+                in_thread(refund)
+            assert in_thread(partial(copy_context().run, refund)) == "paid"
+        with pytest.raises(Refused, match="no session"):
+            refund()
+    with Guard(toolset="shop", url=api.url, sessionless=True) as guard, guard.session("ada"):
+        assert in_thread(guard.tool(lambda: "paid")) == "paid"
+    with Guard(toolset="shop", url=api.url, delegation="own") as guard, guard.session("ada"):
+        assert in_thread(guard.tool(lambda: "paid")) == "paid"
+    assert api.asked_in == [None, "Bearer ada", None, "Bearer own"]
 
 
 def test_it_waits_for_a_human_as_long_as_it_was_told_to(guard, api):

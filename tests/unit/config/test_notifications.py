@@ -77,6 +77,21 @@ def test_what_is_not_is_refused_with_its_line(tmp_path, channel):
     assert "by-value" not in refused.value.detail
 
 
+def test_where_passkeys_are_required_no_chat_button_decides(tmp_path):
+    place = tmp_path / "portcullis.yaml"
+    config = {
+        "trust_domain": "shop.example",
+        "console": {"passkeys": "required"},
+        "notifications": {"one": SLACK | {"actions": ACTIONS}},
+    }
+    place.write_text(yaml.safe_dump(config))
+    with pytest.raises(Problem, match=r"console: .*notifications\.one has actions") as refused:
+        load(place)
+    assert refused.value.code == "PC7001"
+    place.write_text(yaml.safe_dump(config | {"notifications": {"one": SLACK}}))
+    assert load(place).console.passkeys == "required"
+
+
 def test_files_are_found_below_the_configuration(tmp_path):
     found = loaded(tmp_path, WEBHOOK | {"secrets": ["file:k", "env:K"], "ca": "ca.pem"})
     assert found.secrets == (f"file:{tmp_path}/k", "env:K")

@@ -1,13 +1,14 @@
 """If these fail, who watches sees less than happens or more than may be seen, or slows the gate."""
 
 import asyncio
+import contextlib
 
 import msgspec
 import pytest
 
 from exported import event
 from portcullis.control.happened import happened
-from portcullis.control.live import Feed
+from portcullis.control.live import READERS_EACH, Feed
 from portcullis.core.approval import Approval, State
 from portcullis.core.call import RiskClass
 from portcullis.core.desk import LiveFilter
@@ -26,18 +27,18 @@ class World:
     """The log and the approvals' table, as far as they are watched."""
 
     def __init__(self, **bounds):
-        self.watcher, self.rows, self.asked = None, [], []
+        self.watcher, self.rows, self.asked, self.time = None, [], [], 1000.0
         self.feed = Feed(self, self.changed, self, **bounds)
 
     def now(self):
-        return 1000.0
+        return self.time
 
     def watch(self, watcher):
         self.watcher = watcher
 
     def changed(self, since, limit):
         self.asked.append((since, limit))
-        return tuple(self.rows)
+        return tuple(one for one in self.rows if one.created_at >= since)[:limit]
 
     async def commit(self, *events):
         """What the log's thread does once they are durable."""
@@ -55,8 +56,8 @@ def admin(method, **fields):
     return event(**(said | {"session": "", "server": "", "action": "", "risk": ""} | fields))
 
 
-def approval(state=State.PENDING):
-    return Approval(
+def approval(state=State.PENDING, **fields):
+    one = Approval(
         id="a1",
         state=state,
         binding="b",
@@ -70,12 +71,13 @@ def approval(state=State.PENDING):
         expires_at=2000.0,
         settled_at=0.0 if state is State.PENDING else 1001.0,
     )
+    return msgspec.structs.replace(one, **fields)
 
 
 async def test_what_is_on_record_is_seen_in_order_by_everybody_whom_it_is_for(world):
     async with (
-        world.feed.subscribe(ALL) as everything,
-        world.feed.subscribe(LiveFilter(agent="agent-2", verdict="deny")) as some,
+        world.feed.subscribe(ALL, "bea") as everything,
+        world.feed.subscribe(LiveFilter(agent="agent-2", verdict="deny"), "bea") as some,
     ):
         await world.commit(
             event(1), event(2, principal="agent-2", verdict="deny", code="PC3002"), event(3)
@@ -134,7 +136,7 @@ async def test_nothing_of_what_was_asked_is_seen():
 
 async def test_a_slow_reader_is_told_that_it_missed_something_and_holds_nobody_up():
     world = World(queued=4)
-    async with world.feed.subscribe(ALL) as slow, world.feed.subscribe(ALL) as quick:
+    async with world.feed.subscribe(ALL, "bea") as slow, world.feed.subscribe(ALL, "bea") as quick:
         for number in range(20):
             await world.commit(event(number))
             assert (await anext(quick)).kind == "decision"
@@ -147,25 +149,25 @@ async def test_a_slow_reader_is_told_that_it_missed_something_and_holds_nobody_u
 
 async def test_nobody_is_listened_to_while_nobody_watches(world):
     assert world.watcher is None
-    async with world.feed.subscribe(ALL):
+    async with world.feed.subscribe(ALL, "bea"):
         assert world.watcher is not None
     assert world.watcher is None
 
 
 async def test_only_so_many_watch_and_a_place_is_free_again():
     world = World(readers=2)
-    async with world.feed.subscribe(ALL):
-        async with world.feed.subscribe(ALL):
+    async with world.feed.subscribe(ALL, "bea"):
+        async with world.feed.subscribe(ALL, "bea"):
             with pytest.raises(Problem, match="PC3052"):
-                async with world.feed.subscribe(ALL):
+                async with world.feed.subscribe(ALL, "bea"):
                     pass
-        async with world.feed.subscribe(ALL):
+        async with world.feed.subscribe(ALL, "bea"):
             assert world.watcher is not None
 
 
 async def test_what_another_process_does_to_an_approval_is_seen_once(world, monkeypatch):
     monkeypatch.setattr("portcullis.control.live.LOOK_SECONDS", 0.01)
-    async with world.feed.subscribe(LiveFilter(kinds=("approval",))) as watching:
+    async with world.feed.subscribe(LiveFilter(kinds=("approval",)), "bea") as watching:
         world.rows = [approval()]
         asked = await anext(watching)
         assert (asked.state, asked.approval, asked.method) == (
@@ -182,11 +184,47 @@ async def test_what_another_process_does_to_an_approval_is_seen_once(world, monk
 
 
 async def test_the_end_of_the_gate_is_the_end_for_all_who_watch(world):
-    async with world.feed.subscribe(ALL) as watching:
+    async with world.feed.subscribe(ALL, "bea") as watching:
         waiting = asyncio.ensure_future(anext(watching, None))
         await asyncio.sleep(0)
         world.feed.close()
         assert await waiting is None
     with pytest.raises(Problem, match="PC3052"):
-        async with world.feed.subscribe(ALL):
+        async with world.feed.subscribe(ALL, "bea"):
             pass
+
+
+async def test_who_reads_as_it_comes_misses_nothing_of_much_at_once(world):
+    async with world.feed.subscribe(ALL, "bea") as slow, world.feed.subscribe(ALL, "cy") as quick:
+        await world.commit(*(event(number) for number in range(1000)))
+        async with asyncio.timeout(10):
+            seen = [await anext(quick) for _ in range(1000)]
+        assert [one.event for one in seen] == [event(number).id for number in range(1000)]
+        assert (await anext(slow)).kind == "resync"
+
+
+async def test_where_more_changed_than_is_looked_at_everybody_is_told_to_look_again(
+    world, monkeypatch
+):
+    monkeypatch.setattr("portcullis.control.live.LOOK_SECONDS", 0.01)
+    wanted = LiveFilter(kinds=("approval",), agent="mine")
+    async with world.feed.subscribe(wanted, "bea") as watching, asyncio.timeout(10):
+        world.rows = [approval(id=f"a{number}") for number in range(2000)]
+        assert (await anext(watching)).kind == "resync"
+
+
+async def test_one_operator_does_not_take_all_places(world):
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(READERS_EACH):
+            await stack.enter_async_context(world.feed.subscribe(ALL, "bea"))
+        with pytest.raises(Problem, match="PC3052"):
+            await stack.enter_async_context(world.feed.subscribe(ALL, "bea"))
+        await stack.enter_async_context(world.feed.subscribe(ALL, "cy"))
+
+
+async def test_what_happens_after_the_clock_went_back_is_seen(world, monkeypatch):
+    monkeypatch.setattr("portcullis.control.live.LOOK_SECONDS", 0.01)
+    async with world.feed.subscribe(ALL, "bea") as watching, asyncio.timeout(10):
+        world.time = 400.0
+        world.rows = [approval(created_at=400.0)]
+        assert (await anext(watching)).approval == "a1"

@@ -61,7 +61,7 @@ class World:
             created_at=self.time,
             expires_at=self.time + 100,
         )
-        self.store.claim(one, b"x", most=9, now=self.time)
+        self.store.claim(one, b"x", most=999, now=self.time)
 
 
 @pytest.fixture
@@ -150,3 +150,51 @@ async def test_what_cannot_be_recorded_is_told_again(world):
     world.full = False
     await world.keeping.look()
     assert world.events == [("approval.reminded", "a")]
+
+
+@pytest.mark.parametrize(
+    ("after", "method"), [(200, "approval.expired"), (1, "approval.cancelled")]
+)
+async def test_nothing_ends_that_is_not_on_record_as_ended(world, after, method):
+    world.asks("a")
+    world.time += after
+    world.open.clear()
+    world.full = True
+    with pytest.raises(Problem):
+        await world.keeping.look()
+    assert world.store.get("a").state is State.PENDING
+    world.full = False
+    await world.keeping.look()
+    assert world.events == [(method, "a")]
+    assert world.store.get("a").state is not State.PENDING
+
+
+@pytest.mark.parametrize("after", [12, 200])
+async def test_nothing_is_told_of_what_was_decided_a_moment_ago(world, after):
+    world.asks("a")
+    world.time += after
+    async with world.keeping.deciding:
+        look = asyncio.ensure_future(world.keeping.look())
+        await asyncio.sleep(0.1)
+        world.store.move("a", Verb.DENY, now=world.time, by="bea")
+    await look
+    assert world.events == []
+
+
+async def test_of_what_is_over_nobody_is_told_that_it_still_waits(world):
+    world.asks("a")
+    world.time += 200
+    await world.keeping.look()
+    assert world.events == [("approval.expired", "a")]
+
+
+async def test_of_many_that_wait_somebody_is_told_in_time_and_once(world, monkeypatch):
+    for number in range(600):
+        world.asks(f"{number:064}", session="")
+    world.time += 11
+    marked, mark = [], world.store.mark
+    monkeypatch.setattr(world.store, "mark", lambda *said: marked.append(mark(*said)))
+    await world.keeping.look()
+    await world.keeping.look()
+    assert marked == [256, 256, 88]
+    assert len(set(world.events)) == len(world.events) == 600

@@ -141,3 +141,50 @@ def test_the_chain_and_the_grant_say_what_else_may_happen():
     assert found["delegated"] == ("on behalf of desk-1", "medium")
     assert found["session's grant"][1] == "high"
     assert told({}, grant=tuple(f"bank.t{n}" for n in range(9)))["session's grant"][1] == "medium"
+
+
+@pytest.mark.parametrize("risk", [RiskClass.MODIFY, RiskClass.EXTERNAL, RiskClass.DELETE])
+def test_what_the_call_could_name_and_does_not_is_unknown(risk):
+    found = told({"order": [], "to": ""}, risk=risk)
+    for what in ("destinations", "things touched", "amounts"):
+        assert found[what] == ("unknown: the call names none", "high")
+    assert "things touched" not in told({}, risk=RiskClass.READ)
+
+
+def test_what_goes_out_goes_somewhere_also_where_the_catalogue_names_no_place():
+    model = msgspec.structs.replace(MODEL, arguments={"text": MODEL.arguments["text"]})
+    assert told({"text": "x"}, model=model)["destinations"][0].startswith("unknown")
+    assert "destinations" not in told({"text": "x"}, model=model, risk=RiskClass.MODIFY)
+
+
+@pytest.mark.parametrize(
+    "order",
+    ["*", "O-?", "1-100000", "A1-A9", "1..9", "/", "docs/", "1=1", "O-1,O-2", "O-1 O-2", "1 to 9",
+     "all", {"where": "open"}],
+    ids=str,
+)  # fmt: skip
+def test_how_many_things_are_touched_is_not_claimed_where_a_text_may_name_many(order):
+    found = told({"order": order}, risk=RiskClass.DELETE)["things touched"]
+    assert found[0].startswith("unknown how many: ")
+    assert found[1] == "high"
+
+
+@pytest.mark.parametrize("order", ["O-1", "2024-01-05", "recall", "report v2.pdf", 7])
+def test_one_thing_is_one(order):
+    assert told({"order": order})["things touched"] == (f"1: {order}", "low")
+
+
+@pytest.mark.parametrize("to", ["a@x b@y", "Bob <a@x>;Eve <b@y>", "http://x http://y"])
+def test_however_addresses_are_divided_each_is_a_destination(to):
+    assert told({"to": to})["destinations"][0].startswith("2:")
+
+
+@pytest.mark.parametrize(
+    ("action", "risk", "leaves"),
+    [("model", RiskClass.READ, True), ("prompt", RiskClass.EXTERNAL, True),
+     ("resource", RiskClass.READ, False)],
+)  # fmt: skip
+def test_that_data_leaves_is_said_of_other_calls_too(action, risk, leaves):
+    approval = msgspec.structs.replace(APPROVAL, action=action, risk=risk)
+    whats = [line.what for line in radius(approval, SHOWN, None)]
+    assert ("data leaving" in whats) is leaves

@@ -1,16 +1,25 @@
 """If these fail, nobody hears of a call that waits; or everybody hears of it again and again."""
 
+import asyncio
 import contextlib
+import time
 
+import msgspec
 import pytest
+from pydantic import TypeAdapter
 
 from databases import new_database
-from portcullis.config.notifications import WebhookChannel
+from portcullis.config.notifications import AnyChannel
 from portcullis.core.approval import Approval, State, Verb
 from portcullis.core.call import RiskClass
 from portcullis.core.errors import Problem
 from portcullis.core.notice_ports import Later, Never
-from portcullis.oversight.notices import GATHER_SECONDS, GIVE_UP_SECONDS, MOST
+from portcullis.oversight.notices import (
+    GATHER_SECONDS,
+    GIVE_UP_ATTEMPTS,
+    GIVE_UP_SECONDS,
+    MOST,
+)
 from portcullis.oversight.telling import AMENDING_SECONDS, FOLLOWING_SECONDS, Channel
 from portcullis.store.approvals import SqlApprovals
 from portcullis.store.notices import SqlNotices
@@ -37,10 +46,11 @@ class World:
 
     def started(self):
         """A gate's side of the channel, after a start."""
-        settings = {"kind": "webhook", "url": "https://x.example/in", "secrets": ["env:K"]}
+        hook = {"kind": "webhook", "url": "https://x.example/in", "secrets": ["env:K"]}
+        settings = ({} if "kind" in self.settings else hook) | self.settings
         return Channel(
             "ops",
-            WebhookChannel.model_validate(settings | self.settings),
+            TypeAdapter(AnyChannel).validate_python(settings),
             self,
             store=self.notices,
             approvals=self.approvals,
@@ -72,14 +82,28 @@ class World:
     async def close(self):
         pass
 
-    def asks(self, name, *, agent="shop-1", tool="send", risk=RiskClass.EXTERNAL, server="mail"):
+    def again(self, **settings):
+        """The gate is started anew with another configuration."""
+        self.settings = settings
+        self.channel = self.started()
+
+    def asks(
+        self,
+        name,
+        *,
+        agent="shop-1",
+        tool="send",
+        risk=RiskClass.EXTERNAL,
+        server="mail",
+        action="tool",
+    ):
         one = Approval(
             id=name,
             state=State.PENDING,
             binding=name * 2,
             agent=agent,
             session="s1",
-            action="tool",
+            action=action,
             server=server,
             name=tool,
             risk=risk,
@@ -127,9 +151,9 @@ async def test_a_call_is_told_once_then_what_comes_of_it_in_the_same_thread(make
     await world.runs()
     await world.runs(5)
     assert world.told == [{"a": "requested"}]
-    world.approvals.mark("a", "reminded", world.time)
+    world.approvals.mark(["a"], "reminded", world.time)
     await world.runs(1)
-    world.approvals.mark("a", "escalated", world.time)
+    world.approvals.mark(["a"], "escalated", world.time)
     await world.runs(1)
     world.moves("a", Verb.APPROVE, by="bea", reason="C-1001 asked")
     await world.runs(1)
@@ -180,7 +204,7 @@ async def test_a_channel_is_told_what_it_asked_for_and_nothing_else(make, settin
     world = make(**settings)
     world.asks("a")
     await world.runs()
-    world.approvals.mark("a", "escalated", world.time)
+    world.approvals.mark(["a"], "escalated", world.time)
     await world.runs(1)
     world.moves("a", Verb.APPROVE, by="bea")
     await world.runs(1)
@@ -385,7 +409,7 @@ async def test_what_is_long_over_is_forgotten_and_what_waits_is_not(make):
     world.moves("a", Verb.EXPIRE)
     await world.runs(1)
     world.approvals.forget(world.time + 1)
-    world.notices.forget(world.time + 1)
+    world.notices.forget(world.time + 1, {"ops"})
     assert world.notices.following("ops", "frozen:") == ("frozen:shop-1",)
     count = len(world.sent)
     await world.runs(1)
@@ -401,3 +425,172 @@ async def test_a_damaged_approval_keeps_no_other_from_being_told(make):
         connection.exec_driver_sql("UPDATE approvals SET risk = 'odd' WHERE id = 'a'")
     await world.runs()
     assert world.told == [{"b": "requested"}]
+
+
+async def test_a_clock_that_is_set_back_silences_nobody_and_nothing_is_tried_for_ever(make):
+    month = 30 * 86_400
+    world = make()
+    world.asks("a")
+    world.fails = [Later("away")]
+    await world.runs()
+    world.time -= month
+    world.channel = world.started()  # monotonic time, which is the same here, goes on
+    world.asks("b")
+    await world.runs()
+    assert {"a": "requested"} in world.told
+    assert {"b": "requested"} in world.told  # and not under the notice of a month ahead
+    world.asks("c", tool="other")
+    world.fails = [Later("away")] * 2
+    await world.runs()
+    (waits,) = (one for one in world.notices.list(9) if one.state == "due")
+    failed = {"attempts": GIVE_UP_ATTEMPTS - 1, "due_since": world.time + month}
+    world.notices.change(waits.id, lambda one: msgspec.structs.replace(one, **failed))
+    await world.runs(400)
+    assert world.events[-1][0] == "notification.failed"
+
+
+async def test_details_that_are_switched_off_are_not_told_of_what_was_due_already(make):
+    both = {"details": ["operator", "reason"]}
+    world = make(**both)
+    for name in "ab":
+        world.asks(name, tool=name)
+    await world.runs()
+    world.moves("a", Verb.DENY, by="bea", reason="Jane Roe phoned")
+    world.fails = [Later("no answer", arrived=True)]
+    await world.runs(1)  # a draft that says it is on its way
+    world.moves("b", Verb.DENY, by="bea", reason="Jane Roe phoned")
+    await world.channel.look()
+    count = len(world.sent)
+    world.again()
+    await world.runs(400)
+    new = [one for message, _ in world.sent[count:] for one in message.subjects]
+    assert {one.id for one in new} == {"a", "b"}
+    assert {(one.stage, one.by, one.reason) for one in new} == {("denied", "", "")}
+    assert len(set(world.ids)) == len(world.ids)  # no id stands for two bodies
+    assert world.notices.waiting("ops") == 0
+
+
+async def test_a_narrower_channel_is_told_how_what_it_knows_ended_and_nothing_else(make):
+    world = make()
+    world.asks("a")
+    world.approvals.freeze("shop-9", world.time)
+    await world.runs()
+    world.asks("late", tool="late")
+    await world.channel.look()
+    world.again(risks=["delete"], agents=["shop-1"])
+    world.asks("b", tool="other")
+    world.moves("a", Verb.DENY, by="bea")
+    await world.runs(1)
+    assert world.told[-1] == {"a": "denied"}
+    assert all({"late", "b"}.isdisjoint(one) for one in world.told)
+    assert "lifted" not in str(world.told)
+    assert world.notices.waiting("ops") == 0
+
+
+async def test_what_is_due_on_a_channel_that_is_gone_is_forgotten(make):
+    world = make()
+    world.asks("a")
+    world.approvals.freeze("shop-1", world.time)
+    await world.channel.look()
+    world.notices.forget(world.time + 1, {"ops"})
+    assert len(world.notices.list(9)) == 2
+    world.notices.forget(world.time + 1, {"other"})
+    assert world.notices.list(9) == ()
+    assert world.notices.following("ops", "frozen:") == ()
+
+
+async def test_a_name_that_leads_elsewhere_now_does_not_pass_on_what_the_former_place_said(make):
+    slack = {"kind": "slack", "token": "env:T"}
+    world = make()
+    world.asks("a")
+    await world.runs()
+    world.again(**slack, channel="C1")
+    world.approvals.mark(["a"], "reminded", world.time)
+    await world.runs(1)
+    world.again(**slack, channel="C2")
+    world.approvals.mark(["a"], "escalated", world.time)
+    await world.runs(1)
+    world.moves("a", Verb.APPROVE, by="bea")
+    await world.runs(1)
+    assert [reference for _, reference in world.sent] == ["", "", "", "ref-1"]
+
+
+async def test_the_gravest_is_told_first_however_many_others_wait(make):
+    world = make(per_minute=1)
+    for number in range(70):
+        world.asks(f"n{number}", tool=f"tool{number}", risk=RiskClass.READ)
+    await world.channel.look()
+    await world.channel.look()
+    for number in range(70):
+        world.asks(f"m{number}", tool=f"other{number}", risk=RiskClass.MODIFY)
+    world.time += 1
+    world.asks("sent", agent="shop-2")
+    world.asks("grave", agent="shop-2", risk=RiskClass.DELETE)
+    await world.channel.look()
+    await world.runs()
+    await world.runs(61)
+    assert world.told == [{"grave": "requested"}, {"sent": "requested"}]
+
+
+async def test_many_damaged_approvals_keep_no_other_from_being_told(make):
+    world = make()
+    for number in range(70):
+        world.asks(f"d{number}")
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE approvals SET risk = 'odd'")
+    world.time += 1
+    world.asks("good")
+    await world.runs()
+    assert world.told == [{"good": "requested"}]
+
+
+async def test_what_is_asked_and_decided_while_a_delivery_hangs_is_told(make):
+    world = make()
+    world.asks("a")
+    hangs = asyncio.Event()
+
+    async def slow(message, reference):
+        await hangs.wait()
+        world.sent.append((message, reference))
+        return "ref-1"
+
+    async def until(wanted):
+        end = time.monotonic() + 10
+        while not wanted():
+            assert time.monotonic() < end
+            await asyncio.sleep(0.02)
+
+    world.tell = slow
+    running = asyncio.create_task(world.channel.run())
+    try:
+        await until(lambda: world.notices.told("ops", "a"))
+        world.asks("quick", tool="wire")
+        await until(lambda: world.notices.told("ops", "quick"))
+        world.moves("quick", Verb.APPROVE, by="mallory")
+        hangs.set()
+        await until(lambda: {"quick": "approved"} in world.told)
+    finally:
+        running.cancel()
+
+
+async def test_the_name_of_what_is_no_tool_is_not_told_since_the_agent_writes_it(make):
+    world = make()
+    world.asks("a", tool="ApprovedBySecurity", action="model", server="openai")
+    await world.runs()
+    assert world.sent[0][0].name == "?"
+
+
+async def test_a_change_while_a_message_is_refused_is_told(make):
+    world = make()
+    world.asks("a")
+
+    async def refuse(*_):
+        world.moves("a", Verb.DENY, by="bea")
+        await world.channel.look()
+        del world.tell
+        raise Never("the peer answered 400")
+
+    world.tell = refuse
+    await world.runs()
+    await world.runs(1)
+    assert world.told == [{"a": "denied"}]

@@ -11,6 +11,7 @@ from databases import new_database
 from plans import planned, slow
 from portcullis.core.approval import Approval, State
 from portcullis.core.call import RiskClass
+from portcullis.core.cursor import cursor_of
 from portcullis.core.desk import AgentsWanted, SeenFilter
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import State as Life
@@ -133,6 +134,9 @@ def test_what_is_not_projected_counts_no_longer(filled):
     assert newest.number < COUNT - 10
     with pytest.raises(Problem, match="PC3051"):
         SqlActivity(engine).decisions(SeenFilter(), "bm9uZQ", 1)
+    for number in (2**63, -(2**63) - 1, 2**70):
+        with pytest.raises(Problem, match="PC3051"):
+            SqlActivity(engine).decisions(SeenFilter(), cursor_of(1.0, "gate", number), 1)
 
 
 def test_agents_are_listed_with_when_they_last_asked_and_what_waits(filled):

@@ -7,19 +7,23 @@ Whatever a tool's own policy for failures makes of an error is what is judged as
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from agents import FunctionTool, Tool, default_tool_error_function
-from agents.tool import resolve_function_tool_failure_error_function
-from agents.tool_context import ToolContext
-
+from portcullis.client.adapters.defaults import filled, unclear
+from portcullis.client.adapters.extra import extra
 from portcullis.client.guard import Guard, Refused
 from portcullis.client.guard import Tool as Described
 from portcullis.core.errors import Problem
 from portcullis.wire.json import decode, encode
+
+with extra("openai-agents"):
+    from agents import FunctionTool, Tool, default_tool_error_function
+    from agents.tool import resolve_function_tool_failure_error_function
+    from agents.tool_context import ToolContext
 
 
 def guarded(guard: Guard, tools: Iterable[Tool], *, wait: float | None = None) -> list[Tool]:
@@ -41,16 +45,18 @@ def _guarded(guard: Guard, tool: Tool, wait: float | None) -> Tool:
         name=tool.name,
         description=tool.description,
         input_schema=tool.params_json_schema,
-        as_text=True,
+        shown=str,
     )
+    if unclear(tool.params_json_schema, tool.params_json_schema):
+        raise TypeError(f"{tool.name}: which defaults hold depends on how its schema is read")
 
     async def invoke(context: ToolContext[Any], text: str) -> Any:
-        async def run(given: dict[str, Any]) -> Any:
-            return await tool.on_invoke_tool(context, encode(given).decode())
+        async def run(given: str) -> Any:
+            return await tool.on_invoke_tool(_with(context, given), given)
 
         try:
             asked = _arguments(text, tool.params_json_schema)
-            return await guard.acall(described, asked, run, wait=wait)
+            return await guard.acall(described, asked, run, read=_text, wait=wait)
         except Refused as refused:
             failure = resolve_function_tool_failure_error_function(tool, context)
             if failure is None:
@@ -71,9 +77,17 @@ def _arguments(text: str, schema: dict[str, Any]) -> dict[str, Any]:
         raise Refused.of(problem) from None
     if not isinstance(written, dict):
         raise Refused("PC1020", "the arguments are no JSON object")
-    defaults = {
-        name: each["default"]
-        for name, each in schema.get("properties", {}).items()
-        if "default" in each
-    }
-    return defaults | written
+    return dict(filled(written, schema))
+
+
+def _text(given: dict[str, Any]) -> str:
+    return encode(given).decode()
+
+
+def _with(context: ToolContext[Any], given: str) -> ToolContext[Any]:
+    """The same context, in which the tool finds what was decided on and not what was asked."""
+    shown = copy.copy(context)
+    shown.tool_arguments = given
+    if shown.tool_call is not None:
+        shown.tool_call = shown.tool_call.model_copy(update={"arguments": given})
+    return shown

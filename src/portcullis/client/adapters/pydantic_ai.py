@@ -8,18 +8,22 @@ run.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_ai import ApprovalRequired, RunContext, ToolFailed
-from pydantic_ai import Tool as FunctionTool
-from pydantic_ai.tools import AgentDepsT
-from pydantic_ai.toolsets import AbstractToolset, FunctionToolset, ToolsetTool, WrapperToolset
-
+from portcullis.client.adapters.extra import extra
 from portcullis.client.guard import Guard, Held, Refused, Tool, ToolError
-from portcullis.client.signature import jsonable
-from portcullis.wire.json import encode
+from portcullis.client.signature import as_json, exactly
+from portcullis.wire.json import decode, encode
+
+with extra("pydantic-ai"):
+    from pydantic_ai import ApprovalRequired, CallDeferred, RunContext, ToolFailed, ToolReturn
+    from pydantic_ai import Tool as FunctionTool
+    from pydantic_ai.messages import tool_return_ta
+    from pydantic_ai.tools import AgentDepsT
+    from pydantic_ai.toolsets import AbstractToolset, FunctionToolset, ToolsetTool, WrapperToolset
 
 
 def guarded(
@@ -62,16 +66,29 @@ class _Guarded(WrapperToolset[AgentDepsT]):
             name=name,
             description=tool.tool_def.description or "",
             input_schema=tool.tool_def.parameters_json_schema,
-            as_text=True,
+            shown=_text,
+            signals=(ApprovalRequired, CallDeferred),
         )
+        flat = False
+
+        def validated(written: dict[str, Any]) -> dict[str, Any]:
+            read: dict[str, Any] = tool.args_validator.validate_json(
+                encode(written), context=ctx.validation_context
+            )
+            return read
+
+        def read(given: dict[str, Any]) -> dict[str, Any]:
+            runs = validated(given)
+            exactly(given, _told(runs, flat=flat))
+            return runs
 
         async def run(given: dict[str, Any]) -> Any:
-            read = tool.args_validator.validate_json(encode(given), context=ctx.validation_context)
-            return await self.wrapped.call_tool(name, read, ctx, tool)
+            return await self.wrapped.call_tool(name, given, ctx, tool)
 
         try:
-            asked = _asked(tool_args, described.input_schema)
-            return await self.guard.acall(described, asked, run, wait=self.wait)
+            flat = _is_flat(tool_args, validated)
+            asked = _told(tool_args, flat=flat)
+            return await self.guard.acall(described, asked, run, read=read, wait=self.wait)
         except Held as held:
             if self.defer:
                 raise ApprovalRequired({"approval": held.approval, "code": held.code}) from held
@@ -82,11 +99,33 @@ class _Guarded(WrapperToolset[AgentDepsT]):
             raise ToolFailed(str(error)) from None
 
 
-def _asked(arguments: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """The arguments as the model writes them: those of one model as its fields."""
-    asked: dict[str, Any] = jsonable(arguments)
-    if len(asked) == 1:
-        [(name, only)] = asked.items()
-        if name not in schema.get("properties", {}) and isinstance(only, dict):
-            return only
-    return asked
+def _told(arguments: dict[str, Any], *, flat: bool) -> dict[str, Any]:
+    """The arguments as the model writes them: those of one model, ``flat``, as its fields."""
+    told: dict[str, Any] = as_json(arguments, by_alias=True)
+    return next(iter(told.values())) if flat else told
+
+
+def _is_flat(
+    arguments: dict[str, Any], validated: Callable[[dict[str, Any]], dict[str, Any]]
+) -> bool:
+    """Which of both is read as these arguments. Raises Refused if neither is."""
+    told = _told(arguments, flat=False)
+    for flat in (True, False):
+        if flat and not (len(told) == 1 and isinstance(next(iter(told.values())), dict)):
+            continue
+        with contextlib.suppress(ValueError):
+            exactly(told, _told(validated(_told(arguments, flat=flat)), flat=False))
+            return flat
+    raise Refused("PC1020", "the arguments would be read as others than they are")
+
+
+def _text(result: Any) -> str:
+    """What PydanticAI shows a model of a result; of ToolReturn, what of it is for models."""
+    if isinstance(result, ToolReturn):
+        shown = {"return_value": result.return_value, "content": result.content}
+        result = shown if result.content else result.return_value
+    try:
+        text = tool_return_ta.dump_json(result, by_alias=True).decode()
+    except ValueError:
+        return str(result)
+    return str(decode(text.encode())) if text.startswith('"') else text

@@ -45,6 +45,7 @@ class AccountPages:
             passkeys=await self.keeping.of(visitor),
             allowed=self.keeping.allowed(visitor),
             fresh=self.keeping.fresh(visitor),
+            full=bool(visitor.roles),
             possible=RelyingParty(origin).possible,
             longest=LONGEST_NAME,
         )

@@ -9,8 +9,9 @@ from starlette.routing import BaseRoute
 from portcullis.control.console import agents, approval, decisions, inbox, live, sessions
 from portcullis.control.console.account import AccountPages
 from portcullis.control.console.assets import Assets
+from portcullis.control.console.ceremonies import Ceremonies
 from portcullis.control.console.door import Doors
-from portcullis.control.console.guard import Csrf, Hosts
+from portcullis.control.console.guard import NAME, Csrf, Hosts
 from portcullis.control.console.links import Links
 from portcullis.control.console.login import LoginPages
 from portcullis.control.console.passkeys import Handles, PasskeyKeeping, PasskeyLogins
@@ -20,6 +21,7 @@ from portcullis.control.desk import Meaning, unlisted
 from portcullis.control.login import Logins
 from portcullis.control.services import Services
 from portcullis.core.passkey_ports import Passkeys
+from portcullis.identity.once import LocalOnce
 
 ROUTE = "console"
 """What the console is called in the records."""
@@ -52,7 +54,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
     doors = Doors(
         edge=services.edge(ROUTE, parts.names),
         authority=services.authority,
-        hosts=Hosts.of(parts.names, settings.origin),
+        hosts=Hosts.of((*parts.names, NAME), settings.origin),
         csrf=Csrf(key),
         pages=pages,
         streams=parts.streams,
@@ -61,6 +63,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
     )
     principals = services.principals(ROUTE)
     records, handles = services.identity_records(), Handles(key)
+    ceremonies = Ceremonies(key, clock, LocalOnce(clock))
     login = LoginPages(
         doors,
         pages,
@@ -68,12 +71,12 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
         Links(
             services.authority, services.once, records, clock, services.tokens.operator_ttl_seconds
         ),
-        PasskeyLogins(parts.passkeys, handles, clock),
+        PasskeyLogins(parts.passkeys, handles, clock, ceremonies),
         principals,
         clock,
         passkeys_required=settings.passkeys == "required",
     )
-    keeping = PasskeyKeeping(parts.passkeys, handles, principals, records, clock)
+    keeping = PasskeyKeeping(parts.passkeys, handles, principals, records, clock, ceremonies)
     approving, activity = services.approvals(ROUTE), services.activity()
     return [
         *inbox.routes(doors, pages, desk, approving),

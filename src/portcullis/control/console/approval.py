@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,20 +14,24 @@ from starlette.routing import Route
 
 from portcullis.control.approvals import Approving
 from portcullis.control.console.door import Doors, Visitor
+from portcullis.control.console.drawing import Drawing
 from portcullis.control.console.guard import only
 from portcullis.control.console.inbox import FILTERS, Filters, after, named
 from portcullis.control.console.reasons import reason_of, typed
 from portcullis.control.console.render import Pages
-from portcullis.control.console.text import Value
+from portcullis.control.console.text import Value, plain
 from portcullis.control.desk import Desk
 from portcullis.core.approval import Approval, Shown, State
 from portcullis.core.call import RiskClass
 from portcullis.core.errors import Problem
 from portcullis.core.names import HIDDEN
 from portcullis.provenance.judge import NOWHERE
+from portcullis.wire.json import decode, encode
 
 MOST: Final = 200
 """How many arguments and questions stand on the page; it says how many more there are."""
+_FEW: Final = 10
+"""Of how many values of one argument the sources stand there."""
 _TYPED: Final = 80
 """Longest name that somebody is asked to type."""
 _ID_END: Final = 8
@@ -76,7 +79,10 @@ class Wait:
         return cls(name if plain else approval.id[-_ID_END:], confirmed=False)
 
     def check(self, form: Mapping[str, str]) -> None:
-        """Raise Problem PC3054 when the form lacks it."""
+        """Raise Problem PC3054 when the form lacks it, or that all of the call was seen."""
+        if form.get("whole") != "yes":
+            hint = "Open all that would be sent, read it, and tick that you have."
+            raise Problem("PC3054", "the page did not show all of the call", hint=hint)
         if self.typed:
             typed(form, self.typed, "the name of what is called")
         if self.confirmed and form.get("confirmed") != "yes":
@@ -109,14 +115,15 @@ def _content(shown: Shown) -> dict[str, Any]:
     """The call's values as the page shows them."""
     return {
         "arguments": arguments(shown),
-        "whole": Value.of(shown.request),
-        "prompts": [Value.of(said) for said in shown.prompts],
+        "prompts": [Value.of(said) for said in shown.prompts[-MOST:]],
+        "left_out": max(map(len, (shown.arguments, shown.questions, shown.prompts))) > MOST,
         "subject": Value.of(shown.subject) if shown.subject else None,
     }
 
 
 def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list[Route]:
     """An approval, and what is decided about it."""
+    drawing = Drawing()
 
     async def show(request: Request, visitor: Visitor) -> Response:
         return await page(request, visitor, Filters.of(request.query_params))
@@ -151,15 +158,16 @@ def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list
                 form=form or {},
                 similar=similar,
                 most=MOST,
+                few=_FEW,
                 **({} if shown is None else _content(shown)),
                 radius=() if shown is None else desk.radius(approval, shown),
             )
 
-        return await asyncio.to_thread(drawn)  # a call may be large: nobody else waits for it
+        return await drawing.make(drawn)
 
     def decide(verb: str) -> Route:
         async def decided(request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
-            only(form, "binding", "list", "reason", "typed", "confirmed")
+            only(form, "binding", "list", "reason", "typed", "confirmed", "whole")
             filters = Filters.parsed(form.get("list", ""))
             try:
                 reason = reason_of(form)
@@ -179,9 +187,32 @@ def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list
         return doors.form(f"/approvals/{{id}}/{verb}", decided, role="approver")
 
     return [
+        *_beside(doors, approving, drawing),
         doors.page("/approvals/{id}", show, role="approver", query=FILTERS),
         decide("approve"),
         decide("deny"),
+    ]
+
+
+def _beside(doors: Doors, approving: Approving, drawing: Drawing) -> list[Route]:
+    """All of a call as text, and the address of messages that leads to the list."""
+
+    async def whole(request: Request, visitor: Visitor) -> Response:
+        """All that is known of the call, as text: nothing of it is left out or hides."""
+        _, shown = await approving.show(visitor.context, request.path_params["id"])
+        if shown is None:
+            raise Problem("PC3042", "it is settled: what would have been sent is kept no longer")
+        text = await drawing.make(lambda: plain(decode(encode(shown))))
+        return Response(text, media_type="text/plain; charset=utf-8")
+
+    async def listed(request: Request, visitor: Visitor) -> Response:
+        del visitor
+        query = request.url.query
+        return RedirectResponse("/" + (f"?{query}" if query else ""), status_code=303)
+
+    return [
+        doors.page("/approvals", listed, query=FILTERS),
+        doors.page("/approvals/{id}/whole", whole, role="approver"),
     ]
 
 

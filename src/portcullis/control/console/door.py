@@ -30,7 +30,7 @@ from portcullis.control.edge import Edge, known_query, single_headers
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.core.principal import PrincipalKind
-from portcullis.identity.tokens import TokenAuthority
+from portcullis.identity.tokens import CONSOLE, TokenAuthority
 
 __all__ = ["Doors", "FormHandler", "PageHandler", "Visitor"]
 
@@ -238,7 +238,7 @@ class Doors:
         token = cookie.token(request, self._hosts.asked(request))
         if not token:
             raise _Nobody
-        principal = self._authority.authenticate(self._edge.presented(request, token))
+        principal = self._authority.authenticate(self._edge.presented(request, token), CONSOLE)
         context = self._edge.admit_as(request, principal)
         if principal.kind is not PrincipalKind.OPERATOR:
             raise Problem("PC2004", "the console is for operators")
@@ -246,7 +246,7 @@ class Doors:
             context=context,
             csrf=self._csrf.token(principal.credential),
             expires_at=principal.expires_at,
-            since=self._authority.verify(token).auth_time,
+            since=self._authority.verify(token, CONSOLE).auth_time,
         )
         return visitor
 

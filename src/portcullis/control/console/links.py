@@ -12,7 +12,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, Once
 from portcullis.core.principal import PrincipalKind
 from portcullis.identity.records import IdentityRecords
-from portcullis.identity.tokens import Minted, TokenAuthority
+from portcullis.identity.tokens import CONSOLE, LINK, Minted, TokenAuthority
 
 LINK_SECONDS: Final = 60
 """How long a link is good at most."""
@@ -37,7 +37,7 @@ class Links:
         except Problem:
             refusal = Problem("PC2087", "the link is not good, or no longer")
             raise self.records.refused("login", refusal, source=source, kind=_KIND) from None
-        minted = self.authority.mint(_KIND, name, ttl=self.seconds, roles=roles)
+        minted = self.authority.mint(_KIND, name, ttl=self.seconds, roles=roles, audience=CONSOLE)
         await self.records.done(
             "login",
             kind=_KIND,
@@ -50,7 +50,7 @@ class Links:
 
     def _spent(self, token: str) -> tuple[str, tuple[str, ...]]:
         """Whose it is, and with which roles; then it is used up."""
-        holder = self.authority.authenticate(Presented(token=token))
+        holder = self.authority.authenticate(Presented(token=token), LINK)
         now = self.clock.now()
         if (
             holder.kind is not _KIND

@@ -134,8 +134,8 @@ def routes(doors: Doors, pages: Pages, activity: Activity, feed: Feed) -> list[R
         )
 
     async def events(request: Request, visitor: Visitor) -> Response:
-        del visitor  # the door ends the stream with the login
-        stream = _stream(feed, filtered(request.query_params))
+        wanted = filtered(request.query_params)
+        stream = _stream(feed, wanted, visitor.name)  # the door ends it with the login
         await anext(stream)  # too many watch already: that is an answer of its own
         return StreamingResponse(stream, media_type="text/event-stream")
 
@@ -186,9 +186,9 @@ async def _beside(activity: Activity, agent: str) -> Beside:
     )
 
 
-async def _stream(feed: Feed, wanted: LiveFilter) -> AsyncIterator[bytes]:
+async def _stream(feed: Feed, wanted: LiveFilter, operator: str) -> AsyncIterator[bytes]:
     """Server-sent events; the first item only says that there is a subscription."""
-    async with feed.subscribe(wanted) as events:
+    async with feed.subscribe(wanted, operator) as events:
         yield b""
         yield b": here\n\n"
         async for event in events:

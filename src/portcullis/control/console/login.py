@@ -25,7 +25,7 @@ from portcullis.control.principals import Principals
 from portcullis.control.shapes import PasswordLogin
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
-from portcullis.identity.tokens import Minted
+from portcullis.identity.tokens import CONSOLE, Minted
 from portcullis.wire.json import encode
 
 ACCOUNT: Final = "/account"
@@ -99,7 +99,12 @@ class LoginPages:
             return self._form(request, back, self.doors.record(request, wrong), name)
         try:
             minted = await self.logins.password(
-                shown.name, shown.password, shown.code, source=source_of(request), adding=True
+                shown.name,
+                shown.password,
+                shown.code,
+                source=source_of(request),
+                adding=True,
+                audience=CONSOLE,
             )
         except Problem as problem:
             return self._sorry(self._form(request, back, problem, name), problem)

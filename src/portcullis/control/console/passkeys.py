@@ -40,6 +40,9 @@ class Handles:
 class ShownPasskey:
     """A passkey as it was shown at a login: ``control.login.Shown``."""
 
+    ceremonies: Ceremonies
+    ceremony: str
+
     party: RelyingParty
     state: Any
     answer: str
@@ -60,6 +63,7 @@ class ShownPasskey:
             raise Problem("PC2083", "it was removed")
         handle = self.handles.of(found.operator)
         counter = self.party.shown(self.state, self.answer, found, handle)
+        self.ceremonies.spend(self.party.origin, self.ceremony)
         if not self.store.used(found.id, counter, self.clock.now()):
             raise Problem("PC2084", "its counter is not beyond that of its last login")
 
@@ -67,11 +71,13 @@ class ShownPasskey:
 class PasskeyLogins:
     """The two halves of a login with a passkey, around the browser's."""
 
-    def __init__(self, store: Passkeys, handles: Handles, clock: Clock) -> None:
+    def __init__(
+        self, store: Passkeys, handles: Handles, clock: Clock, ceremonies: Ceremonies
+    ) -> None:
         self._store = store
         self._handles = handles
         self._clock = clock
-        self._ceremonies = Ceremonies(clock)
+        self._ceremonies = ceremonies
 
     def possible(self, origin: str) -> bool:
         """Whether browsers have passkeys under this origin."""
@@ -80,13 +86,15 @@ class PasskeyLogins:
     def begin(self, origin: str) -> dict[str, Any]:
         """The options for the browser, and the ceremony's name."""
         options, state = RelyingParty(origin).get()
-        return {"ceremony": self._ceremonies.begin("", state), "options": options}
+        return {"ceremony": self._ceremonies.begin(origin, state), "options": options}
 
     def shown(self, origin: str, ceremony: str, answer: str) -> ShownPasskey:
         """What the browser answered, for ``Logins.passkey``. Raises Problem PC2083."""
         return ShownPasskey(
+            self._ceremonies,
+            ceremony,
             RelyingParty(origin),
-            self._ceremonies.end("", ceremony),
+            self._ceremonies.end(origin, ceremony),
             answer,
             named(answer),
             self._store,
@@ -105,13 +113,14 @@ class PasskeyKeeping:
         principals: Principals,
         records: IdentityRecords,
         clock: Clock,
+        ceremonies: Ceremonies,
     ) -> None:
         self._store = store
         self._handles = handles
         self._principals = principals
         self._records = records
         self._clock = clock
-        self._ceremonies = Ceremonies(clock)
+        self._ceremonies = ceremonies
 
     def fresh(self, visitor: Visitor) -> bool:
         """Whether the login is recent enough."""
@@ -133,13 +142,16 @@ class PasskeyKeeping:
         """The options for making one, and the ceremony's name. Raises PC2082, PC2085."""
         self._check(visitor)
         known, party = await self.of(visitor), RelyingParty(origin)
+        _first(visitor, known)
         if not party.possible:
             raise Problem("PC2085", "browsers have no passkeys for an address")
         if len(known) >= MOST:
             raise Problem("PC2085", f"there are {MOST} passkeys already", hint="Remove one.")
         options, state = party.create(self._handles.of(visitor.name), visitor.name, known)
-        holder = visitor.context.principal.credential
-        return {"ceremony": self._ceremonies.begin(holder, state), "options": options}
+        return {
+            "ceremony": self._ceremonies.begin(_holder(visitor, origin), state),
+            "options": options,
+        }
 
     async def add(
         self, visitor: Visitor, origin: str, ceremony: str, answer: str, name: str
@@ -149,8 +161,8 @@ class PasskeyKeeping:
         called = " ".join(name.split())
         if not called or len(called) > LONGEST_NAME or not called.isprintable():
             raise Problem("PC1020", f"name: 1 to {LONGEST_NAME} characters")
-        state = self._ceremonies.end(visitor.context.principal.credential, ceremony)
-        made = RelyingParty(origin).made(state, answer)
+        holder = _holder(visitor, origin)
+        made = RelyingParty(origin).made(self._ceremonies.end(holder, ceremony), answer)
         passkey = Passkey(
             id=made.id,
             operator=visitor.name,
@@ -160,9 +172,11 @@ class PasskeyKeeping:
             created_at=self._clock.now(),
         )
         async with self._principals.changing:  # whoever is rotated meanwhile adds nothing
+            self._ceremonies.spend(holder, ceremony)
             self._principals.unrotated(
                 PrincipalKind.OPERATOR, visitor.name, visitor.context.principal.issued_at
             )
+            _first(visitor, await self.of(visitor))
             if await asyncio.to_thread(self._store.get, made.id) is not None:
                 raise Problem("PC2085", "this passkey is known already")
             await self._record(visitor, "passkey.added", passkey.id)
@@ -171,8 +185,10 @@ class PasskeyKeeping:
         return passkey
 
     async def remove(self, visitor: Visitor, passkey: str) -> None:
-        """Take one away; what was logged in with it stays so. Raises PC2082, PC2083."""
+        """Take one away; what was logged in with it stays so. Raises PC2082, PC2083, PC2086."""
         self._check(visitor)
+        if not visitor.roles:
+            raise _more_than_a_password()
         if passkey not in {one.id for one in await self.of(visitor)}:
             raise Problem("PC2083", "you have no such passkey", hint="Load the page again.")
         await self._record(visitor, "passkey.removed", passkey)
@@ -194,3 +210,18 @@ class PasskeyKeeping:
             source=visitor.context.source,
             parameters={"passkey": hashlib.sha256(passkey.encode()).hexdigest()[:16]},
         )
+
+
+def _holder(visitor: Visitor, origin: str) -> str:
+    return f"{origin} {visitor.context.principal.credential}"
+
+
+def _first(visitor: Visitor, known: tuple[Passkey, ...]) -> None:
+    """A login without roles adds the first passkey, no other: a password may be phished."""
+    if known and not visitor.roles:
+        raise _more_than_a_password()
+
+
+def _more_than_a_password() -> Problem:
+    hint = "Log in with a passkey that you have."
+    return Problem("PC2086", "you have a passkey: a password is not enough here", hint=hint)

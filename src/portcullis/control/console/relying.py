@@ -51,8 +51,8 @@ class RelyingParty:
 
     @property
     def possible(self) -> bool:
-        """Whether browsers have passkeys here: https, or ``localhost``; an address has none."""
-        return self.origin.startswith("https://") or self._host == "localhost"
+        """Whether browsers have passkeys here: https or ``localhost``; an address has none."""
+        return self.origin.startswith("https://") or f".{self._host}".endswith(".localhost")
 
     def create(
         self, handle: bytes, user: str, known: tuple[Passkey, ...]

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from portcullis.control.console.assets import Assets
 from portcullis.control.console.guard import HOME, way_back
 from portcullis.control.console.headers import HEADERS
-from portcullis.control.console.text import marked
+from portcullis.control.console.text import Budget, marked
 from portcullis.control.console.visitor import Visitor
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
@@ -33,8 +34,8 @@ class Pages:
     """Renders the templates. A value that a template names and nobody gave is an error.
 
     Every template finds ``visitor`` (None before the login), ``now``, ``path`` (of the request),
-    ``here`` (the page to come back to) and ``asset(NAME)``; the filters are ``iso``, ``moment``,
-    ``bytes`` and ``marked``.
+    ``here`` (the page to come back to), ``budget`` and ``asset(NAME)``; the
+    filters are ``iso``, ``moment``, ``bytes`` and ``marked``.
     """
 
     def __init__(self, assets: Assets, clock: Clock) -> None:
@@ -48,7 +49,7 @@ class Pages:
             auto_reload=False,
         )
         self._templates.globals.update(asset=assets.url, navigation=NAVIGATION)
-        self._templates.filters.update(iso=iso, moment=moment, bytes=size, marked=marked)
+        self._templates.filters.update(iso=iso, moment=moment, bytes=size, marked=_marked)
 
     def render(
         self,
@@ -68,6 +69,7 @@ class Pages:
                 "now": self._clock.now(),
                 "path": request.url.path,
                 "here": here(request),
+                "budget": Budget(),
             }
         )
         return Response(
@@ -92,6 +94,12 @@ def here(request: Request) -> str:
     else:
         path, query = request.url.path, request.url.query
     return way_back(path + (f"?{query}" if query else ""))
+
+
+@pass_context
+def _marked(context: Context, text: str) -> Markup:
+    """``text.marked`` within what is left for the page."""
+    return marked(text, context["budget"])
 
 
 def iso(at: float) -> str:

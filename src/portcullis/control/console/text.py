@@ -7,32 +7,72 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
 
 from markupsafe import Markup, escape
 
+from portcullis.inspection.homoglyphs import FOLD
 from portcullis.inspection.unhide import INVISIBLE
 
 LONG: Final = 2000
-"""From how many characters on a value is folded: it opens with a click, and is there in full."""
+"""From how many characters on a value is folded: it opens with a click."""
+LONGEST: Final = 20_000
+"""How many characters of one text a page shows at most."""
+_SHORT: Final = 200
 _TALL: Final = 40
 _INVISIBLE: Final = re.compile(f"[{INVISIBLE}\u2800]")
+_WORD: Final = re.compile(r"[\w.@-]+")
+_LOOKALIKE: Final = re.compile(f"[{''.join(map(re.escape, FOLD))}]")
+_MIXED: Final = re.compile(f"[A-Za-z]{_LOOKALIKE.pattern}|{_LOOKALIKE.pattern}[A-Za-z]")
 _KINDS: Final = {str: "text", bool: "yes or no", int: "number", float: "number", list: "list"}
+
+
+@dataclass(slots=True)
+class Budget:
+    """What is left for one page: marks, characters, and characters of short plain texts.
+
+    Those have their own, so that no argument makes the gate's words go. ``cut`` says that
+    something of the page's is not shown.
+    """
+
+    marks: int = 2000
+    characters: int = 150_000
+    plain: int = 150_000
+    cut: bool = False
 
 
 def visible(text: str) -> str:
     """The text with every character that is not seen, or moves others, as ``⟨U+202E⟩``.
 
-    Spaces, tabs and line feeds stay as they are. Of many in a row it says how many.
+    So stand letters that pretend to be of another alphabet. Spaces, tabs and line feeds stay as
+    they are. Of many in a row it says how many.
     """
     return "".join(f"⟨{_point(one, often)}⟩" if often else one for one, often in _runs(text))
 
 
-def marked(text: str) -> Markup:
-    """The same as HTML: such a character is a ``mark`` with its name."""
-    pieces = (_mark(one, often) if often else escape(one) for one, often in _runs(text))
+def marked(text: str, budget: Budget) -> Markup:
+    """The same as HTML, within the budget: such a character is a ``mark`` with its name.
+
+    Where not all is shown it ends by saying how much is not.
+    """
+    if len(text) <= min(_SHORT, budget.plain) and text.isascii() and text.isprintable():
+        budget.plain -= len(text)
+        return escape(text)
+    pieces: list[Markup] = []
+    shown = 0
+    most = min(LONGEST, budget.characters)
+    for one, often in _runs(text[:most]):
+        if often and not budget.marks:
+            break
+        budget.marks -= bool(often)
+        pieces.append(_mark(one, often) if often else escape(one))
+        shown += often or len(one)
+    budget.characters -= shown
+    if shown < len(text):
+        budget.cut = True
+        more = f"{len(text) - shown:,}".replace(",", " ")
+        pieces.append(Markup('<mark class="odd">⟨{} more⟩</mark>').format(more))
     return Markup("".join(pieces))  # noqa: S704 - all pieces are escaped
 
 
@@ -63,27 +103,56 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def plain(value: Any) -> str:
+    r"""All of a value as indented JSON in which what is not seen stands as ``\u202e``."""
+    return "\n".join(
+        line
+        if line.isprintable() and not _INVISIBLE.search(line)
+        else "".join(json.dumps(one)[1:-1] if _odd(one) else one for one in line)
+        for line in pretty(value).split("\n")
+    )
+
+
 def _runs(text: str) -> Iterator[tuple[str, int]]:
     """The text in pieces: what is plain with 0, what is not one by one with how often in a row."""
     for number, line in enumerate(text.split("\n")):
         if number:
             yield "\n", 0
-        if line.isprintable() and not _INVISIBLE.search(line):
+        posing = _posing(line)
+        if not posing and line.isprintable() and not _INVISIBLE.search(line):
             yield line, 0
             continue
-        for odd, characters in groupby(line, key=_odd):
-            run = "".join(characters)
+        pairs = ((one, one if at in posing else _odd(one)) for at, one in enumerate(line))
+        for odd, found in groupby(pairs, key=lambda pair: pair[1]):
+            run = "".join(one for one, _ in found)
             yield (odd, len(run)) if odd else (run, 0)
 
 
-@lru_cache(maxsize=4096)
+def _posing(line: str) -> frozenset[int]:
+    """Where letters stand that look like ASCII ones, in words that mix them with those."""
+    if line.isascii() or _LOOKALIKE.search(line) is None:
+        return frozenset()
+    return frozenset(
+        one.start() + word.start()
+        for word in _WORD.finditer(line)
+        if _mixed(word[0])
+        for one in _LOOKALIKE.finditer(word[0])
+    )
+
+
+def _mixed(word: str) -> bool:
+    if _MIXED.search(word):
+        return True
+    folded = "".join(FOLD.get(one, one) for one in word)
+    return folded.isascii() and any("a" <= one <= "z" for one in word.lower())
+
+
 def _odd(character: str) -> str:
     """The character when a reader would not see it as it is, else ""."""
     plain = character.isprintable() and _INVISIBLE.match(character) is None
     return "" if plain or character == "\t" else character
 
 
-@lru_cache(maxsize=4096)
 def _mark(character: str, often: int) -> Markup:
     name = unicodedata.name(character, "a control character")
     html = Markup('<mark class="odd" title="{}">{}</mark>')

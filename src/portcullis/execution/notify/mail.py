@@ -1,6 +1,7 @@
 """Notices by mail: SMTP (RFC 5321) with STARTTLS (RFC 3207) or TLS from the first byte.
 
-The library's client blocks, so each channel has a thread; a server that drips is cut off.
+The library's client blocks, so each delivery has a thread; a server that drips is cut off, at
+whatever point, and no thread keeps the process from ending.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
-from threading import Lock
-from typing import Final
+from functools import partial
+from threading import Lock, Thread
+from typing import Final, cast
 
 import structlog
 
@@ -28,6 +29,7 @@ from portcullis.oversight.notice_mail import mail
 SECONDS: Final = 30.0
 """The longest that one delivery may take."""
 _SILENCE_SECONDS: Final = 10.0
+_READY: Final = 220
 _ABOUT_IT: Final = frozenset({552, 554, 555})
 """Replies after DATA that are about the mail itself (RFC 5321 section 4.2.3)."""
 
@@ -64,16 +66,14 @@ class MailTeller:
         self._to = tuple(to)
         self._domain = domain
         self._seconds = seconds
-        self._thread = ThreadPoolExecutor(1, "notify-mail")
 
     async def tell(self, message: Message, reference: str) -> str:
         """Send it; ``reference`` is the first one's id, which the others are in reply to."""
         made = mail(message, self._sender, self._to, self._domain)
         delivery = _Delivery()
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._seconds):
-                await loop.run_in_executor(self._thread, self._send, made, delivery)
+                await _in_thread(partial(self._send, made, delivery))
         except TimeoutError:
             raise Later("no answer in time", arrived=delivery.begun) from None
         finally:
@@ -81,8 +81,7 @@ class MailTeller:
         return reference or str(made["Message-ID"])
 
     async def close(self) -> None:
-        """Let the thread go."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Nothing is kept between two deliveries."""
 
     def _send(self, made: EmailMessage, delivery: _Delivery) -> None:
         """Deliver it. Raises Later or Never; their texts are codes and kinds."""
@@ -115,19 +114,15 @@ class MailTeller:
             log.warning("notification_recipients_refused", codes=_codes(refused))
 
     def _connected(self, delivery: _Delivery) -> smtplib.SMTP:
-        """A connection that is encrypted as configured, known to ``delivery``."""
-        name = self._sender.rpartition("@")[2]
-        if self._tls is not None and not self._starttls:
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-                self._host, self._port, name, timeout=_SILENCE_SECONDS, context=self._tls
-            )
-        else:
-            smtp = smtplib.SMTP(self._host, self._port, name, timeout=_SILENCE_SECONDS)
-        delivery.socket = smtp.sock
+        """A connection that is encrypted as configured, known to ``delivery`` from its start."""
+        tls = None if self._tls is None else _Tls(self._tls, delivery)
+        smtp = _Client(self._sender.rpartition("@")[2], delivery, None if self._starttls else tls)
         try:
-            if self._tls is not None and self._starttls:
-                smtp.starttls(context=self._tls)
-                delivery.socket = smtp.sock
+            code, said = smtp.connect(self._host, self._port)
+            if code != _READY:
+                raise smtplib.SMTPConnectError(code, said)
+            if tls is not None and self._starttls:
+                smtp.starttls(context=cast("ssl.SSLContext", tls))  # it only wraps the socket
         except BaseException:
             smtp.close()
             raise
@@ -139,24 +134,92 @@ class _Delivery:
 
     def __init__(self) -> None:
         self.begun = False
-        self.socket: socket.socket | None = None
+        self._socket: socket.socket | None = None
         self._lock = Lock()
         self._over = False
+
+    def over(self, through: socket.socket) -> None:
+        """Say what it goes over. Raises OSError when nobody waits for it any more."""
+        with self._lock:
+            self._wanted()
+            self._socket = through
 
     def begin(self) -> None:
         """Say that the mail is sent now. Raises OSError when nobody waits for that any more."""
         with self._lock:
-            if self._over:
-                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            self._wanted()
             self.begun = True
+
+    def _wanted(self) -> None:
+        if self._over:
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
 
     def cut(self) -> None:
         """End it at once."""
         with self._lock:
             self._over = True
-        if self.socket is not None:
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # below TLS: its own waits for nothing either
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class _Tls:
+    """Encrypts a delivery's connection; what it goes over is known before the handshake."""
+
+    def __init__(self, context: ssl.SSLContext, delivery: _Delivery) -> None:
+        self._context = context
+        self._delivery = delivery
+
+    def wrap_socket(self, sock: socket.socket, *, server_hostname: str) -> ssl.SSLSocket:
+        """The one thing that the library's client asks of a context."""
+        wrapped = self._context.wrap_socket(
+            sock, server_hostname=server_hostname, do_handshake_on_connect=False
+        )
+        try:
+            self._delivery.over(wrapped)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
+
+
+class _Client(smtplib.SMTP):
+    """The library's client, whose socket the delivery knows before anything is read from it."""
+
+    def __init__(self, name: str, delivery: _Delivery, tls: _Tls | None) -> None:
+        super().__init__(local_hostname=name, timeout=_SILENCE_SECONDS)
+        self._delivery = delivery
+        self._tls = tls
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        self._host = host  # what a certificate is held against
+        found = socket.create_connection((host, port), timeout)
+        try:
+            self._delivery.over(found)
+        except OSError:
+            found.close()
+            raise
+        return found if self._tls is None else self._tls.wrap_socket(found, server_hostname=host)
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Do it in a thread of its own, which nothing waits for when the process ends."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    faults: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
+            faults.append(error)
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and whoever waited
+            loop.call_soon_threadsafe(done.set)
+
+    Thread(target=run, name="notify-mail", daemon=True).start()
+    await done.wait()
+    for fault in faults:
+        raise fault
 
 
 def _codes(refused: Mapping[str, tuple[int, bytes]]) -> str:

@@ -19,7 +19,15 @@ from portcullis.execution.notify.web import Answer, Web, judge
 from portcullis.oversight.notice_slack import once, post
 from portcullis.wire.json import encode
 
-_GONE: Final = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+_GONE: Final = frozenset(
+    {
+        "cant_update_message",
+        "channel_not_found",
+        "edit_window_closed",
+        "is_archived",
+        "message_not_found",
+    }
+)
 """What is there to be amended no longer; it is posted anew."""
 _ABOUT_IT: Final = frozenset(
     {

@@ -1,10 +1,13 @@
 """Challenges: once, for a short time, for who asked."""
 
+import secrets
+
 import pytest
 
 from portcullis.control.console import ceremonies
 from portcullis.control.console.ceremonies import Ceremonies
 from portcullis.core.errors import Problem
+from portcullis.identity.once import LocalOnce
 
 
 class Clock:
@@ -24,35 +27,41 @@ def clock():
 
 @pytest.fixture
 def begun(clock):
-    return Ceremonies(clock)
+    return Ceremonies(secrets.token_bytes(32), clock, LocalOnce(clock))
 
 
-def refused(begun, holder, name):
+def refused(work, holder, name):
     with pytest.raises(Problem) as problem:
-        begun.end(holder, name)
+        work(holder, name)
     return problem.value.code == "PC2083"
 
 
 def test_a_challenge_is_good_once(begun):
     name = begun.begin("login", {"challenge": "x"})
     assert begun.end("login", name) == {"challenge": "x"}
-    assert refused(begun, "login", name)
+    begun.spend("login", name)
+    assert refused(begun.spend, "login", name)
 
 
 def test_a_challenge_is_nobody_elses(begun):
     name = begun.begin("login", {"challenge": "x"})
-    assert refused(begun, "another", name)
-    assert refused(begun, "login", name)
+    assert refused(begun.end, "another", name)
+    assert refused(begun.spend, "another", name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "a.b", "\u00e9.\u00e9", "x" * 5000])
+def test_nobody_makes_a_challenge_up(begun, name):
+    assert refused(begun.end, "", name)
 
 
 def test_a_challenge_ends(begun, clock):
     name = begun.begin("", {"challenge": "x"})
     clock.time += ceremonies.SECONDS
-    assert refused(begun, "", name)
+    assert refused(begun.end, "", name)
 
 
-def test_a_flood_of_challenges_takes_no_more_room(begun):
-    first = begun.begin("", {"challenge": "x"})
-    names = [begun.begin("", {"challenge": n}) for n in range(ceremonies.CAPACITY)]
-    assert refused(begun, "", first)
-    assert begun.end("", names[-1]) == {"challenge": ceremonies.CAPACITY - 1}
+def test_what_may_have_been_spent_before_a_restart_is_good_no_more(clock):
+    key = secrets.token_bytes(32)
+    name = Ceremonies(key, clock, LocalOnce(clock)).begin("", {"challenge": "x"})
+    clock.time += 2
+    assert refused(Ceremonies(key, clock, LocalOnce(clock)).end, "", name)

@@ -78,15 +78,17 @@ def test_a_filter_that_does_not_exist_is_refused(query):
 
 
 def test_what_deletes_needs_its_name_and_what_leaves_a_tick():
+    seen = {"whole": "yes"}
     deletes = Wait.of(APPROVAL)
     assert deletes == Wait("crm.delete_customer", confirmed=False)
-    assert refused(deletes.check, {}) == "PC3054"
-    assert refused(deletes.check, {"typed": "CRM.delete_customer"}) == "PC3054"
-    deletes.check({"typed": " crm.delete_customer "})
+    assert refused(deletes.check, seen) == "PC3054"
+    assert refused(deletes.check, seen | {"typed": "CRM.delete_customer"}) == "PC3054"
+    deletes.check(seen | {"typed": " crm.delete_customer "})
     leaves = Wait.of(other(risk=RiskClass.EXTERNAL))
-    assert refused(leaves.check, {"confirmed": "no"}) == "PC3054"
-    leaves.check({"confirmed": "yes"})
-    Wait.of(other(risk=RiskClass.MODIFY)).check({})
+    assert refused(leaves.check, seen | {"confirmed": "no"}) == "PC3054"
+    leaves.check(seen | {"confirmed": "yes"})
+    Wait.of(other(risk=RiskClass.MODIFY)).check(seen)
+    assert refused(Wait.of(other(risk=RiskClass.MODIFY)).check, {}) == "PC3054"
 
 
 @pytest.mark.parametrize("name", ["?", "x" * 100])

@@ -7,9 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portcullis.control.console.text import LONG, Value, marked, visible
+from portcullis.control.console.text import LONG, LONGEST, Budget, Value, visible
+from portcullis.control.console.text import marked as marked_within
 
 UNSEEN = ["\u202e", "\u200b", "\ufe0f", "\U000e0041", "\u00a0", "\x1b", "\r", "\u3164", "\u2800"]
+
+
+def marked(text):
+    return marked_within(text, Budget())
 
 
 @pytest.mark.parametrize("character", UNSEEN)
@@ -81,3 +86,27 @@ def test_a_long_value_is_folded_and_there_in_full():
 def test_a_value_says_what_it_is(value, kind, text):
     shown = Value.of(value)
     assert (shown.kind, shown.text) == (kind, text)
+
+
+def test_a_text_that_is_cut_says_by_how_much_and_the_page_knows():
+    budget = Budget()
+    assert marked_within("x" * (LONGEST + 12_000), budget).endswith("⟨12 000 more⟩</mark>")
+    assert budget.cut
+    small = Budget(marks=2)
+    assert "⟨2 more⟩" in marked_within("\u202e \u202ea\u202e\u202e", small)
+    assert small.cut
+    assert marked_within("a word of the gate", small) == "a word of the gate"
+    assert not Budget().cut
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("p\u0430ypal.com", "p⟨U+0430⟩ypal.com"),
+        ("\u0430\u0440\u0440\u04cf\u0435.com", "⟨U+0430⟩⟨U+0440 x2⟩⟨U+04CF⟩⟨U+0435⟩.com"),
+        ("IT-\u043e\u0442\u0434\u0435\u043b", "IT-\u043e\u0442\u0434\u0435\u043b"),
+        ("\u0440\u043e\u0441\u0430", "\u0440\u043e\u0441\u0430"),
+    ],
+)
+def test_a_letter_that_poses_as_another_is_marked_and_a_language_is_not(text, shown):
+    assert visible(text) == shown

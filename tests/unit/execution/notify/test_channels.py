@@ -11,6 +11,8 @@ import json
 import secrets
 import socket
 import ssl
+import threading
+import time
 
 import pytest
 from aiohttp import web
@@ -227,6 +229,27 @@ async def test_in_the_chat_a_message_is_amended_and_one_that_is_gone_is_posted_a
         await teller.close()
 
 
+@pytest.mark.parametrize("gone", ["channel_not_found", "is_archived", "cant_update_message"])
+async def test_what_cannot_be_amended_where_it_was_is_posted_where_the_channel_is_now(gone):
+    async with chat_server() as chat:
+        teller = AppTeller(chat.api, "C0123", lambda: chat.token, Web(None), buttons=False)
+        refusal = {"ok": False, "error": gone}
+        chat.judge = lambda method: web.json_response(refusal) if method[5:] == "update" else None
+        await teller.tell(message(turn=2), "C9/1.2")
+        assert chat.calls == ["chat.update", "chat.postMessage"]
+        await teller.close()
+
+
+async def test_a_success_that_says_too_much_is_a_success_and_is_not_read_to_its_end():
+    async with http_receiver() as receiver:
+        receiver.judge = lambda *_: web.Response(body=b"x" * 2**20)
+        found = await Web(None).post(receiver.url, b"{}", {})
+        teller = WebhookTeller(receiver.url, Web(None), lambda: ["k"], Clock())
+        assert await teller.tell(message(), "") == "n1"
+        await teller.close()
+    assert len(found.body) < 2**18
+
+
 async def test_a_post_whose_answer_was_lost_is_not_doubled():
     async with chat_server() as chat:
         teller = AppTeller(chat.api, "C0123", lambda: chat.token, Web(None), buttons=False)
@@ -377,6 +400,73 @@ async def test_a_mail_server_that_hangs_or_talks_garbage_is_cut_off(answer):
         await teller.close()
 
 
+@contextlib.asynccontextmanager
+async def dripping(*before, tls):
+    """A server that says ``before``, in turn, and then drips: words, or a TLS record."""
+
+    async def serve(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            for reply in before:
+                writer.write(reply)
+                await reader.read(999)
+            writer.write(b"\x16\x03\x03\x40\x00" if tls else b"220-x\r\n")
+            while True:
+                writer.write(b"\x02" if tls else b"220-x\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+async def until(wanted, seconds=5):
+    end = time.monotonic() + seconds
+    while not wanted():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+def alive():
+    return [one for one in threading.enumerate() if one.name == "notify-mail"]
+
+
+@pytest.mark.parametrize(
+    ("before", "how"),
+    [
+        ((), {}),
+        ((), {"tls": ssl.create_default_context(), "starttls": False}),
+        (
+            (b"220 mail\r\n", b"250-mail\r\n250 STARTTLS\r\n", b"220 go\r\n"),
+            {"tls": ssl.create_default_context(), "starttls": True},
+        ),
+    ],
+    ids=["greeting", "tls", "starttls"],
+)
+async def test_a_mail_server_that_drips_does_not_keep_the_channel(before, how):
+    async with dripping(*before, tls=bool(how)) as port:
+        teller = mailing(f"127.0.0.1:{port}", seconds=0.3, **how)
+        with pytest.raises(Later) as found:
+            await teller.tell(message(), "")
+        assert not found.value.arrived
+        await until(lambda: not alive())
+    async with mail_server(auth=False) as server:
+        teller._port = server.port
+        if not how:
+            await teller.tell(message(), "")
+            assert len(server.mails) == 1
+    await teller.close()
+
+
+async def test_no_thread_of_a_delivery_keeps_the_gate_from_ending():
+    async with dripping(tls=False) as port:
+        teller = mailing(f"127.0.0.1:{port}", seconds=5)
+        task = asyncio.create_task(teller.tell(message(), ""))
+        await until(alive)
+        assert all(one.daemon for one in alive())
+        task.cancel()
+
+
 @pytest.mark.parametrize("field", ["agent", "server", "name", "why", "risk"])
 def test_names_that_an_agent_chose_do_nothing_where_they_are_shown(field):
     said = message(**{field: EVIL})
@@ -407,6 +497,11 @@ def test_what_is_long_is_cut_and_what_is_a_name_stays_one():
     shown = post(message(*many, name="x" * 300, why="y" * 300), buttons=True)
     judged(shown)
     assert "and 40 more" in json.dumps(shown)
+
+
+def test_however_long_the_names_are_a_message_is_one_that_the_chat_takes():
+    said = {"stage": "denied", "by": "b" * 200, "reason": "r" * 999}
+    judged(post(message(*(Subject(id=f"{n:032}", **said) for n in range(12))), buttons=False))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-// Adding a passkey.
+// Adding a passkey; switching single keys off.
 
+import { beQuiet, isQuiet } from "./quiet.js";
 import { passkeys, shown } from "./webauthn.js";
 
 const form = document.getElementById("passkey-add");
@@ -18,3 +19,8 @@ if (form && passkeys) {
     }
   });
 }
+
+const off = document.getElementById("keys-off");
+off.checked = isQuiet();
+off.addEventListener("change", () => beQuiet(off.checked));
+document.getElementById("keyboard").hidden = false;

@@ -1,6 +1,12 @@
 // The keyboard: j and k move, Enter opens, a approves, d denies, u goes back, ? helps.
+//
+// What is meant as text must never decide. A letter that follows another at once is somebody typing,
+// and acts for nothing; Enter in a reason that a key led to leads on to the button, and sends nothing.
 
 import { all, announce, one } from "./dom.js";
+import { isQuiet } from "./quiet.js";
+
+const TYPING_MS = 700;
 
 const rows = () => all("[data-row]").filter((row) => one("a", row));
 const help = one("#keys");
@@ -14,11 +20,12 @@ function move(by) {
   else announce(found.length ? "No more." : "Nothing here.");
 }
 
-/** Open the selected approval, at a place on its page. */
-function open(place) {
+/** Open the selected approval, at its top: nobody decides on what was not seen. */
+function open() {
   const row = rows().find((each) => each.contains(document.activeElement));
   const link = row && one('a[href^="/approvals/"]', row);
-  if (link) location.assign(`${link.href.split("#")[0]}#${place}`);
+  if (link) location.assign(link.href);
+  else announce("Choose one with j or k first.");
 }
 
 /** Follow a link of the page by its `rel`. */
@@ -28,12 +35,12 @@ function along(rel) {
   return Boolean(link);
 }
 
-/** Focus the reason of a form, or open the selected row at it. */
+/** Focus the reason of a form, or open the selected row. */
 function decide(verb) {
-  const reason = `${verb}-reason`;
-  const field = one(`#${reason}`);
-  if (field) field.focus();
-  else open(reason);
+  const field = one(`#${verb}-reason`);
+  if (!field) return open();
+  field.dataset.led = "";
+  field.focus();
 }
 
 const KEYS = {
@@ -49,19 +56,24 @@ function typing(target) {
   return target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
 }
 
+let last = -Infinity;
+
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "Escape" && typing(event.target)) {
-    event.target.blur();
+  const { key, target, timeStamp } = event;
+  if (typing(target)) {
+    if (key === "Escape") target.blur();
+    if (key === "Enter" && "led" in target.dataset) {
+      event.preventDefault();
+      if (target.form.reportValidity()) one("button", target.form).focus();
+    }
     return;
   }
-  const act = KEYS[event.key];
-  if (!act || typing(event.target) || (help?.open && event.key !== "?")) return;
+  const act = KEYS[key];
+  if (!act && key.length === 1) last = timeStamp;
+  if (!act || isQuiet() || (help?.open && key !== "?")) return;
   event.preventDefault();
-  act();
+  if (timeStamp - last > TYPING_MS) act();
 });
 
-/** A deep link to a reason leads there in every browser. */
-if (/^#(approve|deny)-reason$/.test(location.hash)) one(location.hash)?.focus();
-
-one("#keys-hint").hidden = false;
+one("#keys-hint").hidden = isQuiet();

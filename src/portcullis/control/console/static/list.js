@@ -16,15 +16,13 @@ function brought(place, template, item) {
 /**
  * Make the rows in `body` those of `items`, by `id`, in their order.
  *
- * Rows that stay are not touched, but for their note. When the row with the keyboard's focus goes, the next one that
- * stays gets it. Returns the items that are new, and how many rows are gone.
+ * Rows that stay are not touched, but for their note. When the row with the keyboard's focus goes, the heading gets
+ * it: a key that was meant for it must not act on another. Returns the items that are new, and how many rows are gone.
  */
 export function reconcile(body, template, items) {
   const wanted = new Set(items.map(({ id }) => id));
   const focused = document.activeElement?.closest("[data-row]");
-  let heir = focused && body.contains(focused) ? focused : null;
-  while (heir && !wanted.has(heir.dataset.id)) heir = heir.nextElementSibling;
-  const lost = focused && body.contains(focused) && heir !== focused;
+  const lost = focused && body.contains(focused) && !wanted.has(focused.dataset.id);
 
   const gone = all("[data-row]", body).filter((each) => !wanted.has(each.dataset.id));
   gone.forEach((each) => each.remove());
@@ -38,7 +36,7 @@ export function reconcile(body, template, items) {
       come.push(item);
     }
   }
-  if (lost) one("a", heir ?? body.lastElementChild ?? document.body)?.focus();
+  if (lost) one("h1").focus();
   return { come, gone: gone.length };
 }
 

@@ -1,4 +1,5 @@
-// A link's code moves out of the address at once; a passkey is shown when it is asked for.
+// A link's code moves out of the address at once and waits for a click: a link from somebody else
+// must not log this browser in. A passkey is shown when it is asked for.
 
 import { passkeys, shown } from "./webauthn.js";
 
@@ -10,7 +11,8 @@ const once = new URLSearchParams(location.hash.slice(1)).get("once");
 if (location.hash) history.replaceState(null, "", location.pathname + location.search);
 if (once) {
   link.elements.once.value = once;
-  link.requestSubmit();
+  document.getElementById("link").open = true;
+  link.querySelector("button").focus();
 }
 
 if (passkey && passkeys) {

@@ -1,0 +1,207 @@
+"""If these fail, what runs or goes on is another thing than what was decided on and judged."""
+
+import typing
+
+import pytest
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
+
+from guard_api import reports
+from portcullis.client.guard import Refused, Tool, ToolError
+
+
+def call(guard, result):
+    """What a framework is given for this result, and what was judged."""
+    tool = Tool(name="read", description="", input_schema={"type": "object"}, shown=str)
+    return guard.call(tool, {}, lambda _: result, read=dict)
+
+
+def test_frameworks_get_the_very_text_that_was_judged(guard, api):
+    class Page(BaseModel):
+        title: str
+        hidden: str = Field(exclude=True)
+
+    odd = {1: "hidden", "1": "shown"}
+    for result in (Page(title="a", hidden="b"), odd, (1, 2), {"a": float("nan")}, pytest):
+        assert call(guard, result) == api.reported[-1]["result"] == str(result)
+    for result in ({"a": [1, None, True]}, "text", 7, None):
+        assert call(guard, result) == api.reported[-1]["result"] == result
+
+
+class Base(BaseModel):
+    x: int
+
+
+class More(Base):
+    y: str
+
+
+class Outer(BaseModel):
+    base: Base
+
+
+class Hiding(BaseModel):
+    shown: str
+    hidden: str = Field(default="", exclude=True)
+
+
+def test_what_was_not_judged_is_not_returned(guard, api):
+    made = {
+        "excluded": Hiding(shown="a", hidden="secret"),
+        "subclass": Outer(base=More(x=1, y="secret")),
+        "two keys": {1: "secret", "1": "a"},
+        "iterator": (each for each in "ab"),
+    }
+
+    @guard.tool
+    def read(which: str) -> typing.Any:
+        return made[which]
+
+    @guard.tool
+    def hiding() -> Hiding:
+        return made["excluded"]
+
+    assert read("excluded") == {"shown": "a"}
+    assert read("subclass") == {"base": {"x": 1}}
+    assert read("two keys") == {"1": "a"}
+    assert read("iterator") == ["a", "b"]
+    assert hiding() == Hiding(shown="a")
+    growing = ["a"]
+
+    def judge(body):
+        growing.append("secret")
+        return {"result": body["result"]}
+
+    api.judge = judge
+    assert guard.tool(lambda: growing)() == ["a"]
+
+
+class Renamed(BaseModel):
+    amount: int = Field(default=1000, validation_alias="amt", serialization_alias="amount")
+
+
+class Refund(BaseModel):
+    order: str
+
+
+class Purge(BaseModel):
+    order: str
+    everything: bool = True
+
+
+def _hundredfold(amount: typing.Annotated[int, AfterValidator(lambda value: value * 100)]):
+    return amount
+
+
+def _renamed(what: Renamed):
+    return what
+
+
+def _either(what: Purge | Refund):
+    return what
+
+
+def _bytes(what: bytes | str):
+    return what
+
+
+def _hidden(what: SecretStr):
+    return what
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [
+        (_hundredfold, 5),
+        (_renamed, Renamed(amt=5)),
+        (_either, Refund(order="7")),
+        (_bytes, "YWJj"),
+        (_hidden, SecretStr("word")),
+    ],
+)
+def test_nothing_runs_that_is_not_what_was_decided_on(guard, api, function, argument):
+    with pytest.raises(ValueError, match="come back from JSON"):
+        guard.tool(function)(argument)
+    assert api.asked == []
+
+
+def test_arguments_from_the_gate_that_would_run_as_others_do_not_run(guard, api):
+    ran = []
+
+    @guard.tool
+    def act(what: Purge | Refund, times: int = 1) -> str:
+        ran.append(what)
+        return "done"
+
+    given = {"what": {"order": "7", "everything": True}, "times": 1}
+    for wrong in (
+        given | {"what": {"order": "7"}},
+        given | {"times": True},
+        given | {"times": "many"},
+        {"what": given["what"]},
+    ):
+        api.decide = lambda _, wrong=wrong: {"call": "c", "arguments": wrong}
+        before = len(api.reported)
+        with pytest.raises(Refused, match="PC1020") as raised:
+            act(Purge(order="7"))
+        assert not raised.value.ran
+        assert reports(api, before + 1)[-1]["is_error"] is True
+    assert ran == []
+
+
+class Terse(Exception):  # noqa: N818 - the point is what it says
+    def __str__(self):
+        return "failed"
+
+
+class Mute(Exception):  # noqa: N818 - as above
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+class Chatty(Exception):  # noqa: N818 - as above
+    def __repr__(self):
+        return "Chatty(secret)"
+
+
+def _noted():
+    error = ValueError("failed")
+    error.add_note("secret")
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Terse("secret"),
+        Mute("secret"),
+        Mute(),
+        Chatty("failed"),
+        _noted(),
+        ExceptionGroup("several", [ValueError("secret")]),
+        OSError("no file \udcff secret"),
+        Refused("PC3001", "of another tool, inside this one"),
+        ValueError("failed", ["secret"]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_exception_that_holds_more_than_was_judged_is_not_raised(guard, api, error):
+    @guard.tool
+    def fail():
+        raise error
+
+    with pytest.raises(ToolError) as raised:
+        fail()
+    [reported] = api.reported
+    assert str(raised.value) == reported["result"]
+    assert reported["is_error"] is True
+    assert raised.value.__context__ is None
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("value", ["\udcff", {1, object()}, [float("inf"), object()]])
+def test_arguments_that_json_cannot_hold_are_refused_before_the_gate_is_asked(guard, api, value):
+    ran = []
+    tool = Tool(name="read", description="", input_schema={"type": "object"})
+    with pytest.raises(Refused, match="PC1020") as raised:
+        guard.call(tool, {"a": value}, ran.append, read=dict)
+    assert (ran, api.asked, raised.value.ran) == ([], [], False)
