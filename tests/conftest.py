@@ -7,6 +7,7 @@ filled by a test that passed, or be declared inapplicable; a cell that is both i
 import gc
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ import pytest
 from controls import register
 
 CELLS = pytest.StashKey[dict]()
+
+# A shell that begins the tests in the background has them ignore these, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 gc.disable()  # until all is collected: of what is imported nothing is garbage
 

@@ -68,9 +68,9 @@ class Shell:
         return printed, int(self._bash.stdout.readline())
 
     def close(self) -> None:
-        """End it and all that it left running: that is its own session's."""
+        """End it and all that it left running: that is its own process group's."""
         try:
-            self._bash.communicate("kill $(jobs -p) 2>/dev/null; wait; exit\n", timeout=10)
+            self._bash.communicate("trap '' TERM; kill 0; wait; exit\n", timeout=10)
         except subprocess.TimeoutExpired:
             os.killpg(self._bash.pid, signal.SIGKILL)
             self._bash.communicate()

@@ -18,6 +18,11 @@ ENTER = "\r"
 DOWN = "\x1b[B"
 
 
+def _environ():
+    """Ours, but for the size of whatever terminal the tests run in."""
+    return {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+
+
 class Terminal:
     """A command; ``text`` is all that it wrote, ``plain`` that without control sequences."""
 
@@ -33,7 +38,7 @@ class Terminal:
             stdout=self.slave,
             stderr=self.slave,
             start_new_session=True,
-            env=os.environ | {"TERM": "xterm-256color", "NO_COLOR": ""} | environ,
+            env=_environ() | {"TERM": "xterm-256color", "NO_COLOR": ""} | environ,
         )
 
     @property

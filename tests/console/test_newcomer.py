@@ -64,6 +64,7 @@ async def _approve(link: str) -> None:
             await page.keyboard.press("a")
             await page.keyboard.type("the user asked for it")
             await page.keyboard.press("Enter")  # to the button
+            await page.wait_for_timeout(800)
             await page.keyboard.press("Enter")
             await page.wait_for_url("**/?done=*")
         finally:

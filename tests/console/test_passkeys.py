@@ -213,6 +213,18 @@ async def test_nobody_has_more_passkeys_than_he_could_know(house, name):
     assert (await person.add(Authenticator())).code == "PC2085"
 
 
+async def test_who_begins_often_and_answers_later_has_no_more_passkeys_than_others(house, name):
+    person = house.person(name)
+    begun = [(await person.act("/account/passkeys/begin")).json() for _ in range(18)]
+    codes = []
+    for one in begun:
+        answer = Authenticator().make(one["options"], person.base)
+        fields = {"ceremony": one["ceremony"], "credential": answer, "name": "Phone"}
+        codes.append((await person.act("/account/passkeys", **fields)).code)
+    assert codes[16:] == ["PC2085"] * 2
+    assert len(house.services.passkeys.of(name)) == 16
+
+
 async def test_who_holds_the_issuers_key_has_no_passkey(house):
     person = house.nobody()
     person.into(await person.send("/login/link", {"once": house.link()}))

@@ -15,12 +15,16 @@ import select
 import signal
 import sys
 import termios
+import time
 import tty
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
 _ESCAPE_SECONDS: Final = 0.05
 """So long the rest of a key's sequence may take; after that it was the escape key."""
+_QUIET_SECONDS, _FORGET_SECONDS = 0.3, 2.0
+"""So long nothing may come before what was typed ahead is over; and so long it is let go at most.
+"""
 PASTED: Final = "pasted:"
 """What was pasted is one key: this and the text, in one line."""
 _BEGIN, _END = "\x1b[200~", "\x1b[201~"
@@ -100,7 +104,8 @@ class Keys:
 
     def forget(self) -> None:
         """Let go of what was typed ahead, until nothing comes for a moment. Raises EOFError."""
-        while self._more():
+        end = time.monotonic() + _FORGET_SECONDS
+        while (left := end - time.monotonic()) > 0 and self._more(min(_QUIET_SECONDS, left)):
             self._next()
 
     def close(self) -> None:
@@ -123,8 +128,8 @@ class Keys:
         self._unfinished = rest
         return keys_in(text)
 
-    def _more(self) -> bool:
-        return bool(select.select([self._terminal], [], [], _ESCAPE_SECONDS)[0])
+    def _more(self, seconds: float = _ESCAPE_SECONDS) -> bool:
+        return bool(select.select([self._terminal], [], [], seconds)[0])
 
     def _read(self) -> str:
         try:

@@ -32,6 +32,7 @@ _SCALARS: Final = (
     decimal.Decimal,
     uuid.UUID,
 )
+_UNTOLD: Final = "the result holds what JSON cannot"
 _UNFIT: Final = "what the gate left of the result does not fit its type"
 
 
@@ -53,19 +54,24 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Returned:
-    """A result. Raises ValueError for one that has no JSON."""
-
-    is_error: Final = False
+    """A result. One that has no JSON is told as an error, and withheld."""
 
     def __init__(self, tool: Tool, result: Any) -> None:
-        if tool.shown is not None and not plain(result):
-            result = tool.shown(result)
+        self.is_error = False
+        self.told: msgspec.Raw | str
+        try:
+            if tool.shown is not None and not plain(result):
+                result = tool.shown(result)
+            self.told = msgspec.Raw(encode(jsonable(result)))
+        except Exception:  # noqa: BLE001 - the tool has run, whatever its result cannot
+            self.is_error, self.told = True, _UNTOLD
         self._kind = type(result) if tool.returns is None else tool.returns
         self._result = result
-        self.told = msgspec.Raw(encode(jsonable(result)))
 
     def after(self, back: Any) -> Any:
         """The result itself, or what the gate made of it in the type that it has to have."""
+        if isinstance(self.told, str):
+            raise Refused.of(Problem("PC1020", self.told), ran=True)
         body = encode(back)
         same = body == bytes(self.told)
         if same and _alike(back, self._result):
@@ -136,6 +142,9 @@ def _says_more(error: Exception, said: str) -> bool:
     """Whether an exception shows more than ``said`` to who prints it in another way."""
     if isinstance(error, (Refused, BaseExceptionGroup)) or hasattr(error, "__notes__"):
         return True  # a refusal inside the tool would say that the tool itself did not run
+    context = None if error.__suppress_context__ else error.__context__
+    if error.__cause__ is not None or context is not None:
+        return True  # what it was raised from is printed with it
     own = type(error).__repr__ is not BaseException.__repr__
     try:
         str(error)

@@ -17,7 +17,7 @@ from pydantic.errors import PydanticUserError
 
 from portcullis.client.refused import Refused
 from portcullis.core.errors import Problem
-from portcullis.wire.json import decode, encode
+from portcullis.wire.json import decode, digest, encode
 
 _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _OWNERS: Final = frozenset({"self", "cls"})
@@ -48,22 +48,43 @@ def written(arguments: Any, *, by_alias: bool | None = None) -> bytes:
         raise Refused("PC1020", "the arguments hold what JSON cannot") from None
 
 
-def exactly(given: Any, runs: Any) -> None:
+def in_python(value: Any, *, by_alias: bool | None = None) -> Any:
+    """A value as ``jsonable`` has it, but sets as sets; None for what Python cannot hold so."""
+    try:
+        return _ANY.dump_python(value, by_alias=by_alias)
+    except (ValueError, TypeError, RecursionError):
+        return None  # a set of models: a dict has no hash
+
+
+def exactly(given: Any, runs: Any, value: Any) -> None:
     """See that what is about to run, told as it was asked about, is what the gate gave back.
 
-    Raises ValueError where it is not: aliases, unions and validators may read a value anew.
+    ``value`` is what runs, still in Python: where it has a set, no order counts. Raises ValueError
+    where it is not: aliases, unions and validators may read a value anew.
     """
-    if not _same(given, runs):
+    if not _same(given, runs, value):
         raise ValueError("what would run is not what was decided on")
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal; to Python, True is 1 too."""
+def _same(one: Any, other: Any, value: Any) -> bool:
+    """Whether two JSON values are equal, the second of ``value``; to Python, True is 1 too."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+        held = dict(zip(other, _parts(value, other), strict=True))
+        return one.keys() == other.keys() and all(
+            _same(one[name], other[name], held[name]) for name in one
+        )
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        if isinstance(value, set | frozenset):
+            return sorted(map(digest, one)) == sorted(map(digest, other))
+        return len(one) == len(other) and all(map(_same, one, other, _parts(value, other)))
     return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
+
+
+def _parts(value: Any, told: Any) -> list[Any]:
+    """What stands in Python for each part of what was told of it, where both have as many."""
+    parts = value.values() if isinstance(value, dict) else value
+    known = isinstance(value, dict | list | tuple) and len(parts) == len(told)
+    return list(parts) if known else [None] * len(told)
 
 
 class Arguments:
@@ -122,7 +143,7 @@ class Arguments:
         Raises ValueError for those that do not fit, or would run as something else.
         """
         read = self._read(arguments)
-        exactly(arguments, _told(read))
+        exactly(arguments, _told(read), read.model_dump(by_alias=True))
         found = OrderedDict[str, Any]({self._owner: owner} if self._owner else {})
         for name, field in type(read).model_fields.items():
             found[str(field.alias)] = getattr(read, name)

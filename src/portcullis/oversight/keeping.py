@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from portcullis.config import Approvals as Settings
 from portcullis.core.approval import Approval, Verb, before
 from portcullis.core.approval_ports import ApprovalStore, Told
@@ -21,6 +23,8 @@ _AT_ONCE: Final = 256
 KEPT_SECONDS: Final = 30 * 86_400.0
 """How long settled ones can be listed, and what the approved call was like is kept; the log keeps
 its events as long as everything."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +125,5 @@ class Keeping:
 
     def _move(self, approvals: Sequence[str], verb: Verb) -> None:
         for approval in approvals:
-            self.store.move(approval, verb, now=self.clock.now())
+            if self.store.move(approval, verb, now=self.clock.now()) is None:
+                log.warning("approval_ended_otherwise", approval=approval, recorded=str(verb))

@@ -190,7 +190,7 @@ def _amounts(found: _Values) -> Iterator[Reach]:
 def _objects(found: Mapping[str, bool], *, vague: bool) -> Iterator[Reach]:
     if not found:
         return
-    if vague or any(_MANY.search(one.strip()) for one in found):
+    if vague or any(len(one) > _LONGEST or _MANY.search(one.strip()) for one in found):
         said = f"{UNKNOWN} how many: {_some(list(found))}"
         yield Reach(what="things touched", value=said, grade="high")
         return

@@ -101,9 +101,9 @@ class Channel:
 
     async def run(self) -> None:
         """Look and tell for ever, neither waiting for the other. Only the gate's end ends it."""
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._ever(self.look))
-            both.create_task(self._ever(self.step))
+        async with asyncio.TaskGroup() as tasks:
+            for move in (self.look, self.step, self._rest):
+                tasks.create_task(self._ever(move))
 
     async def _ever(self, move: Callable[[], Awaitable[bool]]) -> None:
         said = ""
@@ -115,7 +115,6 @@ class Channel:
                 if fault != said:
                     log.warning("notices_not_told", channel=self.name, fault=fault)
                 said, moved = fault, False
-            self._tell_rest()
             if not moved:
                 await asyncio.sleep(_IDLE_SECONDS)
 
@@ -225,6 +224,10 @@ class Channel:
     def _say(self, method: str, **said: str) -> None:
         self._untold.append((method, {"channel": self.name} | said))
         self._tell_rest()
+
+    async def _rest(self) -> bool:
+        self._tell_rest()
+        return False
 
     def _tell_rest(self) -> None:
         """Say what is to be said; what the log does not take now is said later."""

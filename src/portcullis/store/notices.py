@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
+import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
     RowMapping,
+    Select,
     Text,
     and_,
     case,
@@ -40,17 +42,24 @@ _STAGE: Final = case(
     else_=Happening.REQUESTED.value,
 )
 """How far an approval has come, as ``oversight.notices.stage`` says it."""
+_NOTICES: Final = select(NOTICES.c.id, NOTICES.c.document)
 _GRAVE: Final = (RiskClass.DELETE, RiskClass.EXTERNAL, RiskClass.MODIFY, RiskClass.READ)
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Notice).decode
 
+log = structlog.get_logger(__name__)
+
 
 class SqlNotices:
-    """An adapter of ``core.notice_ports.NoticeStore``. Every method blocks."""
+    """An adapter of ``core.notice_ports.NoticeStore``. Every method blocks.
+
+    A damaged notice is as if it were not there; that it is damaged is logged once.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writing = engine.execution_options(portcullis_immediate=True)
+        self._damaged: set[str] = set()
 
     def changes(self, channel: str, limit: int) -> tuple[Approval, ...]:
         """Approvals that the channel has not followed as far as they have come; see the port."""
@@ -93,8 +102,8 @@ class SqlNotices:
         """Note them all, in order."""
         with self._writing.begin() as connection:
             for one in filings:
-                found = _under(connection, channel, one.subject) or _gathering(
-                    connection, channel, one
+                found = self._first(connection, _under(channel, one.subject)) or self._first(
+                    connection, _gathering(channel, one)
                 )
                 notice = one.filed(found)
                 if notice is not None:
@@ -104,37 +113,33 @@ class SqlNotices:
     def change(self, notice_id: str, changed: Callable[[Notice], Notice]) -> Notice | None:
         """Replace a notice by what is made of it."""
         with self._writing.begin() as connection:
-            query = select(NOTICES.c.document).where(NOTICES.c.id == notice_id)
-            document = connection.execute(query).scalar_one_or_none()
-            if document is None:
+            found = self._first(connection, _NOTICES.where(NOTICES.c.id == notice_id))
+            if found is None:
                 return None
-            new = changed(_decode(document))
+            new = changed(found)
             _keep(connection, new)
             return new
 
     def due(self, channel: str, now: float, latest: float) -> Notice | None:
         """The gravest that is due, and of these the one that is for longest; see the port."""
-        at, risk = NOTICES.c.due, func.json_extract(cast(NOTICES.c.document, Text), "$.risk")
-        query = (
-            select(NOTICES.c.document)
-            .where(NOTICES.c.channel == channel, or_(at <= now, at > latest))
-            .order_by(_gravest(risk), at)
-            .limit(1)
+        at, text = NOTICES.c.due, cast(NOTICES.c.document, Text)
+        risk = case((func.json_valid(text) == 1, func.json_extract(text, "$.risk")))
+        query = _NOTICES.where(NOTICES.c.channel == channel, or_(at <= now, at > latest)).order_by(
+            _gravest(risk), at
         )
         with self._engine.connect() as connection:
-            document = connection.execute(query).scalar_one_or_none()
-            return None if document is None else _decode(document)
+            return self._first(connection, query)
 
     def told(self, channel: str, approval_id: str) -> bool:
         """Whether the approval is under a notice of the channel's."""
         with self._engine.connect() as connection:
-            return _under(connection, channel, approval_id) is not None
+            return self._first(connection, _under(channel, approval_id)) is not None
 
     def list(self, limit: int) -> tuple[Notice, ...]:
         """The newest, newest first."""
-        query = select(NOTICES.c.document).order_by(NOTICES.c.opened_at.desc()).limit(limit)
-        with self._engine.connect() as connection:
-            return tuple(map(_decode, connection.execute(query).scalars()))
+        query = _NOTICES.order_by(NOTICES.c.opened_at.desc())
+        with self._engine.connect() as connection, connection.execute(query) as rows:
+            return tuple(islice(self._undamaged(rows.mappings()), limit))
 
     def waiting(self, channel: str) -> int:
         """How many the channel is still to be told."""
@@ -161,6 +166,19 @@ class SqlNotices:
             connection.execute(old)
             connection.execute(gone)
 
+    def _first(self, connection: Connection, query: Select[tuple[str, bytes]]) -> Notice | None:
+        with connection.execute(query) as rows:
+            return next(self._undamaged(rows.mappings()), None)
+
+    def _undamaged(self, rows: Iterable[RowMapping]) -> Iterator[Notice]:
+        for row in rows:
+            try:
+                yield _decode(row["document"])
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                if row["id"] not in self._damaged:
+                    log.warning("notice_damaged", notice=row["id"])
+                self._damaged.add(row["id"])
+
 
 def _gravest(risk: ColumnElement[Any]) -> ColumnElement[int]:
     """By what the gravest comes first; what has no risk (an agent that is frozen) before all."""
@@ -176,29 +194,18 @@ def _sound(row: RowMapping) -> Approval | None:
         return None
 
 
-def _under(connection: Connection, channel: str, subject: str) -> Notice | None:
-    query = (
-        select(NOTICES.c.document)
-        .join(NOTICE_SUBJECTS, NOTICE_SUBJECTS.c.notice == NOTICES.c.id)
-        .where(NOTICE_SUBJECTS.c.channel == channel, NOTICE_SUBJECTS.c.subject == subject)
+def _under(channel: str, subject: str) -> Select[tuple[str, bytes]]:
+    return _NOTICES.join(NOTICE_SUBJECTS, NOTICE_SUBJECTS.c.notice == NOTICES.c.id).where(
+        NOTICE_SUBJECTS.c.channel == channel, NOTICE_SUBJECTS.c.subject == subject
     )
-    document = connection.execute(query).scalar_one_or_none()
-    return None if document is None else _decode(document)
 
 
-def _gathering(connection: Connection, channel: str, filing: Filing) -> Notice | None:
-    query = (
-        select(NOTICES.c.document)
-        .where(
-            NOTICES.c.channel == channel,
-            NOTICES.c.gathers == filing.gathers,
-            NOTICES.c.opened_at > filing.since,
-        )
-        .order_by(NOTICES.c.opened_at.desc())
-        .limit(1)
-    )
-    document = connection.execute(query).scalar_one_or_none()
-    return None if document is None else _decode(document)
+def _gathering(channel: str, filing: Filing) -> Select[tuple[str, bytes]]:
+    return _NOTICES.where(
+        NOTICES.c.channel == channel,
+        NOTICES.c.gathers == filing.gathers,
+        NOTICES.c.opened_at > filing.since,
+    ).order_by(NOTICES.c.opened_at.desc())
 
 
 def _keep(connection: Connection, notice: Notice, gathers: str = "") -> None:

@@ -173,6 +173,20 @@ def test_pydantic_ai_arguments_are_flat_only_where_the_model_writes_them_so(guar
     assert asked == [{"query": "x", "limit": 5}, {"a": {"b": 1}}]
 
 
+def test_sets_are_no_reason_to_refuse(guard, api):
+    def close(orders: set[int], note: str) -> str:
+        """Close."""
+        return f"{sorted(orders)}"
+
+    api.decide = lambda body: {
+        "call": "c",
+        "arguments": body["arguments"] | {"orders": [3, 1, 2]},
+    }
+    call = ("close", {"orders": [1, 2, 3], "note": "a"})
+    assert langchain_told(guard, tool(close), call) == "[1, 2, 3]"
+    assert pydantic_told(guard, close, call) == "[1, 2, 3]"
+
+
 class Session:
     pass
 
@@ -326,6 +340,50 @@ def test_a_schema_whose_defaults_depend_on_its_reader_is_refused(guard):
     )
     with pytest.raises(TypeError, match="defaults"):
         langchain.guarded(guard, [loose])
+
+
+INNER = {"type": "object", "properties": {"amount": {"default": 1000}}}
+ITSELF = {"type": "object", "properties": {"a": {"$ref": "#/$defs/A", "default": {}}}}
+REFERRING = {"$ref": "#/$defs/A"}
+
+
+@pytest.mark.parametrize(
+    ("field", "there"),
+    [
+        ({"additionalProperties": REFERRING}, INNER),
+        ({"patternProperties": {"^a": REFERRING}}, INNER),
+        ({"prefixItems": [REFERRING]}, INNER),
+        (REFERRING, REFERRING),
+        (REFERRING, {"anyOf": [REFERRING, {"type": "null"}]}),
+        (REFERRING, ITSELF),
+    ],
+)
+def test_defaults_that_are_not_filled_in_or_never_end_are_refused(guard, field, there):
+    schema = {"type": "object", "properties": {"what": field}, "$defs": {"A": there}}
+    made = StructuredTool(name="pay", description="Pays.", args_schema=schema, func=print)
+    with pytest.raises(TypeError, match="defaults"):
+        langchain.guarded(guard, [made])
+
+
+class Node(BaseModel):
+    value: Any
+    below: list["Node"] = []
+    beside: "Node | None" = None
+
+
+def test_a_schema_that_is_recursive_or_no_object_is_no_reason_to_refuse(guard, api):
+    def grow(tree: Node, note: str = "") -> str:
+        """Grow."""
+        return f"{len(tree.below)}"
+
+    made = agents.function_tool(grow, strict_mode=False)
+    made.params_json_schema["properties"]["note"] = True
+    made.params_json_schema["$defs"]["Node"]["properties"]["value"] = True
+    written = {"tree": {"value": {}, "below": [{"value": 1}]}}
+    assert openai_told(guard, made, ("grow", written)) == "1"
+    leaf = {"value": 1, "below": [], "beside": None}
+    whole = {"tree": {"value": {}, "below": [leaf], "beside": None}}
+    assert api.asked[0]["arguments"] == whole
 
 
 def test_openai_tools_find_what_was_decided_on_in_their_context_too(guard, api):

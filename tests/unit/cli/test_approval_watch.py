@@ -4,6 +4,8 @@ import io
 import os
 import pty
 import queue
+import threading
+import time
 import tty
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -225,6 +227,29 @@ def test_a_paste_that_comes_in_pieces_is_one_key_when_its_end_is_there():
         os.write(ours, b"q\r\x1b[201~j")
         assert [key for key in keys.wait(1.0) if not key.startswith(PASTED)] == ["j"]
     finally:
+        keys.close()
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_what_is_still_typed_after_a_wish_is_for_no_other_call():
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    keys = Keys(theirs)
+
+    def typing():
+        for key in (b"j", b"d", b"no", b"\r"):
+            os.write(ours, key)
+            time.sleep(0.15)
+
+    hands = threading.Thread(target=typing)
+    try:
+        hands.start()
+        keys.forget()
+        hands.join()
+        assert keys.wait(0.0) == []
+    finally:
+        hands.join()
         keys.close()
         os.close(ours)
         os.close(theirs)

@@ -247,13 +247,15 @@ def test_a_result_that_was_not_changed_is_the_very_one(guard):
     assert read() is made
 
 
-def test_what_is_no_json_is_a_failure_and_not_passed_by_the_gate(guard, api):
+@pytest.mark.parametrize("result", [threading.Event(), b"\xff", "\ud800", range(3)], ids=repr)
+def test_a_result_that_is_no_json_is_withheld_as_one_of_a_tool_that_ran(guard, api, result):
     @guard.tool
     def read():
-        return threading.Event()
+        return result
 
-    with pytest.raises(ToolError, match="serialize"):
+    with pytest.raises(Refused, match="PC1020") as raised:
         read()
+    assert raised.value.ran
     assert api.reported[0]["is_error"] is True
 
 

@@ -148,6 +148,31 @@ def test_arguments_from_the_gate_that_would_run_as_others_do_not_run(guard, api)
     assert ran == []
 
 
+def test_sets_run_in_whatever_order_their_members_come(guard, api):
+    ran = []
+
+    @guard.tool
+    def close(orders: dict[int, set[int]], more: frozenset[str] = frozenset()) -> str:
+        ran.append(orders)
+        return "done"
+
+    for given in ([3, 1, 2], [1, 2, 3]):
+        api.decide = lambda _, given=given: {
+            "call": "c",
+            "arguments": {"orders": {"7": given}, "more": ["a", "b", "c", "d"]},
+        }
+        assert close({7: {1, 2, 3}}) == "done"
+    assert ran == [{7: {1, 2, 3}}] * 2
+    for wrong in ([1, 1, 2], [True, 2, 3]):
+        api.decide = lambda _, wrong=wrong: {
+            "call": "c",
+            "arguments": {"orders": {"7": wrong}, "more": []},
+        }
+        with pytest.raises(Refused, match="PC1020"):
+            close({7: {1, 2, 3}})
+    assert len(ran) == 2
+
+
 class Terse(Exception):  # noqa: N818 - the point is what it says
     def __str__(self):
         return "failed"
@@ -169,6 +194,18 @@ def _noted():
     return error
 
 
+def _caused():
+    error = ValueError("failed")
+    error.__cause__ = KeyError("secret")
+    return error
+
+
+def _during():
+    error = ValueError("failed")
+    error.__context__ = KeyError("secret")
+    return error
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -177,6 +214,8 @@ def _noted():
         Mute(),
         Chatty("failed"),
         _noted(),
+        _caused(),
+        _during(),
         ExceptionGroup("several", [ValueError("secret")]),
         OSError("no file \udcff secret"),
         Refused("PC3001", "of another tool, inside this one"),

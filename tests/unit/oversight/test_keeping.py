@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from databases import new_database
 from portcullis.config import Approvals
@@ -198,3 +199,20 @@ async def test_of_many_that_wait_somebody_is_told_in_time_and_once(world, monkey
     await world.keeping.look()
     assert marked == [256, 256, 88]
     assert len(set(world.events)) == len(world.events) == 600
+
+
+async def test_what_was_used_while_its_end_was_recorded_is_said(world):
+    world.asks("a")
+    world.store.move("a", Verb.APPROVE, now=world.time, by="bea")
+    world.open.clear()
+    recorded = world.enqueue
+
+    def used(event):
+        recorded(event)
+        world.store.move("a", Verb.CONSUME, now=world.time)
+
+    world.enqueue = used
+    with capture_logs() as said:
+        await world.keeping.look()
+    assert world.store.get("a").state is State.CONSUMED
+    assert [(one["log_level"], one["approval"]) for one in said] == [("warning", "a")]

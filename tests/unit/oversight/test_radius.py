@@ -1,5 +1,7 @@
 """If these fail, an approver is told that a call reaches less far than it does."""
 
+import time
+
 import msgspec
 import pytest
 
@@ -94,6 +96,13 @@ def test_destinations_are_counted_and_those_that_nobody_named_stand_out():
     named = told({"to": "bob@a.example"}, labels=labels)
     assert named["destinations"] == ("1: bob@a.example", "medium")
     assert "new destinations" not in named
+
+
+def test_a_text_without_end_takes_no_time_and_is_not_one_thing():
+    text = "1" * 2**18 + " " + "a " * 2**18
+    began = time.process_time()
+    assert told({"order": text})["things touched"][0].startswith("unknown how many")
+    assert time.process_time() - began < 1
 
 
 def test_that_a_destination_is_new_is_not_claimed_where_nobody_judged_it():

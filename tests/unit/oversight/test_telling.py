@@ -7,6 +7,7 @@ import time
 import msgspec
 import pytest
 from pydantic import TypeAdapter
+from structlog.testing import capture_logs
 
 from databases import new_database
 from portcullis.config.notifications import AnyChannel
@@ -594,3 +595,47 @@ async def test_a_change_while_a_message_is_refused_is_told(make):
     await world.runs()
     await world.runs(1)
     assert world.told == [{"a": "denied"}]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"\xff{", "{", '{"risk": "delete"}', b"", b'{"id": "\xff"}', b'{"x": ' + b"[" * 100_000],
+    ids=range(6),
+)
+async def test_a_damaged_notice_keeps_no_other_from_being_told_and_is_said_once(make, damage):
+    world = make()
+    world.asks("a")
+    await world.channel.look()
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE notices SET document = ?", (damage,))
+    world.moves("a", Verb.DENY, by="bea")  # it is under the damaged one
+    world.asks("b")  # it would gather there
+    world.asks("c", tool="other")
+    with capture_logs() as said:
+        await world.runs()
+        await world.runs(100)
+        assert len(world.notices.list(9)) >= 2
+    told = {name for one in world.told for name in one}
+    assert told >= {"b", "c"}
+    assert [one["event"] for one in said].count("notice_damaged") == 1
+
+
+async def test_a_log_that_fails_in_another_way_keeps_nothing_from_being_told(make):
+    world = make()
+
+    def broken(*_):
+        raise ValueError("a bug")
+
+    world.noticed, world.fails = broken, [Later("away")]
+    world.channel = world.started()
+    world.asks("a")
+    running = asyncio.create_task(world.channel.run())
+    try:
+        end = time.monotonic() + 10
+        while not world.sent:
+            assert time.monotonic() < end
+            world.time += 1
+            await asyncio.sleep(0.02)
+    finally:
+        running.cancel()
+    assert world.told == [{"a": "requested"}]

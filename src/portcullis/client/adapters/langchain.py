@@ -20,7 +20,7 @@ from portcullis.client.adapters.defaults import filled, unclear
 from portcullis.client.adapters.extra import extra
 from portcullis.client.guard import Guard, Held, Refused, Tool, ToolError
 from portcullis.client.outcome import plain
-from portcullis.client.signature import as_json, exactly
+from portcullis.client.signature import as_json, exactly, in_python
 from portcullis.wire.json import encode
 
 with extra("langchain"):
@@ -137,7 +137,7 @@ class _Passage:
         for name in self.told.keys() & given.keys():
             held[name] = self.told[name].validate_json(encode(given[name]))
         typed = {name: held[name] for name in given}
-        exactly(given, as_json(typed, by_alias=False))
+        exactly(given, as_json(typed, by_alias=False), in_python(typed, by_alias=False))
         return typed
 
     def _is_text(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from portcullis.client.adapters.extra import extra
 from portcullis.client.guard import Guard, Held, Refused, Tool, ToolError
-from portcullis.client.signature import as_json, exactly
+from portcullis.client.signature import as_json, exactly, in_python
 from portcullis.wire.json import decode, encode
 
 with extra("pydantic-ai"):
@@ -79,7 +79,7 @@ class _Guarded(WrapperToolset[AgentDepsT]):
 
         def read(given: dict[str, Any]) -> dict[str, Any]:
             runs = validated(given)
-            exactly(given, _told(runs, flat=flat))
+            _exactly(given, runs, flat=flat)
             return runs
 
         async def run(given: dict[str, Any]) -> Any:
@@ -105,6 +105,13 @@ def _told(arguments: dict[str, Any], *, flat: bool) -> dict[str, Any]:
     return next(iter(told.values())) if flat else told
 
 
+def _exactly(given: dict[str, Any], runs: dict[str, Any], *, flat: bool) -> None:
+    held = in_python(runs, by_alias=True)
+    if flat and held is not None:
+        held = next(iter(held.values()))
+    exactly(given, _told(runs, flat=flat), held)
+
+
 def _is_flat(
     arguments: dict[str, Any], validated: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> bool:
@@ -114,7 +121,7 @@ def _is_flat(
         if flat and not (len(told) == 1 and isinstance(next(iter(told.values())), dict)):
             continue
         with contextlib.suppress(ValueError):
-            exactly(told, _told(validated(_told(arguments, flat=flat)), flat=False))
+            _exactly(told, validated(_told(arguments, flat=flat)), flat=False)
             return flat
     raise Refused("PC1020", "the arguments would be read as others than they are")
 

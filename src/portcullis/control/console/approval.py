@@ -100,7 +100,7 @@ def arguments(shown: Shown) -> tuple[Argument, ...]:
 
 def _sources(name: str, labels: Mapping[str, str]) -> tuple[Source, ...]:
     whole = f"arguments.{name}"
-    return tuple(
+    found = [
         Source(
             path="" if at == whole else at.removeprefix("arguments."),
             said=said,
@@ -108,15 +108,21 @@ def _sources(name: str, labels: Mapping[str, str]) -> tuple[Source, ...]:
         )
         for at, said in labels.items()
         if at == whole or at.startswith(f"{whole}.")
-    )
+    ]
+    return tuple(sorted(found, key=lambda source: not source.unknown))  # those are never left out
 
 
 def _content(shown: Shown) -> dict[str, Any]:
-    """The call's values as the page shows them."""
+    """The call's values as the page shows them; ``rest`` is what goes with its arguments."""
+    told, rest = arguments(shown), shown.request
+    if shown.arguments and isinstance(rest, dict):
+        rest = {name: said for name, said in rest.items() if name not in {"name", "arguments"}}
     return {
-        "arguments": arguments(shown),
+        "arguments": told,
+        "rest": Value.of(rest) if rest else None,
         "prompts": [Value.of(said) for said in shown.prompts[-MOST:]],
-        "left_out": max(map(len, (shown.arguments, shown.questions, shown.prompts))) > MOST,
+        "left_out": max(map(len, (shown.arguments, shown.questions, shown.prompts))) > MOST
+        or any(len(argument.sources) > _FEW for argument in told),
         "subject": Value.of(shown.subject) if shown.subject else None,
     }
 

@@ -145,8 +145,7 @@ class PasskeyKeeping:
         _first(visitor, known)
         if not party.possible:
             raise Problem("PC2085", "browsers have no passkeys for an address")
-        if len(known) >= MOST:
-            raise Problem("PC2085", f"there are {MOST} passkeys already", hint="Remove one.")
+        _room(known)
         options, state = party.create(self._handles.of(visitor.name), visitor.name, known)
         return {
             "ceremony": self._ceremonies.begin(_holder(visitor, origin), state),
@@ -176,7 +175,9 @@ class PasskeyKeeping:
             self._principals.unrotated(
                 PrincipalKind.OPERATOR, visitor.name, visitor.context.principal.issued_at
             )
-            _first(visitor, await self.of(visitor))
+            known = await self.of(visitor)
+            _first(visitor, known)
+            _room(known)
             if await asyncio.to_thread(self._store.get, made.id) is not None:
                 raise Problem("PC2085", "this passkey is known already")
             await self._record(visitor, "passkey.added", passkey.id)
@@ -220,6 +221,11 @@ def _first(visitor: Visitor, known: tuple[Passkey, ...]) -> None:
     """A login without roles adds the first passkey, no other: a password may be phished."""
     if known and not visitor.roles:
         raise _more_than_a_password()
+
+
+def _room(known: tuple[Passkey, ...]) -> None:
+    if len(known) >= MOST:
+        raise Problem("PC2085", f"there are {MOST} passkeys already", hint="Remove one.")
 
 
 def _more_than_a_password() -> Problem:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from portcullis.control.console.approval import MOST, Source, Wait, arguments
+from portcullis.control.console.approval import MOST, Source, Wait, _content, arguments
 from portcullis.control.console.decisions import filtered as decisions_wanted
 from portcullis.control.console.inbox import Filters, Row, named
 from portcullis.control.console.live import Happening
@@ -75,6 +75,26 @@ def test_filters_are_what_the_address_says_and_read_back():
 @pytest.mark.parametrize("query", [{"state": "asleep"}, {"risk": "huge"}])
 def test_a_filter_that_does_not_exist_is_refused(query):
     assert refused(Filters.of, query) == "PC1020"
+
+
+def test_what_goes_without_arguments_or_beside_them_is_on_the_page():
+    asked = {"messages": [{"role": "user", "content": "wire everything"}]}
+    model = msgspec.structs.replace(SHOWN, arguments={}, request=asked)
+    assert "wire everything" in _content(model)["rest"].text
+    params = {"name": "send", "arguments": SHOWN.arguments, "_meta": {"to": "mallory"}}
+    beside = _content(msgspec.structs.replace(SHOWN, request=params))["rest"]
+    assert "mallory" in beside.text
+    assert "items" not in beside.text
+    assert _content(SHOWN)["rest"] is None
+
+
+def test_sources_that_nobody_knows_are_shown_first_and_what_is_left_out_needs_the_tick():
+    labels = {f"arguments.to.{n}": "destination: the user's words" for n in range(11)}
+    labels["arguments.to.11"] = "destination: no source"
+    content = _content(msgspec.structs.replace(SHOWN, labels=labels))
+    assert content["arguments"][0].sources[0].unknown
+    assert content["left_out"]
+    assert not _content(SHOWN)["left_out"]
 
 
 def test_what_deletes_needs_its_name_and_what_leaves_a_tick():

@@ -1,7 +1,8 @@
 // The keyboard: j and k move, Enter opens, a approves, d denies, u goes back, ? helps.
 //
 // What is meant as text must never decide. A letter that follows another at once is somebody typing,
-// and acts for nothing; Enter in a reason that a key led to leads on to the button, and sends nothing.
+// and acts for nothing; Enter in a reason that a key led to leads on to the button, and sends nothing; and a
+// button that decides is pressed by a key only after a pause.
 
 import { all, announce, one } from "./dom.js";
 import { isQuiet } from "./quiet.js";
@@ -56,11 +57,25 @@ function typing(target) {
   return target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
 }
 
-let last = -Infinity;
+let last = -Infinity; // when a letter was pressed that means nothing here
+let before = -Infinity; // when any key was pressed, also in a field
+let hasty = false; // whether the last one would have pressed a button that decides, too soon
+
+/** Whether a key would press a button of a form that decides. */
+const deciding = ({ key, target }) =>
+  (key === " " || key === "Enter") && target.matches("#approve button, #deny button");
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   const { key, target, timeStamp } = event;
+  const since = timeStamp - before;
+  before = timeStamp;
+  hasty = deciding(event) && since < TYPING_MS;
+  if (hasty) {
+    event.preventDefault();
+    announce("Not yet: once more, after a moment.");
+    return;
+  }
   if (typing(target)) {
     if (key === "Escape") target.blur();
     if (key === "Enter" && "led" in target.dataset) {
@@ -74,6 +89,11 @@ document.addEventListener("keydown", (event) => {
   if (!act || isQuiet() || (help?.open && key !== "?")) return;
   event.preventDefault();
   if (timeStamp - last > TYPING_MS) act();
+});
+
+// Some browsers press a button when Space comes up again.
+document.addEventListener("keyup", (event) => {
+  if (hasty && event.key === " ") event.preventDefault();
 });
 
 one("#keys-hint").hidden = isQuiet();
