@@ -10,7 +10,7 @@ import msgspec
 from portcullis.core.call import Call, Context, Result, RiskClass
 from portcullis.core.containment import Look
 from portcullis.core.inspection import Edit
-from portcullis.core.verdict import PASS, Deny, Finding, Verdict
+from portcullis.core.verdict import PASS, Allow, Deny, Finding, Verdict
 
 MAX_FINDINGS: Final = 256
 """Most findings of one stream that its judge tells of: of so many, there may be more."""
@@ -60,6 +60,27 @@ class StreamJudge(Protocol):
 
     def end(self, result: Result) -> Deny | None:
         """The last word, before the end of the stream goes out; asked by the pipeline."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told what becomes of every call: who counts, measures or learns, and decides nothing here.
+
+    ``decided`` is told each decision as it was recorded; an allowed call is about to be forwarded.
+    ``finished`` is told once of each call that was allowed: with its result as it goes on to the
+    caller, or as much of a stream as went on; or with why there is none, or it is withheld. One
+    that was cut off while its record was being written is finished first, then decided: denied.
+    Both are quick and await nothing. What they raise is logged and changes nothing.
+    """
+
+    def decided(self, call: Call, context: Context, verdict: Allow | Deny) -> None:
+        """A decision."""
+        ...
+
+    def finished(
+        self, call: Call, context: Context, result: Result | None, problem: Deny | None
+    ) -> None:
+        """The end of a call that was allowed."""
         ...
 
 

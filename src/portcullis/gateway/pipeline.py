@@ -19,7 +19,7 @@ import structlog
 
 from portcullis.core.approval_ports import Approvals
 from portcullis.core.call import Call, Context, Result, RiskClass
-from portcullis.core.check import Check, StreamJudge
+from portcullis.core.check import Check, Observer, StreamJudge
 from portcullis.core.containment import Look
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
@@ -46,7 +46,7 @@ class Pipeline:
     """The ordered checks around one recorder.
 
     Before a call of a risk in ``awaited`` is forwarded, witnesses have vouched for its record.
-    Without ``approvals``, what is held is denied.
+    Without ``approvals``, what is held is denied. ``observers`` are told what becomes of calls.
     """
 
     def __init__(
@@ -57,12 +57,14 @@ class Pipeline:
         metrics: Metrics,
         awaited: Collection[RiskClass] = (),
         approvals: Approvals | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._line = Line(checks)
         self._recorder = recorder
         self._metrics = metrics
         self._awaited = frozenset(awaited)
         self._approvals = approvals
+        self._observers = tuple(observers)
         self.records = records
 
     async def request(self, call: Call, context: Context, look: LookUp | None = None) -> Outcome:
@@ -98,6 +100,7 @@ class Pipeline:
         self._metrics.decided(outcome.call, outcome.verdict, perf_counter() - started)
         if self._approvals is not None and not call.looked_up_for:
             self._approvals.noted(outcome.call, context, outcome.verdict)
+        self._tell(lambda one: one.decided(outcome.call, context, outcome.verdict))
         return outcome
 
     async def _settled(
@@ -236,6 +239,7 @@ class Pipeline:
             denied = Deny(code=problem.code, reason=problem.detail)
         if denied is not None:
             self._metrics.withheld(outcome.call, denied)
+        self._tell(lambda one: one.finished(outcome.call, context, judged.result, denied))
         return denied or judged.result
 
     async def notice(self, call: Call, context: Context, result: Result) -> Transform | Deny:
@@ -266,6 +270,8 @@ class Pipeline:
         """Record that an allowed call has no good result: the event that is owed for it."""
         self._metrics.failed(outcome.call, problem)
         self._enqueue_or_log(self.records.failure(outcome, context, problem))
+        denied = Deny(code=problem.code, reason=problem.detail)
+        self._tell(lambda one: one.finished(outcome.call, context, None, denied))
 
     def refused(self, problem: Problem, kind: EventType = EventType.ERROR, **where: str) -> Problem:
         """Record a request that never became a call; returns the problem to answer with.
@@ -279,6 +285,13 @@ class Pipeline:
         except Problem as unrecorded:
             return unrecorded
         return problem
+
+    def _tell(self, tell: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            try:
+                tell(observer)
+            except Exception:
+                log.exception("observer_failed")
 
     def _record(self, event: Event) -> None:
         try:
