@@ -1,0 +1,170 @@
+"""The built-in rules: each is raised by what it is for, and not by what merely looks like it."""
+
+import pytest
+
+from controls import register
+from happenings import event, fed
+from portcullis.core.codes import CODES
+from portcullis.oversight.alerts.builtin import builtin
+from portcullis.oversight.alerts.engine import Engine
+
+RULES = {rule.name: rule for rule in builtin()}
+
+
+def many(count, seconds=1.0, **fields):
+    """So many events, evenly; ``{}`` in a value is the number."""
+    return [
+        event(
+            number * seconds,
+            **{
+                key: value.format(number) if isinstance(value, str) else value
+                for key, value in fields.items()
+            },
+        )
+        for number in range(count)
+    ]
+
+
+ADMIN = {"type": "admin", "verdict": "allow"}
+DENIED = {"principal": "a", "verdict": "deny"}
+CASES = {
+    "cut-off": (
+        [event(**ADMIN, method="kills.kill", name="a")],
+        [event(**ADMIN, method="principals.show", name="a")],
+    ),
+    "acts-after-cut": (many(20, **DENIED, code="PC4001"), many(19, **DENIED, code="PC4001")),
+    "feed-stale": (many(3, code="PC4002", verdict="deny"), many(3, 40, code="PC4002")),
+    "quarantined": (
+        [event(**ADMIN, method="principals.quarantine", name="a")],
+        [event(**ADMIN, method="principals.resume", name="a")],
+    ),
+    "breaker-open": (
+        [event(type="admin", method="breaker.open", name="crm")],
+        [event(type="admin", method="breaker.close", name="crm")],
+    ),
+    "risk-high": (
+        [event(type="admin", method="behaviour.level", name="a", parameters={"level": "high"})],
+        [event(type="admin", method="behaviour.level", name="a", parameters={"level": "elevated"})],
+    ),
+    "canary-left": ([event(**DENIED, code="PC3020")], [event(**DENIED, code="PC3021")]),
+    "injection-found": (
+        many(3, 600, type="tool_result", server="mail", findings=("INJECTION:wrap@x",)),
+        many(3, 600, type="tool_result", server="mail{}", findings=("INJECTION:wrap@x",)),
+    ),
+    "injection-then-effect": (
+        [
+            event(0, type="tool_result", session="s", findings=("INJECTION:wrap@x",)),
+            event(5, session="s", risk="external", verdict="allow"),
+        ],
+        [
+            event(0, session="s", risk="external", verdict="allow"),
+            event(5, type="tool_result", session="s", findings=("INJECTION:wrap@x",)),
+            event(6, session="s", risk="read", verdict="allow"),
+        ],
+    ),
+    "data-blocked": (many(5, **DENIED, code="PC3021"), many(4, **DENIED, code="PC3021")),
+    "refused-often": (many(20, 10, **DENIED, code="PC3001"), many(40, **DENIED, code="PC3040")),
+    "probing": (
+        many(8, 60, **DENIED, code="PC3003", name="tool{}"),
+        many(15, 60, **DENIED, code="PC3003", name="tool"),
+    ),
+    "beyond-rows": (many(3, 60, **DENIED, code="PC3004"), many(2, 60, **DENIED, code="PC3004")),
+    "not-asked-for": (
+        many(3, 60, **DENIED, session="s", code="PC3060"),
+        many(3, 60, **DENIED, session="s{}", code="PC3060"),
+    ),
+    "two-hosts": (
+        many(2, 60, credential="c", source="10.0.0.{}:99"),
+        many(5, 60, credential="c", source="10.0.0.1:{}"),
+    ),
+    "replayed": (
+        many(2, type="error", source="10.0.0.1:{}", code="PC2046"),
+        many(1, type="error", source="10.0.0.1:1", code="PC2046"),
+    ),
+    "wrong-key": (
+        many(3, type="error", source="10.0.0.1:{}", code="PC2040"),
+        many(3, type="error", source="10.0.0.{}:1", code="PC2040"),
+    ),
+    "forged": (
+        many(10, type="error", source="10.0.0.1:{}", code="PC2031"),
+        many(10, type="error", source="10.0.0.1:{}", code="PC2003"),
+    ),
+    "enrolment-guessed": (
+        many(5, type="identity", source="10.0.0.1:{}", code="PC2061", verdict="deny"),
+        many(4, type="identity", source="10.0.0.1:{}", code="PC2061", verdict="deny"),
+    ),
+    "login-guessed": (
+        many(5, type="identity", method="login", verdict="deny", code="PC2070"),
+        many(9, type="identity", method="login", verdict="allow"),
+    ),
+    "mint-burst": (
+        many(20, **ADMIN, method="tokens.mint", name="a"),
+        many(20, **ADMIN, method="tokens.mint", name="a{}"),
+    ),
+    "approvals-refused": (
+        many(3, 600, **ADMIN, method="approval.denied", server="bank", name="pay"),
+        many(5, 600, **ADMIN, method="approval.approved", server="bank", name="pay"),
+    ),
+    "approves-own": (
+        [event(type="admin", principal="eve", verdict="deny", code="PC3046")],
+        [event(type="admin", principal="eve", verdict="deny", code="PC3042")],
+    ),
+    "waits-too-long": (
+        [event(**ADMIN, method="approval.escalated", approval="x")],
+        [event(**ADMIN, method="approval.reminded", approval="x")],
+    ),
+    "tool-changed": (
+        [event(type="admin", method="catalogue.changed", server="crm", name="find")],
+        [event(type="admin", method="catalogue.pin", server="crm", name="find")],
+    ),
+    "policy-refused": (
+        [event(type="admin", method="policy.activate", verdict="deny", code="PC7002")],
+        [event(**ADMIN, method="policy.activate")],
+    ),
+    "rights-changed": (
+        [event(**ADMIN, method="principals.roles", principal="eve", name="bob")],
+        [
+            event(
+                type="admin", verdict="deny", method="principals.roles", principal="eve", name="bob"
+            )
+        ],
+    ),
+    "log-fault": ([event(type="error", code="PC6001")], [event(type="error", code="PC6004")]),
+    "unwitnessed": (
+        [event(type="admin", method="witness.quorum_lost")],
+        [event(type="admin", method="witness.quorum_back")],
+    ),
+    "erased": (
+        [event(**ADMIN, method="audit.erased", principal="eve")],
+        [event(**ADMIN, method="audit.hold", principal="eve")],
+    ),
+    "spending": (many(3, 60, **DENIED, code="PC3071"), many(9, 60, **DENIED, code="PC3070")),
+    "upstream-fails": (
+        many(3, type="tool_result", principal="a{}", server="crm", code="PC5001"),
+        many(9, type="tool_result", principal="a", server="crm", code="PC5001"),
+    ),
+    "reflected": (
+        [event(type="tool_result", server="crm", code="PC5005")],
+        [event(type="tool_result", server="crm", code="PC5004")],
+    ),
+}
+
+
+def test_every_rule_is_shown():
+    assert set(CASES) == set(RULES)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_it_is_raised_by_what_it_is_for_and_by_nothing_that_looks_like_it(name):
+    meant, near = CASES[name]
+    assert [one.rule for one in fed(Engine([RULES[name]]), *meant)] == [name]
+    assert not fed(Engine([RULES[name]]), *near)
+
+
+def test_every_rule_says_what_it_protects_and_names_codes_that_there_are():
+    threats = {control.id for control in register().controls}
+    for rule in RULES.values():
+        assert rule.title[0].isupper(), rule.name
+        assert not rule.title.endswith("."), rule.name
+        assert rule.threat in threats, rule.name
+    assert {"PC3020", "PC4001"} <= set(CODES)
