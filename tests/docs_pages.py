@@ -2,7 +2,8 @@
 
 A fenced block of ``console`` holds commands, each after ``$ ``, going on after ``> ``, and what
 they print. An indented block whose lines are commands holds these, with nothing of what they print
-(or like ``console``, when they stand after ``$ ``). All are run. A comment before a block says more::
+(or like ``console``, when they stand after ``$ ``). All are run. A comment before a block says
+more::
 
     <!-- run: background -->            the commands stay: they stand in another terminal
     <!-- run: exit 3 -->                the last command ends with this code
@@ -16,15 +17,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import dedent
 
 ORDERS = re.compile(r"background|exit \d+|file [\w./-]+|not, .{8,}")
 COMMENT = re.compile(r"<!-- run: (.+?) -->")
 KINDS = {"", "console", "ini", "json", "nginx", "python", "rego", "text", "toml", "yaml"}
-"""What a fence may say that it holds; one that begins with ``{`` is for the builder of the pages."""
+"""What a fence may say that it holds; what begins with ``{`` is for the builder of the pages."""
+FENCES = {"```", "~~~"}
 PROGRAM = re.compile(
-    r"(\$ |> )?(\w+=\S+ +|sudo +)*(\S*/)?(portcullis|make|curl|wget|git|pip3?|pipx|uv|npx?|python3?|"
+    r"\$ \S|(\w+=\S+ +|sudo +)*(\S*/)?(portcullis|make|curl|wget|git|pip3?|pipx|uv|npx?|python3?|"
     r"pytest|ssh|scp|openssl|docker|podman|kubectl|helm|systemctl|journalctl|apt|apt-get|export|"
-    r"source|\.|cd|cp|mv|rm|mkdir|chmod|echo|printf|jq|sed|cat|\$EDITOR|\w+=\$\(.*)(\s|$)"
+    r"source|\.|cd|cp|mv|rm|ls|mkdir|touch|chmod|echo|printf|jq|sed|grep|cat|tar|sleep|kill|"
+    r"\$EDITOR|\w+=\$\(.*)(\s|$)"
 )
 """How a line begins that somebody is to type."""
 STAYS = re.compile(
@@ -58,7 +62,7 @@ class Block:
     order: str
     kind: str
     text: str
-    line: int = field(compare=False)
+    lines: range = field(compare=False)
 
     def commands(self) -> list[tuple[str, tuple[str, ...]]]:
         """Each command of it, with the lines that it prints; none when it is no such block."""
@@ -119,12 +123,12 @@ def shown(page: Path) -> Iterator[tuple[str, bool]]:
 
     A whole one is in a block; within a sentence a command may be named without what it needs.
     """
-    text = page.read_text(encoding="utf-8")
+    prose = dict(enumerate(page.read_text(encoding="utf-8").split("\n")))
     for block in blocks(page):
         yield from ((command, True) for command, _ in block.commands())
-        for line in block.text.splitlines():
-            text = text.replace(line + "\n", "\n", 1)
-    for span in re.findall(r"`(portcullis [^`]+)`", text):
+        for line in block.lines:
+            prose.pop(line, None)
+    for span in re.findall(r"`(portcullis [^`]+)`", "\n".join(prose.values())):
         yield " ".join(span.split()), False
 
 
@@ -145,35 +149,52 @@ def _parts(page: Path) -> Iterator[Block | str]:
     lines = page.read_text(encoding="utf-8").split("\n")
     order, number = "", 0
     while number < len(lines):
-        line, begin = lines[number], number
-        number += 1
-        if line.lstrip().startswith(("```", "~~~")):
-            if line[0] != "`":
-                raise _fault(page, number, "a fence begins with ``` at the margin")
-            end = next((n for n in range(number, len(lines)) if lines[n] == "```"), len(lines))
-            body, number = lines[number:end], end + 1
-            block = Block(order, line[3:], "".join(f"{one}\n" for one in body), begin + 1)
-        elif line[:4] == "    " and not (begin and lines[begin - 1].strip()):
-            while number < len(lines) and (lines[number][:4] == "    " or not lines[number]):
-                number += 1
-            text = "\n".join(one[4:] for one in lines[begin:number]).rstrip("\n")
-            block = Block(order, "indented", text + "\n", begin + 1)
-        else:
-            if order and line:
-                raise _fault(page, number, f"no block comes after {order!r}")
-            said = COMMENT.fullmatch(line)
-            if "<!-- run:" in line and not (said and ORDERS.fullmatch(said[1])):
-                raise _fault(page, number, f"{line!r} is no order")
-            order = said[1] if said else order
-            if line.startswith("#"):
-                yield line.lstrip("# ")
+        line = lines[number]
+        if found := _block(lines, number, order):
+            if fault := _unclear(found):
+                raise _fault(page, number, fault)
+            yield found
+            order, number = "", found.lines.stop
             continue
-        if fault := _unclear(block):
-            raise _fault(page, block.line, fault)
-        yield block
-        order = ""
+        if fault := _wrong(line, order):
+            raise _fault(page, number, fault)
+        if said := COMMENT.fullmatch(line):
+            order = said[1]
+        elif line.startswith("#"):
+            yield line.lstrip("# ")
+        number += 1
     if order:
-        raise _fault(page, len(lines), f"no block comes after {order!r}")
+        raise _fault(page, number, f"no block comes after {order!r}")
+
+
+def _block(lines: list[str], begin: int, order: str) -> Block | None:
+    """The block that begins in a line."""
+    line, end = lines[begin], begin + 1
+    if line.startswith("```"):
+        while end < len(lines) and lines[end] != "```":
+            end += 1
+        text = "".join(f"{one}\n" for one in lines[begin + 1 : end])
+        return Block(order, line[3:], text, range(begin, end + 1))
+    if line[:4] != "    " or line.lstrip()[:3] in FENCES or (begin and lines[begin - 1].strip()):
+        return None
+    while end < len(lines) and (lines[end][:4] == "    " or not lines[end]):
+        end += 1
+    text = dedent("\n".join(lines[begin:end])).rstrip("\n") + "\n"
+    return Block(order, "indented", text, range(begin, end))
+
+
+def _wrong(line: str, order: str) -> str:
+    """Why nobody knows what a line between blocks is for; "" when it is clear."""
+    said = COMMENT.fullmatch(line)
+    if line.lstrip()[:3] in FENCES:
+        return "a fence begins with ``` at the margin"
+    if order and line:
+        return f"no block comes after {order!r}"
+    if line.startswith("<!-- run:") and not (said and ORDERS.fullmatch(said[1])):
+        return f"{line!r} is no order"
+    if line.startswith("portcullis ") and "`" not in line:
+        return "a command stands in a block"
+    return ""
 
 
 def _unclear(block: Block) -> str:
@@ -192,5 +213,5 @@ def _typed(text: str) -> bool:
     return any(PROGRAM.match(line) for line in text.splitlines())
 
 
-def _fault(page: Path, line: int, what: str) -> ValueError:
-    return ValueError(f"{page.name}:{line}: {what}")
+def _fault(page: Path, number: int, what: str) -> ValueError:
+    return ValueError(f"{page.name}:{number + 1}: {what}")

@@ -13,6 +13,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,10 @@ socket.send_fds(line, [len(asked).to_bytes(4, "big")], [0, 1, 2])
 line.sendall(asked)
 sys.exit(int(line.makefile().read() or 70))
 """
+NOUNS = (
+    *("agent", "application", "approval", "audit", "ca", "console", "credential", "evidence"),
+    *("inspect", "keys", "operator", "policy", "review", "session"),
+)
 
 
 @contextlib.contextmanager
@@ -57,7 +62,7 @@ def _serve(place: str) -> None:
         __import__(name)
     from portcullis import cli  # noqa: PLC0415 - this process only
 
-    for noun in ("agent", "approval", "audit", "evidence", "inspect", "operator", "policy"):
+    for noun in NOUNS:
         cli._app(noun)
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:
@@ -79,6 +84,7 @@ def _run(line: socket.socket, main: object) -> None:
     head, given, _, _ = socket.recv_fds(line, 4, 3)
     with line.makefile("rb") as text:
         name, words, folder, environment = json.loads(text.read(int.from_bytes(head, "big")))
+    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
     for number, file in enumerate(given):
         os.dup2(file, number)
         os.close(file)
@@ -103,6 +109,12 @@ def _run(line: socket.socket, main: object) -> None:
     sys.stderr.flush()
     line.sendall(str(code).encode())
     os._exit(code)
+
+
+def _end_with(line: socket.socket) -> None:
+    """End when whoever asked has ended: what stays does not outlive its shell."""
+    if not line.recv(1):
+        os._exit(143)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What some tests need from outside Python: `make packages` installs it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,14 @@ needs_node = pytest.mark.skipif(
 )
 needs_go = pytest.mark.skipif(
     not (shutil.which("go") and _GO_MOD.exists()), reason="needs Debian's Go: see `make packages`"
+)
+needs_redis = pytest.mark.skipif(
+    not (shutil.which("redis-server") or shutil.which("valkey-server")),
+    reason="needs Debian's redis-server: see `make packages`",
+)
+needs_namespaces = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("ip"),
+    reason="needs root and iproute2: see `make packages`",
 )
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 needs_softhsm = pytest.mark.skipif(

@@ -1,5 +1,6 @@
 """Deciding in a browser: what operators see, and what their clicks and keys really do."""
 
+import asyncio
 import re
 import time
 
@@ -70,6 +71,18 @@ async def test_a_call_that_is_approved_in_the_browser_goes_through_once(desk, br
         await mine.open(f"/approvals/{approval}")
         assert "consumed" in await mine.page.inner_text("#approval")
         assert MAIL["body"] not in await mine.page.inner_text("main")
+        link = f"a[href='/approvals/{approval}']"
+        until = time.monotonic() + 10
+        await mine.open(f"/decisions?session={desk.session}")
+        while await mine.page.locator(link).count() < 2:  # it waited, then it went through
+            assert time.monotonic() < until
+            await asyncio.sleep(0.1)
+            await mine.page.reload()
+        await mine.open("/live?kind=decision")
+        await mine.page.wait_for_selector("body[data-live=on]")
+        other = await held(desk, MAIL | {"subject": "live"})
+        await mine.page.click(f"a[href='/approvals/{other}']")
+        await mine.page.wait_for_url(f"**/approvals/{other}")
     events = [event.method for event in desk.stage.events() if event.approval == approval]
     assert {"approval.read", "approval.approved", "approval.consumed"} <= set(events)
 
@@ -190,6 +203,22 @@ async def test_what_is_typed_beside_a_field_decides_nothing(desk, browser, typed
         await mine.open(f"/approvals/{made.id}")
         await mine.page.keyboard.type(typed, delay=20)
         await mine.page.wait_for_timeout(300)
+        assert mine.path() == f"/approvals/{made.id}"
+    store = desk.stage.gate.services.approval_parts.store
+    assert store.get(made.id).state is State.PENDING
+
+
+async def test_a_key_that_is_held_down_decides_nothing(desk, browser):
+    made = waits(desk, risk="modify", name="change")
+    async with window(browser, desk) as mine:
+        await mine.open(f"/approvals/{made.id}")
+        await mine.key("a")
+        await mine.page.keyboard.type("because")
+        await mine.page.keyboard.down("Enter")  # to the button
+        await mine.page.wait_for_timeout(800)  # a keyboard that repeats late
+        await mine.page.keyboard.down("Enter")
+        await mine.page.keyboard.up("Enter")
+        assert "Not yet" in await mine.page.inner_text("#announcements")
         assert mine.path() == f"/approvals/{made.id}"
     store = desk.stage.gate.services.approval_parts.store
     assert store.get(made.id).state is State.PENDING

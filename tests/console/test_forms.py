@@ -1,5 +1,6 @@
 """What a browser would stop is stopped by the gate too: forms without their page."""
 
+import asyncio
 import json
 
 import pytest
@@ -27,6 +28,7 @@ FORMS = {
     "suspend": (f"{AGENT}/suspend", "responder", {}),
     "resume": (f"{AGENT}/resume", "admin", {}),
     "revoke": (f"{AGENT}/revoke", "responder", {"typed": standins.AGENT}),
+    "close": ("/sessions/none/close", "responder", {}),
 }
 
 
@@ -160,3 +162,31 @@ async def test_a_decision_at_the_api_names_the_call_that_was_seen(house):
         assert refused.code == "PC3055"
     done = await house.api("POST", f"{path}/approve", WHY | {"binding": made.binding}, **bearer)
     assert done.status == 200
+
+
+async def test_a_responder_closes_one_session_at_once_and_it_is_on_record(house):
+    desk, state = house.desk, house.services.sessions
+    session, token = await desk.stage.open_session(
+        desk.application, standins.AGENT, subject=standins.SUBJECT
+    )
+    ren = house.person(await house.new("ren", "responder"))
+    assert f"/sessions/{session}/close" in (await ren.get("/sessions")).text
+    assert "/close" not in (await house.person("vic").get("/sessions")).text
+    form = {"csrf": await ren.csrf(), "agent": standins.AGENT}
+    answers = await asyncio.gather(
+        *(ren.send(f"/sessions/{session}/close", form) for _ in range(3))
+    )
+    [answer] = (one for one in answers if one.status == 303)
+    assert answer.place == f"/sessions?agent={standins.AGENT}"
+    assert session not in (await ren.get(answer.place)).text
+    assert not state.is_open(session)
+    assert state.is_open(desk.session)
+    assert (await ren.act(f"/sessions/{session}/close")).code == "PC2010"
+    closed = [one for one in desk.stage.events() if one.method == "sessions.close"]
+    assert [(one.principal, one.session, one.route) for one in closed] == [
+        ("ren", session, "console")
+    ]
+    headers = {"authorization": f"Bearer {token}"}
+    url = f"{desk.stage.gate.gate_url}/mcp/crm"
+    async with house.http.post(url, json={}, headers=headers) as refused:
+        assert "PC2006" in await refused.text()

@@ -43,6 +43,7 @@ def commands():
 def calls(line):
     """The words after each ``portcullis`` of a command line, up to what ends the command."""
     line = re.sub(r"(^| )# .*$", "", line.replace("...", "").replace("\\\n", " "))
+    line = re.sub(r"\$\((?!\w* *portcullis)[^()]*\)", "SAID", line)  # what another program says
     line = re.sub(
         r"\[([^]]*)\]", lambda one: one[1].replace("|", " "), line
     )  # what may be left out

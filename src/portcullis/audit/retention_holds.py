@@ -74,29 +74,34 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldBook:
-    """The holds that a log tells of, and the erasures that were not ended. For any threads.
+    """The holds that logs tell of, and the erasures that were not ended. For any threads.
 
-    Each ``in_force`` reads what was written since the last.
+    ``directories`` are the logs of those who may have been asked for one, in any order. Each
+    ``in_force`` reads what was written since the last.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._next = 0
+    def __init__(self, *directories: Path) -> None:
+        self._next = dict.fromkeys(directories, 0)
         self._holds: dict[str, Hold] = {}
+        self._released: set[str] = set()
         self._unfinished: set[str] = set()
         self._mutex = Lock()
 
     def in_force(self) -> tuple[Hold, ...]:
         """The holds in force, oldest first. Blocks; Problem PC6002 or PC6005 for a damaged log."""
         with self._mutex:
-            if not self._directory.exists():
-                return ()  # no gate has run here: nobody could have asked for one
-            verifier = own_verifier(self._directory)
-            for index, entry in entries(self._directory, verifier, self._next):
-                if _OURS in entry:
-                    self._take(event_of(entry))
-                self._next = index + 1
-            return tuple(self._holds.values())
+            for directory in self._next:
+                if directory.exists():  # else nobody could have asked for one there
+                    self._read(directory)
+            held = [hold for hold in self._holds.values() if hold.id not in self._released]
+            return tuple(sorted(held, key=lambda hold: hold.since))
+
+    def _read(self, directory: Path) -> None:
+        verifier = own_verifier(directory)
+        for index, entry in entries(directory, verifier, self._next[directory]):
+            if _OURS in entry:
+                self._take(event_of(entry))
+            self._next[directory] = index + 1
 
     def unfinished(self, tag: str) -> bool:
         """Whether an erasure of this tag (hex) was begun and not ended, as of ``in_force``."""
@@ -111,7 +116,7 @@ class HoldBook:
             hold = msgspec.convert({"id": said.pop("hold"), **said}, Hold)
             self._holds[hold.id] = hold
         elif event.method == RELEASE:
-            self._holds.pop(event.parameters["hold"], None)
+            self._released.add(event.parameters["hold"])  # another log may tell of it later
         elif event.method == ERASE:
             self._unfinished.add(event.parameters["subject"])
         elif event.method == ERASED:

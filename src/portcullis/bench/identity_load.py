@@ -138,7 +138,7 @@ class Stream(Connection):
         """Ask for a stream."""
         self.pieces = 0
         self.told = False
-        self.content = 0.0
+        self.content = self.last_byte = 0.0
         self.ended: float | None = None
         super().ask()
 
@@ -149,10 +149,11 @@ class Stream(Connection):
     def on_body(self, body: bytes) -> None:
         """A piece of the answer (httptools' callback)."""
         self.pieces += 1
+        self.last_byte = time.monotonic()
         if CUT in body:
             self.told = True
         else:
-            self.content = time.monotonic()
+            self.content = self.last_byte
 
     def take(self) -> None:
         """Read what is there; note when that was the last of the answer."""
@@ -191,12 +192,12 @@ _T = TypeVar("_T", bound=Connection)
 
 def run(plan: Plan, ready: Callable[[], object]) -> Outcome:
     """Open everything, say so, and watch until what is the agent's has ended or time is up."""
-    agent, neighbour = _tls(plan.agent), _tls(plan.neighbour)
-    idle = _opened(Connection, plan.connections, plan.port, agent)
-    streams = _opened(Stream, plan.streams, plan.port, agent)
-    askers = _opened(Asker, plan.askers, plan.port, agent)
-    kept = _opened(Connection, plan.kept_connections, plan.port, neighbour)
-    going = _opened(Stream, plan.kept_streams, plan.port, neighbour)
+    agent, neighbour = tls_of(plan.agent), tls_of(plan.neighbour)
+    idle = opened(Connection, plan.connections, plan.port, agent)
+    streams = opened(Stream, plan.streams, plan.port, agent)
+    askers = opened(Asker, plan.askers, plan.port, agent)
+    kept = opened(Connection, plan.kept_connections, plan.port, neighbour)
+    going = opened(Stream, plan.kept_streams, plan.port, neighbour)
     everything = {each.sock.fileno(): each for each in (*idle, *streams, *askers, *kept, *going)}
     with select.epoll() as epoll:
         for fd, each in everything.items():
@@ -266,7 +267,8 @@ def _refused(port: int, tls: ssl.SSLContext) -> bool:
     return False
 
 
-def _opened(kind: type[_T], count: int, port: int, tls: ssl.SSLContext) -> list[_T]:
+def opened(kind: type[_T], count: int, port: int, tls: ssl.SSLContext) -> list[_T]:
+    """So many of them, opened side by side."""
     with ThreadPoolExecutor(_THREADS) as threads:
         return list(threads.map(lambda _: kind(port, tls), range(count)))
 
@@ -275,7 +277,8 @@ def _times(found: Iterable[float | None]) -> tuple[float, ...]:
     return tuple(each for each in found if each is not None)
 
 
-def _tls(svid: Svid) -> ssl.SSLContext:
+def tls_of(svid: Svid) -> ssl.SSLContext:
+    """What an agent connects with."""
     return context(svid.id.trust_domain, svid.roots, svid)
 
 

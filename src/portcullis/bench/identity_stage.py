@@ -109,7 +109,7 @@ def staged(folder: Path, *, files: int) -> Iterator[Stage]:
     in its stead. ``files`` is how many files each process may need. Raises Problem PC7007 when it
     may not have as many, or when a process does not answer.
     """
-    _allow(files)
+    allow(files)
     with contextlib.ExitStack() as stack:
         own, others = _divided(stack)
         stub, plain, control, mtls = free_ports(4)
@@ -139,7 +139,7 @@ def _divided(stack: contextlib.ExitStack) -> tuple[set[int], set[int]]:
     return own, others
 
 
-def _allow(files: int) -> None:
+def allow(files: int) -> None:
     """Raise the limit on open files, which children inherit, to ``files``."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard not in {-1, resource.RLIM_INFINITY} and hard < files:

@@ -15,6 +15,7 @@ from portcullis.bootstrap.background import background
 from portcullis.bootstrap.foundation import CA
 from portcullis.config import Config
 from portcullis.config.identity import Kubernetes
+from portcullis.config.places import Role
 from portcullis.control import enrol
 from portcullis.control.authority import TrustDomain
 from portcullis.control.authority import routers as authority_routers
@@ -30,6 +31,7 @@ from portcullis.execution.secrets import local_secrets
 from portcullis.execution.tls import WebTls
 from portcullis.identity.attest.kubernetes import Cluster, Clusters, PublishedKeys, TokenReview
 from portcullis.identity.authority import Authority, open_authority
+from portcullis.identity.following import Following, follow_authority
 from portcullis.identity.own import OwnSvid
 from portcullis.identity.trust import Trust
 from portcullis.identity.workload import serving
@@ -40,11 +42,15 @@ GATEWAY = "gate"
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What proves who is who."""
+    """What proves who is who.
+
+    All gateways of a deployment have one SPIFFE ID: they share keys and state, and who trusts one
+    has to trust the others. Which of them it was, the certificate's serial number says.
+    """
 
     config: Config
     services: Services
-    authority: Authority
+    authority: Authority | Following
     trust: Trust
     own: OwnSvid
 
@@ -52,9 +58,11 @@ class Domain:
     async def kept(self) -> AsyncIterator[None]:
         """Keep it current until the block ends: rotation, renewal, reviews, others' bundles."""
         services, federation = self.services, self.config.identity.federation
+        name = services.gateway.rpartition("/")[2]
+        folder = self.config.state / "federation"
         bundles = Bundles(
             federation,
-            directory=self.config.state / "federation",
+            directory=folder if Role.of(name).rules else folder / name,
             trust=self.trust,
             web=WebTls(),
             records=services.identity_records(),
@@ -63,7 +71,8 @@ class Domain:
         bundles.load()  # on the loop: those who are told of a new bundle live there
         async with contextlib.AsyncExitStack() as stack:
             work = [self.authority.run(), self.own.run()]
-            work.append(services.principals("gate").watch_reviews())
+            if Role.of(name).rules:
+                work.append(services.principals("gate").watch_reviews())
             if federation:
                 work.append(bundles.run())
             for each in work:
@@ -96,19 +105,20 @@ class Domain:
 
         shown("svid.issue")
         self.own.subscribe(lambda: shown("svid.renew"))
-        self.trust.subscribe(_when_changed(self.authority, signing))
+        if isinstance(self.authority, Authority):
+            self.trust.subscribe(_when_changed(self.authority, signing))
 
     @contextlib.asynccontextmanager
     async def workload_api(self) -> AsyncIterator[Path | None]:
         """Serve the SPIFFE Workload API until the block ends, where it is configured."""
-        place, services = self.config.listen.workload, self.services
-        if place is None:
+        place, services, authority = self.config.listen.workload, self.services, self.authority
+        if place is None or not isinstance(authority, Authority):
             yield None
             return
         path = self.config.state / place
         async with serving(
             path,
-            authority=self.authority,
+            authority=authority,
             trust=self.trust,
             registrations=services.registrations,
             directory=services.directory,
@@ -139,14 +149,21 @@ class Domain:
 
     def control_routers(self, edge: Edge) -> Iterable[APIRouter]:
         """The authority's routes on the control plane."""
+        if not isinstance(self.authority, Authority):
+            return ()
         return authority_routers(
             edge, TrustDomain(self.authority, self.services.records(), "control")
         )
 
 
 def opened(config: Config, services: Services) -> Domain:
-    """Open the trust domain; on the loop that the gate runs on, whose only writer this is."""
-    authority = open_authority(
+    """Open the trust domain, on the loop that the process runs on.
+
+    Who rules is the authority's only writer; a gateway follows it, and raises Problem PC7008 when
+    there is none yet.
+    """
+    rules = Role.of(services.gateway.rpartition("/")[2]).rules
+    authority: Authority | Following = (open_authority if rules else follow_authority)(
         config.state / CA,
         trust_domain=config.trust_domain,
         settings=config.identity,
@@ -154,7 +171,8 @@ def opened(config: Config, services: Services) -> Domain:
         clock=services.clock,
         new_id=services.new_id,
     )
-    authority.maintain()
+    if isinstance(authority, Authority):
+        authority.maintain()
     trust = Trust(authority.bundle, services.clock.now)
     loop = asyncio.get_running_loop()
     authority.subscribe(lambda: _soon(loop, trust.refresh))

@@ -23,6 +23,7 @@ from portcullis.audit.quorum import Quorum, load_quorum
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.floor import EVIDENCE
 from portcullis.config import Config
+from portcullis.config.places import GATE, Role, audit_directory, logs_of
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
@@ -67,6 +68,18 @@ def evidence_signer(keys: Path, directory: Path, origin: str, sealer: Sealer) ->
     signer = load_signer(keys, KEY, f"{origin}/evidence", Signer, create=True, sealer=sealer)
     replace(directory / VKEY, f"{signer.verifier}\n".encode())
     return signer
+
+
+def one_log(config: Config) -> Path:
+    """The log that evidence is evaluated from: that of one process that did everything.
+
+    Raises Problem PC7040 where gateways keep logs of their own: what one log says of who acted, and
+    another of who may, no evaluation of either would join.
+    """
+    others = [name for name in logs_of(config) if name != GATE and Role.of(name).lasting]
+    if others:
+        raise Problem("PC7040", f"the deployment also has the logs {', '.join(others)}")
+    return audit_directory(config)
 
 
 class Gauges:
@@ -132,7 +145,7 @@ class Evidence:
         )
         self._signer: Signer | None = None
         if config.evidence.packages is not None:
-            keys = config.state / "keys" / "gate"
+            keys = config.state / "keys" / GATE
             self._signer = evidence_signer(keys, directory, services.gateway, services.sealer)
 
     async def run(self) -> None:

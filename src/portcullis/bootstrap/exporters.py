@@ -21,7 +21,6 @@ from portcullis.audit.export.thread import ExportThread
 from portcullis.audit.export.web import WebTarget, bearer, signed
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.floor import EXPORT
-from portcullis.bootstrap.foundation import audit_directory
 from portcullis.config import Config
 from portcullis.config.exporters import (
     AnyExporter,
@@ -30,6 +29,7 @@ from portcullis.config.exporters import (
     SyslogExporter,
     WebhookExporter,
 )
+from portcullis.config.places import audit_directory
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, SecretSource

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from portcullis.bootstrap.foundation import keys_of
+from portcullis.bootstrap.sharing import digests_of
 from portcullis.checks.inspect import Inspect, Means
 from portcullis.checks.planted import Planted
 from portcullis.checks.restore import Restore
@@ -20,6 +21,7 @@ from portcullis.config.inspection import Inspection
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Channel
+from portcullis.core.inspection_ports import Vaults
 from portcullis.core.ports import Inventory, PolicyDecisionPoint, Sealer
 from portcullis.core.session_ports import SessionState
 from portcullis.execution.extract.extractor import LimitedExtractor
@@ -125,12 +127,12 @@ def firewall(
     services: Services,
     pdp: PolicyDecisionPoint,
     inventory: Inventory,
-    vaults: LocalVaults,
+    vaults: Vaults,
 ) -> tuple[Restore, Inspect]:
     """The checks that look at content.
 
     Their secrets are made of the issuer's key, so that canaries and envelopes stay what they are
-    over restarts and on every process of a deployment. Placeholders live in this process alone.
+    over restarts and on every process of a deployment. ``vaults`` has the sessions' placeholders.
     """
     built, canaries = found
     book = RuleBook(pdp, built.entities)
@@ -146,7 +148,7 @@ def firewall(
         passing=LocalVaults(services.clock, vaults=1024, size=16 * 2**20, idle_seconds=3600),
         inventory=inventory,
         planted=Planted(_key(config, services.sealer, "envelopes"), canaries),
-        commit=services.recorder.commitment,
+        commit=digests_of(config, services),
     )
     return Restore(vaults, inventory, book), Inspect(means)
 

@@ -30,22 +30,22 @@ class _Folded(msgspec.Struct, frozen=True):
     size: int
 
 
-def read_by_all(config: Config, name: str, directory: Path, *, gate: bool) -> int:
+def read_by_all(config: Config, name: str, directory: Path, *, lasting: bool) -> int:
     """How many entries of the log called ``name`` nobody needs any more for what is configured.
 
-    Exporters count and, for the gate's own log, replicas and evidence: what has read nothing yet,
+    Exporters count and, for a lasting log, replicas and evidence: what has read nothing yet,
     or keeps a position that cannot be read, holds everything.
     """
     try:
-        return min(_positions(config, name, directory, gate=gate), default=sys.maxsize)
+        return min(_positions(config, name, directory, lasting=lasting), default=sys.maxsize)
     except (Problem, OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return 0
 
 
-def _positions(config: Config, name: str, directory: Path, *, gate: bool) -> Iterator[int]:
+def _positions(config: Config, name: str, directory: Path, *, lasting: bool) -> Iterator[int]:
     for exporter in config.audit.exporters:
         yield Cursor(config.state / EXPORT / name, exporter.name).seen().next
-    if not gate:
+    if not lasting:
         return
     verifier = own_verifier(directory)
     for replica in config.audit.replicate:

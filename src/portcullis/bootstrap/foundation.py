@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis import __version__
+from portcullis.audit.beside import Beside
 from portcullis.audit.content import ContentStore, Held
 from portcullis.audit.feeder import Feeder
 from portcullis.audit.log import AuditLog, open_log
@@ -21,9 +24,13 @@ from portcullis.audit.retention_holds import HoldBook
 from portcullis.audit.subjects import SubjectKeys
 from portcullis.audit.subjects_erasure import Stores, content_path
 from portcullis.audit.verify import own_verifier
+from portcullis.bootstrap.feed import killed
 from portcullis.bootstrap.floor import read_by_all
+from portcullis.bootstrap.sharing import once_of, sessions_of
 from portcullis.config import Config
+from portcullis.config.places import GATE, Role, audit_directory, gateway_logs, ruling_logs
 from portcullis.control.approvals import ApprovalParts
+from portcullis.control.behaviour import BehaviourParts, thresholds_of
 from portcullis.control.desk import DeskParts
 from portcullis.control.live import Feed
 from portcullis.control.privacy import PrivacyParts
@@ -31,20 +38,23 @@ from portcullis.control.pruning import PruningParts
 from portcullis.control.reviews import ReviewParts
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock, KeyManager, Sealer
+from portcullis.core.ports import Clock, Directory, KeyManager, Sealer
+from portcullis.core.principal import PrincipalKind
 from portcullis.execution.keysets import key_source
 from portcullis.execution.secrets import local_secrets
 from portcullis.execution.tls import WebTls
 from portcullis.gateway.records import new_id
 from portcullis.identity.keymanager import key_manager
-from portcullis.identity.keys import derived, issuer_key
+from portcullis.identity.keys import derived, issuer_key, kill_key
 from portcullis.identity.oidc import IdTokens
-from portcullis.identity.once import LocalOnce
+from portcullis.identity.orders import OrderBook
 from portcullis.identity.sealing import Envelope
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.oversight.keeping import KEPT_SECONDS
 from portcullis.store.activity import SqlActivity
 from portcullis.store.approvals import SqlApprovals
+from portcullis.store.behaviour import SqlBehaviour
+from portcullis.store.breakers import SqlBreakers
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
@@ -58,15 +68,15 @@ from portcullis.store.precedents import SqlPrecedents
 from portcullis.store.projection import SqlProjection
 from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.reviews import SqlReviews
-from portcullis.store.sessions import LocalSessionState, SharedSessionState, forget_ended
+from portcullis.store.sessions import forget_ended
 from portcullis.store.spent import SqlSpent
 
-GATE = "gate"
-"""The name of the gate's own log."""
 DATABASE = "portcullis.db"
 """Below the state directory: principals, sessions and what else is kept in tables."""
 CONTENT = "content"
 """Below the state directory: what of calls is kept, a file for each log."""
+LOCK = "control.lock"
+"""Below the state directory: held by the one process that rules the deployment."""
 CA = "ca"
 """Below the state directory: the trust domain's authority."""
 
@@ -91,20 +101,22 @@ def founded(
 ) -> Services:
     """Open what outlives a process: keys, the log called ``name``, principals and sessions.
 
-    The stack closes it. ``gate`` is the gate's own log; the others lie below ``state/mcp``.
+    The stack closes it. The name says what the process is to the deployment (``places.Role``).
     ``sealer`` is the configured one by default. Raises Problem PC6003 while another process
-    writes the log, PC7010 when what is sealed does not open.
+    writes the log, or rules where this one would, PC7010 when what is sealed does not open.
     """
-    clock, state = SystemClock(), config.state
+    clock, state, role = SystemClock(), config.state, Role.of(name)
     try:
         for folder in (state, state / "keys"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         detail = f"state: {state} cannot be used: {error.strerror}"
         raise Problem("PC7001", detail, hint="Run `portcullis doctor`.") from None
+    if role.rules:
+        stack.enter_context(ruling(state))
     sealer = sealer or Envelope(keys_of(config))
     origin = f"{config.trust_domain}/{name}"
-    witnesses = feeder_of(config, clock) if name == GATE else None
+    witnesses = feeder_of(config, clock, name) if role.lasting else None
     recorder = open_log(
         audit_directory(config, name),
         state / "keys" / name,
@@ -118,7 +130,7 @@ def founded(
     engine = open_sqlite(state / DATABASE)
     stack.callback(engine.dispose)
     stores = Stores(state / "keys", state / CONTENT, sealer, name, recorder.subjects)
-    book = HoldBook(audit_directory(config))
+    book = HoldBook(*ruling_logs(config))
     precedents = SqlPrecedents(engine, name, recorder.subjects, stores)
     stack.callback(precedents.close)
 
@@ -135,7 +147,11 @@ def founded(
     )
     directory = SqlDirectory(engine)
     feed = LocalKillFeed(engine, directory, clock)
-    once = LocalOnce(clock)
+    order_key = kill_key(state / "keys", sealer)
+    orders = OrderBook(state, order_key.public_key(), clock)
+    if orders.killed is not None:
+        killed(feed, orders.killed, rules=role.rules)
+    once = once_of(stack, config, role, clock)
     approvals = SqlApprovals(engine)
     issuer = issuer_key(state / "keys", sealer)
     return Services(
@@ -146,7 +162,7 @@ def founded(
             new_id=new_id,
             once=once,
             named=feed.named,
-            registered=feed.registered,
+            registered=_registered(feed, directory, role),
             bearer=config.tokens.bearer == "loopback",
             skew=config.tokens.clock_skew_seconds,
         ),
@@ -160,7 +176,8 @@ def founded(
         labels=SqlLabels(engine, sealer),
         memories=SqlMemories(engine, sealer),
         spending=SqlSpent(engine),
-        sessions=(LocalSessionState if name == GATE else SharedSessionState)(engine, clock, sealer),
+        breakers=SqlBreakers(engine, origin),
+        sessions=sessions_of(stack, config, role, engine, clock, sealer),
         recorder=recorder,
         sealer=sealer,
         clock=clock,
@@ -172,7 +189,9 @@ def founded(
         privacy_parts=privacy,
         approval_parts=ApprovalParts(approvals, config.approvals, derived(issuer, "approvals")),
         desk_parts=DeskParts(
-            SqlActivity(engine), precedents, Feed(recorder, approvals.changed, clock)
+            SqlActivity(engine),
+            precedents,
+            Feed(_tap(config, name, recorder), approvals.changed, clock),
         ),
         review_parts=ReviewParts(
             SqlReviews(engine),
@@ -183,14 +202,42 @@ def founded(
             since=recorder.size,
             teams=config.approvals.teams,
         ),
+        behaviour_parts=BehaviourParts(
+            SqlBehaviour(engine), config.behaviour, thresholds_of(config.behaviour)
+        ),
         console=config.console,
         console_key=derived(issuer, "console"),
+        feed_key=derived(issuer, "feed"),
+        orders=orders,
+        kill_key=order_key,
         passkeys=SqlPasskeys(engine),
         notices=SqlNotices(engine),
         pruning_parts=_pruning(config, name, recorder, engine, clock),
         version=__version__,
         new_id=new_id,
     )
+
+
+def _registered(
+    feed: LocalKillFeed, directory: Directory, role: Role
+) -> Callable[[PrincipalKind, str], bool]:
+    """Whether there is such a principal.
+
+    Where another process registers them, one that is not known yet is looked up: it may be used
+    as soon as whoever registered it knows that it was. A fault is a no.
+    """
+    if role.alone:
+        return feed.registered
+
+    def registered(kind: PrincipalKind, name: str) -> bool:
+        if feed.registered(kind, name):
+            return True
+        try:
+            return directory.get(kind, name) is not None
+        except SQLAlchemyError:
+            return False
+
+    return registered
 
 
 def _contents(
@@ -220,13 +267,20 @@ def _pruning(
         own_verifier(directory),
         recorder,
         forget=partial(SqlProjection(engine).forget, name),
-        floor=partial(read_by_all, config, name, directory, gate=name == GATE),
+        floor=partial(read_by_all, config, name, directory, lasting=Role.of(name).lasting),
     )
 
     def now() -> float:
         return clock.now() - (witnesses.age() if witnesses else 0.0)
 
     return PruningParts(pruner, config.audit.retention, now)
+
+
+def _tap(config: Config, name: str, recorder: AuditLog) -> AuditLog | Beside:
+    """What a process can watch: the control plane all gateways, everyone else its own log."""
+    if Role.of(name) is not Role.CONTROL:
+        return recorder
+    return Beside(recorder, lambda: gateway_logs(config))
 
 
 def keys_of(config: Config, *, create: bool | None = None) -> KeyManager:
@@ -254,21 +308,30 @@ def authority_of(config: Config, sealer: Sealer | None = None) -> TokenAuthority
     )
 
 
-def feeder_of(config: Config, clock: Clock) -> Feeder | None:
-    """What has the gate's own log witnessed; a log of ``portcullis mcp`` is not.
+def feeder_of(config: Config, clock: Clock, name: str = GATE) -> Feeder | None:
+    """What has a lasting log witnessed.
 
     Raises Problem PC6006 for a policy that cannot be used.
     """
     if config.audit.witnesses is None:
         return None
     return Feeder(
-        audit_directory(config),
+        audit_directory(config, name),
         load_quorum(config.audit.witnesses),
         clock=clock,
         seconds=config.audit.witness_seconds,
     )
 
 
-def audit_directory(config: Config, name: str = GATE) -> Path:
-    """Where a log lies: the gate's own, or that of a ``portcullis mcp``."""
-    return config.state / "log" if name == GATE else config.state / "mcp" / name
+@contextlib.contextmanager
+def ruling(state: Path) -> Iterator[None]:
+    """Be the only process that rules the deployment in this folder. Problem PC6003 if one does."""
+    file = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Problem("PC6003", f"another process has the control of {state}") from None
+        yield
+    finally:
+        os.close(file)

@@ -229,6 +229,7 @@ def _figures(registry: CollectorRegistry, channels: list[Channel]) -> None:
         ("failures", "Attempts that failed.", lambda one: one.state.failures),
         ("given_up", "Messages given up.", lambda one: one.state.given_up),
         ("waiting", "Messages that the channel is still to get.", lambda one: one.state.waiting),
+        ("damaged", "Notices that could not be read.", lambda one: one.state.damaged),
         ("failing", "1 while the channel takes none.", lambda one: one.state.failing),
     )
     for name, about, read in shown:

@@ -8,13 +8,14 @@ from typing import Final
 
 import structlog
 
-from portcullis.bootstrap.foundation import GATE
+from portcullis.config.places import Role
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.gateway.records import new_id
 from portcullis.oversight.asking import Asking
 from portcullis.oversight.events import Events
 from portcullis.oversight.keeping import Keeping
+from portcullis.oversight.recent import Remembered
 
 _LOOK_SECONDS: Final = 1.0
 _FORGET_EVERY: Final = 3600
@@ -22,7 +23,7 @@ _FORGET_EVERY: Final = 3600
 log = structlog.get_logger(__name__)
 
 
-def asking(services: Services) -> Asking | None:
+def asking(services: Services, steps: Remembered | None = None) -> Asking | None:
     """What the line asks about a held call; None where nothing can wait."""
     parts = services.approval_parts
     if parts is None:
@@ -36,13 +37,14 @@ def asking(services: Services) -> Asking | None:
         new_id=new_id,
         settings=parts.settings,
         key=parts.key,
+        steps=steps,
     )
 
 
 async def upkeep(services: Services) -> None:
-    """Let what is due expire, every second, for ever; only the gate's own process does."""
+    """Let what is due expire, every second, for ever; only who rules does."""
     parts = services.approval_parts
-    if parts is None or services.gateway.rpartition("/")[2] != GATE:
+    if parts is None or not Role.of(services.gateway.rpartition("/")[2]).rules:
         return
     keeping = Keeping(
         store=parts.store,

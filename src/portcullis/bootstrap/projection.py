@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from functools import partial
 from typing import Final
 
 import structlog
@@ -16,8 +16,9 @@ from sqlalchemy import Engine
 from portcullis.audit.export.source import Source
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.foundation import DATABASE, GATE, audit_directory
+from portcullis.bootstrap.foundation import DATABASE
 from portcullis.config import Config
+from portcullis.config.places import Role, audit_directory, gateway_logs
 from portcullis.core.errors import Problem
 from portcullis.store.engine import open_sqlite
 from portcullis.store.projection import Projector, SqlProjection
@@ -34,38 +35,84 @@ _FAULT_SECONDS: Final = 10.0
 log = structlog.get_logger(__name__)
 
 
-class _Kept:
-    """The projection of one log as a process keeps it; opened when it is first needed."""
+def kept_up(config: Config, own: str) -> tuple[str, ...]:
+    """The logs that the writer of ``own`` projects all the time.
 
-    def __init__(self, config: Config, name: str) -> None:
+    The control plane does so for its gateways, so that one process writes the rows.
+    """
+    match Role.of(own):
+        case Role.GATEWAY:
+            return ()
+        case Role.CONTROL:
+            return own, *gateway_logs(config)
+        case _:
+            return (own,)
+
+
+class _Kept:
+    """The projection of some logs as a process keeps it; opened when it is first needed.
+
+    ``names`` says which, and is asked each time.
+    """
+
+    def __init__(self, config: Config, names: Callable[[], tuple[str, ...]]) -> None:
         self._config = config
-        self._name = name
+        self._names = names
         self._engine: Engine | None = None
-        self._projector: Projector | None = None
+        self._projectors: dict[str, Projector] = {}
+        self._later: dict[str, float] = {}
+        self._said: dict[str, str] = {}
 
     def step(self) -> int:
-        """As ``Projector.step``. Blocks."""
-        if self._projector is None:
-            directory = audit_directory(self._config, self._name)
-            source = Source(directory, own_verifier(directory))
-            self._engine = open_sqlite(self._config.state / DATABASE)
-            self._projector = Projector(SqlProjection(self._engine), self._name, source)
-        return self._projector.step()
+        """As ``Projector.step``, once for each log that is not faulty. Blocks; never raises."""
+        total = 0
+        for name in self._names():
+            if time.monotonic() < self._later.get(name, 0.0):
+                continue
+            try:
+                total += self._projector(name).step()
+                self._said.pop(name, None)
+            except Exception as error:  # noqa: BLE001 - the other logs are read all the same
+                self._failed(name, error)
+        return total
 
     def lag(self) -> float:
         """How many entries were not projected, when it last looked."""
-        return self._projector.lag if self._projector else 0
+        return sum(projector.lag for projector in tuple(self._projectors.values()))
 
     def close(self) -> None:
         """Let the database go."""
         if self._engine is not None:
             self._engine.dispose()
 
+    def _projector(self, name: str) -> Projector:
+        if name not in self._projectors:
+            directory = audit_directory(self._config, name)
+            source = Source(directory, own_verifier(directory))
+            if self._engine is None:
+                self._engine = open_sqlite(self._config.state / DATABASE)
+            self._projectors[name] = Projector(SqlProjection(self._engine), name, source)
+        return self._projectors[name]
+
+    def _failed(self, name: str, error: Exception) -> None:
+        """It costs queries time and nothing else: it is said once and tried again."""
+        self._later[name] = time.monotonic() + _FAULT_SECONDS
+        fault = error.code if isinstance(error, Problem) else type(error).__name__
+        if fault != self._said.get(name):
+            log.warning("projection_failing", log=name, fault=fault)
+            self._said[name] = fault
+
 
 @contextlib.asynccontextmanager
 async def projecting(config: Config, name: str, registry: CollectorRegistry) -> AsyncIterator[None]:
-    """Project the log called ``name`` beside the block, from a moment after its beginning on."""
-    kept = _Kept(config, name)
+    """Project what the writer of the log called ``name`` has to, beside the block.
+
+    It begins a moment after the block does.
+    """
+    if Role.of(name) is Role.GATEWAY:
+        yield
+        return
+    kept = _Kept(config, partial(kept_up, config, name))
     gauge = Gauge(
         "portcullis_audit_projection_lag_entries",
         "Entries of the log that queries find only by reading it.",
@@ -80,22 +127,12 @@ async def projecting(config: Config, name: str, registry: CollectorRegistry) -> 
 
 
 async def _keep_up(kept: _Kept) -> None:
-    """For ever. A fault costs queries time and nothing else: it is said once and tried again."""
-    said = ""
+    """For ever."""
     await asyncio.sleep(_START_SECONDS)
     while True:
-        try:
-            began = time.perf_counter()
-            count = await asyncio.to_thread(kept.step)
-            rest = _REST * min(1.0, time.perf_counter() - began)
-            said = ""
-        except Exception as error:  # noqa: BLE001 - nothing ends it but the gate's end
-            fault = error.code if isinstance(error, Problem) else type(error).__name__
-            if fault != said:
-                log.warning("projection_failing", fault=fault)
-                said = fault
-            await asyncio.sleep(_FAULT_SECONDS)
-            continue
+        began = time.perf_counter()
+        count = await asyncio.to_thread(kept.step)
+        rest = _REST * min(1.0, time.perf_counter() - began)
         await asyncio.sleep(max(_SPACING_SECONDS, rest) if count else _IDLE_SECONDS)
 
 
@@ -111,13 +148,6 @@ def projection_of(config: Config) -> Iterator[SqlProjection | None]:
         yield SqlProjection(engine)
     finally:
         engine.dispose()
-
-
-def logs_of(config: Config) -> dict[str, Path]:
-    """The logs that there are, by name: the gate's own and those of ``portcullis mcp``."""
-    others = (config.state / "mcp").glob("*/log.vkey")
-    found = {GATE: audit_directory(config)} | {path.parent.name: path.parent for path in others}
-    return {name: path for name, path in sorted(found.items()) if (path / "log.vkey").is_file()}
 
 
 def caught_up(projector: Projector, advance: Callable[[int], None] = lambda _: None) -> int:

@@ -18,8 +18,8 @@ from portcullis.audit.stamper import Stamper
 from portcullis.audit.timestamps import load_roots
 from portcullis.audit.verify import own_verifier
 from portcullis.audit.web import Web
-from portcullis.bootstrap.foundation import GATE, audit_directory
 from portcullis.config import Config
+from portcullis.config.places import GATE, Role, audit_directory
 from portcullis.config.replica import Replica
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
@@ -43,12 +43,14 @@ def run_replicas(
     secrets: SecretSource,
     registry: CollectorRegistry,
 ) -> None:
-    """Timestamp the gate's own log and ship it, until the stack is closed.
+    """Timestamp a lasting log and ship it, until the stack is closed.
 
-    Raises Problem PC7001 for settings that cannot be used, PC5007 for keys.
+    The gate's own goes to the store's URL, each other one below it, by its name. Raises Problem
+    PC7001 for settings that cannot be used, PC5007 for keys.
     """
     audit, clock, gateway = config.audit, services.clock, services.gateway
-    if gateway.rpartition("/")[2] != GATE or not (audit.replicate or audit.timestamps.authorities):
+    name = gateway.rpartition("/")[2]
+    if not (Role.of(name).lasting and (audit.replicate or audit.timestamps.authorities)):
         return
 
     def notice(method: str, parameters: dict[str, str]) -> None:
@@ -59,7 +61,7 @@ def run_replicas(
         log.log(logging.ERROR if raised else logging.INFO, method, **parameters)
         services.recorder.enqueue(event)
 
-    directory = audit_directory(config)
+    directory = audit_directory(config, name)
     verifier = own_verifier(directory)
     every = audit.timestamps.every_minutes * 60
     stampers = [
@@ -81,7 +83,7 @@ def run_replicas(
             one.name,
             directory,
             verifier,
-            open_objects(_settings(one, secrets)),
+            open_objects(_settings(one, secrets, name)),
             clock=clock,
             notice=notice,
             lag_seconds=one.lag_seconds,
@@ -106,9 +108,9 @@ def _worker(task: Shipper | Stamper, what: str, seconds: float, most: float) -> 
     return Worker(f"{what}-{task.name}", task.step, failed, seconds=seconds, most=most)
 
 
-def _settings(replica: Replica, secrets: SecretSource) -> StoreSettings:
+def _settings(replica: Replica, secrets: SecretSource, name: str = GATE) -> StoreSettings:
     return StoreSettings(
-        url=replica.store,
+        url=replica.store if Role.of(name).alone else f"{replica.store.rstrip('/')}/{name}",
         region=replica.region or "",
         endpoint=replica.endpoint or "",
         access_key=secrets.resolve(replica.access_key) if replica.access_key else "",

@@ -11,9 +11,9 @@ import structlog
 
 from portcullis.audit.export.source import Source
 from portcullis.audit.verify import own_verifier
-from portcullis.bootstrap.foundation import GATE
-from portcullis.bootstrap.projection import logs_of, projection_of
+from portcullis.bootstrap.projection import kept_up, projection_of
 from portcullis.config import Config
+from portcullis.config.places import Role, logs_of
 from portcullis.control.services import Services
 from portcullis.core.call import Action, RiskClass
 from portcullis.core.errors import Problem
@@ -37,18 +37,19 @@ def flagged(config: Config) -> frozenset[tuple[Action, RiskClass]]:
 
 
 async def upkeep(config: Config, services: Services, sleep: Sleep = asyncio.sleep) -> None:
-    """Every minute, until cancelled: read what other logs have, remind, forget. The gate's work.
+    """Every minute, until cancelled: read what other logs have, remind, forget. Who rules does.
 
     A ``portcullis mcp`` may end before it has read its own log.
     """
-    if services.review_parts is None or services.gateway.rpartition("/")[2] != GATE:
+    own = services.gateway.rpartition("/")[2]
+    if services.review_parts is None or not Role.of(own).rules:
         return
     work = services.reviews("gate")
     await sleep(_SOON_SECONDS)
     with projection_of(config) as projection:
         for minute in itertools.count():
             if projection is not None:
-                await _read(config, projection)
+                await _read(config, projection, own)
             for each in (work.remind, work.trim) if minute % _TRIM_EVERY == 0 else (work.remind,):
                 try:
                     await each()
@@ -57,11 +58,12 @@ async def upkeep(config: Config, services: Services, sleep: Sleep = asyncio.slee
             await sleep(_LOOK_SECONDS)
 
 
-async def _read(config: Config, projection: SqlProjection) -> None:
-    """Project what is signed of the logs that are not the gate's own."""
-    for name, directory in logs_of(config).items():
-        if name == GATE:
-            continue
+async def _read(config: Config, projection: SqlProjection, own: str) -> None:
+    """Project what is signed of the logs that nobody projects all the time."""
+    others = logs_of(config)
+    for name in kept_up(config, own):
+        others.pop(name, None)
+    for name, directory in others.items():
         try:
             projector = Projector(projection, name, Source(directory, own_verifier(directory)))
             while await asyncio.to_thread(projector.step):  # noqa: ASYNC110 - it gives way

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from portcullis.bootstrap.feed import following
 from portcullis.bootstrap.foundation import founded
 from portcullis.bootstrap.local import local_operator
 from portcullis.bootstrap.parts import Parts, assembled
@@ -37,6 +38,9 @@ async def wrap_stdio(
     alone = config.model_copy(update={"mcp": {server: upstream}, "models": {}})
     async with contextlib.AsyncExitStack() as stack:
         parts = await _first_free(stack, alone, server)
+        name = parts.services.gateway.rpartition("/")[2]
+        heard = following(config, parts.services, name, parts.live, binding=False)
+        await stack.enter_async_context(heard)
         vouched = _Vouched(parts.services, agent)
 
         async def context() -> Context:

@@ -122,6 +122,11 @@ class _NobodyCutOff:
         del principal, session
         return None
 
+    def isolated(self, principal: Principal, session: Session | None) -> str | None:
+        """Nobody."""
+        del principal, session
+        return None
+
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Nothing changes."""
         del changed

@@ -29,19 +29,20 @@ class Contain(Check):
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """Deny PC4002 (feed stale), PC4001 (principal or session cut off), PC2006 (it is over)."""
         del call, facts
-        return self._look(context)
+        return self.denied(context) or PASS
 
     def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
         """The same before a result is passed on."""
         del call, result, facts
-        return self._look(context)
+        return self.denied(context) or PASS
 
     def judge_chunk(self, call: Call, context: Context) -> Verdict:
         """The same before each piece of a stream."""
         del call
-        return self._look(context)
+        return self.denied(context) or PASS
 
-    def _look(self, context: Context) -> Verdict:
+    def denied(self, context: Context) -> Deny | None:
+        """Why a caller gets nothing at all."""
         if self._feed.stale():
             return _STALE
         reason = self._feed.reason(context.principal, context.session)
@@ -49,4 +50,4 @@ class Contain(Check):
             return Deny(code="PC4001", reason=reason)
         if context.session is not None and not self._sessions.is_open(context.session.id):
             return _CLOSED
-        return PASS
+        return None

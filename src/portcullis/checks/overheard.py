@@ -8,8 +8,8 @@ as confidential as the tools of this server that it has called, and as the memor
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, ClassVar, Final, Protocol
 
 from portcullis.checks.memory import Memories
 from portcullis.checks.provenance import Provenance
@@ -28,8 +28,37 @@ _ANYTHING: Final = ""
 """Stands for what is no tool that the catalogue knows."""
 
 
+class Called(Protocol):
+    """What sessions have called at which servers, by name; for all gateways that share it.
+
+    Of a session at a server that is not known any more ``names`` has nothing: then it may be
+    anything. What cannot be read or written raises: the caller denies.
+    """
+
+    def note(self, session: str, server: str, name: str) -> None: ...  # noqa: D102 - see above
+    def names(self, session: str, server: str) -> Collection[str]: ...  # noqa: D102 - see above
+
+
+class LocalCalled:
+    """Implements ``Called`` in memory, for one process that sees all. Use it from one loop."""
+
+    def __init__(self) -> None:
+        self._called: OrderedDict[tuple[str, str], set[str]] = OrderedDict()
+
+    def note(self, session: str, server: str, name: str) -> None:
+        """See Called."""
+        self._called.setdefault((session, server), set()).add(name)
+        self._called.move_to_end((session, server))
+        if len(self._called) > _CALLED:
+            self._called.popitem(last=False)
+
+    def names(self, session: str, server: str) -> Collection[str]:
+        """See Called."""
+        return self._called.get((session, server), ())
+
+
 class Overheard(Check):
-    """Labels sessions with what servers tell them. One process sees all of a conversation."""
+    """Labels sessions with what servers tell them. ``called`` is by default in memory."""
 
     name: ClassVar[str] = "overheard"
 
@@ -39,12 +68,13 @@ class Overheard(Check):
         provenance: Provenance,
         labels: LabelState,
         memories: MemoryState,
+        called: Called | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._provenance = provenance
         self._labels = labels
         self._memories = memories
-        self._called: OrderedDict[tuple[str, str], set[str]] = OrderedDict()
+        self._called = called or LocalCalled()
 
     async def going(self, call: Call, context: Context, risk: RiskClass) -> None:
         """Note what is called; learn from a question before the client is shown it.
@@ -57,7 +87,7 @@ class Overheard(Check):
                 await self._heard(call, context, call.payload.get("params", {}))
         elif context.session is not None and _reads(call):
             known = self._model(call.server, call.name) if call.action is Action.TOOL else None
-            self._note(context.session.id, call.server, call.name if known else _ANYTHING)
+            self._called.note(context.session.id, call.server, call.name if known else _ANYTHING)
 
     async def prepare_result(self, call: Call, context: Context, result: Result) -> object:
         """Learn from a notification before it goes on."""
@@ -81,7 +111,7 @@ class Overheard(Check):
         if call.action is Action.PROTOCOL and call.within:  # the server says what it belongs to
             called = [one.name if one.action is Action.TOOL else _ANYTHING for one in call.within]
         else:
-            called = self._called.get((session.id, call.server), (_ANYTHING,))
+            called = self._called.names(session.id, call.server) or (_ANYTHING,)
         learned = Labels()
         stores: set[str] = set()
         for name in called:
@@ -98,12 +128,6 @@ class Overheard(Check):
 
     def _model(self, server: str, name: str) -> ToolModel | None:
         return self._catalogue.model(server, name) if name != _ANYTHING else None
-
-    def _note(self, session: str, server: str, name: str) -> None:
-        self._called.setdefault((session, server), set()).add(name)
-        self._called.move_to_end((session, server))
-        if len(self._called) > _CALLED:
-            self._called.popitem(last=False)
 
 
 def _reads(call: Call) -> bool:

@@ -86,7 +86,7 @@ def _live(config: Config) -> None:
     from portcullis.cli.watch_view import view  # noqa: PLC0415 - the same
 
     console = Console(highlight=False, markup=False, emoji=False)
-    screen, last = Screen(), Snapshot()
+    screen, last, quiet = Screen(), Snapshot(), True
     with (
         held() as keys,
         watching(config, keys.wake) as source,
@@ -96,12 +96,16 @@ def _live(config: Config) -> None:
             width, height = console.size
             at = time.time()
             shown.update(view(screen, last, now=at, width=width, height=height), refresh=True)
+            if not quiet:  # what was typed ahead is for no other call
+                quiet = keys.forget()
+                last = _newest(screen, source.snapshots, last)
+                continue
             for key in keys.wait(_TICK_SECONDS):  # they are for what is on the screen
                 wish = screen.press(key)
                 if wish is not None:
                     _ask(config, screen, wish)
                     source.look_now()
-                    keys.forget()  # what was typed ahead is for no other call
+                    quiet = keys.forget()
                 if wish is not None or screen.done:
                     break
             last = _newest(screen, source.snapshots, last)

@@ -7,10 +7,11 @@ that is not printable is escaped.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,7 @@ import typer
 from portcullis.audit.proof import prove as make_proof
 from portcullis.audit.proof import verify_proof as check_proof
 from portcullis.audit.query import Filter, Record, find, records, related
+from portcullis.audit.quorum import Quorum
 from portcullis.audit.verify import load_verifier
 from portcullis.audit.verify import verify as check_log
 from portcullis.cli.audit_export import export
@@ -29,11 +31,11 @@ from portcullis.cli.audit_mirror import mirror
 from portcullis.cli.audit_place import (
     Directory,
     Key,
+    Log,
     entries_of,
-    log_of,
+    logs_at,
+    lost_of,
     one_of,
-    place_of,
-    verifier_of,
 )
 from portcullis.cli.audit_privacy import content, erase, hold, release
 from portcullis.cli.audit_prune import prune
@@ -94,15 +96,15 @@ def query(
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Print the events that fit every option given.
+    """Print the events that fit every option given, those of several logs in order of time.
 
-    Without DIR the record store says where in the log to look; with it the log is read through.
+    Without DIR the record store says where in the logs to look; with it the log is read through.
     """
     one_of("--type", kind, tuple(EventType))
     one_of("--verdict", verdict, VERDICTS)
     one_of("--code", code, tuple(CODES))
     one_of("--risk", risk, tuple(RiskClass))
-    place, verifier = log_of(directory, config, key)
+    logs = logs_at(directory, config, key)
     wanted = Filter(
         type=kind,
         principal=principal,
@@ -119,14 +121,16 @@ def query(
         since=moment(since),
         until=moment(until),
     )
-    found: Iterable[Record]
+    found: list[Iterable[Record]]
     if event:
-        found = related(place, verifier, event)
+        found = [_around(logs, event)]
     elif directory:
-        found = records(place, verifier)
+        found = [records(*log) for log in logs]
     else:
-        found = candidates(load(config), place, verifier, wanted)
-    matching = (record for record in found if wanted.matches(record.event))
+        loaded = load(config)
+        found = [candidates(loaded, log, wanted) for log in logs]
+    merged = heapq.merge(*found, key=lambda record: record.event.time)
+    matching = (record for record in merged if wanted.matches(record.event))
     print_records(_first(matching, limit) if limit else matching, as_json=as_json)
 
 
@@ -137,7 +141,7 @@ def verify(
         typer.Argument(
             metavar="[DIR|URL]",
             help="The log's directory, an http(s):// prefix of it, or a store (s3://, gs://, "
-            "az://, file://); default: the configuration's.",
+            "az://, file://); default: all logs of the configuration.",
         ),
     ] = None,
     key: Key = None,
@@ -168,28 +172,35 @@ def verify(
     """Check a whole log offline: integrity, completeness, freshness. Exit code 5 on failure."""
     quorum = quorum_of(witnesses)
     key = key_of(quorum, key)
+    ok = True
     with contextlib.ExitStack() as stack:
         if tsa is not None and (directory or "").startswith(("http://", "https://")):
             hint = "Verify a copy of it in a folder or a store."
             raise Problem("PC7004", "timestamps cannot be found behind http(s)", hint=hint)
-        place = _brought(stack, directory, key, max_bytes) or place_of(_folder(directory), config)
-        verifier = verifier_of(place, key)
-        wanted = expected(_read(checkpoint), quorum, max_age, keep_days)
-        with progress("verifying", entries_of(place, verifier), quiet=as_json) as advance:
-            report = check_log(
-                place, verifier, expected=wanted, processes=processes(), advance=advance
-            )
-            stamps = check_stamps(place, verifier, tsa)
-    report = with_stamps(report, stamps)
-    if as_json:
-        where = {"directory": directory or str(place), "key_given": key is not None}
-        print_json({**where, **plain_report(report), **plain_stamps(stamps)})
-    else:
-        print_report(report)
-        print_stamps(stamps)
+        brought = _brought(stack, directory, key, max_bytes)
+        logs = logs_at(brought or _folder(directory), config, key)
+        held = _kept(checkpoint, logs)
+        for log in logs:
+            with progress("verifying", entries_of(*log), quiet=as_json) as advance:
+                asked = quorum if len(logs) == 1 or _asked(log, quorum) else None
+                mine = max_age if asked or quorum is None else None
+                wanted = expected(held.get(log), asked, mine, keep_days)
+                report = check_log(*log, expected=wanted, processes=processes(), advance=advance)
+                stamps = check_stamps(*log, tsa)
+            report = with_stamps(report, stamps)
+            if as_json:
+                where = {"directory": directory or str(log.place), "key_given": key is not None}
+                print_json({**where, **plain_report(report), **plain_stamps(stamps)})
+            else:
+                print_report(report)
+                print_stamps(stamps)
+            ok = ok and report.ok
+    for name in () if directory or key else lost_of(config):
+        note(f"FAILED: the log {clean(name)} is gone; its keys are there")
+        ok = False
     if key is None:
         note("the key was read beside the log; whoever rewrote the log could replace it: --key")
-    if not report.ok:
+    if not ok:
         raise typer.Exit(_FAILED)
 
 
@@ -205,10 +216,11 @@ def prove(
     as_json: Json = False,
 ) -> None:
     """Write a proof that an event is in the log: it verifies with public keys alone."""
-    place, verifier = log_of(directory, config, key)
-    with progress("looking for it", entries_of(place, verifier), quiet=as_json) as advance:
-        record = find(place, verifier, event_id, advance)
-        proof = make_proof(place, verifier, record.index)
+    logs = logs_at(directory, config, key)
+    total = sum(entries_of(*log) or 0 for log in logs)
+    with progress("looking for it", total, quiet=as_json) as advance:
+        log, record = _found(logs, event_id, advance)
+        proof = make_proof(*log, record.index)
     if output:
         try:
             output.write_text(proof, encoding="utf-8")
@@ -279,6 +291,46 @@ def _brought(
     from portcullis.bootstrap.mirror import brought  # noqa: PLC0415 - a second, for this alone
 
     return stack.enter_context(brought(place, load_verifier(key), os.environ, most=most))
+
+
+def _found(
+    logs: Sequence[Log], event_id: str, advance: Callable[[int], None] = lambda _: None
+) -> tuple[Log, Record]:
+    """The event of this id and its log. Problem PC6004 when none of them has it."""
+    for log in logs:
+        try:
+            return log, find(*log, event_id, advance)
+        except Problem as problem:
+            if problem.code != "PC6004" or log is logs[-1]:
+                raise
+    raise Problem("PC6004", "there is no log")
+
+
+def _around(logs: Sequence[Log], event_id: str) -> list[Record]:
+    """An event of one of these logs with what belongs to it there."""
+    log, _ = _found(logs, event_id)
+    return related(*log, event_id)
+
+
+def _kept(checkpoint: Path | None, logs: Sequence[Log]) -> dict[Log, bytes]:
+    """A checkpoint that was kept, for the log that it is of. Problem PC7004 when it is of none."""
+    held = _read(checkpoint)
+    if held is None:
+        return {}
+    if len(logs) == 1:
+        return {logs[0]: held}
+    origin = held.partition(b"\n")[0].decode(errors="replace")
+    own = {log: held for log in logs if log.verifier.name == origin}
+    if not own:
+        raise Problem("PC7004", f"the checkpoint is of {clean(origin)}, and no log here is")
+    return own
+
+
+def _asked(log: Log, quorum: Quorum | None) -> bool:
+    """Whether witnesses have to vouch for this one of several: all but wrappers' logs are fed."""
+    return quorum is not None and (
+        quorum.admits(log.verifier) or not log.verifier.name.rpartition("/")[2].startswith("mcp-")
+    )
 
 
 def _folder(place: str | None) -> Path | None:

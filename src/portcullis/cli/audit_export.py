@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,10 +14,10 @@ import typer
 
 from portcullis import __version__
 from portcullis.audit.export.formats import FormatName, format_of
-from portcullis.audit.query import follow, records
-from portcullis.audit.verify import load_verifier, own_verifier
+from portcullis.audit.query import Record, records
 from portcullis.cli.audit_lines import clean, harmless, note, print_json
-from portcullis.cli.audit_place import entries_of
+from portcullis.cli.audit_place import Log, entries_of, logs_at
+from portcullis.cli.audit_tail import following_on
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
@@ -32,10 +34,17 @@ _SHAPES: Final[tuple[FormatName, ...]] = ("json", "ocsf", "cef")
 def export(
     directory: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="A log to print; default: the configuration's."),
+        typer.Argument(
+            metavar="[DIR]", help="A log to print; default: those of the configuration."
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="Deliver for this exporter, once.")] = "",
-    log: Annotated[str, typer.Option(help="Of which log: gate, or mcp-SERVER.")] = "gate",
+    log: Annotated[
+        str,
+        typer.Option(
+            help="Of which log: gate, control, a gateway's name, mcp-SERVER. Default: all."
+        ),
+    ] = "",
     start: Annotated[
         int | None,
         typer.Option("--from", min=0, help="From this entry on; the exporter's place stays."),
@@ -52,32 +61,46 @@ def export(
     if name:
         if directory or forever or key:
             raise Problem("PC7004", "DIR, --follow and --key go with --format")
-        _deliver(load(config), name, log, start, as_json=as_json)
+        settings = load(config)
+        names = (log,) if log else _names(settings)
+        if start is not None and len(names) > 1:
+            raise Problem("PC7004", "--from goes with --log: there are several logs")
+        for one in names:
+            _deliver(settings, name, one, start, as_json=as_json)
         return
     shape = next((one for one in _SHAPES if one == form), None)
     if shape is None:
         raise Problem("PC7004", "unknown --format", hint=f"Known: {', '.join(_SHAPES)}.")
-    _print(directory or _place(load(config), log), shape, start or 0, key, forever=forever)
+    if log:
+        directory = _place(load(config), log)
+    logs = logs_at(directory, config, key)
+    if start is not None and len(logs) > 1:
+        raise Problem("PC7004", "--from goes with DIR or --log: there are several logs")
+    _print(dict.fromkeys(logs, start or 0), shape, forever=forever)
 
 
-def _print(place: Path, shape: FormatName, start: int, key: str | None, *, forever: bool) -> None:
-    verifier = own_verifier(place) if key is None else load_verifier(key)
+def _print(places: dict[Log, int], shape: FormatName, *, forever: bool) -> None:
+    """What these logs hold from there on, in order of time."""
     form = format_of(shape, __version__)
     write = _show_cef if shape == "cef" else _show_json
     write = write if sys.stdout.isatty() else _write
-    following = start
-    total = max(0, (entries_of(place, verifier) or 0) - start)
+    total = sum(max(0, (entries_of(*log) or 0) - start) for log, start in places.items())
+    found = (_of(log, start) for log, start in places.items())
     try:
         with progress("exporting", total, quiet=sys.stdout.isatty()) as advance:
-            for record in records(place, verifier, start):
+            for log, record in heapq.merge(*found, key=lambda one: one[1].event.time):
                 write(form.encode(record.index, record.event, record.entry))
-                following = record.index + 1
+                places[log] = record.index + 1
                 advance(1)
         if forever:
-            for record in follow(place, verifier, following):
+            for record in following_on(places, lambda said: note(clean(said))):
                 write(form.encode(record.index, record.event, record.entry))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _of(log: Log, start: int) -> Iterator[tuple[Log, Record]]:
+    return ((log, record) for record in records(*log, start))
 
 
 def _write(line: bytes) -> None:
@@ -94,9 +117,15 @@ def _show_cef(line: bytes) -> None:
 
 
 def _place(config: Config, log: str) -> Path:
-    from portcullis.bootstrap import audit_directory  # noqa: PLC0415 - slow, and not for a folder
+    from portcullis.config.places import audit_directory  # noqa: PLC0415 - slow
 
     return audit_directory(config, log)
+
+
+def _names(config: Config) -> tuple[str, ...]:
+    from portcullis.config.places import GATE, logs_of  # noqa: PLC0415 - slow
+
+    return tuple(logs_of(config)) or (GATE,)
 
 
 def _deliver(config: Config, name: str, log: str, start: int | None, *, as_json: bool) -> None:

@@ -152,8 +152,7 @@ def _committed(config: Config, event: str) -> tuple[str, dict[str, str]]:
 
     The gate's own and nothing when none has it. Of a log that cannot be read, that is said.
     """
-    from portcullis.bootstrap import GATE  # noqa: PLC0415 - slow
-    from portcullis.bootstrap.projection import logs_of  # noqa: PLC0415 - slow
+    from portcullis.config.places import logs_of, own_log  # noqa: PLC0415 - slow
 
     for log, directory in logs_of(config).items():
         try:
@@ -161,4 +160,4 @@ def _committed(config: Config, event: str) -> tuple[str, dict[str, str]]:
         except Problem as problem:
             if problem.code != "PC6004":
                 note(f"the log {clean(log)} cannot be read: {clean(problem.detail)}")
-    return GATE, {}
+    return own_log(config), {}

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from portcullis.audit.export.source import Source, event_of
-from portcullis.audit.note import Verifier
 from portcullis.audit.query import Filter, Record, records
 from portcullis.audit.verify import own_verifier
 from portcullis.cli.audit_lines import clean, moment, note, print_json
-from portcullis.cli.audit_place import entries_of
+from portcullis.cli.audit_place import Log, entries_of
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
@@ -57,26 +55,25 @@ def reindex(config: ConfigFile = DEFAULT_CONFIG, as_json: Json = False) -> None:
             print(f"{name}: {count} entries")
 
 
-def candidates(config: Config, place: Path, verifier: Verifier, wanted: Filter) -> Iterator[Record]:
-    """The gate's events among which are all that fit: looked up as far as the projection reaches.
+def candidates(config: Config, log: Log, wanted: Filter) -> Iterator[Record]:
+    """A log's events among which are all that fit: looked up as far as the projection reaches.
 
     What is handed out is the log's own entry, never a row. Without a database, or when the
     projection is of another log, the whole log is read.
     """
-    from portcullis.bootstrap import GATE  # noqa: PLC0415 - slow, and not for a folder's query
-    from portcullis.bootstrap.projection import projection_of  # noqa: PLC0415 - the same
+    from portcullis.bootstrap.projection import projection_of  # noqa: PLC0415 - slow
     from portcullis.store.projection import Projector  # noqa: PLC0415 - the same
 
-    source = Source(place, verifier)
+    source, name = Source(*log), log.verifier.name.rpartition("/")[2]
     following = 0
     with projection_of(config) as projection:
         if projection is not None:
-            reached = Projector(projection, GATE, source).reached()
+            reached = Projector(projection, name, source).reached()
             following = reached.next
-            for number in projection.find(GATE, wanted, reached):
+            for number in projection.find(name, wanted, reached):
                 ((_, entry),) = source.read(number, 1)
                 yield Record(number, event_of(entry), entry)
-    yield from records(place, verifier, following)
+    yield from records(*log, following)
 
 
 @contextlib.contextmanager
@@ -94,7 +91,8 @@ def catch_up(
     config: Config, projection: SqlProjection, *, anew: bool = False, quiet: bool = False
 ) -> dict[str, int]:
     """Project what is not projected yet of every log; how many entries, by log."""
-    from portcullis.bootstrap.projection import caught_up, logs_of  # noqa: PLC0415 - slow
+    from portcullis.bootstrap.projection import caught_up  # noqa: PLC0415 - slow
+    from portcullis.config.places import logs_of  # noqa: PLC0415 - slow
     from portcullis.store.projection import Projector  # noqa: PLC0415 - slow
 
     counts = {}

@@ -6,17 +6,15 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from portcullis.audit.note import Verifier
 from portcullis.audit.query import Filter, Record, last, published
 from portcullis.audit.verify import read_head
 from portcullis.cli.audit_lines import clean, note
-from portcullis.cli.audit_place import Directory, Key, log_of, one_of
+from portcullis.cli.audit_place import Directory, Key, Log, logs_at, one_of
 from portcullis.cli.audit_rows import print_records
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.terminal import held, interactive
@@ -56,58 +54,79 @@ def tail(
     one_of("--code", code, tuple(CODES))
     one_of("--risk", risk, tuple(RiskClass))
     wanted = Filter(principal=agent, session=session, verdict=verdict, code=code, risk=risk)
-    place, verifier = log_of(directory, config, key)
-    found = last(place, verifier, number + 1 if wanted == Filter() else max(number + 1, _BACK))
-    following = found[-1].index + 1 if found else 0
+    back = number + 1 if wanted == Filter() else max(number + 1, _BACK)
+    found: list[Record] = []
+    places: dict[Log, int] = {}
+    for log in logs_at(directory, config, key):
+        latest = last(log.place, log.verifier, back)
+        found += latest
+        places[log] = latest[-1].index + 1 if latest else 0
+    found.sort(key=lambda record: record.event.time)
     fitting = [record for record in found if wanted.matches(record.event)]
     shown = fitting[-number:] if number else []
     with contextlib.suppress(KeyboardInterrupt, EOFError):
         if forever and not as_json and interactive():
-            _live(shown, place, verifier, following, wanted)
+            _live(shown, places, wanted)
             return
         print_records(shown, as_json=as_json)
         if forever:
-            coming = following_on(place, verifier, following, lambda said: note(clean(said)))
+            coming = following_on(places, lambda said: note(clean(said)))
             fits = (record for record in coming if wanted.matches(record.event))
             print_records(fits, as_json=as_json)
 
 
 def following_on(
-    place: Path,
-    verifier: Verifier,
-    start: int,
+    places: Mapping[Log, int],
     told: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Record]:
-    """The events from number ``start`` on, for ever, as they are signed.
+    """The events of these logs, each from the number that it is given on, as they are signed.
 
-    A log that cannot be read is tried again for ten seconds, and ``told`` of once. Then, or when
-    it became shorter than it was, Problem.
+    What is new in several at once comes in the order of its time. A log that cannot be read is
+    tried again for ten seconds, and ``told`` of once. Then, or when it became shorter than it was,
+    Problem.
     """
-    since: float | None = None
-    most = 0
+    followed = [_Followed(log, start, told) for log, start in places.items()]
     while True:
-        try:
-            for record in published(place, verifier, start):
-                since, start = None, record.index + 1
-                yield record
-            size = read_head(place, verifier).size
-            if size < most:
-                hint = "Keep what you have seen, and verify it: `portcullis audit verify`."
-                raise Problem("PC6005", f"the log had {most} entries and has {size}", hint=hint)
-            since, most = None, size
-        except Problem as problem:
-            if since is None:
-                since = time.monotonic()
-                told(f"{problem.code} {problem.detail}; trying again")
-            elif time.monotonic() - since > _PATIENCE_SECONDS:
-                raise
+        found = [record for one in followed for record in one.fresh()]
+        yield from sorted(found, key=lambda record: record.event.time)
         sleep(_POLL_SECONDS)
 
 
-def _live(
-    shown: list[Record], place: Path, verifier: Verifier, following: int, wanted: Filter
-) -> None:
+class _Followed:
+    """One log, as far as it was read."""
+
+    def __init__(self, log: Log, start: int, told: Callable[[str], None]) -> None:
+        self._log = log
+        self._start = start
+        self._told = told
+        self._since: float | None = None
+        self._most = 0
+
+    def fresh(self) -> list[Record]:
+        """What is new in it."""
+        found: list[Record] = []
+        try:
+            for record in published(*self._log, self._start):
+                self._since, self._start = None, record.index + 1
+                found.append(record)
+            size = read_head(*self._log).size
+            if size < self._most:
+                hint = "Keep what you have seen, and verify it: `portcullis audit verify`."
+                raise Problem(
+                    "PC6005", f"the log had {self._most} entries and has {size}", hint=hint
+                )
+            self._since, self._most = None, size
+        except Problem as problem:
+            if self._since is None:
+                self._since = time.monotonic()
+                self._told(f"{problem.code} {problem.detail}; trying again")
+            elif time.monotonic() - self._since > _PATIENCE_SECONDS:
+                raise
+        return found
+
+
+def _live(shown: list[Record], places: Mapping[Log, int], wanted: Filter) -> None:
     """The view, until it is left; whatever ends the reading ends it too."""
     from rich.console import Console  # noqa: PLC0415 - only for people
     from rich.live import Live  # noqa: PLC0415 - the same
@@ -121,7 +140,7 @@ def _live(
 
         def read() -> None:
             try:
-                for record in following_on(place, verifier, following, found.put):
+                for record in following_on(places, found.put):
                     found.put(record)
                     keys.wake()
             except Exception as error:  # noqa: BLE001 - raised again where it is seen

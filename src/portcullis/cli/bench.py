@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from portcullis.bench import measure, parts
 from portcullis.bench.audit import measure_audit
+from portcullis.bench.behaviour import measure_behaviour
 from portcullis.bench.console import Settings as ConsoleSettings
 from portcullis.bench.console import measure_console
 from portcullis.bench.console_fill import Sizes
@@ -26,6 +27,10 @@ from portcullis.bench.firewall_read import SIZES
 from portcullis.bench.firewall_texts import KINDS
 from portcullis.bench.identity import Settings as IdentitySettings
 from portcullis.bench.identity import measure_identity
+from portcullis.bench.kill import Settings as KillSettings
+from portcullis.bench.kill import measure_kill
+from portcullis.bench.limits import Settings as LimitSettings
+from portcullis.bench.limits import measure_limits
 from portcullis.bench.report import Report, Target
 from portcullis.bench.subjects import JSON, SSE
 from portcullis.cli.options import Json
@@ -144,6 +149,18 @@ def console(
     _parts(result, as_json=as_json)
 
 
+@app.command("behaviour")
+def behaviour(
+    data: Annotated[Path, typer.Option(help="The folder of recorded weeks, with labels.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """How much misbehaviour is noticed in recorded weeks, and how often for nothing."""
+    with status("replaying", quiet=as_json) as say:
+        result = measure_behaviour(data, say)
+    _parts(result, as_json=as_json)
+
+
 @app.command("identity")
 def identity(
     *,
@@ -166,6 +183,66 @@ def identity(
     )
     with status("measuring", quiet=as_json) as say:
         result = measure_identity(settings, say)
+    _parts(result, as_json=as_json)
+
+
+@app.command("kill")
+def kill(
+    *,
+    gateways: Annotated[int, typer.Option(min=2, max=32, help="Processes that serve.")] = 8,
+    connections: Annotated[
+        int, typer.Option(min=1, max=20_000, help="Open ones of all victims together.")
+    ] = 1000,
+    streams: Annotated[int, typer.Option(min=1, max=5000, help="Live ones of those.")] = 200,
+    kills: Annotated[int, typer.Option(min=4, max=1000, help="Agents that are killed.")] = 100,
+    rate: Annotated[
+        float, typer.Option(min=1, max=5000, help="A neighbour's calls in a second.")
+    ] = 80.0,
+    via: Annotated[
+        Literal["unix", "redis"], typer.Option(help="What the kill feed goes over.")
+    ] = "unix",
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """From the command to the last byte for whoever is killed, over several gateways."""
+    settings = KillSettings(
+        gateways=gateways,
+        connections=connections,
+        streams=streams,
+        kills=kills,
+        rate=rate,
+        via=via,
+        folder=folder,
+    )
+    with status("measuring", quiet=as_json) as say:
+        result = measure_kill(settings, say)
+    _parts(result, as_json=as_json)
+
+
+@app.command("limits")
+def limits(
+    *,
+    clients: Annotated[int, typer.Option(min=8, max=512, help="Parallel clients.")] = 64,
+    calls: Annotated[int, typer.Option(min=100, max=100_000, help="That fit a budget.")] = 2000,
+    gateways: Annotated[int, typer.Option(min=1, max=16, help="Processes, over Redis.")] = 4,
+    overhead_calls: Annotated[
+        int, typer.Option(min=100, max=1_000_000, help="By which the overhead is measured.")
+    ] = 20_000,
+    redis: Annotated[
+        str, typer.Option(help="A server's URL; auto starts one that is installed, none does not.")
+    ] = "auto",
+    as_json: Json = False,
+) -> None:
+    """What many clients spend of one budget at once, how it is shared, and what counting costs."""
+    settings = LimitSettings(
+        clients=clients,
+        calls=calls,
+        gateways=gateways,
+        overhead_calls=overhead_calls,
+        redis=redis,
+    )
+    with status("measuring", quiet=as_json) as say:
+        result = measure_limits(settings, say)
     _parts(result, as_json=as_json)
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from portcullis.bootstrap import GATE, SystemClock, authority_of, founded, keys_of
+from portcullis.bootstrap import SystemClock, authority_of, founded, keys_of, own_log
 from portcullis.cli.operate import PATIENCE_SECONDS, call, local_operator, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, load
@@ -236,7 +236,7 @@ def _opened(config: Config) -> Iterator[tuple[asyncio.Runner, TrustDomain, Recor
     """The authority and the gate's own log, as their only writer (else Problem PC6003)."""
     with contextlib.ExitStack() as stack:
         sealer = Envelope(keys_of(config))
-        services = founded(stack, config, GATE, sealer)
+        services = founded(stack, config, own_log(config), sealer)
         authority = open_authority(
             config.state / _FOLDER,
             trust_domain=config.trust_domain,

@@ -17,20 +17,39 @@ from portcullis.control.approvals_api import (
     ApprovalView,
     ShownView,
 )
+from portcullis.control.behaviour_api import (
+    BaselineView,
+    LineView,
+    StandingList,
+    StandingView,
+)
+from portcullis.control.breakers_api import BreakerList, BreakerReset, BreakerView
 from portcullis.control.catalogue_api import DefinitionView, ToolView
 from portcullis.control.entries import JoinToken
+from portcullis.control.kills_api import (
+    KilledView,
+    KillView,
+    UndoneView,
+    kill_view,
+    killed_view,
+    obeyed,
+    undone_view,
+)
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldView
 from portcullis.control.pruning_api import PruningView, told
+from portcullis.control.quarantine_api import QuarantinedView, QuarantineList
 from portcullis.control.records import Caller
 from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
 from portcullis.control.services import Services
 from portcullis.core.approval import State
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
+from portcullis.core.feed import IsolationScope, KillScope
 from portcullis.core.lifecycle import Verb
 from portcullis.core.ports import Entry, PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.core.review import Disposition, Wanted
+from portcullis.identity.orders import SignedOrder
 from portcullis.identity.tokens import Minted
 
 _T = TypeVar("_T")
@@ -50,7 +69,11 @@ class Direct:
         self._pruning = services.pruning()
         self._approving = services.approvals("cli")
         self._desk = services.desk("cli")
+        self._kills = services.kills("cli")
         self._reviewing = services.reviews("cli")
+        self._behaving = services.behaving("cli")
+        self._breaking = services.breaking("cli")
+        self._quarantining = services.quarantining("cli")
         self._records = services.records()
         now = services.clock.now()
         self._context = Context(
@@ -221,10 +244,54 @@ class Direct:
         work = self._approving.deny(self._context, approval, reason)
         return ApprovalView.of(self._run(work, "approval.denied", approval))
 
+    def kill(self, scope: KillScope, value: str, reason: str) -> KilledView:
+        """Kill an agent, a session or a role: whatever starts next knows of it."""
+        work = self._kills.kill(self._context, scope, value, reason)
+        return killed_view(self._run(work, "kills.kill", f"{scope}:{value}"))
+
+    def undo(self, scope: KillScope, value: str, reason: str) -> UndoneView:
+        """Take a kill back."""
+        work = self._kills.undo(self._context, scope, value, reason)
+        return undone_view(self._run(work, "kills.undo", f"{scope}:{value}"))
+
+    def kills(self) -> tuple[KillView, ...]:
+        """Who is killed."""
+        standing = self._run(self._kills.standing(), "kills.list", "")
+        return tuple(kill_view(one) for one in standing)
+
+    def order(self, signed: SignedOrder) -> KilledView | UndoneView:
+        """Obey a signed order."""
+        return obeyed(self._run(self._kills.obey(signed, "cli", ""), "kills.order", "all"))
+
     def lift(self, agent: str, reason: str) -> None:
         """Let an agent ask again."""
         work = self._approving.lift(self._context, agent, reason)
         self._run(work, "approval.lifted", f"agent:{agent}")
+
+    def breakers(self) -> BreakerList:
+        """The breakers that are not closed."""
+        found = self._run(self._breaking.list(), "breaker.list", "")
+        return BreakerList(breakers=[BreakerView.of(one) for one in found])
+
+    def close_breaker(self, breaker: str, reason: str) -> BreakerReset:
+        """Close a breaker."""
+        work = self._breaking.reset(self._context, breaker, reason)
+        return BreakerReset(breaker=breaker, closed=self._run(work, "breaker.close", breaker))
+
+    def quarantined(self) -> QuarantineList:
+        """Who is in quarantine."""
+        found = self._run(self._quarantining.list(), "quarantine.list", "")
+        return QuarantineList(quarantined=[QuarantinedView.of(one) for one in found])
+
+    def quarantine(self, scope: IsolationScope, value: str, reason: str) -> None:
+        """Isolate an agent or a session."""
+        work = self._quarantining.begin(self._context, scope, value, reason)
+        self._run(work, "quarantine.begin", f"{scope}:{value}")
+
+    def let_out(self, scope: IsolationScope, value: str, reason: str) -> None:
+        """Let an agent or a session out of quarantine."""
+        work = self._quarantining.end(self._context, scope, value, reason)
+        self._run(work, "quarantine.end", f"{scope}:{value}")
 
     def reviews(self, wanted: Wanted, cursor: str) -> ReviewList:
         """The calls to be looked at, after ``cursor``."""
@@ -245,6 +312,29 @@ class Direct:
         """Look at a call again."""
         work = self._reviewing.reopen(self._context, entry, reason)
         return ReviewView.of(self._run(work, "review.reopened", entry))
+
+    def behaviours(self) -> StandingList:
+        """How all agents stand."""
+        found = self._run(self._behaving.list(), "behaviour.list", "")
+        return StandingList(agents=[StandingView.of(one) for one in found])
+
+    def behaviour(self, agent: str) -> BaselineView:
+        """How one agent stands, and what is usual for it."""
+        stands = self._run(self._behaving.get(agent), "behaviour.show", agent)
+        usual = self._run(self._behaving.usual(agent), "behaviour.show", agent)
+        return BaselineView(
+            standing=StandingView.of(stands), usual=[LineView.of(one) for one in usual]
+        )
+
+    def ratify_behaviour(self, agent: str, reason: str) -> StandingView:
+        """Say that what an agent does is as it should be."""
+        work = self._behaving.ratify(self._context, agent, reason)
+        return StandingView.of(self._run(work, "behaviour.ratify", agent))
+
+    def reset_behaviour(self, agent: str, reason: str) -> StandingView:
+        """Forget what was learned of an agent."""
+        work = self._behaving.reset(self._context, agent, reason)
+        return StandingView.of(self._run(work, "behaviour.reset", agent))
 
     def prune(
         self, segment: int, before: float | None, reason: str, *, dry_run: bool

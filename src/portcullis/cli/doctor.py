@@ -24,11 +24,11 @@ import typer
 from portcullis.audit.files import read
 from portcullis.audit.note import MAX_NOTE
 from portcullis.audit.publish import CHECKPOINT
-from portcullis.audit.quorum import load_quorum
-from portcullis.bootstrap import CA, audit_directory, authority_of
+from portcullis.audit.quorum import Quorum, load_quorum
+from portcullis.bootstrap import CA, authority_of
 from portcullis.bootstrap.notices import references
 from portcullis.catalogue.schema import fault
-from portcullis.cli.operate import running_gate
+from portcullis.cli.operate import RunningGate, running_gate, running_gateways
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, McpUpstream, load
 from portcullis.config.inspection import Inspection
@@ -38,6 +38,7 @@ from portcullis.config.notifications import (
     SlackChannel,
     WebhookChannel,
 )
+from portcullis.config.places import Role, logs_of
 from portcullis.core.errors import Problem
 from portcullis.execution.secrets import Secrets, local_secrets
 from portcullis.identity.authority_files import Files, parse_state
@@ -178,19 +179,26 @@ def _witnesses(config: Config) -> Iterator[Finding]:
     for name, witness in quorum.witnesses.items():
         if witness.url:
             yield _reachable(name, witness.url)._replace(what=f"witness {name}")
+    found = {name: place for name, place in logs_of(config).items() if Role.of(name).lasting}
+    if not found:
+        yield Finding("witnesses", ok=True, found="nothing is published yet")
+    for name, place in found.items():
+        yield _vouched("witnesses" if len(found) == 1 else f"witnesses of {name}", place, quorum)
+
+
+def _vouched(what: str, place: Path, quorum: Quorum) -> Finding:
+    """When a quorum last vouched for a log."""
     try:
-        note = read(audit_directory(config) / CHECKPOINT, MAX_NOTE)
+        note = read(place / CHECKPOINT, MAX_NOTE)
         found = quorum.met(note, time.time())
     except FileNotFoundError:
-        yield Finding("witnesses", ok=True, found="nothing is published yet")
-        return
+        return Finding(what, ok=True, found="nothing is published yet")
     except (OSError, Problem) as error:
-        yield Finding("witnesses", ok=False, found=str(error), do="Run `portcullis audit verify`.")
-        return
+        return Finding(what, ok=False, found=str(error), do="Run `portcullis audit verify`.")
     said = "no quorum has cosigned the checkpoint"
     if found.time is not None:
         said = f"a quorum vouched for the log {max(0.0, time.time() - found.time):.0f} s ago"
-    yield Finding("witnesses", found.met, said, "Start them, and give them the log's key.")
+    return Finding(what, found.met, said, "Start them, and give them the log's key.")
 
 
 def _channel(name: str, channel: AnyChannel, secrets: Secrets) -> Iterator[Finding]:
@@ -300,13 +308,13 @@ def _addresses(config: Config) -> Iterator[Finding]:
     given = (listen.gate, listen.control, listen.mtls, listen.tls, listen.bootstrap)
     addresses = [address for address in given if address is not None]
     fixed = [address for address in addresses if not address.endswith(":0")]
-    running = None
+    said: list[Finding] = []
     try:
-        running = running_gate(config)
+        said += _running(config, running_gate(config))
     except Problem as problem:
         yield Finding("gate", ok=False, found=problem.detail, do=problem.hint)
-    if running is not None:
-        yield Finding("gate", ok=True, found=f"{running.gate} runs, process {running.pid}")
+    if said:
+        yield from said
     elif len(fixed) > len(set(fixed)):
         yield Finding(
             "address", ok=False, found="one is given to two listeners", do="Change `listen:`."
@@ -321,6 +329,25 @@ def _addresses(config: Config) -> Iterator[Finding]:
             str(path),
             f"Set listen.workload to a path of at most {MAX_PATH} bytes.",
         )
+
+
+def _running(config: Config, running: RunningGate | None) -> Iterator[Finding]:
+    """What runs: one process, or a control plane and its gateways, or one without the other."""
+    if running is not None and running.role is Role.ALONE:
+        yield Finding("gate", ok=True, found=f"{running.gate} runs, process {running.pid}")
+        return
+    gateways = running_gateways(config)
+    if running is not None:
+        yield Finding("control", ok=True, found=f"{running.control} runs, process {running.pid}")
+    elif gateways:
+        found = f"none runs: {', '.join(gateways)} refuse everything"
+        yield Finding("control", ok=False, found=found, do="Start `portcullis control`.")
+    for name, one in gateways.items():
+        found = f"{one.gate or one.mtls} runs, process {one.pid}"
+        yield Finding(f"gateway {name}", ok=True, found=found)
+    if running is not None and not gateways:
+        do = "Start `portcullis gateway --name NAME`."
+        yield Finding("gateway", ok=False, found="none runs", do=do)
 
 
 def _free(address: str) -> Finding:

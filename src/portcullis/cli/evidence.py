@@ -17,8 +17,8 @@ import typer
 
 from portcullis import __version__
 from portcullis.audit.verify import load_verifier, own_verifier
-from portcullis.bootstrap import GATE, audit_directory, keys_of
-from portcullis.bootstrap.evidence import evidence_signer, quorum_of, settings
+from portcullis.bootstrap import GATE, keys_of
+from portcullis.bootstrap.evidence import evidence_signer, one_log, quorum_of, settings
 from portcullis.bootstrap.floor import EVIDENCE
 from portcullis.bootstrap.foundation import DATABASE
 from portcullis.cli.audit_lines import clean, print_json
@@ -60,7 +60,7 @@ def gaps(
     """
     given = load(config)
     names = (_known(framework),) if framework else given.evidence.frameworks or FRAMEWORKS
-    directory = audit_directory(given)
+    directory = one_log(given)
     facts = saved(given.state / EVIDENCE / FACTS, directory, own_verifier(directory))
     with progress("reading the log", quiet=as_json):
         judged = judge(review := _review(given, facts), names)
@@ -84,7 +84,7 @@ def export(
     """
     given, name = load(config), _known(framework)
     begin, end = instant(since), instant(until)
-    directory, now = audit_directory(given), moment(time.time())
+    directory, now = one_log(given), moment(time.time())
     verifier = own_verifier(directory)
     facts = Facts(origin=verifier.name)
     with progress("verifying and reading the log", quiet=as_json):
@@ -159,7 +159,7 @@ def _review(
     verified: Verified | None = None,
 ) -> Review:
     """Go on from ``facts`` to the end of the signed log."""
-    directory, now = audit_directory(config), moment(time.time())
+    directory, now = one_log(config), moment(time.time())
     found, note = folded(directory, own_verifier(directory), facts, since=since, until=until)
     return Review(
         facts=found,

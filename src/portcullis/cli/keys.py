@@ -16,7 +16,8 @@ from sqlalchemy import Engine
 from portcullis.audit import keys as log_keys
 from portcullis.audit import subjects
 from portcullis.audit.subjects import SUBJECTS_FILE
-from portcullis.bootstrap import GATE, founded, keys_of, local_operator
+from portcullis.bootstrap import founded, keys_of, local_operator, own_log
+from portcullis.cli.operate import running_gateways
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.progress import progress
 from portcullis.config import Config, load
@@ -74,13 +75,16 @@ def rotate(
     interrupted has lost nothing: run it again.
     """
     settings = load(config)
+    gateways = running_gateways(settings)
+    if gateways:
+        raise Problem("PC6003", f"gateways run: {', '.join(gateways)}", hint="Stop them first.")
     manager = keys_of(settings, create=True if former else None)
     sealer = Envelope(manager)
     if former is not None:
         before = settings.model_copy(update={"keys": load(former).keys})
         sealer = Envelope(manager, keys_of(before, create=False))
     with contextlib.ExitStack() as stack:
-        services = founded(stack, settings, GATE, sealer)
+        services = founded(stack, settings, own_log(settings), sealer)
         record = _recorder(stack, services)
         record("keys.rotate", {"manager": settings.keys.kind, "version": manager.version})
         version = manager.version if former else manager.rotate()

@@ -33,13 +33,21 @@ class _Stderr:
 _STDERR: TextIO = cast("TextIO", _Stderr())
 
 
-def configure(level: str = "info") -> None:
-    """Set up the logs of this process: what is at least of this level."""
+def configure(level: str = "info", process: str = "") -> None:
+    """Set up the logs of this process: what is at least of this level.
+
+    ``process`` stands in each line, where the lines of several come out at one place.
+    """
+
+    def named(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {"process": process, **entry} if process else entry
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _places,
+            named,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
-import msgspec
-
 from portcullis.bootstrap import (
-    GATE,
     GATE_FILE,
     authority_of,
     founded,
     local_operator,
-    started,
+    own_log,
 )
+from portcullis.bootstrap.presence import Running, found_in
 from portcullis.cli.direct import Direct
 from portcullis.cli.remote import Remote, call
 from portcullis.config import Config
+from portcullis.config.places import gateway_files
 from portcullis.core.errors import Problem
 
 __all__ = [
@@ -37,53 +35,45 @@ __all__ = [
     "local_operator",
     "operations",
     "running_gate",
+    "running_gateways",
 ]
 
 PATIENCE_SECONDS: Final = 5
 """How long a command waits for another process that has the log open and is no running gate."""
 
 
-class RunningGate(msgspec.Struct, frozen=True):
-    """What a running gate says of itself in ``gate.json``: its URLs and its process id.
-
-    ``mtls`` is empty when that listener is off. ``started`` tells its process from a later one
-    of the same number.
-    """
-
-    control: str
-    gate: str
-    pid: int
-    mtls: str = ""
-    started: str = ""
+RunningGate: TypeAlias = Running
+"""What rules a deployment says of itself: its control plane's URL, and those of its gateways."""
 
 
 def running_gate(config: Config) -> RunningGate | None:
-    """The gate that runs on this state directory, or None. Raises Problem PC7001 for a bad file."""
+    """What rules this state directory now, or None: a gate, or a control plane beside gateways.
+
+    Raises Problem PC7001 for a bad file.
+    """
     path = config.state / GATE_FILE
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=RunningGate)
-        if found.started and found.started != started(found.pid):
-            return None  # it left this file behind, and its number is another's now
-        os.kill(found.pid, 0)
-    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
-        return None
-    except PermissionError as error:
-        raise Problem("PC7001", f"the gate of {path} is another user's: {error.strerror}") from None
-    except msgspec.DecodeError:
+    found = found_in(path)
+    if found is not None and not found.control:
         hint = "If no gate runs, remove that file."
-        raise Problem("PC7001", f"{path} is not what a gate writes", hint=hint) from None
+        raise Problem("PC7001", f"{path} is not what a gate writes", hint=hint)
     return found
 
 
+def running_gateways(config: Config) -> dict[str, Running]:
+    """The gateways that run, by name. Raises Problem PC7001 for a bad file."""
+    found = {path.stem: found_in(path) for path in gateway_files(config)}
+    return {name: one for name, one in found.items() if one is not None}
+
+
 @contextlib.contextmanager
-def operations(config: Config, log: str = GATE) -> Iterator[Operations]:
+def operations(config: Config, log: str = "") -> Iterator[Operations]:
     """Administer the deployment of ``config`` until the block ends.
 
-    What is done is recorded by the gate that runs. While none does it is recorded in ``log`` or,
-    when another process writes that, in the gate's own.
+    What is done is recorded by the control plane that runs. While none does it is recorded in
+    ``log`` or, by default and when another process writes that, in the deployment's own.
     """
     with contextlib.ExitStack() as stack:
-        yield _reached(stack, config, log)
+        yield _reached(stack, config, log or own_log(config))
 
 
 def _reached(stack: contextlib.ExitStack, config: Config, log: str) -> Operations:
@@ -98,7 +88,7 @@ def _reached(stack: contextlib.ExitStack, config: Config, log: str) -> Operation
         except Problem as problem:
             if problem.code != "PC6003" or time.monotonic() > until:
                 raise
-            log = GATE
+            log = own_log(config)
         time.sleep(0.05)
 
 

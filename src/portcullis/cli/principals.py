@@ -95,13 +95,19 @@ def show(config: Path, kind: PrincipalKind, name: str, *, as_json: bool) -> None
     with operations(load(config)) as work:
         record = work.get(kind, name)
         entries = () if kind is PrincipalKind.OPERATOR else work.entries(kind, name)
+        quarantined = kind is PrincipalKind.AGENT and any(
+            (one.scope, one.value) == ("agent", name) for one in work.quarantined().quarantined
+        )
     if as_json:
         value: dict[str, Any] = msgspec.to_builtins(record)
         if kind is not PrincipalKind.OPERATOR:
             value["entries"] = msgspec.to_builtins(entries)
+        if kind is PrincipalKind.AGENT:
+            value["quarantined"] = quarantined
         print(json.dumps(value))
         return
-    for field, text in (*_fields(record), *(("entry", _line(entry)) for entry in entries)):
+    fields = _fields(record) + ([("in", "quarantine")] if quarantined else [])
+    for field, text in (*fields, *(("entry", _line(entry)) for entry in entries)):
         print(f"{field:8} {text}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 from typing import Any, Final
@@ -10,10 +11,15 @@ from urllib.parse import urlencode, urlsplit
 from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import GATE_FILE, local_operator
 from portcullis.control.approvals_api import ApprovalDetail, ApprovalList, ApprovalView
+from portcullis.control.behaviour_api import BaselineView, StandingList, StandingView
+from portcullis.control.breakers_api import BreakerList, BreakerReset
 from portcullis.control.catalogue_api import DefinitionView, ToolList, ToolView
 from portcullis.control.entries import JoinToken
+from portcullis.control.kills_api import KilledView, KillList, KillView, UndoneView
+from portcullis.control.limits_api import LimitList
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldList, HoldView
 from portcullis.control.pruning_api import PruningView
+from portcullis.control.quarantine_api import QuarantineList
 from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
 from portcullis.control.shapes import (
     EntryList,
@@ -27,10 +33,12 @@ from portcullis.control.shapes import (
 from portcullis.core.approval import State
 from portcullis.core.codes import CODES
 from portcullis.core.errors import Problem
+from portcullis.core.feed import IsolationScope, KillScope
 from portcullis.core.lifecycle import Verb
 from portcullis.core.ports import Entry, PrincipalRecord
 from portcullis.core.principal import PrincipalKind
 from portcullis.core.review import Disposition, Wanted
+from portcullis.identity.orders import SignedOrder
 from portcullis.identity.tokens import Minted, TokenAuthority
 from portcullis.wire.json import decode
 
@@ -239,9 +247,61 @@ class Remote:
         done = self._call("POST", f"/approvals/{approval}/deny", {"reason": reason})
         return ApprovalView.model_validate(done)
 
+    def kill(self, scope: KillScope, value: str, reason: str) -> KilledView:
+        """Kill an agent, a session or a role."""
+        body = {"scope": scope, "value": value, "reason": reason or None}
+        return KilledView.model_validate(self._call("POST", "/kills", body))
+
+    def undo(self, scope: KillScope, value: str, reason: str) -> UndoneView:
+        """Take a kill back."""
+        body = {"scope": scope, "value": value, "reason": reason}
+        return UndoneView.model_validate(self._call("POST", "/kills/undo", body))
+
+    def kills(self) -> tuple[KillView, ...]:
+        """Who is killed."""
+        return tuple(KillList.model_validate(self._call("GET", "/kills")).kills)
+
+    def order(self, signed: SignedOrder) -> KilledView | UndoneView:
+        """Hand over a signed order: it is its own credential."""
+        body = {
+            "order": base64.b64encode(signed.order).decode(),
+            "signature": base64.b64encode(signed.signature).decode(),
+        }
+        done = call(self._url, "POST", "/api/v1/kills/order", body=body)
+        shape = UndoneView if done.get("kind") == "undone" else KilledView
+        return shape.model_validate(done)
+
     def lift(self, agent: str, reason: str) -> None:
         """Let an agent ask again."""
         self._call("POST", "/approvals/lift", {"agent": agent, "reason": reason})
+
+    def limits(self, *, name: str, agent: str, user: str, cursor: str) -> LimitList:
+        """What is left of limits, after ``cursor``."""
+        asked = {"name": name, "agent": agent, "user": user, "cursor": cursor}
+        query = urlencode({key: value for key, value in asked.items() if value})
+        return LimitList.model_validate(self._call("GET", f"/limits?{query}"))
+
+    def breakers(self) -> BreakerList:
+        """The breakers that are not closed."""
+        return BreakerList.model_validate(self._call("GET", "/breakers"))
+
+    def close_breaker(self, breaker: str, reason: str) -> BreakerReset:
+        """Close a breaker."""
+        body = {"breaker": breaker, "reason": reason}
+        return BreakerReset.model_validate(self._call("POST", "/breakers/reset", body))
+
+    def quarantined(self) -> QuarantineList:
+        """Who is in quarantine."""
+        return QuarantineList.model_validate(self._call("GET", "/quarantine"))
+
+    def quarantine(self, scope: IsolationScope, value: str, reason: str) -> None:
+        """Isolate an agent or a session."""
+        self._call("POST", "/quarantine", {"scope": scope, "value": value, "reason": reason})
+
+    def let_out(self, scope: IsolationScope, value: str, reason: str) -> None:
+        """Let an agent or a session out of quarantine."""
+        body = {"scope": scope, "value": value, "reason": reason}
+        self._call("POST", "/quarantine/release", body)
 
     def reviews(self, wanted: Wanted, cursor: str) -> ReviewList:
         """The calls to be looked at, after ``cursor``."""
@@ -267,6 +327,24 @@ class Remote:
         """Look at a call again."""
         done = self._call("POST", f"/reviews/{entry}/reopen", {"reason": reason})
         return ReviewView.model_validate(done)
+
+    def behaviours(self) -> StandingList:
+        """How all agents stand."""
+        return StandingList.model_validate(self._call("GET", "/behaviour"))
+
+    def behaviour(self, agent: str) -> BaselineView:
+        """How one agent stands, and what is usual for it."""
+        return BaselineView.model_validate(self._call("GET", f"/behaviour/{agent}"))
+
+    def ratify_behaviour(self, agent: str, reason: str) -> StandingView:
+        """Say that what an agent does is as it should be."""
+        done = self._call("POST", f"/behaviour/{agent}/ratify", {"reason": reason})
+        return StandingView.model_validate(done)
+
+    def reset_behaviour(self, agent: str, reason: str) -> StandingView:
+        """Forget what was learned of an agent."""
+        done = self._call("POST", f"/behaviour/{agent}/reset", {"reason": reason})
+        return StandingView.model_validate(done)
 
     def prune(
         self, segment: int, before: float | None, reason: str, *, dry_run: bool

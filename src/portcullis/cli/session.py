@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import typer
 
 from portcullis import client
-from portcullis.cli import principals
+from portcullis.cli import principals, quarantine
 from portcullis.cli.operate import RunningGate, operations, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.client.ask import ask
@@ -32,6 +32,8 @@ _JOIN_SECONDS = 60
 _DIGITS = 18
 Application = Annotated[str, typer.Option(help="Act as this registered application.")]
 SessionId = Annotated[str, typer.Argument(help="The session's id.")]
+
+quarantine.add_to(app, "session")
 
 
 @app.command("open")
@@ -118,6 +120,11 @@ def show(
     found["bounds"] = "; ".join(f"{tool} ({', '.join(said)})" for tool, said in bounds) or "-"
     left, given = found.pop("left"), found["budget"].items()
     found["budget"] = ", ".join(f"{name}: {left[name]} of {n} left" for name, n in given) or "-"
+    limits = (
+        f"{one['limit']} {one['measure']}: {one['left']} of {one['ceiling']} left"
+        for one in found["limits"]
+    )
+    found["limits"] = ", ".join(limits) or "-"
     for name, value in found.items():
         print(f"{name:10} {principals.moment(value) if name.endswith('_at') else value}")
 

@@ -23,8 +23,7 @@ from typing import Any, Final, NoReturn
 _ESCAPE_SECONDS: Final = 0.05
 """So long the rest of a key's sequence may take; after that it was the escape key."""
 _QUIET_SECONDS, _FORGET_SECONDS = 0.3, 2.0
-"""So long nothing may come before what was typed ahead is over; and so long it is let go at most.
-"""
+"""So long nothing may come before what was typed ahead is over; so long it is let go at a time."""
 PASTED: Final = "pasted:"
 """What was pasted is one key: this and the text, in one line."""
 _BEGIN, _END = "\x1b[200~", "\x1b[201~"
@@ -102,11 +101,14 @@ class Keys:
             os.read(self._woken, 4096)
         return self._next() if self._terminal in ready else []
 
-    def forget(self) -> None:
-        """Let go of what was typed ahead, until nothing comes for a moment. Raises EOFError."""
+    def forget(self) -> bool:
+        """Let go of what was typed ahead; whether nothing came for a moment. Raises EOFError."""
         end = time.monotonic() + _FORGET_SECONDS
-        while (left := end - time.monotonic()) > 0 and self._more(min(_QUIET_SECONDS, left)):
+        while self._more(_QUIET_SECONDS):
             self._next()
+            if time.monotonic() > end:
+                return False
+        return True
 
     def close(self) -> None:
         """Let its pipe go."""

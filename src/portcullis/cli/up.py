@@ -1,83 +1,85 @@
-"""``portcullis up``: run the gate."""
+"""``portcullis up``: run the gate, in one process or with workers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import resource
-import signal
-import sys
-import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 import uvloop
+from msgspec import structs
 
 from portcullis import bootstrap
-from portcullis.cli.operate import PATIENCE_SECONDS, running_gate
+from portcullis.bootstrap.workers import Addresses, Workers, arguments_of, names_of
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
+from portcullis.cli.serve import Stop, patiently, say, serves, settle, where
 from portcullis.config import Config, load
-from portcullis.control.console.guard import own_url
-from portcullis.core.errors import Problem
+from portcullis.gateway.records import changed
+
+MOST_WORKERS = 64
 
 
-def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
+def up(
+    config: ConfigFile = DEFAULT_CONFIG,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MOST_WORKERS,
+            help="Gateways as processes of their own, under this one's control; 1: all in one.",
+        ),
+    ] = 1,
+) -> None:
     """Run the gate and its control plane until SIGTERM or Ctrl-C; SIGHUP reloads the policy."""
-    uvloop.run(_serve(load(config)))
+    settings = load(config)
+    uvloop.run(_alone(settings) if workers == 1 else _supervised(settings, config, workers))
 
 
-async def _serve(config: Config) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+async def _alone(config: Config) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        gate = await _started(stack, config)
-        _settle()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, gate.reload_policy)
-        for name, url in gate.urls.items():
-            sys.stderr.write(f"{name:9} {url}\n")
-        if config.console.enabled:
-            place = config.console.origin or own_url(gate.control_url)
-            sys.stderr.write(f"console   {place}/ (a link that logs in: portcullis console)\n")
-        for shape in sorted({upstream.shape for upstream in config.models.values()}):
-            sys.stderr.write(f"serves    /{shape}{'/v1' * (shape == 'openai')}\n")
-        for server in config.mcp:
-            sys.stderr.write(f"serves    /mcp/{server}\n")
-        for toolset in config.guard:
-            sys.stderr.write(f"serves    /v1/calls ({toolset})\n")
-        if gate.workload is not None:
-            sys.stderr.write(f"workload  unix:{gate.workload.resolve()}\n")
-        sys.stderr.write(f"log       {gate.audit_directory}\n")
-        sys.stderr.flush()
-        await stop.wait()
-        sys.stderr.write("draining\n")
+        gate = await patiently(stack, config, lambda: bootstrap.running_gate(config))
+        settle()
+        where(gate.urls)
+        serves(config, gate)
+        await Stop().wait(gate.reload_policy)
 
 
-def _settle() -> None:
-    """Take the open files that we may have, and tell the garbage collector what stays.
+async def _supervised(config: Config, file: Path, count: int) -> None:
+    """The control plane, and its gateways as children; they end before it does."""
+    async with contextlib.AsyncExitStack() as stack:
+        addresses = Addresses(config)
+        stack.callback(addresses.close)
+        kept: list[Workers] = []
+        gate = await patiently(
+            stack,
+            config,
+            lambda: bootstrap.running_control(
+                config, addresses.urls(), ready=lambda: any(one.ready() for one in kept)
+            ),
+        )
 
-    Each connection is a file; a call makes few cycles.
-    """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
+        def record(method: str, said: Mapping[str, Any]) -> None:
+            services = gate.services
+            event = changed(services.gateway, services.clock, method, said)
+            services.recorder.enqueue(structs.replace(event, name=said["gateway"]))
 
+        workers = Workers(config, names_of(count), arguments_of(file, addresses), record)
+        kept.append(workers)
+        settle()
 
-async def _started(stack: contextlib.AsyncExitStack, config: Config) -> bootstrap.Gate:
-    """Start the gate; a command that has the log open gets time to finish, another gate not."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while True:
+        def reload() -> None:
+            gate.reload_policy()
+            workers.reload()
+
+        where(gate.urls | addresses.urls())
+        serves(config, gate)
+        say(f"workers   {', '.join(names_of(count))}")
+        keeping = asyncio.create_task(workers.run())
         try:
-            return await stack.enter_async_context(bootstrap.running_gate(config))
-        except Problem as problem:
-            if problem.code != "PC6003":
-                raise
-            other = running_gate(config)
-            if other is not None:
-                detail = f"a gate runs here already: process {other.pid}, {other.gate}"
-                raise Problem("PC6003", detail) from None
-            if time.monotonic() > until:
-                raise
-        await asyncio.sleep(0.05)
+            await Stop().wait(reload)
+        finally:
+            await workers.end()
+            await keeping

@@ -19,7 +19,7 @@ from pydantic.errors import PydanticUserError
 from portcullis.client.refused import Refused, ToolError
 from portcullis.client.signature import jsonable
 from portcullis.core.errors import Problem
-from portcullis.wire.json import encode
+from portcullis.wire.json import decode, encode
 
 _SIMPLE: Final = (str, int, float, bool, type(None))
 _SCALARS: Final = (
@@ -54,7 +54,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Returned:
-    """A result. One that has no JSON is told as an error, and withheld."""
+    """A result. One that has no JSON that the gate reads is told as an error, and withheld."""
 
     def __init__(self, tool: Tool, result: Any) -> None:
         self.is_error = False
@@ -62,7 +62,11 @@ class Returned:
         try:
             if tool.shown is not None and not plain(result):
                 result = tool.shown(result)
-            self.told = msgspec.Raw(encode(jsonable(result)))
+            body = encode(jsonable(result))
+            decode(body)
+            self.told = msgspec.Raw(body)
+        except Problem as problem:
+            self.is_error, self.told = True, f"{_UNTOLD}: {problem.detail}"
         except Exception:  # noqa: BLE001 - the tool has run, whatever its result cannot
             self.is_error, self.told = True, _UNTOLD
         self._kind = type(result) if tool.returns is None else tool.returns

@@ -31,13 +31,24 @@ def jsonable(value: Any, *, by_alias: bool | None = None) -> Any:
 
 
 def as_json(arguments: Any, *, by_alias: bool | None = None) -> Any:
-    """Arguments as they are after a way through JSON. Raises Refused for what has none."""
+    """Arguments as they are after a way through JSON.
+
+    Raises Refused, which names the argument, for what JSON cannot hold.
+    """
     try:
-        return decode(written(arguments, by_alias=by_alias))
-    except Refused:
-        raise
+        return _there_and_back(arguments, by_alias)
     except Problem as problem:
-        raise Refused.of(problem) from None
+        refused = problem
+    for name, each in arguments.items() if isinstance(arguments, dict) else ():
+        try:
+            _there_and_back(each, by_alias)
+        except Problem as problem:
+            raise Refused(problem.code, f"argument {name!r}: {problem.detail}") from None
+    raise Refused.of(refused)
+
+
+def _there_and_back(value: Any, by_alias: bool | None) -> Any:  # noqa: FBT001 - pydantic's
+    return decode(written(value, by_alias=by_alias))
 
 
 def written(arguments: Any, *, by_alias: bool | None = None) -> bytes:
@@ -75,9 +86,15 @@ def _same(one: Any, other: Any, value: Any) -> bool:
         )
     if isinstance(one, list) and isinstance(other, list):
         if isinstance(value, set | frozenset):
-            return sorted(map(digest, one)) == sorted(map(digest, other))
+            key = _unordered if all(isinstance(each, frozenset) for each in value) else digest
+            return sorted(map(key, one)) == sorted(map(key, other))
         return len(one) == len(other) and all(map(_same, one, other, _parts(value, other)))
     return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
+
+
+def _unordered(told: Any) -> str:
+    """``digest`` of a list whose order does not count."""
+    return digest(sorted(map(digest, told)) if isinstance(told, list) else told)
 
 
 def _parts(value: Any, told: Any) -> list[Any]:
@@ -126,15 +143,15 @@ class Arguments:
         """The owner that a method is called on, if any, and all arguments as JSON.
 
         Raises TypeError and ValueError (as pydantic's ValidationError) for those that do not fit,
-        or would come back from JSON as something else.
+        or would come back from JSON as something else, and Refused for what JSON cannot hold.
         """
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         owner = bound.arguments.pop(self._owner, None)
         checked = self._model.model_validate(dict(bound.arguments))
         asked = _told(checked)
-        if self._read(asked).model_dump() != checked.model_dump():
-            raise ValueError("these arguments would come back from JSON as something else")
+        as_json(asked)  # else it is refused here, by name
+        _alike(checked, self._read(asked))
         return owner, asked
 
     def given(self, owner: Any, arguments: dict[str, Any]) -> inspect.BoundArguments:
@@ -155,6 +172,17 @@ class Arguments:
 
 def _told(checked: BaseModel) -> dict[str, Any]:
     return checked.model_dump(mode="json", by_alias=True)
+
+
+def _alike(checked: BaseModel, read: BaseModel) -> None:
+    """Raise ValueError, which names the argument, where two readings differ."""
+    for name, field in type(checked).model_fields.items():
+        try:
+            same = checked.model_dump(include={name}) == read.model_dump(include={name})
+        except TypeError:  # a set of models: a dict has no hash
+            same = False
+        if not same:
+            raise ValueError(f"{field.alias!r} would come back from JSON as something else")
 
 
 def _is_owner(parameter: inspect.Parameter) -> bool:

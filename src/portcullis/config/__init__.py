@@ -12,16 +12,21 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from portcullis.config.approvals import Approvals
+from portcullis.config.breakers import Breakers
+from portcullis.config.behaviour import Behaviour
 from portcullis.config.common import NAME, SECRET, Name, Section, Url, before_v1
 from portcullis.config.console import Console
 from portcullis.config.content import Content
+from portcullis.config.counters import Counters
 from portcullis.config.evidence import Evidence
 from portcullis.config.exporters import Exporters
+from portcullis.config.feed import Feed
 from portcullis.config.guard import Toolset
 from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
 from portcullis.config.inspection import Inspection
 from portcullis.config.load import load as _load
 from portcullis.config.notifications import Notifications
+from portcullis.config.quarantine import Quarantine
 from portcullis.config.replica import Replicas, Timestamps
 from portcullis.config.retention import Retention
 from portcullis.config.review import Review
@@ -31,14 +36,18 @@ __all__ = [
     "NAME",
     "SECRET",
     "Approvals",
+    "Breakers",
     "Config",
     "Console",
+    "Counters",
     "Evidence",
+    "Feed",
     "Inspection",
     "Limits",
     "Listen",
     "McpUpstream",
     "ModelUpstream",
+    "Quarantine",
     "Review",
     "Tokens",
     "Toolset",
@@ -223,9 +232,16 @@ class Config(Section):
     identity: Identity = Identity()
     inspection: Inspection = Inspection()
     approvals: Approvals = Approvals()
+    breakers: Breakers = Breakers()
+    quarantine: Quarantine = Quarantine()
     notifications: Notifications = Field(default_factory=dict)
     review: Review = Review()
+    behaviour: Behaviour = Behaviour()
     console: Console = Console()
+    feed: Feed = Feed()
+    counters: Counters = Counters()
+    prices: Path | None = None
+    """What models cost, before what is known of them anyway (docs/limits.md)."""
     audit: Audit = Audit()
     evidence: Evidence = Evidence()
 

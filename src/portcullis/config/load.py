@@ -59,6 +59,8 @@ def _anchored(data: dict[str, Any], base: Path) -> dict[str, Any]:
                 name: _anchored_upstream(upstream, base) if isinstance(upstream, dict) else upstream
                 for name, upstream in found[section].items()
             }
+    if isinstance(found.get("prices"), str):
+        found["prices"] = str(base / found["prices"])
     if isinstance(found.get("keys"), dict):
         found["keys"] = _anchored_paths(found["keys"], base, ("path",))
     for section, anchored in _SECTIONS.items():
@@ -156,7 +158,12 @@ def _anchored_channel(channel: Any, base: Path) -> Any:
     return found
 
 
+def _anchored_counters(section: dict[str, Any], base: Path) -> Any:
+    return _anchored_paths(section, base, ())
+
+
 _SECTIONS: Final = {
+    "counters": _anchored_counters,
     "notifications": _anchored_notifications,
     "audit": _anchored_audit,
     "inspection": _anchored_inspection,

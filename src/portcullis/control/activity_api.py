@@ -24,7 +24,7 @@ At = Annotated[float | None, Query(ge=0, allow_inf_nan=False)]
 
 
 class SeenView(Shape):
-    """A decision: the entry `number` of the log called `log`."""
+    """A decision: the entry `number` of the log; `approval` is what it consumed or waits for."""
 
     log: str
     number: int
@@ -40,6 +40,7 @@ class SeenView(Shape):
     verdict: str
     code: str
     trace: str
+    approval: str
 
 
 class SeenList(Shape):

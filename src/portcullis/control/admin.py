@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -42,23 +43,30 @@ _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _ONE: Final = "/api/v1/principals/{kind}/{id}"
 
 
+async def alone(registry: CollectorRegistry) -> bytes:
+    """The figures of one process, in Prometheus' text format."""
+    return generate_latest(registry)
+
+
 def create_app(
     services: Services,
     *,
     registry: CollectorRegistry,
     ready: Callable[[], bool],
+    figures: Callable[[CollectorRegistry], Awaitable[bytes]] = alone,
     routers: Callable[[Edge], Iterable[APIRouter]] = lambda _: (),
     console: Callable[[Logins], Iterable[BaseRoute]] = lambda _: (),
 ) -> Api:
     """The ASGI application of the control listener.
 
-    ``ready`` says whether the gate serves; ``routers`` are further routes on the same edge,
-    ``console`` those of pages, which share the logins: they count failures.
+    ``ready`` says whether the gate serves; ``figures`` gives the page of what ``registry`` and
+    other processes have; ``routers`` are further routes on the same edge, ``console`` those of
+    pages, which share the logins: they count failures.
     """
     edge = services.edge("control")
     api = edge.app("Portcullis: control plane", services.version)
     principals = services.principals("control")
-    api.include_router(_readers(edge, principals, registry, api))
+    api.include_router(_readers(edge, principals, partial(figures, registry), api))
     api.include_router(_cutters(edge, principals))
     api.include_router(_writers(edge, principals))
     api.include_router(entries_api.router(edge, services.entries("control")))
@@ -73,7 +81,7 @@ def create_app(
 
 
 def _readers(
-    edge: Edge, principals: Principals, registry: CollectorRegistry, api: Api
+    edge: Edge, principals: Principals, figures: Callable[[], Awaitable[bytes]], api: Api
 ) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
 
@@ -120,7 +128,7 @@ def _readers(
     )
     async def show_metrics() -> Response:
         """The gate's figures in Prometheus' text format."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(await figures(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return router
 

@@ -19,6 +19,7 @@ from portcullis.control.edge import (
 )
 from portcullis.control.exchange import TokenExchange, Usable
 from portcullis.control.form import CLIENT_CREDENTIALS, GRANT, TOKEN_TYPES, TokenProblem
+from portcullis.control.limits import Left
 from portcullis.control.metadata import metadata
 from portcullis.control.services import Services
 from portcullis.control.session_shapes import (
@@ -36,6 +37,8 @@ from portcullis.identity.oidc import Person
 from portcullis.identity.trust import Trust
 from portcullis.wire.json import encode
 
+Limited: TypeAlias = Callable[[str], Awaitable[tuple[Left, ...]]]
+"""What is counted for a session alone."""
 Vouched: TypeAlias = Callable[[str], Awaitable[Person]]
 """The user whom an ID token is about. Raises Problem PC2072."""
 
@@ -94,17 +97,25 @@ _ERRORS: Final = {
 """RFC 6749 section 5.2 and RFC 9449 section 5; all else is ``invalid_request`` (RFC 8693)."""
 
 
+async def unlimited(session: str) -> tuple[Left, ...]:
+    """What is counted for a session where nothing is."""
+    del session
+    return ()
+
+
 def create_app(
     services: Services,
     *,
     trust: Trust,
     usable: Usable,
+    limited: Limited = unlimited,
     names: Collection[str] = LOCAL_NAMES,
     routers: Callable[[Edge], Iterable[APIRouter]] = lambda _: (),
 ) -> Api:
     """The ASGI application under ``/v1/`` and ``/.well-known/`` on the gate's listeners.
 
-    ``usable`` says what a token's scope may hold. ``names`` are what clients know the gate by.
+    ``usable`` says what a token's scope may hold, ``limited`` what is counted for a session alone.
+    ``names`` are what clients know the gate by.
     ``routers`` are further routes on the same edge.
     """
     edge = services.edge("api", names)
@@ -144,7 +155,7 @@ def create_app(
     )
     vouched = None if services.id_tokens is None else services.id_tokens.user
     for router in (
-        _sessions(edge, sessions, vouched),
+        _sessions(edge, sessions, vouched, limited),
         _token(edge, exchange, services),
         metadata(edge),
         *routers(edge),
@@ -153,7 +164,9 @@ def create_app(
     return api
 
 
-def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRouter:
+def _sessions(
+    edge: Edge, sessions: Sessions, vouched: Vouched | None, limited: Limited
+) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.APPLICATION))
 
     @router.post(
@@ -189,7 +202,7 @@ def _sessions(edge: Edge, sessions: Sessions, vouched: Vouched | None) -> APIRou
     async def show_session(request: Request, session: str) -> SessionView:
         """One open session of the application's own."""
         found = await sessions.get(request.state.context, session)
-        return SessionView.of(found, await sessions.left(found))
+        return SessionView.of(found, await sessions.left(found), await limited(found.id))
 
     @router.post(
         "/v1/sessions/{session}/turns",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
+from portcullis.core.feed import CutScope, IsolationScope, Kept, Relay, Standing, Told
 from portcullis.core.lifecycle import TRANSITIONS, State
-from portcullis.core.ports import CutScope, KillFeed, PrincipalRecord
+from portcullis.core.ports import KillFeed, PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind
 
 log = structlog.get_logger(__name__)
@@ -32,15 +33,27 @@ LIVING: Final = frozenset(state for state, _ in TRANSITIONS)
 class Containment(KillFeed, Protocol):
     """The kill feed with the ways to cut off and to take it back.
 
-    ``hold`` (a state), ``outdate`` (credentials older than a time) and ``sever`` (the first half
-    of ``cut``) act at once, in memory; the first two return what takes it back. ``create`` and
-    ``put`` make a record durable and then act on it, ``cut`` makes a cut durable. ``changing``
-    is held by whoever reads a record to write it back. ``watch`` follows other processes until
-    cancelled.
+    ``hold`` (a state), ``outdate`` (credentials older than a time), ``sever`` and ``confine`` (the
+    first halves of ``cut`` and ``isolate``) act at once, in memory, and are taken to every gateway;
+    the first two return what takes it back. ``create`` and ``put`` make a record durable and then
+    act on it, ``cut`` and ``isolate`` make a cut and an isolation durable, ``lift`` and ``release``
+    take them back (False when there was none). ``kept`` lists both, ``standings`` is all that
+    stands against anybody. ``acknowledged`` says what the gateways made of all that changed so far.
+    ``changing`` is held by whoever reads a record to write it back. ``watch`` follows other
+    processes until cancelled; ``relay`` is what takes changes to them. ``push`` acts on what
+    another process published, ``lease`` says whether that is fresh, and ``lapsed`` that it may be
+    so no more. ``by_role`` says which role an agent has, ``policy_changed`` that it may be another;
+    ``has_role`` whether anybody has one, None where no policy is known.
     """
 
     changing: asyncio.Lock
 
+    def by_role(  # noqa: D102 - the contract stands above
+        self, roles_of: Callable[[str], str | None], roles: Callable[[], Collection[str]]
+    ) -> None: ...
+    def has_role(self, role: str) -> bool | None: ...  # noqa: D102 - the same
+    def policy_changed(self) -> None: ...  # noqa: D102 - the same
+    def registered(self, kind: PrincipalKind, principal_id: str) -> bool: ...  # noqa: D102
     def hold(  # noqa: D102 - the contract stands above, as in core.ports
         self, kind: PrincipalKind, principal_id: str, state: State
     ) -> Callable[[], None]: ...
@@ -49,11 +62,28 @@ class Containment(KillFeed, Protocol):
     ) -> Callable[[], None]: ...
     def sever(self, scope: CutScope, value: str, reason: str) -> None: ...  # noqa: D102 - the same
     async def cut(  # noqa: D102 - the same
-        self, scope: CutScope, value: str, reason: str
+        self, scope: CutScope, value: str, reason: str, by: str = ""
     ) -> None: ...
+    async def lift(self, scope: CutScope, value: str) -> bool: ...  # noqa: D102 - the same
+    def confine(  # noqa: D102 - the same
+        self, scope: IsolationScope, value: str, reason: str
+    ) -> None: ...
+    async def isolate(  # noqa: D102 - the same
+        self, scope: IsolationScope, value: str, reason: str, by: str = ""
+    ) -> None: ...
+    async def release(self, scope: IsolationScope, value: str) -> bool: ...  # noqa: D102
+    async def kept(self) -> tuple[Kept, ...]: ...  # noqa: D102 - the same
+    def standings(self) -> tuple[Standing, ...]: ...  # noqa: D102 - the same
+    async def acknowledged(self, seconds: float) -> tuple[Told, ...]: ...  # noqa: D102
     async def create(self, record: PrincipalRecord) -> None: ...  # noqa: D102 - the same
     async def put(self, record: PrincipalRecord) -> bool: ...  # noqa: D102 - the same
     async def watch(self, seconds: float = 0.1) -> None: ...  # noqa: D102 - the same
+    def relay(self, relay: Relay | None) -> None: ...  # noqa: D102 - the same
+    def push(  # noqa: D102 - the same
+        self, standings: Iterable[Standing], *, whole: bool = False
+    ) -> None: ...
+    def lease(self, fresh: Callable[[], bool] | None) -> None: ...  # noqa: D102 - the same
+    def lapsed(self) -> None: ...  # noqa: D102 - the same
 
 
 async def acting(work: Awaitable[_T]) -> _T:

@@ -33,7 +33,7 @@ from portcullis.core.ports import (
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.core.spiffe import ours
 from portcullis.identity.attest.selectors import matching
-from portcullis.identity.authority import Authority, X509Svid
+from portcullis.identity.issuing import Issuing, X509Svid
 from portcullis.identity.records import IdentityRecords
 from portcullis.identity.tokens import fingerprint
 from portcullis.wire.certificates import pem
@@ -94,7 +94,7 @@ class Enrolment:
     def __init__(
         self,
         *,
-        authority: Authority,
+        authority: Issuing,
         authenticator: Authenticator,
         registrations: Registrations,
         directory: Directory,

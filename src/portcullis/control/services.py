@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from portcullis.audit.feeder import Feeder
 from portcullis.config import Console, Limits, Tokens
 from portcullis.control.activity import Activity
 from portcullis.control.approvals import ApprovalParts, Approving
+from portcullis.control.behaviour import Behaving, BehaviourParts
+from portcullis.control.breakers import Breaking
 from portcullis.control.catalogue import Catalogue, Changed, unwatched
 from portcullis.control.containment import Containment
 from portcullis.control.desk import Desk, DeskParts, Meaning, unlisted
 from portcullis.control.edge import LOCAL_NAMES, Edge
 from portcullis.control.entries import Entries
+from portcullis.control.kills import Kills
 from portcullis.control.live import Feed
 from portcullis.control.login import GRAIN_SECONDS, Logins
 from portcullis.control.principals import Principals
 from portcullis.control.privacy import Privacy, PrivacyParts
 from portcullis.control.pruning import Pruning, PruningParts
+from portcullis.control.quarantine import Quarantining
 from portcullis.control.records import Records
 from portcullis.control.reviews import Reviewing, ReviewParts
+from portcullis.core.breaker_ports import BreakerBook
 from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pins
 from portcullis.core.notice_ports import NoticeStore
@@ -28,9 +35,12 @@ from portcullis.core.passkey_ports import Passkeys
 from portcullis.core.ports import Clock, Directory, Once, Operators, Recorder, Registrations, Sealer
 from portcullis.core.session_ports import SessionState, Spending
 from portcullis.identity.oidc import IdTokens
+from portcullis.identity.orders import OrderBook
 from portcullis.identity.passwords import STANDARD, Cost
 from portcullis.identity.records import IdentityRecords
 from portcullis.identity.tokens import TokenAuthority
+from portcullis.oversight.events import Events
+from portcullis.oversight.keeping import Keeping
 from portcullis.provenance.ports import LabelState, MemoryState
 
 
@@ -43,8 +53,9 @@ class Services:
     configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
     what there is to erase, ``pruning_parts`` what prunes the log, ``approval_parts`` what waits for
     humans, ``review_parts`` what they look at afterwards, ``desk_parts`` what they see beside;
-    ``console_key`` is what the console's
-    forms are bound to logins with, ``passkeys`` where those of operators are; ``notices`` is what
+    ``console_key`` is what the console's forms are bound to logins with, ``feed_key`` what
+    authenticates the kill feed's frames, ``orders`` the signed orders about everybody and
+    ``kill_key`` what signs them, ``passkeys`` where those of operators are; ``notices`` is what
     people are told of; ``argon2`` is what an operator's password costs to guess; refused logins
     take a multiple of ``login_grain`` seconds.
     """
@@ -60,6 +71,7 @@ class Services:
     labels: LabelState
     memories: MemoryState
     spending: Spending
+    breakers: BreakerBook
     recorder: Recorder
     sealer: Sealer
     clock: Clock
@@ -75,9 +87,13 @@ class Services:
     pruning_parts: PruningParts | None = None
     approval_parts: ApprovalParts | None = None
     review_parts: ReviewParts | None = None
+    behaviour_parts: BehaviourParts | None = None
     desk_parts: DeskParts | None = None
     console: Console = field(default_factory=Console)
     console_key: bytes = b""
+    feed_key: bytes = b""
+    orders: OrderBook | None = None
+    kill_key: Ed25519PrivateKey | None = None
     passkeys: Passkeys | None = None
     notices: NoticeStore | None = None
     argon2: Cost = STANDARD
@@ -168,6 +184,46 @@ class Services:
             route=route,
         )
 
+    def quarantining(self, route: str) -> Quarantining:
+        """The service of who is in quarantine."""
+        return Quarantining(
+            feed=self.feed,
+            directory=self.directory,
+            sessions=self.sessions,
+            records=self.records(),
+            route=route,
+        )
+
+    def breaking(self, route: str) -> Breaking:
+        """The service of circuit breakers."""
+        return Breaking(self.breakers, self.records(), route)
+
+    def kills(self, route: str) -> Kills:
+        """The kill switch."""
+        parts = self.approval_parts
+        keeping = None
+        if parts is not None:
+            keeping = Keeping(
+                store=parts.store,
+                sessions=self.sessions,
+                recorder=self.recorder,
+                clock=self.clock,
+                events=Events(self.gateway, self.clock, self.new_id),
+                settings=parts.settings,
+                deciding=parts.deciding,
+            )
+        return Kills(
+            feed=self.feed,
+            directory=self.directory,
+            records=self.records(),
+            clock=self.clock,
+            route=route,
+            approvals=parts,
+            keeping=keeping,
+            orders=self.orders,
+            key=self.kill_key,
+        )
+
     def desk(self, route: str, meaning: Meaning = unlisted) -> Desk:
         """The operator's desk; ``meaning`` is what the policy in force says of tools."""
         if self.approval_parts is None or self.desk_parts is None:
@@ -211,6 +267,12 @@ class Services:
             clock=self.clock,
             route=route,
         )
+
+    def behaving(self, route: str) -> Behaving:
+        """The service of what is usual for agents."""
+        if self.behaviour_parts is None:
+            raise Problem("PC7005", "nothing is learned here")
+        return Behaving(self.behaviour_parts, self.records(), self.clock, route)
 
     def pruning(self) -> Pruning:
         """The service that prunes the log."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
+from portcullis.control.limits import Left
+from portcullis.control.limits_shapes import LimitLeft
 from portcullis.control.shapes import PrincipalName, Shape, Ttl
 from portcullis.core.principal import BoundKind, Measure, Session, TaskBound
 
@@ -130,7 +133,8 @@ class SessionOpened(Shape):
 class SessionView(Shape):
     """A session as its application sees it; the prompt and the subject are not shown again.
 
-    ``left`` is what is left of each number in ``budget``.
+    ``left`` is what is left of each number in ``budget``, ``limits`` what is counted for this
+    session alone of the limits that policy has; the latter stands where one session is shown.
     """
 
     session: str
@@ -141,12 +145,15 @@ class SessionView(Shape):
     turns: int
     budget: dict[Measure, int]
     left: dict[Measure, int]
+    limits: list[LimitLeft]
     opened_at: float
     expires_at: float
 
     @classmethod
-    def of(cls, session: Session, left: dict[Measure, int]) -> SessionView:
-        """The view of a session."""
+    def of(
+        cls, session: Session, left: dict[Measure, int], limits: Iterable[Left] = ()
+    ) -> SessionView:
+        """The view of a session; ``limits`` is what is counted for it alone."""
         return cls(
             session=session.id,
             agent=session.agent,
@@ -159,6 +166,7 @@ class SessionView(Shape):
             turns=len(session.turns),
             budget=session.budget,
             left=left,
+            limits=[LimitLeft.of(one) for one in limits],
             opened_at=session.opened_at,
             expires_at=session.expires_at,
         )

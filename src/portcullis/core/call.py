@@ -132,10 +132,16 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens as the provider counted them (the truth) or None where it said nothing."""
+    """Tokens as the provider counted them (the truth) or None where it said nothing.
+
+    Of ``input_tokens``, ``cached_tokens`` came from the provider's cache and ``stored_tokens``
+    went to it: they have prices of their own.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_tokens: int = 0
+    stored_tokens: int = 0
 
 
 class ToolProposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +160,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What came back, decoded. ``payload`` is the parsed answer that will be re-encoded.
 
     ``streamed`` is what of it went on before its end, in fields for the content store, if any.
+    ``status`` is the HTTP status of a model endpoint's answer, 0 where there is none; ``waited`` is
+    after how many seconds the upstream began to answer, 0 where that is not known.
     """
 
     payload: Any
@@ -164,3 +172,5 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int = 0
     proposals: tuple[ToolProposal, ...] = ()
     streamed: dict[str, bytes] = {}
+    status: int = 0
+    waited: float = 0.0

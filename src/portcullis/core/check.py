@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, Protocol
 
 import msgspec
@@ -142,4 +142,16 @@ class Check:
 
     def judge_chunk(self, call: Call, context: Context) -> Verdict:  # noqa: ARG002
         """Decide, for each piece of a stream, whether it may go on. Must be O(1)."""
+        return PASS
+
+    def judge_passing(
+        self,
+        call: Call,  # noqa: ARG002 - the default
+        context: Context,  # noqa: ARG002
+        characters: Callable[[], int],  # noqa: ARG002
+    ) -> Verdict:
+        """Decide whether so many more characters of a model's streamed answer may go on.
+
+        They are counted when ``characters`` is called.
+        """
         return PASS

@@ -255,6 +255,48 @@ CODES: Final[dict[str, Code]] = {
         "The session's budget is used up",
         "Let the application open another session: a budget is never raised.",
     ),
+    "PC3070": Code(429, -32006, "Too many requests", "Wait until the time in Retry-After."),
+    "PC3071": Code(
+        429, -32006, "A budget is used up", "It is whole again at the time in the detail."
+    ),
+    "PC3072": Code(429, -32006, "Too many calls at once", "Wait until others have ended."),
+    "PC3073": Code(
+        503, -32006, "What is used cannot be counted", "Calls with limits wait until it can be."
+    ),
+    "PC3074": Code(
+        403,
+        -32006,
+        "Nobody knows what this model costs",
+        "Name the model, or a default, in the file that `prices` in portcullis.yaml names.",
+    ),
+    "PC3075": Code(
+        403, -32006, "The session's time is over", "Let the application open another session."
+    ),
+    "PC3076": Code(
+        429,
+        -32006,
+        "The answer became longer than what was reserved for it",
+        "Ask for it with a maximum of tokens, or raise counters.output_tokens.",
+    ),
+    "PC3077": Code(
+        429, -32006, "The result is larger than what is left", "Ask for less, or wait."
+    ),
+    "PC3078": Code(
+        403,
+        -32006,
+        "The call alone can take more than the limit has",
+        "Ask for fewer tokens (max_tokens), or send less.",
+    ),
+    "PC3079": Code(404, -32006, "No such limit", "See `portcullis limit list`."),
+    "PC3090": Code(404, -32005, "Nothing was learned of it", "See `portcullis behaviour list`."),
+    "PC3091": Code(409, -32005, "Not in this phase", "`portcullis behaviour list` says which."),
+    "PC3092": Code(
+        409,
+        -32005,
+        "Too little was learned to ratify it",
+        "Wait, or lower behaviour.learn_days.",
+    ),
+    "PC3093": Code(409, -32005, "Somebody else decided meanwhile", "Look again, then decide."),
     "PC3040": Code(
         403,
         -32005,
@@ -294,6 +336,22 @@ CODES: Final[dict[str, Code]] = {
     "PC4002": Code(
         503, -32004, "The containment feed is stale", "The gate fails closed until it is back."
     ),
+    "PC4003": Code(
+        403, -32004, "Kill order refused", "Sign a new one: `portcullis kill --all`, within 60 s."
+    ),
+    "PC4004": Code(404, -32004, "Not killed", "`portcullis kill` without a name lists who is."),
+    "PC4005": Code(
+        500, -32603, "The kill feed cannot be published", "One control plane runs per deployment."
+    ),
+    "PC4010": Code(
+        403,
+        -32004,
+        "Quarantined",
+        "Only what the policy's quarantine lists goes on; an operator ends it: `portcullis agent"
+        " release`.",
+    ),
+    "PC4011": Code(404, -32004, "Not in quarantine", "See `portcullis agent show`."),
+    "PC4012": Code(404, -32004, "No such breaker is open", "See `portcullis breaker list`."),
     # Range PC5, upstream
     "PC5001": Code(502, -32010, "Upstream unreachable", "Check the upstream's address."),
     "PC5002": Code(
@@ -329,6 +387,23 @@ CODES: Final[dict[str, Code]] = {
         -32010,
         "The tool's result did not come in time",
         "Raise result_seconds of the toolset under `guard` if it is right.",
+    ),
+    "PC5022": Code(
+        503,
+        -32010,
+        "The upstream's breaker is open",
+        "It failed too often and is tried again at the time in the detail, by a read or a model"
+        " call.",
+    ),
+    "PC5023": Code(
+        429,
+        -32010,
+        "The agent's breaker is open",
+        "It did too much that was refused or failed; a read is tried at the time in the detail, or"
+        " an operator resets it: `portcullis breaker reset`.",
+    ),
+    "PC5024": Code(
+        502, -32010, "Upstream failed", "It answered with a status of the class 5xx; see its log."
     ),
     # Range PC6, the record
     "PC6001": Code(
@@ -409,6 +484,25 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC7017": Code(
         404, -32603, "No such tool in the catalogue", "See `portcullis catalogue list`."
+    ),
+    "PC7040": Code(
+        409,
+        -32603,
+        "Evidence is of one process's log",
+        "Run `portcullis up` with one worker, or leave evidence.frameworks out. Logs of gateways "
+        "that run no more can be kept elsewhere than in the state directory.",
+    ),
+    "PC7050": Code(
+        503,
+        -32603,
+        "What the gateways share cannot be used",
+        "The action was not done. Look for room on the disk, and at the gateways' messages.",
+    ),
+    "PC7051": Code(
+        502,
+        -32603,
+        "The gateway that holds it did not answer",
+        "It may have been done: look before it is done again.",
     ),
     # Range PC8, telling people
     "PC8001": Code(502, -32603, "A channel did not take the message", "See the detail."),

@@ -65,6 +65,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     code: str
     trace: str
+    approval: str = ""
+    """The id of the one that it consumed or waits for."""
 
 
 class SeenPage(msgspec.Struct, frozen=True, kw_only=True):

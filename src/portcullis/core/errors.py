@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portcullis.core.codes import CODES, Code
+from portcullis.core.limit_told import Exceeded
 
 
 class Problem(Exception):  # noqa: N818 - the field's term is "problem document" (RFC 9457)
@@ -25,6 +26,10 @@ class Problem(Exception):  # noqa: N818 - the field's term is "problem document"
         """What was refused, for the record: a credential's id or fingerprint."""
         self.approval = ""
         """The approval that the refused call waits for, or that was decided against it."""
+        self.retry_after = 0
+        """In how many seconds it is worth asking again; 0 where nobody can say."""
+        self.over: Exceeded | None = None
+        """The limit that it is a refusal of, if it is one."""
 
     @property
     def status(self) -> int:
@@ -41,4 +46,6 @@ class Problem(Exception):  # noqa: N818 - the field's term is "problem document"
             "code": self.code,
             "hint": self.hint,
         }
-        return document | ({"approval": self.approval} if self.approval else {})
+        document |= {"approval": self.approval} if self.approval else {}
+        document |= {"retry_after": self.retry_after} if self.retry_after else {}
+        return document | (self.over.members() if self.over else {})

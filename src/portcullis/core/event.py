@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+NOT_REQUIRED: Final = "not_required"
+"""In place of an approval's id: the call was allowed without one."""
 
 
 class EventType(StrEnum):

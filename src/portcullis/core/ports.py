@@ -6,7 +6,7 @@ Every adapter of a port passes the port's shared contract suite in ``tests/contr
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -33,9 +33,11 @@ class Authenticator(Protocol):
     credential of ours whose holder has shown that it is his. It is called on every request: it
     must cache the verification of tokens by digest and cost microseconds on a hit; it never
     caches a refusal, never answers from a cache past expiry, and checks the binding every time.
+    Unless ``spend``, a proof that is good once is not used up: whoever asks so passes the request
+    on to another gateway, where it is.
     """
 
-    def authenticate(self, presented: Presented) -> Principal: ...
+    def authenticate(self, presented: Presented, *, spend: bool = True) -> Principal: ...
 
 
 class KeyManager(Protocol):
@@ -71,21 +73,20 @@ class Sealer(Protocol):
     def current(self, sealed: bytes) -> bool: ...
 
 
-CutScope: TypeAlias = Literal["agent", "application", "operator", "session", "credential"]
-"""What can be cut off."""
-
-
 class KillFeed(Protocol):
     """Who is cut off. Consulted on every request and every chunk: O(1), in memory.
 
     ``stale`` is True when the feed may have missed something: then everything is denied.
-    ``reason`` returns why this principal, its credential, anyone on whose behalf it acts, or the
-    session is cut off, or None. ``subscribe`` has ``changed`` called, on the loop and at once,
-    after every change that can cut somebody off, also one that another process made.
+    ``reason`` returns why this principal, its credential, its role, anyone on whose behalf it acts,
+    or the session is cut off, or None. ``isolated`` returns why the agent, anyone on whose behalf
+    it acts, or the session is isolated, so that only what quarantine allows may go on, or None.
+    ``subscribe`` has ``changed`` called, on the loop and at once, after every change that can cut
+    somebody off or isolate him, also one that another process made, and when it becomes stale.
     """
 
     def stale(self) -> bool: ...
     def reason(self, principal: Principal, session: Session | None) -> str | None: ...
+    def isolated(self, principal: Principal, session: Session | None) -> str | None: ...
     def subscribe(self, changed: Callable[[], None]) -> None: ...
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from portcullis.core.call import RiskClass
+from portcullis.core.limit_told import Exceeded
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +42,8 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
     """No. ``code`` is a key of ``core.codes``; ``reason`` names fields and rules, not content.
 
     ``policy`` is as in Allow; ``approval`` is what the call waits for, or who decided against it.
+    ``retry_after`` is in how many seconds it may be otherwise, 0 where nobody can say.
+    ``over`` is the limit that says so, if it is one.
     """
 
     code: str
@@ -50,6 +53,8 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = ""
     findings: tuple[Finding, ...] = ()
     approval: str = ""
+    retry_after: int = 0
+    over: Exceeded | None = None
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,13 +45,24 @@ async def approved_by_a_human(cast: Cast) -> Ending:
 
 
 async def ask_on(cast: Cast, told: Callable[[str], None]) -> None:
-    """Ask for one more such ticket until somebody decides on it; ``told`` what came of it."""
-    wanted = _ticket(WAITING)
-    done = await cast.agent.act(_TOOL, wanted)
-    while done.approval:
+    """Ask for one more such ticket until somebody decides on it; ``told`` what came of it.
+
+    Also while the agent is cut off: it may be let act again.
+    """
+    wanted, cut = _ticket(WAITING), False
+    while True:
+        try:
+            done = await cast.agent.act(_TOOL, wanted)
+        except Exception:  # noqa: BLE001 - a client of somebody who is cut off fails in many ways
+            if not cut:
+                told(f"{AGENT}: the gate answers no more; it goes on asking")
+            cut = True
+        else:
+            cut = False
+            if not done.approval:
+                told(_outcome(done))
+                return
         await asyncio.sleep(_AGAIN_SECONDS)
-        done = await cast.agent.act(_TOOL, wanted)
-    told(_outcome(done))
 
 
 def _outcome(done: Done) -> str:

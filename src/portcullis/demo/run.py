@@ -101,7 +101,8 @@ def prepared(folder: Path) -> Iterator[None]:
             f"{folder} holds something that is not an earlier demonstration",
             hint="Name another folder with --state.",
         )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may become a gate's own
+    folder.mkdir(mode=0o700, exist_ok=True)
     with marker.open("a") as mine:
         try:
             fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)

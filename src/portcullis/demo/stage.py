@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 import yaml
@@ -18,7 +18,7 @@ import yaml
 from portcullis import bootstrap
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier
-from portcullis.config import load
+from portcullis.config import Config, load
 from portcullis.core.call import Context
 from portcullis.core.event import Event
 from portcullis.core.lifecycle import Verb
@@ -29,6 +29,9 @@ from portcullis.demo.tools import Records, tool_servers
 
 TRUST_DOMAIN: Final = "demo.portcullis.example"
 _BRIEFLY: Final = 60.0
+
+Running: TypeAlias = Callable[[Config], contextlib.AbstractAsyncContextManager[bootstrap.Gate]]
+"""Runs a gate with a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +136,14 @@ async def staged(
     policy: str | None = None,
     settings: Mapping[str, Any] | None = None,
     on_write: Callable[[str], None] = lambda _: None,
+    running: Running = bootstrap.running_gate,
 ) -> AsyncIterator[Stage]:
     """Start everything with its state below ``folder`` (which must hold no earlier stage).
 
     ``policy`` is the text of the policy file, by default the demonstration's. ``settings`` are
     top-level sections of the configuration that replace or, for ``mcp`` and ``models``, join
-    what the stage writes. ``on_write`` is called before a tool changes anything.
+    what the stage writes. ``on_write`` is called before a tool changes anything. ``running`` runs
+    the gate, by default all of it in this process.
     """
     model_key, tools_key = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     keys = _write_secrets(folder / "secrets", model=model_key, tools=tools_key)
@@ -159,7 +164,7 @@ async def staged(
             "mcp": {name: {"url": url, "credential": keys["tools"]} for name, url in tools.items()},
         }
         config = _write(folder, policy or support_policy(), upstreams, settings or {})
-        gate = await stack.enter_async_context(bootstrap.running_gate(load(config)))
+        gate = await stack.enter_async_context(running(load(config)))
         yield Stage(gate, config, model, records, (model_key, tools_key))
 
 

@@ -26,14 +26,16 @@ class Access:
         self._sessions = sessions
         self._clock = clock
 
-    async def admit(self, shown: Presented, *, source: str, trace_id: str) -> Context:
-        """The context of an agent's call.
+    async def admit(
+        self, shown: Presented, *, source: str, trace_id: str, spend: bool = True
+    ) -> Context:
+        """The context of an agent's call; unless ``spend``, a proof may be shown once more.
 
         Raises the Authenticator's Problems, PC2004 for another kind of principal, and PC2006
         when the credential is a session's token and that session is not open for this agent or
         for one on whose behalf it acts.
         """
-        principal = self._authenticator.authenticate(shown)
+        principal = self._authenticator.authenticate(shown, spend=spend)
         if principal.kind is not PrincipalKind.AGENT:
             problem = Problem("PC2004", "this route is for agents")
             problem.credential = principal.credential

@@ -17,6 +17,7 @@ import structlog
 from portcullis.config import Limits, Toolset
 from portcullis.core.call import Action, Call, Context, Result, Route
 from portcullis.core.errors import Problem
+from portcullis.core.limit_ports import Standing
 from portcullis.core.ports import Clock, Inventory
 from portcullis.core.verdict import Deny
 from portcullis.gateway.guard_calls import Begun, Running
@@ -24,9 +25,11 @@ from portcullis.gateway.http import Request, send_json
 from portcullis.gateway.live import cuttable, quietly
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.outcome import Recorded, recorded
+from portcullis.gateway.owned import LONGEST, unowned
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
 from portcullis.wire import guard as wire
+from portcullis.wire import ratelimit
 from portcullis.wire.json import decode, encode
 
 log = structlog.get_logger(__name__)
@@ -34,7 +37,7 @@ log = structlog.get_logger(__name__)
 Shows: TypeAlias = Callable[[Context, str, str], bool]
 """Whether a caller may be shown a toolset's tool by this name."""
 
-_RESULT: Final = re.compile(r"/([^/]{1,64})/result")
+_RESULT: Final = re.compile(rf"/([^/]{{1,{LONGEST}}})/result")
 _TICK: Final = 0.25
 """Seconds between two looks at what runs; who is cut off is refused at once all the same."""
 _GONE: Final = "the call ended before its result was judged"
@@ -57,7 +60,8 @@ class Guard:
     """The handler that the router calls, for all that is at and below ``/v1/calls``.
 
     An agent's description of its tool is pinned as it is first seen, like a server's: only of a
-    tool that the agent ``shows`` it may see. Run ``run`` beside it, and ``drain`` it at the end.
+    tool that the agent ``shows`` it may see. ``named`` makes the ids that calls are reported by.
+    Run ``run`` beside it, and ``drain`` it at the end.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Guard:
         limits: Limits,
         clock: Clock,
         metrics: Metrics,
+        standing: Standing | None = None,
+        named: Callable[[str], str] = unowned,
     ) -> None:
         self._pipeline = pipeline
         self._inventory = inventory
@@ -77,7 +83,8 @@ class Guard:
         self._toolsets = toolsets
         self._limits = limits
         self._clock = clock
-        self._running = Running(limits)
+        self._standing = standing
+        self._running = Running(limits, named)
         metrics.watch_guarded(lambda: len(self._running))
 
     async def __call__(self, request: Request, context: Context, rest: str) -> None:
@@ -98,7 +105,8 @@ class Guard:
             if not request.started:
                 body = encode(problem.document())
                 kind = b"application/problem+json"
-                await quietly(send_json(request.send, problem.status, body, kind=kind))
+                headers = ratelimit.refused(problem)
+                await quietly(send_json(request.send, problem.status, body, headers, kind=kind))
 
     async def run(self) -> None:
         """End what is late, cut off, or of a session that is over, until cancelled."""
@@ -139,17 +147,18 @@ class Guard:
                 raise recorded(outcome.verdict)
             seconds = toolset.result_seconds or self._limits.request_seconds
             until = self._clock.monotonic() + seconds
-            begun = Begun(outcome=outcome, context=context, until=until)
             try:
-                self._running.begin(begun)
+                begun = self._running.begin(outcome, context, until)
             except Problem as problem:
                 self._pipeline.failed(outcome, context, problem)
                 raise Recorded(problem.code, problem.detail) from None
         arguments = wire.arguments_of(outcome.call.payload)
         body = encode({"call": begun.id, "arguments": arguments})
+        quotas = self._standing.quotas(outcome.event) if self._standing else ()
+        headers = ratelimit.standing(quotas)
         try:
             with cuttable():
-                await send_json(request.send, 200, body)
+                await send_json(request.send, 200, body, headers)
         except Problem as problem:
             self._fail(begun, problem)
             raise Recorded(problem.code, problem.detail) from None

@@ -7,7 +7,7 @@ once: by its result, or by whatever ends it before.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -17,29 +17,33 @@ from portcullis.config import Limits
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.gateway.outcome import Outcome
+from portcullis.gateway.owned import unowned
 
 MAX_BYTES: Final = 64 * 2**20
 """Most bytes of calls that run, in all; one agent has half of that."""
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A call that was allowed. ``until`` is when its result is late, on the monotonic clock."""
+    """A call that was allowed. ``until`` is when its result is late, on the monotonic clock.
 
+    ``id`` is the call's, by which its result is claimed.
+    """
+
+    id: str
     outcome: Outcome
     context: Context
     until: float
 
-    @property
-    def id(self) -> str:
-        """The call's, by which its result is claimed."""
-        return self.outcome.event
-
 
 class Running:
-    """At most ``limits.calls_in_flight`` calls, and ``limits.calls_per_agent`` of one agent."""
+    """At most ``limits.calls_in_flight`` calls, and ``limits.calls_per_agent`` of one agent.
 
-    def __init__(self, limits: Limits) -> None:
+    ``named`` makes a call's id of its event's, which never comes twice.
+    """
+
+    def __init__(self, limits: Limits, named: Callable[[str], str] = unowned) -> None:
         self._limits = limits
+        self._named = named
         self._begun: dict[str, Begun] = {}
         self._calls: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
@@ -71,12 +75,15 @@ class Running:
         finally:
             self._take(agent, -1, -size)
 
-    def begin(self, begun: Begun) -> None:
+    def begin(self, outcome: Outcome, context: Context, until: float) -> Begun:
         """From now on its result may come. Raises Problem PC5013 once ``close`` was called."""
         if self._closed:
             raise Problem("PC5013", "the gate is shutting down")
+        call_id = self._named(outcome.event)
+        begun = Begun(id=call_id, outcome=outcome, context=context, until=until)
         self._begun[begun.id] = begun
-        self._take(begun.context.principal.id, 1, len(begun.outcome.call.body))
+        self._take(context.principal.id, 1, len(outcome.call.body))
+        return begun
 
     def claim(self, call_id: str, context: Context) -> Begun | None:
         """End a call in its caller's name: whoever it was allowed to, for whom, in that session.

@@ -48,6 +48,7 @@ class Line:
         self._sees_off = tuple(c for c in checks if _overrides(c, "going"))
         self._stream = tuple(c for c in checks if _overrides(c, "judge_stream"))
         self._chunk = tuple(c for c in checks if _overrides(c, "judge_chunk"))
+        self._passing = tuple(c for c in checks if _overrides(c, "judge_passing"))
 
     async def request(self, call: Call, context: Context) -> Outcome:
         """Decide on a call; what no check grants is denied.
@@ -151,11 +152,21 @@ class Line:
             return _fault("of streams")
         return None
 
-    def chunk(self, call: Call, context: Context) -> Deny | None:
-        """Whether a piece of a stream may go on."""
+    @property
+    def measures(self) -> bool:
+        """Whether any check asks how long a model's stream becomes."""
+        return bool(self._passing)
+
+    def chunk(
+        self, call: Call, context: Context, characters: Callable[[], int] | None = None
+    ) -> Deny | None:
+        """Whether a piece of a stream may go on; or so many ``characters`` of a model's."""
         try:
-            for check in self._chunk:
-                verdict = check.judge_chunk(call, context)
+            for check in self._chunk if characters is None else self._passing:
+                if characters is None:
+                    verdict = check.judge_chunk(call, context)
+                else:
+                    verdict = check.judge_passing(call, context, characters)
                 if isinstance(verdict, Deny):
                     return verdict
         except Exception:
@@ -208,7 +219,12 @@ class Guarded:
 def _refusal(error: Exception, check: str, call: Call) -> Deny:
     """A check could not do its part; a Problem says why, anything else is a fault."""
     if isinstance(error, Problem):
-        return Deny(code=error.code, reason=error.detail)
+        return Deny(
+            code=error.code,
+            reason=error.detail,
+            retry_after=error.retry_after,
+            over=error.over,
+        )
     log.error("check_failed", check=check, event_id=call.id, exc_info=error)
     return _fault(check)
 

@@ -34,6 +34,7 @@ MAX_PIPELINED: Final = 8
 
 KEEP_ALIVE: Final = 75.0
 """Seconds that a connection is kept without a request."""
+_BACKLOG: Final = 1024
 _CLOSE_SECONDS: Final = 1.0
 """How long an idle client may take to answer the end of TLS when the gate closes."""
 
@@ -221,7 +222,9 @@ class BoundedProtocol(HttpToolsProtocol):
 class Listener(uvicorn.Server):
     """One listening socket and its application. The process's signals are not its business.
 
-    With ``tls`` every connection is admitted first, in at most ``seconds``.
+    With ``tls`` every connection is admitted first, in at most ``seconds``. A ``shared`` one stands
+    beside those of other processes of this user at the same address: the kernel gives each of them
+    its part of the connections (SO_REUSEPORT, socket(7)).
     """
 
     def __init__(
@@ -235,8 +238,10 @@ class Listener(uvicorn.Server):
         drain_seconds: float,
         stalled_seconds: float = 60,
         tls: ServerTls | None = None,
+        shared: bool = False,
     ) -> None:
-        self._socket = _bound(address)
+        self._socket = bound(address, shared=shared)
+        self._socket.listen(_BACKLOG)
         protocol: type[BoundedProtocol] = type(
             "ListenerProtocol",
             (BoundedProtocol,),
@@ -324,18 +329,22 @@ class Listener(uvicorn.Server):
             connection.transport.abort()
 
 
-def _bound(address: str) -> socket.socket:
-    """A socket that listens there. Raises Problem PC7001 when it cannot."""
+def bound(address: str, *, shared: bool = False) -> socket.socket:
+    """A socket that is bound there and does not listen yet. Raises Problem PC7001 when it cannot.
+
+    ``shared`` lets further sockets be bound there that are shared too.
+    """
     host, _, port = address.rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host  # RFC 6761: whatever a resolver says
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # with no delay
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # with no delay
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        listening.bind((host.strip("[]"), int(port)))
+        made.bind((host.strip("[]"), int(port)))
     except OSError as error:
-        listening.close()
+        made.close()
         raise Problem("PC7001", f"cannot listen on {address}: {error.strerror}") from None
-    listening.listen(1024)
-    listening.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    return listening
+    made.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return made

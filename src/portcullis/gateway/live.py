@@ -19,6 +19,7 @@ import structlog
 from portcullis.core.call import Context
 from portcullis.core.credential import Peer
 from portcullis.core.errors import Problem
+from portcullis.core.feed import Swept
 from portcullis.core.ports import Clock, KillFeed
 from portcullis.core.principal import Principal, PrincipalKind
 
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 GRACE: Final = 0.1
 """Seconds in which a run that was cut off may still tell its caller why."""
 LEFT: Final = "PC5014"
+STALE: Final = "PC4002"
 SOON: Final = 0.001
 """Seconds after which idle connections follow: what runs is told first, they can do nothing."""
 RETIRE: Final = 0.75
@@ -77,11 +79,12 @@ class Run:
         self.connection = connection
         self._stop: Callable[[Problem], object] | None = stop
 
-    def stop(self, problem: Problem) -> None:
-        """End it for this reason."""
+    def stop(self, problem: Problem) -> bool:
+        """End it for this reason; False when it was ended before."""
         stop, self._stop = self._stop, None
         if stop is not None:
             stop(problem)
+        return stop is not None
 
 
 class Live:
@@ -98,6 +101,11 @@ class Live:
         self._trust_domain = trust_domain
         self._connections: set[Connection] = set()
         self._runs: set[Run] = set()
+        self._swept = Swept()
+
+    def swept(self) -> Swept:
+        """How many runs and connections ``sweep`` has ended so far."""
+        return self._swept
 
     def connect(self, connection: Connection) -> None:
         """Keep a connection that a certificate was shown on.
@@ -183,20 +191,13 @@ class Live:
     def sweep(self) -> None:
         """End what belongs to whoever the feed now cuts off or whose authority is trusted no more.
 
-        Runs are cancelled at once, idle connections are closed ``SOON`` and the connections of
-        runs after ``GRACE``. Everybody else is left alone. Call it after every change of either,
-        on the loop.
+        While the feed is stale every run ends: who is cut off is not known then. Runs are cancelled
+        at once, idle connections are closed ``SOON`` and the connections of runs after ``GRACE``.
+        Everybody else is left alone. Call it after every change of either, on the loop.
         """
         began = self._clock.monotonic()
         idle: list[Connection] = []
-        last: list[Connection] = []
-        for run in tuple(self._runs):
-            context = run.context
-            reason = self._feed.reason(context.principal, context.session)
-            if reason is not None:
-                run.stop(Problem("PC4001", reason))
-                if run.connection is not None:
-                    last.append(run.connection)
+        stopped, last = self._stop_runs()
         judged: dict[tuple[str, Principal | None], Problem | None] = {}
         for connection in tuple(self._connections):
             shown = (connection.peer.thumbprint if connection.peer else "", connection.principal)
@@ -208,12 +209,30 @@ class Live:
             if connection.run is None:
                 idle.append(connection)
             else:
-                connection.run.stop(problem)
+                stopped += connection.run.stop(problem)
                 last.append(connection)
+        ended = len({*map(id, idle), *map(id, last)})
+        self._swept = Swept(self._swept.runs + stopped, self._swept.connections + ended)
         loop = asyncio.get_running_loop()
         for connections, seconds in ((idle, SOON), (last, GRACE)):
             if connections:
                 loop.call_later(seconds, self._close, connections, began)
+
+    def _stop_runs(self) -> tuple[int, list[Connection]]:
+        """End the runs of who is cut off: how many it were, and what connections they came by."""
+        stopped = 0
+        last: list[Connection] = []
+        stale = self._feed.stale()
+        for run in tuple(self._runs):
+            context = run.context
+            reason = self._feed.reason(context.principal, context.session)
+            if reason is not None:
+                stopped += run.stop(Problem("PC4001", reason))
+                if run.connection is not None:
+                    last.append(run.connection)
+            elif stale:
+                stopped += run.stop(Problem(STALE, "the gate lost touch with its kill feed"))
+        return stopped, last
 
     def _close(self, connections: list[Connection], since: float) -> None:
         for connection in connections:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
+from time import perf_counter
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +21,7 @@ from portcullis.config import Limits, ModelUpstream
 from portcullis.core.call import Action, Call, Context, Result, Route
 from portcullis.core.check import MAX_FINDINGS, StreamJudge
 from portcullis.core.errors import Problem
+from portcullis.core.limit_ports import Standing
 from portcullis.core.ports import Forwarder, UpstreamRequest, UpstreamResponse
 from portcullis.core.verdict import Deny
 from portcullis.gateway.http import Request, send_json
@@ -29,9 +33,10 @@ from portcullis.gateway.returned import returned
 from portcullis.gateway.stream import Exchange, HeldBack, StreamOut
 from portcullis.gateway.stream_judged import Judged, Stopped
 from portcullis.gateway.streamed import Streamed
-from portcullis.wire import SHAPES, behind, error_body, error_frame
+from portcullis.wire import SHAPES, behind, error_body, error_frame, ratelimit
 from portcullis.wire.json import decode, digest, encode
-from portcullis.wire.model import ModelRequest, Shape, StreamDecoder
+from portcullis.wire.model import Frame, ModelRequest, Shape, StreamDecoder
+from portcullis.wire.slots import Kind
 
 _FORWARD: Final = {
     b"anthropic-version": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
@@ -45,6 +50,9 @@ MAX_ANSWER_VALUES: Final = 1_000_000
 
 _PASSING: Final = frozenset({"PC5001", "PC5006", "PC5013"})
 """Problems that may be over a moment later; the others would only be repeated."""
+_WAITING: Final = frozenset({"PC3070", "PC3071", "PC3072"})
+"""Problems that are over when their Retry-After says so, if that is at most ``_SOON`` seconds."""
+_SOON: Final = 60
 _OK, _ERROR = 200, 400
 
 
@@ -57,7 +65,10 @@ class ModelRoutes:
         forwarder: Forwarder,
         upstreams: Mapping[str, ModelUpstream],
         limits: Limits,
+        standing: Standing | None = None,
     ) -> None:
+        """``standing`` says how it stands with the limits of calls, for the answers' headers."""
+        self._standing = standing
         self._pipeline = pipeline
         self._forwarder = forwarder
         self._upstreams = upstreams
@@ -78,7 +89,10 @@ class ModelRoutes:
         try:
             with cuttable():
                 asked = msgspec.structs.replace(asked, sent=outcome.call.payload)
-                last = await self._forward(Exchange(request, context, outcome, shape, asked))
+                told = self._told(outcome.event, api)
+                last = await self._forward(
+                    Exchange(request, context, outcome, shape, asked, told=told)
+                )
         except Recorded as problem:
             await answer(request, api, problem)
         except Problem as problem:
@@ -90,6 +104,10 @@ class ModelRoutes:
             raise
         else:
             await quietly(last)
+
+    def _told(self, call: str, api: str) -> ratelimit.Headers:
+        """How it stands with the limits of a call, in headers."""
+        return ratelimit.standing(self._standing.quotas(call), api) if self._standing else []
 
     def _call(self, request: Request, shape: Shape, asked: ModelRequest) -> Call:
         features = list(asked.features)
@@ -127,7 +145,7 @@ class ModelRoutes:
         call = exchange.outcome.call
         if not call.server:
             raise Problem("PC5012", "no configured upstream serves this model")
-        request = exchange.request
+        request, began = exchange.request, perf_counter()
         response = await self._forwarder.send(
             UpstreamRequest(
                 upstream=call.server,
@@ -137,6 +155,7 @@ class ModelRoutes:
                 body=call.body,
             )
         )
+        exchange = replace(exchange, status=response.status, waited=perf_counter() - began)
         try:
             kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
             if response.status == _OK and call.stream and kind == "text/event-stream":
@@ -168,12 +187,13 @@ class ModelRoutes:
         else:
             result = exchange.shape.result(payload, exchange.asked)
         judged = await self._judge(exchange, result)
-        headers = returned(response.headers)
+        headers = ratelimit.ours(exchange.told, returned(response.headers))
         return send_json(exchange.request.send, response.status, encode(judged.payload), headers)
 
     async def _stream(self, exchange: Exchange, response: UpstreamResponse) -> Awaitable[None]:
         """Pass a stream on. Faults after the head become an error event that SDKs raise on."""
-        out = StreamOut(exchange.request, returned(response.headers))
+        headers = ratelimit.ours(exchange.told, returned(response.headers))
+        out = StreamOut(exchange.request, headers)
         try:
             with cuttable():
                 async with asyncio.timeout(self._limits.stream_seconds):
@@ -224,6 +244,7 @@ class ModelRoutes:
             if denied is not None:
                 raise Problem(denied.code, denied.reason)
             frames = decoder.feed(chunk)
+            self._measured(exchange, decoder, frames)
             if kept is not None and judge is None:
                 for frame in frames:
                     if frame.event is not None:
@@ -243,6 +264,19 @@ class ModelRoutes:
         await self._judge(exchange, result, judge)
         return end
 
+    def _measured(
+        self, exchange: Exchange, decoder: StreamDecoder, frames: Iterable[Frame]
+    ) -> None:
+        """Say how long the answer becomes: Problem when that is too much."""
+        if not self._pipeline.measures:
+            return
+        call, context = exchange.outcome.call, exchange.context
+        denied = self._pipeline.passing(call, context, partial(_characters, decoder, frames))
+        if denied is not None:
+            problem = Problem(denied.code, denied.reason)
+            problem.over = denied.over
+            raise problem
+
     async def _judge(
         self, exchange: Exchange, result: Result, judge: StreamJudge | None = None
     ) -> Result:
@@ -251,9 +285,10 @@ class ModelRoutes:
         The calls that are remembered are those that the client will see.
         """
         outcome, context = exchange.outcome, exchange.context
+        result = msgspec.structs.replace(result, status=exchange.status, waited=exchange.waited)
         judged = await self._pipeline.result(outcome, context, result, judge=judge)
         if isinstance(judged, Deny):
-            raise Recorded(judged.code, judged.reason)
+            raise recorded(judged)
         if judged.payload is not result.payload and not result.is_error:
             seen = exchange.shape.result(judged.payload, exchange.asked)
             judged = msgspec.structs.replace(judged, proposals=seen.proposals)
@@ -276,9 +311,21 @@ async def answer(
 
     The SDKs retry most errors by themselves unless ``x-should-retry`` says that it is no use.
     """
-    retry = b"true" if problem.code in _PASSING else b"false"
-    extra = [(b"x-should-retry", retry), *headers]
+    soon = 0 < problem.retry_after <= _SOON and problem.code in _WAITING
+    retry = b"true" if soon or problem.code in _PASSING else b"false"
+    extra = [(b"x-should-retry", retry), *ratelimit.refused(problem, api), *headers]
     await send_json(request.send, problem.status, error_body(api, problem), extra)
+
+
+def _characters(decoder: StreamDecoder, frames: Iterable[Frame]) -> int:
+    """How many characters of the answer these frames add; what they repeat is none."""
+    return sum(
+        len(slot.text)
+        for frame in frames
+        if frame.event is not None
+        for slot in decoder.slots(frame.event).slots
+        if slot.kind is not Kind.WHOLE and not slot.sealed
+    )
 
 
 def _unread(exchange: Exchange, response: UpstreamResponse) -> Any:

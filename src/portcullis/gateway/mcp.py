@@ -40,7 +40,7 @@ async def leaving(incoming: AsyncIterator[Incoming]) -> AsyncIterator[AsyncItera
 
 @dataclass(frozen=True, slots=True)
 class Mcp:
-    """The parts of the gate that MCP needs. ``seal`` has a key of this process alone."""
+    """The parts of the gate that MCP needs. ``seal`` has a key of this deployment alone."""
 
     pipeline: Pipeline
     inventory: Inventory
@@ -70,7 +70,7 @@ class Mcp:
             self.pipeline.failed(outcome, context, gone or Problem("PC5014", GONE))
             raise
         if isinstance(judged, Deny):
-            raise Recorded(judged.code, judged.reason)
+            raise recorded(judged)
         return judged
 
     def refuse(

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
+from collections.abc import Callable
 
 import structlog
 
 from portcullis.core.call import Context, Route
 from portcullis.core.errors import Problem
+from portcullis.core.ports import KillFeed
+from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.relay_ports import Claims
 from portcullis.gateway.mcp import Mcp
 from portcullis.gateway.mcp_conversation import Conversation
+from portcullis.gateway.owned import unowned
 from portcullis.wire.mcp import Era
 
 log = structlog.get_logger(__name__)
@@ -20,19 +26,33 @@ _SHARE = 4
 
 
 class Conversations:
-    """Bounded by ``limits.mcp_sessions``; idle ones end after ``limits.session_idle_seconds``."""
+    """Bounded by ``limits.mcp_sessions``; idle ones end after ``limits.session_idle_seconds``.
 
-    def __init__(self, mcp: Mcp) -> None:
+    ``named`` makes the id of a legacy session. Where there are several gateways, ``claims`` has
+    the modern conversations with a process of their own: each stays at the gateway called ``name``
+    that has its process.
+    """
+
+    def __init__(
+        self,
+        mcp: Mcp,
+        named: Callable[[str], str] = unowned,
+        claims: Claims | None = None,
+        name: str = "",
+    ) -> None:
         self._mcp = mcp
+        self._named = named
+        self._claims = claims
+        self._name = name
         self._open: dict[str, Conversation] = {}
+        self._ending: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
     async def modern(self, server: str, context: Context, route: Route) -> Conversation:
         """The caller's one stateless conversation with a server."""
-        owner = owner_of(context)
-        key = ":".join(("modern", server, *owner))
+        owner, key = owner_of(context), modern_key(server, context)
         found = self._open.get(key)
         if found is not None and not found.lost:
             return found
@@ -42,7 +62,7 @@ class Conversations:
 
     async def legacy(self, server: str, context: Context, route: Route) -> Conversation:
         """A new conversation for an ``initialize``; its key is the new session's id."""
-        key = secrets.token_urlsafe(32)
+        key = self._named(secrets.token_urlsafe(32))
         owner = owner_of(context)
         return await self._begin(Conversation(self._mcp, server, key, owner, Era.LEGACY, route))
 
@@ -64,9 +84,14 @@ class Conversations:
 
     async def end(self, conversation: Conversation) -> None:
         """End a conversation and what it holds upstream."""
-        if self._open.get(conversation.key) is conversation:
+        mine = self._open.get(conversation.key) is conversation
+        if mine:
             del self._open[conversation.key]
-        await conversation.close()
+        try:
+            await conversation.close()
+        finally:
+            if mine:
+                self._released(conversation)
 
     async def reap(self) -> None:
         """End the conversations that have been idle for too long."""
@@ -82,6 +107,23 @@ class Conversations:
             except Exception:
                 log.exception("reap_failed")
 
+    def sweep(self, feed: KillFeed) -> None:
+        """End those of whoever is cut off, with the processes that run for them; on the loop."""
+        for conversation in tuple(self._open.values()):
+            kind, name, session = conversation.owner
+            holder = Principal(
+                kind=PrincipalKind(kind),
+                id=name,
+                credential="",
+                expires_at=math.inf,
+                session=session or None,
+                issued_at=math.inf,
+            )
+            if feed.reason(holder, None) is not None:
+                ending = asyncio.ensure_future(self.end(conversation))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+
     async def close(self) -> None:
         """End all conversations."""
         for conversation in list(self._open.values()):
@@ -91,6 +133,8 @@ class Conversations:
         limits, channels = self._mcp.limits, self._mcp.channels
         if conversation.server not in channels.servers():
             raise Problem("PC5012", "no MCP server of this name is configured")
+        if self._claims is not None and self._stays(conversation):
+            self._claims.claim(conversation.key, self._name)
         limit = limits.mcp_sessions
         own = [c for c in self._open.values() if c.owner[:2] == conversation.owner[:2]]
         full = len(self._open) >= limit or len(own) >= max(1, limit // _SHARE)
@@ -107,9 +151,28 @@ class Conversations:
         self._open[conversation.key] = conversation
         return conversation
 
+    def _released(self, conversation: Conversation) -> None:
+        """Let go the claim; where that fails it stays with this gateway, which may begin anew."""
+        if self._claims is None or not self._stays(conversation):
+            return
+        try:
+            self._claims.release(conversation.key, self._name)
+        except Problem as problem:
+            log.warning("claim_not_released", server=conversation.server, code=problem.code)
+
+    def _stays(self, conversation: Conversation) -> bool:
+        """Whether another gateway would make another process for it."""
+        modern = conversation.era is Era.MODERN
+        return modern and self._mcp.channels.spawns(conversation.server)
+
     def _idle(self, conversation: Conversation) -> bool:
         silence = self._mcp.clock.monotonic() - conversation.used_at
         return not conversation.busy and silence > self._mcp.limits.session_idle_seconds
+
+
+def modern_key(server: str, context: Context) -> str:
+    """The key of a caller's one modern conversation with a server."""
+    return ":".join(("modern", server, *owner_of(context)))
 
 
 def owner_of(context: Context) -> tuple[str, ...]:

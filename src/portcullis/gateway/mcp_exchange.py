@@ -290,6 +290,7 @@ class Exchange(Stream):
             chunks=self.chunks,
             streamed=self._streamed.messages() if self._streamed else None,
         )
+        back = msgspec.structs.replace(back, waited=self.waited)
         judged = await self._mcp.conclude(outcome, self._context, back, self.findings)
         if failed:
             return failure_message(request.id, judged.payload)

@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 _VERSION: Final = b"mcp-protocol-version"
 _SESSION: Final = b"mcp-session-id"
 _OK, _ACCEPTED = 200, 202
+_RETRIED: Final = frozenset({-32006, -32010})
+"""The JSON-RPC codes of refusals that may say when to try again."""
 _STATUS: Final[Mapping[int, int]] = {
     -32700: 400,
     -32600: 400,
@@ -219,7 +221,11 @@ class McpHttp:
         """Carry out an exchange and answer it, unless the client has gone."""
         message = await self._attend(request, exchange, reply, exchange.run())
         if message is not None:
-            code = message.get("error", {}).get("code")
+            error = message.get("error", {})
+            code = error.get("code")
+            data = error.get("data")
+            if code in _RETRIED and isinstance(data, dict):
+                reply.retry(data.get("retry_after"))
             await quietly(reply.finish(message, statuses.get(code, _OK)))
 
     async def _attend(

@@ -36,10 +36,15 @@ class Reply:
         self._send = send
         self._seconds = seconds
         self._keep_alive = keep_alive
-        self._headers = tuple(headers)
+        self._headers: tuple[tuple[bytes, bytes], ...] = tuple(headers)
         self._lock = asyncio.Lock()
         self._sent_at = asyncio.get_running_loop().time()
         self.started = False
+
+    def retry(self, seconds: Any) -> None:
+        """Say in the head, unless it has gone, when to try again (RFC 9110, section 10.2.3)."""
+        if type(seconds) is int and not self.started:
+            self._headers += ((b"retry-after", str(seconds).encode("ascii")),)
 
     async def event(self, message: dict[str, Any], event_id: str = "") -> None:
         """Send one message as an event."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from time import perf_counter
 from typing import Any, Final
 
 from portcullis.core.call import Call, Context
@@ -62,6 +63,7 @@ class Stream(ABC):
         self._asked = 0
         self._streamed: Streamed | None = None
         self.reason: Problem | None = None
+        self.waited = 0.0
         self.chunks = 0
         self.findings: list[Finding] = []
 
@@ -106,8 +108,10 @@ class Stream(ABC):
 
     async def _forward(self, incoming: AsyncIterator[Incoming]) -> Response | Failure | None:
         """Pass on what comes until ``_answers`` takes a message; None when it ended first."""
+        began = perf_counter()
         async with leaving(incoming):
             async for item in incoming:
+                self.waited = self.waited or perf_counter() - began
                 message = self._read(item)
                 if isinstance(message, Notification):
                     await self._notification(message, item.event_id or "")

@@ -48,4 +48,6 @@ def recorded(deny: Deny) -> Recorded:
     """The Problem that stands for a refusal of the line."""
     problem = Recorded(deny.code, deny.reason)
     problem.approval = deny.approval
+    problem.retry_after = deny.retry_after
+    problem.over = deny.over
     return problem

@@ -65,6 +65,7 @@ class Pipeline:
         self._awaited = frozenset(awaited)
         self._approvals = approvals
         self._observers = tuple(observers)
+        self._going: set[str] = set()  # allowed, and not finished yet
         self.records = records
 
     async def request(self, call: Call, context: Context, look: LookUp | None = None) -> Outcome:
@@ -77,6 +78,8 @@ class Pipeline:
         outcome = decided = await self._line.request(call, context)
         try:
             outcome = decided = await self._settled(outcome, call, context, look)
+            if isinstance(outcome.verdict, Allow):
+                self._going.add(outcome.event)
             event = await self.records.decision(outcome, context)
             if isinstance(outcome.verdict, Deny) or outcome.risk is RiskClass.READ:
                 self._recorder.enqueue(event)
@@ -94,6 +97,11 @@ class Pipeline:
             log.exception("record_failed", event_id=call.id)
             fault = Deny(code="PC6001", reason="the decision could not be recorded")
             outcome = msgspec.structs.replace(outcome, verdict=fault, check="record")
+        except BaseException:
+            self._going.discard(call.id)
+            raise
+        if isinstance(outcome.verdict, Deny):
+            self._going.discard(outcome.event)
         if outcome is not decided:
             self.records.unrecorded(outcome.event)
         self._metrics.found(request_channel(call.action), outcome.findings)
@@ -239,7 +247,7 @@ class Pipeline:
             denied = Deny(code=problem.code, reason=problem.detail)
         if denied is not None:
             self._metrics.withheld(outcome.call, denied)
-        self._tell(lambda one: one.finished(outcome.call, context, judged.result, denied))
+        self._finished(outcome, context, judged.result, denied)
         return denied or judged.result
 
     async def notice(self, call: Call, context: Context, result: Result) -> Transform | Deny:
@@ -266,12 +274,21 @@ class Pipeline:
         """Whether a piece of a stream may go on: asked for each piece."""
         return self._line.chunk(call, context)
 
+    @property
+    def measures(self) -> bool:
+        """Whether it has to be said how long model's streams become (``passing``)."""
+        return self._line.measures
+
+    def passing(self, call: Call, context: Context, characters: Callable[[], int]) -> Deny | None:
+        """Whether so many more characters of a model's streamed answer may go on."""
+        return self._line.chunk(call, context, characters)
+
     def failed(self, outcome: Outcome, context: Context, problem: Problem) -> None:
         """Record that an allowed call has no good result: the event that is owed for it."""
         self._metrics.failed(outcome.call, problem)
         self._enqueue_or_log(self.records.failure(outcome, context, problem))
         denied = Deny(code=problem.code, reason=problem.detail)
-        self._tell(lambda one: one.finished(outcome.call, context, None, denied))
+        self._finished(outcome, context, None, denied)
 
     def refused(self, problem: Problem, kind: EventType = EventType.ERROR, **where: str) -> Problem:
         """Record a request that never became a call; returns the problem to answer with.
@@ -285,6 +302,14 @@ class Pipeline:
         except Problem as unrecorded:
             return unrecorded
         return problem
+
+    def _finished(
+        self, outcome: Outcome, context: Context, result: Result | None, denied: Deny | None
+    ) -> None:
+        """Tell it once: what goes wrong with an answer that was judged is recorded, too."""
+        if outcome.event in self._going:
+            self._going.discard(outcome.event)
+            self._tell(lambda one: one.finished(outcome.call, context, result, denied))
 
     def _tell(self, tell: Callable[[Observer], None]) -> None:
         for observer in self._observers:

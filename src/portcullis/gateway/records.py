@@ -23,7 +23,7 @@ from typing import Any, Final
 from portcullis.core.call import Action, Call, Context, Result, RiskClass
 from portcullis.core.desk_ports import Precedents
 from portcullis.core.errors import Problem
-from portcullis.core.event import Event, EventType, ResultSummary
+from portcullis.core.event import NOT_REQUIRED, Event, EventType, ResultSummary
 from portcullis.core.inspection import Treatment
 from portcullis.core.names import HIDDEN, made_of_words
 from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder
@@ -188,7 +188,7 @@ class Records:
             rule=verdict.rule,
             reason=verdict.reason,
             findings=_findings(outcome.findings),
-            approval=verdict.approval or ("not_required" if isinstance(verdict, Allow) else ""),
+            approval=verdict.approval or (NOT_REQUIRED if isinstance(verdict, Allow) else ""),
             review=(
                 isinstance(verdict, Allow)
                 and not verdict.approval

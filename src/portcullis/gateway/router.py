@@ -1,6 +1,6 @@
 """The gate's front door: authenticate, find the route, answer every problem in its shape.
 
-No route is reached without a principal. Each request is either served by a hot route, handed to
+No route is reached without a principal, but for two words about health. Each request is either served by a hot route, handed to
 the API for applications and tokens (which authenticates by itself), or refused and recorded.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 import structlog
@@ -22,12 +23,18 @@ from portcullis.gateway.live import Live, ended
 from portcullis.gateway.llm import ModelRoutes, answer
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
+from portcullis.wire import ratelimit
 from portcullis.wire.challenge import challenge
 from portcullis.wire.json import encode
 from portcullis.wire.jsonrpc import error_message
 from portcullis.wire.target import origin
 
+_OK: Final = 200
 _UNAUTHORIZED: Final = 401
+_UNAVAILABLE: Final = 503
+_LIVES: Final = "/healthz"
+_HEALTH: Final = frozenset({_LIVES, "/readyz"})
+"""Where a gateway without a control plane of its own says how it is, on its own listeners."""
 _PATH: Final = re.compile(rf"/mcp/{NAME.strip('^$')}")
 
 log = structlog.get_logger(__name__)
@@ -59,10 +66,21 @@ class GuardRoutes(Protocol):
         """Serve one request; ``rest`` is what follows ``/v1/calls`` in its path."""
 
 
+class Elsewhere(Protocol):
+    """The way to what other gateways keep (``gateway.relay``)."""
+
+    def concerns(self, request: Request, first: str, rest: str) -> bool:
+        """Whether another gateway may keep what a request is for."""
+
+    async def passed_on(self, request: Request, context: Context, first: str, rest: str) -> bool:
+        """Pass a request on to the gateway that keeps what it is for; False when that is here."""
+
+
 class Router:
     """The ASGI application of the gate's listeners. ``draining`` refuses new calls.
 
-    ``names`` are the DNS names and addresses that clients know the gate by.
+    ``names`` are the DNS names and addresses that clients know the gate by; ``elsewhere`` is the
+    way to other gateways, where there are any.
     """
 
     def __init__(
@@ -78,8 +96,10 @@ class Router:
         limits: Limits,
         metrics: Metrics,
         names: Collection[str],
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._names = frozenset(name.lower() for name in names)
+        self._elsewhere = elsewhere
         self._access = access
         self._live = live
         self._pipeline = pipeline
@@ -92,6 +112,11 @@ class Router:
         self._running: dict[str, int] = {}
         metrics.watch_in_flight(lambda: self._in_flight)
         self.draining = False
+        self._health: Callable[[], bool] | None = None
+
+    def report(self, ready: Callable[[], bool]) -> None:
+        """Answer ``/healthz`` and ``/readyz`` from now on: two words, for whoever asks."""
+        self._health = ready
 
     def drain(self) -> None:
         """Refuse what comes from now on; what runs may finish."""
@@ -100,6 +125,9 @@ class Router:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection scope."""
         if scope["type"] != "http":
+            return
+        if self._health is not None and scope["path"] in _HEALTH:
+            await self._report(scope, send)
             return
         first, rest = _parted(scope["path"])
         request = Request(scope, receive, send)
@@ -110,13 +138,10 @@ class Router:
             if first in _API:
                 await self._api(scope, receive, request.send)
                 return
-            context = await self._access.admit(
-                presented(request, self._names),
-                source=request.source,
-                trace_id=request.trace_id,
-            )
-            with self._live.running(context, request.connection):
-                await self._serve(request, context, first, rest)
+            way = self._way(request, first, rest)
+            context = await self._admitted(request, spend=way is None)
+            with self._live.running(context, request.connection), self._share(context):
+                await self._reach(request, context, first, rest, way)
         except Problem as problem:
             await self._refuse(request, context, first, rest, problem)
         except asyncio.CancelledError as error:
@@ -133,6 +158,15 @@ class Router:
         finally:
             self._in_flight -= 1
 
+    async def _report(self, scope: Scope, send: Send) -> None:
+        ready = scope["path"] == _LIVES or (
+            self._health is not None and self._health() and not self.draining
+        )
+        body = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
+        if scope["path"] == _LIVES:
+            body = b'{"status":"ok"}'
+        await send_json(send, _OK if ready else _UNAVAILABLE, body)
+
     def _check(self, request: Request) -> None:
         """Whether the request may be looked at, whoever sent it."""
         request.check()
@@ -143,26 +177,54 @@ class Router:
         if self._in_flight > self._limits.calls_in_flight:
             raise Problem("PC5006", f"more than {self._limits.calls_in_flight} calls at once")
 
-    async def _serve(self, request: Request, context: Context, first: str, rest: str) -> None:
-        """Serve an authenticated request, within the agent's share of what may run at once."""
+    def _way(self, request: Request, first: str, rest: str) -> Elsewhere | None:
+        """The way to the gateway that may keep what a request is for."""
+        way = self._elsewhere
+        return way if way is not None and way.concerns(request, first, rest) else None
+
+    async def _admitted(self, request: Request, *, spend: bool = True) -> Context:
+        return await self._access.admit(
+            presented(request, self._names),
+            source=request.source,
+            trace_id=request.trace_id,
+            spend=spend,
+        )
+
+    @contextmanager
+    def _share(self, context: Context) -> Iterator[None]:
+        """Keep to the agent's share of what may run at once. Raises Problem PC5006."""
         agent = context.principal.id
         running = self._running.get(agent, 0)
         if running >= self._limits.calls_per_agent:
             raise Problem("PC5006", f"more than {self._limits.calls_per_agent} calls of one agent")
         self._running[agent] = running + 1
         try:
-            if first in _APIS:
-                await self._models(request, context, first, "/" + rest)
-            elif first == "mcp" and rest and "/" not in rest:
-                await self._mcp(request, context, rest)
-            elif first == _CALLS:
-                await self._guard(request, context, rest)
-            else:
-                raise Problem("PC1010", "the gate has no such route")
+            yield
         finally:
             self._running[agent] -= 1
             if not self._running[agent]:
                 del self._running[agent]
+
+    async def _reach(
+        self, request: Request, context: Context, first: str, rest: str, way: Elsewhere | None
+    ) -> None:
+        """Serve a request here, unless what it is for is kept elsewhere."""
+        if way is not None:
+            if await way.passed_on(request, context, first, rest):
+                return
+            context = await self._admitted(request)
+        await self._serve(request, context, first, rest)
+
+    async def _serve(self, request: Request, context: Context, first: str, rest: str) -> None:
+        """Serve an authenticated request."""
+        if first in _APIS:
+            await self._models(request, context, first, "/" + rest)
+        elif first == "mcp" and rest and "/" not in rest:
+            await self._mcp(request, context, rest)
+        elif first == _CALLS:
+            await self._guard(request, context, rest)
+        else:
+            raise Problem("PC1010", "the gate has no such route")
 
     async def _refuse(
         self, request: Request, context: Context | None, first: str, rest: str, problem: Problem
@@ -194,6 +256,7 @@ class Router:
         if first in _APIS:
             await answer(request, first, problem, headers)
             return
+        headers = (*headers, *ratelimit.refused(problem))
         kind, body = b"application/json", encode(error_message(None, problem))
         if first != "mcp":
             kind, body = b"application/problem+json", encode(problem.document())

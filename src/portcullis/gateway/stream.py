@@ -33,13 +33,20 @@ def weight(frame: Frame) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One allowed call on its way: who asked, what was decided, in which shape."""
+    """One allowed call on its way: who asked, what was decided, in which shape.
+
+    ``status`` and ``waited`` are those of the upstream's answer, once it has begun: see Result.
+    """
 
     request: Request
     context: Context
     outcome: Outcome
     shape: Shape
     asked: ModelRequest
+    status: int = 0
+    waited: float = 0.0
+    told: Sequence[tuple[bytes, bytes]] = ()
+    """Headers of our own for its answer."""
 
 
 class HeldBack:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 import structlog
@@ -14,20 +14,10 @@ import structlog
 from portcullis.config.identity import Identity
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, Sealer
-from portcullis.core.spiffe import SpiffeId, parse
 from portcullis.identity.authority_files import Files, Kind, State
-from portcullis.identity.bundle import Bundle
 from portcullis.identity.in_force import InForce, digest, in_force, known_state, root_keys
-from portcullis.identity.jwt_signing import JwtSvid
-from portcullis.identity.rotation import (
-    MAX_JWT_SECONDS,
-    MAX_SVID_SECONDS,
-    Change,
-    due,
-    resealed,
-)
-from portcullis.identity.svid import thumbprint
-from portcullis.identity.x509 import acceptable, made_at, serial_text
+from portcullis.identity.issuing import Issuing
+from portcullis.identity.rotation import Change, due, resealed
 
 log = structlog.get_logger(__name__)
 
@@ -37,26 +27,11 @@ _WARN_SECONDS: Final = 3600
 _LOOK_SECONDS: Final = 30.0
 
 
-class X509Svid(msgspec.Struct, frozen=True, kw_only=True):
-    """An issued certificate: ``chain`` is DER, the leaf and the signing authority, no root.
-
-    ``serial`` is hex, ``thumbprint`` is the leaf's ``x5t#S256``, times are seconds since the epoch.
-    """
-
-    id: SpiffeId
-    chain: tuple[bytes, ...]
-    serial: str
-    thumbprint: str
-    issued_at: float
-    expires_at: float
-
-
-class Authority:
+class Authority(Issuing):
     """The authority, for any threads. One process per state directory changes it.
 
-    ``issue`` and ``sign_jwt`` cost a fraction of a millisecond and touch no file; all that
-    changes keys (``rotate``, ``retire``, ``maintain``, ``forget_root_keys``) writes files, calls
-    the sealer and blocks: keep it off the loop.
+    All that changes keys (``rotate``, ``retire``, ``maintain``, ``forget_root_keys``) writes files,
+    calls the sealer and blocks: keep it off the loop.
     """
 
     def __init__(
@@ -68,14 +43,13 @@ class Authority:
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
-        self.trust_domain: Final = trust_domain
+        self.trust_domain = trust_domain
         self._files = files
         self._settings = settings
         self._sealer = sealer
         self._clock = clock
         self._new_id = new_id
         self._lock = threading.Lock()
-        self._subscribers: list[Callable[[], None]] = []
         self._warned = 0.0
         with files.exclusive():
             raw = files.raw_state()
@@ -87,81 +61,7 @@ class Authority:
                 resealed(files, state, sealer)
             if not state.keys:
                 self._commit(self._founding(state))
-            self._in_force = self._load()
-
-    def issue(
-        self,
-        id: SpiffeId,  # noqa: A002 - the field's name
-        public_key: Any,
-        *,
-        ttl: float | None = None,
-        not_after: float | None = None,
-        names: Sequence[str] = (),
-    ) -> X509Svid:
-        """Sign an X509-SVID for the holder of ``public_key``.
-
-        It lives ``ttl`` seconds (the configured time by default), 72 hours at most, and ends at
-        ``not_after`` or with the signing authority if that is sooner. ``names`` are DNS names
-        and addresses. Raises Problem PC2024 (no workload's SPIFFE ID), PC2063 (a key that is not
-        accepted), PC7008 (another trust domain; nothing that could sign is valid).
-        """
-        if parse(str(id)).trust_domain != self.trust_domain:
-            raise Problem("PC7008", "the SPIFFE ID is of another trust domain")
-        now, signs, serial = self._clock.now(), self._in_force, int(self._new_id(), 16)
-        lifetime = min(self._settings.svid_ttl_seconds if ttl is None else ttl, MAX_SVID_SECONDS)
-        latest = signs.leaves_until if not_after is None else not_after
-        ends = int(min(now + lifetime, signs.leaves_until, latest))
-        if ends <= now:
-            raise self._too_late(signs, now)
-        if now < signs.leaves.begins:
-            raise Problem(
-                "PC7008",
-                "the signing authority is not valid yet: the clock went back",
-                hint="Set the clock right, or run `portcullis ca rotate root`.",
-            )
-        leaf = signs.leaves.sign(
-            id,
-            acceptable(public_key),
-            serial=serial,
-            not_before=now,
-            not_after=ends,
-            names=names,
-        )
-        text = serial_text(serial)
-        return X509Svid(
-            id=id,
-            chain=(leaf, signs.leaves.der),
-            serial=text,
-            thumbprint=thumbprint(leaf),
-            issued_at=made_at(text),
-            expires_at=float(ends),
-        )
-
-    def sign_jwt(
-        self,
-        id: SpiffeId,  # noqa: A002 - the field's name
-        audience: Sequence[str],
-        *,
-        ttl: float | None = None,
-    ) -> JwtSvid:
-        """Sign a JWT-SVID for ``audience``, an hour at most.
-
-        Raises Problem PC2024, PC2032 (no audience), PC7008 (another trust domain).
-        """
-        if parse(str(id)).trust_domain != self.trust_domain:
-            raise Problem("PC7008", "the SPIFFE ID is of another trust domain")
-        lifetime = min(self._settings.jwt_svid_ttl_seconds if ttl is None else ttl, MAX_JWT_SECONDS)
-        return self._in_force.tokens.sign(
-            id, audience, now=self._clock.now(), ttl=lifetime, credential=self._new_id()
-        )
-
-    def bundle(self) -> Bundle:
-        """Our bundle: the same object until it changes."""
-        return self._in_force.bundle
-
-    def state(self) -> State:
-        """Which keys there are, and when what becomes of them."""
-        return self._in_force.state
+            super().__init__(self._load(), trust_domain, settings, clock, new_id)
 
     def rotate(self, what: Kind, *, root_key: bytes | None = None) -> None:
         """Put a new key in force now. The old one stays in the bundle while it is needed.
@@ -221,10 +121,6 @@ class Authority:
         with self._lock, self._files.exclusive():
             return resealed(self._files, self._in_force.state, self._sealer)
 
-    def subscribe(self, changed: Callable[[], None]) -> None:
-        """Have ``changed`` called after every change, in the thread that made it."""
-        self._subscribers.append(changed)
-
     def _change(self, work: Callable[[Change], None], root_key: bytes | None = None) -> None:
         with self._lock, self._files.exclusive():
             if self._files.raw_state() != self._in_force.raw:  # an earlier end went wrong
@@ -235,8 +131,7 @@ class Authority:
             self._in_force = self._load()
         state = self._in_force.state
         log.info("authority_changed", sequence=state.sequence, keys=len(state.keys))
-        for changed in tuple(self._subscribers):
-            changed()
+        self._tell()
         with self._lock, self._files.exclusive():
             self._files.tidy(state)
 
@@ -285,15 +180,6 @@ class Authority:
             self._warned = now
             log.warning("signing_authority_not_renewed", root_key="offline", code="PC7008")
         return False
-
-    def _too_late(self, signs: InForce, now: float) -> Problem:
-        if signs.leaves_until <= now + 1:
-            return Problem(
-                "PC7008",
-                "the signing authority has expired and was not renewed in time",
-                hint="Run `portcullis ca rotate signing`, with --root-key when it is offline.",
-            )
-        return Problem("PC7008", "the certificate would end before it begins")
 
 
 def open_authority(

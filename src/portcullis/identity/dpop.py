@@ -53,6 +53,7 @@ def verify(
     once: Once,
     skew: float,
     jkt: str | None = None,
+    spend: bool = True,
 ) -> str:
     """The thumbprint (RFC 7638) of the key that signed a proof; checks all of section 4.3.
 
@@ -62,7 +63,7 @@ def verify(
     Raises Problem PC2042 (malformed, or another algorithm), PC2044 (method or URL), PC2045 (not of
     now, or made before this process began), PC2048 (another token), PC2047 (another key), PC2043
     (signature), PC2046 (used before, or no more room to remember). It is spent only when all
-    else is right.
+    else is right, and not at all unless ``spend``.
     """
     parts = jws.split(proof, code="PC2042", most=MAX_PROOF)
     if parts.header.get("typ") != "dpop+jwt":
@@ -82,7 +83,7 @@ def verify(
     if not _signed(key, parts):
         raise Problem("PC2043", "the signature is not that of the key in the proof")
     spent = hashlib.sha256(f"{thumbprint} {claims.jti}".encode()).digest()
-    if not once.spend(spent, claims.iat + WINDOW + skew + 1):
+    if spend and not once.spend(spent, claims.iat + WINDOW + skew + 1):
         raise Problem("PC2046", "the proof has been used, or too many are in use")
     return thumbprint
 

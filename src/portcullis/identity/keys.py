@@ -1,4 +1,4 @@
-"""The issuer's key: made once, sealed in a file that only its owner can read."""
+"""Ed25519 keys of our own: made once, sealed in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -17,11 +17,21 @@ from portcullis.core.ports import SEALED, Sealer
 from portcullis.identity.private import exclusive, read_private, refuse_open, write_private
 
 ISSUER: Final = "issuer.pem"
-_PURPOSE: Final = "file:issuer"
+KILL: Final = "kill.pem"
 
 
 def issuer_key(directory: Path, sealer: Sealer) -> Ed25519PrivateKey:
-    """The Ed25519 key that signs our tokens: ``issuer.pem`` (PKCS #8, sealed) in ``directory``.
+    """The key that signs our tokens: ``issuer.pem`` in ``directory``; see ``sealed_key``."""
+    return sealed_key(directory, ISSUER, sealer)
+
+
+def kill_key(directory: Path, sealer: Sealer) -> Ed25519PrivateKey:
+    """The key that signs orders to kill: ``kill.pem`` in ``directory``; see ``sealed_key``."""
+    return sealed_key(directory, KILL, sealer)
+
+
+def sealed_key(directory: Path, name: str, sealer: Sealer) -> Ed25519PrivateKey:
+    """An Ed25519 key of ours: a file (PKCS #8, sealed) called ``name`` in ``directory``.
 
     Makes the directory (0700) and the key (0600, durable before it is used) when they are not
     there; of two processes that do so at once, both get the same key. A key in the clear, from
@@ -30,17 +40,18 @@ def issuer_key(directory: Path, sealer: Sealer) -> Ed25519PrivateKey:
     directory is open to others, is not ours, or is not an Ed25519 key; PC7010 when it does not
     open. Either way the file stays as it is.
     """
-    path = directory / ISSUER
+    path = directory / name
+    purpose = f"file:{name.removesuffix('.pem')}"
     with exclusive(directory):
         refuse_open(directory, directory.stat())
         content = read_private(path)
         sealed = content is not None and content.startswith(SEALED)
         if content is None:
             content = _made()
-        pem = sealer.open(content, _PURPOSE) if sealed else content
+        pem = sealer.open(content, purpose) if sealed else content
         key = _parsed(path, pem)
         if not (sealed and sealer.current(content)):
-            write_private(path, sealer.seal(pem, _PURPOSE))
+            write_private(path, sealer.seal(pem, purpose))
     return key
 
 

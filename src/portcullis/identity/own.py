@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.core.spiffe import SpiffeId
-from portcullis.identity.authority import Authority, X509Svid
+from portcullis.identity.issuing import Issuing, X509Svid
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +32,12 @@ class OwnSvid:
     It is also renewed when the authority that its chain ends in leaves the bundle. After a new
     root it waits a quarter of its life: clients that ask for the bundle have to have seen that
     root before they are shown a certificate under it. The first one is issued at once, with the
-    Problem of ``Authority.issue`` when that fails.
+    Problem of ``Issuing.issue`` when that fails.
     """
 
     def __init__(
         self,
-        authority: Authority,
+        authority: Issuing,
         id: SpiffeId,  # noqa: A002 - the field's name
         names: Sequence[str],
         clock: Clock,
@@ -83,7 +83,7 @@ class OwnSvid:
                 continue
 
     def renew(self) -> None:
-        """Take a new SVID and tell the subscribers. Raises what ``Authority.issue`` raises."""
+        """Take a new SVID and tell the subscribers. Raises what ``Issuing.issue`` raises."""
         self._current, self._root, self._since = self._issued()
         log.info("own_svid_renewed", serial=self._current[0].serial)
         for changed in tuple(self._subscribers):

@@ -162,8 +162,12 @@ class TokenAuthority:
             raise Problem("PC2050", f"the token would be longer than {MAX_TOKEN} characters")
         return Minted(token=token, id=claims.jti, expires_at=claims.exp)
 
-    def authenticate(self, presented: Presented, audience: str = AUDIENCE) -> Principal:
+    def authenticate(
+        self, presented: Presented, audience: str = AUDIENCE, *, spend: bool = True
+    ) -> Principal:
         """Who makes a request, by its token for ``audience``, by its certificate, or by both.
+
+        Unless ``spend``, the proof is not used up.
 
         Raises Problem PC2001 (nothing is shown), PC2020 (a certificate was promised), PC2022
         (it has expired), PC2007 (it stands for nobody), those of ``verify``, and when the token
@@ -171,12 +175,12 @@ class TokenAuthority:
         PC2005 (token and certificate name two principals). The Problem names what was refused.
         """
         try:
-            return self._authenticated(presented, audience)
+            return self._authenticated(presented, audience, spend=spend)
         except Problem as problem:
             problem.credential = self._fingerprint(presented)
             raise
 
-    def _authenticated(self, presented: Presented, audience: str) -> Principal:
+    def _authenticated(self, presented: Presented, audience: str, *, spend: bool) -> Principal:
         token, peer = presented.token, presented.peer
         now = self._clock.now()
         holder = None if peer is None else self._holder(peer, now)
@@ -198,7 +202,7 @@ class TokenAuthority:
         if binding is None:
             self._unbound(known, presented)
         elif binding.jkt is not None and presented.dpop:
-            self._proof(presented, token, binding.jkt, now)
+            self._proof(presented, token, binding.jkt, now, spend=spend)
         else:
             hold(binding, peer, None)
         if peer is None:
@@ -303,7 +307,15 @@ class TokenAuthority:
         if presented.peer is not None or not (self._bearer or operator):
             raise Problem("PC2049", "the token is bound to no key and proves nothing here")
 
-    def _proof(self, presented: Presented, token: str | None, jkt: str | None, now: float) -> str:
+    def _proof(
+        self,
+        presented: Presented,
+        token: str | None,
+        jkt: str | None,
+        now: float,
+        *,
+        spend: bool = True,
+    ) -> str:
         return dpop.verify(
             presented.dpop,
             method=presented.method,
@@ -311,6 +323,7 @@ class TokenAuthority:
             token=token,
             now=now,
             once=self._once,
+            spend=spend,
             skew=self._skew,
             jkt=jkt,
         )

@@ -19,7 +19,7 @@ from portcullis.core.verdict import Allow, Deny, Hold
 from portcullis.oversight.binding import binding, sent
 from portcullis.oversight.events import Events
 from portcullis.oversight.naming import told_name, told_why
-from portcullis.oversight.recent import Recent
+from portcullis.oversight.recent import Recent, Remembered
 from portcullis.oversight.sealing import seal
 
 MOST_BYTES: Final = 2**20
@@ -34,6 +34,7 @@ class Asking:
     """Implements ``core.approval_ports.Approvals``; use it from one event loop.
 
     ``key`` is what calls are bound under: always the same 32 bytes, known to the gate alone.
+    ``steps`` keeps the last calls of each session, by default in memory.
 
     That an approval is asked for, or consumed, is durable in the log before the call is answered
     or goes on.
@@ -50,6 +51,7 @@ class Asking:
         new_id: Callable[[], str],
         settings: Settings,
         key: bytes,
+        steps: Remembered | None = None,
     ) -> None:
         self._store = store
         self._key = key
@@ -59,7 +61,7 @@ class Asking:
         self._events = events
         self._new_id = new_id
         self._settings = settings
-        self._recent = Recent()
+        self._recent = Recent(steps)
         self._begun: set[asyncio.Future[Allow | Deny]] = set()
         self._waiting: Counter[str] = Counter()
 

@@ -6,10 +6,13 @@ import hmac
 from typing import Any, Final
 
 from portcullis.core.call import Action, Call, Context
+from portcullis.core.quarantine import QUARANTINE
 from portcullis.core.trace import trace_of
 from portcullis.core.verdict import Hold
 from portcullis.wire.json import encode
 
+_CHANGING: Final = ("confidential", QUARANTINE)
+"""How the questions begin that make the same call another one."""
 _STATE: Final = "requestState"
 """A parameter (MCP 2026-07-28) that the server makes; clients cannot."""
 _OTHER_EACH_TIME: Final = "progressToken"
@@ -20,10 +23,11 @@ def binding(call: Call, context: Context, hold: Hold, key: bytes) -> str:
     """HMAC-SHA256 (hex) over all that decides what the call does and for whom.
 
     It lies in the database until the approval is forgotten; without ``key`` (32 bytes, the gate's)
-    nobody can try out there what was asked. Where confidential content would go is part of it: an
-    approval from before it was read is for less. Two calls have the same binding when they do the
-    same: their ids, traces and progress tokens may differ, and so may the state that a server
-    hands out with questions, which are bound as they were asked. Nothing else may.
+    nobody can try out there what was asked. Where confidential content would go is part of it, and
+    that the caller is in quarantine: an approval from before is for less. Two calls have the same
+    binding when they do the same: their ids, traces and progress tokens may differ, and so may the
+    state that a server hands out with questions, which are bound as they were asked. Nothing else
+    may.
     """
     principal, session = context.principal, context.session
     bound = encode(
@@ -39,7 +43,7 @@ def binding(call: Call, context: Context, hold: Hold, key: bytes) -> str:
             call.features,
             call.arguments,
             _bound(call),
-            sorted(one for one in hold.questions if one.startswith("confidential")),
+            sorted(one for one in hold.questions if one.startswith(_CHANGING)),
         ]
     )
     return hmac.digest(key, bound, "sha256").hex()

@@ -73,6 +73,13 @@ class Keeping:
                 faults.append(error)
         return found
 
+    async def cancel(self, approvals: Sequence[Approval]) -> None:
+        """End these, as far as they are open: whoever asked is cut off. Raises as ``look``."""
+        faults: list[Exception] = []
+        await self._end(approvals, Verb.CANCEL, "approval.cancelled", faults)
+        if faults:
+            raise faults[0]
+
     async def forget(self) -> None:
         """Delete what was settled long ago."""
         await asyncio.to_thread(self.store.forget, self.clock.now() - KEPT_SECONDS)

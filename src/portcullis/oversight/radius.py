@@ -49,11 +49,14 @@ _NAMED: Final = {
 """What a line of a role is called; a call that does not only read should say each."""
 _APART: Final = re.compile(r"[\s,;]+")
 _MANY: Final = re.compile(
-    r"[*?%/\\=<>|,;{}\[\]]|\.\.|\d\S*\s(?:.*\s)?\S*\d"
-    r"|\A([a-z]*)\d+[-\u2013:]\1\d+\Z|\A(?:all|any|every\w*)\Z",
+    r"[^\w\s.@#:+'&()\u2010-\u2015-]|\.\.|\d\S*[\s+&](?:.*\s)?\S*\d"
+    r"|\A(.*?)\d+[-\u2010-\u2015:]\1\d+\Z|\A(?:all|any|every\w*)\Z",
     re.IGNORECASE | re.DOTALL,
 )
-"""A text that may name more than one thing: a wildcard, a path, a condition, a list, a range."""
+"""A text that may name more than one thing: a wildcard, a path, a condition, a list, a range.
+
+What stands in no usual name of a thing may be any of these.
+"""
 
 _Values: TypeAlias = list[tuple[Any, bool]]
 """Values, each with whether it has a source."""

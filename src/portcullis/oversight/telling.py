@@ -60,6 +60,7 @@ class State(msgspec.Struct):
     failures: int = 0
     given_up: int = 0
     waiting: int = 0
+    damaged: int = 0
     failing: bool = False
 
 
@@ -197,6 +198,7 @@ class Channel:
         if filings:
             self._store.file(self.name, filings)
         self.state.waiting = self._store.waiting(self.name)
+        self.state.damaged = self._store.damaged(self.name)
         return len(changes) >= _CHANGES
 
     def _may(self) -> bool:

@@ -44,7 +44,7 @@ def compile_policy(policy: Policy) -> Bundle:
     modules += [
         (f"tools/{tool.name.value}.rego", _module(tool)) for tool in policy.tools if tool.bounds
     ]
-    data = {
+    data: dict[str, dict[str, Any]] = {
         "policy": {
             "agents": {
                 agent.name.value: {"role": agent.role.value, "rule": agent.role.rule}
@@ -57,8 +57,11 @@ def compile_policy(policy: Policy) -> Bundle:
                 for role in policy.roles
             },
             "catalogue": {tool.name.value: _tool(tool) for tool in policy.tools},
+            "quarantine": policy.quarantine.data(),
         }
     }
+    if policy.limits:  # no rule asks for them: the digest covers them
+        data["policy"]["limits"] = {limit.name: limit for limit in policy.limits}
     return Bundle(tuple(modules), msgspec.json.encode(data, order="sorted").decode())
 
 

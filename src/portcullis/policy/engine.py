@@ -13,6 +13,8 @@ import regorus
 from portcullis.core.containment import Containment, ToolModel
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Profile
+from portcullis.core.limits import Limit
+from portcullis.core.quarantine import Quarantine
 from portcullis.policy.compiler import Bundle
 
 DECISION: Final = "data.portcullis.decision"
@@ -56,7 +58,8 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
     values that do not hold for one, by qualified tool and argument. ``entities`` maps each entity
     that the policy names to the place where it does. ``profiles`` are those of its roles.
     ``models`` are its tools by qualified name, ``containments`` what is done about questions, by
-    agent; without one nothing is asked.
+    agent; without one nothing is asked. ``roles`` says which role each agent has.
+    ``quarantine`` is what goes on in it, ``limits`` are all that there are.
     """
 
     bundle: Bundle
@@ -68,6 +71,9 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
     profiles: tuple[Profile, ...] = ()
     models: dict[str, ToolModel] = {}
     containments: dict[str, Containment] = {}
+    roles: dict[str, str] = {}
+    limits: tuple[Limit, ...] = ()
+    quarantine: Quarantine = Quarantine()
 
 
 class Engine(Protocol):

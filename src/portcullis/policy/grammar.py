@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import yaml
 
 from portcullis.core.call import RiskClass
+from portcullis.core.limits import Limit
 from portcullis.policy.bounds import Fragment, read_arguments
 from portcullis.policy.containment import (
     read_answers,
@@ -19,6 +20,7 @@ from portcullis.policy.containment import (
     unnamed,
 )
 from portcullis.policy.inspection import read_inspection
+from portcullis.policy.limits import read_limit
 from portcullis.policy.link import link, server_of
 from portcullis.policy.memories import read_memory
 from portcullis.policy.model import (
@@ -30,6 +32,7 @@ from portcullis.policy.model import (
     Role,
     Tool,
 )
+from portcullis.policy.quarantine import QuarantineRead, read_quarantine
 from portcullis.policy.source import Faults, SourceFile
 from portcullis.policy.yaml import Entry, Reader
 
@@ -55,6 +58,7 @@ LISTS: Final[dict[str, tuple[str, str]]] = {
         f"server.METHOD with one of {', '.join(_REQUESTS)}",
     ),
 }
+_EVERYONE: Final = ("inspection", "containment", "quarantine")
 UNENFORCED: Final = ("resource_limits", "data_access")
 _ROLE_KEYS: Final = ("permissions", *LISTS, "inspection", "containment", *UNENFORCED)
 _RISKS: Final = tuple(RiskClass)
@@ -81,6 +85,8 @@ def parse(files: tuple[SourceFile, ...], fragment: Fragment) -> Policy:
         tools=tuple(grammar.tools.values()),
         inspection=grammar.inspection or Inspection(),
         containment=grammar.containment,
+        quarantine=grammar.quarantine or QuarantineRead(),
+        limits=tuple(grammar.limits.values()),
     )
     link(policy, faults)
     faults.raise_any()
@@ -96,6 +102,8 @@ class _Grammar:
         self.tools: dict[str, Tool] = {}
         self.inspection: Inspection | None = None
         self.containment: ContainmentLayer | None = None
+        self.limits: dict[str, Limit] = {}
+        self.quarantine: QuarantineRead | None = None
         self._fragment = fragment
         self._faults = faults
 
@@ -107,7 +115,7 @@ class _Grammar:
         parts = reader.section(
             root,
             "the policy",
-            ("version", "agents", "roles", "tools", "inspection", "containment"),
+            ("version", "agents", "roles", "tools", *_EVERYONE, "limits"),
         )
         version = parts.get("version")
         if version is None:
@@ -120,16 +128,27 @@ class _Grammar:
             self._add(self.roles, key, self._role(reader, key, node))
         for key, node in _members(reader, parts, "tools"):
             self._add(self.tools, key, self._tool(reader, key, node))
+        for key, node in _members(reader, parts, "limits"):
+            self._add_limit(reader, key, node)
         self._for_everyone(reader, parts)
 
     def _for_everyone(self, reader: Reader, parts: dict[str, yaml.Node]) -> None:
-        for name, known in (("inspection", self.inspection), ("containment", self.containment)):
+        once = {
+            "inspection": self.inspection,
+            "containment": self.containment,
+            "quarantine": self.quarantine,
+        }
+        for name, known in once.items():
             if name in parts and known is not None:
                 reader.fault(parts[name], f"{name} is defined twice")
         if "inspection" in parts:
             self.inspection = read_inspection(reader, "inspection", parts["inspection"])
         if "containment" in parts:
             self.containment = read_containment(reader, "containment", parts["containment"])
+        if "quarantine" in parts:
+            self.quarantine = read_quarantine(
+                reader, parts["quarantine"], LISTS["allowed_tools"], LISTS["models"]
+            )
 
     def _add(self, known: dict[str, _Item], key: Entry, item: _Item | None) -> None:
         if item is None:
@@ -138,6 +157,13 @@ class _Grammar:
             first = known[key.value].name.place
             self._faults.add(key.place, f"{key.value} is defined twice (first at {first})")
         known.setdefault(key.value, item)
+
+    def _add_limit(self, reader: Reader, key: Entry, node: yaml.Node) -> None:
+        limit = read_limit(reader, key, node)
+        if key.value in self.limits:
+            self._faults.add(key.place, f"{key.value} is defined twice")
+        elif limit is not None:
+            self.limits[key.value] = limit
 
     def _agent(self, reader: Reader, key: Entry, node: yaml.Node) -> Agent | None:
         path = f"agents.{key.value}"

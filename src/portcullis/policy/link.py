@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from portcullis.policy.containment import unread
 from portcullis.policy.model import Policy, Role, Tool
+from portcullis.policy.quarantine import link_quarantine
 from portcullis.policy.source import Faults
 
 
@@ -33,6 +34,7 @@ def link(policy: Policy, faults: Faults) -> None:
                 f"{wrong.tool} is no lookup for {tool.name.value}",
                 "A lookup is a listed tool of the same server, of the class read in any case.",
             )
+    link_quarantine(policy.quarantine, {name: one.risk for name, one in tools.items()}, faults)
     for role in policy.roles:
         _role(role, policy.tools, faults)
 

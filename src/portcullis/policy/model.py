@@ -14,6 +14,8 @@ from portcullis.core.containment import (
     RiskRule,
     Treatment,
 )
+from portcullis.policy.quarantine import QuarantineRead
+from portcullis.core.limits import Limit
 from portcullis.policy.yaml import Entry
 
 BoundKind = Literal["required", "equals", "enum", "prefix", "maximum", "minimum", "max_length"]
@@ -123,3 +125,5 @@ class Policy:
     tools: tuple[Tool, ...]
     inspection: Inspection = field(default_factory=Inspection)
     containment: ContainmentLayer | None = None
+    limits: tuple[Limit, ...] = ()
+    quarantine: QuarantineRead = field(default_factory=QuarantineRead)

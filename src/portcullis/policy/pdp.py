@@ -12,7 +12,9 @@ from portcullis.core.call import Action, Call, Context, RiskClass
 from portcullis.core.codes import CODES
 from portcullis.core.containment import Containment, ToolModel
 from portcullis.core.inspection import Profile
+from portcullis.core.limits import Limit
 from portcullis.core.principal import PrincipalKind, TaskBound
+from portcullis.core.quarantine import Quarantine
 from portcullis.core.verdict import Allow, Deny
 from portcullis.policy.bounds import Fragment
 from portcullis.policy.compiler import compile_policy
@@ -119,6 +121,9 @@ def compile_files(
         profiles=tuple(profile(policy.inspection, role.inspection) for role in policy.roles),
         models=models(policy),
         containments=_containments(policy),
+        roles={agent.name.value: agent.role.value for agent in policy.agents},
+        limits=policy.limits,
+        quarantine=policy.quarantine.rules(),
     )
 
 
@@ -246,6 +251,23 @@ class RegoPdp:
     def model(self, server: str, tool: str) -> ToolModel | None:
         """What the policy in force says that a tool means; None for one that it does not list."""
         return self._force.policy.models.get(f"{server}.{tool}")
+
+    def role_of(self, agent: str) -> str | None:
+        """The role that the policy in force gives an agent; None for one that it does not name."""
+        return self._force.policy.roles.get(agent)
+
+    def quarantine(self) -> Quarantine:
+        """What the policy in force lets through of whoever is isolated."""
+        return self._force.policy.quarantine
+
+    def roles(self) -> frozenset[str]:
+        """The roles that the policy in force gives to agents."""
+        return frozenset(self._force.policy.roles.values())
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits of the policy in force."""
+        return self._force.policy.limits
 
     def memories(self, server: str) -> tuple[str, ...]:
         """The memories that tools of a server read or write."""

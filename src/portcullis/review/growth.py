@@ -14,9 +14,11 @@ import msgspec
 from portcullis.core.containment import Containment, ToolModel
 from portcullis.policy.containment import contained, models
 from portcullis.policy.model import Policy, Tool
+from portcullis.policy.quarantine import loosened as quarantine
 from portcullis.policy.source import Place
 from portcullis.policy.yaml import Entry
 from portcullis.review.loosened import catalogue, containment, limits
+from portcullis.review.loosened_limits import limits as amounts
 from portcullis.review.reach import Ladder, Reach, highest, reach
 
 
@@ -92,6 +94,8 @@ def _weaker(one: Reach, tools: list[str], before: _Side, after: _Side) -> Iterat
     """What held this agent back in these tools, and does not any more."""
     was, now = before.contained(before.reach[one.agent]), after.contained(one)
     yield from containment(was, now)
+    yield from quarantine(before.policy.quarantine, after.policy.quarantine)
+    yield from amounts(one.agent, one.role, before.policy.limits, after.policy.limits)
     for name in tools:
         yield from limits(before.tool(name), after.tool(name))
         if was is not None and now is not None and name in after.tools:

@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeVar
 
-import msgspec
 import structlog
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from portcullis.core.feed import CutScope, IsolationScope, Kept, Relay, Standing, Told
 from portcullis.core.lifecycle import State
-from portcullis.core.ports import Clock, CutScope, Directory, PrincipalRecord
+from portcullis.core.ports import Clock, Directory, PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind, Session
-from portcullis.store.tables import CUTS, PRINCIPALS
+from portcullis.store import killfeed_rows as rows
+from portcullis.store.killfeed_memory import ROTATED, Standings
+from portcullis.store.killfeed_rows import UNSAID, Key, Known, why
+from portcullis.store.tables import CUTS, ISOLATIONS
+
+__all__ = ["ROTATED", "LocalKillFeed", "why"]
 
 log = structlog.get_logger(__name__)
 
-_Key: TypeAlias = tuple[str, str]
 _Value = TypeVar("_Value", str, float)
-
-ROTATED: Final = "its credentials were rotated"
-
-
-def why(state: State) -> str:
-    """The reason that a principal hears which is not active."""
-    return f"the principal is {state}"
-
-
-class _Known(msgspec.Struct):
-    """What the database holds: cuts, principals that are not active, times of rotation.
-
-    And who is registered, and whom identities of other trust domains stand for.
-    """
-
-    registered: set[_Key] = set()
-    cuts: dict[_Key, str] = {}
-    states: dict[_Key, str] = {}
-    rotated: dict[_Key, float] = {}
-    named: dict[str, tuple[PrincipalKind, str]] = {}
-
-    def cutting(self) -> tuple[object, ...]:
-        """The part of it that cuts somebody off."""
-        return self.cuts, self.states, self.rotated
 
 
 class LocalKillFeed:
@@ -51,9 +31,11 @@ class LocalKillFeed:
 
     What cuts somebody off acts in memory before it is written, so that a database that fails
     cannot delay it, and it stays when the write fails; it is taken back only after that is
-    durable. ``watch`` follows what other processes on the same database do. The feed is stale
-    while its tables cannot be read: then the gate denies everything. Use it from one event loop.
-    ``changing`` is held by whoever reads a principal's record to write it back.
+    durable. What another process pushes here is a layer of its own beside what is held and what
+    the database has. ``watch`` follows what other processes on the same database do. The feed is
+    stale while its tables cannot be read, and while what feeds it (``lease``) is not fresh: then
+    the gate denies everything. Use it from one event loop. ``changing`` is held by whoever reads a
+    principal's record to write it back.
     """
 
     def __init__(self, engine: Engine, directory: Directory, clock: Clock) -> None:
@@ -61,51 +43,64 @@ class LocalKillFeed:
         self._directory = directory
         self._clock = clock
         self.changing = asyncio.Lock()
-        self._known = _Known()
-        self._held = _Known()  # acts already, and the database may not have it
-        self._reasons: dict[_Key, str] = {}
-        self._rotated: dict[_Key, float] = {}
+        self._memory = Standings()
+        self._roles: Callable[[], Collection[str]] | None = None
+        self._fresh: Callable[[], bool] | None = None
+        self._relay: Relay | None = None
         self._subscribers: list[Callable[[], None]] = []
         self._changes = 0
         self._stale = True
         try:
             with engine.connect() as connection:
-                self._known = _load(connection)
+                self._memory.known = rows.load(connection)
         except SQLAlchemyError:
             return
-        self._merge()
+        self._memory.merge()
         self._stale = False
 
     def stale(self) -> bool:
         """Whether the feed may have missed something."""
-        return self._stale
+        return self._stale or (self._fresh is not None and not self._fresh())
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called, on the loop and at once, after every change."""
         self._subscribers.append(changed)
 
+    def by_role(
+        self, roles_of: Callable[[str], str | None], roles: Callable[[], Collection[str]]
+    ) -> None:
+        """Take agents' roles from the policy in force: O(1), None for an agent without one.
+
+        ``roles`` are those that it gives to anybody. Until then, cutting off a role cuts off every
+        agent.
+        """
+        self._memory.roles_of = roles_of
+        self._roles = roles
+
+    def has_role(self, role: str) -> bool | None:
+        """Whether the policy in force gives somebody this role; None where no policy is known."""
+        return None if self._roles is None else role in self._roles()
+
+    def policy_changed(self) -> None:
+        """Agents may have other roles now: whoever is cut off by his is ended."""
+        if self._memory.cut_roles:
+            self._tell()
+
     def reason(self, principal: Principal, session: Session | None) -> str | None:
         """Why the principal, its credential, those it acts for or its session is cut off."""
-        if not (self._reasons or self._rotated):
-            return None
-        own = [(principal.kind.value, principal.id)]
-        own += [("agent", delegator) for delegator in principal.chain]
-        for key in (*own, *_keys(principal, session)):
-            found = self._reasons.get(key)
-            if found is not None:
-                return found
-        for key in own if self._rotated else ():
-            if principal.issued_at < self._rotated.get(key, 0.0):
-                return ROTATED
-        return None
+        return self._memory.reason(principal, session)
+
+    def isolated(self, principal: Principal, session: Session | None) -> str | None:
+        """Why the agent, those it acts for or its session is isolated."""
+        return self._memory.isolated(principal, session)
 
     def registered(self, kind: PrincipalKind, principal_id: str) -> bool:
         """Whether there is such a principal, in whatever state, as last seen."""
-        return (kind.value, principal_id) in self._known.registered
+        return (kind.value, principal_id) in self._memory.known.registered
 
     def named(self, spiffe_id: str) -> tuple[PrincipalKind, str] | None:
         """The principal that an identity of another trust domain stands for, as last seen."""
-        return self._known.named.get(spiffe_id)
+        return self._memory.known.named.get(spiffe_id)
 
     def hold(self, kind: PrincipalKind, principal_id: str, state: State) -> Callable[[], None]:
         """Cut a principal off at once, in memory, until ``put`` makes its new state durable.
@@ -114,20 +109,22 @@ class LocalKillFeed:
         earlier change holds stays.
         """
         key = (kind.value, principal_id)
-        return self._hold(self._held.states, key, why(state))
+        return self._hold(self._memory.held.states, key, why(state))
 
     def outdate(self, kind: PrincipalKind, principal_id: str, at: float) -> Callable[[], None]:
         """The same for a principal's credentials made before ``at``, until ``put``."""
         key = (kind.value, principal_id)
-        return self._hold(self._held.rotated, key, max(at, self._held.rotated.get(key, 0.0)))
+        return self._hold(
+            self._memory.held.rotated, key, max(at, self._memory.held.rotated.get(key, 0.0))
+        )
 
     async def create(self, record: PrincipalRecord) -> None:
         """Register a principal, durably. Raises Problem PC2009 when it exists."""
         await asyncio.to_thread(self._directory.create, record)
         key = (record.kind.value, record.id)
-        self._known.registered.add(key)
+        self._memory.known.registered.add(key)
         if record.spiffe_id:
-            self._known.named[record.spiffe_id] = record.kind, record.id
+            self._memory.known.named[record.spiffe_id] = record.kind, record.id
         self._changed(key)
 
     async def put(self, record: PrincipalRecord) -> bool:
@@ -137,40 +134,119 @@ class LocalKillFeed:
             self._adopt(record)
         return found
 
-    async def cut(self, scope: CutScope, value: str, reason: str) -> None:
-        """Cut off a principal, a session or a credential, from the next request and chunk on.
+    async def cut(self, scope: CutScope, value: str, reason: str, by: str = "") -> None:
+        """Cut off a principal, a role, a session or a credential, from the next chunk on.
 
         ``reason`` is shown to the one who is cut off and stands in the log.
         """
         self.sever(scope, value, reason)
-        await asyncio.to_thread(self._write, scope, value, reason)
-        self._known.cuts[scope, value] = reason
-        self._held.cuts.pop((scope, value), None)
-        self._changed((scope, value))
+        key = (scope, value)
+        await asyncio.to_thread(rows.write, self._engine, CUTS, key, reason, self._clock.now(), by)
+        self._memory.known.cuts[key] = reason or UNSAID
+        self._memory.held.cuts.pop(key, None)
+        self._changed(key, again=False)
 
     def sever(self, scope: CutScope, value: str, reason: str) -> None:
         """The first half of ``cut``: at once, in memory."""
-        self._held.cuts[scope, value] = reason
+        self._memory.held.cuts[scope, value] = reason or UNSAID
         self._changed((scope, value))
 
     async def lift(self, scope: CutScope, value: str) -> bool:
         """Take a cut back; False when there was none."""
         key = (scope, value)
-        found = await asyncio.to_thread(self._erase, scope, value)
-        self._known.cuts.pop(key, None)
-        found = self._held.cuts.pop(key, None) is not None or found
+        found = await asyncio.to_thread(rows.erase, self._engine, CUTS, key)
+        self._memory.known.cuts.pop(key, None)
+        found = self._memory.held.cuts.pop(key, None) is not None or found
         self._changed(key)
         return found
+
+    async def isolate(self, scope: IsolationScope, value: str, reason: str, by: str = "") -> None:
+        """Isolate an agent or a session, from the next request and chunk on; durable."""
+        self.confine(scope, value, reason)
+        key = (scope, value)
+        await asyncio.to_thread(
+            rows.write, self._engine, ISOLATIONS, key, reason, self._clock.now(), by
+        )
+        self._memory.known.isolations[key] = reason or UNSAID
+        self._memory.held.isolations.pop(key, None)
+        self._changed(key, again=False)
+
+    def confine(self, scope: IsolationScope, value: str, reason: str) -> None:
+        """The first half of ``isolate``: at once, in memory."""
+        self._memory.held.isolations[scope, value] = reason or UNSAID
+        self._changed((scope, value))
+
+    async def release(self, scope: IsolationScope, value: str) -> bool:
+        """End an isolation; False when there was none."""
+        key = (scope, value)
+        found = await asyncio.to_thread(rows.erase, self._engine, ISOLATIONS, key)
+        self._memory.known.isolations.pop(key, None)
+        found = self._memory.held.isolations.pop(key, None) is not None or found
+        self._changed(key)
+        return found
+
+    async def kept(self) -> tuple[Kept, ...]:
+        """All cuts and isolations, the newest first; first what only this process's memory has."""
+        held = self._memory.held
+        try:
+            stored = await asyncio.to_thread(rows.kept, self._engine)
+        except SQLAlchemyError:
+            log.exception("cuts_not_read")
+            stored = ()
+        durable = {(one.isolation, one.scope, one.value) for one in stored}
+        only = [
+            Kept(scope=scope, value=value, reason=reason, isolation=isolation, durable=False)
+            for isolation, some in ((False, held.cuts), (True, held.isolations))
+            for (scope, value), reason in some.items()
+            if (isolation, scope, value) not in durable
+        ]
+        return (*only, *stored)
+
+    def relay(self, relay: Relay | None) -> None:
+        """Have every change taken to other processes from now on; None: no more."""
+        self._relay = relay
+
+    def standings(self) -> tuple[Standing, ...]:
+        """All that stands against anybody."""
+        return self._memory.standings()
+
+    async def acknowledged(self, seconds: float) -> tuple[Told, ...]:
+        """What other processes made of all that changed so far, once they did or time is over."""
+        return () if self._relay is None else await self._relay.acknowledged(seconds)
+
+    def lease(self, fresh: Callable[[], bool] | None) -> None:
+        """Be stale, from now on, whenever ``fresh`` is not; it is asked on every call."""
+        self._fresh = fresh
+        self._tell()
+
+    def lapsed(self) -> None:
+        """What ``fresh`` says has changed."""
+        self._tell()
+
+    def push(self, standings: Iterable[Standing], *, whole: bool = False) -> None:
+        """Act on what another process pushed; with ``whole`` it is all that stands."""
+        if whole:
+            self._memory.pushed = {one.key: one for one in standings if not one.empty}
+            self._memory.merge()
+        else:
+            for one in standings:
+                if one.empty:
+                    self._memory.pushed.pop(one.key, None)
+                else:
+                    self._memory.pushed[one.key] = one
+                self._memory.settle(one.key)
+        self._changes += 1
+        self._tell()
 
     async def watch(self, seconds: float = 0.1) -> None:
         """Follow other processes' changes, at most ``seconds`` behind, until cancelled."""
         seen = -1
         connection = await asyncio.to_thread(self._engine.connect)
-        reading: asyncio.Future[tuple[int, _Known | None]] | None = None
+        reading: asyncio.Future[tuple[int, Known | None]] | None = None
         try:
             while True:
                 before = self._changes
-                reading = asyncio.ensure_future(asyncio.to_thread(_changes, connection, seen))
+                reading = asyncio.ensure_future(asyncio.to_thread(rows.changes, connection, seen))
                 try:
                     version, loaded = await asyncio.shield(reading)
                 except Exception:  # noqa: BLE001 - whatever it was, something may be missed
@@ -179,10 +255,9 @@ class LocalKillFeed:
                 else:
                     if loaded is not None and before == self._changes:
                         seen = version
-                        was, self._known = self._known, loaded
+                        was, self._memory.known = self._memory.known, loaded
                         if loaded.cutting() != was.cutting():
-                            self._merge()
-                            self._tell()
+                            self._adopt_all()
                     self._is_stale(stale=False)
                 await asyncio.sleep(seconds)
         finally:
@@ -190,7 +265,7 @@ class LocalKillFeed:
                 await asyncio.wait([reading])  # its thread still uses the connection
             connection.close()
 
-    def _hold(self, held: dict[_Key, _Value], key: _Key, value: _Value) -> Callable[[], None]:
+    def _hold(self, held: dict[Key, _Value], key: Key, value: _Value) -> Callable[[], None]:
         before = held.get(key)
         held[key] = value
         self._changed(key)
@@ -206,46 +281,41 @@ class LocalKillFeed:
 
         return release
 
-    def _adopt(self, record: PrincipalRecord) -> None:
-        key = (record.kind.value, record.id)
-        was = self._known.states.pop(key, None)
-        if record.state is not State.ACTIVE:
-            self._known.states[key] = why(record.state)
-        if was is not None or record.state is not State.ACTIVE:
-            self._held.states.pop(key, None)
-        if record.rotated_at:
-            self._known.rotated[key] = record.rotated_at
-        if self._held.rotated.get(key, record.rotated_at) <= record.rotated_at:
-            self._held.rotated.pop(key, None)
-        self._changed(key)
-
-    def _changed(self, key: _Key) -> None:
-        """Bring what is asked up to date, and tell."""
-        held, known = self._held, self._known
-        found = (
-            held.cuts.get(key)
-            or known.cuts.get(key)
-            or held.states.get(key)
-            or known.states.get(key)
-        )
-        if found is None:
-            self._reasons.pop(key, None)
-        else:
-            self._reasons[key] = found
-        rotated = max(held.rotated.get(key, 0.0), known.rotated.get(key, 0.0))
-        if rotated:
-            self._rotated[key] = rotated
-        else:
-            self._rotated.pop(key, None)
-        self._changes += 1
+    def _adopt_all(self) -> None:
+        """Act on what was loaded."""
+        was = set() if self._relay is None else set(self.standings())
+        self._memory.merge()
+        if self._relay is not None:
+            self._publish({one.key for one in was ^ set(self.standings())})
         self._tell()
 
-    def _merge(self) -> None:
-        held, known = self._held, self._known
-        self._reasons = known.states | held.states | known.cuts | held.cuts
-        self._rotated = dict(known.rotated)
-        for key, at in held.rotated.items():
-            self._rotated[key] = max(at, self._rotated.get(key, 0.0))
+    def _adopt(self, record: PrincipalRecord) -> None:
+        key = (record.kind.value, record.id)
+        was = self._memory.known.states.pop(key, None)
+        if record.state is not State.ACTIVE:
+            self._memory.known.states[key] = why(record.state)
+        if was is not None or record.state is not State.ACTIVE:
+            self._memory.held.states.pop(key, None)
+        if record.rotated_at:
+            self._memory.known.rotated[key] = record.rotated_at
+        if self._memory.held.rotated.get(key, record.rotated_at) <= record.rotated_at:
+            self._memory.held.rotated.pop(key, None)
+        self._changed(key)
+
+    def _changed(self, key: Key, *, again: bool = True) -> None:
+        """Bring what is asked up to date and tell everybody; ``again``, even if that is known."""
+        was = self._memory.standing(key)
+        self._memory.settle(key)
+        self._changes += 1
+        if again or was != self._memory.standing(key):
+            self._publish((key,))
+            self._tell()
+
+    def _publish(self, keys: Iterable[Key]) -> None:
+        if self._relay is not None:
+            changed: Sequence[Standing] = [self._memory.standing(key) for key in keys]
+            if changed:
+                self._relay.publish(changed)
 
     def _is_stale(self, *, stale: bool) -> None:
         if self._stale != stale:
@@ -258,55 +328,3 @@ class LocalKillFeed:
                 changed()
             except Exception:
                 log.exception("kill_feed_subscriber_failed")  # the others are told all the same
-
-    def _write(self, scope: str, value: str, reason: str) -> None:
-        row = {"scope": scope, "value": value, "reason": reason, "made_at": self._clock.now()}
-        with self._engine.begin() as connection:
-            connection.execute(delete(CUTS).where(CUTS.c.scope == scope, CUTS.c.value == value))
-            connection.execute(insert(CUTS).values(row))
-
-    def _erase(self, scope: str, value: str) -> bool:
-        change = delete(CUTS).where(CUTS.c.scope == scope, CUTS.c.value == value)
-        with self._engine.begin() as connection:
-            return connection.execute(change).rowcount == 1
-
-
-def _keys(principal: Principal, session: Session | None) -> list[_Key]:
-    """What else can be cut off so that the principal is: its credentials and its session."""
-    keys = [("credential", principal.credential)]
-    if principal.svid:
-        keys.append(("credential", f"svid:{principal.svid}"))
-    if principal.session is not None:
-        keys.append(("session", principal.session))
-    if session is not None:
-        keys += [
-            ("session", session.id),
-            ("agent", session.agent),
-            ("application", session.application),
-        ]
-    return keys
-
-
-def _load(connection: Connection) -> _Known:
-    row = PRINCIPALS.c
-    query = select(row.kind, row.id, row.state, row.rotated_at, row.spiffe_id)
-    known = _Known(
-        cuts={(cut.scope, cut.value): cut.reason for cut in connection.execute(select(CUTS))}
-    )
-    for found in connection.execute(query):
-        key = (found.kind, found.id)
-        known.registered.add(key)
-        if found.state != State.ACTIVE.value:
-            known.states[key] = why(State(found.state))
-        if found.rotated_at:
-            known.rotated[key] = found.rotated_at
-        if found.spiffe_id:
-            known.named[found.spiffe_id] = PrincipalKind(found.kind), found.id
-    return known
-
-
-def _changes(connection: Connection, seen: int) -> tuple[int, _Known | None]:
-    """The database's version (SQLite's data_version) and, unless it is ``seen``, what is in it."""
-    with connection.begin():
-        version: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
-        return version, None if version == seen else _load(connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import structlog
@@ -44,8 +44,12 @@ _STAGE: Final = case(
 """How far an approval has come, as ``oversight.notices.stage`` says it."""
 _NOTICES: Final = select(NOTICES.c.id, NOTICES.c.document)
 _GRAVE: Final = (RiskClass.DELETE, RiskClass.EXTERNAL, RiskClass.MODIFY, RiskClass.READ)
+_DAMAGED: Final = "damaged"
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Notice).decode
+
+_Ids: TypeAlias = list[str]
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +57,8 @@ log = structlog.get_logger(__name__)
 class SqlNotices:
     """An adapter of ``core.notice_ports.NoticeStore``. Every method blocks.
 
-    A damaged notice is as if it were not there; that it is damaged is logged once.
+    A damaged notice is as if it were not there; that it is damaged is logged once. When it is
+    due it is set aside, and what it told of is told anew.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -127,8 +132,12 @@ class SqlNotices:
         query = _NOTICES.where(NOTICES.c.channel == channel, or_(at <= now, at > latest)).order_by(
             _gravest(risk), at
         )
-        with self._engine.connect() as connection:
-            return self._first(connection, query)
+        odd: list[str] = []
+        with self._engine.connect() as connection, connection.execute(query) as rows:
+            found = next(self._undamaged(rows.mappings(), odd), None)
+        if odd:
+            self._set_aside(odd)
+        return found
 
     def told(self, channel: str, approval_id: str) -> bool:
         """Whether the approval is under a notice of the channel's."""
@@ -144,6 +153,14 @@ class SqlNotices:
     def waiting(self, channel: str) -> int:
         """How many the channel is still to be told."""
         query = select(func.count()).where(NOTICES.c.channel == channel, NOTICES.c.due.is_not(None))
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    def damaged(self, channel: str) -> int:
+        """How many of the channel's were set aside."""
+        query = select(func.count()).where(
+            NOTICES.c.channel == channel, NOTICES.c.state == _DAMAGED
+        )
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
@@ -170,14 +187,27 @@ class SqlNotices:
         with connection.execute(query) as rows:
             return next(self._undamaged(rows.mappings()), None)
 
-    def _undamaged(self, rows: Iterable[RowMapping]) -> Iterator[Notice]:
+    def _undamaged(self, rows: Iterable[RowMapping], odd: _Ids | None = None) -> Iterator[Notice]:
+        """The notices that can be read; the ids of others go to ``odd``."""
         for row in rows:
             try:
                 yield _decode(row["document"])
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except _UNREADABLE:
                 if row["id"] not in self._damaged:
                     log.warning("notice_damaged", notice=row["id"])
                 self._damaged.add(row["id"])
+                if odd is not None:
+                    odd.append(row["id"])
+
+    def _set_aside(self, damaged: Collection[str]) -> None:
+        """Have these wait no longer, and what is under them followed as if it were new."""
+        with self._writing.begin() as connection:
+            for one in damaged:
+                if self._first(connection, _NOTICES.where(NOTICES.c.id == one)) is None:
+                    aside = update(NOTICES).where(NOTICES.c.id == one)
+                    connection.execute(aside.values(due=None, state=_DAMAGED))
+                    under = delete(NOTICE_SUBJECTS).where(NOTICE_SUBJECTS.c.notice == one)
+                    connection.execute(under)
 
 
 def _gravest(risk: ColumnElement[Any]) -> ColumnElement[int]:

@@ -28,7 +28,7 @@ from portcullis.audit.export.source import Position, Source, event_of
 from portcullis.audit.query import Filter
 from portcullis.core.call import Action
 from portcullis.core.errors import Problem
-from portcullis.core.event import Event, EventType
+from portcullis.core.event import NOT_REQUIRED, Event, EventType
 from portcullis.store import reviews
 from portcullis.store.tables import AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_POSITIONS
 
@@ -253,6 +253,7 @@ def _row(log: str, number: int, event: Event) -> dict[str, Any]:
         "verdict": event.verdict,
         "code": event.code,
         "trace": event.trace_id,
+        "approval": "" if event.approval == NOT_REQUIRED else event.approval,
     }
 
 

@@ -19,6 +19,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import SEALED, Clock, Sealer
 from portcullis.core.principal import Proposal, Session
 from portcullis.store.labels import forget_labels
+from portcullis.store.proposals import SharedProposals
 from portcullis.store.sealed import forget_plain, session_purpose
 from portcullis.store.spent import forget_spent
 from portcullis.store.tables import APPROVALS, SESSIONS
@@ -148,8 +149,9 @@ class LocalSessionState:
         return None
 
     def _remember(self, session: Session) -> None:
+        if session.id not in self._sessions:
+            heapq.heappush(self._expiries, (session.expires_at, session.id))
         self._sessions[session.id] = session
-        heapq.heappush(self._expiries, (session.expires_at, session.id))
         self._purge()
 
     def _purge(self) -> None:
@@ -221,12 +223,62 @@ def _purge_expired(connection: Connection, now: float) -> None:
 
 
 class SharedSessionState(LocalSessionState):
-    """The same for a process beside the one that opens and closes sessions.
+    """The same for a process beside others that open and close sessions.
 
     Each session is looked up anew, so that it is found as soon as it is open and gone as soon as
-    it is closed. Raises Problem PC9002 while the database cannot be read, PC7010 when the
-    session's document does not open.
+    it is closed. ``proposals`` are those of all processes; by default they are this one's own.
+    Raises Problem PC9002 while the database cannot be read, PC7010 when the session's document
+    does not open, PC7050 while the proposals cannot be read.
     """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        sealer: Sealer,
+        proposals: SharedProposals | None = None,
+    ) -> None:
+        super().__init__(engine, clock, sealer)
+        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._shared = proposals
+
+    async def say(self, session_id: str, text: str) -> Session | None:
+        """The same; what users say at two gateways at once is all kept."""
+        if session_id in self._closing:
+            return None
+        try:
+            said = await asyncio.to_thread(self._append, session_id, text)
+        except SQLAlchemyError:
+            raise Problem("PC9002", "the session cannot be written") from None
+        if said is None or session_id in self._closing:
+            return None
+        self._remember(said)
+        return said
+
+    async def propose(self, key: str, proposals: Sequence[Proposal]) -> None:
+        """The same, for all processes."""
+        if self._shared is None:
+            await super().propose(key, proposals)
+        else:
+            self._shared.add(key, proposals)
+
+    async def proposed(self, key: str, names: frozenset[str], digest: str) -> Proposal | None:
+        """The same, of all processes; its name is any of those asked for."""
+        if self._shared is None:
+            return await super().proposed(key, names, digest)
+        event = self._shared.take(key, names, digest)
+        return None if event is None else Proposal(name=min(names), digest=digest, event=event)
+
+    async def ended(self, session_ids: Sequence[str]) -> set[str]:
+        """Which of these are open nowhere. Raises Problem PC9002."""
+        found: set[str] = set()
+        for start in range(0, len(session_ids), _BATCH):
+            some = session_ids[start : start + _BATCH]
+            try:
+                found |= set(some) - await asyncio.to_thread(self._still, some)
+            except SQLAlchemyError:
+                raise Problem("PC9002", "the sessions cannot be looked up") from None
+        return found
 
     async def get(self, session_id: str) -> Session | None:
         """The session, or None when it is unknown, closed or expired."""
@@ -247,24 +299,34 @@ class SharedSessionState(LocalSessionState):
         return await super().close(session_id)
 
     async def settle(self) -> None:
-        """The same, and know no longer what the gate has closed. Raises Problem PC9002."""
+        """The same, and know no longer what others have closed. Raises Problem PC9002."""
         await super().settle()
-        known = tuple(self._sessions)
-        for start in range(0, len(known), _BATCH):
-            some = known[start : start + _BATCH]
-            try:
-                found = await asyncio.to_thread(self._still, some)
-            except SQLAlchemyError:
-                raise Problem("PC9002", "the sessions cannot be looked up") from None
-            for session_id in set(some) - found:
-                self._sessions.pop(session_id, None)
-                self._proposals.pop(session_id, None)
+        for session_id in await self.ended(tuple(self._sessions)):
+            self._sessions.pop(session_id, None)
+            self._proposals.pop(session_id, None)
+            if self._shared is not None:
+                self._shared.forget(session_id)
 
     def _still(self, session_ids: Sequence[str]) -> set[str]:
         """Which of these have not been closed."""
         query = select(SESSIONS.c.id).where(SESSIONS.c.id.in_(session_ids))
         with self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
+
+    def _append(self, session_id: str, text: str) -> Session | None:
+        """In one transaction, so that nobody else's turn is lost."""
+        query = select(SESSIONS.c.document).where(SESSIONS.c.id == session_id)
+        with self._writing.begin() as connection:
+            document = connection.execute(query).scalar_one_or_none()
+            if document is None:
+                return None
+            session = self._opened(session_id, document)
+            if self._clock.now() >= session.expires_at:
+                return None
+            said = msgspec.structs.replace(session, turns=(*session.turns, text))
+            change = update(SESSIONS).where(SESSIONS.c.id == session_id)
+            connection.execute(change.values(document=self._sealed(said)))
+        return said
 
     def _select(self, session_id: str) -> Session | None:
         query = select(SESSIONS.c.document).where(SESSIONS.c.id == session_id)

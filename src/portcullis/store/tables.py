@@ -30,7 +30,7 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0014"
+REVISION: Final = "0018"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -77,7 +77,34 @@ CUTS: Final = Table(
     Column("value", String(64), primary_key=True),
     Column("reason", String(200), nullable=False),
     Column("made_at", Double, nullable=False),
+    Column("made_by", String(64), nullable=False, server_default=""),
 )
+
+ISOLATIONS: Final = Table(
+    "isolations",
+    METADATA,
+    Column("scope", String(16), primary_key=True),
+    Column("value", String(64), primary_key=True),
+    Column("reason", String(200), nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("made_by", String(64), nullable=False, server_default=""),
+)
+
+BREAKERS: Final = Table(
+    "breakers",
+    METADATA,
+    Column("scope", String(16), primary_key=True),
+    Column("subject", String(64), primary_key=True),
+    Column("gateway", String(320), primary_key=True),
+    Column("agent", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("times", Integer, nullable=False),
+)
+"""Those that are not closed. An agent's has no gateway, an upstream's is its gateway's own; with
+``agent`` it is for that one alone."""
 
 ENTRIES: Final = Table(
     "entries",
@@ -286,6 +313,7 @@ AUDIT_EVENTS: Final = Table(
     Column("verdict", String(16), nullable=False),
     Column("code", String(16), nullable=False),
     Column("trace", Text, nullable=False, index=True),
+    Column("approval", String(64), nullable=False, server_default=""),
     Index("ix_audit_events_principal", "principal", "at"),
     *map(_decisions, ("at", "principal", "session", "name", *SPARSE)),
 )
@@ -366,3 +394,32 @@ NOTICE_SUBJECTS: Final = Table(
     Index("ix_notice_subjects_open", "channel", "open"),
 )
 """How far each channel has followed each approval, and under which notice if under any."""
+
+BEHAVIOUR: Final = Table(
+    "behaviour",
+    METADATA,
+    Column("agent", String(63), primary_key=True),
+    Column("phase", String(16), nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("scored_at", Double, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("decided_at", Double, nullable=False),
+    Column("standing", LargeBinary, nullable=False),
+    Column("profile", LargeBinary, nullable=True),
+)
+"""How agents stand: ``standing`` is JSON of ``core.behaviour.Standing``, ``profile`` what is usual.
+
+Whoever learns writes it all; a human's word is ``phase``, ``turn`` and what is beside. The columns
+before ``by`` are what gateways follow.
+"""
+
+BEHAVIOUR_POSITIONS: Final = Table(
+    "behaviour_positions",
+    METADATA,
+    Column("log", String(128), primary_key=True),
+    Column("next", BigInteger, nullable=False),
+    Column("root", String(64), nullable=False),
+)
+"""How far each log was learned from, when the profiles were kept."""

@@ -124,6 +124,8 @@ def tokens(counts: dict[str, Any] | None, before: Usage | None) -> Usage | None:
     return Usage(
         input_tokens=read,
         output_tokens=earlier.output_tokens if written is None else written,
+        cached_tokens=counts.get("cache_read_input_tokens") or earlier.cached_tokens,
+        stored_tokens=counts.get("cache_creation_input_tokens") or earlier.stored_tokens,
     )
 
 

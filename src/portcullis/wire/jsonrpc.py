@@ -111,9 +111,17 @@ def failure_message(request_id: RequestId | None, error: dict[str, Any]) -> dict
 
 def error_message(request_id: RequestId | None, problem: Problem) -> dict[str, Any]:
     """A problem of ours to send: the table's code, title, and code, detail, hint as data."""
-    data = {"code": problem.code, "detail": problem.detail, "hint": problem.hint}
+    data: dict[str, Any] = {
+        "code": problem.code,
+        "detail": problem.detail,
+        "hint": problem.hint,
+    }
     if problem.approval:
         data["approval"] = problem.approval
+    if problem.retry_after:
+        data["retry_after"] = problem.retry_after
+    if problem.over:
+        data |= problem.over.members()
     if isinstance(problem, RpcProblem):
         data |= problem.data
     error = {"code": problem.entry.rpc, "message": problem.entry.title, "data": data}

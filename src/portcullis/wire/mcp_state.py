@@ -25,7 +25,7 @@ _KEY: Final = 32
 
 
 class Seal:
-    """Seals values under a key of at least 32 random bytes, one per process."""
+    """Seals values under a key of at least 32 random bytes, one per deployment."""
 
     __slots__ = ("_cipher",)
 

@@ -53,6 +53,8 @@ def _document(api: str, problem: Problem) -> dict[str, Any]:
     }
     if problem.approval:
         error["approval"] = problem.approval
+    if problem.over:
+        error |= problem.over.members()
     if api == "openai":
         return {"error": {**error, "param": None, "code": problem.code}}
     return {"type": "error", "error": {**error, "details": {"error_code": problem.code}}}

@@ -91,4 +91,10 @@ def usage(value: dict[str, Any] | None, read: str, written: str) -> Usage | None
     """The provider's count, from its names for tokens in and out."""
     if not value:
         return None
-    return Usage(input_tokens=value.get(read), output_tokens=value.get(written))
+    details = value.get(f"{read}_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Usage(
+        input_tokens=value.get(read),
+        output_tokens=value.get(written),
+        cached_tokens=cached if type(cached) is int and cached > 0 else 0,
+    )

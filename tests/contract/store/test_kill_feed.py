@@ -5,6 +5,7 @@ import timeit
 
 import pytest
 
+from portcullis.core.feed import Standing
 from portcullis.core.lifecycle import State
 from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind, Session
@@ -321,3 +322,141 @@ async def test_following_others_never_drops_an_own_cut(engine, watched):
     for _ in range(10):
         await asyncio.sleep(0.01)
         assert watched.reason(agent(), None) == "leaked"
+
+
+def other(kind, name="x"):
+    return Principal(kind=kind, id=name, credential=f"jti-{kind}", expires_at=2e9)
+
+
+async def test_killing_everybody_spares_only_operators_and_gateways(feed):
+    await feed.cut("all", "*", "fire")
+    cut_off = {kind for kind in PrincipalKind if feed.reason(other(kind), None) == "fire"}
+    assert cut_off == {PrincipalKind.AGENT, PrincipalKind.APPLICATION, PrincipalKind.USER}
+    await feed.lift("all", "*")
+    assert feed.reason(other(PrincipalKind.USER), None) is None
+
+
+async def test_a_role_is_whoever_has_it_in_the_policy_in_force(feed):
+    roles = {"shop-1": "clerk", "shop-2": "auditor"}
+    heard = []
+    feed.by_role(roles.get, roles.values)
+    feed.subscribe(lambda: heard.append(True))
+    await feed.cut("role", "clerk", "gone wrong")
+    heard.clear()
+    assert feed.reason(agent(), None) == "gone wrong"
+    assert feed.reason(agent("shop-2", "jti-2"), None) is None
+    assert feed.reason(agent("shop-2", "jti-2", chain=("shop-1",)), None) == "gone wrong"
+    assert feed.reason(agent("shop-9", "jti-9"), None) is None
+    assert feed.reason(other(PrincipalKind.APPLICATION), None) is None
+    roles["shop-2"] = "clerk"
+    feed.policy_changed()
+    assert heard == [True]
+    assert feed.reason(agent("shop-2", "jti-2"), None) == "gone wrong"
+    assert (feed.has_role("clerk"), feed.has_role("nobody")) == (True, False)
+    await feed.lift("role", "clerk")
+    assert feed.reason(agent(), None) is None
+
+
+async def test_where_no_policy_is_known_a_cut_role_is_every_agent(feed):
+    await feed.cut("role", "clerk", "gone wrong")
+    assert feed.reason(agent("anybody"), None) == "gone wrong"
+    assert feed.reason(other(PrincipalKind.OPERATOR), None) is None
+    assert feed.has_role("clerk") is None
+
+
+async def test_an_isolation_is_no_cut_and_is_of_an_agent_or_a_session(engine, reopen, feed, clock):
+    await feed.isolate("agent", "shop-1", "odd", "ops")
+    assert feed.isolated(agent(), None) == "odd"
+    assert feed.isolated(agent("shop-2", chain=("shop-1",)), None) == "odd"
+    assert feed.isolated(agent("shop-2"), None) is None
+    assert feed.reason(agent(), SESSION) is None
+    feed.confine("session", "s1", "odder")
+    assert feed.isolated(agent("shop-2", session="s1"), None) == "odder"
+    second = reopen()
+    again = LocalKillFeed(second, SqlDirectory(second), clock)
+    assert again.isolated(agent(), None) == "odd"
+    assert again.isolated(agent("shop-2", session="s1"), None) is None  # never made durable
+    assert await feed.release("agent", "shop-1") is True
+    assert await feed.release("session", "s1") is True
+    assert await feed.release("session", "s1") is False
+    assert feed.isolated(agent(), SESSION) is None
+
+
+async def test_what_is_kept_says_who_made_it_and_what_is_only_in_memory(feed, clock):
+    await feed.cut("agent", "shop-1", "leaked", "ops")
+    await feed.isolate("session", "s1", "odd", "ops")
+    feed.sever("role", "clerk", "at once")
+    found = {(one.scope, one.value): one for one in await feed.kept()}
+    assert [found[key].durable for key in found] == [False, True, True]
+    assert found["agent", "shop-1"].by == "ops"
+    assert found["agent", "shop-1"].made_at == clock.now()
+    assert [found[key].isolation for key in (("session", "s1"), ("agent", "shop-1"))] == [
+        True,
+        False,
+    ]
+
+
+async def test_what_another_process_pushes_is_a_layer_that_it_alone_takes_back(feed):
+    feed.push([Standing("agent", "shop-1", "pushed"), Standing("session", "s1", "", "odd")])
+    assert feed.reason(agent(), None) == "pushed"
+    assert feed.isolated(agent("shop-2", session="s1"), None) == "odd"
+    await feed.cut("agent", "shop-1", "known")
+    feed.push([Standing("agent", "shop-1")])
+    assert feed.reason(agent(), None) == "known"
+    feed.push(
+        [Standing("agent", "shop-2", "whole"), Standing("agent", "x", rotated=5.0)], whole=True
+    )
+    assert feed.isolated(agent("shop-2", session="s1"), None) is None
+    assert feed.reason(agent("shop-2"), None) == "whole"
+    assert feed.reason(agent("x", issued_at=4.0), None) == ROTATED
+    feed.push([], whole=True)
+    assert feed.reason(agent("shop-2"), None) is None
+    assert feed.reason(agent(), None) == "known"
+    assert {one.key for one in feed.standings()} == {("agent", "shop-1")}
+
+
+async def test_a_feed_whose_lease_is_over_is_stale_and_says_so(feed):
+    fresh, heard = [True], []
+    feed.subscribe(lambda: heard.append(feed.stale()))
+    feed.lease(lambda: fresh[0])
+    fresh[0] = False
+    assert feed.stale() is True
+    feed.lapsed()
+    feed.lease(None)
+    assert feed.stale() is False
+    assert heard == [False, True, False]
+
+
+class Heard:
+    """A relay that remembers."""
+
+    def __init__(self):
+        self.published = []
+
+    def publish(self, standings):
+        self.published += standings
+
+    async def acknowledged(self, seconds):
+        return ()
+
+
+async def test_every_change_is_published_once_and_those_of_other_processes_too(
+    engine, feed, watched
+):
+    register(engine, PrincipalKind.AGENT, "shop-1")
+    relay, theirs = Heard(), Heard()
+    feed.relay(relay)
+    watched.relay(theirs)
+    await feed.cut("session", "s1", "leaked")
+    await feed.put(record(state=State.SUSPENDED, rotated_at=7.0))
+    await feed.isolate("agent", "shop-1", "odd")
+    assert relay.published == [
+        Standing("session", "s1", "leaked"),
+        Standing("agent", "shop-1", SUSPENDED, "", 7.0),
+        Standing("agent", "shop-1", SUSPENDED, "odd", 7.0),
+    ]
+    await becomes("odd", lambda: watched.isolated(agent(), None))
+    said = {one.key: one for one in theirs.published}
+    assert said == {one.key: one for one in feed.standings()}
+    await feed.lift("session", "s1")
+    assert relay.published[-1] == Standing("session", "s1")

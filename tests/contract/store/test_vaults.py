@@ -1,10 +1,13 @@
 """What a vault owes: one value, one placeholder; nobody else's; bounded; gone when unused."""
 
+import itertools
+
 import pytest
 
 from portcullis.core.errors import Problem
 from portcullis.store import vaults as module
 from portcullis.store.vaults import LocalVaults
+from portcullis.store.vaults_shared import SharedVaults
 
 
 class Clock:
@@ -22,9 +25,22 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(params=[LocalVaults])
-def adapter(request):
-    return request.param
+@pytest.fixture(params=["local", "shared"])
+def adapter(request, tmp_path):
+    if request.param == "local":
+        yield LocalVaults
+        return
+    opened, numbers = [], itertools.count()
+
+    def shared(clock, **limits):
+        path = tmp_path / f"{next(numbers)}.db"
+        opened.append(SharedVaults(path, bytes(32), clock, **limits))
+        return opened[-1]
+
+    yield shared
+    for one in opened:
+        one.close()
+    assert not list(tmp_path.glob("*.db*[!s]")), "nothing is left of it"
 
 
 def test_a_value_has_one_placeholder_and_entities_count_for_themselves(adapter, clock):
@@ -57,7 +73,7 @@ def test_no_number_is_given_twice_in_a_session_however_often_its_vault_goes(adap
         elif life % 3 == 1:
             clock.time += 10
         else:
-            vaults.vault("s2", clock.time)
+            vaults.vault("s2", clock.time).hide("A", "x")
     assert "<A_1>" in given
     assert vaults.vault("s3", clock.time).hide("A", "x") == "<A_1>"
 
@@ -90,6 +106,7 @@ def test_when_there_are_too_many_or_too_heavy_the_one_used_longest_ago_goes(adap
     for limits in ({"vaults": 2}, {"size": 25}):
         vaults = adapter(clock, **limits)
         for key in ("s1", "s2", "s1", "s3"):
+            clock.time += 100
             vaults.vault(key).hide("A", "x" * 10)
         assert vaults.vault("s1").reveal("<A_1>") == "x" * 10
         assert vaults.vault("s2").reveal("<A_1>") is None

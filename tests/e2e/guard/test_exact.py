@@ -345,6 +345,9 @@ def test_a_schema_whose_defaults_depend_on_its_reader_is_refused(guard):
 INNER = {"type": "object", "properties": {"amount": {"default": 1000}}}
 ITSELF = {"type": "object", "properties": {"a": {"$ref": "#/$defs/A", "default": {}}}}
 REFERRING = {"$ref": "#/$defs/A"}
+DOUBLING: dict = {"properties": {}}
+for _ in range(40):
+    DOUBLING = {"properties": {name: {"default": {}} | DOUBLING for name in "ab"}}
 
 
 @pytest.mark.parametrize(
@@ -356,6 +359,20 @@ REFERRING = {"$ref": "#/$defs/A"}
         (REFERRING, REFERRING),
         (REFERRING, {"anyOf": [REFERRING, {"type": "null"}]}),
         (REFERRING, ITSELF),
+        ({"type": "array", "items": [REFERRING]}, INNER),
+        ({"type": "array", "contains": REFERRING}, INNER),
+        ({"if": {}, "then": REFERRING}, INNER),
+        ({"dependentSchemas": {"a": REFERRING}}, INNER),
+        (INNER | {"allOf": [{"properties": {"order": {}}}]}, {}),
+        (REFERRING | INNER, {"type": "object"}),
+        (REFERRING, {"type": "string", "default": "all"}),
+        ({"$ref": "#there"}, {"$anchor": "there"} | INNER),
+        ({"$dynamicRef": "#there"}, {"$dynamicAnchor": "there"} | INNER),
+        ({"$ref": "https://schemas.example/A"}, INNER),
+        ({"anyOf": [{"default": "all"}, {"type": "null"}]}, {}),
+        (REFERRING, {"properties": {"a": {"default": {}} | DOUBLING}}),
+        ({"properties": 5}, {}),
+        ({"anyOf": [{"properties": {"a": {}}}, INNER | {"required": ["amount"]}]}, {}),
     ],
 )
 def test_defaults_that_are_not_filled_in_or_never_end_are_refused(guard, field, there):
@@ -363,6 +380,36 @@ def test_defaults_that_are_not_filled_in_or_never_end_are_refused(guard, field, 
     made = StructuredTool(name="pay", description="Pays.", args_schema=schema, func=print)
     with pytest.raises(TypeError, match="defaults"):
         langchain.guarded(guard, [made])
+
+
+def test_a_default_that_nobody_can_need_is_no_reason_to_refuse(guard):
+    whole = INNER | {"required": ["amount"]}
+    what = {"anyOf": [whole, whole | {"title": "Other"}, {"type": "null"}]}
+    schema = {"type": "object", "properties": {"what": what}}
+    made = StructuredTool(name="pay", description="Pays.", args_schema=schema, func=print)
+    assert langchain.guarded(guard, [made])
+
+
+def test_a_schema_that_doubles_at_each_reference_is_read_at_once(guard):
+    twice = {str(n): {"anyOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(200)}
+    schema = {
+        "type": "object",
+        "properties": {"what": {"$ref": "#/$defs/0"}},
+        "$defs": twice | {"200": {"type": "string"}},
+    }
+    made = StructuredTool(name="pay", description="Pays.", args_schema=schema, func=print)
+    assert langchain.guarded(guard, [made])
+
+
+def test_defaults_behind_a_name_with_a_slash_are_asked_about(guard, api):
+    schema = {
+        "type": "object",
+        "properties": {"what": {"$ref": "#/$defs/a~1b%20c"}},
+        "$defs": {"a/b c": INNER},
+    }
+    made = StructuredTool(name="pay", description="Pays.", args_schema=schema, func=lambda **_: "")
+    langchain_told(guard, made, ("pay", {"what": {}}))
+    assert api.asked[0]["arguments"] == {"what": {"amount": 1000}}
 
 
 class Node(BaseModel):

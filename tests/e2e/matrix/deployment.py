@@ -53,6 +53,10 @@ SOURCED = "sourced-agent"
 """Its role asks where values come from."""
 MINDED = "minded-agent"
 """Its role lets mail addresses pass only if a human does."""
+LIMITED = "limited-agent"
+"""Has limits of its own, for each of its sessions."""
+HURRIED = "hurried-agent"
+"""Its sessions are over after a second."""
 MORTAL = tuple(
     f"mortal-{route}"
     for route in (
@@ -75,6 +79,13 @@ REMEMBERING = """\
     arguments: {key: {role: selector}, text: {role: payload}}
     results: {'': {trusted: destination}}
     memory: {store: shelf, record: key}
+"""
+LIMITS = f"""\
+limits:
+  few: {{for: {{agent: {LIMITED}}}, per: session, requests: {{rate: 3/hour, burst: 3}}}}
+  little: {{for: {{agent: {LIMITED}}}, per: session, bytes: 3000/session}}
+  short: {{for: {{agent: {LIMITED}}}, per: session, tokens: {{output: 100_000/session}}}}
+  quick: {{for: {{agent: {HURRIED}}}, session_seconds: 1}}
 """
 SEARCHING = """\
   SERVER.search:
@@ -102,7 +113,8 @@ def policy() -> str:
     text = text.replace(
         "allowed_tools: [", f"server_requests: [{asks}]\n    allowed_tools: [{', '.join(granted)}, "
     )
-    agents = "".join(f"\n  {agent}: {{role: support_agent}}" for agent in (RIVAL, GUEST, *MORTAL))
+    known = (RIVAL, GUEST, LIMITED, HURRIED, *MORTAL)
+    agents = "".join(f"\n  {agent}: {{role: support_agent}}" for agent in known)
     read = ", ".join(f"{server}.{tool}" for server in SERVERS for tool in READER)
     reader = (
         f"  reader:\n    models: [gpt-*, claude-*, 'probe:*wait']\n    allowed_tools: [{read}]\n"
@@ -120,7 +132,7 @@ def policy() -> str:
         text += REMEMBERING.replace("SERVER", server)
     for server in ("desk", "program"):
         text += SEARCHING.replace("SERVER", server)
-    return text
+    return text + LIMITS
 
 
 INSPECTION = {
@@ -142,6 +154,10 @@ def inspecting(text: str) -> str:
     for agent, inspection in INSPECTION.items():
         roles[agent] = roles["support_agent"] | {"inspection": inspection}
         policy["agents"][agent] = {"role": agent}
+    policy["quarantine"] = {
+        "reads": [f"{server}.say" for server in SERVERS],
+        "models": ["gpt-*", "claude-*"],
+    }
     roles[SOURCED] = roles["support_agent"] | {"containment": {"destination": "deny"}}
     policy["agents"][SOURCED] = {"role": SOURCED}
     return json.dumps(policy)
@@ -190,7 +206,8 @@ class Deployment:
 
     async def begin(self) -> None:
         """Register who acts, and open the session that they act in."""
-        for agent in (standins.AGENT, RIVAL, LEAD, WARY, LENIENT, MINDED, SOURCED):
+        others = (WARY, LENIENT, MINDED, SOURCED, LIMITED, HURRIED)
+        for agent in (standins.AGENT, RIVAL, LEAD, *others):
             await self.stage.register(PrincipalKind.AGENT, agent)
         self.application = await self.stage.register(PrincipalKind.APPLICATION, APPLICATION)
         self.session, self.token = await self.open()
@@ -447,6 +464,7 @@ async def deployed(
             "guard": {"program": {"trusted": True}, "hearsay": {}},
             "limits": dict(limits or {}),
             "review": {"actions": ["tool", "model"]},
+            "breakers": {"agent": {"enabled": False}, "upstream": {"enabled": False}},
             "listen": dict.fromkeys(("gate", "control", "mtls"), "127.0.0.1:0")
             | {"workload": "w.sock"},
             **sections,

@@ -99,6 +99,7 @@ class ModelRoute:
         except (openai.APIError, anthropic.APIError) as error:
             seen.failed = True
             seen.code = code_in(f"{error} {error.body}")
+            seen.headers = dict(getattr(error, "response", seen).headers)
             seen.text += str(error)
         return seen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from policies import call
 from portcullis.checks import overheard
 from portcullis.checks.overheard import Overheard
 from portcullis.core.call import Action, Call, Result, RiskClass
+from portcullis.store.called import SharedCalled
 from portcullis.wire.mcp import SERVER_NOTIFICATIONS, SERVER_REQUESTS, Era, interpret
 from unit.checks.test_memory import House, Level
 
@@ -145,3 +147,18 @@ async def test_a_question_within_a_result_is_learned_from_with_the_result(room: 
     asking = {"resultType": "input_required", "inputRequests": {"k": said}}
     await room.read("s-2", "notes.search", "", asking)
     assert room.level("s-2") is Level.SECRET
+
+
+async def test_what_was_called_at_another_gateway_counts_at_this_one(
+    room: Room, tmp_path: Path
+) -> None:
+    parts = (room.catalogue, room.provenance, room.labels, room.memories)
+    ears = [Overheard(*parts, SharedCalled(tmp_path / "called.db")) for _ in range(2)]
+    room.ears = ears[0]
+    await room.calls("s-2", "book.unlisted")
+    room.ears = ears[1]
+    await room.calls("s-2", "book.find")
+    await room.calls("s-3", "book.find")
+    for session, level in (("s-2", Level.CONFIDENTIAL), ("s-3", Level.INTERNAL)):
+        await room.hear(session, "book", "notifications/message", SAID["notifications/message"])
+        assert room.level(session) is level

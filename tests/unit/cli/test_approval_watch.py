@@ -245,11 +245,37 @@ def test_what_is_still_typed_after_a_wish_is_for_no_other_call():
     hands = threading.Thread(target=typing)
     try:
         hands.start()
-        keys.forget()
+        assert keys.forget()
         hands.join()
         assert keys.wait(0.0) == []
     finally:
         hands.join()
+        keys.close()
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_key_that_is_held_down_after_a_wish_is_let_go_for_as_long_as_it_takes(monkeypatch):
+    monkeypatch.setattr("portcullis.cli.terminal._FORGET_SECONDS", 0.1)
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    keys = Keys(theirs)
+    held = threading.Event()
+
+    def holding():
+        while not held.wait(0.01):
+            os.write(ours, b"a")
+
+    hand = threading.Thread(target=holding)
+    try:
+        hand.start()
+        assert not keys.forget()
+        held.set()
+        hand.join()
+        assert keys.forget()
+        assert keys.wait(0.0) == []
+    finally:
+        held.set()
         keys.close()
         os.close(ours)
         os.close(theirs)
@@ -273,7 +299,10 @@ def test_keys_are_for_the_rows_that_are_on_the_screen(monkeypatch):
 
     class Pressed:
         batches = iter([[], [*"dno", "enter", *"jdno", "enter"], ["q", "j", *"dno", "enter"]])
-        wake = forget = list
+        wake = list
+
+        def forget(self):
+            return True
 
         def wait(self, _):
             batch = next(self.batches)

@@ -13,6 +13,8 @@ from portcullis.core.codes import CODES
 
 WITHOUT_JSON = {
     "up": "it runs until it is stopped; its logs are JSON lines, its answers are the API's",
+    "control": "the same",
+    "gateway": "the same",
     "mcp": "its standard streams are the protocol's",
 }
 """Commands whose output is not data, and why."""

@@ -249,8 +249,8 @@ def test_a_result_that_was_not_changed_is_the_very_one(guard):
 
 @pytest.mark.parametrize(
     "result",
-    [threading.Event(), b"\xff", "\ud800", range(3)],
-    ids=["object", "bytes", "surrogate", "range"],
+    [threading.Event(), b"\xff", "\ud800", range(3), [2**63], "a\0b"],
+    ids=["object", "bytes", "surrogate", "range", "large", "nul"],
 )
 def test_a_result_that_is_no_json_is_withheld_as_one_of_a_tool_that_ran(guard, api, result):
     @guard.tool

@@ -173,6 +173,53 @@ def test_sets_run_in_whatever_order_their_members_come(guard, api):
     assert len(ran) == 2
 
 
+def test_sets_of_sets_run_in_whatever_order_their_members_come(guard, api):
+    @guard.tool
+    def close(groups: set[frozenset[str]]) -> int:
+        return sum(map(len, groups))
+
+    def given(*groups: str) -> int:
+        back = {"call": "c", "arguments": {"groups": [list(each) for each in groups]}}
+        api.decide = lambda _: back
+        return close({frozenset("abc"), frozenset("d")})
+
+    assert [given("cab", "d"), given("d", "bca")] == [4, 4]
+    for wrong in (["abca", "d"], ["d", "d"]):
+        with pytest.raises(Refused, match="PC1020"):
+            given(*wrong)
+
+
+class Frozen(BaseModel, frozen=True):
+    x: int
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (2**63, r"PC1006.*argument 'what'"),
+        ({"deep": [2**70]}, r"PC1006.*argument 'what'"),
+        ("a\0b", r"PC1004.*argument 'what'"),
+        ({frozenset("ab")}, "'what' would come back"),
+    ],
+    ids=["large", "larger", "nul", "sets"],
+)
+def test_what_the_gate_would_not_read_is_refused_by_the_name_of_its_argument(
+    guard, api, value, error
+):
+    def read(what: typing.Any, which: int = 1) -> str:
+        return f"{what} {which}"
+
+    with pytest.raises((Refused, ValueError), match=error):
+        guard.tool(read)(value)
+
+    def models(what: set[Frozen]) -> int:
+        return len(what)
+
+    with pytest.raises(ValueError, match="'what' would come back"):
+        guard.tool(models)({Frozen(x=1)})
+    assert api.asked == []
+
+
 class Terse(Exception):  # noqa: N818 - the point is what it says
     def __str__(self):
         return "failed"

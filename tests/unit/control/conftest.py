@@ -19,7 +19,10 @@ from portcullis.control import (
     admin,
     agents_api,
     approvals_api,
+    breakers_api,
     catalogue_api,
+    kills_api,
+    quarantine_api,
     reviews_api,
 )
 from portcullis.control.approvals import ApprovalParts
@@ -35,10 +38,12 @@ from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.identity.oidc import Person
 from portcullis.identity.once import LocalOnce
+from portcullis.identity.orders import OrderBook
 from portcullis.identity.passwords import Cost
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.store.activity import SqlActivity
 from portcullis.store.approvals import SqlApprovals
+from portcullis.store.breakers import SqlBreakers
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.labels import SqlLabels
@@ -212,6 +217,7 @@ def world(tmp_path):
     numbers = itertools.count(1)
     sealer = sealer_at(tmp_path)
     once = LocalOnce(clock)
+    kill_key = Ed25519PrivateKey.generate()
     authority = TokenAuthority(
         Ed25519PrivateKey.generate(),
         trust_domain=DOMAIN,
@@ -245,9 +251,12 @@ def world(tmp_path):
         version="1.2.3",
         new_id=lambda: f"id-{next(numbers)}",
         id_tokens=People(),
+        orders=OrderBook(tmp_path, kill_key.public_key(), clock),
+        kill_key=kill_key,
         labels=SqlLabels(engine, sealer),
         memories=SqlMemories(engine, sealer),
         spending=SqlSpent(engine),
+        breakers=SqlBreakers(engine, "gate-1"),
         approval_parts=ApprovalParts(SqlApprovals(engine), Approvals(), bytes(32)),
         desk_parts=DeskParts(
             SqlActivity(engine),
@@ -303,6 +312,9 @@ def control(world):
             ),
             activity_api.router(edge, world.services.activity()),
             *reviews_api.routers(edge, world.services.reviews("control")),
+            *breakers_api.routers(edge, world.services.breaking("control")),
+            *quarantine_api.routers(edge, world.services.quarantining("control")),
+            *kills_api.routers(edge, world.services.kills("control")),
         ),
     )
     with TestClient(app, raise_server_exceptions=False) as client:

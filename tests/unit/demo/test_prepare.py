@@ -30,3 +30,8 @@ def test_a_demonstration_that_still_runs_keeps_its_log(tmp_path):
             pass
         assert refused.value.code == "PC7004"
         assert (tmp_path / "demo" / "company.db").read_text() == "in use"
+
+
+def test_a_gate_of_ones_own_may_begin_in_the_folder_above(tmp_path):
+    with prepared(tmp_path / "portcullis-state" / "demo"):
+        assert (tmp_path / "portcullis-state").stat().st_mode & 0o077 == 0

@@ -12,6 +12,10 @@ class Feed:
 
     def __init__(self):
         self.cuts = {}
+        self.is_stale = False
+
+    def stale(self):
+        return self.is_stale
 
     def reason(self, principal, session):
         keys = (principal.id, principal.credential, session and session.id, *principal.chain)

@@ -114,7 +114,7 @@ class Everyone:
             | principal
         )
 
-    def authenticate(self, shown):
+    def authenticate(self, shown, *, spend=True):
         return self.principal
 
 

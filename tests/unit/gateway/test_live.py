@@ -7,6 +7,7 @@ import pytest
 
 from portcullis.core.credential import Peer
 from portcullis.core.errors import Problem
+from portcullis.core.feed import Swept
 from portcullis.core.spiffe import SpiffeId
 from portcullis.gateway.live import GRACE, SOON, Connection, cuttable, ended, quietly
 
@@ -222,3 +223,28 @@ async def test_an_answer_that_nobody_reads_is_not_a_fault():
         raise asyncio.CancelledError(Problem("PC5014", "gone"))
 
     await quietly(sending())
+
+
+async def test_while_the_feed_is_stale_every_call_ends_and_no_connection(live, feed, context):
+    idle = Socket(live, peer())
+    mine, other = Call(live, context()), Call(live, context("other"))
+    await turn()
+    feed.is_stale = True
+    live.sweep()
+    await turn()
+    assert (mine.problem.code, other.problem.code) == ("PC4002", "PC4002")
+    assert not idle.aborted
+
+
+async def test_what_a_sweep_ended_is_counted(live, feed, context):
+    busy, idle = Socket(live, peer()), Socket(live, peer())
+    Call(live, context(), busy.connection)
+    neighbour = Call(live, context("other"))
+    await turn()
+    assert live.swept() == Swept()
+    feed.cuts["shop-1"] = "killed"
+    live.sweep()
+    assert live.swept() == Swept(1, 2)
+    await turn()
+    neighbour.task.cancel()
+    idle.connection.lost()

@@ -106,6 +106,9 @@ class Policy(Check):
     def judge_chunk(self, call, context):
         return Deny(code="PC4001", reason=self.cut) if self.cut else PASS
 
+    def stale(self):
+        return False
+
     def reason(self, principal, session):
         """As the kill feed that ``Live`` asks."""
         return self.cut

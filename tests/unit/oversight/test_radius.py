@@ -169,7 +169,8 @@ def test_what_goes_out_goes_somewhere_also_where_the_catalogue_names_no_place():
 @pytest.mark.parametrize(
     "order",
     ["*", "O-?", "1-100000", "A1-A9", "1..9", "/", "docs/", "1=1", "O-1,O-2", "O-1 O-2", "1 to 9",
-     "all", {"where": "open"}],
+     "all", {"where": "open"}, "O-1-O-9", "O-1\u2011O-9", "O-1\u2026O-9", "O-1\uff0cO-2", "O-1+O-2",
+     "O-1\u200bO-2", "O-1~O-9"],
     ids=str,
 )  # fmt: skip
 def test_how_many_things_are_touched_is_not_claimed_where_a_text_may_name_many(order):

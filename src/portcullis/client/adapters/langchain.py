@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from portcullis.client.adapters.defaults import filled, unclear
+from portcullis.client.adapters.defaults import Defaults
 from portcullis.client.adapters.extra import extra
 from portcullis.client.guard import Guard, Held, Refused, Tool, ToolError
 from portcullis.client.outcome import plain
@@ -105,6 +105,8 @@ class _Passage:
         self.visible = inner.tool_call_schema
         full = inner.args_schema
         self.open = _is_model(full) and full.model_config.get("extra") == "allow"
+        visible = self.visible
+        self.defaults = Defaults(inner.name, visible) if isinstance(visible, dict) else None
         self.beside, self.told = self._injected()
         self.tool = Tool(
             name=inner.name,
@@ -115,13 +117,13 @@ class _Passage:
         )
 
     def way(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Way:
-        """The way of one call. Raises Refused for arguments that JSON cannot hold."""
+        """The way of one call. Raises Refused for arguments that JSON or a call cannot hold."""
         placed = dict(zip(self.inner.args, args, strict=False)) if args else {}
         asked = placed | {name: kwargs[name] for name in kwargs if name not in self.beside}
         beside = {name: kwargs[name] for name in kwargs if name in self.beside}
         asked = as_json(asked, by_alias=False)
-        if isinstance(self.visible, dict):
-            asked = filled(asked, self.visible)
+        if self.defaults is not None:
+            asked = self.defaults.filled(asked)
         return _Way(self, asked, beside, tuple(placed))
 
     def typed(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -145,9 +147,6 @@ class _Passage:
 
     def _schema(self) -> dict[str, Any]:
         if isinstance(self.visible, dict):
-            if unclear(self.visible, self.visible):
-                message = "which defaults hold depends on how its schema is read"
-                raise TypeError(f"{self.inner.name}: {message}")
             return self.visible
         if self._is_text():
             return {

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from portcullis.client.adapters.defaults import filled, unclear
+from portcullis.client.adapters.defaults import Defaults
 from portcullis.client.adapters.extra import extra
 from portcullis.client.guard import Guard, Refused
 from portcullis.client.guard import Tool as Described
@@ -47,15 +47,14 @@ def _guarded(guard: Guard, tool: Tool, wait: float | None) -> Tool:
         input_schema=tool.params_json_schema,
         shown=str,
     )
-    if unclear(tool.params_json_schema, tool.params_json_schema):
-        raise TypeError(f"{tool.name}: which defaults hold depends on how its schema is read")
+    defaults = Defaults(tool.name, tool.params_json_schema)
 
     async def invoke(context: ToolContext[Any], text: str) -> Any:
         async def run(given: str) -> Any:
             return await tool.on_invoke_tool(_with(context, given), given)
 
         try:
-            asked = _arguments(text, tool.params_json_schema)
+            asked = _arguments(text, defaults)
             return await guard.acall(described, asked, run, read=_text, wait=wait)
         except Refused as refused:
             failure = resolve_function_tool_failure_error_function(tool, context)
@@ -69,7 +68,7 @@ def _guarded(guard: Guard, tool: Tool, wait: float | None) -> Tool:
     return dataclasses.replace(tool, on_invoke_tool=invoke)
 
 
-def _arguments(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _arguments(text: str, defaults: Defaults) -> dict[str, Any]:
     """What the model wrote, and the defaults of what it left out. Raises Refused."""
     try:
         written = decode(text.encode("utf-8", "surrogatepass") or b"{}")
@@ -77,7 +76,7 @@ def _arguments(text: str, schema: dict[str, Any]) -> dict[str, Any]:
         raise Refused.of(problem) from None
     if not isinstance(written, dict):
         raise Refused("PC1020", "the arguments are no JSON object")
-    return dict(filled(written, schema))
+    return dict(defaults.filled(written))
 
 
 def _text(given: dict[str, Any]) -> str:

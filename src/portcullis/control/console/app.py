@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute
 
+from portcullis.control.closing import Closing
 from portcullis.control.console import agents, approval, decisions, inbox, live, sessions
 from portcullis.control.console.account import AccountPages
 from portcullis.control.console.assets import Assets
@@ -84,7 +85,9 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
         *live.routes(doors, pages, activity, services.watching()),
         *decisions.routes(doors, pages, activity),
         *agents.routes(doors, pages, activity, principals),
-        *sessions.routes(doors, pages, activity),
+        *sessions.routes(
+            doors, pages, activity, Closing(services.sessions, services.records(), ROUTE)
+        ),
         *login.routes(),
         *AccountPages(doors, pages, keeping).routes(),
         assets.route(),

@@ -19,7 +19,7 @@ from portcullis.control.console.guard import only
 from portcullis.control.console.inbox import FILTERS, Filters, after, named
 from portcullis.control.console.reasons import reason_of, typed
 from portcullis.control.console.render import Pages
-from portcullis.control.console.text import Value, plain
+from portcullis.control.console.text import Value, plain, pretty
 from portcullis.control.desk import Desk
 from portcullis.core.approval import Approval, Shown, State
 from portcullis.core.call import RiskClass
@@ -35,6 +35,9 @@ _FEW: Final = 10
 _TYPED: Final = 80
 """Longest name that somebody is asked to type."""
 _ID_END: Final = 8
+PART: Final = 250_000
+"""How many characters of all that would be sent stand on one page of text, before some are said."""
+_DIGITS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,8 @@ def _content(shown: Shown) -> dict[str, Any]:
     """The call's values as the page shows them; ``rest`` is what goes with its arguments."""
     told, rest = arguments(shown), shown.request
     if shown.arguments and isinstance(rest, dict):
-        rest = {name: said for name, said in rest.items() if name not in {"name", "arguments"}}
+        known = {"name": shown.called, "arguments": shown.arguments}
+        rest = {name: said for name, said in rest.items() if known.get(name, ...) != said}
     return {
         "arguments": told,
         "rest": Value.of(rest) if rest else None,
@@ -205,10 +209,11 @@ def _beside(doors: Doors, approving: Approving, drawing: Drawing) -> list[Route]
 
     async def whole(request: Request, visitor: Visitor) -> Response:
         """All that is known of the call, as text: nothing of it is left out or hides."""
-        _, shown = await approving.show(visitor.context, request.path_params["id"])
+        number = _number(request.query_params.get("part", "1"))
+        approval, shown = await approving.show(visitor.context, request.path_params["id"])
         if shown is None:
             raise Problem("PC3042", "it is settled: what would have been sent is kept no longer")
-        text = await drawing.make(lambda: plain(decode(encode(shown))))
+        text = await drawing.make(lambda: part(approval.id, shown, number))
         return Response(text, media_type="text/plain; charset=utf-8")
 
     async def listed(request: Request, visitor: Visitor) -> Response:
@@ -218,8 +223,37 @@ def _beside(doors: Doors, approving: Approving, drawing: Drawing) -> list[Route]
 
     return [
         doors.page("/approvals", listed, query=FILTERS),
-        doors.page("/approvals/{id}/whole", whole, role="approver"),
+        doors.page("/approvals/{id}/whole", whole, role="approver", query=frozenset({"part"})),
     ]
+
+
+def part(approval: str, shown: Shown, number: int) -> str:
+    """A part of all that is known of a call, which says what the others are if there are any.
+
+    Lines of the call's own begin with a brace, a space, or an ellipsis where they go on from the
+    part before: none speaks for us. Raises Problem PC1010 for a part that there is not.
+    """
+    text = pretty(decode(encode(shown)))
+    parts = max(1, -(-len(text) // PART))
+    if not 1 <= number <= parts:
+        raise Problem("PC1010", f"there are {parts} parts of it")
+    found = plain(text[(number - 1) * PART : number * PART])
+    if parts == 1:
+        return found
+    found = found if number == 1 else f"\u2026{found}"
+    place = f"part {number} of {parts} of /approvals/{approval}/whole"
+    following = f"it goes on at /approvals/{approval}/whole?part={number + 1}"
+    rest = following if number < parts else "this is the end"
+    return (
+        f"{place}; all in one: portcullis approval show {approval}\n\n{found}\n\n{place}: {rest}\n"
+    )
+
+
+def _number(said: str) -> int:
+    """The number of a part. Raises Problem PC1020."""
+    if not (said.isascii() and said.isdigit() and len(said) <= _DIGITS):
+        raise Problem("PC1020", "part: it is no number")
+    return int(said)
 
 
 async def _as_shown(approving: Approving, approval_id: str, form: Mapping[str, str]) -> Approval:

@@ -27,6 +27,7 @@ from portcullis.core.desk import (
     SessionsWanted,
 )
 from portcullis.core.errors import Problem
+from portcullis.core.event import NOT_REQUIRED
 from portcullis.wire.json import encode
 
 FILTERS: Final = frozenset({"kind", "agent", "session", "verdict", "risk"})
@@ -36,7 +37,10 @@ _BESIDE: Final = 10
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the live view, and of every list of decisions."""
+    """A line of the live view, and of every list of decisions.
+
+    ``opens`` leads to the approval that the call consumed or waits for.
+    """
 
     id: str
     at: float
@@ -49,6 +53,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     session: str
     approval: str = ""
+    opens: str = ""
     state: str = ""
 
     @classmethod
@@ -66,6 +71,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
             code=event.code,
             session=visible(event.session),
             approval=event.approval,
+            opens=_opens(event.approval),
             state=event.state,
         )
 
@@ -83,6 +89,8 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
             verdict=seen.verdict,
             code=seen.code,
             session=visible(seen.session),
+            approval=seen.approval,
+            opens=_opens(seen.approval),
         )
 
 
@@ -193,6 +201,11 @@ async def _stream(feed: Feed, wanted: LiveFilter, operator: str) -> AsyncIterato
         yield b": here\n\n"
         async for event in events:
             yield b"data: " + encode(Happening.of(event)) + b"\n\n"
+
+
+def _opens(approval: str) -> str:
+    known = approval and approval != NOT_REQUIRED
+    return f"/approvals/{quote(approval, safe='')}" if known else ""
 
 
 def _what(event: LiveEvent | Seen) -> str:

@@ -103,13 +103,13 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def plain(value: Any) -> str:
-    r"""All of a value as indented JSON in which what is not seen stands as ``\u202e``."""
+def plain(text: str) -> str:
+    r"""A text in which what is not seen stands as ``\u202e``; line feeds are as they were."""
     return "\n".join(
         line
         if line.isprintable() and not _INVISIBLE.search(line)
         else "".join(json.dumps(one)[1:-1] if _odd(one) else one for one in line)
-        for line in pretty(value).split("\n")
+        for line in text.split("\n")
     )
 
 

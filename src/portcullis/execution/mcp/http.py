@@ -28,6 +28,8 @@ def refused(status: int) -> Problem:
     """Say what it means that a server answered with this status and no JSON-RPC message."""
     if status in {401, 403}:
         return Problem("PC5007", f"the server refused our credential with status {status}")
+    if status // 100 == 5:  # noqa: PLR2004 - the same
+        return Problem("PC5024", f"the server failed with status {status}")
     return Problem("PC5003", f"the server answered with status {status} and no JSON-RPC message")
 
 
@@ -83,7 +85,7 @@ class McpEndpoint:
         """Yield what belongs to a request, up to and with its response; then close.
 
         Raises Problem PC5003 for what is no answer to it, PC5007 when the server refused our
-        credential, PC5008 when its stream ends without the response.
+        credential, PC5008 when its stream ends without the response, PC5024 for a status 5xx.
         """
         try:
             kind = _media_type(response)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from portcullis.core.ports import Clock
 from portcullis.identity.attest.unix import Process
-from portcullis.identity.authority import Authority, X509Svid
+from portcullis.identity.issuing import Issuing, X509Svid
 from portcullis.identity.records import IdentityRecords
 from portcullis.identity.workload.identities import Identities, Identity
 
@@ -40,7 +40,7 @@ class Svids:
 
     def __init__(
         self,
-        authority: Authority,
+        authority: Issuing,
         identities: Identities,
         records: IdentityRecords,
         clock: Clock,

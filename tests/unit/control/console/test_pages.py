@@ -1,9 +1,12 @@
 """What addresses and forms of the console's pages may say, and what they may not."""
 
+import json
+import re
+
 import msgspec
 import pytest
 
-from portcullis.control.console.approval import MOST, Source, Wait, _content, arguments
+from portcullis.control.console.approval import MOST, PART, Source, Wait, _content, arguments, part
 from portcullis.control.console.decisions import filtered as decisions_wanted
 from portcullis.control.console.inbox import Filters, Row, named
 from portcullis.control.console.live import Happening
@@ -86,6 +89,27 @@ def test_what_goes_without_arguments_or_beside_them_is_on_the_page():
     assert "mallory" in beside.text
     assert "items" not in beside.text
     assert _content(SHOWN)["rest"] is None
+
+
+def test_all_of_a_call_is_read_in_parts_that_lose_nothing_and_say_where_the_next_is():
+    said = "\u202e\npart 9 of 9\n" * (PART // 8)
+    shown = msgspec.structs.replace(SHOWN, arguments={"note": said})
+    first = part("a1", shown, 1)
+    count = int(re.match(r"part 1 of (\d+) of /approvals/a1/whole; ", first)[1])
+    assert first.endswith(
+        "part 1 of 3 of /approvals/a1/whole: it goes on at /approvals/a1/whole?part=2\n"
+    )
+    whole = ""
+    for number in range(1, count + 1):
+        head, found, end = part("a1", shown, number).split("\n\n")
+        assert head.startswith(f"part {number} of {count}")
+        assert end.startswith(f"part {number} of {count}")
+        whole += found.removeprefix("\u2026")
+    assert end.endswith("this is the end\n")
+    assert json.loads(whole)["arguments"]["note"] == said
+    assert "part" not in part("a1", SHOWN, 1)
+    for number in (0, count + 1):
+        assert refused(lambda number: part("a1", shown, number), number) == "PC1010"
 
 
 def test_sources_that_nobody_knows_are_shown_first_and_what_is_left_out_needs_the_tick():

@@ -2,7 +2,7 @@
 //
 // What is meant as text must never decide. A letter that follows another at once is somebody typing,
 // and acts for nothing; Enter in a reason that a key led to leads on to the button, and sends nothing; and a
-// button that decides is pressed by a key only after a pause.
+// button that decides is pressed by a key only after a pause, and never by one that is held down.
 
 import { all, announce, one } from "./dom.js";
 import { isQuiet } from "./quiet.js";
@@ -66,16 +66,16 @@ const deciding = ({ key, target }) =>
   (key === " " || key === "Enter") && target.matches("#approve button, #deny button");
 
 document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   const { key, target, timeStamp } = event;
   const since = timeStamp - before;
   before = timeStamp;
-  hasty = deciding(event) && since < TYPING_MS;
+  hasty = deciding(event) && (event.repeat || since < TYPING_MS);
   if (hasty) {
     event.preventDefault();
     announce("Not yet: once more, after a moment.");
     return;
   }
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (typing(target)) {
     if (key === "Escape") target.blur();
     if (key === "Enter" && "led" in target.dataset) {

@@ -1,0 +1,80 @@
+"""The control plane alone: it decides, publishes and keeps up; it serves no agent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+
+import structlog
+
+from portcullis.bootstrap.domain import opened
+from portcullis.bootstrap.feed import publishing
+from portcullis.bootstrap.figures import together
+from portcullis.bootstrap.foundation import founded
+from portcullis.bootstrap.gate import Gate
+from portcullis.bootstrap.listening import for_operators, listening
+from portcullis.bootstrap.notices import telling
+from portcullis.bootstrap.parts import assembled
+from portcullis.bootstrap.presence import GATE_FILE, presence
+from portcullis.config import Config
+from portcullis.config.places import CONTROL, Role, audit_directory
+from portcullis.core.errors import Problem
+from portcullis.execution.tls import upstream_tls
+from portcullis.gateway.live import Live
+
+log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def running_control(
+    config: Config,
+    gateways: Mapping[str, str] | None = None,
+    ready: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[Gate]:
+    """Run the control plane until the block ends.
+
+    ``gateways`` are the URLs at which its gateways listen, by default the configured ones, as far
+    as those name a port; ``ready`` says whether enough of them serve. Raises Problem when it
+    cannot start, PC6003 while another process rules the deployment, PC7040 where evidence is
+    asked for: nothing evaluates it over several logs.
+    """
+    if config.evidence.frameworks:
+        if "frameworks" in config.evidence.model_fields_set:
+            raise Problem("PC7040", "evidence.frameworks is set, and gateways have their own logs")
+        log.warning("evidence_not_evaluated", code="PC7040", logs="one for each gateway")
+    async with contextlib.AsyncExitStack() as stack:
+        services = founded(stack, config, CONTROL)
+        domain = opened(config, services)
+        live = Live(services.feed, domain.trust, config.trust_domain, services.clock)
+        services.feed.subscribe(live.sweep)
+        domain.trust.subscribe(live.sweep)
+        await stack.enter_async_context(domain.kept())
+        parts = await stack.enter_async_context(
+            assembled(
+                config, services, live, os.environ, tls=upstream_tls(domain.own, domain.trust)
+            )
+        )
+        await stack.enter_async_context(publishing(config, services))
+        say = stack.enter_context(presence(config.state / GATE_FILE, Role.CONTROL))
+        urls = await listening(
+            stack, parts, for_operators(parts, domain, ready, partial(together, config))
+        )
+        told = telling(config, services, parts.registry, urls["control"])
+        await stack.enter_async_context(told)
+        workload = await stack.enter_async_context(domain.workload_api())
+        directory = audit_directory(config, CONTROL)
+        say({**(_configured(config) if gateways is None else gateways), **urls})
+        yield Gate(urls, workload, directory, services, domain, parts.reload_policy, parts.registry)
+
+
+def _configured(config: Config) -> dict[str, str]:
+    """Where gateways of this configuration listen."""
+    listen = config.listen
+    found = {
+        "gate": f"http://{listen.gate}",
+        "tls": f"https://{listen.tls}" if listen.tls else "",
+        "mtls": f"https://{listen.mtls}" if listen.mtls else "",
+    }
+    return {name: url for name, url in found.items() if url and not url.endswith(":0")}

@@ -1,0 +1,101 @@
+"""An enforcement point alone: it serves agents, under a control plane that is another process.
+
+Order does not matter: one that starts before its control plane waits for it, and whatever it is
+asked while its feed is not fresh it refuses (PC4002).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import structlog
+
+from portcullis.bootstrap.domain import opened
+from portcullis.bootstrap.feed import following
+from portcullis.bootstrap.figures import showing
+from portcullis.bootstrap.foundation import CA, founded
+from portcullis.bootstrap.gate import Gate
+from portcullis.bootstrap.listening import enforcement, for_agents, listening
+from portcullis.bootstrap.parts import assembled
+from portcullis.bootstrap.presence import presence
+from portcullis.config import Config
+from portcullis.config.places import Role, audit_directory, gateway_file, gateway_name
+from portcullis.execution.tls import upstream_tls
+from portcullis.gateway.live import Live
+from portcullis.identity.authority_files import STATE
+
+_LOOK_SECONDS: Final = 0.05
+_PATIENCE_SECONDS: Final = 3.0
+"""So long one that starts waits for a fresh feed before it listens all the same."""
+_AGAIN_LOOKS: Final = 1200
+"""After so many looks, a minute, it says that it still waits."""
+
+log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(
+    config: Config, name: str, told: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Gate]:
+    """Run the gateway called ``name`` until the block ends; then drain and close.
+
+    ``told`` is told what it waits for. Raises Problem when it cannot start: PC6003 while another
+    process has this name, PC7004 for a name that no gateway can have.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        gateway_name(name)
+        await _founded(config, told)
+        services = founded(stack, config, name)
+        domain = opened(config, services)
+        live = Live(services.feed, domain.trust, config.trust_domain, services.clock)
+        services.feed.subscribe(live.sweep)
+        domain.trust.subscribe(live.sweep)
+        await stack.enter_async_context(domain.kept())
+        parts = await stack.enter_async_context(
+            assembled(
+                config, services, live, os.environ, tls=upstream_tls(domain.own, domain.trust)
+            )
+        )
+        await stack.enter_async_context(following(config, services, name, live))
+        say = stack.enter_context(presence(gateway_file(config, name), Role.GATEWAY))
+        await stack.enter_async_context(showing(config, name, parts.registry))
+        agents = await enforcement(stack, parts, domain)
+        agents.router.report(lambda: not services.feed.stale() and not services.recorder.failure)
+        await _fresh(services.feed.stale, told)
+        urls = await listening(stack, parts, for_agents(parts, domain, agents.router), shared=True)
+        stack.callback(agents.drain)
+        say(urls)
+        yield Gate(
+            urls,
+            None,
+            audit_directory(config, name),
+            services,
+            domain,
+            parts.reload_policy,
+            parts.registry,
+        )
+
+
+async def _founded(config: Config, told: Callable[[str], None]) -> None:
+    """Wait until a control plane has founded the trust domain; nothing is made here before."""
+    place = config.state / CA / STATE
+    for look in itertools.count():
+        if place.exists():
+            return
+        if look % _AGAIN_LOOKS == 0:
+            told(f"waits for the control plane: {config.state} has no authority yet")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _fresh(stale: Callable[[], bool], told: Callable[[str], None]) -> None:
+    """Give the feed a moment, so that nobody is refused for nothing."""
+    for _ in range(round(_PATIENCE_SECONDS / _LOOK_SECONDS)):
+        if not stale():
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+    told("the control plane is not there: every call is refused until it is (PC4002)")

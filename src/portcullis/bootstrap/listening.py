@@ -1,0 +1,233 @@
+"""The listeners: what agents reach, what operators reach, and how each is opened."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+from starlette.routing import BaseRoute
+
+from portcullis.bootstrap.background import background
+from portcullis.bootstrap.domain import Domain
+from portcullis.bootstrap.notices import chat
+from portcullis.bootstrap.parts import Parts
+from portcullis.bootstrap.sharing import relay_of, taking
+from portcullis.control import (
+    activity_api,
+    admin,
+    agents_api,
+    approvals_api,
+    behaviour_api,
+    breakers_api,
+    catalogue_api,
+    chat_api,
+    kills_api,
+    limits_api,
+    live_api,
+    privacy_api,
+    pruning_api,
+    quarantine_api,
+    reviews_api,
+)
+from portcullis.control.bundle import bootstrap_app
+from portcullis.control.console.app import ConsoleParts, console_routes
+from portcullis.control.console.streams import Streams
+from portcullis.control.limits import Limits as LimitsLeft
+from portcullis.control.login import Logins
+from portcullis.core.errors import Problem
+from portcullis.core.event import EventType
+from portcullis.gateway.guard import Guard
+from portcullis.gateway.http import App
+from portcullis.gateway.listener import Listener
+from portcullis.gateway.llm import ModelRoutes
+from portcullis.gateway.mcp_http import McpHttp
+from portcullis.gateway.owned import unowned
+from portcullis.gateway.relay_door import Door
+from portcullis.gateway.router import Router
+from portcullis.gateway.tls import ServerTls
+
+
+class Wanted(NamedTuple):
+    """A listener: its name in the configuration, what it serves, where, and under which TLS."""
+
+    name: str
+    app: App
+    address: str | None
+    tls: ServerTls | None
+    closing: tuple[Callable[[], object], ...] = ()
+    """What ends what would keep it from closing."""
+
+
+class Enforcement(NamedTuple):
+    """What serves agents."""
+
+    router: Router
+    guard: Guard
+    door: Door | None
+
+    def drain(self) -> None:
+        """Refuse what comes from now on."""
+        self.guard.drain()
+        self.router.drain()
+        if self.door is not None:
+            self.door.drain()
+
+
+async def enforcement(
+    stack: contextlib.AsyncExitStack, parts: Parts, domain: Domain
+) -> Enforcement:
+    """Put together what serves agents; the stack ends it."""
+    config, services = parts.config, parts.services
+    guard = Guard(
+        parts.pipeline,
+        parts.mcp.inventory,
+        parts.shows,
+        config.guard,
+        limits=config.limits,
+        clock=services.clock,
+        metrics=parts.metrics,
+        named=parts.here.ids.calls if parts.here else unowned,
+        standing=parts.standing,
+    )
+    await stack.enter_async_context(background(guard.run()))
+    router = Router(
+        access=parts.access,
+        live=parts.live,
+        pipeline=parts.pipeline,
+        models=ModelRoutes(
+            *(parts.pipeline, parts.forwarder, config.models, config.limits), parts.standing
+        ),
+        mcp=McpHttp(parts.mcp, parts.conversations),
+        guard=guard,
+        api=agents_api.create_app(
+            services,
+            trust=domain.trust,
+            usable=parts.usable,
+            limited=LimitsLeft(parts.limits).of_session,
+            names=config.listen.names,
+            routers=domain.agents_routers,
+        ),
+        limits=config.limits,
+        metrics=parts.metrics,
+        names=config.listen.names,
+        elsewhere=relay_of(stack, config, services, parts.mcp, parts.here),
+    )
+    door = await taking(stack, config, services, parts.live, router, parts.here)
+    return Enforcement(router, guard, door)
+
+
+def for_agents(parts: Parts, domain: Domain, router: Router) -> tuple[Wanted, ...]:
+    """The listeners of an enforcement point."""
+    listen = parts.config.listen
+    one_way = ServerTls(domain.own, domain.trust, mutual=False)
+    mutual = ServerTls(domain.own, domain.trust, mutual=True)
+    return (
+        Wanted("gate", router, listen.gate, None),
+        Wanted("tls", router, listen.tls, one_way),
+        Wanted("mtls", router, listen.mtls, mutual),
+    )
+
+
+def for_operators(
+    parts: Parts,
+    domain: Domain,
+    ready: Callable[[], bool],
+    figures: Callable[[CollectorRegistry], Awaitable[bytes]] = admin.alone,
+) -> tuple[Wanted, ...]:
+    """The listeners of a control plane.
+
+    ``ready`` says whether its gateways serve, ``figures`` is as in ``admin.create_app``.
+    """
+    config, services = parts.config, parts.services
+    listen = config.listen
+    streams = Streams(services.feed, services.clock)
+
+    def console(logins: Logins) -> list[BaseRoute]:
+        if services.passkeys is None or not config.console.enabled:
+            return []
+        return console_routes(
+            ConsoleParts(
+                services=services,
+                logins=logins,
+                passkeys=services.passkeys,
+                streams=streams,
+                names=listen.names,
+                meaning=parts.meaning,
+            )
+        )
+
+    control = admin.create_app(
+        services,
+        registry=parts.registry,
+        figures=figures,
+        ready=lambda: ready() and not services.recorder.failure,
+        routers=lambda edge: (
+            *domain.control_routers(edge),
+            *catalogue_api.routers(edge, services.catalogue("control", parts.book.refresh)),
+            *approvals_api.routers(edge, services.approvals("control"), services.desk("control")),
+            activity_api.router(edge, services.activity()),
+            limits_api.router(edge, LimitsLeft(parts.limits)),
+            live_api.router(edge, services.watching(), streams),
+            *reviews_api.routers(edge, services.reviews("control")),
+            *behaviour_api.routers(edge, services.behaving("control")),
+            *breakers_api.routers(edge, services.breaking("control")),
+            *quarantine_api.routers(edge, services.quarantining("control")),
+            *kills_api.routers(edge, services.kills("control")),
+            *privacy_api.routers(edge, services.privacy("control")),
+            pruning_api.router(edge, services.pruning(), services.records()),
+            *(chat_api.router(edge, one) for one in (chat(config, services),) if one),
+        ),
+        console=console,
+    )
+    edge = services.edge("bootstrap")
+    bootstrap = bootstrap_app(edge, services.version, *domain.agents_routers(edge))
+    one_way = ServerTls(domain.own, domain.trust, mutual=False)
+    return (
+        Wanted(
+            "control", control, listen.control, None, (streams.close, services.watching().close)
+        ),
+        Wanted("bootstrap", bootstrap, listen.bootstrap, one_way),
+    )
+
+
+async def listening(
+    stack: contextlib.AsyncExitStack,
+    parts: Parts,
+    wanted: Iterable[Wanted],
+    *,
+    shared: bool = False,
+) -> dict[str, str]:
+    """Open the listeners that are configured; their URLs by name. The stack closes them.
+
+    ``shared`` listeners stand beside those of other processes at the same addresses.
+    """
+    limits = parts.config.limits
+
+    def refused(problem: Problem, peer: str, **who: str) -> Problem:
+        return parts.pipeline.refused(
+            problem, EventType.ERROR, source=peer, **({"method": "http"} | who)
+        )
+
+    urls = {}
+    for one in wanted:
+        if one.address is None:
+            continue
+        listener = Listener(
+            one.app,
+            one.address,
+            refused=refused,
+            live=parts.live,
+            seconds=limits.receive_seconds,
+            drain_seconds=limits.drain_seconds,
+            stalled_seconds=limits.idle_seconds,
+            tls=one.tls,
+            shared=shared,
+        )
+        await listener.open()
+        stack.push_async_callback(listener.close)
+        for close in one.closing:
+            stack.callback(close)
+        urls[one.name] = listener.url
+    return urls

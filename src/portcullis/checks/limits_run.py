@@ -1,0 +1,171 @@
+"""A call that limits are of, from its reservation to what it really took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from portcullis.core.call import Action, Call, Result, Usage
+from portcullis.core.errors import Problem
+from portcullis.core.limit_ports import Price
+from portcullis.core.limit_told import Exceeded, Measure
+from portcullis.core.limits import MICROS, Limit, Rate, Reservation, Slot, State, Want, Window
+from portcullis.core.verdict import Deny
+from portcullis.oversight import limits as rules
+from portcullis.oversight import limits_size as size
+from portcullis.oversight.limits import Estimate, Planned
+
+_NEVER: Final = frozenset({"PC5006", "PC5012", "PC5013", "PC5022"})
+"""Problems with which a call ends before its upstream got it."""
+_UNREACHED: Final = "no connection"
+"""What the reason of PC5001 begins with when nothing was sent."""
+_BOUND: Final = frozenset({Measure.OUTPUT, Measure.TOKENS, Measure.COST})
+
+
+class Book(Protocol):
+    """The policy in force, as far as limits go."""
+
+    @property
+    def digest(self) -> str:
+        """Of the whole policy."""
+        ...
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """All limits."""
+        ...
+
+    def role_of(self, agent: str) -> str | None:
+        """An agent's role."""
+        ...
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """How calls are estimated, and for how long (seconds) a reservation can be settled."""
+
+    output_tokens: int = 4096
+    bytes_per_token: float = 2.0
+    hold_seconds: float = 1200.0
+
+
+class Run:
+    """A call that was let through, until it is settled."""
+
+    __slots__ = (
+        "agent",
+        "api",
+        "at",
+        "estimate",
+        "most",
+        "named",
+        "never",
+        "over_at",
+        "passed",
+        "plan",
+        "price",
+        "reservation",
+        "wants",
+    )
+
+    def __init__(self, agent: str, at: float, plan: Sequence[Planned]) -> None:
+        self.agent = agent
+        self.at = at
+        self.plan = plan
+        self.wants: Sequence[Want] = ()
+        self.reservation = Reservation(id="", wants=(), states=())
+        self.estimate = Estimate()
+        self.price: Price | None = None
+        self.most: int | None = None
+        self.named = False
+        self.over_at: tuple[float, Limit] | None = None
+        self.passed = 0
+        self.never = False
+        self.api = ""
+
+
+def unsent(problem: Deny) -> bool:
+    """Whether a call ended before its upstream got any of it: then nothing of it is counted.
+
+    An official client that tries again (``x-stainless-retry-count``) is so counted once. The header
+    itself is the caller's own word, and nothing goes by it.
+    """
+    if problem.code == "PC5001":
+        return problem.reason.startswith(_UNREACHED)
+    return problem.code in _NEVER
+
+
+def really(call: Call, run: Run, result: Result | None, problem: Deny | None) -> Estimate:
+    """What a call took: what the provider says, and what was estimated where it says nothing.
+
+    A refusal of the provider's costs nothing. An answer that was broken off is charged in full as
+    estimated: nobody knows how much of it the provider had written.
+    """
+    estimate = run.estimate
+    if call.action is not Action.MODEL:
+        return estimate
+    if result is not None and result.is_error and not result.chunks:
+        return Estimate(read=0, written=0, micros=0)
+    usage = (result.usage if result else None) or Usage()
+    read = estimate.read if usage.input_tokens is None else usage.input_tokens
+    written = usage.output_tokens
+    ended = result is not None and (problem is None or result.finish is not None)
+    if written is None or not ended:
+        written = max(estimate.written, size.tokens(run.passed), written or 0)
+    micros = None
+    if run.price is not None:
+        micros = run.price.micros(
+            read, written, cached=usage.cached_tokens, stored=usage.stored_tokens
+        )
+        if usage.input_tokens is None:
+            micros = run.price.dearest(read, written)
+    return Estimate(read=read, written=written, micros=micros)
+
+
+def actual(plan: Sequence[Planned], real: Estimate) -> list[int]:
+    """What each want really was; what results took was counted with them."""
+    amounts = real.amounts()
+    return [amounts.get(one.measure, 0) for one in plan]
+
+
+def bounds(one: Planned) -> bool:
+    """Whether it bounds how long an answer may become."""
+    return one.measure in _BOUND and not one.burn
+
+
+def late(limit: Limit) -> Deny:
+    """The refusal once a session is too old for a limit."""
+    seconds = limit.session_seconds
+    return Deny(
+        code="PC3075",
+        reason=f"limit {limit.name}: {seconds} seconds since the session was opened",
+        over=Exceeded(limit=limit.name, measure=Measure.SESSION),
+    )
+
+
+def told(problem: Problem, one: Planned, resets_at: float, now: float, *, quoted: bool) -> None:
+    """Add to a problem what those may know who meet a limit; ``quoted``, in headers too."""
+    quotas = (rules.quota(one, State(0, resets_at), now),) if quoted else ()
+    problem.over = Exceeded(
+        limit=one.limit.name, measure=one.measure, resets_at=resets_at, quotas=quotas
+    )
+    if resets_at:
+        problem.retry_after = rules.seconds_until(resets_at, now)
+
+
+def said(one: Planned) -> str:
+    """A limit in words: what it allows, and not what is used of it."""
+    want, limit = one.want, one.limit
+    if isinstance(want, Slot):
+        return f"{want.ceiling} calls at once"
+    if isinstance(want, Rate):
+        count = round(one.window * MICROS / want.interval)
+        return f"{count} requests in {one.window:g} seconds"
+    window = next(
+        (each.window for each in limit.ceilings if f"|{each.measure}.{each.window}|" in want.key),
+        Window.SESSION,
+    )
+    much = f"{want.ceiling / MICROS:g} USD" if one.measure is Measure.COST else want.ceiling
+    name = "" if one.measure is Measure.COST else f" {one.measure}"
+    return f"{much}{name} per {window}"

@@ -1,0 +1,64 @@
+"""What an event says that is looked at: names, shapes, hosts. No content: hashes of values."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+from portcullis.core.event import Event
+
+_SUSPICIOUS: Final = frozenset({"INJECTION", "CANARY", "OUTPUT_SCHEMA"})
+_TREATED: Final = frozenset({"block", "hold", "strip", "wrap"})
+_OURS: Final = ("PC307", "PC309", "PC4", "PC502", "PC9")
+"""Refusals that follow from limits, from this score, from containment and from our own faults: they
+say nothing about the agent that was not said before."""
+_LONG: Final = 64
+_ARGUMENT: Final = "arguments."
+
+
+def tool_of(event: Event) -> str:
+    """What was called, short: attackers choose names."""
+    return f"{event.server}.{event.name}"[:_LONG] if event.server else event.name[:_LONG]
+
+
+def host_of(source: str) -> str:
+    """The host of a peer's address; ``unix`` and ``stdio`` stand for themselves."""
+    host, _, port = source.rpartition(":")
+    return (host if host and port.isdigit() else source)[:_LONG]
+
+
+def suspicious(event: Event) -> bool:
+    """Whether something was found in it from which nobody should learn."""
+    for one in event.findings:
+        what = one.partition("@")[0]
+        kind, _, treatment = what.partition(":")
+        if kind in _SUSPICIOUS or treatment in _TREATED:
+            return True
+    return False
+
+
+def counts(code: str) -> bool:
+    """Whether a refusal is the agent's doing."""
+    return not code.startswith(_OURS)
+
+
+def value_of(value: Any) -> str:
+    """A value that stands in clear, told from others: never the value."""
+    return f"{zlib.crc32(repr(value).encode('utf-8', 'surrogatepass')):08x}"
+
+
+def arguments_of(event: Event) -> list[tuple[str, str]]:
+    """The arguments and what tells their values apart."""
+    found = [(name, value_of(value)) for name, value in event.parameters.items()]
+    for name, commitment in event.commitments.items():
+        if name.startswith(_ARGUMENT):
+            found.append((name[10:], commitment[-16:]))
+    return found
+
+
+def shape_of(event: Event) -> str:
+    """Which arguments there are, and of which type those in clear."""
+    names = [f"{name}:{type(value).__name__}" for name, value in event.parameters.items()]
+    names += [name[10:] for name in event.commitments if name.startswith(_ARGUMENT)]
+    names.sort()
+    return ",".join(names)

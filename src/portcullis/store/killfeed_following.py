@@ -1,0 +1,110 @@
+"""What a follower makes of the publisher's frames: which count, and until when it is fresh. Pure.
+
+    nothing known --snapshot it asked for--> in step --update n+1--> in step
+    in step --an update is missing--> nothing known (it asks for a snapshot)
+    in step --the lease is over--> stale, but in step: the next good frame makes it fresh
+
+A frame is good when it is of the epoch it is in step with, and was made after the last one. Those
+of another epoch change nothing: it asks, and a publisher that lives answers. How old a frame is,
+it computes: a snapshot answers a question of its own, so that the publisher's clock read ``at`` no
+earlier than when the question left. What is delayed on the way is therefore as old as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Final
+
+from portcullis.core.feed import Heartbeat, Said, Snapshot, Standing, Update
+
+_ASKED: Final = 8
+"""How many questions may be open: an answer that is late is an answer."""
+
+
+class Made(StrEnum):
+    """What a frame came to.
+
+    WHOLE: all that stands was replaced. CHANGED: something changed. FRESH: nothing did.
+    MISSED: an update is missing. UNKNOWN: it is of a publisher it is not in step with.
+    REFUSED: it is old, or not for us.
+    """
+
+    WHOLE = "whole"
+    CHANGED = "changed"
+    FRESH = "fresh"
+    MISSED = "missed"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+
+
+class Following:
+    """The state of one follower. Times are its own monotonic seconds."""
+
+    def __init__(self, name: str, lease_seconds: float) -> None:
+        self._name = name
+        self._lease = lease_seconds
+        self._asked: dict[bytes, float] = {}
+        self._origin = 0.0  # ours minus the publisher's, at the least
+        self._at = -math.inf
+        self._in_step = False
+        self._fresh_until = -math.inf
+        self.epoch = ""
+        self.sequence = 0
+
+    @property
+    def fresh_until(self) -> float:
+        """When it becomes stale, unless it hears more; long ago while it is in step with nobody."""
+        return self._fresh_until if self._in_step else -math.inf
+
+    def ask(self, nonce: bytes, now: float) -> None:
+        """A question for a snapshot leaves now."""
+        self._asked[nonce] = now
+        while len(self._asked) > _ASKED:
+            del self._asked[next(iter(self._asked))]
+
+    def hear(self, frame: Said) -> Made:
+        """Take the next authentic frame."""
+        if isinstance(frame, Snapshot):
+            return self._whole(frame)
+        if not self._in_step or frame.epoch != self.epoch:
+            return Made.UNKNOWN
+        if frame.at <= self._at or frame.sequence < self.sequence:
+            return Made.REFUSED
+        if isinstance(frame, Update):
+            if frame.sequence == self.sequence:
+                return Made.REFUSED
+            missed = frame.sequence > self.sequence + 1
+        else:
+            missed = frame.sequence > self.sequence
+        if missed:
+            self._in_step = False
+            return Made.MISSED
+        self._good(frame)
+        return Made.FRESH if isinstance(frame, Heartbeat) else Made.CHANGED
+
+    def _whole(self, frame: Snapshot) -> Made:
+        asked = self._asked.pop(frame.nonce, None)
+        if asked is None or frame.to != self._name:
+            return Made.REFUSED
+        same = self._in_step and frame.epoch == self.epoch and frame.sequence == self.sequence
+        if self._in_step and frame.epoch == self.epoch and frame.sequence < self.sequence:
+            return Made.REFUSED  # what it asked for before has come since
+        self._asked.clear()
+        self._origin = asked - frame.at
+        self._in_step = True
+        if frame.epoch != self.epoch:
+            self._at = self._fresh_until = -math.inf
+        self.epoch = frame.epoch
+        self._good(frame)
+        return Made.FRESH if same else Made.WHOLE
+
+    def _good(self, frame: Said) -> None:
+        self._at = max(self._at, frame.at)
+        self.sequence = frame.sequence
+        self._fresh_until = max(self._fresh_until, frame.at + self._origin + self._lease)
+
+
+def changed(frame: Said) -> tuple[Standing, ...]:
+    """What a frame says of anybody."""
+    return () if isinstance(frame, Heartbeat) else frame.standings

@@ -1,0 +1,222 @@
+"""The control plane's end of the feed: it counts updates, and hears which gateways acted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from portcullis.core.fanout import Hub
+from portcullis.core.feed import (
+    Acknowledgement,
+    Ask,
+    Heartbeat,
+    Present,
+    Snapshot,
+    Standing,
+    Swept,
+    Told,
+    Update,
+)
+from portcullis.core.ports import Clock
+from portcullis.store.killfeed_frames import ForgedError, Frames
+
+log = structlog.get_logger(__name__)
+
+_FORGOTTEN: Final = 3600.0
+"""Seconds after which a gateway that went silent is no longer asked after."""
+_REMEMBERED: Final = 256
+"""Updates of which it is known when they were published."""
+
+
+@dataclass(slots=True)
+class _Member:
+    """A gateway that follows."""
+
+    heard: float
+    acknowledged: int = 0
+    told: Told | None = None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Who acted on an update, for those who wait to know."""
+
+    sequence: int
+    expected: set[str]
+    told: dict[str, Told] = field(default_factory=dict)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, told: Told) -> None:
+        self.told.setdefault(told.gateway, told)
+        if self.told.keys() >= self.expected:
+            self.done.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The gateway in the publisher's own process: it has acted before ``publish`` is over."""
+
+    name: str
+    swept: Callable[[], Swept]
+
+
+class Publisher:
+    """Implements ``core.feed.Relay`` over a hub. Use it from one event loop; ``run`` it.
+
+    ``standings`` is all that stands, for snapshots. ``own`` is the gateway that this process is
+    itself, if any.
+    """
+
+    def __init__(
+        self,
+        standings: Callable[[], tuple[Standing, ...]],
+        hub: Hub,
+        frames: Frames,
+        clock: Clock,
+        *,
+        lease_seconds: float,
+        heartbeat_seconds: float,
+        own: Own | None = None,
+    ) -> None:
+        self._standings = standings
+        self._hub = hub
+        self._frames = frames
+        self._clock = clock
+        self._lease = lease_seconds
+        self._heartbeat = heartbeat_seconds
+        self._own = own
+        self._epoch = secrets.token_hex(8)
+        self._sequence = 0
+        self._at = 0.0
+        self._members: dict[str, _Member] = {}
+        self._published: dict[int, tuple[float, Swept]] = {}
+        self._waiting: list[_Waiting] = []
+
+    @property
+    def gateways(self) -> dict[str, float]:
+        """The gateways that follow, and how many seconds ago each was heard."""
+        now = self._clock.monotonic()
+        return {name: now - member.heard for name, member in sorted(self._members.items())}
+
+    def publish(self, standings: Sequence[Standing]) -> None:
+        """Take these to every follower."""
+        self._sequence += 1
+        now = self._now()
+        swept = Swept() if self._own is None else self._own.swept()
+        self._published[self._sequence] = (now, swept)
+        self._published.pop(self._sequence - _REMEMBERED, None)
+        update = Update(self._epoch, self._sequence, now, tuple(standings))
+        self._hub.send(self._frames.say(update))
+
+    async def acknowledged(self, seconds: float) -> tuple[Told, ...]:
+        """What each gateway made of all that was published, after ``seconds`` at most."""
+        self._forget()
+        sequence = self._sequence
+        at, swept = self._published.get(sequence, (self._clock.monotonic(), Swept()))
+        own = () if self._own is None else (self._said_by_own(self._own, at, swept),)
+        waiting = _Waiting(
+            sequence,
+            {name for name, one in self._members.items() if one.acknowledged < sequence},
+        )
+        if waiting.expected:
+            self._waiting.append(waiting)
+            try:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(waiting.done.wait(), seconds)
+            finally:
+                self._waiting.remove(waiting)
+        told = dict(waiting.told)
+        for name, member in self._members.items():
+            if member.told is not None and name not in waiting.expected:
+                told[name] = member.told  # it had acted before anybody waited
+        silent = [self._silent(name) for name in waiting.expected - told.keys()]
+        return tuple(sorted((*own, *told.values(), *silent), key=lambda one: one.gateway))
+
+    async def run(self) -> None:
+        """Serve followers and say that it lives, until cancelled. Raises Problem PC4005."""
+        serving = asyncio.ensure_future(self._hub.run(self._hear))
+        try:
+            while not serving.done():
+                heartbeat = Heartbeat(self._epoch, self._sequence, self._now())
+                self._hub.send(self._frames.say(heartbeat))
+                await asyncio.wait((serving,), timeout=self._heartbeat)
+            serving.result()
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+    def _hear(self, frame: bytes) -> None:
+        now = self._clock.monotonic()
+        try:
+            said = self._frames.answered(frame)
+        except ForgedError:
+            log.warning("feed_answer_refused")
+            return
+        if isinstance(said, Present) and said.leaving:
+            self._members.pop(said.gateway, None)
+            for waiting in self._waiting:
+                waiting.expected.discard(said.gateway)
+            return
+        member = self._members.setdefault(said.gateway, _Member(now))
+        member.heard = now
+        if isinstance(said, Ask):
+            self._hub.send(self._frames.say(self._snapshot(said)), said.gateway)
+        elif isinstance(said, Acknowledgement) and said.epoch == self._epoch:
+            member.acknowledged = max(member.acknowledged, said.sequence)
+            member.told = self._acted(said, said.sequence, now)
+            for waiting in self._waiting:
+                if said.sequence >= waiting.sequence and said.gateway in waiting.expected:
+                    waiting.add(self._acted(said, waiting.sequence, now))
+
+    def _snapshot(self, asked: Ask) -> Snapshot:
+        return Snapshot(
+            self._epoch,
+            self._sequence,
+            self._now(),
+            asked.gateway,
+            asked.nonce,
+            self._standings(),
+        )
+
+    def _acted(self, said: Acknowledgement, sequence: int, now: float) -> Told:
+        at, _ = self._published.get(sequence, (now, Swept()))
+        return Told(
+            gateway=said.gateway,
+            acknowledged=round((now - at) * 1000, 3),
+            runs=said.runs,
+            connections=said.connections,
+            own=said.milliseconds,
+        )
+
+    def _said_by_own(self, own: Own, at: float, before: Swept) -> Told:
+        now, swept = self._clock.monotonic(), own.swept()
+        took = round((now - at) * 1000, 3)
+        return Told(
+            gateway=own.name,
+            acknowledged=took,
+            runs=swept.runs - before.runs,
+            connections=swept.connections - before.connections,
+            own=took,
+        )
+
+    def _silent(self, name: str) -> Told:
+        member = self._members.get(name)
+        heard = self._clock.monotonic() - self._lease if member is None else member.heard
+        left = heard + self._lease - self._clock.monotonic()
+        return Told(gateway=name, acknowledged=None, within=max(0.0, round(left, 3)))
+
+    def _forget(self) -> None:
+        since = self._clock.monotonic() - _FORGOTTEN
+        for name in [name for name, one in self._members.items() if one.heard < since]:
+            del self._members[name]
+
+    def _now(self) -> float:
+        """The time of a frame: later than that of the one before."""
+        self._at = max(self._clock.monotonic(), self._at + 1e-6)
+        return self._at

@@ -1,0 +1,109 @@
+"""The kill feed's tables: who is cut off, isolated, not active or rotated."""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+from sqlalchemy import Connection, Delete, Engine, Table, delete, insert, select
+
+from portcullis.core.feed import Kept
+from portcullis.core.lifecycle import State
+from portcullis.core.principal import PrincipalKind
+from portcullis.store.tables import CUTS, ISOLATIONS, PRINCIPALS
+
+Key: TypeAlias = tuple[str, str]
+"""Scope and value."""
+
+UNSAID: Final = "cut off by an operator"
+"""The reason where none was given."""
+_WIDTH: Final = 200
+"""The longest reason that is kept, in characters."""
+
+
+class Known(msgspec.Struct):
+    """What is known: cuts, isolations, principals that are not active, times of rotation.
+
+    And who is registered, and whom identities of other trust domains stand for.
+    """
+
+    registered: set[Key] = set()
+    cuts: dict[Key, str] = {}
+    isolations: dict[Key, str] = {}
+    states: dict[Key, str] = {}
+    rotated: dict[Key, float] = {}
+    named: dict[str, tuple[PrincipalKind, str]] = {}
+
+    def cutting(self) -> tuple[object, ...]:
+        """The part of it that stands against somebody."""
+        return self.cuts, self.isolations, self.states, self.rotated
+
+
+def why(state: State) -> str:
+    """The reason that a principal hears which is not active."""
+    return f"the principal is {state}"
+
+
+def load(connection: Connection) -> Known:
+    """All of it."""
+    row = PRINCIPALS.c
+    query = select(row.kind, row.id, row.state, row.rotated_at, row.spiffe_id)
+    known = Known(cuts=_reasons(connection, CUTS), isolations=_reasons(connection, ISOLATIONS))
+    for found in connection.execute(query):
+        key = (found.kind, found.id)
+        known.registered.add(key)
+        if found.state != State.ACTIVE.value:
+            known.states[key] = why(State(found.state))
+        if found.rotated_at:
+            known.rotated[key] = found.rotated_at
+        if found.spiffe_id:
+            known.named[found.spiffe_id] = PrincipalKind(found.kind), found.id
+    return known
+
+
+def changes(connection: Connection, seen: int) -> tuple[int, Known | None]:
+    """The database's version (SQLite's data_version) and, unless it is ``seen``, what is in it."""
+    with connection.begin():
+        version: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        return version, None if version == seen else load(connection)
+
+
+def write(engine: Engine, table: Table, key: Key, reason: str, at: float, by: str) -> None:
+    """Keep one cut or isolation, durably; it replaces the one there was."""
+    row = {"scope": key[0], "value": key[1], "reason": reason[:_WIDTH], "made_at": at}
+    with engine.begin() as connection:
+        connection.execute(_without(table, key))
+        connection.execute(insert(table).values(row | {"made_by": by}))
+
+
+def erase(engine: Engine, table: Table, key: Key) -> bool:
+    """Take one back, durably; False when there was none."""
+    with engine.begin() as connection:
+        return connection.execute(_without(table, key)).rowcount == 1
+
+
+def kept(engine: Engine) -> tuple[Kept, ...]:
+    """All cuts and isolations, the newest first."""
+    with engine.connect() as connection:
+        found = [
+            Kept(
+                scope=row.scope,
+                value=row.value,
+                reason=row.reason,
+                isolation=table is ISOLATIONS,
+                made_at=row.made_at,
+                by=row.made_by,
+            )
+            for table in (CUTS, ISOLATIONS)
+            for row in connection.execute(select(table))
+        ]
+    return tuple(sorted(found, key=lambda one: -one.made_at))
+
+
+def _reasons(connection: Connection, table: Table) -> dict[Key, str]:
+    rows = connection.execute(select(table.c.scope, table.c.value, table.c.reason))
+    return {(row.scope, row.value): row.reason or UNSAID for row in rows}
+
+
+def _without(table: Table, key: Key) -> Delete:
+    return delete(table).where(table.c.scope == key[0], table.c.value == key[1])

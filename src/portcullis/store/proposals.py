@@ -1,0 +1,82 @@
+"""What models proposed, at whichever gateway: tags of it only, for as long as any gateway runs."""
+
+from __future__ import annotations
+
+import hmac
+import sqlite3
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Final
+
+from portcullis.core.errors import Problem
+from portcullis.core.principal import Proposal
+from portcullis.store.volatile import Volatile
+
+MOST: Final = 262_144
+"""How many in all; the oldest go first."""
+_SCHEMA: Final = """
+CREATE TABLE proposal (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, tag BLOB NOT NULL,
+    event TEXT NOT NULL
+);
+CREATE INDEX proposal_key ON proposal (key, tag, number);
+"""
+
+
+class SharedProposals:
+    """The proposals of all gateways that open the same file with the same ``key`` of 32 bytes.
+
+    Of a call there is its tag, an HMAC of name and digest, and the event of the model's turn. Both
+    methods raise Problem PC7050.
+    """
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._key = key
+        self._file = Volatile(path, _SCHEMA)
+
+    def add(self, key: str, proposals: Sequence[Proposal]) -> None:
+        """Remember what a model proposed under ``key``."""
+        number = 0
+        try:
+            with self._file.write() as run:
+                for one in proposals:
+                    row = (key, self._tag(one.name, one.digest), one.event)
+                    last = run("INSERT INTO proposal (key, tag, event) VALUES (?, ?, ?)", row)
+                    number = last.lastrowid or 0
+                run("DELETE FROM proposal WHERE number <= ?", (number - MOST,))
+        except sqlite3.Error:
+            raise _unusable() from None
+
+    def take(self, key: str, names: Collection[str], digest: str) -> str | None:
+        """The event of the oldest proposal of this call under ``key``, which is consumed."""
+        tags = [self._tag(name, digest) for name in names]
+        query = "SELECT number, event FROM proposal WHERE key = ? AND tag = ? LIMIT 1"
+        try:
+            found = [row for tag in tags for row in self._file.read(query, (key, tag))]
+            if not found:
+                return None
+            with self._file.write() as run:
+                gone = run("DELETE FROM proposal WHERE number = ? RETURNING event", min(found)[:1])
+                return next((event for (event,) in gone.fetchall()), None)
+        except sqlite3.Error:
+            raise _unusable() from None
+
+    def forget(self, key: str) -> None:
+        """Remember nothing under ``key`` any more."""
+        try:
+            with self._file.write() as run:
+                run("DELETE FROM proposal WHERE key = ?", (key,))
+        except sqlite3.Error:
+            raise _unusable() from None
+
+    def close(self) -> None:
+        """Use it no more."""
+        self._file.close()
+
+    def _tag(self, name: str, digest: str) -> bytes:
+        said = f"{name}\0{digest}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self._key, said, "sha256")
+
+
+def _unusable() -> Problem:
+    return Problem("PC7050", "what models proposed cannot be read or written")

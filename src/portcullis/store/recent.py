@@ -1,0 +1,80 @@
+"""The last calls of each session, at whichever gateway: ``oversight.recent.Remembered``, shared."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from portcullis.core.approval import Step
+from portcullis.oversight.recent import STEPS
+from portcullis.store.volatile import Volatile
+
+log = structlog.get_logger(__name__)
+
+MOST: Final = 131_072
+"""Steps of all sessions; the oldest go first."""
+_NONCE: Final = 12
+_SCHEMA: Final = """
+CREATE TABLE step (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, acts INTEGER NOT NULL,
+    sealed BLOB NOT NULL
+);
+CREATE INDEX step_key ON step (key, acts, number);
+"""
+_LAST: Final = """
+SELECT sealed FROM step WHERE key = ? AND acts = ? ORDER BY number DESC LIMIT ?
+"""
+_OLD: Final = """
+DELETE FROM step WHERE key = ? AND acts = ? AND number <= (
+    SELECT number FROM step WHERE key = ? AND acts = ? ORDER BY number DESC LIMIT 1 OFFSET ?
+)
+"""
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Step).decode
+
+
+class SharedRecent:
+    """The steps of all gateways that open the same file with the same ``key`` of 32 bytes, sealed.
+
+    What cannot be written or read is left out, and logged: the approver then sees fewer calls.
+    """
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+        self._file = Volatile(path, _SCHEMA)
+
+    def add(self, key: str, step: Step, *, acts: bool) -> None:
+        """See Remembered."""
+        nonce = os.urandom(_NONCE)
+        sealed = nonce + self._cipher.encrypt(nonce, _encode(step), key.encode())
+        try:
+            with self._file.write() as run:
+                row = (key, acts, sealed)
+                last = run("INSERT INTO step (key, acts, sealed) VALUES (?, ?, ?)", row)
+                run(_OLD, (key, acts, key, acts, STEPS))
+                run("DELETE FROM step WHERE number <= ?", ((last.lastrowid or 0) - MOST,))
+        except sqlite3.Error as error:
+            log.warning("recent_failed", error=type(error).__name__)
+
+    def of(self, key: str) -> tuple[Step, ...]:
+        """See Remembered."""
+        try:
+            rows = [row for acts in (0, 1) for row in self._file.read(_LAST, (key, acts, STEPS))]
+            return tuple(self._open(key, sealed) for (sealed,) in rows)
+        except (sqlite3.Error, InvalidTag, msgspec.MsgspecError) as error:
+            log.warning("recent_failed", error=type(error).__name__)
+            return ()
+
+    def close(self) -> None:
+        """Use it no more."""
+        self._file.close()
+
+    def _open(self, key: str, sealed: bytes) -> Step:
+        return _decode(self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], key.encode()))
