@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from portcullis.bootstrap.foundation import keys_of
+from portcullis.bootstrap.keys import keys_of
 from portcullis.config import load
 from portcullis.core.approval import Approval, Shown, State, Step
 from portcullis.core.call import RiskClass

@@ -6,10 +6,10 @@
 import sys
 from pathlib import Path
 
-from reference import ROOT, api, cli, configuration, controls, errors, events, metrics
+from reference import ROOT, alerts, api, cli, configuration, controls, errors, events, metrics
 from reference.running import described
 
-CONTROLS, ENTITIES = "controls", "entities"
+CONTROLS, ENTITIES, ALERTS = "controls", "entities", "alerts"
 AGENTS = (
     "What agents and applications use beside the protocols of models and MCP: see"
     " [the APIs](../api.md)."
@@ -35,6 +35,7 @@ def wanted() -> dict[Path, str]:
     return {
         readme: _between(readme, CONTROLS, controls.controls_table(found.controls)),
         inspection: _between(inspection, ENTITIES, controls.entities_table()),
+        docs / "alerts.md": _between(docs / "alerts.md", ALERTS, alerts.rules_table()),
         docs / "threat-model.md": controls.threat_model(found),
         docs / "errors.md": errors.page(),
         reference / "cli.md": cli.page(),

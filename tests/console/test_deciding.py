@@ -348,7 +348,7 @@ async def test_an_agent_is_cut_off_in_the_browser_and_its_next_call_fails(desk, 
         assert not (await client.call_tool("get_customer", SUBJECT)).is_error
         await mine.open(f"/agents/{standins.AGENT}")
         await mine.page.click("text=Cut off")
-        await mine.page.wait_for_selector("h1 .state-suspended")
+        await mine.page.wait_for_selector("h1 .state-killed")
         with pytest.raises(MCPError) as refused:
             await client.call_tool("get_customer", SUBJECT)
         assert refused.value.error.data["code"] == "PC4001"

@@ -26,6 +26,8 @@ FORMS = {
     "deny": ("/approvals/{id}/deny", "approver", WHY),
     "lift": (f"{AGENT}/lift", "admin", WHY),
     "suspend": (f"{AGENT}/suspend", "responder", {}),
+    "kill": (f"{AGENT}/kill", "responder", {}),
+    "undo": (f"{AGENT}/undo", "admin", {}),
     "resume": (f"{AGENT}/resume", "admin", {}),
     "revoke": (f"{AGENT}/revoke", "responder", {"typed": standins.AGENT}),
     "close": ("/sessions/none/close", "responder", {}),
@@ -45,6 +47,7 @@ def untouched(house, waiting):
     services = house.services
     assert services.approval_parts.store.get(waiting.id).state == "pending"
     assert services.directory.get(PrincipalKind.AGENT, standins.AGENT).state is State.ACTIVE
+    assert services.feed.standings() == ()
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -32,9 +32,9 @@ TOLD = {
 }
 """Pages that one reader reads one after the other, and how many commands each has at least."""
 SHARED = (
-    *("approvals", "audit", "breakers", "clients", "console", "containment", "evidence"),
+    *("alerts", "approvals", "audit", "breakers", "clients", "console", "containment", "evidence"),
     *("exporters", "inspection", "keys", "privacy", "quarantine", "reach", "redteam-contain"),
-    *("replication", "review", "terminal"),
+    *("processes", "replication", "review", "terminal"),
 )
 """Pages that have a gate together, of which none takes from another what that needs."""
 MARKED = 16

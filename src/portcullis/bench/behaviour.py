@@ -61,12 +61,13 @@ class Label(msgspec.Struct, frozen=True, rename={"begin": "from", "end": "to"}):
     kind: str
     begin: datetime
     end: datetime
+    slow: bool = False
 
     @property
     def until(self) -> float:
         """Until when an alert counts as its detection."""
         begin, end = self.begin.timestamp(), self.end.timestamp()
-        return end + (_SLOW_SECONDS if end - begin > _SLOW_SECONDS else _HOUR)
+        return end + (_SLOW_SECONDS if self.slow or end - begin > _SLOW_SECONDS else _HOUR)
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ class Alert(msgspec.Struct, frozen=True):
 class Replayed:
     """What came of a corpus. ``found`` has, for each label, after how many seconds, or None."""
 
-    agents: int
+    agents: tuple[str, ...]
     weeks: float
     labels: tuple[Label, ...]
     alerts: list[Alert] = field(default_factory=list)
@@ -92,10 +93,14 @@ class Replayed:
     largest: int = 0
 
 
-def measure_behaviour(folder: Path, say: Callable[[str], None]) -> Report:
-    """Replay a corpus. Raises Problem PC7004 when the folder holds none, or was changed."""
+def measure_behaviour(folder: Path, say: Callable[[str], None], ending: str = "") -> Report:
+    """Replay a corpus. Raises Problem PC7004 when the folder holds none, or was changed.
+
+    All agents are learned; with ``ending``, only those count whose names end with one of these
+    characters: thresholds can be chosen by some agents and held against the others.
+    """
     at = machine()
-    done = replay(folder, say)
+    done = replay(folder, say, ending)
     figures = _figures(done)
     targets = {
         "detection_rate": target(figures, "detection_rate", ">=", DETECTED),
@@ -105,14 +110,16 @@ def measure_behaviour(folder: Path, say: Callable[[str], None]) -> Report:
     return report("bench behaviour", at, figures, targets)
 
 
-def replay(folder: Path, say: Callable[[str], None]) -> Replayed:
+def replay(folder: Path, say: Callable[[str], None], ending: str = "") -> Replayed:
     """Learn, ratify when the days of learning are over, and see what raises an alert."""
     manifest = _read(folder / "manifest.json", _Manifest)
     labels = _read(folder / "labels.json", tuple[Label, ...])
     roles = {one.name: one.role for one in manifest.agents}
     learner = Learner(Thresholds(), roles.get)
     begin = manifest.start.timestamp() + manifest.days.learn * _DAY
-    done = Replayed(len(roles), manifest.days.test * _DAY / _WEEK, labels)
+    counted = tuple(name for name in roles if name[-1] in (ending or name))
+    labels = tuple(one for one in labels if one.agent in counted)
+    done = Replayed(counted, manifest.days.test * _DAY / _WEEK, labels)
     raised: set[str] = set()
     ratified = False
     for events in _events(folder, manifest.files):
@@ -154,6 +161,7 @@ def _alert(learner: Learner, profile: Profile) -> Alert:
 
 def _score(done: Replayed) -> None:
     """Hold the alerts against the labels."""
+    done.alerts = [one for one in done.alerts if one.agent in done.agents]
     for label in done.labels:
         begin = label.begin.timestamp()
         times = [
@@ -175,11 +183,11 @@ def _score(done: Replayed) -> None:
 def _figures(done: Replayed) -> dict[str, float]:
     times = sorted(one for one in done.found if one is not None)
     figures = {
-        "agents": float(done.agents),
+        "agents": float(len(done.agents)),
         "events": float(done.events),
         "misbehaviours": float(len(done.labels)),
         "detection_rate": len(times) / len(done.labels) if done.labels else 1.0,
-        "false_alerts_per_agent_week": len(done.false) / (done.agents * done.weeks),
+        "false_alerts_per_agent_week": len(done.false) / (len(done.agents) * done.weeks),
         "false_alerts": float(len(done.false)),
         "detection_minutes_p50": median(times) / 60 if times else 0.0,
         "detection_minutes_max": times[-1] / 60 if times else 0.0,

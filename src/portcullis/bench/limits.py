@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import uvloop
@@ -38,9 +38,11 @@ from portcullis.core.errors import Problem
 
 _READY_SECONDS: Final = 10.0
 _OVERHEAD: Final = 20.0
-_FAIR: Final = 0.9
-_LEAST: Final = 0.95
-"""How much of a budget is used when nothing more fits into it."""
+_PROMISES: Final[tuple[tuple[str, Literal["<=", ">="], float], ...]] = (
+    ("miscounted_micros", "<=", 0.0),
+    ("used_percent", ">=", 95.0),  # when nothing more fits into the budget
+    ("fairness_percent", ">=", 90.0),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +82,11 @@ def measure_limits(settings: Settings, say: Callable[[str], object] = lambda _: 
                 figures |= _held("redis", each, settings)
                 vias.append("redis")
     for via in vias:
-        targets[f"{via}_overspent_usd"] = target(
-            figures, f"{via}_overspent_usd", "<=", figures[f"{via}_difference_usd"]
-        )
-        targets[f"{via}_miscounted_usd"] = target(figures, f"{via}_miscounted_usd", "<=", 0.0)
-        targets[f"{via}_used_ratio"] = target(figures, f"{via}_used_ratio", ">=", _LEAST)
-        targets[f"{via}_fairness"] = target(figures, f"{via}_fairness", ">=", _FAIR)
+        name = f"{via}_overspent_micros"
+        most = figures[f"{via}_difference_micros"]
+        targets[name] = target(figures, name, "<=", most)
+        for what, op, value in _PROMISES:
+            targets[f"{via}_{what}"] = target(figures, f"{via}_{what}", op, value)
     return report("bench limits", at, figures, targets)
 
 
@@ -111,11 +112,11 @@ def _held(via: str, each: list[Task], settings: Settings) -> dict[str, float]:
         f"{via}_clients": float(sum(task.clients for task in (first, *others))),
         f"{via}_budget_usd": budget / 1e6,
         f"{via}_spent_usd": spent / 1e6,
-        f"{via}_overspent_usd": max(spent - budget, 0) / 1e6,
-        f"{via}_difference_usd": EXTRA / 1e6,
-        f"{via}_miscounted_usd": abs(used - spent) / 1e6,
-        f"{via}_used_ratio": spent / budget,
-        f"{via}_fairness": jain(by_agent),
+        f"{via}_overspent_micros": float(max(spent - budget, 0)),
+        f"{via}_difference_micros": float(EXTRA),
+        f"{via}_miscounted_micros": float(abs(used - spent)),
+        f"{via}_used_percent": 100 * spent / budget,
+        f"{via}_fairness_percent": 100 * jain(by_agent),
         f"{via}_calls_per_second": sum(one.calls for one in came) / seconds,
     }
 

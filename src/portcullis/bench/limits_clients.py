@@ -32,8 +32,8 @@ _MOST: Final = 200
 """Tokens that each call asks for at most, at a hundredth of a cent."""
 _DOLLAR: Final = 100
 _BODY: Final = b"{}" * 100
-EXTRA: Final = 50 * _DOLLAR
-"""What one call takes more than was reserved for it, in millionths of a dollar."""
+EXTRA: Final = 500 * _DOLLAR
+"""What one call takes more than was reserved for it, in millionths of a dollar: the last to end."""
 _CALL: Final = Call(
     id="",
     route=Route.LLM_JSON,
@@ -50,7 +50,7 @@ _CALL: Final = Call(
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """``place`` is a file, or a URL under which ``group`` sets the counts apart from others.
 
-    One of the calls takes ``EXTRA`` more, if ``extra``.
+    One call that begins first and ends last takes ``EXTRA`` more, if ``extra``.
     """
 
     via: Literal["memory", "sqlite", "redis"]
@@ -127,10 +127,20 @@ async def clients(task: Task) -> Came:
     budget = Limit(name="budget", place="bench", per=(Dimension.ALL,), ceilings=(shared,))
     check = Limiting(_Book(budget), opened(task), SystemTime(), prices=_Prices())
     spent, calls, agents = 0, 0, [0] * AGENTS
-    owing = [task.extra]
+    context, last = _context("agent-0"), msgspec.structs.replace(_CALL, id=f"{task.name}-last")
+    if task.extra:
+        await check.going(last, context, RiskClass.EXTERNAL)
+
+    def ended(call: Call, context: Context, agent: int, took: int) -> None:
+        nonlocal spent
+        usage = Usage(input_tokens=0, output_tokens=took)
+        result = Result(payload=None, size=0, usage=usage, finish="stop")
+        check.finished(call, context, result, None)
+        spent += took * _DOLLAR
+        agents[agent] += took
 
     async def client(number: int) -> None:
-        nonlocal spent, calls
+        nonlocal calls
         chance = random.Random(f"{task.name}-{number}")  # noqa: S311 - sizes, no secrets
         agent, refused = number % AGENTS, 0
         context = _context(f"agent-{agent}")
@@ -146,17 +156,12 @@ async def clients(task: Task) -> Came:
                 await asyncio.sleep(0.1)
                 continue
             await asyncio.sleep(chance.uniform(0, 0.01))
-            took = chance.randrange(_MOST)
-            if owing[0]:
-                owing[0], took = False, _MOST + EXTRA // _DOLLAR
-            usage = Usage(input_tokens=0, output_tokens=took)
-            result = Result(payload=None, size=0, usage=usage, finish="stop")
-            check.finished(call, context, result, None)
-            spent += took * _DOLLAR
-            agents[agent] += took
+            ended(call, context, agent, chance.randrange(_MOST))
             refused = 0
 
     await asyncio.gather(*(client(number) for number in range(task.clients)))
+    if task.extra:
+        ended(last, context, 0, _MOST + EXTRA // _DOLLAR)
     await check.close()
     return Came(spent=spent, calls=calls, agents=agents)
 

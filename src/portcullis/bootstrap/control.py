@@ -61,7 +61,7 @@ async def running_control(
         urls = await listening(
             stack, parts, for_operators(parts, domain, ready, partial(together, config))
         )
-        told = telling(config, services, parts.registry, urls["control"])
+        told = telling(*(config, services, parts.registry, urls["control"], parts.alerts.subscribe))
         await stack.enter_async_context(told)
         workload = await stack.enter_async_context(domain.workload_api())
         directory = audit_directory(config, CONTROL)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 import structlog
 
-from portcullis.bootstrap.foundation import keys_of
+from portcullis.bootstrap.keys import keys_of
 from portcullis.bootstrap.sharing import digests_of
 from portcullis.checks.inspect import Inspect, Means
 from portcullis.checks.planted import Planted

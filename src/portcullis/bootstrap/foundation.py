@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,9 +25,11 @@ from portcullis.audit.subjects_erasure import Stores, content_path
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.feed import killed
 from portcullis.bootstrap.floor import read_by_all
+from portcullis.bootstrap.keys import SystemClock, keys_of
 from portcullis.bootstrap.sharing import once_of, sessions_of
 from portcullis.config import Config
 from portcullis.config.places import GATE, Role, audit_directory, gateway_logs, ruling_logs
+from portcullis.control.alerts import AlertParts
 from portcullis.control.approvals import ApprovalParts
 from portcullis.control.behaviour import BehaviourParts, thresholds_of
 from portcullis.control.desk import DeskParts
@@ -38,13 +39,11 @@ from portcullis.control.pruning import PruningParts
 from portcullis.control.reviews import ReviewParts
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock, Directory, KeyManager, Sealer
+from portcullis.core.ports import Clock, Directory, Sealer
 from portcullis.core.principal import PrincipalKind
 from portcullis.execution.keysets import key_source
-from portcullis.execution.secrets import local_secrets
 from portcullis.execution.tls import WebTls
 from portcullis.gateway.records import new_id
-from portcullis.identity.keymanager import key_manager
 from portcullis.identity.keys import derived, issuer_key, kill_key
 from portcullis.identity.oidc import IdTokens
 from portcullis.identity.orders import OrderBook
@@ -52,6 +51,7 @@ from portcullis.identity.sealing import Envelope
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.oversight.keeping import KEPT_SECONDS
 from portcullis.store.activity import SqlActivity
+from portcullis.store.alerts import SqlAlerts
 from portcullis.store.approvals import SqlApprovals
 from portcullis.store.behaviour import SqlBehaviour
 from portcullis.store.breakers import SqlBreakers
@@ -79,18 +79,6 @@ LOCK = "control.lock"
 """Below the state directory: held by the one process that rules the deployment."""
 CA = "ca"
 """Below the state directory: the trust domain's authority."""
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
 
 
 def founded(
@@ -153,6 +141,7 @@ def founded(
         killed(feed, orders.killed, rules=role.rules)
     once = once_of(stack, config, role, clock)
     approvals = SqlApprovals(engine)
+    alerts = SqlAlerts(engine, clock, new_id, config.alerts.gather_minutes * 60.0)
     issuer = issuer_key(state / "keys", sealer)
     return Services(
         authority=TokenAuthority(
@@ -205,6 +194,7 @@ def founded(
         behaviour_parts=BehaviourParts(
             SqlBehaviour(engine), config.behaviour, thresholds_of(config.behaviour)
         ),
+        alert_parts=AlertParts(alerts, alerts),
         console=config.console,
         console_key=derived(issuer, "console"),
         feed_key=derived(issuer, "feed"),
@@ -283,12 +273,6 @@ def _tap(config: Config, name: str, recorder: AuditLog) -> AuditLog | Beside:
     return Beside(recorder, lambda: gateway_logs(config))
 
 
-def keys_of(config: Config, *, create: bool | None = None) -> KeyManager:
-    """The configured key manager; see ``key_manager`` for ``create`` and its Problems."""
-    secret = local_secrets(os.environ).resolve
-    return key_manager(config.keys, state=config.state, secret=secret, create=create)
-
-
 def _id_tokens(config: Config, clock: Clock) -> IdTokens | None:
     issuers = config.identity.oidc
     if not issuers:
@@ -296,16 +280,6 @@ def _id_tokens(config: Config, clock: Clock) -> IdTokens | None:
     web = WebTls()
     keys = {name: key_source(one.jwks, tls=web, clock=clock) for name, one in issuers.items()}
     return IdTokens(issuers, keys=keys, clock=clock, skew=config.tokens.clock_skew_seconds)
-
-
-def authority_of(config: Config, sealer: Sealer | None = None) -> TokenAuthority:
-    """What signs this deployment's tokens, for a command; its key is made when there is none."""
-    return TokenAuthority(
-        issuer_key(config.state / "keys", sealer or Envelope(keys_of(config))),
-        trust_domain=config.trust_domain,
-        clock=SystemClock(),
-        new_id=new_id,
-    )
 
 
 def feeder_of(config: Config, clock: Clock, name: str = GATE) -> Feeder | None:

@@ -83,7 +83,7 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
         wanted = (*operators, *for_agents(parts, domain, agents.router))
         urls = await listening(stack, parts, wanted)
         stack.callback(agents.drain)
-        told = telling(config, services, parts.registry, urls["control"])
+        told = telling(*(config, services, parts.registry, urls["control"], parts.alerts.subscribe))
         await stack.enter_async_context(told)
         workload = await stack.enter_async_context(domain.workload_api())
         evidence = Evidence(config, services, parts.registry, audit_directory(config))

@@ -14,7 +14,7 @@ from portcullis.audit.replica.mirror import Mirror
 from portcullis.audit.replica.source import MAX_COPY, Fetch, download, folder, website
 from portcullis.audit.timestamps import FOLDER
 from portcullis.audit.web import Web
-from portcullis.bootstrap.foundation import SystemClock
+from portcullis.bootstrap.keys import SystemClock
 from portcullis.bootstrap.witness import opened_witness
 from portcullis.core.errors import Problem
 from portcullis.core.record_ports import Retention

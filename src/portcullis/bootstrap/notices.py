@@ -15,7 +15,8 @@ import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.foundation import DATABASE, SystemClock
+from portcullis.bootstrap.foundation import DATABASE
+from portcullis.bootstrap.keys import SystemClock
 from portcullis.config import Config
 from portcullis.config.notifications import (
     AnyChannel,
@@ -26,6 +27,8 @@ from portcullis.config.notifications import (
 from portcullis.control.chat import Buttons, Chat
 from portcullis.control.console.guard import own_url
 from portcullis.control.services import Services
+from portcullis.core.alert import LEVELS, Level
+from portcullis.core.alert_ports import AlertChanges
 from portcullis.core.errors import Problem
 from portcullis.core.notice import Message, Subject
 from portcullis.core.notice_ports import Later, Never, NoticeStore, Teller
@@ -48,9 +51,15 @@ log = structlog.get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def telling(
-    config: Config, services: Services, registry: CollectorRegistry, control_url: str
+    config: Config,
+    services: Services,
+    registry: CollectorRegistry,
+    control_url: str,
+    subscribe: Callable[[Callable[[], None]], None],
 ) -> AsyncIterator[None]:
     """Tell the configured channels beside the block. One process of a deployment does: the gate.
+
+    ``subscribe`` takes what is to be called, on any thread, when there is something new to tell.
 
     Raises Problem PC7001 when a file of authorities cannot be used.
     """
@@ -74,10 +83,19 @@ async def telling(
             clock=clock,
             noticed=noticed,
             origin=lambda: console_of(config, control_url),
+            alerts=_alerts(config, services, name),
         )
         for name, settings in config.notifications.items()
     ]
     _figures(registry, channels)
+    loop = asyncio.get_running_loop()
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing is told any more
+            for channel in channels:
+                loop.call_soon_threadsafe(channel.wake)
+
+    subscribe(wake)
     async with contextlib.AsyncExitStack() as stack:
         for channel in channels:
             stack.push_async_callback(channel.close)
@@ -85,6 +103,14 @@ async def telling(
         forgetting = _forgetting(notices, clock, config.notifications.keys())
         await stack.enter_async_context(background(forgetting))
         yield
+
+
+def _alerts(config: Config, services: Services, name: str) -> tuple[AlertChanges, int] | None:
+    """What a channel is told of alerts, and from which rank on."""
+    level = config.alerts.tell.get(name)
+    if level is None or services.alert_parts is None:
+        return None
+    return services.alert_parts.changes, LEVELS[Level(level)]
 
 
 async def told_once(config: Config, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from portcullis.bootstrap.foundation import SystemClock, keys_of
+from portcullis.bootstrap.keys import SystemClock, keys_of
 from portcullis.bootstrap.local import local_operator
 from portcullis.config import Config
 from portcullis.identity.keys import kill_key

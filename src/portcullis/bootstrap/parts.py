@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import structlog
 from prometheus_client import CollectorRegistry
 
 from portcullis.bootstrap import reviews
-from portcullis.bootstrap.alarm import LoggedAlarm
-from portcullis.bootstrap.background import background
+from portcullis.bootstrap.alerts import Alerts, alerting
 from portcullis.bootstrap.behaviour import behaving, unusual
+from portcullis.bootstrap.beside import beside
 from portcullis.bootstrap.breakers import breaking
-from portcullis.bootstrap.exporters import run_exporters
-from portcullis.bootstrap.firewall import detectors, ending, findable, firewall, known, warm
+from portcullis.bootstrap.firewall import detectors, ending, firewall
+from portcullis.bootstrap.governed import governed
 from portcullis.bootstrap.limits import limiting
-from portcullis.bootstrap.oversight import asking, upkeep
-from portcullis.bootstrap.projection import projecting
+from portcullis.bootstrap.oversight import asking
 from portcullis.bootstrap.quarantine import isolating
-from portcullis.bootstrap.replicas import run_replicas
-from portcullis.bootstrap.retention import contents_of, expiring, pruning
+from portcullis.bootstrap.retention import contents_of
 from portcullis.bootstrap.scan import tool_scan
 from portcullis.bootstrap.sharing import (
     Among,
@@ -34,10 +30,8 @@ from portcullis.bootstrap.sharing import (
     sweeping,
     vaults_of,
 )
-from portcullis.bootstrap.witnesses import watch_witnesses
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook
-from portcullis.catalogue.schema import fault
 from portcullis.checks.answered import Answered
 from portcullis.checks.authorize import Authorize
 from portcullis.checks.breaker import AgentBreaker, UpstreamBreaker
@@ -70,12 +64,8 @@ from portcullis.gateway.mcp import Mcp
 from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
-from portcullis.gateway.records import Records, changed, new_id
-from portcullis.policy.engine import CompiledPolicy
-from portcullis.policy.reload import PolicyReload
+from portcullis.gateway.records import Records, new_id
 from portcullis.wire.mcp_state import Seal
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +90,7 @@ class Parts:
     metrics: Metrics
     standing: Standing
     limits: LimitParts
+    alerts: Alerts
 
 
 @contextlib.asynccontextmanager
@@ -115,7 +106,6 @@ async def assembled(
     async with contextlib.AsyncExitStack() as stack:
         recorder, sessions, clock = services.recorder, services.sessions, services.clock
         origin = services.gateway
-        loop = asyncio.get_running_loop()
         found = detectors(config, services)
         book = PinBook(
             services.pins,
@@ -127,30 +117,16 @@ async def assembled(
         )
         inventory = LocalInventory(book)
 
-        entities = findable(config.inspection)
-
-        def adopt(new: CompiledPolicy) -> None:
-            known(new, entities)
-            in_force = {"policy": new.digest}
-            recorder.enqueue(changed(origin, clock, "policy.activate", in_force))
-            inventory.narrow(new.schemas)
-            inventory.tolerate(new.tolerated)
-            loop.run_in_executor(None, warm, new, found.built)
-            loop.call_soon(services.feed.policy_changed)  # once it is in force
-            log.info("policy_activated", **in_force)
-
         def report(problem: Problem) -> None:
-            log.error("policy_refused", code=problem.code, detail=problem.detail)
             pipeline.refused(problem, kind=EventType.ADMIN, method="policy.activate")
 
-        policy = PolicyReload(config.policy, fragment=fault, adopt=adopt, report=report)
-        services.feed.by_role(policy.pdp.role_of, policy.pdp.roles)
+        policy = governed(config, services, found, inventory, report)
         vaults = vaults_of(stack, config, services)
         restore, inspect = firewall(found, config, services, policy.pdp, inventory, vaults)
         authorize = Authorize(policy.pdp)
         unvouched = [name for name, one in config.guard.items() if not one.trusted]
         provenance = Provenance(policy.pdp, services.labels, unvouched)
-        alarm = LoggedAlarm(registry)
+        alarm = await stack.enter_async_context(alerting(config, services, registry))
         levels = await stack.enter_async_context(
             behaving(config, services, registry, alarm, policy.pdp.role_of)
         )
@@ -198,7 +174,6 @@ async def assembled(
             asking(services, steps_of(stack, config, services)),
             observers,
         )
-        watch_witnesses(services, registry)
         forwarder = HttpForwarder(endpoints(config), secrets=sources, limits=limits, tls=tls)
         stack.push_async_callback(forwarder.close)
         channels = McpChannels(
@@ -217,22 +192,13 @@ async def assembled(
         stack.push_async_callback(conversations.close)
         if Role.of(origin.rpartition("/")[2]).lasting:  # a wrapper's server is its client's
             services.feed.subscribe(partial(conversations.sweep, services.feed))
-        for work in (policy.run(), conversations.run(), services.feed.watch(), book.watch()):
-            await stack.enter_async_context(background(work))
-        for keeping in (
-            expiring(config, services),
-            pruning(services),
-            upkeep(services),
+        works = (
+            *(policy.run(), conversations.run(), services.feed.watch(), book.watch()),
             isolating(config, services, levels, alarm),
-            reviews.upkeep(config, services),
             ending((vaults, provenance), sessions),
             sweeping(vaults, sessions),
-        ):
-            await stack.enter_async_context(background(keeping))
-        run_exporters(stack, config, services, sources, registry)
-        name = origin.rpartition("/")[2]
-        await stack.enter_async_context(projecting(config, name, registry))
-        run_replicas(stack, config, services, sources, registry)
+        )
+        await beside(stack, config, services, sources, registry, works)
         yield Parts(
             config=config,
             services=services,
@@ -252,4 +218,5 @@ async def assembled(
             metrics=metrics,
             standing=limit,
             limits=left,
+            alerts=alarm,
         )

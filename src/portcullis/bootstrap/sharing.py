@@ -1,7 +1,7 @@
 """What the gateways of one machine share beside the database, and the way from one to another.
 
-One process alone keeps all of it in its memory; so does a ``portcullis mcp``, which has a caller of
-its own. See docs/state-of-gateways.md.
+One process alone keeps all of it in its memory. A ``portcullis mcp`` has a caller of its own, who
+may speak to gateways too: it shares the placeholders. See docs/state-of-gateways.md.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from portcullis.store.once import SharedOnce
 from portcullis.store.proposals import SharedProposals
 from portcullis.store.recent import SharedRecent
 from portcullis.store.sessions import LocalSessionState, SharedSessionState
+from portcullis.store.sessions_watched import WatchedSessionState
 from portcullis.store.vaults import LocalVaults
 from portcullis.store.vaults_shared import SharedVaults
 
@@ -76,7 +77,7 @@ def once_of(stack: _Stack, config: Config, role: Role, clock: Clock) -> Once:
 
 def vaults_of(stack: _Stack, config: Config, services: Services) -> LocalVaults | SharedVaults:
     """The placeholders of sessions; the stack closes them."""
-    if _role(services) is not Role.GATEWAY:
+    if _role(services) not in {Role.GATEWAY, Role.WRAPPER}:
         return LocalVaults(services.clock)
     key = secret(config, services.sealer, "vaults")
     vaults = SharedVaults(_place(config, "vaults"), key, services.clock)
@@ -90,11 +91,15 @@ def sessions_of(
     """The sessions; the stack closes what is shared of them. Raises what their making raises."""
     if role.alone:
         return LocalSessionState(engine, clock, sealer)
-    if not shares(role):
-        return SharedSessionState(engine, clock, sealer)
-    proposals = SharedProposals(_place(config, "proposals"), secret(config, sealer, "proposals"))
-    stack.callback(proposals.close)
-    return SharedSessionState(engine, clock, sealer, proposals)
+    proposals = None
+    if shares(role):
+        key = secret(config, sealer, "proposals")
+        proposals = SharedProposals(_place(config, "proposals"), key)
+        stack.callback(proposals.close)
+    kind = WatchedSessionState if role is Role.CONTROL else SharedSessionState
+    sessions = kind(engine, clock, sealer, proposals)
+    stack.callback(sessions.shut)
+    return sessions
 
 
 def called_of(stack: _Stack, config: Config, services: Services) -> Called:

@@ -12,7 +12,7 @@ import structlog
 
 from portcullis.audit.note import Verifier
 from portcullis.audit.witness import Witness, open_witness
-from portcullis.bootstrap.foundation import SystemClock
+from portcullis.bootstrap.keys import SystemClock
 from portcullis.config.identity import FileKeys, KeyManagerSettings
 from portcullis.core.credential import Peer
 from portcullis.core.errors import Problem

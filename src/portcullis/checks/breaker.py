@@ -25,15 +25,19 @@ class AgentBreaker(Check):
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """Deny PC5023 until the time in it."""
         del facts
+        if self._breakers.quiet:
+            return PASS
         return self._breakers.refusal(self._breakers.agents(call, context)) or PASS
 
     async def holding(self, call: Call, context: Context, risk: RiskClass) -> None:
         """Nobody is asked about an effect while it is open: Problem PC5023."""
-        self._breakers.held(self._breakers.agents(call, context), call, risk)
+        if not self._breakers.quiet:
+            self._breakers.held(self._breakers.agents(call, context), call, risk)
 
     async def going(self, call: Call, context: Context, risk: RiskClass) -> None:
         """Let one read or model call through when the time is over; else Problem PC5023."""
-        await self._breakers.going(self._breakers.agents(call, context), call, risk)
+        if not self._breakers.quiet:
+            await self._breakers.going(self._breakers.agents(call, context), call, risk)
 
 
 class UpstreamBreaker(Check):
@@ -47,12 +51,16 @@ class UpstreamBreaker(Check):
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """Deny PC5022 until the time in it."""
         del facts
+        if self._breakers.quiet:
+            return PASS
         return self._breakers.refusal(self._breakers.upstreams(call, context)) or PASS
 
     async def holding(self, call: Call, context: Context, risk: RiskClass) -> None:
         """Nobody is asked about an effect while it is open: Problem PC5022."""
-        self._breakers.held(self._breakers.upstreams(call, context), call, risk)
+        if not self._breakers.quiet:
+            self._breakers.held(self._breakers.upstreams(call, context), call, risk)
 
     async def going(self, call: Call, context: Context, risk: RiskClass) -> None:
         """Let one read or model call through when the time is over; else Problem PC5022."""
-        await self._breakers.going(self._breakers.upstreams(call, context), call, risk)
+        if not self._breakers.quiet:
+            await self._breakers.going(self._breakers.upstreams(call, context), call, risk)

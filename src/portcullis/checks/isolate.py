@@ -26,6 +26,10 @@ _FREE: Final = frozenset({Action.LIST, Action.PROTOCOL})
 """What an isolated agent may always do: it changes nothing, and tells what remains."""
 _SERVERS: Final = frozenset({Action.SERVER_REQUEST})
 """What a server asks of the client is not put before a human."""
+_TELLING: Final = frozenset(
+    {"notifications/message", "notifications/progress", "notifications/resources/updated"}
+)
+"""What a server says beside its answers that holds content; of a call that is listed it goes on."""
 _MEMBERS: Final = {
     "tools": "tools",
     "prompts": "prompts",
@@ -106,6 +110,8 @@ class Isolate(Check):
         self._approved.pop(call.id, None)
 
     def _listed(self, call: Call) -> bool:
+        if call.method in _TELLING:
+            return bool(call.within) and all(map(self._listed, call.within))
         if call.action in _FREE:
             return True
         rules = self._rules.quarantine()

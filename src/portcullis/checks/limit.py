@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final
 
 import structlog
 
+from portcullis.checks.limits_plan import Met, Plans
 from portcullis.checks.limits_run import (
     Book,
     Run,
@@ -45,14 +46,12 @@ from portcullis.core.ports import Clock
 from portcullis.core.verdict import PASS, Allow, Deny, Verdict
 from portcullis.oversight import limits as rules
 from portcullis.oversight import limits_size as size
-from portcullis.oversight.limits import Estimate, Planned, Subject
+from portcullis.oversight.limits import Estimate, Planned
 
 _TICK: Final = 10.0
 """Seconds between two renewals of the places of calls that run."""
-_REMEMBERED: Final = 4096
 _CODES: Final = {Measure.REQUESTS: "PC3070", Measure.CONCURRENCY: "PC3072"}
 
-_Met: TypeAlias = tuple[tuple[Limit, tuple[Subject, ...]], ...]
 
 log = structlog.get_logger(__name__)
 
@@ -81,24 +80,18 @@ class Limiting(Check):
         api_of: Callable[[str], str] = str,
         refused: Callable[[str, Measure], None] | None = None,
     ) -> None:
-        self._book = book
         self._counter = counter
         self._clock = clock
         self._prices = prices
         self._levels = levels or Normal()
         self._spent = spent
         self._sizes = sizes or Sizes()
-        self._mask = mask
         self._api_of = api_of
         self._refused = refused
         self._running: dict[str, Run] = {}
         self._ending: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._digest = ""
-        self._met: dict[tuple[object, ...], _Met] = {}
-        self._plans: dict[
-            tuple[object, ...], tuple[float, tuple[float, ...], tuple[Planned, ...]]
-        ] = {}
+        self._plans = Plans(book, self._levels, mask)
 
     # The line.
 
@@ -253,7 +246,7 @@ class Limiting(Check):
         """What a call wants; None for one that no limit is of. Raises Problem."""
         if call.looked_up_for or call.action not in rules.COUNTED:
             return None
-        met = self._limits(call, context)
+        met = self._plans.met(call, context)
         watched = self._spent is not None and call.action is Action.MODEL and self._prices
         if not met and not watched:
             return None
@@ -264,7 +257,7 @@ class Limiting(Check):
             self._in_time(run, limit, context, now)
         if call.action is Action.MODEL:
             self._estimated(run, call, met)
-        plan = self._plan(call, context, met, now)
+        plan = self._plans.plan(call, context, met, now)
         run.plan, run.wants = plan, rules.sized(plan, run.estimate.amounts())
         for one, want in zip(plan, run.wants, strict=True):
             if isinstance(want, Amount) and want.amount > want.ceiling:
@@ -273,51 +266,6 @@ class Limiting(Check):
         if any(map(bounds, plan)):
             run.most = size.characters(run.estimate.written, named=run.named)
         return run
-
-    def _plan(self, call: Call, context: Context, met: _Met, now: float) -> tuple[Planned, ...]:
-        """What a call wants, without how much: the same until a window ends, or a risk changes."""
-        factors = tuple(
-            limit.factor(self._levels.level(subject.agent)) if limit.risk else 1.0
-            for limit, subjects in met
-            for subject in subjects
-        )
-        key = self._key(call, context)
-        known = self._plans.get(key)
-        if known is not None and now < known[0] and known[1] == factors:
-            return known[2]
-        found: list[Planned] = []
-        for limit, subjects in met:
-            for subject in rules.each(limit, subjects):
-                factor = limit.factor(self._levels.level(subject.agent)) if limit.risk else 1.0
-                found += rules.planned(limit, subject, call, factor, now)
-        plan = tuple(found)
-        self._plans[key] = (rules.lasts(plan, now), factors, plan)
-        return plan
-
-    @staticmethod
-    def _key(call: Call, context: Context) -> tuple[object, ...]:
-        principal, session = context.principal, context.session
-        asked = (call.action, call.server, call.name)
-        return (principal.id, principal.chain, *asked, session.id if session else "")
-
-    def _limits(self, call: Call, context: Context) -> _Met:
-        book, session = self._book, context.session
-        if book.digest != self._digest or len(self._met) > _REMEMBERED:
-            self._digest = book.digest
-            self._met, self._plans = {}, {}
-        if not book.limits:
-            return ()
-        user = session.user if session else ""
-        key = self._key(call, context)
-        known = self._met.get(key)
-        if known is None:
-            subjects = rules.subjects(call, context, book.role_of, self._mask)
-            found = (
-                (limit, tuple(one for one in subjects if rules.meets(limit, one, call, user)))
-                for limit in book.limits
-            )
-            known = self._met[key] = tuple((limit, some) for limit, some in found if some)
-        return known
 
     def _in_time(self, run: Run, limit: Limit, context: Context, now: float) -> None:
         session = context.session
@@ -334,7 +282,7 @@ class Limiting(Check):
         if run.over_at is None or over_at < run.over_at[0]:
             run.over_at = (over_at, limit)
 
-    def _estimated(self, run: Run, call: Call, met: _Met) -> None:
+    def _estimated(self, run: Run, call: Call, met: Met) -> None:
         costs = next((limit for limit, _ in met if limit.costs), None)
         if self._prices is not None and (
             costs is not None or (self._spent is not None and self._prices.ready)

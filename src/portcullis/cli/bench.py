@@ -153,11 +153,14 @@ def console(
 def behaviour(
     data: Annotated[Path, typer.Option(help="The folder of recorded weeks, with labels.")],
     *,
+    ending: Annotated[
+        str, typer.Option(help="Count only agents whose names end with one of these characters.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """How much misbehaviour is noticed in recorded weeks, and how often for nothing."""
     with status("replaying", quiet=as_json) as say:
-        result = measure_behaviour(data, say)
+        result = measure_behaviour(data, say, ending)
     _parts(result, as_json=as_json)
 
 

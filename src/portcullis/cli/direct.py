@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from portcullis.audit.pruned import PRUNE
 from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import local_operator
+from portcullis.cli.alert_operations import DirectAlerts
 from portcullis.cli.remote import TOKEN_SECONDS
 from portcullis.control.approvals_api import (
     ApprovalDetail,
@@ -89,6 +90,7 @@ class Direct:
             trace_id=secrets.token_hex(16),
             received_at=now,
         )
+        self.alerting = DirectAlerts(services.alerting("cli"), self._context, self._run)
 
     def create(
         self,

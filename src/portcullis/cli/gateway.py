@@ -20,6 +20,8 @@ from portcullis.config.places import gateway_file, gateway_name
 from portcullis.core.errors import Problem
 
 _LISTENERS = ("gate", "tls", "mtls")
+_MARGIN_SECONDS = 5.0
+"""How long it may take to end beside the time in which its calls may finish."""
 
 
 def gateway(
@@ -45,7 +47,7 @@ def gateway(
 
 
 async def _serve(config: Config, name: str, *, tied: bool) -> None:
-    stop = Stop(name, with_input=tied)
+    stop = Stop(name, tied=config.limits.drain_seconds + _MARGIN_SECONDS if tied else None)
     async with contextlib.AsyncExitStack() as stack:
         running = bootstrap.running_gateway(config, name, told=partial(say, name=name))
         try:

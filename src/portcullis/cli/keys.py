@@ -26,7 +26,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Sealer
 from portcullis.identity.authority import open_authority
 from portcullis.identity.keymanager import KEYS, sealed_files
-from portcullis.identity.keys import issuer_key
+from portcullis.identity.keys import issuer_key, kill_key
 from portcullis.identity.records import IdentityRecords
 from portcullis.identity.sealing import Envelope
 from portcullis.store import sealed as columns
@@ -99,7 +99,8 @@ def rotate(
 def _reseal(settings: Config, services: Services, engine: Engine, sealer: Sealer) -> None:
     """Bring everything under the newest version; each piece is whole before and after."""
     state = settings.state
-    issuer_key(state / KEYS, sealer)  # opening it seals it anew
+    for key in (issuer_key, kill_key):
+        key(state / KEYS, sealer)  # opening it seals it anew
     for folder in sorted((state / KEYS).iterdir()):
         if (folder / log_keys.SIGNER_FILE).exists():
             log_keys.reseal(folder, sealer)

@@ -52,10 +52,15 @@ def list_notices(
 
 
 def _row(one: Notice) -> str:
+    if one.alert is not None:
+        return _told(one, f"alert {one.alert.rule} ({one.alert.level})")
     what = f"{one.server}.{one.name}" if one.server else one.name
+    return _told(one, f"{one.agent}  {what}  {len(one.subjects)} approvals")
+
+
+def _told(one: Notice, what: str) -> str:
     when = f"next {moment(one.next_at)}" if one.state == "due" else f"told {moment(one.told_at)}"
-    row = f"{one.id}  {one.channel}  {one.state:6} {one.agent}  {what}  "
-    row += f"{len(one.subjects)} approvals  {one.attempts} failed attempts  {when}"
+    row = f"{one.id}  {one.channel}  {one.state:6} {what}  {one.attempts} failed attempts  {when}"
     return row + (f"  {one.fault}" if one.fault else "")
 
 
@@ -63,5 +68,6 @@ def _view(one: Notice) -> dict[str, object]:
     wanted = ("id", "channel", "state", "agent", "server", "name", "risk", "turn", "attempts")
     times = ("opened_at", "told_at", "next_at", "fault")
     return {name: getattr(one, name) for name in (*wanted, *times)} | {
-        "approvals": msgspec.to_builtins(one.subjects)
+        "alert": msgspec.to_builtins(one.alert),
+        "approvals": [] if one.alert else msgspec.to_builtins(one.subjects),
     }

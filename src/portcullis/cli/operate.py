@@ -11,21 +11,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from portcullis.bootstrap import (
-    GATE_FILE,
-    authority_of,
-    founded,
-    local_operator,
-    own_log,
-)
+from msgspec import structs
+
+from portcullis.bootstrap import GATE_FILE, authority_of, local_operator, own_log
 from portcullis.bootstrap.presence import Running, found_in
-from portcullis.cli.direct import Direct
 from portcullis.cli.remote import Remote, call
 from portcullis.config import Config
 from portcullis.config.places import gateway_files
 from portcullis.core.errors import Problem
+
+if TYPE_CHECKING:
+    from portcullis.cli.direct import Direct
 
 __all__ = [
     "PATIENCE_SECONDS",
@@ -56,6 +54,10 @@ def running_gate(config: Config) -> RunningGate | None:
     if found is not None and not found.control:
         hint = "If no gate runs, remove that file."
         raise Problem("PC7001", f"{path} is not what a gate writes", hint=hint)
+    if found is None or (found.gate and found.mtls):
+        return found
+    for one in running_gateways(config).values():  # at addresses that the control plane cannot know
+        found = structs.replace(found, gate=found.gate or one.gate, mtls=found.mtls or one.mtls)
     return found
 
 
@@ -94,9 +96,12 @@ def _reached(stack: contextlib.ExitStack, config: Config, log: str) -> Operation
 
 def _direct(stack: contextlib.ExitStack, config: Config, log: str) -> Operations:
     """Open the store and a log, as its only writer (else Problem PC6003)."""
+    from portcullis.bootstrap import founded  # noqa: PLC0415 - not loaded to ask a running gate
+    from portcullis.cli.direct import Direct  # noqa: PLC0415 - the same
+
     services = founded(stack, config, log)
     return Direct(stack.enter_context(asyncio.Runner()), services)
 
 
-Operations: TypeAlias = Remote | Direct
+Operations: TypeAlias = "Remote | Direct"
 """What the commands do. Refusals are Problems, recorded where they happen."""

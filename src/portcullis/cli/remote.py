@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import GATE_FILE, local_operator
+from portcullis.cli.alert_operations import RemoteAlerts
 from portcullis.control.approvals_api import ApprovalDetail, ApprovalList, ApprovalView
 from portcullis.control.behaviour_api import BaselineView, StandingList, StandingView
 from portcullis.control.breakers_api import BreakerList, BreakerReset
@@ -41,6 +41,9 @@ from portcullis.core.review import Disposition, Wanted
 from portcullis.identity.orders import SignedOrder
 from portcullis.identity.tokens import Minted, TokenAuthority
 from portcullis.wire.json import decode
+
+if TYPE_CHECKING:
+    from portcullis.audit.retention_holds import HoldKind
 
 TOKEN_SECONDS: Final = 60
 _TIMEOUT_SECONDS: Final = 30
@@ -85,6 +88,7 @@ class Remote:
     def __init__(self, url: str, authority: TokenAuthority) -> None:
         self._url = url
         self._authority = authority
+        self.alerting = RemoteAlerts(self._call)
 
     def create(
         self,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import resource
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from threading import Thread
 from typing import Any, TypeVar
 
 from portcullis import bootstrap
@@ -54,19 +56,20 @@ class Stopped(Exception):  # noqa: N818 - it says what happened
 
 
 class Stop:
-    """SIGTERM and SIGINT, from now on; and, ``with_input``, the end of standard input.
+    """SIGTERM and SIGINT, from now on; and, for one that is ``tied``, the end of standard input.
 
-    ``name`` is a gateway's, where several share the terminal.
+    That many seconds after the latter the process is killed, whatever it is doing: nobody is there
+    any more who would. ``name`` is a gateway's, where several share the terminal.
     """
 
-    def __init__(self, name: str = "", *, with_input: bool = False) -> None:
+    def __init__(self, name: str = "", *, tied: float | None = None) -> None:
         self._name = name
         self._asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._asked.set)
-        if with_input:
-            self._loop.add_reader(sys.stdin.fileno(), self._over)
+        if tied is not None:
+            Thread(target=self._tied, args=(tied,), name="tied", daemon=True).start()
 
     async def before(self, start: Awaitable[T]) -> T:
         """Start something; ``Stopped``, with what was begun undone, when it is to end before."""
@@ -80,9 +83,10 @@ class Stop:
         try:
             return await start
         except asyncio.CancelledError:
-            if self._asked.is_set():
-                raise Stopped from None
-            raise
+            if task is None or not self._asked.is_set():
+                raise
+            task.uncancel()
+            raise Stopped from None
         finally:
             asked.remove_done_callback(cancel)
             asked.cancel()
@@ -93,10 +97,14 @@ class Stop:
         await self._asked.wait()
         say("draining", self._name)
 
-    def _over(self) -> None:
-        """Nobody writes there: what can be read is the end."""
-        self._loop.remove_reader(sys.stdin.fileno())
-        self._asked.set()
+    def _tied(self, seconds: float) -> None:
+        """On a thread of its own, which a loop that hangs does not hold up."""
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it ends already
+            self._loop.call_soon_threadsafe(self._asked.set)
+        time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def settle() -> None:

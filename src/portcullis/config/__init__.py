@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from portcullis.config.alerts import Alerts
 from portcullis.config.approvals import Approvals
-from portcullis.config.breakers import Breakers
 from portcullis.config.behaviour import Behaviour
+from portcullis.config.breakers import Breakers
 from portcullis.config.common import NAME, SECRET, Name, Section, Url, before_v1
 from portcullis.config.console import Console
 from portcullis.config.content import Content
@@ -35,6 +36,7 @@ from portcullis.core.spiffe import TRUST_DOMAIN
 __all__ = [
     "NAME",
     "SECRET",
+    "Alerts",
     "Approvals",
     "Breakers",
     "Config",
@@ -235,6 +237,7 @@ class Config(Section):
     breakers: Breakers = Breakers()
     quarantine: Quarantine = Quarantine()
     notifications: Notifications = Field(default_factory=dict)
+    alerts: Alerts = Alerts()
     review: Review = Review()
     behaviour: Behaviour = Behaviour()
     console: Console = Console()
@@ -255,6 +258,16 @@ class Config(Section):
                     msg = f"{name} is also the name of an upstream under {section}"
                     raise ValueError(msg)
         return toolsets
+
+    @field_validator("alerts")
+    @classmethod
+    def _told(cls, alerts: Alerts, info: ValidationInfo) -> Alerts:
+        """Whoever is told is a channel."""
+        for name in alerts.tell:
+            if name not in info.data.get("notifications", {}):
+                msg = f"tell: there is no channel {name} under notifications"
+                raise ValueError(msg)
+        return alerts
 
     @field_validator("console")
     @classmethod

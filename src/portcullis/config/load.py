@@ -158,12 +158,18 @@ def _anchored_channel(channel: Any, base: Path) -> Any:
     return found
 
 
+def _anchored_alerts(section: dict[str, Any], base: Path) -> Any:
+    return _anchored_paths(section, base, ("rules",))
+
+
 def _anchored_counters(section: dict[str, Any], base: Path) -> Any:
     return _anchored_paths(section, base, ())
 
 
 _SECTIONS: Final = {
+    "alerts": _anchored_alerts,
     "counters": _anchored_counters,
+    "feed": _anchored_counters,
     "notifications": _anchored_notifications,
     "audit": _anchored_audit,
     "inspection": _anchored_inspection,

@@ -76,6 +76,7 @@ def create_app(
     for router in routers(edge):
         api.include_router(router)
     api.include_router(_health(edge, ready))
+    api.warm()
     api.router.routes.extend(console(logins))
     return api
 

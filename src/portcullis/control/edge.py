@@ -87,6 +87,12 @@ class Api(FastAPI):
             telemetry=_TELEMETRY_OFF,  # type: ignore[arg-type] # a TypedDict, made elsewhere
         )
 
+    def warm(self) -> None:
+        """Make now what the first request would: it may be one that must not wait for it."""
+        scope = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
+        for route in self.router.routes:
+            route.matches(scope)
+
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI description; invalid parameters are 400 here, never 422."""
         if self.openapi_schema is None:

@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 
 ACKNOWLEDGE_SECONDS: Final = 1.0
 """How long gateways have to say that they acted."""
+FIRST_SECONDS: Final = 0.02
+"""How long gateways have the processors to themselves before it is recorded."""
 DURABLE_SECONDS: Final = 2.0
 """How long whoever kills waits for record and database; they go on, and it acts already."""
 UNSAID: Final = "killed by an operator"
@@ -151,6 +153,7 @@ class Kills:
     ) -> Killed:
         """The rest of a kill that acts already."""
         telling = asyncio.ensure_future(self._feed.acknowledged(ACKNOWLEDGE_SECONDS))
+        await asyncio.wait((telling,), timeout=FIRST_SECONDS)
         said = self._records.act(
             context,
             "kills.kill",

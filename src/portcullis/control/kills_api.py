@@ -22,7 +22,7 @@ _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _TEXT: Final = r"^[^\x00-\x1f\x7f]{1,200}$"
 Reason = Annotated[str, Field(pattern=_TEXT)]
 Value = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-Encoded = Annotated[str, Field(max_length=4096)]
+Encoded = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{1,4096}={0,2}$")]
 
 
 class KillTarget(Shape):

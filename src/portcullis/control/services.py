@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from portcullis.audit.feeder import Feeder
 from portcullis.config import Console, Limits, Tokens
 from portcullis.control.activity import Activity
+from portcullis.control.alerts import Alerting, AlertParts
 from portcullis.control.approvals import ApprovalParts, Approving
 from portcullis.control.behaviour import Behaving, BehaviourParts
 from portcullis.control.breakers import Breaking
@@ -52,7 +53,8 @@ class Services:
     sessions); ``version`` is the program's. ``id_tokens`` is None when no issuer of them is
     configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
     what there is to erase, ``pruning_parts`` what prunes the log, ``approval_parts`` what waits for
-    humans, ``review_parts`` what they look at afterwards, ``desk_parts`` what they see beside;
+    humans, ``review_parts`` what they look at afterwards, ``desk_parts`` what they see beside,
+    ``alert_parts`` what was raised for them;
     ``console_key`` is what the console's forms are bound to logins with, ``feed_key`` what
     authenticates the kill feed's frames, ``orders`` the signed orders about everybody and
     ``kill_key`` what signs them, ``passkeys`` where those of operators are; ``notices`` is what
@@ -89,6 +91,7 @@ class Services:
     review_parts: ReviewParts | None = None
     behaviour_parts: BehaviourParts | None = None
     desk_parts: DeskParts | None = None
+    alert_parts: AlertParts | None = None
     console: Console = field(default_factory=Console)
     console_key: bytes = b""
     feed_key: bytes = b""
@@ -193,6 +196,12 @@ class Services:
             records=self.records(),
             route=route,
         )
+
+    def alerting(self, route: str) -> Alerting:
+        """The service of alerts."""
+        if self.alert_parts is None:
+            raise Problem("PC7005", "nothing is raised here")
+        return Alerting(self.alert_parts, self.records(), self.clock, self.new_id, route)
 
     def breaking(self, route: str) -> Breaking:
         """The service of circuit breakers."""

@@ -11,6 +11,8 @@ from portcullis.core.breaker import Breaker, Key, Scope, State
 class BreakerBook(Protocol):
     """The breakers that are not closed. ``get`` is asked on every call: O(1), in memory.
 
+    ``quiet`` says that all are closed.
+
     ``open`` acts in this process at once, and then becomes durable; it returns whether it was
     not open before, anywhere. ``probe`` takes the one probe that there is, for one caller of all
     gateways: it turns a breaker whose ``until`` is over half-open until then, or returns False.
@@ -25,6 +27,8 @@ class BreakerBook(Protocol):
     process; ``watch`` follows them until cancelled.
     """
 
+    @property
+    def quiet(self) -> bool: ...
     def get(self, key: Key) -> Breaker | None: ...
     def count(self, scope: Scope, state: State) -> int: ...
     async def begin(self) -> None: ...

@@ -278,9 +278,7 @@ CODES: Final[dict[str, Code]] = {
         "The answer became longer than what was reserved for it",
         "Ask for it with a maximum of tokens, or raise counters.output_tokens.",
     ),
-    "PC3077": Code(
-        429, -32006, "The result is larger than what is left", "Ask for less, or wait."
-    ),
+    "PC3077": Code(429, -32006, "The result is larger than what is left", "Ask for less, or wait."),
     "PC3078": Code(
         403,
         -32006,
@@ -514,6 +512,12 @@ CODES: Final[dict[str, Code]] = {
     "PC8012": Code(
         403, -32001, "Nobody whom the gate knows", "Name the user under the channel's actions."
     ),
+    "PC8020": Code(404, -32005, "No such alert", "See `portcullis alert list --all`."),
+    "PC8021": Code(409, -32005, "The alert is past that", "`portcullis alert show` says how far."),
+    "PC8022": Code(
+        400, -32602, "Not a field of events", "Such as principal, server or host: docs/alerts.md."
+    ),
+    "PC8023": Code(404, -32005, "No such silence", "See `portcullis alert silences`."),
     # Range PC9, our own faults
     "PC9001": Code(500, -32603, "A check failed", "The action was not done. Report this."),
     "PC9002": Code(500, -32603, "Internal error", "The action was not done. Report this."),

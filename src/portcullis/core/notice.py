@@ -1,4 +1,4 @@
-"""Notices: what people outside the gate are told of calls that wait for a human.
+"""Notices: what people outside the gate are told of calls that wait for a human, and of alerts.
 
 A notice is one message of one channel: it is told, and told again when what it is about has
 changed. It holds names and no content: nothing of a call's arguments, nothing that a user said.
@@ -27,10 +27,11 @@ WAITING = frozenset({Happening.REQUESTED, Happening.REMINDED, Happening.ESCALATE
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """An approval as a channel is told of it; or, with no id, that an agent may not ask.
+    """An approval or alert as a channel is told of it; or, with no id, that an agent may not ask.
 
     ``stage`` is one of ``WAITING``, or what came of it: approved, denied, expired, cancelled;
-    frozen or lifted. ``by`` and ``reason`` are the operator's, empty unless the channel is told.
+    frozen or lifted; of an alert it is its state. ``by`` and ``reason`` are the operator's, empty
+    unless the channel is told. ``count`` is how many events are behind an alert.
     """
 
     id: str
@@ -38,6 +39,19 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float = 0.0
     by: str = ""
     reason: str = ""
+    count: int = 0
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert's own words. ``group`` is what it is about, without what a caller chose."""
+
+    rule: str
+    title: str
+    level: str
+    at: float
+    group: tuple[tuple[str, str], ...] = ()
+    advice: str = ""
+    playbook: str = ""
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +61,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     since ``drafted_at``, perhaps there already, as its ``turn``, with links to the console at
     ``origin``. ``reference`` is by what the channel knows the message, at ``place``: a channel of
     the same name that leads elsewhere does not. ``next_at`` is when it is to be told, ``due_since``
-    for how long that has been so. A ``failed`` one is told no more, unless something changes.
+    for how long that has been so. A ``failed`` one is told no more, unless something changes. One
+    that is of an ``alert`` has that and one subject, and no call.
     """
 
     id: str
@@ -60,6 +75,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     risk: str = ""
     why: str = ""
+    alert: About | None = None
     told: tuple[Subject, ...] = ()
     told_at: float = 0.0
     draft: tuple[Subject, ...] = ()
@@ -94,3 +110,4 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     risk: str = ""
     why: str = ""
+    alert: About | None = None

@@ -6,11 +6,10 @@ import asyncio
 from typing import Final, Protocol
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client import Counter as Count
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from portcullis.core.errors import Problem
-from portcullis.core.limit_ports import Counter
+from portcullis.core.limit_ports import Counter as Counts
 from portcullis.core.limit_told import Measure
 from portcullis.core.limits import Limit
 from portcullis.core.ports import Clock
@@ -37,12 +36,12 @@ class LimitMetrics:
     """
 
     def __init__(
-        self, registry: CollectorRegistry, counter: Counter, book: _Book, clock: Clock
+        self, registry: CollectorRegistry, counter: Counts, book: _Book, clock: Clock
     ) -> None:
         self._counter = counter
         self._book = book
         self._clock = clock
-        self._refused = Count(
+        self._refused = Counter(
             "portcullis_limit_refusals",
             "Calls and results that a limit refused.",
             ["limit", "measure"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -14,6 +14,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import KillFeed
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.core.relay_ports import Claims
+from portcullis.gateway.live import GRACE
 from portcullis.gateway.mcp import Mcp
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.owned import unowned
@@ -108,7 +109,11 @@ class Conversations:
                 log.exception("reap_failed")
 
     def sweep(self, feed: KillFeed) -> None:
-        """End those of whoever is cut off, with the processes that run for them; on the loop."""
+        """End those of whoever is cut off, with the processes that run for them; on the loop.
+
+        After ``GRACE``: the calls in them are ended at once, and their callers told why.
+        """
+        over: list[Conversation] = []
         for conversation in tuple(self._open.values()):
             kind, name, session = conversation.owner
             holder = Principal(
@@ -120,9 +125,15 @@ class Conversations:
                 issued_at=math.inf,
             )
             if feed.reason(holder, None) is not None:
-                ending = asyncio.ensure_future(self.end(conversation))
-                self._ending.add(ending)
-                ending.add_done_callback(self._ending.discard)
+                over.append(conversation)
+        if over:
+            asyncio.get_running_loop().call_later(GRACE, self._end_all, over)
+
+    def _end_all(self, conversations: Sequence[Conversation]) -> None:
+        for conversation in conversations:
+            ending = asyncio.ensure_future(self.end(conversation))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
         """End all conversations."""

@@ -1,7 +1,8 @@
 """The gate's front door: authenticate, find the route, answer every problem in its shape.
 
-No route is reached without a principal, but for two words about health. Each request is either served by a hot route, handed to
-the API for applications and tokens (which authenticates by itself), or refused and recorded.
+No route is reached without a principal, but for two words about health. Each request is either
+served by a hot route, handed to the API for applications and tokens (which authenticates by
+itself), or refused and recorded.
 """
 
 from __future__ import annotations

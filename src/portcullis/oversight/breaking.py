@@ -72,6 +72,11 @@ class Breakers:
         self._tasks: set[asyncio.Task[None]] = set()
         book.subscribe(self._changed)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether all are closed, so that nothing else need be asked."""
+        return self._book.quiet
+
     def agents(self, call: Call, context: Context) -> tuple[Key, ...]:
         """The breakers of who calls, and of those on whose behalf; () for what ends a session."""
         if _ends(call):

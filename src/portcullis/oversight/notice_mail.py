@@ -10,6 +10,7 @@ from email.utils import format_datetime
 from html import escape
 
 from portcullis.core.notice import Message
+from portcullis.oversight import notice_text
 from portcullis.oversight.notice_text import each, headline, link, more, rows
 
 
@@ -34,12 +35,20 @@ def mail(message: Message, sender: str, to: Sequence[str], domain: str) -> Email
 
 def _subject(message: Message) -> str:
     """The same for all of a thread: what it is about, not how it stands."""
-    if not message.action:
+    if message.alert is not None:
+        group = notice_text.about(message.alert)
+        about = f"{message.alert.level}: {notice_text.plain(message.alert.title)}"
+        about += f" ({group})" if group else ""
+    elif not message.action:
         about = f"agent {message.agent}" if message.agent else "test"
     else:
         agent, call, risk = (value for _, value in rows(message)[:3])
         about = f"{agent}: {call} ({risk})"
     return ("Re: " if message.turn > 1 else "") + f"[Portcullis] {about}"
+
+
+def _where(message: Message) -> str:
+    return "All that waits" if message.alert is None else "The console"
 
 
 def _id(message: Message, turn: int, domain: str) -> str:
@@ -51,7 +60,7 @@ def _text(message: Message) -> str:
     lines += [f"{name}: {value}" for name, value in rows(message)]
     lines += [f"{line}\n  {where}" for line, where in each(message)]
     lines += [one for one in (more(message),) if one]
-    return "\n".join([*lines, "", f"All that waits: {link(message)}", ""])
+    return "\n".join([*lines, "", f"{_where(message)}: {link(message)}", ""])
 
 
 def _html(message: Message) -> str:
@@ -66,5 +75,5 @@ def _html(message: Message) -> str:
     return (
         f"<!doctype html><html lang='en'><body><h1>{escape(headline(message))}</h1>"
         f"<table>{cells}</table><ul>{items}{left}</ul>"
-        f"<p><a href='{escape(link(message))}'>All that waits</a></p></body></html>\n"
+        f"<p><a href='{escape(link(message))}'>{_where(message)}</a></p></body></html>\n"
     )

@@ -33,7 +33,8 @@ def post(message: Message, *, buttons: bool) -> dict[str, Any]:
         blocks.append({"type": "section", "text": _plain(said)})
     if buttons and by_button(message):
         blocks.append(_buttons(message))
-    one = message.subjects[0] if len(message.subjects) == 1 else None
+    alone = len(message.subjects) == 1 and message.alert is None
+    one = message.subjects[0] if alone else None
     where = link(message, one)
     shown = f"<{_escaped(where)}|Open the console>"
     blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": shown}]})

@@ -10,7 +10,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Final
 
-from portcullis.core.notice import WAITING, Happening, Message, Subject
+from portcullis.core.notice import WAITING, About, Happening, Message, Subject
 
 _LONGEST: Final = 200
 _SHOWN: Final = 10
@@ -30,6 +30,11 @@ def plain(name: str) -> str:
     return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 3] + "..."
 
 
+def about(alert: About) -> str:
+    """Whom or what an alert is about."""
+    return ", ".join(f"{name} {plain(value)}" for name, value in alert.group)
+
+
 def what(message: Message) -> str:
     """What is called."""
     called = f"{message.server}.{message.name}" if message.server else message.name
@@ -38,6 +43,8 @@ def what(message: Message) -> str:
 
 def headline(message: Message) -> str:
     """One line: how things stand."""
+    if message.alert is not None:
+        return _alarm(message.alert, message.subjects[0])
     agent = plain(message.agent)
     stages = Counter(one.stage for one in message.subjects)
     if "frozen" in stages:
@@ -62,6 +69,8 @@ def headline(message: Message) -> str:
 
 def rows(message: Message) -> list[tuple[str, str]]:
     """The names and their meanings, in the order in which they matter."""
+    if message.alert is not None:
+        return _facts(message.alert, message.subjects[0])
     if not message.action:
         return [("Agent", plain(message.agent))] if message.agent else []
     found = [
@@ -76,6 +85,8 @@ def rows(message: Message) -> list[tuple[str, str]]:
 
 def each(message: Message) -> list[tuple[str, str]]:
     """A line and the link for each approval, the first ten of them."""
+    if message.alert is not None:
+        return []
     named = [one for one in message.subjects if one.id]
     return [(_line(one), link(message, one)) for one in named[:_SHOWN]]
 
@@ -87,7 +98,9 @@ def more(message: Message) -> str:
 
 
 def link(message: Message, subject: Subject | None = None) -> str:
-    """Where the console shows an approval, or all that wait."""
+    """Where the console shows an approval, or all that wait; of an alert, the console."""
+    if message.alert is not None:
+        return f"{message.origin}/"
     return f"{message.origin}/approvals" + (f"/{subject.id}" if subject and subject.id else "")
 
 
@@ -102,3 +115,26 @@ def _line(subject: Subject) -> str:
         return f"{said}, until {moment(subject.expires_at)}"
     by = f" by {plain(subject.by)}" if subject.by else ""
     return said + by + (f", {plain(subject.reason)}" if subject.reason else "")
+
+
+def _alarm(alert: About, subject: Subject) -> str:
+    said = f"{alert.level.capitalize()}: {plain(alert.title)}"
+    group = about(alert)
+    if group:
+        said += f" ({group})"
+    return said if subject.stage == "open" else f"{subject.stage.capitalize()}: {said}"
+
+
+def _facts(alert: About, subject: Subject) -> list[tuple[str, str]]:
+    times = f"{subject.count} events, the first {moment(alert.at)}"
+    found = [
+        ("Rule", f"{plain(alert.rule)} ({alert.level})"),
+        ("About", about(alert) or "the deployment"),
+        ("Seen", times if subject.count > 1 else moment(alert.at)),
+        ("What to do", plain(alert.advice)),
+        ("Playbook", plain(alert.playbook)),
+        ("By", plain(subject.by)),
+        ("Reason", plain(subject.reason)),
+        ("More", f"portcullis alert show {subject.id}"),
+    ]
+    return [(name, value) for name, value in found if value]

@@ -107,7 +107,7 @@ def filing(
 
     def opened(new: Subject) -> Notice:
         return Notice(
-            id=_id(name, approval.id),
+            id=notice_id(name, approval.id),
             channel=name,
             agent=approval.agent,
             action=approval.action,
@@ -137,7 +137,7 @@ def frozen_filing(name: str, agent: str, now: float, *, lifted: bool) -> Filing:
 
     def opened(new: Subject) -> Notice:
         return Notice(
-            id=_id(name, f"{FROZEN}{agent}:{now}"),
+            id=notice_id(name, f"{FROZEN}{agent}:{now}"),
             channel=name,
             agent=agent,
             opened_at=now,
@@ -192,7 +192,9 @@ def _due(notice: Notice, now: float, spacing: float) -> Notice:
     return _replace(notice, state="due", next_at=at, due_since=now, attempts=0)
 
 
-def drafted(now: float, origin: str, channel: AnyChannel, notice: Notice) -> Notice:
+def drafted(
+    now: float, origin: str, channel: AnyChannel, notice: Notice, *, wanted: bool = True
+) -> Notice:
     """The notice with what is to be told now, by what the channel is told by now.
 
     A draft that may be on its way already stays, unless it says what is told no more. Of what was
@@ -200,7 +202,8 @@ def drafted(now: float, origin: str, channel: AnyChannel, notice: Notice) -> Not
     """
     if notice.draft and notice.draft == _plainer(channel, notice.draft):
         return notice
-    if not (notice.told or notice.draft) and notice.action and not wants(channel, notice):
+    wanted = wanted and (not notice.action or wants(channel, notice))
+    if not (notice.told or notice.draft) and not wanted:
         return _replace(notice, subjects=(), state="told", due_since=0.0)
     subjects = _plainer(channel, notice.subjects)
     return _replace(
@@ -275,6 +278,7 @@ def message(notice: Notice) -> Message:
         name=notice.name,
         risk=notice.risk,
         why=notice.why,
+        alert=notice.alert,
     )
 
 
@@ -301,5 +305,6 @@ def _gathers(approval: Approval) -> str:
     return "\n".join((*parts, approval.why))
 
 
-def _id(channel: str, subject_id: str) -> str:
+def notice_id(channel: str, subject_id: str) -> str:
+    """The id of a channel's notice that a subject opens: always the same."""
     return hashlib.sha256(f"{channel}\n{subject_id}".encode()).hexdigest()[:32]

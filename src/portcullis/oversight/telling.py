@@ -14,6 +14,8 @@ import msgspec
 import structlog
 
 from portcullis.config.notifications import AnyChannel
+from portcullis.core.alert import Alert
+from portcullis.core.alert_ports import AlertChanges
 from portcullis.core.approval_ports import ApprovalStore
 from portcullis.core.errors import Problem
 from portcullis.core.notice import Notice
@@ -34,6 +36,7 @@ from portcullis.oversight.notices import (
     wants_agent,
     withdrawn,
 )
+from portcullis.oversight.notices_alerts import alert_filing, loud_enough
 
 AMENDING_SECONDS: Final = 5.0
 """Between two tellings of more than one call, where the message is amended."""
@@ -67,6 +70,8 @@ class State(msgspec.Struct):
 class Channel:
     """One channel. ``origin`` is the console's, without a slash at its end.
 
+    ``alerts`` is where those are that it is told of, and the rank from which on; None for none.
+
     ``noticed`` is told, with a method and clear parameters, that the channel fails, works again,
     or that a message was given up; it may raise Problem PC6001 and is then told again.
     """
@@ -82,10 +87,13 @@ class Channel:
         clock: Clock,
         noticed: Noticed,
         origin: Callable[[], str],
+        alerts: tuple[AlertChanges, int] | None = None,
         first: float = _FIRST,
     ) -> None:
         self.name = name
         self.state = State()
+        self._alerts = alerts
+        self._to_look, self._to_step = asyncio.Event(), asyncio.Event()
         self._settings = settings
         self._teller = teller
         self._store = store
@@ -103,12 +111,21 @@ class Channel:
     async def run(self) -> None:
         """Look and tell for ever, neither waiting for the other. Only the gate's end ends it."""
         async with asyncio.TaskGroup() as tasks:
-            for move in (self.look, self.step, self._rest):
-                tasks.create_task(self._ever(move))
+            for move, woken in (
+                (self.look, self._to_look),
+                (self.step, self._to_step),
+                (self._rest, asyncio.Event()),
+            ):
+                tasks.create_task(self._ever(move, woken))
 
-    async def _ever(self, move: Callable[[], Awaitable[bool]]) -> None:
+    def wake(self) -> None:
+        """Look at once: something is new. Call it on the loop that it runs on."""
+        self._to_look.set()
+
+    async def _ever(self, move: Callable[[], Awaitable[bool]], woken: asyncio.Event) -> None:
         said = ""
         while True:
+            woken.clear()
             try:
                 moved, said = await move(), ""
             except Exception as error:  # noqa: BLE001 - it is tried again, and said once
@@ -117,7 +134,8 @@ class Channel:
                     log.warning("notices_not_told", channel=self.name, fault=fault)
                 said, moved = fault, False
             if not moved:
-                await asyncio.sleep(_IDLE_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), _IDLE_SECONDS)
 
     async def close(self) -> None:
         """Release what it is told through."""
@@ -125,7 +143,10 @@ class Channel:
 
     async def look(self) -> bool:
         """Note what has come further; whether there may be more. Nothing is sent."""
-        return await asyncio.to_thread(self._look)
+        noted, more = await asyncio.to_thread(self._look)
+        if noted:
+            self._to_step.set()
+        return more
 
     async def step(self) -> bool:
         """Tell the gravest that is due; False when nothing is due or may be sent now."""
@@ -137,7 +158,9 @@ class Channel:
         if notice is None:
             return False
         settings = self._settings
-        draft = await self._change(notice, partial(drafted, now, self._origin(), settings))
+        wanted = loud_enough(notice, None if self._alerts is None else self._alerts[1])
+        drafting = partial(drafted, now, self._origin(), settings, wanted=wanted)
+        draft = await self._change(notice, drafting)
         if draft is None or not draft.draft:
             return True
         fresh = draft.turn > notice.turn  # else it may have arrived before we ended
@@ -184,7 +207,8 @@ class Channel:
     async def _change(self, notice: Notice, changed: Callable[[Notice], Notice]) -> Notice | None:
         return await asyncio.to_thread(self._store.change, notice.id, changed)
 
-    def _look(self) -> bool:
+    def _look(self) -> tuple[bool, bool]:
+        """Whether anything was noted, and whether there may be more."""
         now = self._clock.now()
         changes = self._store.changes(self.name, _CHANGES)
         filings = [filing(self.name, self._settings, one, now, self._spacing) for one in changes]
@@ -195,11 +219,22 @@ class Channel:
             frozen_filing(self.name, agent, now, lifted=agent in known)
             for agent in sorted(new | (known - frozen))
         ]
+        raised = self._raised()
+        filings += [
+            alert_filing(self.name, self._settings, one, now, amends=self._teller.amends)
+            for one in raised
+        ]
         if filings:
             self._store.file(self.name, filings)
         self.state.waiting = self._store.waiting(self.name)
         self.state.damaged = self._store.damaged(self.name)
-        return len(changes) >= _CHANGES
+        return bool(filings), max(len(changes), len(raised)) >= _CHANGES
+
+    def _raised(self) -> tuple[Alert, ...]:
+        if self._alerts is None:
+            return ()
+        store, least = self._alerts
+        return store.changes(self.name, least, _CHANGES)
 
     def _may(self) -> bool:
         """Whether the channel may be sent another message in this minute."""

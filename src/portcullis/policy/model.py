@@ -14,8 +14,8 @@ from portcullis.core.containment import (
     RiskRule,
     Treatment,
 )
-from portcullis.policy.quarantine import QuarantineRead
 from portcullis.core.limits import Limit
+from portcullis.policy.quarantine import QuarantineRead
 from portcullis.policy.yaml import Entry
 
 BoundKind = Literal["required", "equals", "enum", "prefix", "maximum", "minimum", "max_length"]

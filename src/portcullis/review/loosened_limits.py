@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from portcullis.core.behaviour import RiskLevel
-from portcullis.core.limits import Ceiling, Dimension, Limit
+from portcullis.core.limits import Ceiling, Dimension, Limit, Requests
 
 
-def limits(
-    agent: str, role: str, old: tuple[Limit, ...], new: tuple[Limit, ...]
-) -> Iterator[str]:
+def limits(agent: str, role: str, old: tuple[Limit, ...], new: tuple[Limit, ...]) -> Iterator[str]:
     """What limits this agent less than before."""
     after = {one.name: one for one in new}
     for was in old:
@@ -40,14 +38,7 @@ def _less(was: Limit, now: Limit) -> Iterator[str]:
             yield f"it is for other calls ({dimension})"
     if set(was.per) != set(now.per) and now.per != (Dimension.ALL,):
         yield f"per {', '.join(was.per)} -> {', '.join(now.per)}"
-    before, after = was.requests, now.requests
-    if before is not None:
-        if after is None:
-            yield "requests are not limited"
-        elif after.count * before.seconds > before.count * after.seconds:
-            yield f"requests {before.count}/{before.seconds} s -> {after.count}/{after.seconds} s"
-        elif after.burst > before.burst:
-            yield f"burst {before.burst} -> {after.burst}"
+    yield from _requests(was.requests, now.requests)
     for ceiling in was.ceilings:
         yield from _ceiling(ceiling, now)
     for name in ("concurrency", "session_seconds", "burn"):
@@ -57,6 +48,17 @@ def _less(was: Limit, now: Limit) -> Iterator[str]:
     for level in RiskLevel:
         if now.factor(level) > was.factor(level):
             yield f"at risk {level} {was.factor(level):g} -> {now.factor(level):g}"
+
+
+def _requests(before: Requests | None, after: Requests | None) -> Iterator[str]:
+    if before is None:
+        return
+    if after is None:
+        yield "requests are not limited"
+    elif after.count * before.seconds > before.count * after.seconds:
+        yield f"requests {before.count}/{before.seconds} s -> {after.count}/{after.seconds} s"
+    elif after.burst > before.burst:
+        yield f"burst {before.burst} -> {after.burst}"
 
 
 def _ceiling(was: Ceiling, now: Limit) -> Iterator[str]:

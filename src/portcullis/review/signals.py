@@ -20,8 +20,12 @@ _ISSUED: Final = frozenset(
 )
 _RENEWED: Final = frozenset({"svid.renew", "authority.change", "keys.rotate", "principals.rotate"})
 _CUT: Final = frozenset(
-    {"principals.suspend", "principals.expire", "principals.revoke", "credentials.revoke"}
+    {
+        *("principals.suspend", "principals.expire", "principals.revoke", "credentials.revoke"),
+        *("kills.kill", "quarantine.begin"),
+    }
 )
+_LIMITS: Final = frozenset({"PC3061", *(f"PC{number}" for number in range(3070, 3079))})
 
 
 class Signal(NamedTuple):
@@ -76,6 +80,13 @@ SIGNALS: Final[dict[str, Signal]] = {
     "bound_denials": Signal(
         "requests and answers beyond a bound on size, time or number", lambda k: k.code in _BOUNDS
     ),
+    "limit_denials": Signal("calls beyond a limit or a budget", lambda k: k.code in _LIMITS),
+    "breaker_openings": Signal(
+        "circuit breakers that opened", lambda k: k.method == "breaker.open"
+    ),
+    "risk_changes": Signal(
+        "agents whose risk came to another level", lambda k: k.method == "behaviour.level"
+    ),
     "identity_refusals": Signal(
         "credentials that were refused", lambda k: k.code.startswith("PC2")
     ),
@@ -123,7 +134,7 @@ SIGNALS: Final[dict[str, Signal]] = {
         "reviews of principals", lambda k: k.method == "principals.review" and k.verdict == "allow"
     ),
     "cut_offs": Signal(
-        "principals and credentials that were cut off",
+        "principals, sessions and credentials that were cut off or isolated",
         lambda k: k.method in _CUT and k.verdict == "allow",
     ),
     "operator_acts": Signal(

@@ -42,10 +42,13 @@ class SqlBreakers:
         self._changes = 0
         self._turn = asyncio.Lock()
 
+    @property
+    def quiet(self) -> bool:
+        """See BreakerBook."""
+        return not (self._known or self._held)
+
     def get(self, key: Key) -> Breaker | None:
         """See BreakerBook."""
-        if not (self._known or self._held):
-            return None
         return self._held.get(key) or self._known.get(key)
 
     def count(self, scope: Scope, state: State) -> int:

@@ -101,22 +101,25 @@ class _Channel:
             for task in done:
                 task.result()
         finally:
+            self._up = False  # a cancellation may be lost within redis-py
+            self._some.set()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _write(self, client: Redis) -> None:
-        while True:
+        while self._up:
             while self._queue:
                 channel, frame = self._queue.popleft()
                 self._waiting -= len(frame)
                 await client.publish(channel, frame)
             self._some.clear()
-            await self._some.wait()
+            if self._up:
+                await self._some.wait()
 
     async def _read(self, pubsub: PubSub, heard: Heard) -> None:
         asked = False
-        while True:
+        while self._up:
             message = await pubsub.get_message(timeout=self._silence)
             if message is None:
                 if asked:

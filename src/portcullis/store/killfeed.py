@@ -139,8 +139,9 @@ class LocalKillFeed:
 
         ``reason`` is shown to the one who is cut off and stands in the log.
         """
-        self.sever(scope, value, reason)
         key = (scope, value)
+        if self._memory.held.cuts.get(key) != (reason or UNSAID):  # it may be severed already
+            self.sever(scope, value, reason)
         await asyncio.to_thread(rows.write, self._engine, CUTS, key, reason, self._clock.now(), by)
         self._memory.known.cuts[key] = reason or UNSAID
         self._memory.held.cuts.pop(key, None)
@@ -162,8 +163,9 @@ class LocalKillFeed:
 
     async def isolate(self, scope: IsolationScope, value: str, reason: str, by: str = "") -> None:
         """Isolate an agent or a session, from the next request and chunk on; durable."""
-        self.confine(scope, value, reason)
         key = (scope, value)
+        if self._memory.held.isolations.get(key) != (reason or UNSAID):
+            self.confine(scope, value, reason)
         await asyncio.to_thread(
             rows.write, self._engine, ISOLATIONS, key, reason, self._clock.now(), by
         )
@@ -284,7 +286,8 @@ class LocalKillFeed:
     def _adopt_all(self) -> None:
         """Act on what was loaded."""
         was = set() if self._relay is None else set(self.standings())
-        self._memory.merge()
+        if not self._memory.merge():
+            return  # it was pushed before it was in the database
         if self._relay is not None:
             self._publish({one.key for one in was ^ set(self.standings())})
         self._tell()

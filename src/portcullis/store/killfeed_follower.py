@@ -22,6 +22,10 @@ _AGAIN: Final = 30.0
 """Seconds after which it asks for a snapshot anyway: two clocks drift apart."""
 
 
+_LEAVING: Final = 0.05
+"""Seconds in which its last word gets away."""
+
+
 class Followed(Protocol):
     """What a follower tells: ``store.killfeed.LocalKillFeed``."""
 
@@ -91,7 +95,7 @@ class Follower:
                 self._name, self._following.epoch, self._following.sequence, leaving=True
             )
             self._say(leaving)
-            await asyncio.sleep(0)
+            await asyncio.sleep(_LEAVING)
             joined.cancel()
             await asyncio.gather(joined, return_exceptions=True)
             if self._timer is not None:

@@ -86,8 +86,9 @@ class Standings:
         if key[0] == "role":
             self.cut_roles = _roles(self._reasons)
 
-    def merge(self) -> None:
-        """Bring all of it up to date."""
+    def merge(self) -> bool:
+        """Bring all of it up to date; whether anything else stands than before."""
+        before = (self._reasons, self._isolated, self._rotated)
         held, known, pushed = self.held, self.known, self.pushed
         reasons = {key: one.reason for key, one in pushed.items() if one.reason}
         self._reasons = reasons | known.states | held.states | known.cuts | held.cuts
@@ -98,6 +99,7 @@ class Standings:
             for key, at in some.items():
                 self._rotated[key] = max(at, self._rotated.get(key, 0.0))
         self.cut_roles = _roles(self._reasons)
+        return before != (self._reasons, self._isolated, self._rotated)
 
     def standing(self, key: Key) -> Standing:
         """All that stands against one key."""

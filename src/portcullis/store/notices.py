@@ -27,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from portcullis.core.alert import Level
 from portcullis.core.approval import Approval, State
 from portcullis.core.call import RiskClass
 from portcullis.core.notice import Happening, Notice
@@ -44,6 +45,13 @@ _STAGE: Final = case(
 """How far an approval has come, as ``oversight.notices.stage`` says it."""
 _NOTICES: Final = select(NOTICES.c.id, NOTICES.c.document)
 _GRAVE: Final = (RiskClass.DELETE, RiskClass.EXTERNAL, RiskClass.MODIFY, RiskClass.READ)
+_LOUD: Final = {
+    Level.CRITICAL.value: -3,
+    Level.HIGH.value: -2,
+    Level.LOW.value: 9,
+    Level.INFORMATIONAL.value: 9,
+}
+"""Alerts by what is told first; one of medium level is told as an agent's freezing is."""
 _DAMAGED: Final = "damaged"
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode: Final = msgspec.json.Encoder().encode
@@ -128,9 +136,11 @@ class SqlNotices:
     def due(self, channel: str, now: float, latest: float) -> Notice | None:
         """The gravest that is due, and of these the one that is for longest; see the port."""
         at, text = NOTICES.c.due, cast(NOTICES.c.document, Text)
-        risk = case((func.json_valid(text) == 1, func.json_extract(text, "$.risk")))
+        sound = func.json_valid(text) == 1
+        risk = case((sound, func.json_extract(text, "$.risk")))
+        level = case((sound, func.json_extract(text, "$.alert.level")))
         query = _NOTICES.where(NOTICES.c.channel == channel, or_(at <= now, at > latest)).order_by(
-            _gravest(risk), at
+            case(_LOUD, value=level, else_=_gravest(risk)), at
         )
         odd: list[str] = []
         with self._engine.connect() as connection, connection.execute(query) as rows:

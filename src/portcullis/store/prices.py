@@ -7,6 +7,7 @@ when it is first asked, and a quarter of a millisecond for a price: each is aske
 
 from __future__ import annotations
 
+import math
 import threading
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -174,4 +175,4 @@ def _at(price: Any, start: int) -> int:
 
 def _nanos(dollars: Decimal) -> int:
     """Billionths of a dollar for a token, rounded up."""
-    return int(-(-dollars * _NANOS // 1))
+    return math.ceil(dollars * _NANOS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import sqlite3
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Final
@@ -18,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from portcullis.core.errors import Problem
 from portcullis.core.ports import SEALED, Clock, Sealer
 from portcullis.core.principal import Proposal, Session
+from portcullis.store.changes import Changes
 from portcullis.store.labels import forget_labels
 from portcullis.store.proposals import SharedProposals
 from portcullis.store.sealed import forget_plain, session_purpose
@@ -225,10 +227,11 @@ def _purge_expired(connection: Connection, now: float) -> None:
 class SharedSessionState(LocalSessionState):
     """The same for a process beside others that open and close sessions.
 
-    Each session is looked up anew, so that it is found as soon as it is open and gone as soon as
-    it is closed. ``proposals`` are those of all processes; by default they are this one's own.
-    Raises Problem PC9002 while the database cannot be read, PC7010 when the session's document
-    does not open, PC7050 while the proposals cannot be read.
+    Each session is looked up anew whenever anything has changed in the database, so that it is
+    found as soon as it is open and gone as soon as it is closed. ``proposals`` are those of all
+    processes; by default they are this one's own. Raises Problem PC9002 while the database cannot
+    be read, PC7010 when the session's document does not open, PC7050 while the proposals cannot
+    be read.
     """
 
     def __init__(
@@ -241,6 +244,9 @@ class SharedSessionState(LocalSessionState):
         super().__init__(engine, clock, sealer)
         self._writing = engine.execution_options(portcullis_immediate=True)
         self._shared = proposals
+        self._changes = Changes(engine)
+        self._read_at: dict[str, int] = {}
+        """What the database's version was before a session was read, if not earlier."""
 
     async def say(self, session_id: str, text: str) -> Session | None:
         """The same; what users say at two gateways at once is all kept."""
@@ -269,6 +275,10 @@ class SharedSessionState(LocalSessionState):
         event = self._shared.take(key, names, digest)
         return None if event is None else Proposal(name=min(names), digest=digest, event=event)
 
+    def shut(self) -> None:
+        """Use it no more."""
+        self._changes.close()
+
     async def ended(self, session_ids: Sequence[str]) -> set[str]:
         """Which of these are open nowhere. Raises Problem PC9002."""
         found: set[str] = set()
@@ -283,14 +293,19 @@ class SharedSessionState(LocalSessionState):
     async def get(self, session_id: str) -> Session | None:
         """The session, or None when it is unknown, closed or expired."""
         try:
+            version = self._changes.version()
+            if self._read_at.get(session_id) == version:
+                return await super().get(session_id)
             session = await asyncio.to_thread(self._select, session_id)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, sqlite3.Error):
             raise Problem("PC9002", "the session cannot be looked up") from None
         over = session is None or self._clock.now() >= session.expires_at
         if session is None or over or session_id in self._closing:
             self._sessions.pop(session_id, None)
+            self._read_at.pop(session_id, None)
             return None
         self._remember(session)
+        self._read_at[session_id] = version
         return session
 
     async def close(self, session_id: str) -> bool:
@@ -306,6 +321,7 @@ class SharedSessionState(LocalSessionState):
             self._proposals.pop(session_id, None)
             if self._shared is not None:
                 self._shared.forget(session_id)
+        self._read_at = {key: at for key, at in self._read_at.items() if key in self._sessions}
 
     def _still(self, session_ids: Sequence[str]) -> set[str]:
         """Which of these have not been closed."""

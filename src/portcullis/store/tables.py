@@ -30,7 +30,7 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0018"
+REVISION: Final = "0019"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -423,3 +423,51 @@ BEHAVIOUR_POSITIONS: Final = Table(
     Column("root", String(64), nullable=False),
 )
 """How far each log was learned from, when the profiles were kept."""
+
+ALERTS: Final = Table(
+    "alerts",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("rule", String(63), nullable=False),
+    Column("gathers", String(64), nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("last_at", Double, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("told", Integer, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index("ix_alerts_gathers", "gathers", "state"),
+    Index("ix_alerts_rule", "rule", "opened_at"),
+    Index("ix_alerts_state", "state", "id"),
+)
+"""What was raised: ``document`` is JSON of ``core.alert.Alert``, ``level`` its rank. ``told`` is 0
+while it is silenced. Alerts of one rule about the same have the same ``gathers``."""
+
+ALERT_SILENCES: Final = Table(
+    "alert_silences",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("until", Double, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+)
+"""Which alerts nobody is told of: JSON of ``core.alert.Silence``."""
+
+ALERT_POSITIONS: Final = Table(
+    "alert_positions",
+    METADATA,
+    Column("log", String(128), primary_key=True),
+    Column("next", BigInteger, nullable=False),
+    Column("root", String(64), nullable=False),
+    Column("taken", BigInteger, nullable=False),
+)
+"""How far each log was read when the rules' memory was kept (``next``), and how far what it raises
+was written down (``taken``, which is ahead)."""
+
+ALERT_MEMORY: Final = Table(
+    "alert_memory",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("memory", LargeBinary, nullable=False),
+)
+"""What the rules remember, in one row: see ``oversight.alerts.engine.Engine.kept``."""

@@ -127,7 +127,7 @@ async def test_nothing_after_the_answer_is_passed_on(opened, upstream, wire, leg
     ("status", "code"),
     [
         (b"202 Accepted", "PC5003"), (b"401 No", "PC5007"), (b"403 No", "PC5007"),
-        (b"404 No", "PC5003"), (b"500 No", "PC5003"), (b"307 Moved", "PC5003"),
+        (b"404 No", "PC5003"), (b"500 No", "PC5024"), (b"307 Moved", "PC5003"),
     ],
 )  # fmt: skip
 async def test_a_status_without_a_message_is_a_fault(opened, upstream, wire, legacy, status, code):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -256,6 +259,11 @@ class Clock:
         return 1_800_000_000.0
 
 
+class Now:
+    def now(self):
+        return time.time()
+
+
 def _grab(make: Callable[[], object], name: str) -> int:
     """In a process of its own: ask 60 times, settle each; how often it was granted."""
 
@@ -318,6 +326,56 @@ async def test_a_killed_process_gives_nothing_back(tmp_path, clock):
     await one.close()
     with sqlite3.connect(path) as db:
         assert dict(db.execute("SELECT key, value FROM counts"))["a"] == 400, "exact at the end"
+
+
+_KILLED = """
+import asyncio, sys, time
+from pathlib import Path
+from portcullis.core.limits import Amount, Rate
+from portcullis.store.counters_local import LocalCounter
+from portcullis.store.counters_sqlite import SharedCounter
+
+class Clock:
+    def now(self):
+        return time.time()
+
+async def main():
+    kind = {"local": LocalCounter, "sqlite": SharedCounter}[sys.argv[1]]
+    one = kind(Path(sys.argv[2]), Clock())
+    for n in range(10**6):
+        wants = [Amount("a", 10, 10**9, time.time() + 3600), Rate("r", 10**6, 10**6)]
+        made = await one.reserve(str(n), wants, hold=60)
+        print(n + 1, flush=True)
+        if n % 3 == 0:
+            await one.settle(made, [7, 0])
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["local", "sqlite"])
+def test_kill_9_gives_nothing_back(tmp_path, kind):
+    path = tmp_path / "limits.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", _KILLED, kind, str(path)], stdout=subprocess.PIPE
+    ) as child:
+        for _ in range(200):
+            said = child.stdout.readline()
+        child.kill()
+        said = (said + child.stdout.read()).splitlines()[-1]
+    granted = int(said)
+    least = granted * 10 - 3 * (granted // 3 + 1)
+
+    async def found():
+        one = LocalCounter(path, Now()) if kind == "local" else SharedCounter(path, Now())
+        amount = await one.read(["a"])
+        rate = [used.value for used in await one.page("", 9) if used.key == "r"]
+        await one.close()
+        return amount[0], rate[0]
+
+    used, arrival = asyncio.run(found())
+    assert used >= least
+    assert arrival >= (time.time() - 60) * SECOND + granted * SECOND
 
 
 async def test_only_one_process_counts_in_memory(tmp_path, clock):

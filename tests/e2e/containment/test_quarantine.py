@@ -104,14 +104,17 @@ async def test_an_agent_is_isolated_in_all_its_sessions_and_whoever_acts_for_it(
     _, token = session
     theirs = (await stage.open_session(application, OTHER, subject=standins.SUBJECT))[1]
     await service.begin(operator(), "agent", standins.AGENT, "odd")
-    client, other = standins.openai_client(stage, token), standins.openai_client(stage, theirs)
     asked = {"model": "gpt-standin:say", "messages": [{"role": "user", "content": "hello"}]}
-    with pytest.raises(openai.APIStatusError) as refused:
-        await client.chat.completions.create(**asked)
-    assert code_in(refused.value.body) == "PC3040", "a model call waits for a human, too"
-    assert (await other.chat.completions.create(**asked)).choices
-    await service.end(operator(), "agent", standins.AGENT, "it was nothing")
-    assert (await client.chat.completions.create(**asked)).choices
+    async with (
+        standins.openai_client(stage, token) as client,
+        standins.openai_client(stage, theirs) as other,
+    ):
+        with pytest.raises(openai.APIStatusError) as refused:
+            await client.chat.completions.create(**asked)
+        assert code_in(refused.value.body) == "PC3040", "a model call waits for a human, too"
+        assert (await other.chat.completions.create(**asked)).choices
+        await service.end(operator(), "agent", standins.AGENT, "it was nothing")
+        assert (await client.chat.completions.create(**asked)).choices
 
 
 async def test_the_neighbours_do_not_notice(stage, application, session, service):
@@ -145,6 +148,8 @@ async def test_the_neighbours_do_not_notice(stage, application, session, service
         await asyncio.wait([beside])
         if isolated:
             await service.end(operator(), "session", name, "it was nothing")
+    await odd.close()
+    await neighbour.close()
     before, during = (statistics.median(took[isolated]) for isolated in (False, True))
     sys.stdout.write(
         f"neighbours' median {before * 1000:.2f} ms, beside one in quarantine"
@@ -193,6 +198,8 @@ async def test_an_agent_whose_risk_becomes_critical_is_isolated_by_itself(stage,
             ),
         )
         assert event.parameters["reason"] == kept.reason
+        raised = {"kind": "quarantine"}
+        assert stage.gate.registry.get_sample_value("portcullis_alarms_total", raised) == 1
         await service.end(operator(), "agent", standins.AGENT, "looked at")
         await asyncio.sleep(0.5)
         assert await service.list() == (), "who was let out stays out"

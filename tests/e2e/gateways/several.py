@@ -148,14 +148,18 @@ async def several(folder, *names, settings=SETTINGS):
         ) as made.stage,
     ):
         for agent in AGENTS:
-            await made.stage.create(PrincipalKind.AGENT, agent)
+            await made.stage.create(PrincipalKind.AGENT, agent, owner="shopkeepers")
         made.application = await made.stage.register(PrincipalKind.APPLICATION, "helpdesk")
         yield made
 
 
 async def until(found, seconds=15.0):
-    """Wait for something to be so."""
+    """Wait for something to be so; what it was in the end."""
     end = time.monotonic() + seconds
-    while not found():
+    while True:
+        value = found()
+        value = await value if asyncio.iscoroutine(value) else value
+        if value:
+            return value
         assert time.monotonic() < end, "it did not come to be"
         await asyncio.sleep(0.02)

@@ -118,22 +118,15 @@ async def test_who_approves_what_waits_at_one_gateway_sees_what_was_done_at_the_
 
     waiting = asyncio.create_task(hold())
     services = gates.stage.gate.services
-    found = []
 
     async def asked():
-        found.extend(
-            one
-            for one in await services.approvals("t").list({State.PENDING})
-            if one.session == session
-        )
-        return bool(found)
+        pending = await services.approvals("test").list({State.PENDING})
+        return [one for one in pending if one.session == session]
 
-    async with asyncio.timeout(10):
-        while not await asked():
-            await asyncio.sleep(0.05)
-    _, shown = await services.approvals("t").show(_operator(), found[0].id)
+    [found] = await until(asked)
+    _, shown = await services.approvals("test").show(_operator(), found.id)
     assert [step.what for step in shown.recent].count("tools/call orders.search") == 2
-    await gates.stage.approve(found[0].id, "asked the customer")
+    await gates.stage.approve(found.id, "asked the customer")
     assert not (await waiting).is_error
 
 

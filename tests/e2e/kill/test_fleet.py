@@ -1,4 +1,4 @@
-"""Several gateways as processes: if these fail, a kill reaches some of them, or needs a database."""
+"""Several gateways: if these fail, a kill reaches some of them, or needs a database."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ def anyio_backend():
 @pytest.fixture(scope="module")
 async def workers(tmp_path_factory, anyio_backend):
     up = ("up", "up", "--workers", "2")
-    listen = {name: "127.0.0.1:0" for name in ("gate", "control", "mtls")}
+    listen = dict.fromkeys(("gate", "control", "mtls"), "127.0.0.1:0")
     settings = {"listen": listen | {"workload": "w.sock"}}
     folder = tmp_path_factory.mktemp("fleet")
     async with fleet(folder, up, gateways=WORKERS, settings=settings) as made:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import aiohttp
 import anthropic
@@ -22,7 +25,9 @@ from portcullis import bootstrap
 from portcullis.bootstrap import SystemClock
 from portcullis.config import load
 from portcullis.core.principal import PrincipalKind
+from portcullis.store.counters_redis import RedisCounter
 from portcullis.store.counters_sqlite import SharedCounter
+from redis_servers import redis_server
 
 ASK = [{"role": "user", "content": "Say something short."}]
 PRICES = {
@@ -117,7 +122,7 @@ async def counted(working, key):
     counter = SharedCounter(working.stage.config.parent / "state/limits.db", SystemClock())
     page = await counter.page(key, 50)
     await counter.close()
-    return {used.key: used.value for used in page if used.key.startswith(key)}
+    return {used.key: used.value for used in page if used.key.startswith(key) and used.value}
 
 
 async def test_the_clients_see_their_rate_and_wait_as_they_are_told(working):
@@ -291,6 +296,7 @@ async def test_who_spends_a_month_in_an_hour_is_stopped(working):
 
 
 async def test_figures_have_the_names_of_limits_and_of_nobody(working):
+    assert "PC3070" in await asyncio.gather(*(working.say("paced") for _ in range(5)))
     text = generate_latest(working.stage.gate.registry).decode()
     found = set(re.findall(r"portcullis_limit_refusals_total\{([^}]*)\}", text))
     assert 'limit="pace",measure="requests"' in found
@@ -315,3 +321,29 @@ async def test_a_budget_that_is_used_up_is_so_after_a_restart(tmp_path):
             again = replace(one, stage=replace(stage, gate=gate))
             assert await again.say("sleeper", "word " * 20) == said
             assert await again.say("free") == "PC5001", "whose upstream is gone"
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="needs Debian's redis-server")
+async def test_what_a_server_counts_is_denied_while_it_is_away(tmp_path):
+    folder = Path(tempfile.mkdtemp(prefix="pc-"))  # a socket's path is short
+    (tmp_path / "url").touch(mode=0o600)
+    settings = {"counters": {"via": "redis", "url": "file:url"}}
+    with redis_server(folder) as url:
+        (tmp_path / "url").write_text(url)
+        async with standins.staged(tmp_path, policy=policy(), settings=settings) as stage:
+            one = Working(stage, {}, {}, "")
+            one.tokens["chatty"] = await standins.agent_token(stage, "chatty")
+            one.tokens["free"] = await standins.agent_token(stage, "free", application="other")
+            took = (await one.say("chatty")).total_tokens
+            await asyncio.sleep(0.1)
+            counter = RedisCounter(url, "demo.portcullis.example", SystemClock())
+            used = {used.key.rpartition("|")[0]: used.value for used in await counter.page("", 50)}
+            assert used["words|tokens.day|agent=chatty"] == took
+            await counter.close()
+            ending = await asyncio.create_subprocess_exec(
+                *("redis-cli", "-s", url[7:], "shutdown", "nosave")
+            )
+            await ending.wait()
+            assert await one.say("chatty") == "PC3073"
+            assert not isinstance(await one.say("free"), str), "of whom no limit is"
+    shutil.rmtree(folder)

@@ -4,6 +4,7 @@ import asyncio
 import collections
 import contextlib
 import json
+import os
 import secrets
 import signal
 import sys
@@ -34,6 +35,9 @@ PORTCULLIS = [sys.executable, "-c", "from portcullis.cli import main; main()"]
 PATIENCE = 40
 """Seconds that processes get to start on a busy machine."""
 
+COUNTED = "counted-agent"
+"""May do ten things in an hour."""
+
 
 def policy():
     """The demonstration's; a mail address goes to no tool without a human."""
@@ -42,6 +46,9 @@ def policy():
     role["inspection"] |= {"to_tool": {"EMAIL_ADDRESS": "hold"}}
     role["allowed_tools"] += ["program.look", "program.glance"]
     text["tools"] |= {"program.look": {"risk": "read"}, "program.glance": {"risk": "read"}}
+    text["agents"][COUNTED] = {"role": "support_agent"}
+    shared = {"for": {"agent": COUNTED}, "requests": {"rate": "10/hour", "burst": 10}}
+    text["limits"] = {"shared": shared}
     return yaml.safe_dump(text)
 
 
@@ -118,8 +125,12 @@ class Fleet:
         """The token of a new session of an agent, which is registered where it is not yet."""
         with contextlib.suppress(Exception):
             await self.create(PrincipalKind.AGENT, name)
-        opened = self.stage.open_session(self.application, name, subject=standins.SUBJECT)
-        return (await opened)[1]
+        return (await self.opened(name))[1]
+
+    async def opened(self, name=standins.AGENT):
+        """A new session's id and token."""
+        subject = standins.SUBJECT
+        return await self.stage.open_session(self.application, name, subject=subject)
 
     def authority(self):
         """The trust domain's authority, as its files say."""
@@ -237,3 +248,12 @@ async def fleet(folder, *commands, gateways, says=None, settings=None):
         await made.create(PrincipalKind.APPLICATION, "helpdesk")
         made.application = await made.token(PrincipalKind.APPLICATION, "helpdesk")
         yield made
+
+
+def runs(pid):
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

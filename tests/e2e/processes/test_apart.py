@@ -3,7 +3,6 @@ stays useless when it is back; or children outlive what should keep watch over t
 
 import asyncio
 import contextlib
-import os
 import signal
 import time
 
@@ -12,7 +11,7 @@ import openai
 import pytest
 
 import standins
-from e2e.processes.fleet import fleet, until
+from e2e.processes.fleet import fleet, runs, until
 from portcullis.core.principal import PrincipalKind
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +20,12 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module")
 def anyio_backend():
     return "asyncio"
+
+
+FORM = {
+    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +55,18 @@ async def test_without_control_everything_is_refused_within_the_lease_until_it_i
         with contextlib.suppress(openai.APIError, httpx2.TransportError):
             async for _ in stream:
                 await asyncio.sleep(0)
-        assert time.monotonic() - since < apart.config.feed.lease_seconds + 1
+        assert time.monotonic() - since < apart.config.feed.lease_seconds + 2
     url = apart.stage.gate.gate_url
     async with httpx2.AsyncClient(timeout=5) as http:
         ready = await http.get(f"{url}/readyz")
         assert (ready.status_code, ready.text) == (503, '{"status":"not ready"}')
         assert (await http.get(f"{url}/healthz")).text == '{"status":"ok"}'
     assert await apart.codes(token, 6) == {"PC4002": 6}
+    with pytest.raises(RuntimeError, match="PC4002"):
+        await apart.opened()
+    async with httpx2.AsyncClient(timeout=5) as http:
+        answer = await http.post(f"{url}/v1/token", data=FORM | {"subject_token": token})
+        assert "PC4002" in answer.text
     missing = await apart.run("doctor", "--json", code=1)
     assert "edge refuse everything" in missing
     await apart.start("control", "control")
@@ -86,13 +96,5 @@ async def test_children_end_with_their_parent_however_it_ends(tmp_path):
         await made.ready("gate-2")
         children = [made.pid("gate-1"), made.pid("gate-2")]
         await made.stop("up", signal.SIGKILL)
-        await until(lambda: not any(map(_runs, children)), 10)
+        await until(lambda: not any(map(runs, children)), 10)
         assert made.said("up").count(": draining") == 2
-
-
-def _runs(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

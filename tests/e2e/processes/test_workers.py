@@ -21,12 +21,13 @@ from mcp.client.streamable_http import streamable_http_client
 import needles
 import standins
 from e2e.matrix.ways import Dpop
-from e2e.processes.fleet import LOOK, fleet, until
+from e2e.processes.fleet import COUNTED, LOOK, fleet, runs, until
 from holders import Holder
 from portcullis.bootstrap import authority_of
 from portcullis.client import Gate, enrolled
 from portcullis.client import httpx as spiffe
 from portcullis.client.guard import Guard
+from portcullis.core.alert import Wanted
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
 from portcullis.core.principal import PrincipalKind
@@ -88,6 +89,37 @@ async def test_every_worker_serves_official_clients_and_records_what_it_served(w
     await asked_of_all(workers, token, _looked)
     origins = {event.gateway for event in workers.events() if event.principal == standins.AGENT}
     assert origins >= {f"demo.portcullis.example/{name}" for name in WORKERS}
+
+
+async def test_a_limit_is_one_for_all_workers(workers):
+    token = await workers.agent(COUNTED)
+    assert await workers.codes(token, 30) == {"": 10, "PC3070": 20}
+    said = json.loads(await workers.run("limit", "list", "--agent", COUNTED, "--json"))
+    assert (said["limit"], said["ceiling"], said["left"]) == ("shared", 10, 0)
+
+
+async def test_what_one_agent_is_refused_by_several_workers_is_one_alert_of_the_control_plane(
+    workers, token
+):
+    tool = LOOK["tool"] | {"name": "wipe"}
+    headers = {"authorization": f"Bearer {token}"}
+    url = f"{workers.stage.gate.gate_url}/v1/calls"
+
+    async def once():
+        async with httpx2.AsyncClient(headers=headers, timeout=20) as http:
+            return (await http.post(url, json=LOOK | {"tool": tool})).json()["code"]
+
+    codes = await asyncio.gather(*(once() for _ in range(30)))
+    assert set(codes) == {"PC3001"}
+    where = {event.gateway for event in workers.events() if event.name == "wipe"}
+    assert len(where) > 1
+
+    async def raised():
+        wanted = Wanted(rule="refused-often")
+        return (await workers.asked(lambda remote: remote.alerting.list(wanted, ""))).alerts
+
+    (one,) = await until(raised)
+    assert (one.group, one.count) == ({"principal": standins.AGENT}, 20)
 
 
 async def test_identities_and_their_certificates_are_good_at_every_worker(workers):
@@ -298,6 +330,16 @@ async def test_the_live_view_shows_what_every_worker_does(workers, token):
     assert seen.total() == made
 
 
+async def test_operators_are_shown_the_sessions_of_every_worker(workers):
+    opened = {(await workers.opened())[0] for _ in range(6)}
+
+    async def shown():
+        page = await workers.asked(lambda remote: remote._call("GET", "/sessions"))
+        return opened <= {one["id"] for one in page["sessions"]}
+
+    await until(shown)
+
+
 async def test_one_page_has_the_figures_of_every_process(workers, token):
     watching = authority_of(workers.config).mint(
         PrincipalKind.OPERATOR, "local-vic", ttl=60, roles=("viewer",)
@@ -361,7 +403,7 @@ async def test_a_worker_that_is_killed_is_missed_by_nobody_and_comes_back_with_i
     before = workers.pid("gate-2")
     size = len(workers.events("gate-2"))
     os.kill(before, signal.SIGKILL)
-    await asyncio.sleep(0.05)
+    await until(lambda: not runs(before))
     assert await workers.codes(token, 12) == {"": 12}
     after = await until(
         lambda: (pid := workers.pid("gate-2")) and pid != before and pid, seconds=40
@@ -394,9 +436,7 @@ async def test_another_of_the_same_is_refused_and_doctor_says_what_runs(workers)
 async def test_all_of_them_drain_and_end_when_the_first_is_told_to(workers):
     children = [workers.pid(name) for name in WORKERS]
     assert await workers.stop("up") == 0
-    for pid in children:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    assert not any(map(runs, children))
     ended = [e.parameters for e in workers.events("control") if e.method == "gateway.end"]
     assert [one["status"] for one in ended[-3:]] == ["exit 0"] * 3
     await workers.run("audit", "verify")

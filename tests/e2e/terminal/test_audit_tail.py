@@ -14,6 +14,7 @@ from rich.console import Console
 import terminals
 from audit_logs import Log
 from portcullis.audit.query import Filter, Record, last
+from portcullis.cli import audit_place
 from portcullis.cli.audit_tail import following_on
 from portcullis.cli.audit_view import Rolling, view
 from portcullis.core.errors import Problem
@@ -108,7 +109,8 @@ def test_the_last_events_that_fit_are_found_behind_those_that_do_not(growing):
 
 
 def test_a_log_that_comes_back_is_read_on_and_one_that_was_cut_is_not(growing, monkeypatch):
-    place, verifier = growing.log.directory, growing.log.verifier
+    place = growing.log.directory
+    log = audit_place.Log(place, growing.log.verifier)
     said = []
     kept = place.with_name("kept")
     steps = iter(
@@ -118,19 +120,19 @@ def test_a_log_that_comes_back_is_read_on_and_one_that_was_cut_is_not(growing, m
             lambda: growing.say(event("e2")),
         ]
     )
-    coming = following_on(place, verifier, 1, said.append, lambda _: next(steps)())
+    coming = following_on({log: 1}, said.append, lambda _: next(steps)())
     assert next(coming).event.id == "e2"
     assert ["PC7005" in one for one in said] == [True]
 
     shutil.copytree(place, kept)
     growing.say(event("e3"))
-    assert next(following_on(place, verifier, 2, said.append)).event.id == "e3"
+    assert next(following_on({log: 2}, said.append)).event.id == "e3"
 
     def cut(_):
         shutil.rmtree(place)
         shutil.copytree(kept, place)
 
-    following = following_on(place, verifier, 3, said.append, cut)
+    following = following_on({log: 3}, said.append, cut)
     clock = iter(range(0, 1000, 5))
     monkeypatch.setattr("portcullis.cli.audit_tail.time.monotonic", lambda: next(clock))
     with pytest.raises(Problem) as caught:

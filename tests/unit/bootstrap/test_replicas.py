@@ -20,3 +20,13 @@ def test_keys_and_token_of_a_replica_are_those_that_were_referred_to() -> None:
     assert (found.access_key, found.secret_key, found.session_token) == ("A:vne", "S:vne", "T:vne")
     assert _settings(Replica(**where, **keys), Named()).session_token == ""
     assert _settings(Replica(**where), Named()).access_key == ""
+
+
+def test_each_log_but_the_gates_own_has_a_place_of_its_own_in_the_store() -> None:
+    replica = Replica(name="far", store="file:///srv/copies/")
+    found = {name: _settings(replica, Named(), name).url for name in ("gate", "control", "gate-1")}
+    assert found == {
+        "gate": "file:///srv/copies/",
+        "control": "file:///srv/copies/control",
+        "gate-1": "file:///srv/copies/gate-1",
+    }

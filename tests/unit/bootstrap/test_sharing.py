@@ -24,6 +24,12 @@ from shared_processes import Clock
 
 pytestmark = pytest.mark.anyio
 NAMES = {"gate": Role.ALONE, "gate-1": Role.GATEWAY, "mcp-x": Role.WRAPPER}
+SHARED = {
+    Role.ALONE: [],
+    Role.GATEWAY: ["claims.db", "once.db", "proposals.db", "vaults.db"],
+    Role.WRAPPER: ["vaults.db"],
+}
+"""What each opens, of what is asked for here."""
 
 
 @pytest.fixture
@@ -60,13 +66,12 @@ def test_only_where_there_are_several_is_anything_shared(config, services):
             vaults = sharing.vaults_of(stack, config, one)
             _, here = sharing.conversations_of(stack, config, one, None)
             assert type(once) is (SharedOnce if shared else LocalOnce)
-            assert type(vaults) is (SharedVaults if shared else LocalVaults)
+            assert type(vaults) is (LocalVaults if role is Role.ALONE else SharedVaults)
             kind = LocalSessionState if role is Role.ALONE else SharedSessionState
             assert type(sessions) is kind
             assert (here is not None) is shared
             found = sorted(path.name for path in config.state.glob("shared/*.db"))
-            shares = ["claims.db", "once.db", "proposals.db", "vaults.db"]
-            assert found == (shares if shared else [])
+            assert found == SHARED[role]
     assert not list(config.state.glob("shared/*.db")), "the last takes it away"
 
 

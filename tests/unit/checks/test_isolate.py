@@ -96,6 +96,20 @@ async def test_what_is_listed_goes_on_in_every_phase(one):
     assert await world.goes(one, RiskClass.READ) == ""
 
 
+@pytest.mark.parametrize(
+    "method",
+    ["notifications/message", "notifications/progress", "notifications/resources/updated"],
+)
+def test_what_a_server_says_beside_its_answers_goes_on_with_a_call_that_is_listed(method):
+    world = World()
+    told = call(Action.PROTOCOL, method, method=method)
+    assert world.back(told).code == "PC4010", "it may be of any call"
+    for within, passes in (((call(),), True), ((call(), call(name="write")), False)):
+        seen = world.back(msgspec.structs.replace(told, within=within))
+        assert (seen is PASS) is passes
+    assert world.back(call(Action.PROTOCOL, "x", method="notifications/cancelled")) is PASS
+
+
 @pytest.mark.parametrize("risk", [RiskClass.MODIFY, RiskClass.EXTERNAL, RiskClass.DELETE])
 async def test_a_listed_tool_that_turns_out_to_do_more_than_read_does_not_go(risk):
     assert await World().goes(call(), risk) == "PC4010"

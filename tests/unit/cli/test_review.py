@@ -13,7 +13,7 @@ from portcullis.audit.log import open_log
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap import GATE, audit_directory, local_operator
-from portcullis.bootstrap.foundation import keys_of
+from portcullis.bootstrap.keys import keys_of
 from portcullis.cli import exit_code, review
 from portcullis.config import load
 from portcullis.core.errors import Problem

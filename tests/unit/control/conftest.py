@@ -18,6 +18,7 @@ from portcullis.control import (
     activity_api,
     admin,
     agents_api,
+    alerts_api,
     approvals_api,
     breakers_api,
     catalogue_api,
@@ -25,6 +26,7 @@ from portcullis.control import (
     quarantine_api,
     reviews_api,
 )
+from portcullis.control.alerts import AlertParts
 from portcullis.control.approvals import ApprovalParts
 from portcullis.control.desk import DeskParts
 from portcullis.control.live import Feed
@@ -42,6 +44,7 @@ from portcullis.identity.orders import OrderBook
 from portcullis.identity.passwords import Cost
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.store.activity import SqlActivity
+from portcullis.store.alerts import SqlAlerts
 from portcullis.store.approvals import SqlApprovals
 from portcullis.store.breakers import SqlBreakers
 from portcullis.store.directory import SqlDirectory
@@ -226,6 +229,7 @@ def world(tmp_path):
         bearer=True,
         new_id=lambda: f"{int(clock.time * 1000):012x}{next(numbers):020x}",
     )
+    alerts = SqlAlerts(engine, clock, lambda: f"{next(numbers):032x}", 3600.0)
     services = Services(
         authority=authority,
         once=once,
@@ -271,6 +275,7 @@ def world(tmp_path):
             size=lambda: len(recorder.events),
             since=0,
         ),
+        alert_parts=AlertParts(alerts, alerts),
         argon2=Cost(iterations=1, lanes=1, memory_kib=64),
         login_grain=0,
     )
@@ -313,6 +318,7 @@ def control(world):
             activity_api.router(edge, world.services.activity()),
             *reviews_api.routers(edge, world.services.reviews("control")),
             *breakers_api.routers(edge, world.services.breaking("control")),
+            *alerts_api.routers(edge, world.services.alerting("control")),
             *quarantine_api.routers(edge, world.services.quarantining("control")),
             *kills_api.routers(edge, world.services.kills("control")),
         ),

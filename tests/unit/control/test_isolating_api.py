@@ -48,7 +48,7 @@ def test_whoever_has_not_the_role_changes_nothing(control, world, by, path, body
     roles = ["viewer", "responder", "admin"]
     for role in roles[: roles.index(least)]:
         answer = control.post(path, json=body, headers=by(role))
-        assert (answer.status_code, answer.json()["code"]) == (403, "PC2008")
+        assert (answer.status_code, answer.json()["code"]) == (403, "PC2004")
     found = world.services.breakers.get(Key(scope="agent", subject="shop-1"))
     assert (isolated(world), found) == before
     assert control.post(path, json=body, headers=by(least)).status_code == 200

@@ -111,9 +111,7 @@ def test_a_role_that_nobody_has_is_a_mistake(world, staffed):
     assert (cut_off(world) is None, cut_off(world, "shop-2")) == (False, None)
 
 
-def test_a_kill_acts_before_the_log_and_the_database_and_without_them(
-    world, staffed, monkeypatch
-):
+def test_a_kill_acts_before_the_log_and_the_database_and_without_them(world, staffed, monkeypatch):
     monkeypatch.setattr(kills, "DURABLE_SECONDS", 30)
     world.recorder.watch = lambda event: seen.append((event.method, cut_off(world)))
     seen = []

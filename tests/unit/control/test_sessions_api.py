@@ -50,6 +50,7 @@ def test_an_application_opens_a_session_and_the_agent_acts_under_its_token(gate,
         "turns": 0,
         "budget": {},
         "left": {},
+        "limits": [],
         "opened_at": 1_800_000_000,
         "expires_at": opened["expires_at"],
     }

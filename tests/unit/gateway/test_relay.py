@@ -238,6 +238,7 @@ def test_a_frame_is_of_a_known_kind_and_no_longer_than_it_may_be():
 async def test_a_request_and_its_answer_arrive_as_they_were(ways, context):
     body = bytes(range(256)) * 4096
     more = [(b"authorization", b"DPoP x"), (b"accept", b"a"), (b"accept", b"b")]
+    more.append((b"x-long", b"x" * 60_000))
     client = Client("/v1/calls/x/result", body, more, tls=True)
     assert await ways.send(client, context())
     assert ways.two.bodies == [body]

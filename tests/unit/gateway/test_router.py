@@ -16,7 +16,11 @@ pytestmark = pytest.mark.anyio
 
 
 class Access:
-    async def admit(self, shown, *, source, trace_id):
+    def __init__(self):
+        self.spent = []
+
+    async def admit(self, shown, *, source, trace_id, spend=True):
+        self.spent.append(spend)
         credential = shown.token
         principal = Principal(
             kind=PrincipalKind.AGENT, id=credential, credential=credential, expires_at=2e9
@@ -57,9 +61,14 @@ def refusals():
 
 
 @pytest.fixture
-def router(busy, refusals, live):
+def access():
+    return Access()
+
+
+@pytest.fixture
+def router(busy, refusals, live, access):
     return Router(
-        access=Access(),
+        access=access,
         live=live,
         names=("localhost",),
         pipeline=refusals,
@@ -132,3 +141,61 @@ async def test_a_draining_gate_takes_no_more(router, refusals):
     router.drain()
     assert await ask(router, "late") == 503
     assert refusals.codes[0][0] == "PC5013"
+
+
+async def said(router, path):
+    found = []
+
+    async def send(message):
+        found.append(message)
+
+    await router({"type": "http", "method": "GET", "path": path, "headers": []}, None, send)
+    return found[0]["status"], found[1]["body"]
+
+
+async def test_a_gateway_says_how_it_is_to_whoever_asks_and_nothing_else(router, refusals):
+    fresh = [True]
+    router.report(lambda: fresh[0])
+    assert await said(router, "/healthz") == (200, b'{"status":"ok"}')
+    assert await said(router, "/readyz") == (200, b'{"status":"ready"}')
+    fresh[0] = False
+    assert await said(router, "/readyz") == (503, b'{"status":"not ready"}')
+    fresh[0] = True
+    router.drain()
+    assert (await said(router, "/readyz"))[0] == 503
+    assert (await said(router, "/healthz"))[0] == 200
+    assert refusals.codes == []
+
+
+async def test_where_there_is_a_control_plane_it_alone_says_how_things_are(router, refusals):
+    assert (await said(router, "/readyz"))[0] != 200
+    assert len(refusals.codes) == 1
+
+
+class Way:
+    """To another gateway, which keeps what is asked for under these names."""
+
+    def __init__(self, *names):
+        self.names, self.passed = names, []
+
+    def concerns(self, request, first, rest):
+        return first == "mcp"
+
+    async def passed_on(self, request, context, first, rest):
+        if rest not in self.names:
+            return False
+        self.passed.append(rest)
+        await request.send({"type": "http.response.start", "status": 202, "headers": []})
+        return True
+
+
+async def test_a_proof_is_used_up_where_the_request_is_served_and_only_there(router, access, busy):
+    busy.free.set()
+    router._elsewhere = way = Way("theirs")
+    assert await ask(router, "a", "/mcp/theirs") == 202
+    assert access.spent == [False]
+    assert await ask(router, "a", "/mcp/mine") == 200
+    assert access.spent == [False, False, True]
+    assert await ask(router, "a", "/openai/v1/models") == 200
+    assert access.spent[3:] == [True]
+    assert way.passed == ["theirs"]

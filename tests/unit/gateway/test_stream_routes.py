@@ -42,6 +42,8 @@ class Judge:
 class Line:
     """A pipeline that allows, changes what it is told to, and notes the order of things."""
 
+    measures = False
+
     def __init__(self, judge=None, *, sent=None, payload=None):
         self.judge, self.sent, self.payload = judge, sent, payload
         self.seen = []

@@ -132,6 +132,9 @@ SEEN = {
     "content_readings": KIND._replace(type="admin", method="content.read"),
     "gap_changes": KIND._replace(type="admin", method="evidence.gap"),
     "packages": KIND._replace(type="admin", method="evidence.package"),
+    "limit_denials": KIND._replace(verdict="deny", code="PC3071"),
+    "breaker_openings": KIND._replace(type="admin", method="breaker.open"),
+    "risk_changes": KIND._replace(type="admin", method="behaviour.level"),
 }
 NOTHING = Kind("", "", "", "", "", "", session=False)
 

@@ -98,7 +98,7 @@ async def running(*parts):
 
 async def until(found, seconds=3):
     async with asyncio.timeout(seconds):
-        while not found():
+        while not found():  # noqa: ASYNC110 - other tasks make it so
             await asyncio.sleep(0.002)
 
 
@@ -143,7 +143,7 @@ async def test_a_gateway_that_hears_nothing_is_stale_within_its_lease_and_sweeps
         await until(feed.fresh)
         place.lose, lost = True, time.monotonic()
         await until(lambda: feed.counts["stale"])
-        assert LEASE - BEAT <= time.monotonic() - lost + BEAT
+        assert time.monotonic() - lost + BEAT >= LEASE - BEAT
         assert time.monotonic() - lost < LEASE + 0.25
         place.lose = False
         await until(feed.fresh)

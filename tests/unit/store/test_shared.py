@@ -247,10 +247,16 @@ def test_what_users_say_at_two_gateways_at_once_is_all_kept(tmp_path):
                 expires_at=now + 60,
             )
         )
+        for state in states:
+            assert await state.get("s1") is await state.get("s1"), "nothing has changed"
         await asyncio.gather(*(states[n % 2].say("s1", f"turn {n}") for n in range(12)))
         for state in states:
             assert sorted((await state.get("s1")).turns) == sorted(f"turn {n}" for n in range(12))
             assert len(state._expiries) == 1
             assert await state.ended(["s1", "s2"]) == {"s2"}
+        assert await states[1].close("s1")
+        assert await states[0].get("s1") is None, "at once"
+        for state in states:
+            state.shut()
 
     asyncio.run(say())

@@ -84,7 +84,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
         *approval.routes(doors, pages, desk, approving),
         *live.routes(doors, pages, activity, services.watching()),
         *decisions.routes(doors, pages, activity),
-        *agents.routes(doors, pages, activity, principals),
+        *agents.routes(doors, pages, activity, principals, services.kills(ROUTE)),
         *sessions.routes(
             doors, pages, activity, Closing(services.sessions, services.records(), ROUTE)
         ),

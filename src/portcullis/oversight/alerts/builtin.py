@@ -6,9 +6,10 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from portcullis.core.errors import Problem
 from portcullis.oversight.alerts.loader import load
 from portcullis.oversight.alerts.rule import Rule
-from portcullis.policy.source import SourceFile, read
+from portcullis.policy.source import MAX_FILE_BYTES, SourceFile
 
 _FILE = "builtin.yaml"
 
@@ -25,6 +26,38 @@ def rules(folder: Path | None) -> tuple[Rule, ...]:
 
     Raises Problem PC7002 with every fault and its line.
     """
-    own = () if folder is None else load(read(folder))
+    own = () if folder is None else load(sources(folder))
     names = {rule.name for rule in own}
     return (*(rule for rule in builtin() if rule.name not in names), *own)
+
+
+def sources(place: Path) -> tuple[SourceFile, ...]:
+    """A file of rules, or every ``*.yaml`` of a folder, by name.
+
+    Nothing is skipped in silence: ``.yml`` and subfolders are refused. Raises Problem PC7002.
+    """
+    try:
+        entries = sorted(place.iterdir()) if place.is_dir() else [place]
+        shown = [one for one in entries if not one.name.startswith(".")]
+        for one in shown:
+            if place != one and (one.is_dir() or one.suffix == ".yml"):
+                hint = "Rules lie in *.yaml files of the folder itself."
+                raise Problem("PC7002", f"{place.name}/{one.name}: not read", hint=hint)
+        files = [one for one in shown if one == place or one.suffix == ".yaml"]
+        return tuple(_source(place, one) for one in files)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        hint = "See alerts.rules in portcullis.yaml."
+        raise Problem("PC7002", f"cannot read {place}: {reason}", hint=hint) from None
+
+
+def _source(place: Path, path: Path) -> SourceFile:
+    name = path.name if path == place else f"{place.resolve().name}/{path.name}"
+    body = path.read_bytes()
+    if len(body) > MAX_FILE_BYTES:
+        raise Problem("PC7002", f"{name}: larger than {MAX_FILE_BYTES} bytes")
+    try:
+        return SourceFile(name, body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise Problem("PC7002", f"{name}:{line}: not valid UTF-8") from None

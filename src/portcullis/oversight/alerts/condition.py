@@ -21,10 +21,14 @@ EVERY: Final = frozenset(EventType)
 
 
 class Part(NamedTuple):
-    """A test, and the only types of events that can pass it."""
+    """A test, and what can pass it: these types of events, with one of these marks if any.
+
+    The marks are those of ``fields.marks``.
+    """
 
     test: Test
     types: frozenset[str] = EVERY
+    marks: frozenset[str] | None = None
 
 
 class Unclear(Exception):  # noqa: N818 - says what it is; the loader makes a fault of it
@@ -118,7 +122,8 @@ def every(parts: Sequence[Part]) -> Part:
         return parts[0]
     tests = [part.test for part in parts]
     types = EVERY.intersection(*(part.types for part in parts))
-    return Part(lambda event: all(test(event) for test in tests), types)
+    marks = min((part.marks for part in parts if part.marks is not None), key=_rare, default=None)
+    return Part(lambda event: all(test(event) for test in tests), types, marks)
 
 
 def some(parts: Sequence[Part]) -> Part:
@@ -127,7 +132,17 @@ def some(parts: Sequence[Part]) -> Part:
         return parts[0]
     tests = [part.test for part in parts]
     types = frozenset[str]().union(*(part.types for part in parts))
-    return Part(lambda event: any(test(event) for test in tests), types)
+    known = [part.marks for part in parts if part.marks is not None]
+    marks = frozenset[str]().union(*known) if len(known) == len(parts) else None
+    return Part(lambda event: any(test(event) for test in tests), types, marks)
+
+
+_COMMON: Final = {"verdict:allow": 4, "method:": 3, "verdict:deny": 2, "code:": 2, "finding:": 1}
+
+
+def _rare(marks: frozenset[str]) -> int:
+    """The lower, the fewer events have one of them."""
+    return max((_COMMON.get(mark, 0) for mark in marks), default=0)
 
 
 def _refuse(reason: str) -> NoReturn:

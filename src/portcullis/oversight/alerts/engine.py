@@ -9,16 +9,18 @@ from typing import Final
 import msgspec
 import structlog
 
-from portcullis.core.alert import Raised
+from portcullis.core.alert import RAISED, Raised
 from portcullis.core.event import Event
-from portcullis.oversight.alerts.fields import Values, reader, shown
-from portcullis.oversight.alerts.rule import Rule
+from portcullis.oversight.alerts.fields import Values, marks, plain, reader, shown
+from portcullis.oversight.alerts.rule import Correlation, Rule
 from portcullis.oversight.alerts.state import LONGEST, Found, Memory
 
 log = structlog.get_logger(__name__)
 
 GROUPS: Final = 4096
 """Most groups that a rule remembers; the one that was seen longest ago goes first."""
+WEIGHT: Final = 32_768
+"""Most things that a rule remembers of all groups together (``Memory.weight``)."""
 
 
 class _Watch:
@@ -33,7 +35,22 @@ class _Watch:
             reader(how.field) if how and how.field else lambda _: ()
         )
         self._most = groups
+        self._weight = 0
         self.memory: OrderedDict[tuple[str, ...], Memory] = OrderedDict()
+
+    @property
+    def shape(self) -> str:
+        """What its memory is good for: a rule that joins events otherwise begins anew."""
+        how = self._how
+        if how is None:
+            return ""
+        steps = len(how.steps)
+        return f"{how.join} {how.by} {how.seconds} {how.least} {how.field} {steps}"
+
+    def restore(self, groups: Iterable[tuple[tuple[str, ...], Memory]]) -> None:
+        """Remember these groups."""
+        self.memory = OrderedDict(groups)
+        self._weight = sum(one.weight for one in self.memory.values())
 
     def look(self, event: Event) -> Raised | None:
         """What an event makes of it."""
@@ -45,29 +62,40 @@ class _Watch:
         at = event.time.timestamp()
         found: Found | None = Found((event.id,), 1)
         if self._how is not None:
-            memory = self.memory.get(key)
-            if memory is None:
-                memory = self.memory[key] = Memory(began=at)
-                if len(self.memory) > self._most:
-                    self.memory.popitem(last=False)
-            self.memory.move_to_end(key)
-            found = memory.note(event, at, self._how, self._values(event))
+            found = self._joined(event, at, key, self._how)
         if found is None:
             return None
         return Raised(
             rule=self.rule.name,
             level=self.rule.level,
+            words=self.rule.words,
             group=dict(zip((name for name, _ in self._by), key, strict=True)),
+            hidden=tuple(name for name, _ in self._by if not plain(name, event)),
             at=at,
             events=found.shown,
             count=found.count,
         )
+
+    def _joined(
+        self, event: Event, at: float, key: tuple[str, ...], how: Correlation
+    ) -> Found | None:
+        memory = self.memory.get(key)
+        before = 0 if memory is None else memory.weight
+        if memory is None:
+            memory = self.memory[key] = Memory(began=at)
+        self.memory.move_to_end(key)
+        found = memory.note(event, at, how, self._values(event))
+        self._weight += memory.weight - before
+        while len(self.memory) > self._most or (self._weight > WEIGHT and len(self.memory) > 1):
+            self._weight -= self.memory.popitem(last=False)[1].weight
+        return found
 
 
 class _Kept(msgspec.Struct):
     """What one rule remembers, as it is kept."""
 
     rule: str
+    shape: str
     groups: list[tuple[tuple[str, ...], Memory]]
 
 
@@ -75,20 +103,28 @@ class Engine:
     """Holds every rule against every event. Use it from one thread.
 
     What a rule remembers is bounded, so that nobody who chooses values can fill the memory: of
-    ``GROUPS`` groups and ``VALUES`` values the oldest give way. ``kept`` is that memory as bytes,
-    and ``restore`` takes it back; a rule that is not there any more is forgotten.
+    ``GROUPS`` groups, ``VALUES`` values of each and ``WEIGHT`` in all the oldest give way. ``kept``
+    is that memory as bytes, and ``restore`` takes it back; a rule that is not there any more, or
+    joins events otherwise now, begins anew. That there is an alert raises none.
     """
 
     def __init__(self, rules: Iterable[Rule], *, groups: int = GROUPS) -> None:
         self._watches = [_Watch(rule, groups) for rule in rules]
-        self._by_type: dict[str, list[_Watch]] = {}
+        self._marks = frozenset[str]().union(*(one.rule.marks or () for one in self._watches))
+        self._by_marks: dict[tuple[str, frozenset[str]], list[_Watch]] = {}
 
     def look(self, event: Event) -> list[Raised]:
         """What an event raises, in the rules' order. A rule that fails raises nothing."""
-        watches = self._by_type.get(event.type)
+        if event.method == RAISED:
+            return []
+        known = self._marks.intersection(marks(event))
+        watches = self._by_marks.get((event.type, known))
         if watches is None:
-            watches = self._by_type[event.type] = [
-                one for one in self._watches if not one.rule.types or event.type in one.rule.types
+            watches = self._by_marks[event.type, known] = [
+                one
+                for one in self._watches
+                if (not one.rule.types or event.type in one.rule.types)
+                and (one.rule.marks is None or not one.rule.marks.isdisjoint(known))
             ]
         found = []
         for watch in watches:
@@ -104,7 +140,11 @@ class Engine:
     def kept(self) -> bytes:
         """What the rules remember."""
         return msgspec.msgpack.encode(
-            [_Kept(one.rule.name, list(one.memory.items())) for one in self._watches if one.memory]
+            [
+                _Kept(one.rule.name, one.shape, list(one.memory.items()))
+                for one in self._watches
+                if one.memory
+            ]
         )
 
     def restore(self, kept: bytes) -> None:
@@ -112,5 +152,5 @@ class Engine:
         by_name = {one.rule.name: one for one in self._watches}
         for one in msgspec.msgpack.decode(kept, type=list[_Kept]):
             watch = by_name.get(one.rule)
-            if watch is not None:
-                watch.memory = OrderedDict(one.groups)
+            if watch is not None and watch.shape == one.shape:
+                watch.restore(one.groups)

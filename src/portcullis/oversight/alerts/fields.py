@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from portcullis.core.event import Event, ResultSummary
+from portcullis.core.event import Event, EventType, ResultSummary
 from portcullis.oversight.alerts.rule import Test
 
 Value: TypeAlias = str | int | float | bool
@@ -49,6 +49,37 @@ def shown(name: str) -> Callable[[Event], str]:
     return lambda event: "".join(map(str, read(event)))
 
 
+_PLAIN: Final = frozenset(
+    {
+        *("type", "gateway", "principal_kind", "principal", "credential", "session", "application"),
+        *("route", "action", "risk", "verdict", "check", "code", "policy", "approval", "review"),
+        *("features", "finding", "host", "hour", "weekday"),
+        *_RESULT,
+    }
+)
+"""Fields whose values no caller chooses as he likes."""
+_OWN: Final = frozenset({EventType.ADMIN, EventType.IDENTITY})
+_RESULTS: Final = frozenset({EventType.RESULT, EventType.TOOL_RESULT, EventType.LLM_RESULT})
+
+
+def plain(name: str, event: Event) -> bool:
+    """Whether a field's value may leave the house: it is a name of ours, and no caller's text.
+
+    What the gate itself recorded as done, or found without being asked, is ours. Of calls, a
+    server's name and a tool's are once they were let through; a model's, a resource's and a
+    prompt's never are.
+    """
+    if name in _PLAIN:
+        return True
+    unasked = event.type is EventType.ADMIN and not event.principal
+    done = event.type in _OWN and (event.verdict != "deny" or unasked)
+    if name == "name":
+        return (done or event.verdict == "allow") and event.action in {"", "tool"}
+    if name == "server":
+        return done or event.verdict == "allow" or event.type in _RESULTS
+    return done and (name == "method" or name.startswith(PARAMETER))
+
+
 def host(source: str) -> str:
     """A source without its port; ``unix`` and ``stdio`` as they are."""
     return source.rpartition(":")[0].strip("[]") or source
@@ -68,6 +99,32 @@ _DERIVED: Final[dict[str, Callable[[Event], Values]]] = {
     "hour": lambda event: (event.time.hour,),
     "weekday": lambda event: (event.time.isoweekday(),),
 }
+
+
+def marks(event: Event) -> tuple[str, ...]:
+    """By what rules are looked up that can fit an event: see ``needed``."""
+    found = [f"verdict:{event.verdict}"]
+    if event.code:
+        found += (f"code:{event.code}", "code:")
+    if event.method:
+        found += (f"method:{event.method}", "method:")
+    if event.findings:
+        found.append("finding:")
+    return tuple(found)
+
+
+def needed(name: str, modifier: str, wanted: Values) -> frozenset[str] | None:
+    """The marks of which an event has one if a field of it fits; None where that says nothing."""
+    exact = not modifier
+    if modifier == EXISTS and wanted != (True,):
+        return None
+    if name == "finding":
+        return frozenset({"finding:"})
+    if name in {"code", "method"}:
+        return frozenset(f"{name}:{one}" for one in wanted) if exact else frozenset({f"{name}:"})
+    if name == "verdict" and exact:
+        return frozenset(f"verdict:{one}" for one in wanted)
+    return None
 
 
 def _number(value: Value) -> float | None:

@@ -40,9 +40,11 @@ from portcullis.oversight.alerts.fields import (
     NUMERIC,
     PARAMETER,
     known,
+    needed,
     test_of,
 )
 from portcullis.oversight.alerts.rule import Correlation, Join, Rule, Test
+from portcullis.oversight.alerts.state import VALUES
 from portcullis.policy.source import Faults, SourceFile
 from portcullis.policy.yaml import Entry, Reader
 
@@ -114,6 +116,7 @@ class _Rule:
             level=self._level(),
             test=detected.test,
             types=frozenset() if detected.types == EVERY else detected.types,
+            marks=detected.marks,
             by=self._fields("group-by"),
             correlation=correlation,
             description=self._text("description"),
@@ -210,7 +213,8 @@ class _Rule:
                 self._reader.fault(
                     part, "no such type of event", f"One of {', '.join(sorted(EVERY))}."
                 )
-            parts.append(Part(test_of(field, modifier, values), types))
+            marks = needed(field, modifier, values)
+            parts.append(Part(test_of(field, modifier, values), types, marks))
         if not parts:
             self._reader.fault(node, f"{path} selects nothing", "Name at least one field.")
             return _NEVER
@@ -280,8 +284,9 @@ class _Rule:
             return 1
         value = self._reader.value(node, f"{path}.condition") if node else None
         least = value.get("gte") if isinstance(value, dict) and set(value) == {"gte"} else None
-        if type(least) is not int or not 0 < least <= _MOST:
-            hint = f"Such as {{gte: 20}}, at most {_MOST}."
+        most = _MOST if join is Join.EVENT_COUNT else VALUES
+        if type(least) is not int or not 0 < least <= most:
+            hint = f"Such as {{gte: 20}}, at most {most}."
             self._reader.fault(node or above, f"{path}.condition: not a count", hint)
             return 1
         return least

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from portcullis.core.alert import Level
+from portcullis.core.alert import Level, Words
 from portcullis.core.event import Event
 
 Test: TypeAlias = Callable[[Event], bool]
@@ -55,6 +55,7 @@ class Correlation:
 class Rule:
     """One rule. ``test`` says which events it is about at all; those of ``types`` only, if any.
 
+    Of these none fits that has no mark in ``marks`` (``fields.marks``), where that is not None.
     ``by`` is what an alert is about where nothing joins events. ``threat`` is the control of the
     threat model that it belongs to, or empty; ``playbook`` what an incident follows; ``advice``
     what whoever is told should do; ``false_positives`` what may look the same. ``kept`` are rules
@@ -66,6 +67,7 @@ class Rule:
     level: Level
     test: Test
     types: frozenset[str]
+    marks: frozenset[str] | None = None
     by: tuple[str, ...] = ()
     correlation: Correlation | None = None
     description: str = ""
@@ -74,3 +76,14 @@ class Rule:
     advice: str = ""
     false_positives: tuple[str, ...] = ()
     kept: bool = False
+
+    @property
+    def words(self) -> Words:
+        """What it says of itself."""
+        return Words(
+            title=self.title,
+            advice=self.advice,
+            playbook=self.playbook,
+            threat=self.threat,
+            kept=self.kept,
+        )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, TypeAlias
 
 import msgspec
 
 from portcullis.core.alert import EVIDENCE
 from portcullis.core.event import Event
-from portcullis.oversight.alerts.fields import Values
+from portcullis.oversight.alerts.fields import Value, Values
 from portcullis.oversight.alerts.rule import LEARNING, Correlation, Join
 
 VALUES: Final = 1024
 """Most values remembered of one group; the one seen longest ago goes first."""
 LONGEST: Final = 256
-"""Characters of a value that are told apart."""
+"""Characters of a group's value that are told apart."""
+_SHORT: Final = 40
 Seen: TypeAlias = tuple[float, str]
 """When, and the event's id."""
 
@@ -30,6 +32,11 @@ class Memory(msgspec.Struct, omit_defaults=True):
     seen: list[Seen | None] = []
     values: dict[str, Seen] = {}
     chains: list[tuple[float, list[str]] | None] = []
+
+    @property
+    def weight(self) -> int:
+        """How many things it remembers, itself one of them."""
+        return 1 + len(self.seen) + len(self.values) + len(self.chains)
 
     def note(self, event: Event, at: float, how: Correlation, values: Values) -> Found | None:
         """Take an event; what it completes, if anything. Then it begins anew."""
@@ -63,7 +70,7 @@ class Memory(msgspec.Struct, omit_defaults=True):
         return found
 
     def _new(self, event: Event, at: float, how: Correlation, values: Values) -> Found | None:
-        texts = {str(value)[:LONGEST] for value in values}
+        texts = {_key(value) for value in values}
         since = at - how.seconds
         new = [text for text in texts if text not in self.values or self.values[text][0] <= since]
         self._remember(event, at, how, values)
@@ -102,7 +109,7 @@ class Memory(msgspec.Struct, omit_defaults=True):
 
     def _remember(self, event: Event, at: float, how: Correlation, values: Values) -> None:
         for value in values:
-            text = str(value)[:LONGEST]
+            text = _key(value)
             self.values.pop(text, None)
             self.values[text] = at, event.id
         since = at - how.seconds
@@ -110,6 +117,14 @@ class Memory(msgspec.Struct, omit_defaults=True):
             if len(self.values) <= VALUES and self.values[text][0] > since:
                 break
             del self.values[text]
+
+
+def _key(value: Value) -> str:
+    """A value as it is remembered: a long one by its digest."""
+    text = str(value)
+    if len(text) <= _SHORT:
+        return text
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=_SHORT // 2).hexdigest()
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ class Size(msgspec.Struct):
     mean: float = 0.0
     spread: float = 0.0
     most: float = 0.0
-    anchor: float = 0.0
+    anchor: float | None = None
 
     def see(self, size: float, teach: Teach) -> float:
         """By how many deviations a size is more than unusual; then learn from it.
@@ -56,7 +56,7 @@ class Size(msgspec.Struct):
             return beyond
         self.count += 1
         step = value - self.mean
-        if teach is Teach.SLOWLY:
+        if teach is Teach.SLOWLY and self.anchor is not None:
             mean = self.mean + _SLOW * step
             self.mean = min(max(mean, self.anchor - _FAR), self.anchor + _FAR)
             return beyond
@@ -78,12 +78,13 @@ class Size(msgspec.Struct):
 class Count(msgspec.Struct):
     """How much there was in this hour and on this day, and the most there ever was of both.
 
-    ``hour_limit`` and ``day_limit`` are from where on it is unusual; infinite while nobody knows.
-    ``bound`` is too much in an hour for anybody. ``anchor`` has both peaks as they were when the
-    baseline was locked.
+    ``hour_limit`` and ``day_limit`` are from where on it is unusual, infinite while nobody knows:
+    ``born`` is the first day, and what is younger than a few days is not unusual. ``bound`` is too
+    much in an hour for anybody. ``anchor`` has both peaks as when the baseline was locked.
     """
 
     pad: float
+    born: int
     bound: float = NEVER
     hour: float = 0.0
     day: float = 0.0
@@ -95,7 +96,7 @@ class Count(msgspec.Struct):
 
     def hour_over(self, teach: Teach) -> None:
         """An hour is over."""
-        if teach is Teach.ALL:
+        if teach is Teach.ALL or (teach is Teach.SLOWLY and self.anchor is None):
             self.hour_peak = max(self.hour_peak, self.hour)
         elif teach is Teach.SLOWLY and self.anchor is not None:
             self.hour_peak = _follow(self.hour_peak, self.hour, _BY_HOUR, self.anchor[0])
@@ -103,7 +104,7 @@ class Count(msgspec.Struct):
 
     def day_over(self, teach: Teach) -> None:
         """A day is over."""
-        if teach is Teach.ALL:
+        if teach is Teach.ALL or (teach is Teach.SLOWLY and self.anchor is None):
             self.day_peak = max(self.day_peak, self.day)
         elif teach is Teach.SLOWLY and self.anchor is not None:
             self.day_peak = _follow(self.day_peak, self.day, _BY_DAY, self.anchor[1])

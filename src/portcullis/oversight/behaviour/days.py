@@ -8,12 +8,18 @@ from typing import Final
 
 from portcullis.core.behaviour import Kind, Phase, Verb, after
 from portcullis.oversight.behaviour.amounts import NEVER, Teach
-from portcullis.oversight.behaviour.calls import calls_peak
 from portcullis.oversight.behaviour.distinct import Distinct, together
-from portcullis.oversight.behaviour.profile import WEEK, Profile, Total, kind_of_day
+from portcullis.oversight.behaviour.measures import calls_peak
+from portcullis.oversight.behaviour.profile import (
+    MOST_TOTALS,
+    WEEK,
+    Profile,
+    Total,
+    kind_of_day,
+)
 from portcullis.oversight.behaviour.score import Scorer
 
-_CREEPING: Final = ("calls", "result bytes", "request bytes", "output tokens")
+_CREEPING: Final = frozenset({"calls", "result bytes", "request bytes", "output tokens"})
 _OBJECTS: Final = "different values"
 _SESSIONS: Final = "sessions"
 _SETTLED_DAYS: Final = 3
@@ -27,10 +33,10 @@ _TOLERATED: Final = 1.2
 """So many deviations above the median a day may be without creeping."""
 _MOST_A_DAY: Final = 4.0
 _CREPT: Final = 4.0
-_CREPT_POINTS: Final = (36.0, 9.0)
+_CREPT_POINTS: Final = (30.0, 9.0)
 _WEEK_DOUBLINGS: Final = 0.6
 _WEEK_PAD: Final = 20.0
-_WEEK_POINTS: Final = (20.0, 28.0)
+_WEEK_POINTS: Final = (15.0, 25.0)
 _NOISY_WEEK: Final = 80.0
 _AWAY: Final = math.log(1.7)
 _BACK: Final = math.log(1.4)
@@ -68,6 +74,8 @@ class Days:
         profile.hour = hour
         if profile.days > _SETTLED_DAYS:
             for name, count in profile.counts.items():
+                if day - count.born < _SETTLED_DAYS:
+                    continue
                 count.arm(calls_peak(profile) if name == "calls" else None)
                 if begins or count.day_limit == NEVER:
                     count.arm_day()
@@ -114,7 +122,11 @@ class Days:
     def _day_over(self, profile: Profile, at: float, teach: Teach) -> None:
         kind = kind_of_day(profile.day)
         for name, amount in _today(profile).items():
-            total = profile.totals.setdefault(name, Total())
+            total = profile.totals.get(name)
+            if total is None:
+                if len(profile.totals) >= MOST_TOTALS:
+                    continue
+                total = profile.totals[name] = Total()
             far = _deviations(total, kind, amount)
             if far is not None:
                 total.crept = max(0.0, total.crept + min(far, _MOST_A_DAY) - _TOLERATED)
@@ -174,6 +186,7 @@ def anchored(profile: Profile, hour: int) -> None:
                 total.days[kind][:] = total.short[kind] or total.days[kind]
             history = total.days[kind]
             total.anchor[kind] = statistics.median(history) if history else None
+            total.middle[kind] = _middle(history)
             total.short[kind].clear()
     profile.episodes = {}
     profile.score = 0.0
@@ -183,7 +196,7 @@ def anchored(profile: Profile, hour: int) -> None:
 def _today(profile: Profile) -> dict[str, float]:
     """What the day comes to so far."""
     found: dict[str, float] = {
-        name: profile.counts[name].day for name in _CREEPING if name in profile.counts
+        name: count.day for name, count in profile.counts.items() if name in _CREEPING
     }
     found[_OBJECTS] = profile.objects[-1].count()
     found[_SESSIONS] = profile.session_ids.count()
@@ -192,13 +205,19 @@ def _today(profile: Profile) -> dict[str, float]:
 
 def _deviations(total: Total, kind: int, amount: float) -> float | None:
     """By how many deviations a day is above the median; None while that cannot be said."""
-    history = total.days[kind]
-    if len(history) < _FEW or amount < 1.0:
+    middle = total.middle[kind]
+    if middle is None or amount < 1.0:
+        return None
+    return (math.log1p(amount) - middle[0]) / middle[1]
+
+
+def _middle(history: list[float]) -> tuple[float, float] | None:
+    """Median and spread of some days' logarithms; None of too few."""
+    if len(history) < _FEW:
         return None
     middle = statistics.median(history)
     spread = _MAD * statistics.median(abs(one - middle) for one in history)
-    least = _SPREADS[len(history) >= _MANY]
-    return (math.log1p(amount) - middle) / max(spread, least)
+    return middle, max(spread, _SPREADS[len(history) >= _MANY])
 
 
 def _remember(total: Total, kind: int, value: float, far: float | None, teach: Teach) -> None:
@@ -215,6 +234,7 @@ def _remember(total: Total, kind: int, value: float, far: float | None, teach: T
         return
     history.append(value)
     del history[:-_HISTORY]
+    total.middle[kind] = _middle(history)
 
 
 def _away(total: Total) -> float:

@@ -21,6 +21,7 @@ from portcullis.core.event import Event, EventType
 from portcullis.oversight.behaviour.amounts import Teach
 from portcullis.oversight.behaviour.calls import Calls
 from portcullis.oversight.behaviour.days import Days, anchored
+from portcullis.oversight.behaviour.measures import Measures
 from portcullis.oversight.behaviour.profile import HOUR, Profile
 from portcullis.oversight.behaviour.roles import Role, role_of
 from portcullis.oversight.behaviour.score import Scorer
@@ -62,7 +63,8 @@ class Learner:
             "effects": bounds.effects,
             "result bytes": bounds.result_bytes,
         }
-        self._calls = Calls(self._scorer, named)
+        self._measures = Measures(self._scorer, named)
+        self._calls = Calls(self._scorer, self._measures)
         self._days = Days(self._scorer)
         self._role_of_agent = role_of_agent
         self._roles: dict[str, Role | None] = {}
@@ -161,7 +163,7 @@ class Learner:
             count = profile.counts.get(name)
             bound = max(_GROSS_PAD, _GROSS_FACTOR * hour_peak)
             if count is not None and count.hour > bound:
-                self._calls.beyond(profile, at, Kind.ROLE, name, count.hour, bound)
+                self._measures.beyond(profile, at, Kind.ROLE, name, count.hour, bound)
 
     def decided(self, agent: str, phase: Phase, turn: int) -> None:
         """A human said something about a baseline, which put it at ``phase`` and ``turn``."""

@@ -14,6 +14,7 @@ from portcullis.oversight.behaviour.values import Values
 MOST_FACETS: Final = 256
 MOST_SIZES: Final = 192
 MOST_COUNTS: Final = 128
+MOST_TOTALS: Final = 32
 MOST_SESSIONS: Final = 64
 MOST_EPISODES: Final = 48
 """What one agent's profile holds at most of each: an agent cannot make it larger by new names."""
@@ -34,6 +35,7 @@ class Talk(msgspec.Struct):
     last: str = ""
     before: str = ""
     host: str = ""
+    credential: str = ""
     suspicious: bool = False
 
 
@@ -48,13 +50,14 @@ class Episode(msgspec.Struct):
     weight: float
     at: float
     count: int = 1
+    recent: float = 1.0
 
 
 class Total(msgspec.Struct):
     """What the days came to, by kind of day, as logarithms; and how far they crept upward.
 
-    ``short`` are the last days whatever they taught; ``anchor`` is the median, for each kind of
-    day, when the baseline was locked.
+    ``short`` are the last days whatever they taught, ``middle`` is median and spread by kind of
+    day; ``anchor`` is the median, by kind of day, when the baseline was locked.
     """
 
     days: tuple[list[float], list[float]] = msgspec.field(default_factory=lambda: ([], []))
@@ -62,7 +65,17 @@ class Total(msgspec.Struct):
     crept: float = 0.0
     furthest: float = 0.0
     said: float = 0.0
+    middle: list[tuple[float, float] | None] = msgspec.field(default_factory=lambda: [None, None])
     anchor: list[float | None] = msgspec.field(default_factory=lambda: [None, None])
+
+
+class Burst(msgspec.Struct):
+    """The calls of some minutes, and the most there ever were in as many."""
+
+    window: int = -1
+    count: int = 0
+    peak: int = 0
+    limit: float = 0.0
 
 
 class Profile(msgspec.Struct):
@@ -94,6 +107,7 @@ class Profile(msgspec.Struct):
     session_ids: Distinct = msgspec.field(default_factory=Distinct)
     sessions: dict[str, Talk] = {}
     credentials: dict[str, str] = {}
+    burst: Burst = msgspec.field(default_factory=Burst)
     order_mean: float = 0.0
     order_size: Size = msgspec.field(default_factory=Size)
     episodes: dict[str, Episode] = {}
@@ -122,7 +136,7 @@ class Profile(msgspec.Struct):
         """A new count of something; None when there are too many counts already."""
         if len(self.counts) >= MOST_COUNTS:
             return None
-        found = self.counts[name] = Count(pad, bound, hour_limit=bound)
+        found = self.counts[name] = Count(pad, self.day, bound, hour_limit=bound)
         return found
 
     def talk(self, session: str) -> Talk:

@@ -8,6 +8,7 @@ cannot make anybody deaf.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 from portcullis.core.behaviour import ENFORCED, GROSS, Kind, Reason, Thresholds
@@ -15,14 +16,30 @@ from portcullis.oversight.behaviour.profile import MOST_EPISODES, Episode, Profi
 
 CAP: Final = 85.0
 """The most that one kind adds: for ``critical`` it takes two."""
+_OTHERS: Final = 0.5
+_REST: Final = {
+    Kind.ORDER.value: 1.0,
+    Kind.HOURS.value: 1.0,
+    Kind.VOLUME.value: 0.8,
+    Kind.ACCESS.value: 0.7,
+}
+"""What the others of a kind add to the heaviest: they are seldom independent of it."""
 _NOISE: Final = 30.0
 """The most of one kind that can be usual."""
 _MARGIN: Final = 1.15
 _REMEMBERED: Final = 7
 _GROWTH: Final = 0.35
-_LARGEST_GROWTH: Final = 2.2
+_EACH: Final = 3.0
+_LARGEST_GROWTH: Final = 2.5
+_RECENT: Final = 1800.0
+"""What was seen so many seconds ago makes what goes on half as heavy as what is seen now."""
 _GONE: Final = 2.0
 _GROSS: Final = {kind.value for kind in GROSS}
+
+
+def _second(points: Iterable[float]) -> float:
+    """The second highest: what happened on one day only is not usual."""
+    return sorted((0.0, 0.0, *points))[-2]
 
 
 def _heard(usual: float, points: float) -> float:
@@ -67,10 +84,12 @@ class Scorer:
             one = Episode(kind, subject, seen, usual, points, points, at)
         else:
             one.count += 1
+            one.recent = 1.0 + one.recent * 0.5 ** ((at - one.at) / _RECENT)
             if points >= one.base:
                 one.base, one.seen = points, seen
-            factor = min(_LARGEST_GROWTH, 1 + _GROWTH * math.log2(one.count)) if grows else 1.0
-            one.weight = max(left, one.base * factor)
+            factor = min(_LARGEST_GROWTH, 1 + _GROWTH * math.log2(one.recent)) if grows else 1.0
+            more = min(2 * one.base, _EACH * math.log2(one.recent)) if grows else 0.0
+            one.weight = max(left, one.base * factor + more)
             one.at = at
         profile.episodes[key] = one
         if len(profile.episodes) > MOST_EPISODES:
@@ -80,10 +99,14 @@ class Scorer:
 
     def rescore(self, profile: Profile, at: float) -> None:
         """Add up the score of an agent anew."""
-        sums: dict[str, float] = {}
+        parts: dict[str, list[float]] = {}
         for name, one in profile.episodes.items():
-            kind = one.kind.value
-            sums[kind] = sums.get(kind, 0.0) + self._left(profile, name, at)
+            parts.setdefault(one.kind.value, []).append(self._left(profile, name, at))
+        sums = {
+            kind: _REST.get(kind, _OTHERS) * sum(points)
+            + (1.0 - _REST.get(kind, _OTHERS)) * max(points)
+            for kind, points in parts.items()
+        }
         enforced = profile.phase in ENFORCED
         total = 0.0
         for kind, points in sums.items():
@@ -102,7 +125,7 @@ class Scorer:
             profile.past = [*profile.past[1 - _REMEMBERED :], profile.today]
             kinds = {kind for day in profile.past for kind in day} - _GROSS
             profile.usual = {
-                kind: min(_NOISE, _MARGIN * max(day.get(kind, 0.0) for day in profile.past))
+                kind: min(_NOISE, _MARGIN * _second(day.get(kind, 0.0) for day in profile.past))
                 for kind in kinds
             }
         profile.today = {}

@@ -12,6 +12,11 @@ _TREATED: Final = frozenset({"block", "hold", "strip", "wrap"})
 _OURS: Final = ("PC307", "PC309", "PC4", "PC502", "PC9")
 """Refusals that follow from limits, from this score, from containment and from our own faults: they
 say nothing about the agent that was not said before."""
+_WHOLE: Final = frozenset({"request", "name", "prompt"})
+"""What is committed to beside arguments, and for whom a call is, and whose data it is about."""
+WHOSE: Final = frozenset({"user", "subject"})
+_NONE: Final = _WHOLE | WHOSE
+_NUMBERS: Final = (int, float)
 _LONG: Final = 64
 _ARGUMENT: Final = "arguments."
 
@@ -48,17 +53,24 @@ def value_of(value: Any) -> str:
 
 
 def arguments_of(event: Event) -> list[tuple[str, str]]:
-    """The arguments and what tells their values apart."""
-    found = [(name, value_of(value)) for name, value in event.parameters.items()]
+    """The arguments, and for whom it was, each with what tells its values apart.
+
+    Not numbers in clear: those are measured.
+    """
+    found = [
+        (name, value_of(value))
+        for name, value in event.parameters.items()
+        if type(value) not in _NUMBERS
+    ]
     for name, commitment in event.commitments.items():
-        if name.startswith(_ARGUMENT):
-            found.append((name[10:], commitment[-16:]))
+        if name not in _WHOLE:
+            found.append((name.removeprefix(_ARGUMENT), commitment[-16:]))
     return found
 
 
 def shape_of(event: Event) -> str:
     """Which arguments there are, and of which type those in clear."""
     names = [f"{name}:{type(value).__name__}" for name, value in event.parameters.items()]
-    names += [name[10:] for name in event.commitments if name.startswith(_ARGUMENT)]
+    names += [name.removeprefix(_ARGUMENT) for name in event.commitments if name not in _NONE]
     names.sort()
     return ",".join(names)

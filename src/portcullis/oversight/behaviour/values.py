@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-MOST: Final = 96
+MOST: Final = 64
 """Most values of one thing; a thing with more is not told apart by its values."""
 _CANDIDATES: Final = 32
 _DAYS: Final = 3
@@ -22,6 +22,7 @@ _EVER: Final = 0.02
 """How many new values of a closed thing one learning period brings, for no reason in the data."""
 _MOST_COUNTED: Final = 12
 _SETTLED: Final = 3
+_OPEN: Final = 0.5
 _SURE: Final = 30.0
 """In so many hours a value came that it says nothing any more about new ones."""
 
@@ -96,13 +97,16 @@ class Values(msgspec.Struct):
         days = day - self.first + 1
         if days < _SETTLED:
             return 0.0
-        rate = _EVER
+        rate = self.arrivals / max(1, days - _SETTLED)
+        many = max(1, self.today[1] // max(1, self.busiest))
+        if rate >= _OPEN and many == 1:
+            return 0.0
+        hidden = _EVER
         for entry in self.seen.values():
             count = entry[0]
             if count < _SURE:
-                rate += count * math.exp(-count) / (1.0 - math.exp(-count))
-        rate = max(rate / days, self.arrivals / max(1, days - _SETTLED))
-        return unlikely(max(1, self.today[1] - self.busiest), rate)
+                hidden += count * math.exp(-count) / (1.0 - math.exp(-count))
+        return unlikely(many, max(rate, hidden / days))
 
 
 def unlikely(count: int, rate: float) -> float:

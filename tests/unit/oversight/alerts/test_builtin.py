@@ -25,7 +25,27 @@ def many(count, seconds=1.0, **fields):
     ]
 
 
+def level(name):
+    """An agent's risk is at this level."""
+    said = {"agent": "a", "level": name, "before": "normal", "score": 1.0, "kinds": []}
+    return event(type="admin", verdict="allow", method="behaviour.level", parameters=said)
+
+
+def decided(how, *agents):
+    """People decided about these agents' calls, one every ten minutes."""
+    return [
+        event(number * 600, **ADMIN, method=f"approval.{how}", parameters={"agent": agent})
+        for number, agent in enumerate(agents)
+    ]
+
+
+def active(at, digest):
+    """A policy came into force."""
+    return event(at, **ADMIN, method="policy.activate", parameters={"policy": digest})
+
+
 ADMIN = {"type": "admin", "verdict": "allow"}
+OPERATOR = ADMIN | {"principal_kind": "operator", "principal": "eve"}
 DENIED = {"principal": "a", "verdict": "deny"}
 CASES = {
     "cut-off": (
@@ -35,16 +55,16 @@ CASES = {
     "acts-after-cut": (many(20, **DENIED, code="PC4001"), many(19, **DENIED, code="PC4001")),
     "feed-stale": (many(3, code="PC4002", verdict="deny"), many(3, 40, code="PC4002")),
     "quarantined": (
-        [event(**ADMIN, method="principals.quarantine", name="a")],
+        [event(**ADMIN, method="quarantine.begin", name="agent:a")],
         [event(**ADMIN, method="principals.resume", name="a")],
     ),
     "breaker-open": (
-        [event(type="admin", method="breaker.open", name="crm")],
-        [event(type="admin", method="breaker.close", name="crm")],
+        [event(type="admin", method="breaker.open", parameters={"breaker": "upstream:crm"})],
+        [event(type="admin", method="breaker.close", parameters={"breaker": "upstream:crm"})],
     ),
     "risk-high": (
-        [event(type="admin", method="behaviour.level", name="a", parameters={"level": "high"})],
-        [event(type="admin", method="behaviour.level", name="a", parameters={"level": "elevated"})],
+        [level("high")],
+        [level("elevated"), level("normal")],
     ),
     "canary-left": ([event(**DENIED, code="PC3020")], [event(**DENIED, code="PC3021")]),
     "injection-found": (
@@ -102,8 +122,12 @@ CASES = {
         many(20, **ADMIN, method="tokens.mint", name="a{}"),
     ),
     "approvals-refused": (
-        many(3, 600, **ADMIN, method="approval.denied", server="bank", name="pay"),
-        many(5, 600, **ADMIN, method="approval.approved", server="bank", name="pay"),
+        decided("denied", "a", "a", "a"),
+        [*decided("approved", "a", "a", "a", "a"), *decided("denied", "a", "b", "c", "d")],
+    ),
+    "asks-no-more": (
+        [event(**ADMIN, method="approval.frozen", name="agent:a")],
+        [event(**ADMIN, method="approval.lifted", name="agent:a")],
     ),
     "approves-own": (
         [event(type="admin", principal="eve", verdict="deny", code="PC3046")],
@@ -116,6 +140,22 @@ CASES = {
     "tool-changed": (
         [event(type="admin", method="catalogue.changed", server="crm", name="find")],
         [event(type="admin", method="catalogue.pin", server="crm", name="find")],
+    ),
+    "secret-in-result": (
+        [event(type="tool_result", server="crm", findings=("GITHUB_TOKEN:mask@body",))],
+        [
+            event(type="tool_call", server="crm", findings=("GITHUB_TOKEN:mask@body",)),
+            event(type="tool_result", server="crm", findings=("EMAIL_ADDRESS:mask@body",)),
+        ],
+    ),
+    "policy-changed": ([active(0, "x"), active(60, "y")], [active(0, "x"), active(60, "x")]),
+    "changes-at-night": (
+        [event(16 * 3600, **OPERATOR, method="principals.roles", name="operator:bob")],
+        [
+            event(0, **OPERATOR, method="principals.roles", name="operator:bob"),
+            event(16 * 3600, **OPERATOR, method="alert.acknowledged", name="x"),
+            event(16 * 3600, **ADMIN, method="principals.expire", name="agent:a"),
+        ],
     ),
     "policy-refused": (
         [event(type="admin", method="policy.activate", verdict="deny", code="PC7002")],
@@ -135,7 +175,7 @@ CASES = {
         [event(type="admin", method="witness.quorum_back")],
     ),
     "erased": (
-        [event(**ADMIN, method="audit.erased", principal="eve")],
+        [event(**ADMIN, method="audit.erase", principal="eve")],
         [event(**ADMIN, method="audit.hold", principal="eve")],
     ),
     "spending": (many(3, 60, **DENIED, code="PC3071"), many(9, 60, **DENIED, code="PC3070")),

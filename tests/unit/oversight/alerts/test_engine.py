@@ -1,12 +1,15 @@
 """Rules over events: what raises an alert, what does not, and how much is remembered."""
 
+import itertools
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from happenings import event, fed
 from portcullis.core.alert import EVIDENCE, Level
-from portcullis.oversight.alerts.engine import Engine
+from portcullis.oversight.alerts.engine import WEIGHT, Engine
 from portcullis.oversight.alerts.loader import load
 from portcullis.oversight.alerts.state import VALUES
 from portcullis.policy.source import SourceFile
@@ -220,3 +223,83 @@ def test_an_alert_names_some_of_its_events_and_says_how_many_there_were():
     found = fed(engine, *(event(at, verdict="deny") for at in range(30)))
     assert (found[0].count, len(found[0].events)) == (30, EVIDENCE)
     assert found[0].subject == ""
+
+
+def test_a_rule_that_is_not_looked_at_could_not_have_fitted():
+    texts = [
+        "{one: {code: PC3001, verdict: deny}}",
+        "{one: {code|startswith: PC30}}",
+        "{one: {verdict: deny}, two: {finding: EMAIL}, condition: one or two}",
+        "{one: {finding: EMAIL}, two: {code: PC3001}, condition: one and not two}",
+        "{one: {method|exists: true}}",
+        "{one: {method|exists: false}}",
+        "{one: [{method: a}, {name: b}]}",
+        "{one: {verdict: [deny, hold], method: a}}",
+    ]
+    made = [rule(f"detection: {text}")[0] for text in texts]
+    engines = [Engine([one]) for one in made]
+    for code, verdict, method, findings, name in itertools.product(
+        ("", "PC3001", "PC3002", "PC4001"),
+        ("", "deny", "allow", "hold"),
+        ("", "a", "z"),
+        ((), ("EMAIL@x",), ("IBAN@x",)),
+        ("", "b"),
+    ):
+        one = event(code=code, verdict=verdict, method=method, findings=findings, name=name)
+        for each, engine in zip(made, engines, strict=True):
+            assert bool(engine.look(one)) is each.test(one)
+
+
+def test_a_rule_that_joins_events_otherwise_now_begins_anew_and_so_does_what_is_no_memory():
+    def engine(least):
+        line = "correlation: {type: event_count, group-by: [principal], timespan: 1m, condition: "
+        return Engine(rule(REFUSED, f"{line}{{gte: {least}}}}}"))
+
+    before = engine(3)
+    fed(before, event(principal="a", verdict="deny"), event(principal="a", verdict="deny"))
+    same, other = engine(3), engine(2)
+    for one in (same, other):
+        one.restore(before.kept())
+    again = event(1, principal="a", verdict="deny")
+    assert fed(same, again)
+    assert not fed(other, again)
+    with pytest.raises(msgspec.MsgspecError):
+        other.restore(b"nonsense")
+
+
+def test_all_groups_together_are_bounded_too():
+    line = (
+        "{type: value_count, field: name, group-by: [principal], timespan: 1d,"
+        " condition: {gte: 900}}"
+    )
+    engine = Engine(rule("detection: {any: {type: tool_call}}", f"correlation: {line}"))
+    for number in range(100):
+        for value in range(500):
+            engine.look(event(principal=f"p{number}", name=f"{value}"))
+    assert len(engine.kept()) < WEIGHT * 60
+
+
+def test_what_a_caller_chose_is_marked_so_that_no_channel_is_told():
+    made = rule(
+        "detection: {any: {gateway|exists: true}}", "group-by: [principal, server, name, method]"
+    )
+
+    def hidden(**fields):
+        (found,) = fed(
+            Engine(made), event(principal="a", server="s", name="n", method="m", **fields)
+        )
+        return set(found.hidden)
+
+    assert hidden(verdict="deny") == {"server", "name", "method"}
+    assert hidden(verdict="allow", action="tool") == {"method"}
+    assert hidden(verdict="allow", action="resource") == {"name", "method"}
+    assert hidden(type="tool_result", verdict="deny") == {"name", "method"}
+    assert hidden(type="admin", verdict="allow") == set()
+    assert hidden(type="admin", verdict="deny") == {"server", "name", "method"}
+    assert hidden(type="error", verdict="deny") == {"server", "name", "method"}
+
+
+def test_that_there_is_an_alert_raises_none():
+    engine = Engine(rule("detection: {any: {type: admin}}"))
+    assert fed(engine, event(type="admin", method="alert.silenced"))
+    assert not fed(engine, event(type="admin", method="alert.raised"))

@@ -55,7 +55,9 @@ def go_on(agent: Agent, days: float = 1, wrong: str = "", begin: float = 10.0) -
     week = Week(agent, [])
     week.run(int(days))
     week.events = [
-        msgspec.structs.replace(one, time=one.time + timedelta(days=LEARN), id=f"n-{one.id}")
+        msgspec.structs.replace(
+            one, time=one.time + timedelta(days=LEARN), session=f"n-{one.session}"
+        )
         for one in week.events
     ]
     if wrong:

@@ -89,7 +89,7 @@ def test_a_locked_size_moves_by_half_at_most():
 
 
 def test_a_locked_peak_follows_slowly_and_not_far():
-    count = Count(5)
+    count = Count(5, 0)
     count.hour = count.day = 100.0
     count.hour_over(Teach.ALL)
     count.day_over(Teach.ALL)

@@ -1,0 +1,199 @@
+"""Reading all logs onwards and holding them against the rules."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from portcullis.audit.export.source import Position, Source, event_of
+from portcullis.audit.publish import HEAD
+from portcullis.audit.verify import own_verifier
+from portcullis.config import Config
+from portcullis.config.places import logs_of
+from portcullis.core.alert import Level, Raised
+from portcullis.core.errors import Problem
+from portcullis.core.event import Event
+from portcullis.core.ports import Clock
+from portcullis.oversight.alerts.builtin import builtin
+from portcullis.oversight.alerts.engine import Engine
+from portcullis.store.alerts import SqlAlerts
+
+_BATCH: Final = 64
+"""Most entries of one log in one step: the line's thread waits no longer."""
+_IDLE_SECONDS: Final = 0.1
+_REST: Final = 2.0
+"""How many times as long as a step took the next one waits: calls go first."""
+_LISTING_SECONDS: Final = 1.0
+_KEEP_SECONDS: Final = 15.0
+_MOST_PENDING: Final = 4096
+
+log = structlog.get_logger(__name__)
+
+Put = Callable[[Iterable[Raised], dict[str, int]], None]
+
+
+class _Log:
+    """One log, and up to where it was read."""
+
+    def __init__(self, directory: Path) -> None:
+        self.source = Source(directory, own_verifier(directory))
+        self.source.refresh()
+        self.next = 0
+        self.taken = 0
+        self._head = directory / HEAD
+        self._seen: tuple[int, int] | None = None
+
+    def refresh(self) -> None:
+        """Look at the head, if it is another."""
+        with contextlib.suppress(OSError):
+            found = self._head.stat()
+            seen = found.st_ino, found.st_mtime_ns
+            if seen == self._seen:
+                return
+            self._seen = seen
+        self.source.refresh()
+
+    @property
+    def lag(self) -> int:
+        return self.source.size - self.next
+
+
+class Watching:
+    """Holds what logs say against the rules. Blocks; ``step`` and ``keep`` are of one thread.
+
+    It goes on where it was: what its rules remember is kept from time to time, with how far each
+    log was read then. What was read since is read again after a crash, but what that raised is on
+    record already (``taken``) and is not raised twice. ``put`` writes down what is raised.
+    """
+
+    def __init__(
+        self, config: Config, store: SqlAlerts, engine: Engine, clock: Clock, put: Put
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._put = put
+        self._logs: dict[str, _Log] = {}
+        self._places: dict[str, Position] = {}
+        self._taken: dict[str, int] = {}
+        self._pending: list[Raised] = []
+        self._listed_at = 0.0
+        self._kept_at = clock.monotonic()
+        self._unkept = False
+        self.lag = 0
+        self.open = 0
+
+    def begin(self) -> None:
+        """Go on from what was kept. Where there is nothing, what is in the logs is history."""
+        kept = self._store.memory()
+        self._taken = self._store.taken()
+        if kept is not None:
+            memory, self._places = kept
+            try:
+                self._engine.restore(memory)
+            except msgspec.MsgspecError:
+                log.warning("alert_memory_damaged")
+        self._list(history=kept is None)
+        self._unkept = True
+        self.keep()
+
+    def step(self) -> float:
+        """Hold the next entries of each log against the rules; how long to wait until the next."""
+        began = time.perf_counter()
+        self._flush()  # what could not be written down the last time
+        if self._clock.monotonic() - self._listed_at > _LISTING_SECONDS:
+            self._list(history=False)
+            self.open = self._store.open()
+        events: list[tuple[Event, bool]] = []
+        self.lag = 0
+        for name, one in self._logs.items():
+            try:
+                events += self._read(one)
+            except Problem as problem:
+                log.warning("alerts_log_not_read", log=name, fault=problem.code)
+            self.lag += one.lag
+        events.sort(key=lambda each: each[0].time)
+        for event, fresh in events:
+            raised = self._engine.look(event)
+            if fresh:
+                self._pending += raised
+        self._unkept = self._unkept or bool(events)
+        self._flush()
+        if self._clock.monotonic() - self._kept_at > _KEEP_SECONDS:
+            self.keep()
+        took = min(1.0, time.perf_counter() - began)
+        return _REST * took if events else _IDLE_SECONDS
+
+    def keep(self) -> None:
+        """Write down what the rules remember, and up to where they know the logs."""
+        self._kept_at = self._clock.monotonic()
+        if self._unkept:
+            places = {
+                name: (one.source.position(one.next), max(one.next, one.taken))
+                for name, one in self._logs.items()
+            }
+            self._store.remember(self._engine.kept(), places)
+            self._unkept = False
+
+    def _list(self, *, history: bool) -> None:
+        """Take up logs that are new."""
+        self._listed_at = self._clock.monotonic()
+        for name, directory in logs_of(self._config).items():
+            if name in self._logs:
+                continue
+            try:
+                one = _Log(directory)
+                place = self._places.get(name)
+                if place is not None and one.source.holds(place):
+                    one.next = place.next
+                elif place is not None:
+                    self._rewritten(one, name)
+                elif history:
+                    one.next = one.source.size
+            except Problem as problem:
+                log.warning("alerts_log_not_read", log=name, fault=problem.code)
+                continue
+            one.taken = max(one.next, self._taken.get(name, 0))
+            self._logs[name] = one
+
+    def _rewritten(self, one: _Log, name: str) -> None:
+        """It is not the log that was read: what it says from now on counts."""
+        rule = next(rule for rule in builtin() if rule.name == "log-fault")
+        origin = f"{self._config.trust_domain}/{name}"
+        self._pending.append(
+            Raised(
+                rule=rule.name,
+                level=Level.CRITICAL,
+                words=rule.words,
+                group={"gateway": origin},
+                at=self._clock.now(),
+                events=(),
+            )
+        )
+        one.next = one.source.size
+
+    def _read(self, one: _Log) -> list[tuple[Event, bool]]:
+        """The next events, and whether what they raise is not on record yet."""
+        one.refresh()
+        found = []
+        for number, entry in one.source.read(one.next, _BATCH):
+            with contextlib.suppress(Problem):  # a pruned one is empty
+                found.append((event_of(entry), number >= one.taken))
+            one.next = number + 1
+        return found
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        del self._pending[:-_MOST_PENDING]
+        self._put(tuple(self._pending), {name: one.next for name, one in self._logs.items()})
+        self._pending = []
+        for one in self._logs.values():
+            one.taken = max(one.taken, one.next)

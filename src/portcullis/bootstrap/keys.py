@@ -1,0 +1,43 @@
+"""The keys of a deployment, for the gate and for commands: little has to be loaded for them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from portcullis.config import Config
+from portcullis.core.ports import KeyManager, Sealer
+from portcullis.execution.secrets import local_secrets
+from portcullis.gateway.records import new_id
+from portcullis.identity.keymanager import key_manager
+from portcullis.identity.keys import issuer_key
+from portcullis.identity.sealing import Envelope
+from portcullis.identity.tokens import TokenAuthority
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+
+def keys_of(config: Config, *, create: bool | None = None) -> KeyManager:
+    """The configured key manager; see ``key_manager`` for ``create`` and its Problems."""
+    secret = local_secrets(os.environ).resolve
+    return key_manager(config.keys, state=config.state, secret=secret, create=create)
+
+
+def authority_of(config: Config, sealer: Sealer | None = None) -> TokenAuthority:
+    """What signs this deployment's tokens, for a command; its key is made when there is none."""
+    return TokenAuthority(
+        issuer_key(config.state / "keys", sealer or Envelope(keys_of(config))),
+        trust_domain=config.trust_domain,
+        clock=SystemClock(),
+        new_id=new_id,
+    )
