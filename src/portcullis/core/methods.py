@@ -61,7 +61,7 @@ METHODS: Final[dict[str, str]] = {
     "breaker.close": "A breaker closed: its probe ended well, or an operator reset it.",
     "breaker.half_open": "An open breaker lets one call try.",
     "breaker.list": "An operator asked which breakers are open (recorded when it is refused).",
-    "breaker.open": "A breaker opened: an agent's calls, or those to an upstream, are refused for now.",
+    "breaker.open": "A breaker opened: an agent's calls, or an upstream's, are refused for now.",
     "bundle.fetch": "A workload asked for bundles (recorded when it is refused).",
     "bundle.update": "Another trust domain's bundle was taken over, or refused.",
     "catalogue.changed": "A server describes a tool otherwise than it was approved.",
