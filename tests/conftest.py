@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import structlog
 
 from controls import register
 
@@ -19,6 +20,16 @@ CELLS = pytest.StashKey[dict]()
 # A shell that begins the tests in the background has them ignore these, and all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+_configure = structlog.configure
+
+
+def _uncached(**how):
+    """Configure logs as a command would, but so that a later test can still look at them."""
+    _configure(**how | {"cache_logger_on_first_use": False})
+
+
+structlog.configure = _uncached
 
 gc.disable()  # until all is collected: of what is imported nothing is garbage
 
@@ -33,6 +44,13 @@ class Filled:
         for name, cell in report.user_properties:
             if name == "cell" and report.when == "call" and report.passed:
                 self.cells.setdefault(tuple(cell), []).append(report.nodeid)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before():
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture

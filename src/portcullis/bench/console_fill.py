@@ -45,7 +45,7 @@ SELECT :log, n, :now - (:count - n) * 0.05,
     CASE (n / 2 * 31) % 50 WHEN 0 THEN 'delete' WHEN 1 THEN 'external' ELSE 'read' END,
     CASE WHEN n % 2 = 1 THEN 'allow' WHEN (n / 2 * 17) % 20 = 0 THEN 'deny' ELSE 'allow' END,
     CASE WHEN n % 2 = 0 AND (n / 2 * 17) % 20 = 0 THEN 'PC3002' ELSE '' END,
-    printf('%032x', n)
+    printf('%032x', n), ''
 FROM made
 """
 

@@ -56,7 +56,7 @@ MINDED = "minded-agent"
 LIMITED = "limited-agent"
 """Has limits of its own, for each of its sessions."""
 HURRIED = "hurried-agent"
-"""Its sessions are over after a second."""
+"""Its sessions are over after two seconds."""
 MORTAL = tuple(
     f"mortal-{route}"
     for route in (
@@ -85,7 +85,7 @@ limits:
   few: {{for: {{agent: {LIMITED}}}, per: session, requests: {{rate: 3/hour, burst: 3}}}}
   little: {{for: {{agent: {LIMITED}}}, per: session, bytes: 3000/session}}
   short: {{for: {{agent: {LIMITED}}}, per: session, tokens: {{output: 100_000/session}}}}
-  quick: {{for: {{agent: {HURRIED}}}, session_seconds: 1}}
+  quick: {{for: {{agent: {HURRIED}}}, session_seconds: 2}}
 """
 SEARCHING = """\
   SERVER.search:

@@ -52,10 +52,10 @@ async def test_no_more_of_a_stream_than_was_reserved(route, deployment, recorded
 
 @cells("limit", "stream", *MCP)
 async def test_no_stream_outlives_its_sessions_time(route, deployment, recorded, tmp_path):
-    session, token = await deployment.open(HURRIED)
     began = time.monotonic()
+    session, token = await deployment.open(HURRIED)
     seen = await route.scripted("pieces-endless", token=token)
     assert seen.code == "PC3075"
-    assert 0.5 < time.monotonic() - began < 10
+    assert 0.9 < time.monotonic() - began < 10
     await recorded("PC3075", session=session)
     assert (await route.good(token)).code == "PC3075"
