@@ -126,7 +126,7 @@ async def unix_sockets_are_the_workload_api_and_private_ones(gate):
         place = Path(each)
         assert place.is_absolute()  # an abstract socket is open to everybody
         if each.startswith("/proc/self/fd/"):  # bound by the folder's descriptor
-            place = Path(gate.workload).parent / place.name
+            place = load(gate.folder / "portcullis.yaml").state / place.name
             assert place.is_socket(), each
         mode = await asyncio.to_thread(lambda place=place: place.parent.stat().st_mode)
         assert stat.S_IMODE(mode) == 0o700, each
