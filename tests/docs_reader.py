@@ -10,6 +10,7 @@ What stays is ended with the page, and must not have ended in a fault until then
 import contextlib
 import os
 import re
+import secrets
 import select
 import signal
 import socket
@@ -192,11 +193,22 @@ def absent(wanted: tuple[str, ...], text: str) -> str:
 
 
 def free_ports() -> dict[str, str]:
-    """A free port for each that pages name."""
+    """A free port for each that pages name, of those that the system gives to nobody by chance.
+
+    A page ends its gate and starts it again, and between the two nobody else shall get its port.
+    """
     with ExitStack() as stack:
-        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-        free = [str(one.getsockname()[1]) for one in held]
+        free = [_held(stack) for _ in PORTS]
     return dict(zip(PORTS, free, strict=True))
+
+
+def _held(stack: ExitStack) -> str:
+    """A port that is nobody's else, held until ``stack`` ends."""
+    while True:
+        port = secrets.choice(range(16_000, 32_000))
+        with contextlib.suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return str(port)
 
 
 def _set(step: Command | File) -> list[str]:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+from portcullis.core.alert import Ended, Raised
 from portcullis.core.event import Event, EventType, ResultSummary
 
 BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -26,4 +27,13 @@ def event(at: float = 0.0, **fields):
 
 def fed(engine, *events):
     """What these events raise, in order."""
-    return [raised for one in events for raised in engine.look(one)]
+    return [one for one in _found(engine, events) if isinstance(one, Raised)]
+
+
+def over(engine, *events):
+    """What these events say is over, in order."""
+    return [one for one in _found(engine, events) if isinstance(one, Ended)]
+
+
+def _found(engine, events):
+    return [found for one in events for found in engine.look(one)]

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import msgspec
 import pytest
@@ -8,7 +9,8 @@ from portcullis import cli
 from portcullis.bench import measure
 from portcullis.bench.report import Report
 
-GATE = ("--only", "json", "--connections", "50", "--seconds", "0.2", "--repeats", "1")
+GATE = ("--connections", "50", "--seconds", "0.2", "--repeats", "1")
+PROXY = f"{sys.executable} -m portcullis.bench.passthrough {{port}} {{upstream}}"
 
 
 def run(*arguments):
@@ -16,9 +18,15 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-def test_bench_without_a_noun_measures_the_gate_and_holds_its_promises_against_figures(monkeypatch):
-    done = run(*GATE, "--json")
+def test_bench_without_a_noun_measures_the_gate_beside_another_proxy_and_holds_its_promises(
+    tmp_path, monkeypatch
+):
+    heard, measured = [], measure.measure
+    monkeypatch.setattr(measure, "measure", lambda how, _: measured(how, heard.append))
+    done = run(*GATE, "--beside", PROXY, "--folder", str(tmp_path), "--json")
     assert done.exit_code == 0
+    assert "round 1 of 1: json_c50" in heard
+    assert list(tmp_path.iterdir()) == []
     result = json.loads(done.stdout)
     assert sorted(result) == ["command", "figures", "machine", "targets", "version"]
     assert result["command"] == "bench gate"
@@ -32,6 +40,14 @@ def test_bench_without_a_noun_measures_the_gate_and_holds_its_promises_against_f
     assert figures["json_half_offered_rps"] == pytest.approx(
         figures["json_c50_bare_rps"] / 2, rel=0.01
     )
+    for shape in ("json", "sse"):
+        for subject in ("direct", "bare", "gate", "beside"):
+            assert figures[f"{shape}_c50_{subject}_rps"] > 10
+            assert figures[f"{shape}_c50_{subject}_cpu_us"] > 0
+        assert figures[f"{shape}_half_bare_p99_ms"] > 0
+        # The generator must cost less than a proxy, or it would measure itself.
+        assert figures[f"{shape}_c50_bare_load_us"] < figures[f"{shape}_c50_bare_cpu_us"]
+    assert result["machine"]["cpus"] > 0
 
     # people get the same as a table that says whether the promises were kept
     monkeypatch.setattr(measure, "measure", lambda *_: msgspec.convert(result, Report))

@@ -16,7 +16,7 @@ def test_what_operators_wait_for_is_measured_and_held_against_its_promises():
     result = json.loads(done.stdout)
     figures, targets = result["figures"], result["targets"]
     pages = [name for name in figures if name.startswith(("api_", "html_"))]
-    assert len(pages) == 2 * 23
+    assert len(pages) == 2 * 41
     assert figures["page_p99_ms"] == max(figures[name] for name in pages)
     assert {name: target["value"] for name, target in targets.items()} == {
         "page_p99_ms": 200,

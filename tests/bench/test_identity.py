@@ -18,7 +18,7 @@ from portcullis.client.svid import Svid
 from portcullis.core.errors import Problem
 from portcullis.core.spiffe import SpiffeId
 
-SMALL = ("--seconds", "0.01", "--repeats", "2", "--connections", "12", "--streams", "4")
+SMALL = ("--seconds", "0.01", "--repeats", "1", "--connections", "12", "--streams", "4")
 
 
 def cut(connections, streams=(1.0,), **more):

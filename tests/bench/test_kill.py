@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from portcullis import cli
-from portcullis.bench import kill_load, kill_neighbour
+from portcullis.bench import kill, kill_load, kill_neighbour
 from portcullis.bench.kill import LAST_BYTE_MS, Kill, figures, neighbours
 from portcullis.core.errors import Problem
 
@@ -50,7 +50,8 @@ def test_neighbours_are_compared_within_the_run():
         neighbours(kill_neighbour.Outcome(due=(), took=(), failed=0), [(2.0, 3.0)])
 
 
-def test_the_command_kills_and_prints_one_object(tmp_path):
+def test_the_command_kills_and_prints_one_object(tmp_path, monkeypatch):
+    monkeypatch.setattr(kill, "_SETTLE_SECONDS", 0.2)
     sizes = ("--gateways", "2", "--connections", "12", "--streams", "4", "--kills", "4")
     done = CliRunner().invoke(
         cli._app("bench"), ["bench", "kill", *sizes, "--folder", str(tmp_path), "--json"]

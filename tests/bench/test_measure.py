@@ -8,26 +8,7 @@ from portcullis.bench.measure import Settings, measure
 from portcullis.bench.subjects import JSON
 from portcullis.core.errors import Problem
 
-PROXY = f"{sys.executable} -m portcullis.bench.passthrough {{port}} {{upstream}}"
 SHORT = {"seconds": 0.2, "repeats": 1, "connections": (2,)}
-
-
-@pytest.mark.slow
-def test_a_short_run_measures_both_shapes_beside_another_proxy(tmp_path):
-    heard = []
-    result = measure(Settings(**SHORT, beside=PROXY, folder=tmp_path), heard.append)
-    for shape in ("json", "sse"):
-        for subject in ("direct", "bare", "gate", "beside"):
-            assert result.figures[f"{shape}_c2_{subject}_rps"] > 10
-            assert result.figures[f"{shape}_c2_{subject}_cpu_us"] > 0
-        assert result.figures[f"{shape}_half_bare_p99_ms"] > 0
-        # The generator must cost less than a proxy, or it would measure itself.
-        assert (
-            result.figures[f"{shape}_c2_bare_load_us"] < result.figures[f"{shape}_c2_bare_cpu_us"]
-        )
-    assert result.machine.cpus > 0
-    assert heard
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import pytest
 
 import standins
 from console.people import housed
-from e2e.approvals.desk import furnished, policy
+from console.scenes import policy
+from e2e.approvals.desk import furnished
 
 
 @pytest.fixture(scope="session")

@@ -347,20 +347,24 @@ async def test_an_agent_is_cut_off_in_the_browser_and_its_next_call_fails(desk, 
     ):
         assert not (await client.call_tool("get_customer", SUBJECT)).is_error
         await mine.open(f"/agents/{standins.AGENT}")
-        await mine.page.click("text=Cut off")
+        await mine.page.click("button:has-text('Cut off')")
+        await mine.page.wait_for_selector("text=/acted after .* ms/")
+        await mine.picture("killed")
+        await mine.open(f"/agents/{standins.AGENT}")
         await mine.page.wait_for_selector("h1 .state-killed")
         with pytest.raises(MCPError) as refused:
             await client.call_tool("get_customer", SUBJECT)
         assert refused.value.error.data["code"] == "PC4001"
-        assert await mine.page.locator("text=Let it act again").count() == 0  # an admin's
+        assert await mine.page.locator("text=Undo the kill").count() == 0  # an admin's
     async with window(browser, desk, "ada") as mine:
         await mine.open(f"/agents/{standins.AGENT}")
-        await mine.page.click("summary")
+        await mine.page.click("text='Revoke it for ever'")
         await mine.page.fill("[name=typed]", "another")
         await mine.page.click("text='Revoke'")
         assert "PC3054" in await mine.page.inner_text("[role=alert]")
         mine.complaints.clear()
-        await mine.page.click("text=Let it act again")
+        await mine.page.fill("#undo-reason", "it was a drill")
+        await mine.page.click("text='Undo the kill'")
         await mine.page.wait_for_selector("h1 .state-active")
     await desk.open()
     async with standins.mcp_client(desk.stage, "crm", desk.token) as client:

@@ -8,6 +8,9 @@ import pytest
 import standins
 from console.people import COOKIE
 from console.windows import waits
+from portcullis.control.console.app import ConsoleParts, console_routes
+from portcullis.control.console.streams import Streams
+from portcullis.control.limits import LimitParts
 from portcullis.control.live import READERS
 from portcullis.core.lifecycle import State
 from portcullis.core.principal import PrincipalKind
@@ -31,7 +34,76 @@ FORMS = {
     "resume": (f"{AGENT}/resume", "admin", {}),
     "revoke": (f"{AGENT}/revoke", "responder", {"typed": standins.AGENT}),
     "close": ("/sessions/none/close", "responder", {}),
+    "ratify": (f"{AGENT}/ratify", "admin", WHY),
+    "reset": (f"{AGENT}/reset", "admin", WHY),
+    "contain_agent": (
+        "/containment/kill",
+        "responder",
+        WHY | {"scope": "agent", "value": standins.AGENT},
+    ),
+    "contain_all": ("/containment/kill", "responder", {"scope": "all", "typed": "everybody"}),
+    "contain_undo": (
+        "/containment/undo",
+        "admin",
+        WHY | {"scope": "agent", "value": standins.AGENT},
+    ),
+    "quarantine": (
+        "/containment/quarantine",
+        "responder",
+        WHY | {"scope": "agent", "value": standins.AGENT},
+    ),
+    "release": (
+        "/containment/release",
+        "admin",
+        WHY | {"scope": "agent", "value": standins.AGENT},
+    ),
+    "breaker": ("/breakers/reset", "admin", WHY | {"breaker": "upstream:crm"}),
+    "acknowledge": ("/alerts/none/acknowledge", "responder", WHY),
+    "resolve": ("/alerts/none/resolve", "responder", WHY),
+    "silence": (
+        "/silences",
+        "admin",
+        WHY | {"rule": "risk-high", "by": "", "count": "1", "unit": "hours"},
+    ),
+    "unsilence": ("/silences/none/end", "admin", WHY),
+    "incident": ("/incidents", "responder", WHY | {"agent": standins.AGENT}),
+    "contain": ("/incidents/none/steps/contain", "responder", WHY),
+    "revoke_identity": ("/incidents/none/steps/revoke", "responder", WHY),
+    "rotate": ("/incidents/none/steps/rotate", "responder", WHY),
+    "reaudit": ("/incidents/none/steps/reaudit", "responder", WHY),
+    "credential": (
+        "/incidents/none/credentials",
+        "responder",
+        WHY | {"reference": "file:key", "how": "by_hand"},
+    ),
+    "finding": ("/incidents/none/findings", "responder", WHY | {"finding": "1", "verdict": "harm"}),
+    "tick": ("/incidents/none/checklist", "responder", WHY | {"item": "contain.owner-told"}),
+    "note": ("/incidents/none/notes", "responder", {"text": "called"}),
+    "approve_reinstatement": ("/incidents/none/approve", "approver", WHY),
+    "reinstate": ("/incidents/none/reinstate", "admin", WHY),
+    "close_incident": ("/incidents/none/close", "admin", WHY | {"typed": standins.AGENT}),
+    "stand_down": ("/incidents/none/stand-down", "admin", WHY),
 }
+
+
+OF_ONESELF = ("/login", "/logout", "/account")
+"""Whose forms have tests of their own."""
+
+
+async def test_every_form_of_the_console_stands_above(house):
+    services = house.services
+    parts = ConsoleParts(
+        services=services,
+        logins=services.logins("console"),
+        passkeys=services.passkeys,
+        streams=Streams(services.feed, services.clock),
+        names=("localhost",),
+        limits=LimitParts(counter=None, book=None, clock=services.clock, mask=str),
+    )
+    sent = {path.format(id="x") for path, _, _ in FORMS.values()}
+    for route in console_routes(parts):
+        if "POST" in route.methods and not route.path.startswith(OF_ONESELF):
+            assert any(route.path_regex.match(path) for path in sent), route.path
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +119,10 @@ def untouched(house, waiting):
     services = house.services
     assert services.approval_parts.store.get(waiting.id).state == "pending"
     assert services.directory.get(PrincipalKind.AGENT, standins.AGENT).state is State.ACTIVE
-    cut = {one.scope for one in services.feed.standings()}
+    cut = {one.scope for one in services.feed.standings() if one.reason or one.isolated}
     assert cut.isdisjoint({"agent", "session", "role", "all"})
+    assert services.alert_parts.store.silences() == ()
+    assert services.incident_parts.store.unresolved() == ()
 
 
 @pytest.mark.parametrize("form", FORMS)

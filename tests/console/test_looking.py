@@ -1,17 +1,16 @@
 """The pages as they are seen: by screen readers, at night, on a phone, and under attack."""
 
-import os
 import statistics
 import time
-from pathlib import Path
 
 import pytest
 from mcp import MCPError
 from playwright.async_api import Error as Refused
 
 import standins
+from console import scenes
 from console.windows import PHONE, SCREEN, chromium, waits, window
-from e2e.approvals.desk import MAIL, desks
+from e2e.approvals.desk import MAIL, furnished
 from needs import needs_node
 from portcullis.core.principal import PrincipalKind, Session
 
@@ -27,6 +26,7 @@ EVIL = [
     "\u202edlrow\u202c \u200bzero",
 ]
 ALL = " ".join(EVIL)
+FOREIGN = "main svg:not(.spark), main img, main script"
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,9 @@ def anyio_backend():
 
 @pytest.fixture(scope="module")
 async def desk(tmp_path_factory, anyio_backend):
-    async with desks(tmp_path_factory.mktemp("house"), refusals=1000) as made:
-        yield made
+    folder, settings = tmp_path_factory.mktemp("house"), {"approvals": {"refusals": 1000}}
+    async with standins.staged(folder, policy=scenes.policy(), settings=settings) as stage:
+        yield await furnished(stage)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,7 @@ async def scene(desk):
     await desk.stage.create(PrincipalKind.AGENT, "shop-2", owner="the shop")
     desk.stage.gate.services.approval_parts.store.freeze("shop-2", 1e9)
     await standins.eventually(desk.stage, lambda event: event.code == "PC3004")
+    alert, incident = await scenes.furnish(desk)
     return {
         "inbox": "/",
         "approval": f"/approvals/{waiting}",
@@ -66,34 +68,39 @@ async def scene(desk):
         "settled": f"/approvals/{approved}",
         "live": "/live",
         "decisions": "/decisions",
-        "agents": "/agents",
+        "agents": "/agents?sort=risk",
         "agent": f"/agents/{standins.AGENT}",
         "sessions": "/sessions",
+        "alerts": "/alerts",
+        "alert": f"/alerts/{alert}",
+        "silences": "/silences",
+        "incidents": "/incidents",
+        "incident_new": "/incidents/new?agent=shop-2",
+        "incident": f"/incidents/{incident}",
+        "timeline": f"/incidents/{incident}/timeline",
+        "radius": f"/incidents/{incident}/radius",
+        "containment": f"/containment?agent={standins.AGENT}",
+        "limits": "/limits",
+        "breakers": "/breakers",
     }
 
 
 async def test_no_page_shuts_anybody_out_or_scrolls_sideways(desk, browser, scene):
-    """Axe-core's serious and critical rules; PORTCULLIS_SHOTS=FOLDER keeps pictures."""
-    folder = os.environ.get("PORTCULLIS_SHOTS")
+    """Axe-core's serious and critical rules; PORTCULLIS_SHOTS=FOLDER keeps pictures.
+
+    By day on a screen and by night on a phone; the next page opens as the last one was left.
+    """
+    views = [("light", SCREEN), ("dark", PHONE)]
     async with window(browser, desk, "ada") as mine:
-
-        async def picture(look):
-            if folder:
-                file = Path(folder) / f"{name}-{look}.png"
-                await mine.page.screenshot(path=file, full_page=True)
-
         for name, path in scene.items():
-            await mine.page.emulate_media(color_scheme="light")
-            await mine.page.set_viewport_size(SCREEN)
             await mine.open(path)
-            assert await mine.faults() == [], name
-            await picture("light")
-            await mine.page.emulate_media(color_scheme="dark")
-            assert await mine.faults(by_colour=True) == [], name
-            await picture("dark")
-            await mine.page.set_viewport_size(PHONE)
-            assert await mine.overflow() <= 0, name
-            await picture("phone")
+            for scheme, size in views:
+                await mine.page.emulate_media(color_scheme=scheme)
+                await mine.page.set_viewport_size(size)
+                assert await mine.faults(by_colour=size is PHONE) == [], (name, scheme)
+                assert size is SCREEN or await mine.overflow() <= 0, name
+                await mine.picture(f"{name}-{scheme}")
+            views.reverse()
 
 
 async def test_what_an_agent_writes_is_text_on_every_page(desk, browser):
@@ -147,7 +154,9 @@ async def test_what_an_agent_writes_is_text_on_every_page(desk, browser):
             f"/live?agent={EVIL[0]}",
         ):
             await mine.open(path)
-            assert await mine.page.locator("main svg, main img, main script").count() == 0
+            assert (
+                await mine.page.locator("main svg:not(.spark), main img, main script").count() == 0
+            )
             assert await mine.page.title() != "owned"
         await mine.open(f"/approvals/{evil.id}")
         text = await mine.page.inner_text("main")
@@ -164,6 +173,23 @@ async def test_what_an_agent_writes_is_text_on_every_page(desk, browser):
         assert EVIL[0] in await mine.page.inner_text("main")
         assert await mine.page.title() != "owned"
     assert store.get(evil.id).reason == EVIL[0]
+
+
+async def test_what_stands_against_an_agent_is_text_on_every_page(desk, browser, scene):
+    del scene  # who is named is registered
+    places = await scenes.poisoned(desk, ALL)
+    async with window(browser, desk, "ada") as mine:
+        for path in (*places, f"/containment?agent={EVIL[1]}", f"/incidents/new?agent={EVIL[0]}"):
+            await mine.open(path)
+            assert await mine.page.locator(FOREIGN).count() == 0
+            assert await mine.page.title() != "owned"
+            assert EVIL[0] in await mine.page.content() or "&lt;script&gt;" in (
+                await mine.page.content()
+            )
+            assert "\u202d" not in await mine.page.inner_text("main")
+            links = await mine.page.eval_on_selector_all("a", "all => all.map(a => a.protocol)")
+            assert set(links) == {"http:"}
+            assert await mine.overflow() <= 0
 
 
 async def test_what_an_agent_writes_is_text_also_when_it_comes_live(desk, browser):

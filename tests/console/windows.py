@@ -1,10 +1,12 @@
 """Browser windows of operators: Debian's chromium, and what it complains about."""
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
@@ -53,19 +55,24 @@ class Window:
 
     async def faults(self, *, by_colour: bool = False) -> list[str]:
         """Serious and critical faults that axe-core finds; ``by_colour``: only those of colours."""
-        if not await self.page.evaluate("() => 'axe' in window"):
-            await self.page.evaluate(_AXE.read_text(encoding="utf-8"))
         colours = {"runOnly": {"type": "tag", "values": ["cat.color"]}}
-        rules = colours if by_colour else {}
-        found = await self.page.evaluate(
-            "(rules) => axe.run(document, { resultTypes: ['violations'], ...rules })", rules
-        )
+        rules = {"resultTypes": ["violations"], "preload": False} | (colours if by_colour else {})
+        run = "(rules) => globalThis.axe?.run(document, rules)"
+        found = await self.page.evaluate(run, rules)
+        if found is None:
+            await self.page.evaluate(_AXE.read_text(encoding="utf-8"))
+            found = await self.page.evaluate(run, rules)
         return [
             f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"
             for one in found["violations"]
             if one["impact"] in _GRAVE
             for node in one["nodes"]
         ]
+
+    async def picture(self, name: str) -> None:
+        """Keep a picture of the page where PORTCULLIS_SHOTS says, if it does."""
+        if folder := os.environ.get("PORTCULLIS_SHOTS"):
+            await self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
     async def overflow(self) -> int:
         """By how many pixels the page is wider than the window."""

@@ -9,13 +9,14 @@ _TIMES = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 def rules_table() -> str:
     """One row for each rule."""
-    lines = table("rule", "level", "raised when", "about", "threat", "named only")
+    lines = table("rule", "level", "raised when", "about", "threat", "named only", "over")
     for rule in builtin():
         how = rule.correlation
         about = ", ".join(f"`{name}`" for name in (how.by if how else rule.by))
         threat = f"`{rule.threat}`"
         kept = "yes" if rule.kept else ""
-        lines.append(row(f"`{rule.name}`", rule.level.value, _when(rule), about, threat, kept))
+        said = rule.level.value, _when(rule), about, threat, kept, _over(rule)
+        lines.append(row(f"`{rule.name}`", *said))
     return "\n".join(lines)
 
 
@@ -29,6 +30,12 @@ def _when(rule: Rule) -> str:
         "value_count": f"{how.least} values of `{how.field}`",
     }.get(joined, "one after the other" if how.steps else f"a new `{how.field}`")
     return f"{rule.title} ({number} within {_span(how.seconds)})"
+
+
+def _over(rule: Rule) -> str:
+    """What ends it, if not people alone."""
+    quiet = f"{_span(rule.quiet)} quiet" if rule.quiet else ""
+    return " or ".join(filter(None, ("taken back" if rule.over else "", quiet)))
 
 
 def _span(seconds: float) -> str:

@@ -10,6 +10,7 @@ derived from it any more, and the first erasure destroys it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from pathlib import Path
@@ -25,6 +26,8 @@ from portcullis.core.ports import SEALED, Sealer
 SIGNER_FILE: Final = "log.key"
 HANDLES_FILE: Final = "subjects.key"
 DERIVED_FILE: Final = "commitments.key"
+DIGESTS: Final = "shared.digests"
+"""The folder, beside those of logs, of what several gateways make digests with; no log's name."""
 _SIZE: Final = 32
 _Key = TypeVar("_Key", bound=SigningKey)
 
@@ -67,6 +70,22 @@ def open_subjects(directory: Path, sealer: Sealer) -> SubjectKeys:
     if not (directory / SUBJECTS_FILE).exists():
         raise Problem("PC6002", f"{SUBJECTS_FILE} is missing")
     return SubjectKeys(directory / SUBJECTS_FILE, handles, sealer)
+
+
+def shared_subjects(directory: Path, sealer: Sealer) -> SubjectKeys:
+    """Keys of subjects that are of no log, made when there are none; see ``SubjectKeys.shared``.
+
+    Several processes may begin to use them at once. Raises Problem as ``load_keys`` does, and
+    PC6001 when nothing can be written there.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (directory / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _make_subjects(directory, _Files(directory, sealer))
+    except OSError as error:
+        raise Problem("PC6001", f"{directory.name} cannot be used: {error.strerror}") from None
+    return open_subjects(directory, sealer)
 
 
 def destroy_derived(directory: Path) -> bool:
@@ -182,9 +201,12 @@ class _Files:
                 self._write(name, self.read(name))
 
     def _names(self) -> list[str]:
-        """The log's signing key, there or not, and whatever else is kept beside it."""
+        """The log's signing key, there or not, and whatever else is kept beside it.
+
+        What is of no log has none.
+        """
         beside = {path.name for path in self._directory.glob("*.key")}
-        return sorted(beside | {SIGNER_FILE})
+        return sorted(beside if self._directory.name == DIGESTS else beside | {SIGNER_FILE})
 
     def _write(self, name: str, text: str) -> None:
         sealed = self.sealer.seal(f"{text}\n".encode(), self._purpose(name))

@@ -37,13 +37,16 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     cosigned: Mapping[str, int] = {}
 
 
-def prove(directory: Path, verifier: Verifier, index: int) -> str:
-    """The proof of entry ``index`` under the log's present checkpoint.
+def prove(directory: Path, verifier: Verifier, index: int, note: bytes = b"") -> str:
+    """The proof of entry ``index`` under the checkpoint ``note``, by default the log's present one.
 
     Raises Problem PC6004 when the entry is not (or not yet) published, PC6005 when the log's
     files do not give a proof that holds.
     """
-    checkpoint, note = read_checkpoint(directory, verifier)
+    if note:
+        checkpoint = open_checkpoint(note, verifier)
+    else:
+        checkpoint, note = read_checkpoint(directory, verifier)
     if not 0 <= index < checkpoint.size:
         raise Problem("PC6004", f"the checkpoint does not cover an entry {index}")
     reader = TileReader(directory, checkpoint.size)

@@ -91,6 +91,26 @@ class SubjectKeys:
         """What is derived from the key of the subject of this name; made when there is none."""
         return self._known.get(name) or self._learn(name)
 
+    def shared(self, name: str) -> Subject:
+        """The same for keys that several processes make and use at once: durable, and as it is now.
+
+        Whoever is first makes the key; one that another process has destroyed is used no more.
+        Blocks for as long as a commit takes when the key is new. Raises Problem PC6001.
+        """
+        try:
+            with self._writing, self._mutex:
+                self._look_again()
+                known = self._known.get(name)
+                if known is None:
+                    handle = self.handle(name)
+                    while (key := self._find(handle)) is None:
+                        self._offer(handle, name)
+                    known = _subject(handle, key)
+                    self._remember(name, known)
+        except sqlite3.Error:
+            raise Problem("PC6001", "the subjects' keys cannot be read or written") from None
+        return known
+
     def find(self, handle: bytes) -> Subject | None:
         """What is derived from a key that there is, or None when it was destroyed."""
         with self._mutex:
@@ -200,10 +220,13 @@ class SubjectKeys:
                 key = secrets.token_bytes(_KEY_SIZE)
                 self._pending[handle] = key, tuple(map(self.handle, _parts(subject)))
             known = _subject(handle, key)
-            if len(self._known) >= _CACHED:
-                del self._known[next(iter(self._known))]
-            self._known[subject] = known
+            self._remember(subject, known)
         return known
+
+    def _remember(self, subject: str, known: Subject) -> None:
+        if len(self._known) >= _CACHED:
+            del self._known[next(iter(self._known))]
+        self._known[subject] = known
 
     def _find(self, handle: bytes) -> bytes | None:
         if handle in self._pending:
@@ -237,6 +260,14 @@ class SubjectKeys:
         if changes != self._seen:
             self._seen = changes
             self._known.clear()
+
+    def _offer(self, handle: bytes, name: str) -> None:
+        """Store a new key under a handle, unless another process was first."""
+        sealed = self._sealer.seal(secrets.token_bytes(_KEY_SIZE), self._purpose(handle))
+        members = [(self.handle(part), handle) for part in _parts(name)]
+        with self._writer:
+            self._writer.execute("INSERT OR IGNORE INTO subject VALUES (?, ?)", (handle, sealed))
+            self._writer.executemany("INSERT OR IGNORE INTO member VALUES (?, ?)", members)
 
     def _changes(self) -> int:
         """A number that changes with every change by a connection other than our writer."""

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from portcullis.bench import gate
 from portcullis.bench.console_fill import Filled, Sizes, fill
+from portcullis.bench.console_standing import LIMITS
 from portcullis.bench.report import Report, machine, report, target
 from portcullis.bench.subjects import end, free_ports, ready, spawn
 from portcullis.bootstrap import authority_of
@@ -56,6 +57,7 @@ def measure_console(settings: Settings, say: Callable[[str], None]) -> Report:
         path = gate.configuration(
             place, gate=other, control=control, upstream=f"http://127.0.0.1:{upstream}"
         )
+        (place / "policy" / "limits.yaml").write_text(LIMITS)
         config = load(path)
         say("filling")
         began = time.perf_counter()
@@ -103,6 +105,10 @@ def _paths(filled: Filled) -> dict[str, dict[str, str]]:
         "agents": "/api/v1/agents?limit=200",
         "agents_named": "/api/v1/agents?name=agent-09&state=active",
         "sessions": "/api/v1/sessions?limit=200",
+        "behaviour": "/api/v1/behaviour",
+        "limits": "/api/v1/limits?limit=200",
+        "alerts": "/api/v1/alerts?limit=100",
+        "incidents": "/api/v1/incidents?limit=100",
     }
     html = {
         "inbox": "/",
@@ -112,8 +118,22 @@ def _paths(filled: Filled) -> dict[str, dict[str, str]]:
         "decisions": "/decisions",
         "decisions_deep": f"/decisions?verdict=deny&cursor={seen}",
         "agents": "/agents",
+        "agents_by_risk": "/agents?sort=risk",
+        "agents_risky": "/agents?level=elevated&state=active",
         "agent": "/agents/agent-0007",
+        "agent_week": "/agents/agent-0007?span=7d",
         "sessions": "/sessions",
+        "limits": "/limits",
+        "limits_agent": "/limits?agent=agent-0999",
+        "breakers": "/breakers",
+        "containment": "/containment",
+        "alerts": "/alerts",
+        "alerts_filtered": "/alerts?state=all&level=high&rule=rule-7",
+        "alert": f"/alerts/{filled.alert}",
+        "silences": "/silences",
+        "incidents": "/incidents",
+        "incident": f"/incidents/{filled.incident}",
+        "incident_timeline": f"/incidents/{filled.incident}/timeline",
     }
     return {"api": api, "html": html}
 

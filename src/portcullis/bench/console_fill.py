@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Engine, insert, text
 
+from portcullis.bench.console_standing import stand
 from portcullis.bootstrap import GATE, founded
 from portcullis.bootstrap.foundation import DATABASE
 from portcullis.config import Config
@@ -62,12 +63,17 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """Where to look: one approval, one session, and the cursors of the middle of the lists."""
+    """Where to look: one approval, one session, and the cursors of the middle of the lists.
+
+    ``incident`` and ``alert`` are the ids of one each.
+    """
 
     approval: str
     session: str
     approvals_cursor: str
     events_cursor: str
+    incident: str
+    alert: str
 
 
 def fill(config: Config, sizes: Sizes) -> Filled:
@@ -85,6 +91,7 @@ def fill(config: Config, sizes: Sizes) -> Filled:
             )
             connection.execute(insert(APPROVALS), [_row(one, sealer) for one in waiting])
         _events(engine, sizes, now)
+        incident, alert = stand(engine, config, sizes.agents, now)
     middle = waiting[len(waiting) // 2]
     half = sizes.events // 2
     return Filled(
@@ -92,6 +99,8 @@ def fill(config: Config, sizes: Sizes) -> Filled:
         session=middle.session,
         approvals_cursor=cursor_of(middle.created_at, middle.id),
         events_cursor=cursor_of(now - (sizes.events - half) * 0.05, LOG, half),
+        incident=incident,
+        alert=alert,
     )
 
 

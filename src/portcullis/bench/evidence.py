@@ -18,14 +18,15 @@ from typing import Final
 
 import msgspec
 
-from portcullis.audit.verify import own_verifier
 from portcullis.bench import gate
-from portcullis.bench.load import Outcome, Plan
-from portcullis.bench.measure import driven
+from portcullis.bench.load import Outcome
+from portcullis.bench.measure import json_driven
 from portcullis.bench.report import Report, machine, report, target
-from portcullis.bench.subjects import JSON, Subject, end, free_ports, ready, spawn
-from portcullis.review.continuous import folded
+from portcullis.bench.subjects import Subject, end, free_ports, ready, spawn
+from portcullis.bootstrap.evidence_logs import evidence_logs
+from portcullis.config import Config, load
 from portcullis.review.facts import Facts
+from portcullis.review.logs import folded
 
 CONNECTIONS: Final = 16
 LOST_PERCENT: Final = 5.0
@@ -47,15 +48,15 @@ def measure_evidence(seconds: float, rounds: int, folder: Path | None) -> Report
             for number in range(rounds):
                 turn = subjects if number % 2 else subjects[::-1]
                 for subject in turn:
-                    found[subject.name].append(_driven(subject, seconds, number))
-        entries, took = _fold(place / "on" / "portcullis-state" / "log")
+                    found[subject.name].append(json_driven(subject, CONNECTIONS, seconds, number))
+        entries, took = _fold(load(place / "on" / "portcullis.yaml"))
     pairs = list(zip(found["off"], found["on"], strict=True))
     figures = {
-        **{f"calls_{name}_per_s": median(_rate(one) for one in found[name]) for name in _SECTIONS},
+        **{f"calls_{name}_per_s": median(one.rate for one in found[name]) for name in _SECTIONS},
         **{f"cpu_{name}_us": median(one.cpu_us for one in found[name]) for name in _SECTIONS},
         **{f"p99_{name}_ms": median(one.p99_ms for one in found[name]) for name in _SECTIONS},
         "cpu_more_percent": 100 * median(on.cpu_us / off.cpu_us - 1 for off, on in pairs),
-        "lost_percent": 100 * median(1 - _rate(on) / _rate(off) for off, on in pairs),
+        "lost_percent": 100 * median(1 - on.rate / off.rate for off, on in pairs),
         "fold_entries": float(entries),
         "fold_per_s": entries / took,
     }
@@ -92,28 +93,9 @@ def _running(place: Path) -> Iterator[tuple[Subject, ...]]:
         yield tuple(subject for _, _, subject in waiting)
 
 
-def _driven(subject: Subject, seconds: float, seed: int) -> Outcome:
-    plan = Plan(
-        port=subject.port,
-        path=subject.path,
-        token=subject.token,
-        body=JSON.body,
-        tail=JSON.tail,
-        connections=CONNECTIONS,
-        seconds=seconds,
-        session=subject.session,
-        seed=seed,
-    )
-    return driven(plan, subject.name)
-
-
-def _rate(outcome: Outcome) -> float:
-    return outcome.calls / outcome.seconds
-
-
-def _fold(directory: Path) -> tuple[int, float]:
+def _fold(config: Config) -> tuple[int, float]:
     """Fold a log from its beginning, without rests: its entries, and the seconds."""
-    verifier = own_verifier(directory)
+    logs = evidence_logs(config, time.time())
     began = time.perf_counter()
-    facts, _ = folded(directory, verifier, Facts(origin=verifier.name))
+    facts, _ = folded(logs, Facts(origin=logs.own.verifier.name))
     return facts.size, time.perf_counter() - began

@@ -225,8 +225,7 @@ def _loaded(subject: Subject, seconds: float) -> tuple[dict[str, float], list[tu
             rate=rate,
             seed=seed,
         )
-        outcome = driven(plan, subject.name)
-        return outcome.calls / outcome.seconds
+        return driven(plan, subject.name).rate
 
     capacity = run(None, 0)
     windows, served = [], []

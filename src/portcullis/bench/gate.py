@@ -6,24 +6,28 @@ are on.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import secrets
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import yaml
 
 from portcullis.bench.stub import MODEL
-from portcullis.core.errors import Problem
+from portcullis.bootstrap import SystemClock, founded, local_operator, own_log
+from portcullis.config import load
+from portcullis.core.call import Context
+from portcullis.core.principal import Principal, PrincipalKind
 
 AGENT: Final = "bench-agent"
 _AGENTS: Final = 100
 _ROLES: Final = 10
 _TOOLS_PER_ROLE: Final = 3
+_TOKEN_SECONDS: Final = 600
 _CREDENTIAL: Final = "PORTCULLIS_BENCH_CREDENTIAL"
 _CLI: Final = (sys.executable, "-c", "from portcullis.cli import main; main()")
 
@@ -88,21 +92,37 @@ def configuration(
 
 
 def agent_token(config: Path) -> str:
-    """Create the agent that makes the calls; its token."""
-    who = ("--owner", "bench", "--purpose", "makes the calls that are measured")
-    command = ("agent", "create", AGENT, *who, "-c", str(config), "--json")
-    done = subprocess.run(  # noqa: S603 - our own command line
-        (*_CLI, *command), capture_output=True, check=False, timeout=60
+    """Register the agent that makes the calls; its token. The gate must not run yet."""
+    settings, now = load(config), SystemClock().now()
+    me = Principal(
+        kind=PrincipalKind.OPERATOR,
+        id=local_operator(),
+        credential="issuer-key",
+        expires_at=now + _TOKEN_SECONDS,
+        roles=("admin",),
     )
-    if done.returncode:
-        raise Problem("PC7007", f"agent create: {last_line(done.stderr)}")
-    token: str = msgspec.json.decode(done.stdout)["token"]
-    return token
+    context = Context(
+        principal=me, session=None, source="cli", trace_id=secrets.token_hex(16), received_at=now
+    )
+    with contextlib.ExitStack() as stack:
+        principals = founded(stack, settings, own_log(settings)).principals("cli")
+
+        async def made() -> str:
+            agent, purpose = PrincipalKind.AGENT, "makes the calls that are measured"
+            await principals.create(context, agent, AGENT, owner="bench", purpose=purpose)
+            return (await principals.bearer(context, agent, AGENT)).token
+
+        return asyncio.run(made())
 
 
 def command(config: Path) -> tuple[str, ...]:
     """The command that runs the gate."""
     return (*_CLI, "up", "-c", str(config))
+
+
+def program(*words: str) -> tuple[str, ...]:
+    """A command of this program's."""
+    return (*_CLI, *words)
 
 
 def environment() -> dict[str, str]:

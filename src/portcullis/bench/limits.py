@@ -8,13 +8,11 @@ may be overspent.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -33,10 +31,10 @@ from portcullis.bench.limits_clients import (
     opened,
     overhead,
 )
+from portcullis.bench.limits_stage import counting_server
 from portcullis.bench.report import Report, Target, machine, report, target
 from portcullis.core.errors import Problem
 
-_READY_SECONDS: Final = 10.0
 _OVERHEAD: Final = 20.0
 _PROMISES: Final[tuple[tuple[str, Literal["<=", ">="], float], ...]] = (
     ("miscounted_micros", "<=", 0.0),
@@ -72,7 +70,7 @@ def measure_limits(settings: Settings, say: Callable[[str], object] = lambda _: 
         )
         targets["memory_overhead_us"] = target(figures, "memory_overhead_us", "<=", _OVERHEAD)
         vias = ["memory", "sqlite"]
-        with _server(folder, settings.redis) as url:
+        with counting_server(folder, settings.redis) as url:
             if url:
                 say(f"{settings.clients} clients in {settings.gateways} processes, Redis")
                 each = [
@@ -157,29 +155,3 @@ def _processes(tasks: list[Task]) -> list[Came]:
         for child in children:
             child.kill()
             child.wait()
-
-
-@contextmanager
-def _server(folder: Path, wanted: str) -> Iterator[str]:
-    """The URL of a server of counts; empty where there is none."""
-    if wanted != "auto":
-        yield "" if wanted == "none" else wanted
-        return
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    if program is None:
-        yield ""
-        return
-    socket = folder / "counts.sock"
-    argv = [program, "--port", "0", "--unixsocket", str(socket), "--save", ""]
-    with subprocess.Popen(  # noqa: S603 - the server that was found
-        [*argv, "--dir", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as server:
-        try:
-            until = time.monotonic() + _READY_SECONDS
-            while not socket.exists():
-                if server.poll() is not None or time.monotonic() > until:
-                    raise Problem("PC7007", "the server of counts does not start")
-                time.sleep(0.01)
-            yield f"unix://{socket}"
-        finally:
-            server.kill()

@@ -28,11 +28,12 @@ from portcullis.store.counters_sqlite import SharedCounter
 
 AGENTS: Final = 8
 """The clients are of so many agents, who share the budget."""
-_MOST: Final = 200
+MOST: Final = 200
 """Tokens that each call asks for at most, at a hundredth of a cent."""
-_DOLLAR: Final = 100
+DOLLAR: Final = 100
+"""What a token costs, in millionths of a dollar."""
 _BODY: Final = b"{}" * 100
-EXTRA: Final = 500 * _DOLLAR
+EXTRA: Final = 500 * DOLLAR
 """What one call takes more than was reserved for it, in millionths of a dollar: the last to end."""
 _CALL: Final = Call(
     id="",
@@ -42,7 +43,7 @@ _CALL: Final = Call(
     name="bench",
     method="POST /v1/chat/completions",
     arguments={},
-    payload={"max_tokens": _MOST},
+    payload={"max_tokens": MOST},
     body=_BODY,
 )
 
@@ -95,7 +96,7 @@ class _Book:
 
 class _Prices:
     ready = True
-    _price: Final = Price(steps=((0, 0, _DOLLAR * 1000, 0, 0),))
+    _price: Final = Price(steps=((0, 0, DOLLAR * 1000, 0, 0),))
 
     def price(self, api: str, model: str) -> Price:
         del api, model
@@ -104,7 +105,7 @@ class _Prices:
 
 def budget_of(calls: int) -> int:
     """A budget into which about so many calls fit, at half of what each asks for."""
-    return calls * _MOST // 2 * _DOLLAR
+    return calls * MOST // 2 * DOLLAR
 
 
 def opened(task: Task) -> Counter:
@@ -136,7 +137,7 @@ async def clients(task: Task) -> Came:
         usage = Usage(input_tokens=0, output_tokens=took)
         result = Result(payload=None, size=0, usage=usage, finish="stop")
         check.finished(call, context, result, None)
-        spent += took * _DOLLAR
+        spent += took * DOLLAR
         agents[agent] += took
 
     async def client(number: int) -> None:
@@ -156,18 +157,18 @@ async def clients(task: Task) -> Came:
                 await asyncio.sleep(0.1)
                 continue
             await asyncio.sleep(chance.uniform(0, 0.01))
-            ended(call, context, agent, chance.randrange(_MOST))
+            ended(call, context, agent, chance.randrange(MOST))
             refused = 0
 
     await asyncio.gather(*(client(number) for number in range(task.clients)))
     if task.extra:
-        ended(last, context, 0, _MOST + EXTRA // _DOLLAR)
+        ended(last, context, 0, MOST + EXTRA // DOLLAR)
     await check.close()
     return Came(spent=spent, calls=calls, agents=agents)
 
 
 async def overhead(path: Path, calls: int) -> float:
-    """CPU microseconds that a rate and a budget add to a call: asking, and settling."""
+    """CPU microseconds that a rate and a budget add to a call: judging, asking, and settling."""
     month = Ceiling(measure=Measure.COST, window=Window.MONTH, amount=2**50)
     rate = Requests(count=1_000_000, seconds=1, burst=1_000_000)
     limit = Limit(name="budget", place="bench", requests=rate, ceilings=(month,))
@@ -181,6 +182,7 @@ async def overhead(path: Path, calls: int) -> float:
     for _ in range(3):
         began = time.process_time()
         for call in asked:
+            check.judge(call, context, None)
             await check.going(call, context, RiskClass.EXTERNAL)
             check.finished(call, context, result, None)
             await asyncio.sleep(0)

@@ -68,6 +68,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cpu_us: float
     load_us: float
 
+    @property
+    def rate(self) -> float:
+        """Calls a second."""
+        return self.calls / self.seconds
+
 
 def percentile(ordered: Sequence[float], share: float) -> float:
     """The nearest-rank percentile (``share`` in 0..1) of ascending values; 0 without any."""

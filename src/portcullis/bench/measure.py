@@ -100,7 +100,7 @@ def figures(runs: Runs, disk: Iterable[float]) -> dict[str, float]:
     for (subject, cell), outcomes in runs.items():
         place = _place(cell)
         name = f"{place}_{subject}"
-        found[f"{name}_rps"] = median(each.calls / each.seconds for each in outcomes)
+        found[f"{name}_rps"] = median(each.rate for each in outcomes)
         found[f"{name}_p50_ms"] = median(each.p50_ms for each in outcomes)
         found[f"{name}_p99_ms"] = median(each.p99_ms for each in outcomes)
         found[f"{name}_cpu_us"] = median(each.cpu_us for each in outcomes)
@@ -152,7 +152,7 @@ def _half_capacity(settings: Settings, runs: Runs, shape: Shape) -> float:
     """Half of what the bare proxy served in a closed loop at the promised connections."""
     nearest = min(settings.connections, key=lambda n: abs(n - PROMISED_CONNECTIONS))
     outcomes = runs["bare", Cell(shape, nearest)]
-    return median(each.calls / each.seconds for each in outcomes) / 2
+    return median(each.rate for each in outcomes) / 2
 
 
 def _run(settings: Settings, subject: Subject, cell: Cell, *, seed: int) -> Outcome:
@@ -189,3 +189,19 @@ def driven(plan: Plan, where: str) -> Outcome:
         detail = f"{where}: {outcome.errors} wrong answers"
         raise Problem("PC7007", f"{detail} (the first: status {outcome.first_error})")
     return outcome
+
+
+def json_driven(subject: Subject, connections: int, seconds: float, seed: int) -> Outcome:
+    """Drive a closed loop of JSON answers. Problem PC7007 as ``driven``."""
+    plan = Plan(
+        port=subject.port,
+        path=subject.path,
+        token=subject.token,
+        body=JSON.body,
+        tail=JSON.tail,
+        connections=connections,
+        seconds=seconds,
+        session=subject.session,
+        seed=seed,
+    )
+    return driven(plan, subject.name)

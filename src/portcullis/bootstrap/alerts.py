@@ -2,8 +2,9 @@
 
 The one process that rules the deployment reads all its logs, in a thread of its own and off every
 call's way. An event is looked at when its log has signed it. What its rules remember outlives it,
-and what is raised is written down once, also when it dies in between. What a log cannot say
-(that it cannot be written), every process writes down itself.
+and what is raised is written down once, also when it dies in between. The same thread has others
+told of what nobody takes on. What a log cannot say (that it cannot be written), every process
+writes down itself.
 """
 
 from __future__ import annotations
@@ -12,24 +13,38 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from portcullis.bootstrap.alarm import LoggedAlarm
+from portcullis.bootstrap.alerts_rules import Rules
 from portcullis.bootstrap.alerts_watching import Watching
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.foundation import DATABASE
+from portcullis.bootstrap.incidents import by_alert
 from portcullis.config import Config
 from portcullis.config.places import Role
 from portcullis.control.services import Services
-from portcullis.core.alert import RAISED, Alert, Level, Raised, Words
+from portcullis.core.alert import (
+    ENDED,
+    ESCALATED,
+    RAISED,
+    REREAD,
+    Alert,
+    Found,
+    Level,
+    Raised,
+    State,
+    Step,
+    Words,
+)
 from portcullis.core.errors import Problem
 from portcullis.gateway.records import changed, new_id
-from portcullis.oversight.alerts.builtin import builtin, rules
-from portcullis.oversight.alerts.engine import Engine
+from portcullis.oversight.alerts.builtin import builtin
 from portcullis.store.alerts import SqlAlerts
 from portcullis.store.engine import open_sqlite
 
@@ -50,11 +65,21 @@ class Alerts:
 
     Implements ``core.alarm.Alarm``: an alarm is logged and counted, and where no event in the log
     tells of it, because no rule is about such or because the log takes nothing, it is an alert.
+    ``steps`` are who else is told of what nobody took on; ``opens`` is told of each new alert.
     """
 
-    def __init__(self, store: SqlAlerts, services: Services, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        store: SqlAlerts,
+        services: Services,
+        registry: CollectorRegistry,
+        steps: Sequence[Step] = (),
+        opens: Callable[[Alert], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._services = services
+        self._steps = steps
+        self._opens = opens
         self._logged = LoggedAlarm(registry)
         self._count = Counter(
             "portcullis_alerts_raised",
@@ -78,11 +103,49 @@ class Alerts:
         """Have ``wake`` called, on whichever thread, when there is a new alert."""
         self._wakers.append(wake)
 
-    def put(self, raised: Iterable[Raised], places: dict[str, int]) -> None:
-        """Write down what was raised, record what is new, tell of it. Blocks."""
-        for alert in self._store.put(tuple(raised), places):
+    def put(self, found: Iterable[Found], places: dict[str, int]) -> None:
+        """Write down what was found, record what is new or over, tell of it. Blocks."""
+        for alert in self._store.put(tuple(found), places):
+            if alert.state is State.RESOLVED:
+                self._record(ENDED, alert, reason=alert.reason)
+                continue
             self._count.labels(alert.level.value).inc()
-            self._record(alert)
+            self._record(RAISED, alert)
+            self._opens(alert)
+        self._wake()
+
+    def tend(self, caught_up: bool) -> None:  # noqa: FBT001 - the one thing that it is told
+        """Have others told of what nobody took on; end what was quiet, if logs were read. Blocks.
+
+        It is recorded before it takes effect.
+        """
+        done = 0
+        for _ in self._steps:
+            for alert in self._store.unheeded(self._steps):
+                number = alert.escalated + 1
+                told = self._steps[alert.escalated].told(alert.level)
+                if told:
+                    self._record(ESCALATED, alert, step=number, channels=list(told))
+                done += self._store.escalate(alert.id, number, told=bool(told)) is not None
+        for alert in self._store.quiet() if caught_up else ():
+            reason = f"quiet for {alert.quiet:.0f} seconds"
+            self._record(ENDED, alert, reason=reason)
+            done += self._store.end(alert.id, reason) is not None
+        if done:
+            self._wake()
+
+    def reread(self, said: dict[str, object], problem: Problem | None) -> None:
+        """Record which rules are in force now, or why others are not."""
+        services = self._services
+        event = changed(services.gateway, services.clock, REREAD, said)
+        if problem is not None:
+            event = msgspec.structs.replace(event, verdict="deny", code=problem.code)
+        try:
+            services.recorder.enqueue(event)
+        except Problem as lost:
+            log.critical("event_lost", code=lost.code, method=REREAD)
+
+    def _wake(self) -> None:
         for wake in self._wakers:
             wake()
 
@@ -91,18 +154,16 @@ class Alerts:
         said = ""
         while True:
             self._look()
-            some = tuple(self._direct)
+            some = [self._direct.popleft() for _ in range(len(self._direct))]
             if some:
                 try:
                     await asyncio.to_thread(self.put, some, {})
                     said = ""
                 except Exception as error:  # noqa: BLE001 - it is tried again
+                    self._direct.extendleft(reversed(some))
                     if type(error).__name__ != said:
                         said = type(error).__name__
                         log.warning("alert_not_kept", fault=said)
-                else:
-                    for _ in some:
-                        self._direct.popleft()
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _look(self) -> None:
@@ -120,11 +181,11 @@ class Alerts:
             rule=rule, level=level, words=words, group=group, at=services.clock.now(), events=()
         )
 
-    def _record(self, alert: Alert) -> None:
+    def _record(self, method: str, alert: Alert, **more: object) -> None:
         services = self._services
-        said = {"alert": alert.id, "rule": alert.rule, "level": alert.level.value}
+        said = {"alert": alert.id, "rule": alert.rule, "level": alert.level.value} | more
         try:
-            services.recorder.enqueue(changed(services.gateway, services.clock, RAISED, said))
+            services.recorder.enqueue(changed(services.gateway, services.clock, method, said))
         except Problem as problem:
             log.critical("event_lost", code=problem.code, alert=alert.id)
 
@@ -138,17 +199,17 @@ async def alerting(
     Raises Problem PC7002 when the configured rules cannot be read.
     """
     role = Role.of(services.gateway.rpartition("/")[2])
-    found = rules(config.alerts.rules) if role.rules else ()
     engine = open_sqlite(config.state / DATABASE)
     try:
         gather = config.alerts.gather_minutes * 60.0
         store = SqlAlerts(engine, services.clock, new_id, gather)
-        alerts = Alerts(store, services, registry)
+        alerts = Alerts(store, services, registry, _steps(config), by_alert(services))
+        rules = Rules(config.alerts.rules, alerts.reread) if role.rules else None
         async with background(alerts.run()):
-            if not role.rules:
+            if rules is None:
                 yield alerts
                 return
-            watching = Watching(config, store, Engine(found), services.clock, alerts.put)
+            watching = Watching(config, store, rules, services.clock, alerts.put, alerts.tend)
             watching.begin()
             _figures(registry, watching)
             thread = _Thread(watching)
@@ -159,6 +220,13 @@ async def alerting(
                 await asyncio.to_thread(thread.close)
     finally:
         engine.dispose()
+
+
+def _steps(config: Config) -> tuple[Step, ...]:
+    return tuple(
+        Step(after=one.seconds, tell={name: Level(level) for name, level in one.tell.items()})
+        for one in config.alerts.escalate
+    )
 
 
 async def _forgetting(store: SqlAlerts, services: Services) -> None:

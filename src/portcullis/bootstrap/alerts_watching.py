@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -14,14 +16,17 @@ import structlog
 from portcullis.audit.export.source import Position, Source, event_of
 from portcullis.audit.publish import HEAD
 from portcullis.audit.verify import own_verifier
+from portcullis.bootstrap.alerts_rules import Rules
 from portcullis.config import Config
 from portcullis.config.places import logs_of
-from portcullis.core.alert import Level, Raised
+from portcullis.core.alert import Found, Level, Raised
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
 from portcullis.core.ports import Clock
 from portcullis.oversight.alerts.builtin import builtin
 from portcullis.oversight.alerts.engine import Engine
+from portcullis.oversight.alerts.gathering import gathers
+from portcullis.oversight.alerts.pending import Pending
 from portcullis.store.alerts import SqlAlerts
 
 _BATCH: Final = 64
@@ -29,13 +34,24 @@ _BATCH: Final = 64
 _IDLE_SECONDS: Final = 0.1
 _REST: Final = 2.0
 """How many times as long as a step took the next one waits: calls go first."""
+_HURRY: Final = 0.25
+"""The same while more than ``_BEHIND`` entries wait: who floods the log makes no alert late."""
+_BEHIND: Final = 1024
+_WRITE_SECONDS: Final = 0.1
+_AGAIN_SECONDS: Final = 1.0
+"""Between two times that is written down what is raised: that is new, and that is raised again."""
+_RECENT: Final = 4096
+_NONE, _DAMAGED = "PC7005", "PC6005"
+"""There is no log, or it is not what was signed."""
+_SURE_SECONDS: Final = 2.0
+"""For so long it has to be so: who reads while it is written may see half of it."""
 _LISTING_SECONDS: Final = 1.0
 _KEEP_SECONDS: Final = 15.0
-_MOST_PENDING: Final = 4096
 
 log = structlog.get_logger(__name__)
 
-Put = Callable[[Iterable[Raised], dict[str, int]], None]
+Put = Callable[[Iterable[Found], dict[str, int]], None]
+Tend = Callable[[bool], None]
 
 
 class _Log:
@@ -59,6 +75,11 @@ class _Log:
             self._seen = seen
         self.source.refresh()
 
+    def forget(self) -> None:
+        """Read everything from the disk again."""
+        self._seen = None
+        self.source.forget()
+
     @property
     def lag(self) -> int:
         return self.source.size - self.next
@@ -69,24 +90,41 @@ class Watching:
 
     It goes on where it was: what its rules remember is kept from time to time, with how far each
     log was read then. What was read since is read again after a crash, but what that raised is on
-    record already (``taken``) and is not raised twice. ``put`` writes down what is raised.
+    record already (``taken``) and is not raised twice. ``put`` writes down what is raised; what is
+    raised again within ``again`` seconds is written down at once. ``tend`` is called every second,
+    and told whether all logs were read to their ends.
     """
 
     def __init__(
-        self, config: Config, store: SqlAlerts, engine: Engine, clock: Clock, put: Put
+        self,
+        config: Config,
+        store: SqlAlerts,
+        rules: Rules,
+        clock: Clock,
+        put: Put,
+        tend: Tend,
+        *,
+        again: float = _AGAIN_SECONDS,
     ) -> None:
         self._config = config
         self._store = store
-        self._engine = engine
+        self._rules = rules
+        self._engine = Engine(rules.rules)
         self._clock = clock
         self._put = put
+        self._tend = tend
+        self._again = again
         self._logs: dict[str, _Log] = {}
         self._places: dict[str, Position] = {}
         self._taken: dict[str, int] = {}
-        self._pending: list[Raised] = []
+        self._pending = Pending()
+        self._written_at = -math.inf
+        self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._listed_at = 0.0
         self._kept_at = clock.monotonic()
         self._unkept = False
+        self._whole = False
+        self._unreadable: dict[str, float] = {}
         self.lag = 0
         self.open = 0
 
@@ -110,29 +148,41 @@ class Watching:
         self._flush()  # what could not be written down the last time
         if self._clock.monotonic() - self._listed_at > _LISTING_SECONDS:
             self._list(history=False)
-            self.open = self._store.open()
+            self._look_around()
         events: list[tuple[Event, bool]] = []
-        self.lag = 0
+        self.lag, self._whole = 0, True
         for name, one in self._logs.items():
             try:
                 events += self._read(one)
-            except Problem as problem:
-                log.warning("alerts_log_not_read", log=name, fault=problem.code)
+                self._unreadable.pop(name, None)
+            except (Problem, OSError) as fault:
+                self._unread(name, fault)
             self.lag += one.lag
         events.sort(key=lambda each: each[0].time)
         for event, fresh in events:
-            raised = self._engine.look(event)
-            if fresh:
-                self._pending += raised
+            found = self._engine.look(event)
+            for each in found if fresh else ():
+                self._pending.add(each)
         self._unkept = self._unkept or bool(events)
         self._flush()
         if self._clock.monotonic() - self._kept_at > _KEEP_SECONDS:
             self.keep()
         took = min(1.0, time.perf_counter() - began)
-        return _REST * took if events else _IDLE_SECONDS
+        rest = _HURRY if self.lag > _BEHIND else _REST
+        return rest * took if events else _IDLE_SECONDS
+
+    def _look_around(self) -> None:
+        """What is to be done every second, whatever the logs say."""
+        if self._rules.look():
+            engine = Engine(self._rules.rules)
+            engine.follow(self._engine)
+            self._engine = engine
+        self._tend(self._whole and self.lag == 0 and not self._pending)
+        self.open = self._store.open()
 
     def keep(self) -> None:
         """Write down what the rules remember, and up to where they know the logs."""
+        self._write()
         self._kept_at = self._clock.monotonic()
         if self._unkept:
             places = {
@@ -157,17 +207,22 @@ class Watching:
                     self._rewritten(one, name)
                 elif history:
                     one.next = one.source.size
-            except Problem as problem:
-                log.warning("alerts_log_not_read", log=name, fault=problem.code)
+            except (Problem, OSError) as fault:
+                self._unread(name, fault)
                 continue
             one.taken = max(one.next, self._taken.get(name, 0))
             self._logs[name] = one
 
     def _rewritten(self, one: _Log, name: str) -> None:
         """It is not the log that was read: what it says from now on counts."""
+        self._fault(name)
+        one.next = one.source.size
+
+    def _fault(self, name: str) -> None:
+        """Raise that a log is not what was signed."""
         rule = next(rule for rule in builtin() if rule.name == "log-fault")
         origin = f"{self._config.trust_domain}/{name}"
-        self._pending.append(
+        self._pending.add(
             Raised(
                 rule=rule.name,
                 level=Level.CRITICAL,
@@ -177,7 +232,20 @@ class Watching:
                 events=(),
             )
         )
-        one.next = one.source.size
+
+    def _unread(self, name: str, fault: Problem | OSError) -> None:
+        """A log cannot be read: say so once; what stays not as it was signed is an alert."""
+        now = self._clock.monotonic()
+        code = fault.code if isinstance(fault, Problem) else _DAMAGED
+        self._whole = self._whole and code == _NONE
+        if name in self._logs:
+            self._logs[name].forget()
+        if name not in self._unreadable:
+            self._unreadable[name] = now
+            log.warning("alerts_log_not_read", log=name, fault=code)
+        if code == _DAMAGED and now - self._unreadable[name] > _SURE_SECONDS:
+            self._unreadable[name] = math.inf
+            self._fault(name)
 
     def _read(self, one: _Log) -> list[tuple[Event, bool]]:
         """The next events, and whether what they raise is not on record yet."""
@@ -190,10 +258,31 @@ class Watching:
         return found
 
     def _flush(self) -> None:
+        """Write down what is pending, when it is time: what is new soon, the rest with it."""
         if not self._pending:
             return
-        del self._pending[:-_MOST_PENDING]
-        self._put(tuple(self._pending), {name: one.next for name, one in self._logs.items()})
-        self._pending = []
-        for one in self._logs.values():
-            one.taken = max(one.taken, one.next)
+        since = self._clock.monotonic() - self._written_at
+        new = any(_key(one) not in self._recent for one in self._pending)
+        if since >= (_WRITE_SECONDS if new else self._again):
+            self._write()
+
+    def _write(self) -> None:
+        if not self._pending:
+            return
+        found = tuple(self._pending)
+        self._put(found, {name: one.next for name, one in self._logs.items()})
+        self._pending = Pending()
+        self._written_at = self._clock.monotonic()
+        for one in found:
+            if isinstance(one, Raised):
+                self._recent[_key(one)] = None
+            else:
+                self._recent.pop(_key(one), None)
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+        for each in self._logs.values():
+            each.taken = max(each.taken, each.next)
+
+
+def _key(found: Found) -> tuple[str, str]:
+    return found.rule, gathers(found)

@@ -7,9 +7,9 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
-import structlog
-
+from portcullis.bootstrap.background import background
 from portcullis.bootstrap.domain import opened
+from portcullis.bootstrap.evidence import Evidence
 from portcullis.bootstrap.feed import publishing
 from portcullis.bootstrap.figures import together
 from portcullis.bootstrap.foundation import founded
@@ -20,11 +20,8 @@ from portcullis.bootstrap.parts import assembled
 from portcullis.bootstrap.presence import GATE_FILE, presence
 from portcullis.config import Config
 from portcullis.config.places import CONTROL, Role, audit_directory
-from portcullis.core.errors import Problem
 from portcullis.execution.tls import upstream_tls
 from portcullis.gateway.live import Live
-
-log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
@@ -37,13 +34,8 @@ async def running_control(
 
     ``gateways`` are the URLs at which its gateways listen, by default the configured ones, as far
     as those name a port; ``ready`` says whether enough of them serve. Raises Problem when it
-    cannot start, PC6003 while another process rules the deployment, PC7040 where evidence is
-    asked for: nothing evaluates it over several logs.
+    cannot start, PC6003 while another process rules the deployment.
     """
-    if config.evidence.frameworks:
-        if "frameworks" in config.evidence.model_fields_set:
-            raise Problem("PC7040", "evidence.frameworks is set, and gateways have their own logs")
-        log.warning("evidence_not_evaluated", code="PC7040", logs="one for each gateway")
     async with contextlib.AsyncExitStack() as stack:
         services = founded(stack, config, CONTROL)
         domain = opened(config, services)
@@ -65,6 +57,8 @@ async def running_control(
         await stack.enter_async_context(told)
         workload = await stack.enter_async_context(domain.workload_api())
         directory = audit_directory(config, CONTROL)
+        evidence = Evidence(config, services, parts.registry, CONTROL)
+        await stack.enter_async_context(background(evidence.run()))
         say({**(_configured(config) if gateways is None else gateways), **urls})
         yield Gate(urls, workload, directory, services, domain, parts.reload_policy, parts.registry)
 

@@ -20,10 +20,10 @@ from portcullis.audit.files import replace
 from portcullis.audit.keys import load_signer
 from portcullis.audit.note import Signer
 from portcullis.audit.quorum import Quorum, load_quorum
-from portcullis.audit.verify import own_verifier
+from portcullis.bootstrap.evidence_logs import evidence_logs
 from portcullis.bootstrap.floor import EVIDENCE
 from portcullis.config import Config
-from portcullis.config.places import GATE, Role, audit_directory, logs_of
+from portcullis.config.places import audit_directory
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
@@ -34,6 +34,7 @@ from portcullis.review.continuous import FACTS, Change, Outlook, Watch
 from portcullis.review.deployment import Deployment, deployment
 from portcullis.review.evaluate import Assessment, State
 from portcullis.review.facts import Facts
+from portcullis.review.logs import Logs
 from portcullis.review.package import write
 from portcullis.review.shelf import discard, package_name, shelved, surplus
 from portcullis.review.signals import tally
@@ -60,26 +61,15 @@ def quorum_of(config: Config) -> Quorum | None:
     return None if config.audit.witnesses is None else load_quorum(config.audit.witnesses)
 
 
-def evidence_signer(keys: Path, directory: Path, origin: str, sealer: Sealer) -> Signer:
-    """The key of this log's packages, made on first use; its public half lies beside the log.
+def evidence_signer(config: Config, name: str, origin: str, sealer: Sealer) -> Signer:
+    """The key of packages in the name of this log, made on first use.
 
-    Problem PC6002 or PC7010 when it cannot be used.
+    Its public half lies beside the log. Problem PC6002 or PC7010 when it cannot be used.
     """
+    keys, directory = config.state / "keys" / name, audit_directory(config, name)
     signer = load_signer(keys, KEY, f"{origin}/evidence", Signer, create=True, sealer=sealer)
     replace(directory / VKEY, f"{signer.verifier}\n".encode())
     return signer
-
-
-def one_log(config: Config) -> Path:
-    """The log that evidence is evaluated from: that of one process that did everything.
-
-    Raises Problem PC7040 where gateways keep logs of their own: what one log says of who acted, and
-    another of who may, no evaluation of either would join.
-    """
-    others = [name for name in logs_of(config) if name != GATE and Role.of(name).lasting]
-    if others:
-        raise Problem("PC7040", f"the deployment also has the logs {', '.join(others)}")
-    return audit_directory(config)
 
 
 class Gauges:
@@ -99,7 +89,10 @@ class Gauges:
             registry=registry,
         )
         self._entries = Gauge(
-            "portcullis_evidence_entries", "Entries of the log evaluated.", registry=registry
+            "portcullis_evidence_entries",
+            "Entries of a log evaluated.",
+            ["log"],
+            registry=registry,
         )
         self._at = Gauge(
             "portcullis_evidence_evaluated_timestamp_seconds",
@@ -114,22 +107,24 @@ class Gauges:
             self._gaps.labels(name).set(assessment.count(State.GAP))
             for row in assessment.rows:
                 self._controls.labels(name, row.control).set(states[row.state])
-        self._entries.set(outlook.review.facts.size)
+        for name, place in outlook.review.facts.logs.items():
+            self._entries.labels(name).set(place.size)
         self._at.set(outlook.review.at.timestamp())
 
 
 class Evidence:
-    """Evaluates one gate's log until cancelled. Use it on the loop; ``directory`` is the log's.
+    """Evaluates a deployment's logs until cancelled. Use it on the loop.
 
-    Raises Problem PC6002 or PC7010 when packages are wanted and their key cannot be used.
+    ``name`` is the log of this process, which rules. Raises Problem PC6002 or PC7010 when packages
+    are wanted and their key cannot be used.
     """
 
     def __init__(
-        self, config: Config, services: Services, registry: CollectorRegistry, directory: Path
+        self, config: Config, services: Services, registry: CollectorRegistry, name: str
     ) -> None:
         self._config = config
         self._services = services
-        self._directory = directory
+        self._name = name
         self._gauges = Gauges(registry)
         self._stop = threading.Event()
         self._unsettled: bool | None = None
@@ -137,16 +132,18 @@ class Evidence:
         self._later = moment(0)
         self._packed: dict[str, datetime] = {}
         self._watch = Watch(
-            directory,
-            own_verifier(directory),
+            self._logs,
             config.state / EVIDENCE / FACTS,
             config.evidence.frameworks,
             quorum_of(config),
         )
         self._signer: Signer | None = None
         if config.evidence.packages is not None:
-            keys = config.state / "keys" / GATE
-            self._signer = evidence_signer(keys, directory, services.gateway, services.sealer)
+            self._signer = evidence_signer(config, name, services.gateway, services.sealer)
+
+    def _logs(self, patient: bool = False) -> Logs:  # noqa: FBT001, FBT002 - as ``Watch`` asks
+        now = self._services.clock.now()
+        return evidence_logs(self._config, now, self._name, patient=patient)
 
     async def run(self) -> None:
         """Evaluate every so many seconds. What fails is tried again; its age is a metric."""
@@ -173,7 +170,8 @@ class Evidence:
             return
         self._later = at + _RETRY
         stopped = self._stop.is_set
-        verified = await asyncio.to_thread(checked_apart, self._directory, at, stopped)
+        logs = await asyncio.to_thread(self._logs)
+        verified = await asyncio.to_thread(checked_apart, logs, at, stopped)
         if verified is None:
             return
         self._watch.verified = verified
@@ -258,8 +256,7 @@ class Evidence:
         return write(
             target,
             assessment,
-            directory=self._directory,
-            verifier=own_verifier(self._directory),
+            logs=self._logs(),
             signer=signer,
             verified=verified,
             version=self._services.version,
@@ -285,8 +282,9 @@ class Evidence:
 def _unpacked(facts: Facts) -> bool:
     """Whether the log tells of a gap that changed after its last package: a gate stopped before."""
     changed = tally(facts, "gap_changes")
-    packed = max((mark.index for mark in facts.packages.values()), default=-1)
-    return changed is not None and changed.last.index > packed
+    return changed is not None and all(
+        mark.before(changed.last) for mark in facts.packages.values()
+    )
 
 
 def _told(change: Change) -> dict[str, Any]:

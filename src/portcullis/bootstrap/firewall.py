@@ -10,7 +10,6 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from portcullis.bootstrap.keys import keys_of
-from portcullis.bootstrap.sharing import digests_of
 from portcullis.checks.inspect import Inspect, Means
 from portcullis.checks.planted import Planted
 from portcullis.checks.restore import Restore
@@ -128,8 +127,9 @@ def firewall(
     pdp: PolicyDecisionPoint,
     inventory: Inventory,
     vaults: Vaults,
+    commit: Callable[[str, bytes], str],
 ) -> tuple[Restore, Inspect]:
-    """The checks that look at content.
+    """The checks that look at content; ``commit`` makes the digests that stand for values.
 
     Their secrets are made of the issuer's key, so that canaries and envelopes stay what they are
     over restarts and on every process of a deployment. ``vaults`` has the sessions' placeholders.
@@ -148,7 +148,7 @@ def firewall(
         passing=LocalVaults(services.clock, vaults=1024, size=16 * 2**20, idle_seconds=3600),
         inventory=inventory,
         planted=Planted(_key(config, services.sealer, "envelopes"), canaries),
-        commit=digests_of(config, services),
+        commit=commit,
     )
     return Restore(vaults, inventory, book), Inspect(means)
 

@@ -22,12 +22,16 @@ from portcullis.review.continuous import FACTS
 EXPORT: Final = "export"
 """Below the state directory: cursors and dead letters of exporters, in a folder per log."""
 EVIDENCE: Final = "evidence"
-"""Below the state directory: what the gate's evidence is evaluated from."""
+"""Below the state directory: what the deployment's evidence is evaluated from."""
 _MAX_FACTS: Final = 64 * 2**20
 
 
-class _Folded(msgspec.Struct, frozen=True):
+class _At(msgspec.Struct, frozen=True):
     size: int
+
+
+class _Folded(msgspec.Struct, frozen=True):
+    logs: dict[str, _At]
 
 
 def read_by_all(config: Config, name: str, directory: Path, *, lasting: bool) -> int:
@@ -53,4 +57,5 @@ def _positions(config: Config, name: str, directory: Path, *, lasting: bool) -> 
         yield open_checkpoint(note, verifier).size
     if config.evidence.frameworks:
         facts = read(config.state / EVIDENCE / FACTS, _MAX_FACTS)
-        yield msgspec.json.decode(facts, type=_Folded).size
+        at = msgspec.json.decode(facts, type=_Folded).logs.get(name)
+        yield at.size if at is not None else 0

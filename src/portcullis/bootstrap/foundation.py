@@ -25,6 +25,7 @@ from portcullis.audit.subjects_erasure import Stores, content_path
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.feed import killed
 from portcullis.bootstrap.floor import read_by_all
+from portcullis.bootstrap.incidents import incident_parts
 from portcullis.bootstrap.keys import SystemClock, keys_of
 from portcullis.bootstrap.sharing import once_of, sessions_of
 from portcullis.config import Config
@@ -195,6 +196,7 @@ def founded(
             SqlBehaviour(engine), config.behaviour, thresholds_of(config.behaviour)
         ),
         alert_parts=AlertParts(alerts, alerts),
+        incident_parts=incident_parts(config, engine, directory),
         console=config.console,
         console_key=derived(issuer, "console"),
         feed_key=derived(issuer, "feed"),

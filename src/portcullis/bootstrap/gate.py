@@ -86,7 +86,7 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
         told = telling(*(config, services, parts.registry, urls["control"], parts.alerts.subscribe))
         await stack.enter_async_context(told)
         workload = await stack.enter_async_context(domain.workload_api())
-        evidence = Evidence(config, services, parts.registry, audit_directory(config))
+        evidence = Evidence(config, services, parts.registry, GATE)
         await stack.enter_async_context(background(evidence.run()))
         say(urls)
         yield Gate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Final
 
 from portcullis.config import Config
 from portcullis.core.ports import KeyManager, Sealer
@@ -14,6 +15,8 @@ from portcullis.identity.keys import issuer_key
 from portcullis.identity.sealing import Envelope
 from portcullis.identity.tokens import TokenAuthority
 
+_SLEEP_TOO: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class SystemClock:
     """The machine's clock."""
@@ -23,8 +26,8 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
+        """Seconds that never go back; those in which the machine slept count."""
+        return time.clock_gettime(_SLEEP_TOO)
 
 
 def keys_of(config: Config, *, create: bool | None = None) -> KeyManager:

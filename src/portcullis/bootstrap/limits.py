@@ -22,6 +22,7 @@ from portcullis.control.limits import LimitParts
 from portcullis.control.services import Services
 from portcullis.core.behaviour import RiskLevels
 from portcullis.core.errors import Problem
+from portcullis.core.incident_ports import Probations
 from portcullis.core.limit_ports import Counter, Spent
 from portcullis.core.ports import Clock, SecretSource
 from portcullis.gateway.limit_metrics import LimitMetrics
@@ -33,6 +34,8 @@ from portcullis.store.prices import ModelPrices
 
 COUNTS: Final = "limits.db"
 """Below the state directory: what is counted, unless a server has it."""
+KEPT: Final = "Set `appendonly yes` and `maxmemory-policy noeviction` in it."
+"""What to do about a server that may give budgets back."""
 _SLACK: Final = 60.0
 
 log = structlog.get_logger(__name__)
@@ -62,6 +65,7 @@ async def limiting(
     *,
     breakers: Breakers,
     levels: RiskLevels | None = None,
+    probations: Probations | None = None,
 ) -> AsyncIterator[tuple[Limiting, LimitParts]]:
     """The check (which observes too), and what operators look at, for as long as the block."""
     clock = services.clock
@@ -77,6 +81,7 @@ async def limiting(
         clock,
         prices=prices,
         levels=levels,
+        probations=probations,
         spent=Breaking(breakers),
         sizes=sizes_of(config),
         mask=mask,
@@ -91,9 +96,21 @@ async def limiting(
         elif config.models and role.enforces:  # agents' breakers go by what is spent
             loading = asyncio.get_running_loop().run_in_executor(None, prices.warm)
             stack.push_async_callback(asyncio.wait, [loading])
+        if isinstance(counter, RedisCounter):
+            await stack.enter_async_context(background(_looked_at(counter)))
         await stack.enter_async_context(background(check.run()))
         await stack.enter_async_context(background(metrics.run()))
         yield check, parts
+
+
+async def _looked_at(counter: RedisCounter) -> None:
+    """Say so, once, when the server of the counts may give budgets back."""
+    try:
+        lacking = await counter.lacking()
+    except Problem:  # which every call that is counted says
+        return
+    if lacking:
+        log.warning("counts_not_kept", why=lacking, hint=KEPT)
 
 
 def sizes_of(config: Config) -> Sizes:
@@ -103,6 +120,7 @@ def sizes_of(config: Config) -> Sizes:
     return Sizes(
         output_tokens=settings.output_tokens,
         bytes_per_token=settings.bytes_per_token,
+        cap_output=settings.cap_output,
         hold_seconds=max(limits.request_seconds + limits.stream_seconds, slowest) + _SLACK,
     )
 

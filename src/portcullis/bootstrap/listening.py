@@ -24,6 +24,8 @@ from portcullis.control import (
     breakers_api,
     catalogue_api,
     chat_api,
+    incidents_api,
+    incidents_timeline_api,
     kills_api,
     limits_api,
     live_api,
@@ -155,6 +157,7 @@ def for_operators(
                 passkeys=services.passkeys,
                 streams=streams,
                 names=listen.names,
+                limits=parts.limits,
                 meaning=parts.meaning,
             )
         )
@@ -165,6 +168,7 @@ def for_operators(
         figures=figures,
         ready=lambda: ready() and not services.recorder.failure,
         routers=lambda edge: (
+            *kills_api.routers(edge, services.kills("control")),  # first: routes are tried in turn
             *domain.control_routers(edge),
             *catalogue_api.routers(edge, services.catalogue("control", parts.book.refresh)),
             *approvals_api.routers(edge, services.approvals("control"), services.desk("control")),
@@ -173,10 +177,11 @@ def for_operators(
             live_api.router(edge, services.watching(), streams),
             *reviews_api.routers(edge, services.reviews("control")),
             *alerts_api.routers(edge, services.alerting("control")),
+            *incidents_api.routers(edge, services.incidents("control")),
+            incidents_timeline_api.router(edge, services.telling("control")),
             *behaviour_api.routers(edge, services.behaving("control")),
             *breakers_api.routers(edge, services.breaking("control")),
             *quarantine_api.routers(edge, services.quarantining("control")),
-            *kills_api.routers(edge, services.kills("control")),
             *privacy_api.routers(edge, services.privacy("control")),
             pruning_api.router(edge, services.pruning(), services.records()),
             *(chat_api.router(edge, one) for one in (chat(config, services),) if one),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
+from portcullis.audit.export.stream import SyslogTarget
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.keys import SystemClock
@@ -21,20 +23,24 @@ from portcullis.config import Config
 from portcullis.config.notifications import (
     AnyChannel,
     EmailChannel,
+    PagerDutyChannel,
     SlackChannel,
+    SyslogChannel,
     WebhookChannel,
 )
 from portcullis.control.chat import Buttons, Chat
 from portcullis.control.console.guard import own_url
 from portcullis.control.services import Services
-from portcullis.core.alert import LEVELS, Level
+from portcullis.core.alert import LEVELS, Hears, Level
 from portcullis.core.alert_ports import AlertChanges
 from portcullis.core.errors import Problem
 from portcullis.core.notice import Message, Subject
 from portcullis.core.notice_ports import Later, Never, NoticeStore, Teller
 from portcullis.core.ports import Clock, SecretSource
 from portcullis.execution.notify.mail import MailTeller
+from portcullis.execution.notify.pagerduty import PagerDutyTeller
 from portcullis.execution.notify.slack import AppTeller, IncomingTeller
+from portcullis.execution.notify.syslog import SocketTeller, SyslogTeller
 from portcullis.execution.notify.web import Web
 from portcullis.execution.notify.webhook import WebhookTeller
 from portcullis.execution.secrets import local_secrets
@@ -105,12 +111,19 @@ async def telling(
         yield
 
 
-def _alerts(config: Config, services: Services, name: str) -> tuple[AlertChanges, int] | None:
-    """What a channel is told of alerts, and from which rank on."""
-    level = config.alerts.tell.get(name)
-    if level is None or services.alert_parts is None:
+def _alerts(
+    config: Config, services: Services, name: str
+) -> tuple[AlertChanges, tuple[Hears, ...]] | None:
+    """What a channel is told of alerts: at once, and when nobody takes them on."""
+    told = (config.alerts.tell, *(one.tell for one in config.alerts.escalate))
+    hears = tuple(
+        Hears(step, LEVELS[Level(levels[name])])
+        for step, levels in enumerate(told)
+        if name in levels
+    )
+    if not hears or services.alert_parts is None:
         return None
-    return services.alert_parts.changes, LEVELS[Level(level)]
+    return services.alert_parts.changes, hears
 
 
 async def told_once(config: Config, name: str) -> None:
@@ -180,7 +193,7 @@ def console_of(config: Config, control_url: str) -> str:
 def teller(
     name: str, settings: AnyChannel, secrets: SecretSource, clock: Clock, domain: str
 ) -> Teller:
-    """The adapter of one channel; ``domain`` stands in the ids of mails."""
+    """The adapter of one channel; ``domain`` stands in the ids of mails and in pages."""
     tls = _tls(name, settings.ca)
     match settings:
         case WebhookChannel(url=url, secrets=references):
@@ -202,6 +215,19 @@ def teller(
                 to=settings.to,
                 domain=domain,
             )
+        case PagerDutyChannel(url=url, routing_key=key):
+            return PagerDutyTeller(url, Web(tls), partial(secrets.resolve, key), domain)
+        case SyslogChannel():
+            return _syslog(settings, tls)
+
+
+def _syslog(settings: SyslogChannel, tls: ssl.SSLContext) -> Teller:
+    name = socket.gethostname()
+    if settings.socket is not None:
+        return SocketTeller(settings.socket, name)
+    host, _, port = (settings.address or "").rpartition(":")
+    secure = tls if settings.tls else None
+    return SyslogTeller(SyslogTarget(host.strip("[]"), int(port), tls=secure), name)
 
 
 def references(settings: AnyChannel) -> tuple[str, ...]:
@@ -214,6 +240,10 @@ def references(settings: AnyChannel) -> tuple[str, ...]:
             return tuple(filter(None, (settings.webhook, settings.token, signing)))
         case EmailChannel():
             return tuple(filter(None, (settings.password,)))
+        case PagerDutyChannel():
+            return (settings.routing_key,)
+        case SyslogChannel():
+            return ()
 
 
 def _resolved(secrets: SecretSource, wanted: tuple[str, ...]) -> list[str]:

@@ -15,7 +15,9 @@ from portcullis.bootstrap.behaviour import behaving, unusual
 from portcullis.bootstrap.beside import beside
 from portcullis.bootstrap.breakers import breaking
 from portcullis.bootstrap.firewall import detectors, ending, firewall
+from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.governed import governed
+from portcullis.bootstrap.incidents import probation, resuming
 from portcullis.bootstrap.limits import limiting
 from portcullis.bootstrap.oversight import asking
 from portcullis.bootstrap.quarantine import isolating
@@ -25,6 +27,7 @@ from portcullis.bootstrap.sharing import (
     Among,
     called_of,
     conversations_of,
+    digests_of,
     secret,
     steps_of,
     sweeping,
@@ -65,6 +68,7 @@ from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import Records, new_id
+from portcullis.gateway.underway import Underway
 from portcullis.wire.mcp_state import Seal
 
 
@@ -122,7 +126,8 @@ async def assembled(
 
         policy = governed(config, services, found, inventory, report)
         vaults = vaults_of(stack, config, services)
-        restore, inspect = firewall(found, config, services, policy.pdp, inventory, vaults)
+        commit = digests_of(stack, config, services)
+        restore, inspect = firewall(found, config, services, policy.pdp, inventory, vaults, commit)
         authorize = Authorize(policy.pdp)
         unvouched = [name for name, one in config.guard.items() if not one.trusted]
         provenance = Provenance(policy.pdp, services.labels, unvouched)
@@ -131,6 +136,7 @@ async def assembled(
             behaving(config, services, registry, alarm, policy.pdp.role_of)
         )
         breakers = await stack.enter_async_context(breaking(config, services, registry, alarm))
+        probations = await stack.enter_async_context(probation(config.state / DATABASE, services))
         isolate = Isolate(services.feed, policy.pdp)
         sources = local_secrets(environ)
         limit, left = await stack.enter_async_context(
@@ -138,6 +144,7 @@ async def assembled(
                 *(config, services, policy.pdp, sources, registry),
                 breakers=breakers,
                 levels=levels,
+                probations=probations,
             )
         )
         checks = (
@@ -168,12 +175,14 @@ async def assembled(
         )
         metrics = Metrics(registry)
         awaited = [RiskClass(risk) for risk in config.audit.await_witnesses]
-        observers = (isolate, breakers, limit)
+        underway = Underway()
+        observers = (isolate, breakers, limit, underway)
         pipeline = Pipeline(
             *(checks, recorder, records, metrics, awaited),
             asking(services, steps_of(stack, config, services)),
             observers,
         )
+        services.feed.subscribe(partial(underway.sweep, services.feed, pipeline.chunk))
         forwarder = HttpForwarder(endpoints(config), secrets=sources, limits=limits, tls=tls)
         stack.push_async_callback(forwarder.close)
         channels = McpChannels(
@@ -195,6 +204,7 @@ async def assembled(
         works = (
             *(policy.run(), conversations.run(), services.feed.watch(), book.watch()),
             isolating(config, services, levels, alarm),
+            resuming(services),
             ending((vaults, provenance), sessions),
             sweeping(vaults, sessions),
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TypeAlias
 import structlog
 from sqlalchemy import Engine
 
+from portcullis.audit.keys import DIGESTS, shared_subjects
 from portcullis.checks.contain import Contain
 from portcullis.checks.overheard import Called, LocalCalled
 from portcullis.config import Config
@@ -34,6 +34,7 @@ from portcullis.gateway.owned import Owned
 from portcullis.gateway.relay import Ids, Relay
 from portcullis.gateway.relay_door import Door
 from portcullis.gateway.router import Router
+from portcullis.identity.keymanager import KEYS
 from portcullis.identity.keys import derived, issuer_key
 from portcullis.identity.once import LocalOnce
 from portcullis.oversight.recent import LocalRemembered, Remembered
@@ -120,21 +121,18 @@ def steps_of(stack: _Stack, config: Config, services: Services) -> Remembered:
     return recent
 
 
-def digests_of(config: Config, services: Services) -> Callable[[str, bytes], str]:
+def digests_of(stack: _Stack, config: Config, services: Services) -> Callable[[str, bytes], str]:
     """What makes the digests that stand for values in texts: the same at every gateway.
 
     One process alone makes them under the keys of its log's subjects; of several gateways each
-    has such keys of its own, so theirs are under one that they derive.
+    has such keys of its own, so theirs are under keys that they share. An erasure destroys both.
+    The stack closes them; Problem PC6001, PC6002 or PC7010 when they cannot be used.
     """
     if _role(services) is not Role.GATEWAY:
         return services.recorder.commitment
-    key = secret(config, services.sealer, "digests")
-
-    def digest(subject: str, value: bytes) -> str:
-        said = subject.encode("utf-8", "surrogatepass")
-        return hmac.digest(key, len(said).to_bytes(4) + said + value, "sha256").hex()
-
-    return digest
+    keys = shared_subjects(config.state / KEYS / DIGESTS, services.sealer)
+    stack.callback(keys.close)
+    return lambda subject, value: keys.shared(subject).commitment(value)
 
 
 async def sweeping(vaults: LocalVaults | SharedVaults, sessions: SessionState) -> None:

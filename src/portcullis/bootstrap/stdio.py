@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 
+from portcullis.bootstrap.background import background
 from portcullis.bootstrap.feed import following
 from portcullis.bootstrap.foundation import founded
 from portcullis.bootstrap.local import local_operator
 from portcullis.bootstrap.parts import Parts, assembled
+from portcullis.bootstrap.presence import GATE_FILE, present
 from portcullis.config import Config, McpUpstream
 from portcullis.control.services import Services
 from portcullis.core.call import Context
@@ -19,11 +22,13 @@ from portcullis.core.trace import new_trace
 from portcullis.gateway.live import Live
 from portcullis.gateway.mcp_stdio import serve_stdio, standard_streams
 from portcullis.identity.tokens import Minted
+from portcullis.store.killfeed_follower import Follower
 
 _WRAPPERS = 16
 """Most `portcullis mcp` processes for one server at once; each writes a log of its own."""
 
 _RENEW_SECONDS = 60
+_LOOK_SECONDS = 0.1
 
 
 async def wrap_stdio(
@@ -40,7 +45,8 @@ async def wrap_stdio(
         parts = await _first_free(stack, alone, server)
         name = parts.services.gateway.rpartition("/")[2]
         heard = following(config, parts.services, name, parts.live, binding=False)
-        await stack.enter_async_context(heard)
+        lease = _Lease(config, parts.services, await stack.enter_async_context(heard))
+        await stack.enter_async_context(background(lease.watch()))
         vouched = _Vouched(parts.services, agent)
 
         async def context() -> Context:
@@ -57,6 +63,42 @@ async def wrap_stdio(
             contexts=context,
             live=parts.live,
         )
+
+
+class _Lease:
+    """Binds a wrapper to the feed while something rules the deployment, as its gateways are bound.
+
+    Until then, and when that has ended, the database alone says who is cut off. What begins to
+    rule is given a lease's time to be heard.
+    """
+
+    def __init__(self, config: Config, services: Services, follower: Follower) -> None:
+        self._place = config.state / GATE_FILE
+        self._grace = config.feed.lease_seconds
+        self._feed = services.feed
+        self._clock = services.clock
+        self._follower = follower
+        self._since: float | None = None
+        services.feed.lease(self.fresh)
+
+    def fresh(self) -> bool:
+        """Whether it knows who is cut off."""
+        since = self._since
+        bound = since is not None and self._clock.monotonic() >= since + self._grace
+        return not bound or self._follower.fresh()
+
+    async def watch(self) -> None:
+        """See whether anything rules, until cancelled."""
+        was = True
+        while True:
+            if present(self._place) is None:
+                self._since = None
+            elif self._since is None:
+                self._since = self._clock.monotonic()
+            if self.fresh() is not was:
+                was = not was
+                self._feed.lapsed()
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 class _Nobody:

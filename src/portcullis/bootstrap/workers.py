@@ -138,21 +138,18 @@ class Workers:
         loop = asyncio.get_running_loop()
         while not self._ending.is_set():
             began = loop.time()
-            child = await asyncio.create_subprocess_exec(
-                *_PORTCULLIS,
-                "gateway",
-                *("--name", name, "--tied", *self._arguments),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                start_new_session=True,  # what a terminal sends is for the parent
-            )
+            child = await self._started(name)
+            if child is None:
+                wait = await self._rest(wait, most)
+                continue
             self._children[name] = child
             self._say("gateway.start", {"gateway": name, "process": child.pid})
             if self._ending.is_set():
                 _signal(child, signal.SIGTERM)
             status = await child.wait()
             del self._children[name]
-            gateway_file(self._config, name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it says who runs, and nobody does
+                gateway_file(self._config, name).unlink(missing_ok=True)
             ended = {"gateway": name, "process": child.pid, "status": _status(status)}
             if self._ending.is_set():
                 self._say("gateway.end", ended)
@@ -161,9 +158,29 @@ class Workers:
                 wait = BACK_OFF[0]
             log.error("gateway_ended", **ended, again_seconds=wait)
             self._say("gateway.end", ended | {"again_seconds": wait})
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), wait)
-            wait = min(2 * wait, most)
+            wait = await self._rest(wait, most)
+
+    async def _started(self, name: str) -> asyncio.subprocess.Process | None:
+        """A new child; None while the system has no room for one."""
+        try:
+            return await asyncio.create_subprocess_exec(
+                *_PORTCULLIS,
+                "gateway",
+                *("--name", name, "--tied", *self._arguments),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # what a terminal sends is for the parent
+            )
+        except OSError as error:
+            log.error("gateway_not_started", gateway=name, fault=error.strerror)  # noqa: TRY400
+            return None
+
+    async def _rest(self, seconds: float, most: float) -> float:
+        """Wait before another start, unless all is to end; how long to wait the next time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+        return min(2 * seconds, most)
 
     def _serves(self, name: str) -> bool:
         child = self._children.get(name)

@@ -2,13 +2,15 @@
 
 It stands right after containment, so that nothing is done for what is refused anyway. What a call
 does is not known there; that a listed tool only reads is seen when the call is about to go, at the
-highest risk that anybody saw in it. Whoever is isolated may list, and is shown what remains; its
-sessions may begin and end. Everything else is denied, or where policy says so a human is asked
-about each call: what he lets through runs, and its answer is passed on.
+highest risk that anybody saw in it. A listed model is asked without its provider's tools. Whoever
+is isolated may list, and is shown what remains; its sessions may begin and end. Everything else is
+denied, or where policy says so a human is asked about each call: what he lets through runs, and its
+answer is passed on.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from typing import Any, ClassVar, Final
 
@@ -36,6 +38,9 @@ _MEMBERS: Final = {
     "resources": "resources",
     "resource_templates": "resourceTemplates",
 }
+_BETAS: Final = re.compile(r"(openai|anthropic)\.beta\.").match
+"""A model's features that are but another version of its API. Any other acts, or reads, at the
+provider's, where nobody sees it."""
 _APPROVED: Final = 4096
 """Most calls under way that a human let through, of which it is remembered."""
 
@@ -67,8 +72,10 @@ class Isolate(Check):
             self._must_read(call, risk)
 
     async def approved(self, call: Call, context: Context, approval: str) -> None:
-        """Remember what a human let through."""
-        del context, approval
+        """Remember what a human let through, knowing of the quarantine."""
+        del approval
+        if self._feed.isolated(context.principal, context.session) is None:
+            return
         self._approved[call.id] = None
         if len(self._approved) > _APPROVED:
             self._approved.popitem(last=False)
@@ -116,7 +123,7 @@ class Isolate(Check):
             return True
         rules = self._rules.quarantine()
         if call.action is Action.MODEL:
-            return rules.asks(call.name)
+            return rules.asks(call.name) and all(map(_BETAS, call.features))
         return call.action is Action.TOOL and rules.reads_with(call.server, call.name)
 
     def _let(self, call: Call) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 import structlog
 
-from portcullis.checks.limits_plan import Met, Plans
+from portcullis.checks.limits_plan import Plans
 from portcullis.checks.limits_run import (
     Book,
     Run,
@@ -21,6 +21,7 @@ from portcullis.checks.limits_run import (
     actual,
     bounds,
     late,
+    priced,
     really,
     said,
     told,
@@ -30,7 +31,8 @@ from portcullis.core.behaviour import RiskLevels
 from portcullis.core.call import Action, Call, Context, Result, RiskClass
 from portcullis.core.check import Check
 from portcullis.core.errors import Problem
-from portcullis.core.limit_ports import Counter, Normal, Prices, Spent
+from portcullis.core.incident_ports import Probations
+from portcullis.core.limit_ports import Counter, Normal, Price, Prices, Spent
 from portcullis.core.limit_told import Measure, Quota, moment
 from portcullis.core.limits import (
     DATA,
@@ -43,7 +45,7 @@ from portcullis.core.limits import (
     span,
 )
 from portcullis.core.ports import Clock
-from portcullis.core.verdict import PASS, Allow, Deny, Verdict
+from portcullis.core.verdict import PASS, Allow, Deny, Transform, Verdict
 from portcullis.oversight import limits as rules
 from portcullis.oversight import limits_size as size
 from portcullis.oversight.limits import Estimate, Planned
@@ -61,7 +63,8 @@ class Limiting(Check):
 
     Run ``run`` beside it, and ``close`` it at the end. ``prices`` is None where there are none;
     ``mask`` makes of a user's name what may stand in counts; ``api_of`` is the shape of an
-    upstream's API; ``refused`` is told of each refusal, ``levels`` says how risky agents are.
+    upstream's API; ``refused`` is told of each refusal, ``levels`` says how risky agents are and
+    ``probations`` who is on one.
     """
 
     name: ClassVar[str] = "limit"
@@ -74,6 +77,7 @@ class Limiting(Check):
         *,
         prices: Prices | None = None,
         levels: RiskLevels | None = None,
+        probations: Probations | None = None,
         spent: Spent | None = None,
         sizes: Sizes | None = None,
         mask: Callable[[str], str] = str,
@@ -91,9 +95,26 @@ class Limiting(Check):
         self._running: dict[str, Run] = {}
         self._ending: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._plans = Plans(book, self._levels, mask)
+        self._plans = Plans(book, self._levels, mask, probations)
 
     # The line.
+
+    def judge(self, call: Call, context: Context, facts: object) -> Verdict:
+        """Name the maximum that is reserved for an answer, where the request names none.
+
+        That is where a limit is of it: the provider keeps to it, and only streams can be cut.
+        """
+        del facts
+        if not self._sizes.cap_output or call.action is not Action.MODEL:
+            return PASS
+        if not size.uncapped(call):
+            return PASS
+        found = self._plans.met(call, context)
+        if not found.grows:
+            return PASS
+        price = self._price(call, costs=found.costs is not None)
+        most = price.most if price else 0
+        return Transform(payload=size.capped(call, most or self._sizes.output_tokens))
 
     async def holding(self, call: Call, context: Context, risk: RiskClass) -> None:
         """Nobody is asked about a call that could not go. Raises what ``going`` does."""
@@ -133,8 +154,10 @@ class Limiting(Check):
         run = self._running.get(call.id)
         if run is None or not any(one.measure in DATA for one in run.plan):
             return None
-        much = {Measure.BYTES: result.size, Measure.ROWS: size.rows(result.payload)}
         plan = [one for one in run.plan if one.measure in DATA]
+        much = {Measure.BYTES: result.size}
+        if any(one.measure is Measure.ROWS for one in plan):
+            much[Measure.ROWS] = size.rows(result.payload)
         wants = rules.sized(plan, much)
         made = await self._counter.reserve(f"{call.id}+", wants, hold=1.0)
         if isinstance(made, Over):
@@ -193,7 +216,7 @@ class Limiting(Check):
         run = self._running.pop(call.id, None)
         if run is None:
             return
-        if result is None and problem is not None and unsent(problem):
+        if result is None and problem is not None and unsent(call, problem):
             run.never = True
         self._settle(call.id, run, really(call, run, result, problem))
 
@@ -246,33 +269,33 @@ class Limiting(Check):
         """What a call wants; None for one that no limit is of. Raises Problem."""
         if call.looked_up_for or call.action not in rules.COUNTED:
             return None
-        met = self._plans.met(call, context)
+        found = self._plans.met(call, context)
         watched = self._spent is not None and call.action is Action.MODEL and self._prices
-        if not met and not watched:
+        if not found.met and not watched:
             return None
         now = self._clock.now()
         run = Run(context.principal.id, now, ())
-        run.api = self._api_of(call.server)
-        for limit, _ in met:
-            self._in_time(run, limit, context, now)
+        for limit, _ in found.met:
+            if limit.session_seconds is not None:
+                self._in_time(run, limit, limit.session_seconds, context, now)
         if call.action is Action.MODEL:
-            self._estimated(run, call, met)
-        plan = self._plans.plan(call, context, met, now)
+            self._estimated(run, call, found.costs)
+        plan = self._plans.plan(call, found, now)
         run.plan, run.wants = plan, rules.sized(plan, run.estimate.amounts())
         for one, want in zip(plan, run.wants, strict=True):
             if isinstance(want, Amount) and want.amount > want.ceiling:
                 reason = f"limit {one.limit.name}: the call can take more than {said(one)}"
                 raise self._told(Problem("PC3078", reason), one, 0.0)
-        if any(map(bounds, plan)):
+        if found.grows and call.action is Action.MODEL:
             run.most = size.characters(run.estimate.written, named=run.named)
         return run
 
-    def _in_time(self, run: Run, limit: Limit, context: Context, now: float) -> None:
+    def _in_time(self, run: Run, limit: Limit, seconds: int, context: Context, now: float) -> None:
         session = context.session
-        if limit.session_seconds is None or session is None:
+        if session is None:
             return
-        factor = limit.factor(self._levels.level(context.principal.id))
-        over_at = session.opened_at + limit.session_seconds * factor
+        factor = self._plans.factor(limit, context.principal.id)
+        over_at = session.opened_at + seconds * factor
         if now >= over_at:
             denied = late(limit)
             problem = Problem(denied.code, denied.reason)
@@ -282,12 +305,8 @@ class Limiting(Check):
         if run.over_at is None or over_at < run.over_at[0]:
             run.over_at = (over_at, limit)
 
-    def _estimated(self, run: Run, call: Call, met: Met) -> None:
-        costs = next((limit for limit, _ in met if limit.costs), None)
-        if self._prices is not None and (
-            costs is not None or (self._spent is not None and self._prices.ready)
-        ):
-            run.price = self._prices.price(run.api, call.name)
+    def _estimated(self, run: Run, call: Call, costs: Limit | None) -> None:
+        run.price = self._price(call, costs=costs is not None)
         if costs is not None and run.price is None:
             self._count(costs.name, Measure.COST)
             raise Problem("PC3074", f"limit {costs.name}: there is no price for this model")
@@ -296,6 +315,13 @@ class Limiting(Check):
         written, run.named = size.written(call, self._sizes.output_tokens, most)
         micros = run.price.dearest(read, written) if run.price else None
         run.estimate = Estimate(read=read, written=written, micros=micros)
+
+    def _price(self, call: Call, *, costs: bool) -> Price | None:
+        """What a model's tokens cost, where a limit of cost asks or it takes no time."""
+        prices = self._prices
+        if prices is None or not (costs or (self._spent is not None and prices.ready)):
+            return None
+        return priced(call, prices.price(self._api_of(call.server), call.name))
 
     def _problem(self, run: Run, over: Over) -> Problem:
         one = run.plan[over.which]
@@ -346,14 +372,28 @@ class Limiting(Check):
             await self._burnt(run)
 
     async def _burnt(self, run: Run) -> None:
-        """Tell of limits whose month's budget is spent too fast."""
+        """Tell of limits whose month's budget is spent too fast, and of an agent that does so.
+
+        Of a count that agents share, that is each who spends more than its even pace alone: whoever
+        spends little is not stopped for what its neighbours spend.
+        """
         now = self._clock.now()
-        start, _ = span(Window.HOUR, now)
         for one in run.plan:
-            if not one.burn or self._spent is None:
+            if not one.burns or self._spent is None:
                 continue
-            owner = one.want.key.split("|")[2]
-            keys = [rules.burn_key(one.limit, owner, at) for at in (start - 3600, start)]
-            before, within = await self._counter.read(keys)
-            if rules.burns(one.limit, before, within, now):
-                self._spent.on_burn(one.limit.name, run.agent)
+            own = one.want.key.split("|")[2]
+            owner = rules.whole(one.limit, own)
+            if not rules.burns(one.limit, *await self._hours(one.limit, owner, now), now):
+                continue
+            if own != owner:
+                last = rules.last_hour(*await self._hours(one.limit, own, now), now)
+                if last <= rules.even(one.limit, now):
+                    continue
+            self._spent.on_burn(one.limit.name, one.burns)
+
+    async def _hours(self, limit: Limit, owner: str, now: float) -> tuple[int, int]:
+        """What was spent in the hour before this one, and in this."""
+        start, _ = span(Window.HOUR, now)
+        keys = [rules.burn_key(limit, owner, at) for at in (start - 3600, start)]
+        before, within = await self._counter.read(keys)
+        return before, within

@@ -7,11 +7,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from portcullis.core.call import Action, Call, Result, Usage
+from portcullis.core.call import Action, Call, Result, Route, Usage
 from portcullis.core.errors import Problem
 from portcullis.core.limit_ports import Price
 from portcullis.core.limit_told import Exceeded, Measure
-from portcullis.core.limits import MICROS, Limit, Rate, Reservation, Slot, State, Want, Window
+from portcullis.core.limits import MICROS, MOST, Limit, Rate, Reservation, Slot, State, Want, Window
 from portcullis.core.verdict import Deny
 from portcullis.oversight import limits as rules
 from portcullis.oversight import limits_size as size
@@ -43,10 +43,14 @@ class Book(Protocol):
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """How calls are estimated, and for how long (seconds) a reservation can be settled."""
+    """How calls are estimated, and for how long (seconds) a reservation can be settled.
+
+    ``cap_output``: a request that names no maximum is given the one that is reserved for it.
+    """
 
     output_tokens: int = 4096
     bytes_per_token: float = 2.0
+    cap_output: bool = True
     hold_seconds: float = 1200.0
 
 
@@ -55,7 +59,6 @@ class Run:
 
     __slots__ = (
         "agent",
-        "api",
         "at",
         "estimate",
         "most",
@@ -82,15 +85,17 @@ class Run:
         self.over_at: tuple[float, Limit] | None = None
         self.passed = 0
         self.never = False
-        self.api = ""
 
 
-def unsent(problem: Deny) -> bool:
+def unsent(call: Call, problem: Deny) -> bool:
     """Whether a call ended before its upstream got any of it: then nothing of it is counted.
 
-    An official client that tries again (``x-stainless-retry-count``) is so counted once. The header
-    itself is the caller's own word, and nothing goes by it.
+    One of an agent's own program may have run, whatever ended it here. An official client that
+    tries again (``x-stainless-retry-count``) is so counted once. The header itself is the caller's
+    own word, and nothing goes by it.
     """
+    if call.route is Route.GUARD:
+        return False
     if problem.code == "PC5001":
         return problem.reason.startswith(_UNREACHED)
     return problem.code in _NEVER
@@ -99,13 +104,13 @@ def unsent(problem: Deny) -> bool:
 def really(call: Call, run: Run, result: Result | None, problem: Deny | None) -> Estimate:
     """What a call took: what the provider says, and what was estimated where it says nothing.
 
-    A refusal of the provider's costs nothing. An answer that was broken off is charged in full as
-    estimated: nobody knows how much of it the provider had written.
+    A refusal of the provider's costs nothing, unless it says that it does. An answer that was
+    broken off is charged in full as estimated: nobody knows how much of it was written.
     """
     estimate = run.estimate
     if call.action is not Action.MODEL:
         return estimate
-    if result is not None and result.is_error and not result.chunks:
+    if result is not None and result.is_error and not result.chunks and result.usage is None:
         return Estimate(read=0, written=0, micros=0)
     usage = (result.usage if result else None) or Usage()
     read = estimate.read if usage.input_tokens is None else usage.input_tokens
@@ -123,15 +128,36 @@ def really(call: Call, run: Run, result: Result | None, problem: Deny | None) ->
     return Estimate(read=read, written=written, micros=micros)
 
 
+def priced(call: Call, price: Price | None) -> Price | None:
+    """What a call's tokens cost, by the service that it asks for.
+
+    None for a call with sound where nobody says what that costs: many times as much as text.
+    """
+    if price is None:
+        return None
+    times, sound = size.dearer(call), size.sounds(call)
+    if sound and not any(price.audio):
+        return None
+    return price.dearer(times, sound=sound) if times > 1 or sound else price
+
+
 def actual(plan: Sequence[Planned], real: Estimate) -> list[int]:
-    """What each want really was; what results took was counted with them."""
+    """What each want really was; what results took was counted with them.
+
+    A provider may say what it likes: nothing is more than can be counted.
+    """
     amounts = real.amounts()
-    return [amounts.get(one.measure, 0) for one in plan]
+    return [min(amounts.get(one.measure, 0), MOST) for one in plan]
 
 
 def bounds(one: Planned) -> bool:
     """Whether it bounds how long an answer may become."""
     return one.measure in _BOUND and not one.burn
+
+
+def growing(limit: Limit) -> bool:
+    """Whether a limit is of something that grows with an answer."""
+    return any(one.measure in _BOUND for one in limit.ceilings)
 
 
 def late(limit: Limit) -> Deny:

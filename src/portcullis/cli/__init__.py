@@ -47,6 +47,7 @@ _COMMANDS: Final = {
     "approval": "Calls that wait for a human: watch, list, show, approve, deny, lift.",
     "notify": "Channels to people: test, list.",
     "alert": "Alerts: list, show, ack, resolve, silence, silences, unsilence, rules.",
+    "incident": "Incidents: open, list, show, step, note, approve, close, stand-down and more.",
     "behaviour": "What is usual for agents: list, show, ratify, reset, explain.",
     "review": "Calls to look at afterwards: list, show, close, reopen.",
     "catalogue": "Tools as they were approved: list, diff, draft, pin.",

@@ -187,12 +187,14 @@ def _row(one: AlertView) -> str:
 
 
 def _lines(one: AlertView) -> tuple[tuple[str, str], ...]:
-    settled = f"{one.by}, {moment(one.settled_at)}: {one.reason}" if one.by else ""
+    by = one.by or "its rule"
+    settled = f"{by}, {moment(one.settled_at)}: {one.reason}" if one.settled_at else ""
     return (
         ("title", one.title),
         ("first event", moment(one.first_at)),
         ("raised", moment(one.opened_at)),
         (one.state, settled),
+        ("escalated", f"{one.escalated} times" if one.escalated > 1 else "once" * one.escalated),
         ("silence", one.silence),
         ("what to do", one.advice),
         ("playbook", one.playbook),

@@ -16,6 +16,7 @@ from portcullis.cli.audit_lines import clean, note, print_json
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.principals import moment
 from portcullis.config import load
+from portcullis.core.alert import Ended, Found, Raised, subject
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
 from portcullis.oversight.alerts.builtin import builtin, rules, sources
@@ -69,15 +70,21 @@ def replay(
     seen = count = 0
     for event in _events(events):
         seen += 1
-        for raised in engine.look(event):
-            count += 1
+        for found in engine.look(event):
+            count += isinstance(found, Raised)
             if json:
-                print_json(msgspec.to_builtins(raised) | {"subject": raised.subject})
-                continue
-            times = "" if raised.count == 1 else f"  {raised.count} events"
-            row = f"{moment(raised.at)}  {raised.level:13} {raised.rule}  {raised.subject}{times}"
-            print(clean(row.rstrip()))
+                print_json(msgspec.to_builtins(found) | {"subject": subject(found.group)})
+            else:
+                print(clean(_row(found)))
     note(f"{seen} events, raised {count} times")
+
+
+def _row(found: Found) -> str:
+    about = subject(found.group)
+    if isinstance(found, Ended):
+        return f"{moment(found.at)}  {'over':13} {found.rule}  {about}".rstrip()
+    times = "" if found.count == 1 else f"  {found.count} events"
+    return f"{moment(found.at)}  {found.level:13} {found.rule}  {about}{times}".rstrip()
 
 
 def _events(place: Path) -> Iterator[Event]:
@@ -115,4 +122,6 @@ def _view(rule: Rule) -> dict[str, object]:
         "false_positives": list(rule.false_positives),
         "group_by": list(how.by if how else rule.by),
         "kept": rule.kept,
+        "quiet": rule.quiet,
+        "ends": rule.over is not None,
     }

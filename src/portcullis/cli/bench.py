@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -14,6 +14,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from portcullis.bench import measure, parts
+from portcullis.bench.alerts import measure_alerts
 from portcullis.bench.audit import measure_audit
 from portcullis.bench.behaviour import measure_behaviour
 from portcullis.bench.console import Settings as ConsoleSettings
@@ -31,8 +32,12 @@ from portcullis.bench.kill import Settings as KillSettings
 from portcullis.bench.kill import measure_kill
 from portcullis.bench.limits import Settings as LimitSettings
 from portcullis.bench.limits import measure_limits
+from portcullis.bench.limits_gates import measure_gates
 from portcullis.bench.report import Report, Target
 from portcullis.bench.subjects import JSON, SSE
+from portcullis.bench.workers import Settings as WorkerSettings
+from portcullis.bench.workers import measure_workers
+from portcullis.cli.bench_table import show
 from portcullis.cli.options import Json
 from portcullis.cli.progress import status
 from portcullis.core.errors import Problem
@@ -46,8 +51,6 @@ class _GateByDefault(TyperGroup):
             args = ["gate", *args]
         return super().parse_args(ctx, args)
 
-
-_TITLES: Final = {"json": "JSON, 1 KB answers", "sse": "SSE, 30 chunks"}
 
 app = typer.Typer(cls=_GateByDefault, no_args_is_help=False)
 
@@ -86,7 +89,7 @@ def gate(
     if as_json:
         _print(result)
     else:
-        _show(result, settings)
+        show(result, settings)
 
 
 @app.command("policy")
@@ -146,6 +149,21 @@ def console(
     )
     with status("measuring", quiet=as_json) as say:
         result = measure_console(settings, say)
+    _parts(result, as_json=as_json)
+
+
+@app.command("alerts")
+def alerts(
+    *,
+    events: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Refused calls that are logged at once.")
+    ] = 20_000,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """How late an alert is when an agent floods the log before it."""
+    with status("measuring", quiet=as_json) as say:
+        result = measure_alerts(events, folder, say)
     _parts(result, as_json=as_json)
 
 
@@ -227,7 +245,14 @@ def limits(
     *,
     clients: Annotated[int, typer.Option(min=8, max=512, help="Parallel clients.")] = 64,
     calls: Annotated[int, typer.Option(min=100, max=100_000, help="That fit a budget.")] = 2000,
-    gateways: Annotated[int, typer.Option(min=1, max=16, help="Processes, over Redis.")] = 4,
+    gateways: Annotated[int, typer.Option(min=1, max=16, help="Processes.")] = 4,
+    via: Annotated[
+        Literal["sqlite", "redis"] | None,
+        typer.Option(help="Real gateways that count in this, and clients over HTTP."),
+    ] = None,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="With --via: kill one gateway in the middle.")
+    ] = False,
     overhead_calls: Annotated[
         int, typer.Option(min=100, max=1_000_000, help="By which the overhead is measured.")
     ] = 20_000,
@@ -244,8 +269,29 @@ def limits(
         overhead_calls=overhead_calls,
         redis=redis,
     )
+    if kill and (via is None or gateways < 2):  # noqa: PLR2004 - one is left
+        raise Problem("PC7004", "--kill needs --via, and two gateways or more")
     with status("measuring", quiet=as_json) as say:
-        result = measure_limits(settings, say)
+        if via is None:
+            result = measure_limits(settings, say)
+        else:
+            result = measure_gates(settings, via, kill=kill, say=say)
+    _parts(result, as_json=as_json)
+
+
+@app.command("workers")
+def workers(
+    *,
+    workers: Annotated[int, typer.Option(min=2, max=32, help="Compared with one.")] = 2,
+    seconds: Seconds = 2.0,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Of each deployment.")] = 5,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """How much more several workers serve than one, on this machine and with the load on it too."""
+    settings = WorkerSettings(workers=workers, seconds=seconds, rounds=rounds, folder=folder)
+    with status("measuring", quiet=as_json) as say:
+        result = measure_workers(settings, say)
     _parts(result, as_json=as_json)
 
 
@@ -321,47 +367,3 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def _print(result: Report) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(result).decode(), indent=2) + "\n")
-
-
-def _show(result: Report, settings: measure.Settings) -> None:
-    console = Console(highlight=False)
-    at, figures = result.machine, result.figures
-    console.print(f"{at.processor}, {at.cpus} CPUs, Python {at.python}, load {at.load}")
-    subjects = ("direct", "bare", "gate", *(("beside",) if settings.beside else ()))
-    for shape in settings.shapes:
-        table = Table(title=_TITLES[shape.name], box=box.SIMPLE, padding=0, title_justify="left")
-        for name in ("conns", "subject", "calls/s", "p50 ms", "p99 ms"):
-            table.add_column(name, justify="left" if name == "subject" else "right")
-        for name in ("added p50", "added p99", "CPU us", "x bare"):
-            table.add_column(name, justify="right")
-        for place in (*(f"c{count}" for count in settings.connections), "half"):
-            for subject in subjects:
-                name = f"{shape.name}_{place}_{subject}"
-                if f"{name}_rps" in figures:
-                    table.add_row(*_row(figures, name, place, subject))
-            table.add_row()
-        console.print(table)
-        offered = figures[f"{shape.name}_half_offered_rps"]
-        console.print(f"half: {offered:.0f} calls/s offered, half of what the bare proxy served\n")
-    p50, p99 = (figures[f"fdatasync_{share}_ms"] for share in ("p50", "p99"))
-    console.print(f"fdatasync p50 {p50:.2f} ms, p99 {p99:.2f} ms")
-    for name, target in result.targets.items():
-        word = "met" if target.met else "NOT MET"
-        console.print(f"{name}: {figures[name]:.2f} {target.op} {target.value:.2f}: {word}")
-
-
-def _row(figures: dict[str, float], name: str, place: str, subject: str) -> tuple[str, ...]:
-    def text(what: str, form: str) -> str:
-        return format(figures[key], form) if (key := f"{name}_{what}") in figures else ""
-
-    return (
-        place.removeprefix("c"),
-        subject,
-        text("rps", ".0f"),
-        text("p50_ms", ".2f"),
-        text("p99_ms", ".2f"),
-        text("added_p50_ms", ".2f"),
-        text("added_p99_ms", ".2f"),
-        text("cpu_us", ".0f"),
-        text("cpu_ratio", ".2f"),
-    )

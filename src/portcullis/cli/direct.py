@@ -11,6 +11,7 @@ from portcullis.audit.pruned import PRUNE
 from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import local_operator
 from portcullis.cli.alert_operations import DirectAlerts
+from portcullis.cli.incident_operations import DirectIncidents
 from portcullis.cli.remote import TOKEN_SECONDS
 from portcullis.control.approvals_api import (
     ApprovalDetail,
@@ -91,6 +92,7 @@ class Direct:
             received_at=now,
         )
         self.alerting = DirectAlerts(services.alerting("cli"), self._context, self._run)
+        self.incidents = DirectIncidents(services.incidents("cli"), self._context, self._run)
 
     def create(
         self,
@@ -246,9 +248,9 @@ class Direct:
         work = self._approving.deny(self._context, approval, reason)
         return ApprovalView.of(self._run(work, "approval.denied", approval))
 
-    def kill(self, scope: KillScope, value: str, reason: str) -> KilledView:
+    def kill(self, scope: KillScope, value: str, reason: str, playbook: str = "") -> KilledView:
         """Kill an agent, a session or a role: whatever starts next knows of it."""
-        work = self._kills.kill(self._context, scope, value, reason)
+        work = self._kills.kill(self._context, scope, value, reason, playbook)
         return killed_view(self._run(work, "kills.kill", f"{scope}:{value}"))
 
     def undo(self, scope: KillScope, value: str, reason: str) -> UndoneView:

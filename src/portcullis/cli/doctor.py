@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import regorus
 import typer
@@ -28,16 +26,13 @@ from portcullis.audit.quorum import Quorum, load_quorum
 from portcullis.bootstrap import CA, authority_of
 from portcullis.bootstrap.notices import references
 from portcullis.catalogue.schema import fault
+from portcullis.cli.doctor_channels import channel
+from portcullis.cli.doctor_finding import Finding, reachable
+from portcullis.cli.doctor_rules import readings
 from portcullis.cli.operate import RunningGate, running_gate, running_gateways
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, McpUpstream, load
 from portcullis.config.inspection import Inspection
-from portcullis.config.notifications import (
-    AnyChannel,
-    EmailChannel,
-    SlackChannel,
-    WebhookChannel,
-)
 from portcullis.config.places import Role, logs_of
 from portcullis.core.errors import Problem
 from portcullis.execution.secrets import Secrets, local_secrets
@@ -47,20 +42,8 @@ from portcullis.identity.workload.socket import MAX_PATH
 from portcullis.inspection import packs
 from portcullis.inspection.build import rules_of
 from portcullis.policy.pdp import load as load_policy
-from portcullis.wire import webhooks
 
 SLOW_SYNC_MS = 20.0
-SHORTEST_KEY = 24
-"""Bytes of a key that signs webhooks (Standard Webhooks 1.0)."""
-
-
-class Finding(NamedTuple):
-    """One thing looked at; ``do`` is empty when it is in order."""
-
-    what: str
-    ok: bool
-    found: str
-    do: str = ""
 
 
 def doctor(config: ConfigFile = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
@@ -104,24 +87,37 @@ def _deployment(config: Config) -> Iterator[Finding]:
     yield _tried("policy", str(config.policy), partial(load_policy, config.policy, fault))
     yield _tried("inspection", "rules and their examples", partial(_inspection, config.inspection))
     secrets = local_secrets(os.environ)
+    yield from (_tried(*reading) for reading in readings(config))
     yield from _keys(config)
     yield from _addresses(config)
     yield from _witnesses(config)
-    for name, channel in config.notifications.items():
-        for reference in references(channel):
+    if config.counters.via == "redis":
+        yield _counts(config, secrets)
+    for name, settings in config.notifications.items():
+        for reference in references(settings):
             what = f"secret of notifications.{name}"
             yield _tried(what, reference, partial(secrets.resolve, reference))
-        yield from _channel(name, channel, secrets)
+        yield from channel(name, settings, secrets)
     for name, model in config.models.items():
         if model.credential:
             reference = model.credential
             yield _tried(f"credential of {name}", reference, partial(secrets.resolve, reference))
-        yield _reachable(name, model.url)
+        yield reachable(name, model.url)
     for name, server in config.mcp.items():
         yield from _server(name, server, secrets)
     if not (config.models or config.mcp or config.guard):
         do = "Name model endpoints, MCP servers or toolsets."
         yield Finding("upstreams", ok=False, found="none", do=do)
+
+
+def _counts(config: Config, secrets: Secrets) -> Finding:
+    """Whether the server of limits' counts keeps them."""
+    from portcullis.cli.doctor_counts import counts  # noqa: PLC0415 - Redis's client is slow
+
+    try:
+        return Finding("counts", *counts(config, secrets))
+    except Problem as problem:
+        return Finding("counts", ok=False, found=problem.detail, do=problem.hint)
 
 
 def _inspection(settings: Inspection) -> None:
@@ -178,7 +174,7 @@ def _witnesses(config: Config) -> Iterator[Finding]:
         return
     for name, witness in quorum.witnesses.items():
         if witness.url:
-            yield _reachable(name, witness.url)._replace(what=f"witness {name}")
+            yield reachable(name, witness.url)._replace(what=f"witness {name}")
     found = {name: place for name, place in logs_of(config).items() if Role.of(name).lasting}
     if not found:
         yield Finding("witnesses", ok=True, found="nothing is published yet")
@@ -199,35 +195,6 @@ def _vouched(what: str, place: Path, quorum: Quorum) -> Finding:
     if found.time is not None:
         said = f"a quorum vouched for the log {max(0.0, time.time() - found.time):.0f} s ago"
     return Finding(what, found.met, said, "Start them, and give them the log's key.")
-
-
-def _channel(name: str, channel: AnyChannel, secrets: Secrets) -> Iterator[Finding]:
-    """Whether a channel can be reached; the URL of an incoming webhook is a secret."""
-    match channel:
-        case WebhookChannel(url=url) | SlackChannel(token=str(), api=url):
-            where = url
-        case SlackChannel(webhook=str() as reference):
-            with contextlib.suppress(Problem):  # which has been told
-                found = _reachable(name, secrets.resolve(reference))
-                told = f"{reference}: " + ("accepts connections" if found.ok else "no connection")
-                yield found._replace(what=f"channel {name}", found=told)
-            return
-        case EmailChannel(server=server):
-            where = f"smtp://{server}"
-    yield _reachable(name, where)._replace(what=f"channel {name}")
-    if isinstance(channel, WebhookChannel):
-        for reference in channel.secrets:
-            yield from _webhook_key(name, reference, secrets)
-
-
-def _webhook_key(name: str, reference: str, secrets: Secrets) -> Iterator[Finding]:
-    """A key that is shorter than Standard Webhooks says."""
-    with contextlib.suppress(Problem):  # which has been told
-        found = len(webhooks.key(secrets.resolve(reference)))
-        if found < SHORTEST_KEY:
-            do = "Make one: echo whsec_$(head -c 32 /dev/urandom | base64 -w0)"
-            said = f"{reference} is {found} bytes, less than {SHORTEST_KEY}"
-            yield Finding(f"key of notifications.{name}", ok=False, found=said, do=do)
 
 
 def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Finding]:
@@ -256,7 +223,7 @@ def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Findin
         reference = server.credential
         yield _tried(f"credential of {name}", reference, partial(secrets.resolve, reference))
     if server.url:
-        yield _reachable(name, server.url)
+        yield reachable(name, server.url)
 
 
 def _state(state: Path) -> Iterator[Finding]:
@@ -362,19 +329,3 @@ def _free(address: str) -> Finding:
                 "address", ok=False, found=f"{address}: {error.strerror}", do="Change `listen:`."
             )
     return Finding("address", ok=True, found=f"{address} is free")
-
-
-def _reachable(name: str, url: str) -> Finding:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        with socket.create_connection((parts.hostname or "", port), timeout=3):
-            pass
-    except OSError as error:
-        return Finding(
-            f"upstream {name}",
-            ok=False,
-            found=f"{url}: {error}",
-            do="Check its address, or start it.",
-        )
-    return Finding(f"upstream {name}", ok=True, found=f"{url} accepts connections")

@@ -102,7 +102,7 @@ def _reseal(settings: Config, services: Services, engine: Engine, sealer: Sealer
     for key in (issuer_key, kill_key):
         key(state / KEYS, sealer)  # opening it seals it anew
     for folder in sorted((state / KEYS).iterdir()):
-        if (folder / log_keys.SIGNER_FILE).exists():
+        if (folder / log_keys.SIGNER_FILE).exists() or folder.name == log_keys.DIGESTS:
             log_keys.reseal(folder, sealer)
     if (state / "ca").exists():  # here too
         open_authority(

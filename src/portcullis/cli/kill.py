@@ -18,7 +18,7 @@ from typing import Annotated, Final
 import typer
 
 from portcullis.bootstrap import kept_order, signed_order
-from portcullis.cli.operate import operations, running_gate
+from portcullis.cli.operate import operations, running_gate, running_gateways
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, load
 from portcullis.control.kills_api import GatewayView, KilledView, KillView, UndoneView
@@ -27,6 +27,7 @@ from portcullis.core.feed import KillScope
 
 _REASON: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _VALUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PLAYBOOK: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _UNSAID: Final = "killed by an operator"
 
 
@@ -44,6 +45,12 @@ def kill(
     reason: Annotated[
         str, typer.Option(help="Why; who is killed hears it, and it stands in the log.")
     ] = "",
+    incident: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLAYBOOK", help="Open an incident about it, to be led by this playbook."
+        ),
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
@@ -51,6 +58,8 @@ def kill(
     target = _target(agent, session, role, everybody=all)
     if reason and _REASON.fullmatch(reason) is None:
         raise Problem("PC7004", "--reason is one line of 1 to 200 characters")
+    if incident is not None:
+        _check_incident(target, incident, undo=undo)
     settings = load(config)
     if target is None:
         if undo or reason:
@@ -65,8 +74,32 @@ def kill(
         done = _ordered(settings, reason, undo=undo)
     else:
         with operations(settings) as do:
-            done = do.undo(scope, value, reason) if undo else do.kill(scope, value, reason)
-    _print(done, as_json=json)
+            if undo:
+                done = do.undo(scope, value, reason)
+            else:
+                done = do.kill(scope, value, reason, incident or "")
+    _offer(done, settings)
+    _print(_unled(settings, done), as_json=json)
+
+
+def _check_incident(target: tuple[KillScope, str] | None, playbook: str, *, undo: bool) -> None:
+    if undo or target is None or target[0] not in {"agent", "session"}:
+        raise Problem("PC7004", "--incident goes with a kill of --agent or --session")
+    if _PLAYBOOK.fullmatch(playbook) is None:
+        raise Problem("PC7004", "--incident is a playbook's name: see `incident playbooks`")
+
+
+def _offer(done: KilledView | UndoneView, settings: Config) -> None:
+    """Say how to go on."""
+    if not isinstance(done, KilledView) or done.scope not in {"agent", "session"}:
+        return
+    if done.incident:
+        print(
+            f"incident {done.incident}: portcullis incident show {done.incident}", file=sys.stderr
+        )
+    elif settings.incidents.on_kill == "offer":
+        whom = f"--{done.scope} {done.value}"
+        print(f"to follow it up: portcullis incident open {whom} --reason ...", file=sys.stderr)
 
 
 def _target(
@@ -108,6 +141,24 @@ def _ordered(config: Config, reason: str, *, undo: bool) -> KilledView | UndoneV
             durable=True,
             faults=[],
         )
+
+
+def _unled(config: Config, done: KilledView | UndoneView) -> KilledView | UndoneView:
+    """The same with the gateways that run without a control plane: nobody has asked them."""
+    if done.gateways or running_gate(config) is not None:
+        return done
+    silent = [
+        GatewayView(
+            gateway=name,
+            acknowledged_ms=None,
+            runs=0,
+            connections=0,
+            own_ms=0.0,
+            closed_within_s=config.feed.lease_seconds,
+        )
+        for name in sorted(running_gateways(config))
+    ]
+    return done.model_copy(update={"gateways": silent})
 
 
 def _list(kills: Sequence[KillView], *, as_json: bool) -> None:

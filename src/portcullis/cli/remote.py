@@ -44,23 +44,28 @@ from portcullis.wire.json import decode
 
 if TYPE_CHECKING:
     from portcullis.audit.retention_holds import HoldKind
+    from portcullis.cli.incident_operations import RemoteIncidents
 
 TOKEN_SECONDS: Final = 60
-_TIMEOUT_SECONDS: Final = 30
+_TIMEOUT_SECONDS: Final = 30.0
 _MAX_ANSWER: Final = 16 * 2**20
 
 
 def call(
-    url: str, method: str, path: str, token: str = "", body: dict[str, Any] | None = None
+    url: str,
+    method: str,
+    path: str,
+    token: str = "",
+    body: dict[str, Any] | None = None,
+    seconds: float = _TIMEOUT_SECONDS,
 ) -> Any:
     """One request to a gate on this machine; its decoded answer, or its refusal as a Problem.
 
-    Without a ``token`` it is a request that carries its credential in its body.
+    The answer has to begin within so many seconds. Without a ``token`` it is a request that carries
+    its credential in its body.
     """
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(
-        parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS
-    )
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
     headers = {"authorization": f"Bearer {token}"} if token else {}
     if body is not None:
         headers["content-type"] = "application/json"
@@ -89,6 +94,13 @@ class Remote:
         self._url = url
         self._authority = authority
         self.alerting = RemoteAlerts(self._call)
+
+    @property
+    def incidents(self) -> RemoteIncidents:
+        """What is asked of incidents."""
+        from portcullis.cli.incident_operations import RemoteIncidents  # noqa: PLC0415 - slow
+
+        return RemoteIncidents(self._call)
 
     def create(
         self,
@@ -251,9 +263,10 @@ class Remote:
         done = self._call("POST", f"/approvals/{approval}/deny", {"reason": reason})
         return ApprovalView.model_validate(done)
 
-    def kill(self, scope: KillScope, value: str, reason: str) -> KilledView:
+    def kill(self, scope: KillScope, value: str, reason: str, playbook: str = "") -> KilledView:
         """Kill an agent, a session or a role."""
         body = {"scope": scope, "value": value, "reason": reason or None}
+        body |= {"incident": playbook} if playbook else {}
         return KilledView.model_validate(self._call("POST", "/kills", body))
 
     def undo(self, scope: KillScope, value: str, reason: str) -> UndoneView:
@@ -363,8 +376,14 @@ class Remote:
         found = self._call(method, f"/principals{path}", body)
         return PrincipalView.model_validate(found).record()
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        seconds: float = _TIMEOUT_SECONDS,
+    ) -> Any:
         minted = self._authority.mint(
             PrincipalKind.OPERATOR, local_operator(), ttl=TOKEN_SECONDS, roles=("admin",)
         )
-        return call(self._url, method, f"/api/v1{path}", minted.token, body)
+        return call(self._url, method, f"/api/v1{path}", minted.token, body, seconds)

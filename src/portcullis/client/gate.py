@@ -135,7 +135,8 @@ class Gate:
                 continue
             spent, ended = "", 0
             try:
-                await asyncio.wait_for(self._doubt.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._doubt.wait()
                 await asyncio.sleep(_DOUBT_SECONDS)
                 spent = held
             except TimeoutError:
@@ -144,7 +145,8 @@ class Gate:
     async def _succeeded(self, used: Svid) -> bool:
         """Whether there is a newer SVID than the refused one."""
         try:
-            await asyncio.wait_for(self.identity.newer(used), _GRACE_SECONDS)
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await self.identity.newer(used)
         except TimeoutError:
             return False
         return True

@@ -24,6 +24,7 @@ from portcullis.config.exporters import Exporters
 from portcullis.config.feed import Feed
 from portcullis.config.guard import Toolset
 from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
+from portcullis.config.incidents import Incidents
 from portcullis.config.inspection import Inspection
 from portcullis.config.load import load as _load
 from portcullis.config.notifications import Notifications
@@ -44,6 +45,7 @@ __all__ = [
     "Counters",
     "Evidence",
     "Feed",
+    "Incidents",
     "Inspection",
     "Limits",
     "Listen",
@@ -238,6 +240,7 @@ class Config(Section):
     quarantine: Quarantine = Quarantine()
     notifications: Notifications = Field(default_factory=dict)
     alerts: Alerts = Alerts()
+    incidents: Incidents = Incidents()
     review: Review = Review()
     behaviour: Behaviour = Behaviour()
     console: Console = Console()
@@ -263,7 +266,7 @@ class Config(Section):
     @classmethod
     def _told(cls, alerts: Alerts, info: ValidationInfo) -> Alerts:
         """Whoever is told is a channel."""
-        for name in alerts.tell:
+        for name in alerts.channels:
             if name not in info.data.get("notifications", {}):
                 msg = f"tell: there is no channel {name} under notifications"
                 raise ValueError(msg)

@@ -23,13 +23,15 @@ class Counters(Section):
     and nothing else (no ``portcullis mcp``, no workers); or ``redis``, Valkey or Redis at ``url``,
     a reference to a secret, since such an address may hold a password. ``output_tokens`` are
     reserved for an answer whose request names no maximum, and a token of input for each
-    ``bytes_per_token`` bytes of a request.
+    ``bytes_per_token`` bytes of a request. ``cap_output`` names what is reserved as the maximum of
+    such an answer in the request itself, where a limit is of tokens or cost.
     """
 
     via: Literal["sqlite", "memory", "redis"] = "sqlite"
     url: Annotated[str, Field(pattern=SECRET)] | None = None
     output_tokens: int = Field(default=4096, ge=1, le=10_000_000)
     bytes_per_token: float = Field(default=2.0, ge=1, le=16)
+    cap_output: bool = True
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

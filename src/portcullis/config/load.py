@@ -146,7 +146,7 @@ def _anchored_notifications(section: dict[str, Any], base: Path) -> dict[str, An
 
 
 def _anchored_channel(channel: Any, base: Path) -> Any:
-    found = _anchored_paths(channel, base, ("ca",))
+    found = _anchored_paths(channel, base, ("ca", "socket"))
     if isinstance(found, dict):
         if isinstance(found.get("secrets"), list):
             found["secrets"] = [
@@ -162,6 +162,10 @@ def _anchored_alerts(section: dict[str, Any], base: Path) -> Any:
     return _anchored_paths(section, base, ("rules",))
 
 
+def _anchored_incidents(section: dict[str, Any], base: Path) -> Any:
+    return _anchored_paths(section, base, ("playbooks",))
+
+
 def _anchored_counters(section: dict[str, Any], base: Path) -> Any:
     return _anchored_paths(section, base, ())
 
@@ -170,6 +174,7 @@ _SECTIONS: Final = {
     "alerts": _anchored_alerts,
     "counters": _anchored_counters,
     "feed": _anchored_counters,
+    "incidents": _anchored_incidents,
     "notifications": _anchored_notifications,
     "audit": _anchored_audit,
     "inspection": _anchored_inspection,

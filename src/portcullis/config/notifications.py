@@ -105,5 +105,42 @@ class EmailChannel(_Channel):
             raise ValueError(msg)
 
 
-AnyChannel = Annotated[WebhookChannel | SlackChannel | EmailChannel, Field(discriminator="kind")]
+class PagerDutyChannel(_Channel):
+    """PagerDuty, or what understands its Events API v2; ``routing_key`` is the integration's.
+
+    Whoever is paged is not paged for each held call: ``tell`` is nothing unless it is given.
+    """
+
+    kind: Literal["pagerduty"]
+    routing_key: Secret
+    url: Guarded = "https://events.pagerduty.com/v2/enqueue"
+    tell: tuple[Happening, ...] = ()
+
+
+class SyslogChannel(_Channel):
+    """RFC 5424: over TLS (RFC 5425) to ``address``, or on this machine to ``socket``.
+
+    ``tls: false`` is TCP with octet counting (RFC 6587), to loopback only.
+    """
+
+    kind: Literal["syslog"]
+    address: HostPort | None = None
+    socket: Path | None = None
+    tls: bool = True
+
+    def model_post_init(self, context: object, /) -> None:
+        """One of the two, and nothing leaves the machine in clear."""
+        del context
+        if (self.address is None) == (self.socket is None):
+            msg = "give either address or socket"
+            raise ValueError(msg)
+        if self.address is not None and not self.tls and not local(self.address):
+            msg = "without tls, only to loopback (127.0.0.1, [::1], localhost)"
+            raise ValueError(msg)
+
+
+AnyChannel = Annotated[
+    WebhookChannel | SlackChannel | EmailChannel | PagerDutyChannel | SyslogChannel,
+    Field(discriminator="kind"),
+]
 Notifications = dict[Name, AnyChannel]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -18,7 +19,9 @@ from portcullis.core.desk import (
     MOST,
     AgentDetail,
     AgentPage,
+    AgentSeen,
     AgentsWanted,
+    Course,
     SeenFilter,
     SeenPage,
     SessionPage,
@@ -61,6 +64,16 @@ class Activity:
         """Agents by name. Raises Problem PC3051."""
         now = self._clock.now()
         return await asyncio.to_thread(self._store.agents, wanted, cursor, _bounded(limit), now)
+
+    async def some(self, names: Collection[str]) -> Mapping[str, AgentSeen]:
+        """Those of these agents that are registered; at most ``MOST`` at a time."""
+        return await asyncio.to_thread(self._store.some, names, self._clock.now())
+
+    async def course(self, agent: str, seconds: float, count: int) -> Course:
+        """How much an agent asked for in the last ``count`` pieces of so many seconds."""
+        end = (self._clock.now() // seconds + 1) * seconds
+        since = end - count * seconds
+        return await asyncio.to_thread(self._store.course, agent, since, seconds, count)
 
     async def agent(self, name: str) -> AgentDetail:
         """One agent. Raises Problem PC2010 when there is none."""

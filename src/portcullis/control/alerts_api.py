@@ -37,7 +37,8 @@ class AlertView(Shape):
 
     ``group`` says whom or what it is about; of its members those in ``hidden`` may be a caller's
     text, and no channel is told them. ``events`` are the ids of the latest of the ``count`` events
-    behind it. ``silence`` is the id of what keeps it quiet.
+    behind it. ``silence`` is the id of what keeps it quiet; ``escalated`` is how often others were
+    told because nobody took it on. One that is resolved `by` nobody was ended by its rule.
     """
 
     id: str
@@ -56,6 +57,7 @@ class AlertView(Shape):
     reason: str
     settled_at: float
     silence: str
+    escalated: int
     advice: str
     playbook: str
     threat: str
@@ -81,6 +83,7 @@ class AlertView(Shape):
             reason=one.reason,
             settled_at=one.settled_at,
             silence=one.silence,
+            escalated=one.escalated,
             advice=words.advice,
             playbook=words.playbook,
             threat=words.threat,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portcullis.config.behaviour import Behaviour
@@ -64,6 +65,12 @@ class Behaving:
     async def list(self) -> tuple[Stands, ...]:
         """How all agents stand that were ever seen, by name."""
         return tuple(map(self._stands, await asyncio.to_thread(self._parts.store.list)))
+
+    async def some(self, agents: Sequence[str]) -> tuple[Stands, ...]:
+        """How these stand, as far as they were ever seen."""
+        get = self._parts.store.get
+        found = await asyncio.to_thread(lambda: [get(one) for one in agents])
+        return tuple(self._stands(one) for one in found if one is not None)
 
     async def get(self, agent: str) -> Stands:
         """How one agent stands. Raises Problem PC3090 when it was never seen."""

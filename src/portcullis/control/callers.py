@@ -81,7 +81,10 @@ class Callers:
         return Confirmation(jkt=self._authority.proof(asked.presented))
 
     def assertion(self, asked: Asked, token: str) -> Principal:
-        """Whom a JWT-SVID stands for; it is spent by this. Problem PC2036, and ``jwt_svid``'s."""
+        """Whom a JWT-SVID stands for; it is spent by this, unless they are cut off.
+
+        Raises Problem PC2036, PC4001, PC4002, and those of ``jwt_svid``.
+        """
         shown = jwt_svid.verify(
             token,
             audience=self._audience,
@@ -100,6 +103,7 @@ class Callers:
         if shown.issued_at < self._once.since:
             detail = "the JWT-SVID was made before this gate started, or does not say when"
             raise Problem("PC2036", detail)
+        self._uncut(caller, None)
         spent = bytes.fromhex(shown.fingerprint)
         if not self._once.spend(spent, shown.expires_at, f"{kind}:{name}"):
             raise Problem("PC2036", "the JWT-SVID has been used, or too many are in use")

@@ -82,10 +82,12 @@ class Shown(msgspec.Struct, frozen=True):
     """For whom somebody stands, and by what.
 
     ``principal`` carries the proof: its ``credential``, and as ``issued_at`` when it was good.
+    ``once`` is what is used up when a certificate is issued for it: the SHA-256 of a join token.
     """
 
     principal: Principal
     attestor: str
+    once: bytes = b""
 
 
 class Enrolment:
@@ -114,7 +116,7 @@ class Enrolment:
         self._throttle = Throttle(clock, free=FREE_FAILURES, longest=LONGEST_WAIT_SECONDS)
 
     async def attest(self, body: SvidRequest, host: str) -> Shown:
-        """Whose proof it is. A join token is used up by this.
+        """Whose proof it is. A join token is not used up yet.
 
         Raises Problem PC2064 after too many failures of ``host``, PC2061 (join token), PC2062 or
         PC2060 (service-account token), PC1020 (no proof, or two).
@@ -140,8 +142,9 @@ class Enrolment:
     async def issue(self, shown: Shown, key: Any, source: str) -> X509Svid:
         """A certificate for ``key``, recorded durably.
 
-        It lives no longer than the shortest life that one of its principal's entries asks for.
-        Raises Problem PC2004 (not a workload), PC2007, PC4001, PC4002, PC6001, PC7008.
+        It lives no longer than the shortest life that one of its principal's entries asks for. A
+        join token is used up by it, and by no refusal before. Raises Problem PC2061 for one that
+        was used meanwhile, PC2004 (not a workload), PC2007, PC4001, PC4002, PC6001, PC7008.
         """
         holder = shown.principal
         if holder.kind not in WORKLOADS:
@@ -158,6 +161,7 @@ class Enrolment:
             key,
             ttl=await self._ttl(holder),
         )
+        await self._use_up(shown)
         await self._records.done(
             "svid.renew" if shown.attestor == "svid" else "svid.issue",
             kind=holder.kind,
@@ -173,6 +177,13 @@ class Enrolment:
         )
         self._uncut(holder)  # a rotation since it showed its proof makes that worthless
         return issued
+
+    async def _use_up(self, shown: Shown) -> None:
+        if not shown.once:
+            return
+        now = self._clock.now()
+        if await asyncio.to_thread(self._registrations.joined, shown.once, now) is None:
+            raise _used()
 
     def refused(
         self,
@@ -220,10 +231,10 @@ class Enrolment:
             if body.kubernetes_token is not None or body.cluster is not None:
                 raise Problem("PC1020", "body: two proofs")
             digest = hashlib.sha256(body.join_token.encode()).digest()
-            joined = await asyncio.to_thread(self._registrations.joined, digest, now)
-            if joined is None:
-                raise Problem("PC2061", "the join token is unknown, used or past its time")
-            return Shown(_holder(*joined, "join_token", now), "join_token")
+            joining = await asyncio.to_thread(self._registrations.joining, digest, now)
+            if joining is None:
+                raise _used()
+            return Shown(_holder(*joining, "join_token", now), "join_token", digest)
         if body.kubernetes_token is None or body.cluster is None:
             raise Problem("PC1020", "body: give join_token, or kubernetes_token and cluster")
         if self._selectors is None:
@@ -314,6 +325,10 @@ def requested_key(text: str) -> EllipticCurvePublicKey | Ed25519PublicKey:
     if not signed:
         raise Problem("PC2063", "csr is not signed by its key")
     return found
+
+
+def _used() -> Problem:
+    return Problem("PC2061", "the join token is unknown, used or past its time")
 
 
 def _one(entries: tuple[Entry, ...]) -> Entry:

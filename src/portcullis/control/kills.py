@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Coroutine
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -50,7 +50,8 @@ class Fault(msgspec.Struct, frozen=True):
 class Killed(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. ``cancelled`` is how many approvals were taken away.
 
-    ``recorded`` and ``durable``: it stands in the log, and survives a restart.
+    ``recorded`` and ``durable``: it stands in the log, and survives a restart. ``incident`` is the
+    id of the one that is open about it, if that was asked for.
     """
 
     scope: str
@@ -61,6 +62,7 @@ class Killed(msgspec.Struct, frozen=True, kw_only=True):
     recorded: bool = True
     durable: bool = True
     faults: tuple[Fault, ...] = ()
+    incident: str = ""
 
 
 class Undone(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,12 +73,30 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True):
     gateways: tuple[Told, ...]
 
 
+_Done = TypeVar("_Done", Killed, Undone)
+
+
+class Opening(Protocol):
+    """What incidents have to do with kills.
+
+    ``killed`` opens one about an agent or a session that was killed, where a playbook is named or
+    the configuration says so, and returns its id, or that of the one that there is; else "".
+    ``unheld`` raises Problem PC7063 while an incident holds somebody.
+    """
+
+    async def killed(  # noqa: D102 - the contract stands above
+        self, context: Context, killed: Killed, playbook: str
+    ) -> str: ...
+    async def unheld(self, scope: str, value: str) -> None: ...  # noqa: D102 - the same
+
+
 class Kills:
     """Kills and takes back. ``route`` names the face in the records.
 
     A kill acts in memory first and is then taken to every gateway, recorded and made durable; when
     one of these fails, it acts all the same and the answer says so. Taking back is recorded and
     durable before it acts. ``key`` signs orders about everything; None where it cannot be.
+    ``heard`` is told what came of each, and when (seconds since the epoch).
     """
 
     def __init__(
@@ -91,7 +111,11 @@ class Kills:
         keeping: Keeping | None = None,
         orders: OrderBook | None = None,
         key: Ed25519PrivateKey | None = None,
+        incidents: Opening | None = None,
+        heard: Callable[[Killed | Undone, float], None] | None = None,
     ) -> None:
+        self._incidents = incidents
+        self._heard = heard
         self._feed = feed
         self._directory = directory
         self._records = records
@@ -103,27 +127,33 @@ class Kills:
         self._key = key
         self._running: set[asyncio.Future[Any]] = set()
 
-    async def kill(self, context: Context, scope: KillScope, value: str, reason: str) -> Killed:
+    async def kill(
+        self, context: Context, scope: KillScope, value: str, reason: str, playbook: str = ""
+    ) -> Killed:
         """Cut off an agent, a session, a role's agents or everybody, and all that they have.
 
-        ``value`` is empty or ``EVERYONE`` for ``all``. Raises Problem PC2010 for an agent or a
-        role that there is not.
+        ``value`` is empty or ``EVERYONE`` for ``all``. With a ``playbook`` an incident about an
+        agent or a session is opened once it acts. Raises Problem PC2010 for an agent or a role that
+        there is not.
         """
         value = await self._known(scope, value)
         reason = reason or UNSAID
         self._feed.sever(scope, value, reason)
         signed = self._signed(scope, "kill", reason, context.principal.id)
-        return await self._killed(context, scope, value, reason, signed)
+        done = await self._killed(context, scope, value, reason, signed)
+        return self._noted(await self._opened(context, done, playbook))
 
     async def undo(self, context: Context, scope: KillScope, value: str, reason: str) -> Undone:
         """Take a kill back: the credentials that are good otherwise are good again.
 
-        Raises Problem PC4004 when it is not killed, PC6001 or PC9002 when that cannot be recorded
-        or made durable: then it stays.
+        Raises Problem PC4004 when it is not killed, PC7063 while an incident holds it, PC6001 or
+        PC9002 when that cannot be recorded or made durable: then it stays.
         """
         value = EVERYONE if scope == "all" else value
+        if self._incidents is not None:
+            await self._incidents.unheld(scope, value)
         signed = self._signed(scope, "undo", reason, context.principal.id)
-        return await self._apart(self._undone(context, scope, value, reason, signed))
+        return self._noted(await self._apart(self._undone(context, scope, value, reason, signed)))
 
     async def standing(self) -> tuple[Kept, ...]:
         """Who is killed, the newest first; those that only this process knows of before them."""
@@ -139,9 +169,9 @@ class Kills:
         context = self._ordered(order, source, trace)
         if order.verb == "undo":
             work = self._undone(context, "all", EVERYONE, order.reason, signed)
-            return await self._apart(work)
+            return self._noted(await self._apart(work))
         self._feed.sever("all", EVERYONE, order.reason)
-        return await self._killed(context, "all", EVERYONE, order.reason, signed)
+        return self._noted(await self._killed(context, "all", EVERYONE, order.reason, signed))
 
     async def _killed(
         self,
@@ -153,7 +183,7 @@ class Kills:
     ) -> Killed:
         """The rest of a kill that acts already."""
         telling = asyncio.ensure_future(self._feed.acknowledged(ACKNOWLEDGE_SECONDS))
-        await asyncio.wait((telling,), timeout=FIRST_SECONDS)
+        await asyncio.sleep(FIRST_SECONDS)
         said = self._records.act(
             context,
             "kills.kill",
@@ -189,6 +219,16 @@ class Kills:
             faults=tuple(faults),
         )
 
+    async def _opened(self, context: Context, done: Killed, playbook: str) -> Killed:
+        """The same with the incident that was asked for, or why there is none."""
+        if self._incidents is None:
+            return done
+        opening = self._apart(self._incidents.killed(context, done, playbook))
+        found = await _within(opening, "PC9002", "no incident is open yet")
+        if isinstance(found, Fault):
+            return msgspec.structs.replace(done, faults=(*done.faults, found))
+        return msgspec.structs.replace(done, incident=found)
+
     async def _kept(
         self,
         context: Context,
@@ -203,7 +243,7 @@ class Kills:
             await stored
             return
         storing = asyncio.ensure_future(self._apart(stored))
-        storing.add_done_callback(_noted)
+        storing.add_done_callback(_stored)
         await asyncio.to_thread(self._orders.keep, signed)
         await asyncio.wait((storing,), timeout=ACKNOWLEDGE_SECONDS)
 
@@ -224,7 +264,9 @@ class Kills:
         reason: str,
         signed: SignedOrder | None,
     ) -> Undone:
-        if not any(one.key == (scope, value) and one.reason for one in self._feed.standings()):
+        key = (scope, value)
+        why = next((one.reason for one in self._feed.standings() if one.key == key), "")
+        if not why:
             raise Problem("PC4004", f"{scope}:{value} is not killed")
         await self._records.act(
             context,
@@ -234,6 +276,7 @@ class Kills:
             parameters={"reason": reason},
         )
         try:
+            await self._cancelled(why)  # what was asked for since, or could not be cancelled then
             await self._feed.lift(scope, value)
         except Exception:
             log.exception("lift_not_durable")
@@ -283,6 +326,11 @@ class Kills:
             received_at=self._clock.now(),
         )
 
+    def _noted(self, done: _Done) -> _Done:
+        if self._heard is not None:
+            self._heard(done, self._clock.now())
+        return done
+
     async def _apart(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Finish ``work`` even if whoever asked for it is gone."""
         task = asyncio.ensure_future(work)
@@ -291,7 +339,7 @@ class Kills:
         return await asyncio.shield(task)
 
 
-def _noted(storing: asyncio.Future[None]) -> None:
+def _stored(storing: asyncio.Future[None]) -> None:
     """The database did not take what a file holds already."""
     if not storing.cancelled() and storing.exception() is not None:
         log.error("cut_not_stored", fault=type(storing.exception()).__name__)

@@ -22,6 +22,7 @@ _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _TEXT: Final = r"^[^\x00-\x1f\x7f]{1,200}$"
 Reason = Annotated[str, Field(pattern=_TEXT)]
 Value = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Playbook = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Encoded = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{1,4096}={0,2}$")]
 
 
@@ -40,9 +41,20 @@ class KillTarget(Shape):
 
 
 class KillRequest(KillTarget):
-    """Kill it, for a reason that it hears and that stands in the log."""
+    """Kill it, for a reason that it hears and that stands in the log.
+
+    ``incident`` is the playbook of the incident to open about an agent or a session.
+    """
 
     reason: Reason | None = None
+    incident: Playbook | None = None
+
+    @model_validator(mode="after")
+    def _followed(self) -> KillRequest:
+        if self.incident is not None and self.scope not in {"agent", "session"}:
+            msg = "an incident is about an agent or a session"
+            raise ValueError(msg)
+        return self
 
 
 class UndoRequest(KillTarget):
@@ -82,7 +94,10 @@ class FaultView(Shape):
 
 
 class KilledView(Shape):
-    """A kill that acts. ``cancelled`` approvals of its were taken away."""
+    """A kill that acts. ``cancelled`` approvals of its were taken away.
+
+    ``incident`` is the id of the one that is open about it now, if one was asked for.
+    """
 
     kind: Literal["killed"] = "killed"
     scope: str
@@ -93,6 +108,7 @@ class KilledView(Shape):
     recorded: bool
     durable: bool
     faults: list[FaultView]
+    incident: str = ""
 
 
 class UndoneView(Shape):
@@ -139,12 +155,13 @@ def routers(edge: Edge, kills: Kills) -> tuple[APIRouter, ...]:
     async def kill(request: Request, body: KillRequest) -> KilledView:
         """Cut off at once, at every gateway: requests, streams, approvals, credentials."""
         context = request.state.context
-        done = await kills.kill(context, body.scope, body.value or "", body.reason or "")
+        whom, why, playbook = body.value or "", body.reason or "", body.incident or ""
+        done = await kills.kill(context, body.scope, whom, why, playbook)
         return killed_view(done)
 
     @writers.post(
         "/api/v1/kills/undo",
-        responses=refusals(*CREDENTIAL, *BODY, "PC4004"),
+        responses=refusals(*CREDENTIAL, *BODY, "PC4004", "PC7063"),
         openapi_extra=_BEARER,
     )
     async def undo_kill(request: Request, body: UndoRequest) -> UndoneView:
@@ -194,6 +211,7 @@ def killed_view(done: Killed) -> KilledView:
         recorded=done.recorded,
         durable=done.durable,
         faults=[FaultView(**msgspec.structs.asdict(one)) for one in done.faults],
+        incident=done.incident,
     )
 
 

@@ -15,6 +15,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.limit_ports import Counter
 from portcullis.core.limits import MICROS, Limit, Used
 from portcullis.core.ports import Clock
+from portcullis.oversight.limits import BURN
 
 _ROUNDS: Final = 20
 _decoder: Final = msgspec.json.Decoder(tuple[str])
@@ -88,16 +89,20 @@ class Limits:
         found: list[Left] = []
         for _ in range(_ROUNDS):
             page = await self._parts.counter.page(after, most)
+            more = len(page) == most
             for used in page:
                 after = used.key
                 one = self._left(used)
                 if limit and one.limit != limit:
                     return LeftPage(limits=tuple(found), following="")
-                if one.measure != "burn" and wanted.items() <= one.whose.items():
+                if one.measure == BURN:  # past all of them: owners begin with a letter
+                    after, more = f"{one.limit}|{BURN}.{one.window}|~", True
+                    break
+                if wanted.items() <= one.whose.items():
                     found.append(one)
                 if len(found) == most:
                     return LeftPage(limits=tuple(found), following=cursor_of(after))
-            if len(page) < most:
+            if not more:
                 return LeftPage(limits=tuple(found), following="")
         return LeftPage(limits=tuple(found), following=cursor_of(after))
 

@@ -189,6 +189,19 @@ class Principals(Minting):
         """
         return await self._outdated(context, kind, principal_id, "rotate", None)
 
+    async def unname(self, context: Context, principal_id: str) -> PrincipalRecord:
+        """Have no identity of another trust domain stand for an agent any more.
+
+        Raises Problem PC2010 for an unknown agent.
+        """
+
+        def changed(record: PrincipalRecord) -> PrincipalRecord:
+            return msgspec.structs.replace(record, spiffe_id="")
+
+        return await self._changed(
+            context, PrincipalKind.AGENT, principal_id, "unname", changed, nothing, {}, cuts=True
+        )
+
     async def set_roles(
         self, context: Context, principal_id: str, roles: tuple[str, ...]
     ) -> PrincipalRecord:

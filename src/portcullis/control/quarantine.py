@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from portcullis.control.containment import Containment, acting
@@ -19,6 +19,8 @@ from portcullis.core.session_ports import SessionState
 class Quarantining:
     """Isolates agents and sessions, and ends that. ``route`` names the face in the records.
 
+    ``unheld`` raises Problem PC7063 while an incident holds somebody.
+
     Isolation acts first, in every gateway, and is then recorded and made durable; when either
     fails it stays, and the caller gets the error. Its end is durable in the log before it acts.
     """
@@ -31,7 +33,9 @@ class Quarantining:
         sessions: SessionState,
         records: Records,
         route: str,
+        unheld: Callable[[str, str], Awaitable[None]] | None = None,
     ) -> None:
+        self._unheld = unheld
         self._feed = feed
         self._directory = directory
         self._sessions = sessions
@@ -58,7 +62,12 @@ class Quarantining:
         await self._apart(acting(durably()))
 
     async def end(self, context: Context, scope: IsolationScope, value: str, reason: str) -> None:
-        """Let somebody out. Raises Problem PC4011 when nobody of this name is in quarantine."""
+        """Let somebody out. Raises Problem PC4011 when nobody of this name is in quarantine.
+
+        And PC7063 while an incident holds it.
+        """
+        if self._unheld is not None:
+            await self._unheld(scope, value)
         if not any(one.scope == scope and one.value == value for one in await self.list()):
             raise Problem("PC4011", f"{scope} {value} is not in quarantine")
         await self._act(context, "end", scope, value, reason)

@@ -81,7 +81,9 @@ def routers(edge: Edge, quarantining: Quarantining) -> tuple[APIRouter, APIRoute
         return QuarantineView(scope=body.scope, value=body.value, state="quarantined")
 
     @writers.post(
-        f"{_PATH}/release", responses=refusals(*CREDENTIAL, *BODY, "PC4011"), openapi_extra=_BEARER
+        f"{_PATH}/release",
+        responses=refusals(*CREDENTIAL, *BODY, "PC4011", "PC7063"),
+        openapi_extra=_BEARER,
     )
     async def release(request: Request, body: QuarantineRequest) -> QuarantineView:
         """Let an agent or a session out of quarantine."""

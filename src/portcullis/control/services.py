@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -15,13 +16,20 @@ from portcullis.control.approvals import ApprovalParts, Approving
 from portcullis.control.behaviour import Behaving, BehaviourParts
 from portcullis.control.breakers import Breaking
 from portcullis.control.catalogue import Catalogue, Changed, unwatched
+from portcullis.control.closing import Closing
 from portcullis.control.containment import Containment
 from portcullis.control.desk import Desk, DeskParts, Meaning, unlisted
 from portcullis.control.edge import LOCAL_NAMES, Edge
 from portcullis.control.entries import Entries
-from portcullis.control.kills import Kills
+from portcullis.control.incidents import Incidents
+from portcullis.control.incidents_acts import Acts
+from portcullis.control.incidents_opening import AlertIncidents, KillIncidents
+from portcullis.control.incidents_parts import IncidentParts, unheld
+from portcullis.control.incidents_timeline import Telling
+from portcullis.control.kills import Kills, Opening
 from portcullis.control.live import Feed
 from portcullis.control.login import GRAIN_SECONDS, Logins
+from portcullis.control.outcomes import Outcomes
 from portcullis.control.principals import Principals
 from portcullis.control.privacy import Privacy, PrivacyParts
 from portcullis.control.pruning import Pruning, PruningParts
@@ -54,12 +62,12 @@ class Services:
     configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
     what there is to erase, ``pruning_parts`` what prunes the log, ``approval_parts`` what waits for
     humans, ``review_parts`` what they look at afterwards, ``desk_parts`` what they see beside,
-    ``alert_parts`` what was raised for them;
+    ``alert_parts`` what was raised for them, ``incident_parts`` what they do about it;
     ``console_key`` is what the console's forms are bound to logins with, ``feed_key`` what
     authenticates the kill feed's frames, ``orders`` the signed orders about everybody and
     ``kill_key`` what signs them, ``passkeys`` where those of operators are; ``notices`` is what
     people are told of; ``argon2`` is what an operator's password costs to guess; refused logins
-    take a multiple of ``login_grain`` seconds.
+    take a multiple of ``login_grain`` seconds; ``outcomes`` are those of kills, for the console.
     """
 
     authority: TokenAuthority
@@ -92,6 +100,7 @@ class Services:
     behaviour_parts: BehaviourParts | None = None
     desk_parts: DeskParts | None = None
     alert_parts: AlertParts | None = None
+    incident_parts: IncidentParts | None = None
     console: Console = field(default_factory=Console)
     console_key: bytes = b""
     feed_key: bytes = b""
@@ -101,6 +110,7 @@ class Services:
     notices: NoticeStore | None = None
     argon2: Cost = STANDARD
     login_grain: float = GRAIN_SECONDS
+    outcomes: Outcomes = field(default_factory=Outcomes)
 
     def records(self) -> Records:
         """What writes the events of the APIs."""
@@ -189,13 +199,55 @@ class Services:
 
     def quarantining(self, route: str) -> Quarantining:
         """The service of who is in quarantine."""
+        return self._quarantining(route, partial(unheld, self.incident_parts))
+
+    def _quarantining(
+        self, route: str, held: Callable[[str, str], Awaitable[None]] | None
+    ) -> Quarantining:
         return Quarantining(
             feed=self.feed,
             directory=self.directory,
             sessions=self.sessions,
             records=self.records(),
             route=route,
+            unheld=held,
         )
+
+    def incidents(self, route: str) -> Incidents:
+        """The service of incidents. Raises Problem PC7005 where none can be led."""
+        if self.incident_parts is None:
+            raise Problem("PC7005", "no incident can be led here")
+        acts = Acts(
+            feed=self.feed,
+            kills=self._kills(route, None),
+            quarantining=self._quarantining(route, None),
+            principals=self.principals(route),
+            entries=self.entries(route),
+            sessions=self.sessions,
+            closing=Closing(self.sessions, self.records(), route),
+            clock=self.clock,
+            behaving=self.behaving(route) if self.behaviour_parts is not None else None,
+        )
+        return Incidents(
+            self.incident_parts,
+            acts,
+            self.directory,
+            self.records(),
+            self.clock,
+            self.new_id,
+            route,
+        )
+
+    def telling(self, route: str) -> Telling:
+        """What the history of incidents says. Raises Problem PC7005 where none can be led."""
+        parts = self.incident_parts
+        return Telling(self.incidents(route), None if parts is None else parts.history, self.clock)
+
+    def alert_incidents(self, route: str) -> AlertIncidents | None:
+        """What opens incidents for alerts; None where none can be led."""
+        if self.incident_parts is None:
+            return None
+        return AlertIncidents(self.incident_parts, self.incidents(route), self.directory)
 
     def alerting(self, route: str) -> Alerting:
         """The service of alerts."""
@@ -209,6 +261,11 @@ class Services:
 
     def kills(self, route: str) -> Kills:
         """The kill switch."""
+        parts = self.incident_parts
+        opening = None if parts is None else KillIncidents(parts, self.incidents(route))
+        return self._kills(route, opening)
+
+    def _kills(self, route: str, incidents: Opening | None) -> Kills:
         parts = self.approval_parts
         keeping = None
         if parts is not None:
@@ -231,6 +288,8 @@ class Services:
             keeping=keeping,
             orders=self.orders,
             key=self.kill_key,
+            incidents=incidents,
+            heard=self.outcomes.add,
         )
 
     def desk(self, route: str, meaning: Meaning = unlisted) -> Desk:

@@ -69,7 +69,8 @@ class Observer(Protocol):
     ``decided`` is told each decision as it was recorded; an allowed call is about to be forwarded.
     ``finished`` is told once of each call that was allowed: with its result as it goes on to the
     caller, or as much of a stream as went on; or with why there is none, or it is withheld. One
-    that was cut off while its record was being written is finished first, then decided: denied.
+    that was cut off while its record was being written is finished first, then decided: denied; one
+    that was given up before there was a decision is decided, too: denied, with no record.
     Both are quick and await nothing. What they raise is logged and changes nothing.
     """
 

@@ -483,13 +483,6 @@ CODES: Final[dict[str, Code]] = {
     "PC7017": Code(
         404, -32603, "No such tool in the catalogue", "See `portcullis catalogue list`."
     ),
-    "PC7040": Code(
-        409,
-        -32603,
-        "Evidence is of one process's log",
-        "Run `portcullis up` with one worker, or leave evidence.frameworks out. Logs of gateways "
-        "that run no more can be kept elsewhere than in the state directory.",
-    ),
     "PC7050": Code(
         503,
         -32603,
@@ -501,6 +494,62 @@ CODES: Final[dict[str, Code]] = {
         -32603,
         "The gateway that holds it did not answer",
         "It may have been done: look before it is done again.",
+    ),
+    "PC7060": Code(404, -32603, "No such incident", "See `portcullis incident list --all`."),
+    "PC7061": Code(
+        409, -32603, "Not the step that is due", "Steps have one order: see the detail, and do it."
+    ),
+    "PC7062": Code(
+        409, -32603, "There is an incident about it already", "Go on with the one in the detail."
+    ),
+    "PC7063": Code(
+        409,
+        -32603,
+        "An incident is open",
+        "It lets go when it is reinstated or stood down: `portcullis incident show`.",
+    ),
+    "PC7064": Code(
+        409, -32603, "Something is left to do first", "`portcullis incident show` lists it."
+    ),
+    "PC7065": Code(
+        404, -32603, "The incident has no such thing", "`portcullis incident show` lists them."
+    ),
+    "PC7066": Code(404, -32603, "No such playbook", "`portcullis incident playbooks` lists them."),
+    "PC7067": Code(
+        409,
+        -32603,
+        "It waits for a second person",
+        "Somebody else approves it: `portcullis incident approve`.",
+    ),
+    "PC7068": Code(
+        503,
+        -32603,
+        "The step is not complete",
+        "What acted goes on acting. See to the detail, and take the step again.",
+    ),
+    "PC7069": Code(
+        409,
+        -32603,
+        "Something of it is still let in",
+        "The incident stays where it is. See the detail, and take the step again.",
+    ),
+    "PC7070": Code(
+        409,
+        -32603,
+        "Nothing rotates this secret",
+        "Rotate it by hand and say so: `portcullis incident settle`; or see `incidents.rotation`.",
+    ),
+    "PC7071": Code(
+        502, -32603, "The rotation failed", "See what the program under `incidents.rotation` says."
+    ),
+    "PC7072": Code(
+        504, -32603, "The rotation takes too long", "See `incidents.rotation`: raise its seconds."
+    ),
+    "PC7073": Code(
+        409, -32603, "The secret is what it was", "Nothing is rotated: see to its source."
+    ),
+    "PC7074": Code(
+        502, -32603, "The secret cannot be compared", "See that the reference can be read."
     ),
     # Range PC8, telling people
     "PC8001": Code(502, -32603, "A channel did not take the message", "See the detail."),

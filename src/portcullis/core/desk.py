@@ -140,6 +140,26 @@ class AgentDetail(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[SessionSeen, ...]
 
 
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of time: when it began, and how many calls were decided in it, and refused."""
+
+    at: float
+    calls: int
+    refused: int
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """How much an agent asked for lately, piece by piece of ``seconds`` each, the oldest first.
+
+    Of an agent that asks for very much only the newest calls are counted: all of them from
+    ``known`` on.
+    """
+
+    seconds: float
+    known: float
+    steps: tuple[Step, ...]
+
+
 Grade = Literal["low", "medium", "high"]
 """How far a line of the blast radius should worry who approves."""
 

@@ -9,6 +9,7 @@ from portcullis.core.desk import (
     AgentPage,
     AgentSeen,
     AgentsWanted,
+    Course,
     Precedent,
     SeenFilter,
     SeenPage,
@@ -21,13 +22,17 @@ class ActivityStore(Protocol):
 
     ``decisions`` are the newest first; no page looks at more than a bounded number of rows,
     whatever is wanted. ``agents`` are by name; ``now`` is when nothing waits any more whose time
-    is over. ``agent`` is None for one that is not registered. ``last_seen`` has when something
-    was last decided in a session, of those in which anything was. Cursors raise Problem PC3051.
+    is over. ``agent`` is None for one that is not registered; ``some`` are those of these names
+    that are. ``course`` counts an agent's decisions from ``since`` on in ``count`` pieces of
+    ``seconds``. ``last_seen`` has when something was last decided in a session, of those in which
+    anything was. Cursors raise Problem PC3051.
     """
 
     def decisions(self, wanted: SeenFilter, cursor: str, limit: int) -> SeenPage: ...
     def agents(self, wanted: AgentsWanted, cursor: str, limit: int, now: float) -> AgentPage: ...
     def agent(self, name: str, now: float) -> AgentSeen | None: ...
+    def some(self, names: Collection[str], now: float) -> Mapping[str, AgentSeen]: ...
+    def course(self, agent: str, since: float, seconds: float, count: int) -> Course: ...
     def last_seen(self, sessions: Collection[str]) -> Mapping[str, float]: ...
 
 

@@ -110,11 +110,16 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
 
 
 class Present(msgspec.Struct, frozen=True, tag="present"):
-    """A follower lives and has update ``sequence``. ``leaving``: it ends in good order."""
+    """A follower lives and has update ``sequence``. ``leaving``: it ends in good order.
+
+    ``at`` is the publisher's own time in the last frame that was good, so that the publisher knows
+    when this was said.
+    """
 
     gateway: str
     epoch: str
     sequence: int
+    at: float
     leaving: bool = False
 
 

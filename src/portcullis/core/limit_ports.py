@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -47,12 +48,29 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     The price of the highest step that applies is the price of all tokens of a call.
     ``written`` is for input that the provider caches, ``cached`` for what it had cached.
-    ``most`` is the most tokens of an answer, 0 where nobody says.
+    ``most`` is the most tokens of an answer, 0 where nobody says; ``audio`` what tokens of sound
+    cost, in and out, 0 where that is not said.
     """
 
     steps: tuple[tuple[int, int, int, int, int], ...]
     """``(above, input, output, cached, written)``, rising."""
     most: int = 0
+    audio: tuple[int, int] = (0, 0)
+
+    def dearer(self, times: float, *, sound: bool) -> Price:
+        """The same for a dearer service, ``times`` as much; with ``sound``, all as if it were."""
+        heard, spoken = self.audio if sound else (0, 0)
+        steps = tuple(
+            (
+                step[0],
+                math.ceil(max(step[1], heard) * times),
+                math.ceil(max(step[2], spoken) * times),
+                math.ceil(max(step[3], heard) * times),
+                math.ceil(max(step[4], heard) * times),
+            )
+            for step in self.steps
+        )
+        return Price(steps=steps, most=self.most, audio=self.audio)
 
     def micros(self, read: int, written: int, *, cached: int = 0, stored: int = 0) -> int:
         """What a call costs, rounded up to millionths of a dollar.

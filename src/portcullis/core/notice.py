@@ -30,8 +30,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """An approval or alert as a channel is told of it; or, with no id, that an agent may not ask.
 
     ``stage`` is one of ``WAITING``, or what came of it: approved, denied, expired, cancelled;
-    frozen or lifted; of an alert it is its state. ``by`` and ``reason`` are the operator's, empty
-    unless the channel is told. ``count`` is how many events are behind an alert.
+    frozen or lifted; of an alert its state, or escalated. ``by`` and ``reason`` are the
+    operator's, empty unless the channel is told. ``count`` is how many events are behind an alert.
     """
 
     id: str

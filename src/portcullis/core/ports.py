@@ -147,9 +147,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Registrations(Protocol):
     """Who may become whom: registration entries and one-time join tokens. Every method blocks.
 
-    ``join`` keeps the SHA-256 of a join token; ``joined`` consumes it, once and for all, and
-    returns whom it stands for, or None when it is unknown, used or past its time. ``forget``
-    makes all join tokens of a principal useless.
+    ``join`` keeps the SHA-256 of a join token; ``joining`` says whom it stands for, or None when it
+    is unknown, used or past its time; ``joined`` says the same and consumes it, once and for all.
+    ``forget`` makes all join tokens of a principal useless.
     ``entries`` returns all entries; ``remove`` returns False for an unknown one.
     ``version`` changes with every change of the entries, also one by another process.
     """
@@ -161,6 +161,7 @@ class Registrations(Protocol):
     def join(
         self, digest: bytes, kind: PrincipalKind, principal_id: str, expires_at: float
     ) -> None: ...
+    def joining(self, digest: bytes, now: float) -> tuple[PrincipalKind, str] | None: ...
     def joined(self, digest: bytes, now: float) -> tuple[PrincipalKind, str] | None: ...
     def forget(self, kind: PrincipalKind, principal_id: str) -> None: ...
 

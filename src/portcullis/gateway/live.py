@@ -12,6 +12,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final, Protocol
 
 import structlog
@@ -29,8 +30,9 @@ GRACE: Final = 0.1
 """Seconds in which a run that was cut off may still tell its caller why."""
 LEFT: Final = "PC5014"
 STALE: Final = "PC4002"
-SOON: Final = 0.001
-"""Seconds after which idle connections follow: what runs is told first, they can do nothing."""
+SOON: Final = 0.004
+"""Seconds after which idle connections follow: what runs is told first, at all the gateways that
+share the processors; idle connections can do nothing."""
 RETIRE: Final = 0.75
 """The part of a certificate's life after which an answer is the last of its connection."""
 
@@ -85,6 +87,18 @@ class Run:
         if stop is not None:
             stop(problem)
         return stop is not None
+
+    def over(self) -> None:
+        """It has ended: what serves the next one is not stopped in its place."""
+        self._stop = None
+
+
+_running: ContextVar[Run | None] = ContextVar("running", default=None)
+
+
+def current_run() -> Run | None:
+    """What runs for a caller in this task, or in the one that began it."""
+    return _running.get()
 
 
 class Live:
@@ -170,23 +184,29 @@ class Live:
             if connection.peer is not None and connection.principal is None:
                 principal = context.principal
                 connection.principal = _holder(connection.peer, principal.kind, principal.id)
-        self._runs.add(run)
-        try:
-            yield
-        finally:
-            self._runs.discard(run)
-            if connection is not None:
-                connection.run = None
+        with self._among(run):
+            try:
+                yield
+            finally:
+                if connection is not None:
+                    connection.run = None
 
     @contextmanager
     def holding(self, context: Context, stop: Callable[[Problem], None]) -> Iterator[None]:
         """Keep something else that runs for a caller within reach of a cut."""
-        run = Run(context, stop, None)
+        with self._among(Run(context, stop, None)):
+            yield
+
+    @contextmanager
+    def _among(self, run: Run) -> Iterator[None]:
         self._runs.add(run)
+        before = _running.set(run)
         try:
             yield
         finally:
+            _running.reset(before)
             self._runs.discard(run)
+            run.over()
 
     def sweep(self) -> None:
         """End what belongs to whoever the feed now cuts off or whose authority is trusted no more.
@@ -198,9 +218,9 @@ class Live:
         began = self._clock.monotonic()
         idle: list[Connection] = []
         stopped, last = self._stop_runs()
-        judged: dict[tuple[str, Principal | None], Problem | None] = {}
+        judged: dict[tuple[str, ...], Problem | None] = {}
         for connection in tuple(self._connections):
-            shown = (connection.peer.thumbprint if connection.peer else "", connection.principal)
+            shown = _shown(connection)
             if shown not in judged:
                 judged[shown] = self._against(connection)
             problem = judged[shown]
@@ -287,6 +307,13 @@ async def quietly(sending: Awaitable[None]) -> None:
             await sending
     except Problem as problem:
         log.info("answer_not_read", code=problem.code)
+
+
+def _shown(connection: Connection) -> tuple[str, ...]:
+    """What a connection is judged by: texts alone, which are compared at once."""
+    peer, who = connection.peer, connection.principal
+    shown = ("",) if peer is None else (peer.thumbprint, peer.serial, peer.anchor)
+    return shown if who is None else (*shown, who.kind, who.id)
 
 
 def _holder(peer: Peer, kind: PrincipalKind, name: str) -> Principal:

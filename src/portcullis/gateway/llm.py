@@ -45,6 +45,8 @@ _FORWARD: Final = {
 """The caller's headers that go upstream, and the form in which nothing can be said in them."""
 _FEATURES: Final = {b"openai-beta": "openai.beta", b"anthropic-beta": "anthropic.beta"}
 _BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,63}")
+MAX_MODEL: Final = 1024
+"""Longest name of a model, in characters: it is matched, counted, priced and recorded."""
 MAX_ANSWER_VALUES: Final = 1_000_000
 """Most JSON values in an answer: embeddings as lists of numbers hold many."""
 
@@ -110,6 +112,8 @@ class ModelRoutes:
         return ratelimit.standing(self._standing.quotas(call), api) if self._standing else []
 
     def _call(self, request: Request, shape: Shape, asked: ModelRequest) -> Call:
+        if len(asked.model) > MAX_MODEL:
+            raise Problem("PC1020", f"model: expected a name of at most {MAX_MODEL} characters")
         features = list(asked.features)
         for header, form in _FORWARD.items():
             said = request.text(header)

@@ -13,6 +13,7 @@ import structlog
 from portcullis.core.call import Call, Context, Route
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Channel
+from portcullis.core.principal import Session
 from portcullis.gateway.live import cuttable
 from portcullis.gateway.mcp import Mcp, make_call, summary
 from portcullis.gateway.outcome import Outcome, Recorded
@@ -48,19 +49,27 @@ class Waiting:
 
 
 class Conversation:
-    """``owner`` is who began it; ``version`` what ``initialize`` settled on (legacy).
+    """``owner`` is who began it, ``session`` in what; ``version`` what it settled on (legacy).
 
     ``key`` keeps it apart from all others; in the legacy era over HTTP it is the unguessable
     ``Mcp-Session-Id``. The channel is opened when it is first needed.
     """
 
     def __init__(
-        self, mcp: Mcp, server: str, key: str, owner: tuple[str, ...], era: Era, route: Route
+        self,
+        mcp: Mcp,
+        server: str,
+        key: str,
+        owner: tuple[str, ...],
+        era: Era,
+        route: Route,
+        session: Session | None = None,
     ) -> None:
         self._mcp = mcp
         self.server = server
         self.key = key
         self.owner = owner
+        self.session = session
         self.era = era
         self.route = route
         self.version = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
@@ -47,6 +47,7 @@ class Conversations:
         self._name = name
         self._open: dict[str, Conversation] = {}
         self._ending: set[asyncio.Future[None]] = set()
+        self._sweeping = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -59,13 +60,17 @@ class Conversations:
             return found
         if found is not None:
             await self.end(found)
-        return await self._begin(Conversation(self._mcp, server, key, owner, Era.MODERN, route))
+        return await self._begin(
+            Conversation(self._mcp, server, key, owner, Era.MODERN, route, context.session)
+        )
 
     async def legacy(self, server: str, context: Context, route: Route) -> Conversation:
         """A new conversation for an ``initialize``; its key is the new session's id."""
         key = self._named(secrets.token_urlsafe(32))
         owner = owner_of(context)
-        return await self._begin(Conversation(self._mcp, server, key, owner, Era.LEGACY, route))
+        return await self._begin(
+            Conversation(self._mcp, server, key, owner, Era.LEGACY, route, context.session)
+        )
 
     async def find(self, key: str, server: str, context: Context) -> Conversation:
         """The legacy conversation of this id; Problem PC1035 unless it is this caller's own."""
@@ -113,6 +118,12 @@ class Conversations:
 
         After ``GRACE``: the calls in them are ended at once, and their callers told why.
         """
+        if not self._sweeping:
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(GRACE, self._sweep, feed)
+
+    def _sweep(self, feed: KillFeed) -> None:
+        self._sweeping = False
         over: list[Conversation] = []
         for conversation in tuple(self._open.values()):
             kind, name, session = conversation.owner
@@ -124,13 +135,9 @@ class Conversations:
                 session=session or None,
                 issued_at=math.inf,
             )
-            if feed.reason(holder, None) is not None:
+            if feed.reason(holder, conversation.session) is not None:
                 over.append(conversation)
-        if over:
-            asyncio.get_running_loop().call_later(GRACE, self._end_all, over)
-
-    def _end_all(self, conversations: Sequence[Conversation]) -> None:
-        for conversation in conversations:
+        for conversation in over:
             ending = asyncio.ensure_future(self.end(conversation))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)

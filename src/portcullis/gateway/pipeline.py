@@ -97,8 +97,10 @@ class Pipeline:
             log.exception("record_failed", event_id=call.id)
             fault = Deny(code="PC6001", reason="the decision could not be recorded")
             outcome = msgspec.structs.replace(outcome, verdict=fault, check="record")
-        except BaseException:
+        except BaseException:  # cancelled: what was reserved for it is given back
             self._going.discard(call.id)
+            gone = Deny(code="PC5014", reason="the call ended before it was decided on")
+            self._tell(lambda one: one.decided(decided.call, context, gone))
             raise
         if isinstance(outcome.verdict, Deny):
             self._going.discard(outcome.event)

@@ -199,7 +199,8 @@ class Relay:
 
     async def _answer(self, request: Request, context: Context, reader: StreamReader) -> None:
         while True:
-            kind, content = await asyncio.wait_for(read_frame(reader), self._seconds)
+            async with asyncio.timeout(self._seconds):
+                kind, content = await read_frame(reader)
             self._allow(context)
             if kind is Kind.START and not request.started:
                 start = wire.open_start(content)

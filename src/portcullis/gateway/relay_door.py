@@ -125,7 +125,8 @@ class Door:
         try:
             if credentials(writer.get_extra_info("socket"))[1] != os.geteuid():
                 raise Problem("PC7051", "another user")
-            kind, content = await asyncio.wait_for(read_frame(reader), self._seconds)
+            async with asyncio.timeout(self._seconds):
+                kind, content = await read_frame(reader)
             if kind is not Kind.HEAD:
                 raise Problem("PC7051", "no head")
             return wire.open_head(content, self._key, to=self._name, now=self._clock.now())

@@ -77,14 +77,20 @@ class OrderBook:
         return self._killed
 
     def accept(self, signed: SignedOrder) -> Order:
-        """Check an order that has just come; it is used up. Raises Problem PC4003."""
-        order = self._verified(signed)
+        """Check an order that has just come; it is used up. Raises Problem PC4003.
+
+        Where the clock went back, the last order is of a time to come. That keeps nobody from
+        killing, and whoever has killed can take it back; an older undo stays used up until then.
+        """
+        order, now = self._verified(signed), self._clock.now()
         if order is None:
             raise Problem("PC4003", "the order is not signed by this deployment's key")
-        if abs(self._clock.now() - order.at) > SECONDS:
+        if abs(now - order.at) > SECONDS:
             raise Problem("PC4003", f"the order is not of the last {SECONDS:g} s: check the clock")
-        if order.at <= self._last:
-            raise Problem("PC4003", "the order, or a newer one, was obeyed before")
+        to_come = self._last > now + SECONDS
+        if order.at <= self._last and not (to_come and order.verb == "kill"):
+            hint = "The clock went back: kill, then undo." if to_come else None
+            raise Problem("PC4003", "the order, or a newer one, was obeyed before", hint=hint)
         self._last = order.at
         return order
 
@@ -95,7 +101,8 @@ class OrderBook:
             raise Problem("PC4003", "the order is not signed by this deployment's key")
         with exclusive(self._path.parent):
             write_private(self._path, msgspec.json.encode(signed))
-        self._last = max(self._last, order.at)
+        to_come = self._last > self._clock.now() + SECONDS
+        self._last = order.at if to_come else max(self._last, order.at)
         self._killed = order.reason if order.verb == "kill" else None
 
     def _load(self) -> None:

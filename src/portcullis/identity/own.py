@@ -78,7 +78,8 @@ class OwnSvid:
                     pause, wait = wait, min(2 * wait, most)
             again.clear()
             try:
-                await asyncio.wait_for(again.wait(), min(pause, _LOOK_SECONDS))
+                async with asyncio.timeout(min(pause, _LOOK_SECONDS)):
+                    await again.wait()
             except TimeoutError:
                 continue
 

@@ -23,6 +23,9 @@ from portcullis.core.verdict import Deny
 _PARTS: Final = 12
 """Into how many parts a window is cut; the oldest leaves at once."""
 _FAULT: Final = 500
+_SHARED: Final = frozenset({401, 402, 403, 407, 408, 425, 429})
+"""Statuses that are about the credential and the quota that agents share, or about the time: who
+uses up a quota must not have its neighbours stopped."""
 _OWN: Final = frozenset({"PC5001", "PC5002", "PC5008", "PC5011", "PC5024"})
 """Problems that are an upstream's own: unreachable, too slow, broken off, ended, faulty."""
 _NOT_THE_AGENTS: Final = frozenset({"PC3040"})
@@ -49,8 +52,13 @@ def of_upstream(result: Result | None, problem: Deny | None) -> Came:
 
 
 def of_agent(result: Result | None, problem: Deny | None) -> Came:
-    """What a call's end says about the agent: it was answered with an error, or it was withheld."""
-    if result is None or result.status >= _FAULT:
+    """What a call's end says about the agent: it was answered with an error, or it was withheld.
+
+    What it shares with others says nothing about it.
+    """
+    if result is None or result.status >= _FAULT or result.status in _SHARED:
+        return Came.NOTHING
+    if problem is not None and problem.code.startswith(_COUNTED_ELSEWHERE):
         return Came.NOTHING
     withheld = problem is not None and problem.code.startswith("PC3")
     return Came.BAD if withheld or result.is_error else Came.GOOD

@@ -69,6 +69,8 @@ class Breakers:
         self._agents: dict[str, AgentWindow] = {}
         self._upstreams: dict[str, UpstreamWindow] = {}
         self._probes: OrderedDict[str, tuple[Key, ...]] = OrderedDict()
+        self._trying: set[Key] = set()
+        self._closed: dict[Key, tuple[int, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         book.subscribe(self._changed)
 
@@ -148,7 +150,8 @@ class Breakers:
         if found is None:
             if reason:
                 self._open(key, reason)
-        elif found.until <= now:  # it may try, and this is what it tries
+        elif found.until <= now and key not in self._trying:
+            self._trying.add(key)  # it may try, and this is what it tries
             self._later(self._tried(key))
 
     def finished(
@@ -230,7 +233,7 @@ class Breakers:
             self._later(self._opened(key, reason))
 
     async def _opened(self, key: Key, reason: str) -> None:
-        breaker = self._as_open(key, reason, times=1)
+        breaker = self._as_open(key, reason, times=self._times(key))
         try:
             new = await self._book.open(breaker)
         except Problem as problem:  # it acts here all the same
@@ -244,8 +247,11 @@ class Breakers:
     async def _tried(self, key: Key) -> None:
         """What was denied was the probe."""
         now = self._clock.now()
-        if await self._book.probe(key, now, now + self._of(key).probe_seconds):
-            await self._ended(key, Came.BAD)
+        try:
+            if await self._book.probe(key, now, now + self._of(key).probe_seconds):
+                await self._ended(key, Came.BAD)
+        finally:
+            self._trying.discard(key)
 
     async def _ended(self, key: Key, came: Came) -> None:
         """A probe has ended."""
@@ -256,6 +262,8 @@ class Breakers:
             await self._book.release(key, self._clock.now())
         elif came is Came.GOOD:
             if await self._book.close(key):
+                if key.scope == "agent":
+                    self._closed[key] = found.times, self._clock.now()
                 self._tell(State.CLOSED, key, {"reason": "the probe went well"})
         else:
             again = self._as_open(key, found.reason, times=found.times + 1)
@@ -264,9 +272,22 @@ class Breakers:
                 said = {"reason": "the probe failed", "seconds": seconds}
                 self._tell(State.OPEN, key, said | {"times": again.times})
 
+    def _times(self, key: Key) -> int:
+        """How often it will have opened: an agent's that closed just now by its probe opens again.
+
+        Just now is for as long as it was open last, or whoever reads in between would never be
+        stopped for longer.
+        """
+        times, at = self._closed.pop(key, (0, 0.0))
+        return times + 1 if self._clock.now() - at <= self._seconds(key, times) else 1
+
+    def _seconds(self, key: Key, times: int) -> float:
+        """For how long it is open, the so manieth time."""
+        settings = self._of(key)
+        return min(settings.open_seconds * 2.0 ** min(times - 1, 30), settings.longest_seconds)
+
     def _as_open(self, key: Key, reason: str, *, times: int) -> Breaker:
-        settings, now = self._of(key), self._clock.now()
-        seconds = min(settings.open_seconds * 2 ** min(times - 1, 30), settings.longest_seconds)
+        now, seconds = self._clock.now(), self._seconds(key, times)
         return Breaker(
             key=key, state=State.OPEN, reason=reason, since=now, until=now + seconds, times=times
         )
@@ -281,6 +302,7 @@ class Breakers:
         """Closed, here or elsewhere: what was counted is of a time that is over."""
         if self._book.get(key) is not None:
             return
+        self._closed.pop(key, None)
         if key.scope == "agent":
             self._agents.pop(key.subject, None)
         elif key.gateway == self._gateway and key.subject in self._upstreams:

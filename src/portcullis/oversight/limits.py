@@ -40,6 +40,7 @@ COUNTED: Final = frozenset(
 BURN: Final = "burn"
 """In place of a measure: what is spent within an hour, whatever its ceiling."""
 _LONGEST: Final = 96
+_PART: Final = "&agent="
 _OF: Final = {Dimension.TOOL: Action.TOOL, Dimension.MODEL: Action.MODEL}
 _SECONDS: Final = {Window.MINUTE: 60, Window.HOUR: 3600, Window.DAY: 86400}
 
@@ -79,7 +80,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """One want of a limit's, of an amount not yet known how much of it.
 
-    ``told`` says whether its subject may see what is left.
+    ``told`` says whether its subject may see what is left. A ``burn`` is a count of what is spent
+    within an hour, and ``burns`` the agent that is stopped when that is too much and the count its
+    own, or its own part of one that others share.
     """
 
     limit: Limit
@@ -88,6 +91,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     window: float = 0.0
     told: bool = False
     burn: bool = False
+    burns: str = ""
 
 
 def subjects(
@@ -141,14 +145,18 @@ def meets(limit: Limit, subject: Subject, call: Call, user: str) -> bool:
     return True
 
 
-def each(limit: Limit, met: Sequence[Subject]) -> Iterator[Subject]:
-    """The subjects with counts of their own, of those for whom a call meets a limit."""
+def each(limit: Limit, met: Sequence[Subject]) -> Iterator[tuple[Subject, tuple[str, ...]]]:
+    """The subjects with counts of their own, of those for whom a call meets a limit.
+
+    With each come the agents that share its count in this call.
+    """
     if Dimension.AGENT in limit.per:
-        yield from met
+        yield from ((subject, (subject.agent,)) for subject in met)
     elif Dimension.ROLE in limit.per:
-        yield from {subject.role: subject for subject in reversed(met)}.values()
-    else:
-        yield from met[:1]
+        for role, subject in {subject.role: subject for subject in reversed(met)}.items():
+            yield subject, tuple(one.agent for one in met if one.role == role)
+    elif met:
+        yield met[0], tuple(one.agent for one in met)
 
 
 def who(limit: Limit, subject: Subject) -> str:
@@ -174,16 +182,25 @@ def who(limit: Limit, subject: Subject) -> str:
 
 def named(value: str) -> str:
     """A name as it stands in keys; a long one is known by its digest."""
-    found = quote(value, safe="~.:/@+ ")
-    if len(found) <= _LONGEST:
-        return found
+    if len(value) <= _LONGEST:
+        found = quote(value, safe="~.:/@+ ")
+        if len(found) <= _LONGEST:
+            return found
     return "~" + hashlib.sha256(value.encode()).hexdigest()[:32]
 
 
 def planned(
-    limit: Limit, subject: Subject, call: Call, factor: float, now: float
+    limit: Limit,
+    subject: Subject,
+    call: Call,
+    factor: float,
+    now: float,
+    agents: Sequence[str] = (),
 ) -> Iterator[Planned]:
-    """What a call wants of a limit at a risk that leaves ``factor`` of it."""
+    """What a call wants of a limit at a risk that leaves ``factor`` of it.
+
+    ``agents`` are those for whom it is spent: the subject, unless others are named.
+    """
     owner = who(limit, subject)
     told = limit.own and subject.caller
     if limit.requests is not None:
@@ -204,9 +221,11 @@ def planned(
             yield amount(limit, ceiling, subject, factor, now)
     if limit.burn is not None and call.action is Action.MODEL:
         start, end = span(Window.HOUR, now)
-        key = burn_key(limit, owner, start)
-        want = Amount(key, 0, MOST, end + 3600)
-        yield Planned(limit=limit, measure=Measure.COST, want=want, burn=True)
+        whose = {owner: ""}
+        whose |= {own_part(limit, owner, agent): agent for agent in agents or (subject.agent,)}
+        for part, agent in whose.items():
+            want = Amount(burn_key(limit, part, start), 0, MOST, end + 3600)
+            yield Planned(limit=limit, measure=Measure.COST, want=want, burn=True, burns=agent)
     if limit.concurrency is not None:
         key = f"{limit.name}|{Measure.CONCURRENCY}|{owner}|"
         places = _scaled(limit.concurrency, factor)
@@ -268,6 +287,16 @@ def burn_key(limit: Limit, owner: str, start: float) -> str:
     return f"{limit.name}|{BURN}.{Window.HOUR}|{owner}|{int(start)}"
 
 
+def own_part(limit: Limit, owner: str, agent: str) -> str:
+    """Whose count it is of what one agent spends of a count that it may share with others."""
+    return owner if Dimension.AGENT in limit.per else f"{owner}{_PART}{named(agent)}"
+
+
+def whole(limit: Limit, part: str) -> str:
+    """Whose count it is of which this is an agent's own part."""
+    return part if Dimension.AGENT in limit.per else part.rpartition(_PART)[0]
+
+
 def even(limit: Limit, now: float) -> float:
     """What an hour of the month's budget is, in millionths of a dollar."""
     start, end = span(Window.MONTH, now)
@@ -285,12 +314,20 @@ def even(limit: Limit, now: float) -> float:
 def burns(limit: Limit, before: int, within: int, now: float) -> bool:
     """Whether the last hour was spent at more than the limit's times of the even pace.
 
+    ``before`` and ``within`` are as in ``last_hour``.
+    """
+    last = last_hour(before, within, now)
+    return limit.burn is not None and last > limit.burn * even(limit, now)
+
+
+def last_hour(before: int, within: int, now: float) -> float:
+    """What was spent in the last 60 minutes.
+
     ``within`` was spent in the hour of the clock that runs, ``before`` in the one before: of that,
     as much counts as lies within the last 60 minutes, evenly.
     """
     start, _ = span(Window.HOUR, now)
-    last = within + before * max(1 - (now - start) / 3600, 0.0)
-    return limit.burn is not None and last > limit.burn * even(limit, now)
+    return within + before * max(1 - (now - start) / 3600, 0.0)
 
 
 def quotas(plan: Sequence[Planned], states: Sequence[State], now: float) -> tuple[Quota, ...]:

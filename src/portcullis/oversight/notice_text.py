@@ -122,6 +122,8 @@ def _alarm(alert: About, subject: Subject) -> str:
     group = about(alert)
     if group:
         said += f" ({group})"
+    if subject.stage == "escalated":
+        return f"Nobody took it on: {said}"
     return said if subject.stage == "open" else f"{subject.stage.capitalize()}: {said}"
 
 

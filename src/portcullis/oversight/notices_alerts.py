@@ -6,13 +6,14 @@ telling is another message, only what becomes of the alert is told.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 
 from portcullis.config.notifications import AnyChannel
-from portcullis.core.alert import LEVELS, Alert, Level, State
+from portcullis.core.alert import LEVELS, Alert, Hears, Level, State
 from portcullis.core.names import HIDDEN
 from portcullis.core.notice import About, Notice, Subject
 from portcullis.core.notice_ports import Filing
@@ -21,6 +22,8 @@ from portcullis.oversight.notices import notice_id
 ALERT: Final = "alert:"
 """What the subjects begin with that are alerts."""
 COUNT_SECONDS: Final = 15.0
+ESCALATED: Final = "escalated"
+"""The stage of an open alert of which others were told, because nobody took it on."""
 
 _replace = msgspec.structs.replace
 
@@ -50,11 +53,12 @@ def alert_filing(
     )
 
 
-def loud_enough(notice: Notice, least: int | None) -> bool:
-    """Whether a channel that is told from a rank on, or of no alerts, is told of this one."""
+def loud_enough(notice: Notice, hears: Sequence[Hears]) -> bool:
+    """Whether a channel that hears of these alerts, or of none, is told of this one."""
     if notice.alert is None:
         return True
-    return least is not None and LEVELS[Level(notice.alert.level)] >= least
+    rank = LEVELS[Level(notice.alert.level)]
+    return any(rank >= one.least for one in hears)
 
 
 def _filed(
@@ -77,9 +81,10 @@ def _filed(
 
 def _subject(channel: AnyChannel, alert: Alert) -> Subject:
     settled = alert.state is not State.OPEN
+    escalated = alert.escalated > 0 and not settled
     return Subject(
         id=alert.id,
-        stage=alert.state.value,
+        stage=ESCALATED if escalated else alert.state.value,
         by=alert.by if settled and "operator" in channel.details else "",
         reason=alert.reason if settled and "reason" in channel.details else "",
         count=alert.count,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from portcullis.config.notifications import AnyChannel
-from portcullis.core.alert import Alert
+from portcullis.core.alert import Alert, Hears
 from portcullis.core.alert_ports import AlertChanges
 from portcullis.core.approval_ports import ApprovalStore
 from portcullis.core.errors import Problem
@@ -70,7 +70,7 @@ class State(msgspec.Struct):
 class Channel:
     """One channel. ``origin`` is the console's, without a slash at its end.
 
-    ``alerts`` is where those are that it is told of, and the rank from which on; None for none.
+    ``alerts`` is where those are that it is told of, and which it hears of; None for none.
 
     ``noticed`` is told, with a method and clear parameters, that the channel fails, works again,
     or that a message was given up; it may raise Problem PC6001 and is then told again.
@@ -87,7 +87,7 @@ class Channel:
         clock: Clock,
         noticed: Noticed,
         origin: Callable[[], str],
-        alerts: tuple[AlertChanges, int] | None = None,
+        alerts: tuple[AlertChanges, Sequence[Hears]] | None = None,
         first: float = _FIRST,
     ) -> None:
         self.name = name
@@ -135,7 +135,8 @@ class Channel:
                 said, moved = fault, False
             if not moved:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), _IDLE_SECONDS)
+                    async with asyncio.timeout(_IDLE_SECONDS):
+                        await woken.wait()
 
     async def close(self) -> None:
         """Release what it is told through."""
@@ -158,7 +159,7 @@ class Channel:
         if notice is None:
             return False
         settings = self._settings
-        wanted = loud_enough(notice, None if self._alerts is None else self._alerts[1])
+        wanted = loud_enough(notice, () if self._alerts is None else self._alerts[1])
         drafting = partial(drafted, now, self._origin(), settings, wanted=wanted)
         draft = await self._change(notice, drafting)
         if draft is None or not draft.draft:
@@ -233,8 +234,8 @@ class Channel:
     def _raised(self) -> tuple[Alert, ...]:
         if self._alerts is None:
             return ()
-        store, least = self._alerts
-        return store.changes(self.name, least, _CHANGES)
+        store, hears = self._alerts
+        return store.changes(self.name, hears, _CHANGES)
 
     def _may(self) -> bool:
         """Whether the channel may be sent another message in this minute."""

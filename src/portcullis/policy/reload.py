@@ -67,7 +67,8 @@ class PolicyReload:
                 await self._load(files, problem)
             before = found
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._now.wait(), self._seconds)
+                async with asyncio.timeout(self._seconds):
+                    await self._now.wait()
 
     def _look(self) -> tuple[tuple[SourceFile, ...], Problem | None]:
         try:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final, TypeAlias
 
-from portcullis.review.facts import UNANSWERED, Breach, Facts, Holder, Mark
-from portcullis.review.signals import tally
+from portcullis.review.facts import UNANSWERED, Breach, Facts, Holder, Mark, Position
 from portcullis.review.subject import RECENT, Gap, Review, Unknown
 
 SILENT: Final = timedelta(days=7)
 """How long a log may say nothing before what it says is stale."""
+AHEAD: Final = timedelta(minutes=5)
+"""How far an event may be dated ahead of when it is evaluated."""
 KEPT: Final = timedelta(days=183)
 """How far a log that does not begin with its first entry must reach back: six months."""
 _SHOWN: Final = 5
@@ -76,7 +77,7 @@ def action_without_result(review: Review) -> Gap | Unknown | None:
         if review.begin <= mark.time < review.at - UNANSWERED
     ]
     reason = f"{len(late)} allowed calls have no recorded result after a day"
-    since = [late[0].time] if late else []
+    since = [min(mark.time for mark in late)] if late else []
     forgotten = review.facts.forgotten
     if forgotten and review.begin <= forgotten.last.time < review.at - UNANSWERED:
         reason += f", and {forgotten.count} that were too many to remember one by one"
@@ -91,7 +92,7 @@ def erasure_unfinished(review: Review) -> Gap | Unknown | None:
     late = [mark for mark in review.facts.erasing.values() if mark.time < review.at - UNANSWERED]
     if not late:
         return None
-    since = late[0].time + UNANSWERED
+    since = min(mark.time for mark in late) + UNANSWERED
     reason = f"{len(late)} erasures began and are not complete after a day"
     return Gap(reason=reason, since=since, marks=_some(late))
 
@@ -102,22 +103,33 @@ def incomplete_record(review: Review) -> Gap | Unknown | None:
 
 
 def clock_went_back(review: Review) -> Gap | Unknown | None:
-    """Events are dated more than a second before ones that were recorded earlier."""
+    """Events are dated more than a second before ones recorded earlier, or in the future."""
+    if ahead := _ahead(review):
+        return Gap(reason=f"events are dated in the future in the log of {_names(ahead)}")
     return _breach(review, Breach.CLOCK, "events are dated before earlier ones")
 
 
 def log_silent(review: Review) -> Gap | Unknown | None:
-    """The newest evidence is older than a week."""
-    newest = review.facts.newest
+    """The newest evidence is older than a week. A log that is ahead of time says nothing of it."""
+    ahead = _ahead(review)
+    times = [at.newest for name, at in review.facts.logs.items() if at.newest and name not in ahead]
+    newest = max(times, default=None)
     if newest is None:
-        return Gap(reason="the log holds no event of this period")
+        return Gap(reason="the logs hold no event of this period")
     if review.at - newest <= SILENT:
         return None
-    return Gap(reason="the log's newest event is older than seven days", since=newest + SILENT)
+    return Gap(reason="the newest event is older than seven days", since=newest + SILENT)
 
 
 def log_unverified(review: Review) -> Gap | Unknown | None:
-    """The log does not verify."""
+    """A log does not verify, is not there, or holds what its writer has no say in."""
+    if review.absent:
+        started = review.facts.started
+        since = min((started[one].time for one in review.absent if one in started), default=None)
+        return Gap(reason=f"there is no log of {_names(review.absent)}", since=since)
+    reason = "gateways wrote events that only who rules may write"
+    if foreign := _breach(review, Breach.FOREIGN, reason):
+        return foreign
     if review.verified is None:
         return Unknown("the whole log is verified when a package is made")
     if review.verified.ok:
@@ -127,12 +139,13 @@ def log_unverified(review: Review) -> Gap | Unknown | None:
 
 
 def log_unwitnessed(review: Review) -> Gap | Unknown | None:
-    """Nobody but the log's own key vouches for its checkpoint."""
-    if review.witnessed is None:
+    """Nobody but a log's own key vouches for its checkpoint."""
+    if review.unwitnessed is None:
         return Gap(reason="no witness is configured: the log's own key alone vouches for it")
-    if review.witnessed:
+    if not review.unwitnessed:
         return None
-    return Gap(reason="the witnesses' quorum has not vouched for the log within the last hour")
+    names = _names(review.unwitnessed)
+    return Gap(reason=f"the witnesses' quorum has not vouched within the last hour for {names}")
 
 
 def log_not_timestamped(review: Review) -> Gap | Unknown | None:
@@ -148,16 +161,19 @@ def log_not_replicated(review: Review) -> Gap | Unknown | None:
 
 
 def pruned_early(review: Review) -> Gap | Unknown | None:
-    """Entries of the log that are younger than six months are gone."""
-    first, to = review.facts.first, review.facts.pruned_to
+    """Entries of a log that are younger than six months are gone."""
     if review.since is not None:
         return Unknown("a period says nothing about how far the log reaches back")
-    if to is not None and review.at.timestamp() - to[0] < KEPT.total_seconds():
-        reason = "entries younger than six months were pruned"
-        return Gap(reason=reason, since=to[1].time, marks=(to[1],))
-    if first is None or first.index == 0 or review.at - first.time >= KEPT:
+    found = {
+        name: mark for name, at in review.facts.logs.items() if (mark := _shortened(review, at))
+    }
+    if not found:
         return None
-    return Gap(reason="entries younger than six months are gone", since=first.time, marks=(first,))
+    return Gap(
+        reason=f"entries younger than six months are gone of {_names(found)}",
+        since=min(mark.time for mark in found.values()),
+        marks=_some(found.values()),
+    )
 
 
 def tool_not_pinned(review: Review) -> Gap | Unknown | None:
@@ -239,17 +255,22 @@ def key_beside_data(review: Review) -> Gap | Unknown | None:
 
 
 def certificate_stale(review: Review) -> Gap | Unknown | None:
-    """The gate worked on after the life of its last recorded certificate."""
-    newest, seen = review.facts.newest, tally(review.facts, "certificates")
-    if newest is None:
-        return None
-    if seen is None:
-        return Unknown("the log holds no certificate of the gate in this period")
-    end = seen.last.time + timedelta(seconds=review.deployment.certificate_seconds)
-    if newest <= end:
-        return None
-    reason = "the gate's own certificate was not renewed within its life"
-    return Gap(reason=reason, since=end, marks=(seen.last,))
+    """A gate worked on after the life of its last recorded certificate."""
+    life = timedelta(seconds=review.deployment.certificate_seconds)
+    worked = {name: at for name, at in review.facts.logs.items() if at.newest is not None}
+    late = {
+        name: mark
+        for name, at in worked.items()
+        if (mark := at.certificate) and at.newest and at.newest > mark.time + life
+    }
+    if late:
+        marks = _some(late.values())
+        reason = f"the gate's own certificate was not renewed within its life: {_names(late)}"
+        return Gap(reason=reason, since=min(mark.time for mark in marks) + life, marks=marks)
+    without = [name for name, at in worked.items() if at.certificate is None]
+    if without:
+        return Unknown(f"no certificate of the gate in this period in the log {_names(without)}")
+    return None
 
 
 CONDITIONS: Final[dict[str, Condition]] = {
@@ -287,6 +308,15 @@ CONDITIONS: Final[dict[str, Condition]] = {
 }
 """By the names that rows use."""
 
+OF_SETTINGS: Final = frozenset(
+    {
+        *("log-not-timestamped", "log-not-replicated", "tool-changed", "personal-data-passes"),
+        *("secrets-pass", "injections-pass", "rules-switched-off", "unbound-tokens"),
+        *("plain-upstream", "key-beside-data"),
+    }
+)
+"""Those that the logs say nothing about. The others need all of them to find nothing amiss."""
+
 
 def _programs(facts: Facts, wanted: Callable[[Holder], bool]) -> dict[str, Holder]:
     """The registered agents and applications that can act and are as ``wanted``."""
@@ -298,6 +328,23 @@ def _programs(facts: Facts, wanted: Callable[[Holder], bool]) -> dict[str, Holde
         and name.startswith(("agent:", "application:"))
         and wanted(holder)
     }
+
+
+def _ahead(review: Review) -> frozenset[str]:
+    """The logs with events that are dated in the future."""
+    end = review.at + AHEAD
+    logs = review.facts.logs.items()
+    return frozenset(name for name, at in logs if at.newest is not None and at.newest > end)
+
+
+def _shortened(review: Review, at: Position) -> Mark | None:
+    """The event by which entries of a log that are younger than six months are known to be gone."""
+    first, to = at.first, at.pruned_to
+    if to is not None and review.at.timestamp() - to[0] < KEPT.total_seconds():
+        return to[1]
+    if first is None or first.index == 0 or review.at - first.time >= KEPT:
+        return None
+    return first
 
 
 def _holders(facts: Facts, found: dict[str, Holder], reason: str) -> Gap | Unknown | None:
@@ -354,4 +401,4 @@ def _names(found: Iterable[str]) -> str:
 
 
 def _some(marks: Iterable[Mark]) -> tuple[Mark, ...]:
-    return tuple(sorted(marks, key=lambda mark: mark.index)[:_SHOWN])
+    return tuple(sorted(marks, key=lambda mark: (mark.time, mark.log, mark.index))[:_SHOWN])

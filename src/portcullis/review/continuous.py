@@ -1,30 +1,27 @@
-"""Evaluating all the time: what is new in the log is folded, and what changed is told.
+"""Evaluating all the time: what is new in the logs is folded, and what changed is told.
 
-The facts are saved with the position up to which they hold, and go on from there when they still
-belong to the log. An export does not use what was saved: it folds the log anew.
+The facts are saved with the positions up to which they hold, and go on from there when they still
+belong to the logs. An export does not use what was saved: it folds the logs anew.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from portcullis.audit.files import read, replace
-from portcullis.audit.merkle import TILE_WIDTH
-from portcullis.audit.note import Verifier
 from portcullis.audit.quorum import Quorum
-from portcullis.audit.tiles import TileReader
 from portcullis.audit.verify import read_checkpoint
 from portcullis.core.errors import Problem
 from portcullis.review.deployment import Deployment
 from portcullis.review.evaluate import Assessment, Open, assess, judge, opened
 from portcullis.review.facts import REVISION, Facts
-from portcullis.review.fold import Fold
+from portcullis.review.logs import Logs, folded, require_same
 from portcullis.review.mapping import concerned
 from portcullis.review.subject import Review, Unknown, Verified
 
@@ -34,8 +31,6 @@ _UNVERIFIED: Final = "log-unverified"
 _NOT_ASKED: Final = Unknown("no framework asks")
 VOUCHED: Final = timedelta(hours=1)
 """How old the witnesses' newest word may be; they are asked every minute."""
-_REST: Final = 24
-"""How many times as long as it worked a patient fold rests, bundle by bundle."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,45 +47,6 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     review: Review
     assessments: dict[str, Assessment]
     changes: tuple[Change, ...]
-
-
-def folded(
-    directory: Path,
-    verifier: Verifier,
-    facts: Facts,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    rest: Callable[[float], bool] | None = None,
-    stopped: Callable[[Problem], None] | None = None,
-) -> tuple[Facts, bytes]:
-    """Go on folding up to the log's checkpoint; also that checkpoint's note.
-
-    ``rest`` is called with seconds after each bundle, to sleep, and says whether to go on.
-    ``stopped`` is told of an entry that cannot be read; the facts are those of the entries before.
-    Without it that is raised, Problem PC6005, as it is for a checkpoint that is none; PC7005 when
-    there is no log. What is read is not verified here.
-    """
-    checkpoint, note = read_checkpoint(directory, verifier)
-    fold = Fold(facts, since=since, until=until)
-    reader = TileReader(directory, checkpoint.size)
-    start = facts.size
-    try:
-        for bundle in range(start // TILE_WIDTH, -(-checkpoint.size // TILE_WIDTH)):
-            began = time.perf_counter()
-            entries = reader.entries(bundle)
-            for at in range(max(0, start - bundle * TILE_WIDTH), len(entries)):
-                if entries[at]:
-                    fold.add(entries[at])
-                else:
-                    fold.skip(reader.hashes(0, bundle)[at])
-            if rest is not None and not rest(_REST * (time.perf_counter() - began)):
-                break
-    except Problem as problem:
-        if stopped is None:
-            raise
-        stopped(problem)
-    return fold.facts(), note
 
 
 def witnessed(
@@ -111,23 +67,64 @@ def witnessed(
     return vouched is not None and vouched >= (end - VOUCHED).timestamp()
 
 
-def saved(place: Path, directory: Path, verifier: Verifier) -> Facts:
-    """The facts that were saved, if they are facts of this log; else none."""
-    origin = verifier.name
+def unwitnessed(
+    quorum: Quorum | None,
+    logs: Logs,
+    facts: Facts,
+    notes: Mapping[str, bytes],
+    at: datetime,
+    until: datetime | None = None,
+) -> tuple[str, ...] | None:
+    """The logs for which the quorum has not vouched; None when nobody is asked to witness.
+
+    For a log that rests its newest entry counts in place of now: nobody has it cosigned any more.
+    """
+    if quorum is None or not quorum.quorum:
+        return None
+    found = []
+    for log in logs.each:
+        newest = facts.logs[log.name].newest if log.resting else None
+        end = min(filter(None, (until, newest)), default=None)
+        if not witnessed(quorum, notes.get(log.name, b""), at, end):
+            found.append(log.name)
+    return tuple(sorted(found))
+
+
+def saved(place: Path, logs: Logs) -> Facts:
+    """The facts that were saved, if they are facts of these logs; else none.
+
+    They are when they fit the log of who rules, and know others by the names of their keys. Logs
+    that they do not know yet may have come; of those that are gone, or are others than they were,
+    they are what is left. Raises Problem PC6005 for a log that cannot be read, PC7005 for none.
+    """
+    nothing = Facts(origin=logs.own.verifier.name)
     try:
         found = msgspec.json.decode(read(place, _MAX_FACTS), type=Facts)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return Facts(origin=origin)
-    if (found.origin, found.revision) != (origin, REVISION) or found.size < 1:
-        return Facts(origin=origin)
-    checkpoint, _ = read_checkpoint(directory, verifier)
-    if found.size > checkpoint.size:
-        return Facts(origin=origin)
-    last = found.size - 1
-    bundle, at = divmod(last, TILE_WIDTH)
-    reader = TileReader(directory, checkpoint.size)
-    leaves = reader.leaves(bundle, reader.entries(bundle))
-    return found if leaves[at] == found.tail else Facts(origin=origin)
+        return nothing
+    if found.revision != REVISION or not _fits(found, logs):
+        return nothing
+    return msgspec.structs.replace(found, origin=nothing.origin)
+
+
+def _fits(facts: Facts, logs: Logs) -> bool:
+    """Whether facts are of these logs, and end with an entry of the one of who rules."""
+    for log in logs.each:
+        place = facts.logs.get(log.name)
+        if place is not None and (
+            place.origin != log.verifier.name
+            or place.size < 0
+            or (not place.size and place.tail != b"")
+        ):
+            return False
+    own = facts.logs.get(logs.own.name)
+    if own is not None:
+        checkpoint, _ = read_checkpoint(logs.own.place, logs.own.verifier)
+        with contextlib.suppress(Problem):
+            require_same(logs.own, checkpoint, own)
+            return True
+        return False
+    return True
 
 
 def save(place: Path, facts: Facts) -> None:
@@ -136,34 +133,50 @@ def save(place: Path, facts: Facts) -> None:
     replace(place, msgspec.json.encode(facts), mode=0o600)
 
 
-class Watch:
-    """Follows one log. It blocks: use it from one thread at a time, off the loop.
+class _Read(NamedTuple):
+    """What reading the logs found, which of them broke off, and whether it went to its end."""
 
-    A gap is new when neither this watch nor the log has called it open before.
+    facts: Facts
+    notes: dict[str, bytes]
+    broken: tuple[str, ...]
+    going: bool
+
+
+def _less(new: Facts, known: Facts) -> bool:
+    """Whether less was read of a log, anew, than was known of it."""
+    return any(
+        name in known.logs and at.size < known.logs[name].size for name, at in new.logs.items()
+    )
+
+
+class Watch:
+    """Follows a deployment's logs. It blocks: use it from one thread at a time, off the loop.
+
+    ``find`` says which there are now, and is told whether to leave out what has only begun. A gap
+    is new when neither this watch nor the log of who rules has called it open before.
     """
 
     def __init__(
         self,
-        directory: Path,
-        verifier: Verifier,
+        find: Callable[[bool], Logs],
         place: Path,
         frameworks: Iterable[str],
         quorum: Quorum | None = None,
     ) -> None:
-        self._directory = directory
-        self._verifier = verifier
+        self._find = find
         self._place = place
         self._frameworks = tuple(frameworks)
         self._quorum = quorum
         self._facts: Facts | None = None
+        self._late = 0
         self._open: frozenset[str] = frozenset()
         self._begun = False
-        self._broken = False
+        self._broken: tuple[str, ...] = ()
         self.verified: Verified | None = None
 
     @property
     def doubted(self) -> bool:
-        """Whether the log is called unverified, and only verifying it can tell."""
+        """Whether a log is called unverified, and only verifying them can tell."""
         return _UNVERIFIED in self._open and self.verified is None
 
     def look(
@@ -176,34 +189,38 @@ class Watch:
     ) -> Outlook | None:
         """Fold what is new and evaluate; None when ``rest`` said to stop.
 
-        With ``anew`` the log is folded from its beginning: whoever can write the file of facts
-        has no say in what is found then. A log that cannot be read to its end does not verify;
-        the rest is evaluated as far as it goes. Raises Problem PC6005 for a checkpoint that is
-        none, PC7005 for no log.
+        With ``anew`` the logs are folded from their beginning: whoever can write the file of facts
+        has no say in what is found then. So they are when something of one log came to be known
+        too late for what was judged of another. A log that cannot be read to its end does not
+        verify; the rest is evaluated as far as it goes. Raises Problem PC6005 for a checkpoint of
+        the log of who rules that is none, PC7005 for no such log.
         """
-        facts = Facts(origin=self._verifier.name) if anew else self._known()
-        going = True
-
-        def patient(seconds: float) -> bool:
-            nonlocal going
-            going = rest(seconds)
-            return going
-
-        broken: list[Problem] = []
-        new, note = folded(
-            self._directory, self._verifier, facts, rest=patient, stopped=broken.append
-        )
-        self._doubt(broken, new.size, at)
-        if new.size != facts.size:
-            save(self._place, new)
-        self._facts = new
-        if not going:
+        logs = self._find(not anew)
+        known = self._known(logs)
+        anew = anew or known.late > self._late
+        done = self._folded(logs, known, rest, anew=anew)
+        if anew and done.going and _less(done.facts, known):
+            anew = False  # what was known is not given up for a log that hides it
+            done = self._folded(logs, known, rest)
+        new = done.facts
+        self._doubt(done.broken, new.size, at)
+        if done.going or not anew:
+            if new != known:
+                save(self._place, new)
+            self._facts = new
+        if not done.going:
             return None
+        if anew:
+            self._late = new.late
+        elif new.late > self._late and not done.broken:
+            return self.look(deployment, at, rest, anew=True)
+        there = {log.name for log in logs.each}
         review = Review(
             facts=new,
             deployment=deployment,
             at=at,
-            witnessed=witnessed(self._quorum, note, at),
+            unwitnessed=unwitnessed(self._quorum, logs, new, done.notes, at),
+            missing=tuple(sorted({*logs.missing, *(new.logs.keys() - there)})),
             verified=self.verified,
         )
         judged = judge(review, self._frameworks)
@@ -223,21 +240,39 @@ class Watch:
             ),
         )
 
-    def _known(self) -> Facts:
+    @staticmethod
+    def _folded(
+        logs: Logs, known: Facts, rest: Callable[[float], bool], *, anew: bool = False
+    ) -> _Read:
+        """Go on from what is known, or begin anew; the logs have to hold what was known of them."""
+        going, broken = True, list[str]()
+
+        def patient(seconds: float) -> bool:
+            nonlocal going
+            going = rest(seconds)
+            return going
+
+        def stopped(name: str, problem: Problem) -> None:
+            broken.append(f"{name}: {problem.detail}")
+
+        facts = Facts(origin=logs.own.verifier.name) if anew else known
+        new, notes = folded(logs, facts, rest=patient, stopped=stopped, known=known.logs)
+        return _Read(new, notes, tuple(broken), going)
+
+    def _known(self, logs: Logs) -> Facts:
         """The facts to go on from."""
         if self._facts is not None:
             return self._facts
         try:
-            return saved(self._place, self._directory, self._verifier)
+            return saved(self._place, logs)
         except Problem:  # what they end with cannot be read: whatever is wrong is found by folding
-            return Facts(origin=self._verifier.name)
+            return Facts(origin=logs.own.verifier.name)
 
-    def _doubt(self, broken: Sequence[Problem], size: int, at: datetime) -> None:
-        """A log that breaks off does not verify; one that can be read again may."""
+    def _doubt(self, broken: Sequence[str], size: int, at: datetime) -> None:
+        """Logs that break off do not verify; when they can be read again they may."""
+        before, self._broken = self._broken, tuple(broken)
         if broken:
-            if self.verified is None or self.verified.ok:
-                reasons = tuple(problem.detail for problem in broken)
-                self.verified = Verified(at=at, ok=False, size=size, reasons=reasons)
-        elif self._broken and self.verified is not None and not self.verified.ok:
+            if self.verified is None or self.verified.ok or before not in {(), self._broken}:
+                self.verified = Verified(at=at, ok=False, size=size, reasons=self._broken)
+        elif before and self.verified is not None and not self.verified.ok:
             self.verified = None
-        self._broken = bool(broken)

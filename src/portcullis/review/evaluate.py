@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from portcullis.review.conditions import CONDITIONS
+from portcullis.review.conditions import CONDITIONS, OF_SETTINGS
 from portcullis.review.facts import Mark
 from portcullis.review.mapping import Row, framework
 from portcullis.review.signals import SIGNALS, tally
@@ -63,12 +63,20 @@ class RowState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
-    """A framework, evaluated over the first ``size`` entries of a log, ``at`` a moment."""
+    """A framework, evaluated ``at`` a moment over logs of ``size`` entries together.
+
+    ``logs`` maps each log's origin to how many of its entries that were; ``origin`` is who rules.
+    ``missing`` are logs that there should have been, ``partial`` is why the facts may be fewer than
+    what happened: conditions that need all logs are not evaluated then, unless one shows the gap.
+    """
 
     framework: str
     title: str
     origin: str
     size: int
+    logs: dict[str, int] = {}
+    missing: tuple[str, ...] = ()
+    partial: str = ""
     at: datetime
     since: datetime | None = None
     until: datetime | None = None
@@ -103,6 +111,9 @@ def assess(
         title=chosen.title,
         origin=review.facts.origin,
         size=review.facts.size,
+        logs={place.origin: place.size for _, place in sorted(review.facts.logs.items())},
+        missing=review.absent,
+        partial=review.partial,
         at=review.at,
         since=review.since,
         until=until,
@@ -117,6 +128,8 @@ def opened(judged: dict[str, Open | Unknown | None]) -> dict[str, Open]:
 
 def _asked(review: Review, name: str) -> Open | Unknown | None:
     said = CONDITIONS[name](review)
+    if said is None and review.partial and name not in OF_SETTINGS:
+        return Unknown(review.partial)
     if not isinstance(said, Gap):
         return said
     noticed = review.facts.announced.get(name)
@@ -134,7 +147,7 @@ def _row(row: Row, review: Review, judged: dict[str, Open | Unknown | None]) -> 
     elif row.missing or unknown:
         state, reason = State.NOT_EVALUATED, row.missing or unknown[0]
     elif not any(seen.count for seen in evidence) and not _speaking(row, review):
-        state, reason = State.NOT_EVALUATED, "nothing of the kind happened in this log's period"
+        state, reason = State.NOT_EVALUATED, "nothing of the kind happened in the logs' period"
     return RowState(
         control=row.control,
         title=row.title,

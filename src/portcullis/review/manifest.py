@@ -1,15 +1,17 @@
 """A package's manifest: the digest of each of its files, in a note that the evidence key signed.
 
-    portcullis.evidence/v1
-    origin example.org/gate
+    portcullis.evidence/v2
+    origin example.org/control
     framework soc2
-    size 1234
     made 2030-01-31T12:00:00+00:00
-    log-key <vkey>
+    log <entries> <vkey>
+    ...
     file <sha256, hex> <path>
     ...
 
-Every line but the files' stands once and in this order; the files are sorted by path.
+The first four lines stand once and in this order. Then come the logs that were evaluated, each with
+its key, whose name is the log's origin, sorted by that; then the files, sorted by path. ``origin``
+is the log of who rules, in whose name the key of evidence signs.
 """
 
 from __future__ import annotations
@@ -24,26 +26,36 @@ from portcullis.audit.note import Signer, Verifier
 from portcullis.core.errors import Problem
 
 MANIFEST: Final = "manifest"
-_HEADER: Final = "portcullis.evidence/v1"
-_FIELDS: Final = ("origin", "framework", "size", "made", "log-key")
-_FILE: Final = re.compile(r"([0-9a-f]{64}) ((?:proofs/)?[a-z0-9][a-z0-9.-]{0,63})")
+_HEADER: Final = "portcullis.evidence/v2"
+_FIELDS: Final = ("origin", "framework", "made")
+_LOG: Final = re.compile(r"([0-9]{1,19}) (\S+)")
+_FILE: Final = re.compile(r"([0-9a-f]{64}) ((?:(?:proofs|checkpoints)/)?[a-z0-9][a-z0-9._-]{0,99})")
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a package is and what is in it: ``files`` maps each path to its SHA-256 in hex."""
+    """What a package is and what is in it.
+
+    ``logs`` maps each log's verifier key to how many of its entries were evaluated, ``files`` each
+    path to its SHA-256 in hex.
+    """
 
     origin: str
     framework: str
-    size: int
     made: datetime
-    log_key: str
+    logs: dict[str, int]
     files: dict[str, str]
+
+    @property
+    def size(self) -> int:
+        """How many entries of all logs were evaluated."""
+        return sum(self.logs.values())
 
     def sign(self, signer: Signer) -> bytes:
         """The manifest as a signed note."""
         made = self.made.isoformat(timespec="seconds")
-        values = (self.origin, self.framework, str(self.size), made, self.log_key)
+        values = (self.origin, self.framework, made)
         lines = [_HEADER, *(f"{name} {value}" for name, value in zip(_FIELDS, values, strict=True))]
+        lines += [f"log {size} {key}" for key, size in sorted(self.logs.items())]
         lines += [f"file {digest} {path}" for path, digest in sorted(self.files.items())]
         return signer.sign("\n".join(lines) + "\n")
 
@@ -54,15 +66,17 @@ def open_manifest(note: bytes, verifier: Verifier) -> Manifest:
     if lines[0] != _HEADER or lines[-1] or len(lines) < len(_FIELDS) + 2:
         raise Problem("PC6005", "not the manifest of an evidence package")
     found = [_value(line, name) for line, name in zip(lines[1:], _FIELDS, strict=False)]
-    origin, framework, size, made, log_key = found
+    origin, framework, made = found
+    logs: dict[str, int] = {}
     files: dict[str, str] = {}
     for line in lines[len(_FIELDS) + 1 : -1]:
+        if not files and line.startswith("log "):
+            _add_log(logs, line)
+            continue
         match = _FILE.fullmatch(_value(line, "file"))
         if match is None or match[2] in files or match[2] == MANIFEST:
             raise Problem("PC6005", "the manifest has a malformed file line")
         files[match[2]] = match[1]
-    if not (size.isascii() and size.isdigit()) or len(size) > 19:  # noqa: PLR2004 - 64 bits
-        raise Problem("PC6005", "the manifest's size is not a decimal number")
     try:
         moment = datetime.fromisoformat(made)
     except ValueError:
@@ -70,11 +84,17 @@ def open_manifest(note: bytes, verifier: Verifier) -> Manifest:
     return Manifest(
         origin=origin,
         framework=framework,
-        size=int(size),
         made=moment,
-        log_key=log_key,
+        logs=logs,
         files=files,
     )
+
+
+def _add_log(logs: dict[str, int], line: str) -> None:
+    match = _LOG.fullmatch(_value(line, "log"))
+    if match is None or match[2] in logs:
+        raise Problem("PC6005", "the manifest has a malformed log line")
+    logs[match[2]] = int(match[1])
 
 
 def _value(line: str, name: str) -> str:

@@ -23,7 +23,7 @@ _PLAN: Final = "Continuous evaluation of the audit log by the mapping that ships
 
 def proof_path(mark: Mark) -> str:
     """Where in a package the proof of an event lies."""
-    return f"proofs/{mark.index}.tlog-proof"
+    return f"proofs/{mark.log}.{mark.index}.tlog-proof"
 
 
 def control_id(framework: str, control: str) -> str:
@@ -36,14 +36,14 @@ def control_id(framework: str, control: str) -> str:
 def assessment_results(assessment: Assessment, version: str) -> dict[str, Any]:
     """The document, as JSON's values; ``version`` is the program's."""
     ids = _Ids(assessment)
-    plan = ids.of("plan")
+    plan, logs = ids.of("plan"), said_of(assessment)
     first = min((m.time for row in assessment.rows for m in marks_of(row)), default=assessment.at)
     result = {
         "uuid": ids.of("result"),
         "title": _line(assessment.title),
         "description": (
-            f"What the first {assessment.size} entries of the log {assessment.origin} and the "
-            "settings evidence. It does not say that any requirement is complied with."
+            f"What these entries and the settings evidence: {logs}. It does not say that any "
+            "requirement is complied with."
         ),
         "start": _time(assessment.since or first),
         "end": _time(assessment.until or assessment.at),
@@ -130,6 +130,12 @@ def component_definition(assessment: Assessment, version: str) -> dict[str, Any]
     }
 
 
+def said_of(assessment: Assessment) -> str:
+    """Of which logs how many entries were evaluated, and which are missing, on one line."""
+    logs = [f"{size} of {origin}" for origin, size in assessment.logs.items()]
+    return ", ".join([*logs, *(f"none of {name}, which is missing" for name in assessment.missing)])
+
+
 def marks_of(row: RowState) -> Iterable[Mark]:
     """The events that a row names."""
     for seen in row.evidence:
@@ -143,7 +149,7 @@ class _Ids:
 
     def __init__(self, assessment: Assessment) -> None:
         whole = (assessment.framework, assessment.size, assessment.since, assessment.until)
-        name = ":".join(map(str, (assessment.origin, *whole, assessment.at)))
+        name = ":".join(map(str, (assessment.origin, assessment.logs, *whole, assessment.at)))
         self._space = uuid5(NAMESPACE_URL, f"urn:portcullis:evidence:{name}")
 
     def of(self, *names: str) -> str:
@@ -209,9 +215,9 @@ def _finding(ids: _Ids, assessment: Assessment, row: RowState) -> dict[str, Any]
 
 
 def _links(marks: Iterable[Mark | None]) -> list[dict[str, str]]:
-    found = {mark.index: mark for mark in marks if mark is not None}
+    found = {(mark.log, mark.index): mark for mark in marks if mark is not None}
     return [
-        {"href": proof_path(mark), "rel": "evidence", "text": f"event {mark.index}"}
+        {"href": proof_path(mark), "rel": "evidence", "text": f"event {mark.index} of {mark.log}"}
         for mark in found.values()
     ]
 

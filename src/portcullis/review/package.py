@@ -5,8 +5,8 @@ report.html                  for people
 assessment-results.json      OSCAL
 component-definition.json    OSCAL
 evidence.json                the same state as `portcullis evidence gaps --json` prints it
-checkpoint                   the log's signed head
-proofs/N.tlog-proof          that event N, which the report names, is in the log
+checkpoints/LOG              each log's signed head
+proofs/LOG.N.tlog-proof      that event N, which the report names, is in that log
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from portcullis.audit.checkpoint import open_checkpoint
+from portcullis.audit.checkpoint import Checkpoint, open_checkpoint
 from portcullis.audit.files import read, sync_directory
 from portcullis.audit.note import MAX_NOTE, Signer, Verifier
 from portcullis.audit.proof import prove, verify_proof
 from portcullis.audit.verify import read_checkpoint
 from portcullis.core.errors import Problem
 from portcullis.review.evaluate import Assessment
-from portcullis.review.fold import mark_of
+from portcullis.review.facts import Mark
+from portcullis.review.leaf import mark_of, name_of
+from portcullis.review.logs import Logs
 from portcullis.review.manifest import MANIFEST, Manifest, open_manifest
 from portcullis.review.oscal import (
     assessment_results,
@@ -39,17 +42,24 @@ from portcullis.review.report import report
 from portcullis.review.subject import Verified
 
 EVIDENCE: Final = "evidence.json"
-CHECKPOINT: Final = "checkpoint"
+_CHECKPOINTS: Final = "checkpoints"
+_PROOFS: Final = "proofs"
 MAX_FILE: Final = 64 * 2**20
 _MOST_REASONS: Final = 20
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What verifying a package found. ``reasons`` says what failed (the first 20)."""
+    """What verifying a package found. ``reasons`` says what failed (the first 20).
+
+    ``logs`` are the origins of the logs that it is about, ``vouched`` those whose key was brought
+    along.
+    """
 
     ok: bool
     origin: str = ""
     framework: str = ""
+    logs: tuple[str, ...] = ()
+    vouched: tuple[str, ...] = ()
     size: int = 0
     made: str = ""
     files: int = 0
@@ -61,29 +71,29 @@ def write(
     target: Path,
     assessment: Assessment,
     *,
-    directory: Path,
-    verifier: Verifier,
+    logs: Logs,
     signer: Signer,
     verified: Verified,
     version: str,
 ) -> str:
-    """Write a package about an assessment of the log in ``directory``; its manifest's SHA-256.
+    """Write a package about an assessment of these logs; its manifest's SHA-256.
 
-    It appears as ``target`` when it is whole and on disk. Raises Problem PC6005 when the log did
-    not verify or an event that is named cannot be proved, PC7004 when there is something at
-    ``target`` already, PC7005 when it cannot be written. ``version`` is the program's.
+    It appears as ``target`` when it is whole and on disk. Raises Problem PC6005 when a log did
+    not verify or is gone, or an event that is named cannot be proved, PC7004 when there is
+    something at ``target`` already, PC7005 when it cannot be written. ``version`` is the program's.
     """
-    if not verified.ok:
-        raise Problem("PC6005", f"the log does not verify: {'; '.join(verified.reasons[:3])}")
+    require(verified)
     if target.exists():
         raise Problem("PC7004", f"{target} exists already", hint="Name a new folder.")
-    contents = _contents(assessment, directory, verifier, verified, version)
+    keys = {log.verifier.name: str(log.verifier) for log in logs.each}
+    if gone := assessment.logs.keys() - keys.keys():
+        raise Problem("PC6005", f"a log that was evaluated is gone: {', '.join(sorted(gone))}")
+    contents = _contents(assessment, logs, verified, version)
     manifest = Manifest(
         origin=assessment.origin,
         framework=assessment.framework,
-        size=assessment.size,
         made=assessment.at,
-        log_key=str(verifier),
+        logs={keys[origin]: size for origin, size in assessment.logs.items()},
         files={path: sha256(data).hexdigest() for path, data in contents.items()},
     ).sign(signer)
     try:
@@ -93,11 +103,17 @@ def write(
     return sha256(manifest).hexdigest()
 
 
-def verify(folder: Path, key: Verifier, log_key: Verifier | None = None) -> Verdict:
+def require(verified: Verified) -> None:
+    """Raise Problem PC6005 unless all logs verified: what does not is no evidence."""
+    if not verified.ok:
+        raise Problem("PC6005", f"the log does not verify: {'; '.join(verified.reasons[:3])}")
+
+
+def verify(folder: Path, key: Verifier, log_keys: Sequence[Verifier] = ()) -> Verdict:
     """Check every file of a package with the evidence key; nothing but the folder is read.
 
-    ``log_key`` is the log's public key as you got it from elsewhere; by default the one that the
-    manifest names. Never raises for a bad package.
+    ``log_keys`` are the logs' public keys as you got them from elsewhere: a log of which there is
+    none is checked with the one that the manifest names. Never raises for a bad package.
     """
     try:
         manifest = open_manifest(_read(folder, MANIFEST, MAX_NOTE), key)
@@ -109,16 +125,16 @@ def verify(folder: Path, key: Verifier, log_key: Verifier | None = None) -> Verd
     contents = _listed(folder, manifest, reasons)
     proofs = 0
     try:
-        log = log_key or Verifier.parse(manifest.log_key)
-        if (log.name, str(log)) != (manifest.origin, manifest.log_key):
-            reasons.append("the log's key is another than the manifest's")
-        proofs = _proven(manifest, contents, log, reasons)
+        logs = _logs(manifest, log_keys, reasons)
+        proofs = _proven(manifest, contents, logs, reasons)
     except Problem as problem:
         reasons.append(problem.detail)
     return Verdict(
         ok=not reasons,
         origin=manifest.origin,
         framework=manifest.framework,
+        logs=tuple(one.partition("+")[0] for one in manifest.logs),
+        vouched=tuple(one.name for one in log_keys),
         size=manifest.size,
         made=manifest.made.isoformat(),
         files=len(manifest.files),
@@ -128,23 +144,28 @@ def verify(folder: Path, key: Verifier, log_key: Verifier | None = None) -> Verd
 
 
 def _contents(
-    assessment: Assessment,
-    directory: Path,
-    verifier: Verifier,
-    verified: Verified,
-    version: str,
+    assessment: Assessment, logs: Logs, verified: Verified, version: str
 ) -> dict[str, bytes]:
-    _, note = read_checkpoint(directory, verifier)
-    marks = {mark.index: mark for row in assessment.rows for mark in marks_of(row)}
+    marks = {(mark.log, mark.index): mark for row in assessment.rows for mark in marks_of(row)}
     found = {
         "report.html": report(assessment, verified.size).encode(),
         "assessment-results.json": _json(assessment_results(assessment, version)),
         "component-definition.json": _json(component_definition(assessment, version)),
         EVIDENCE: _json(assessment),
-        CHECKPOINT: note,
     }
-    for index, mark in sorted(marks.items()):
-        found[proof_path(mark)] = prove(directory, verifier, index).encode()
+    each = {log.name: log for log in logs.each}
+    notes = {
+        log.name: read_checkpoint(log.place, log.verifier)[1]
+        for log in each.values()
+        if log.verifier.name in assessment.logs
+    }
+    found |= {f"{_CHECKPOINTS}/{name}": note for name, note in notes.items()}
+    for (name, index), mark in sorted(marks.items()):
+        log = each[name]
+        proof = prove(log.place, log.verifier, index, notes[name])
+        if mark_of(index, verify_proof(proof, log.verifier).entry, name) != mark:
+            raise Problem("PC6005", f"{name}: entry {index} is another than what was evaluated")
+        found[proof_path(mark)] = proof.encode()
     return found
 
 
@@ -157,13 +178,15 @@ def _place(target: Path, contents: dict[str, bytes]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".evidence-", dir=target.parent))
     try:
-        (fresh / "proofs").mkdir(mode=0o700)
+        for name in (_CHECKPOINTS, _PROOFS):
+            (fresh / name).mkdir(mode=0o700)
         for path, data in contents.items():
             with (fresh / path).open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        sync_directory(fresh / "proofs")
+        for name in (_CHECKPOINTS, _PROOFS):
+            sync_directory(fresh / name)
         sync_directory(fresh)
         fresh.rename(target)
         sync_directory(target.parent)
@@ -207,37 +230,89 @@ def _listed(folder: Path, manifest: Manifest, reasons: list[str]) -> dict[str, b
     return found
 
 
+def _logs(
+    manifest: Manifest, given: Sequence[Verifier], reasons: list[str]
+) -> dict[str, tuple[Verifier, int]]:
+    """The keys and sizes of the package's logs, by name; what does not fit goes into ``reasons``.
+
+    Problem PC6005 when they cannot be told apart.
+    """
+    found = {}
+    brought = {one.name: one for one in given}
+    for text, size in manifest.logs.items():
+        log = Verifier.parse(text)
+        if str(brought.pop(log.name, log)) != text:
+            reasons.append(f"the key of the log {log.name} is another than the manifest's")
+        found[name_of(log.name)] = log, size
+    reasons += [f"the package is not about the log {name}" for name in brought]
+    if len(found) < len(manifest.logs) or manifest.origin not in {
+        log.name for log, _ in found.values()
+    }:
+        raise Problem("PC6005", "the manifest's logs are not those of one deployment")
+    return found
+
+
 def _proven(
-    manifest: Manifest, contents: dict[str, bytes], log: Verifier, reasons: list[str]
+    manifest: Manifest,
+    contents: dict[str, bytes],
+    logs: dict[str, tuple[Verifier, int]],
+    reasons: list[str],
 ) -> int:
-    """Check the checkpoint, and that each event that the package names is proved; how many."""
-    if CHECKPOINT in contents:
-        head = open_checkpoint(contents[CHECKPOINT], log)
-        if head.size < manifest.size:
-            reasons.append("the checkpoint covers fewer entries than were evaluated")
+    """Check the checkpoints, and that each event that the package names is proved; how many.
+
+    All proofs of a log are under its one checkpoint: two of them could be of two logs.
+    """
+    heads: dict[str, Checkpoint] = {}
+    for name, (log, size) in logs.items():
+        path = f"{_CHECKPOINTS}/{name}"
+        try:
+            heads[name] = open_checkpoint(contents.get(path, b""), log)
+            if heads[name].size < size:
+                reasons.append(f"{path}: covers fewer entries than were evaluated")
+        except Problem as problem:
+            reasons.append(f"{path}: {problem.detail}")
     try:
         said = msgspec.json.decode(contents.get(EVIDENCE, b""), type=Assessment)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         reasons.append(f"{EVIDENCE}: not an assessment")
         return 0
-    if (said.framework, said.origin, said.size) != (
+    sizes = {log.name: size for log, size in logs.values()}
+    if (said.framework, said.origin, said.logs, said.size) != (
         manifest.framework,
         manifest.origin,
+        sizes,
         manifest.size,
     ):
         reasons.append(f"{EVIDENCE}: of another evaluation than the manifest")
     marks = {mark for row in said.rows for mark in marks_of(row)}
-    proved: set[int] = set()
-    for mark in sorted(marks, key=lambda one: one.index):
-        path = proof_path(mark)
-        try:
-            proof = verify_proof(contents.get(path, b"").decode(errors="replace"), log)
-            shown = mark_of(proof.index, proof.entry)
-        except Problem as problem:
-            reasons.append(f"{path}: {problem.detail}")
-            continue
-        if shown != mark:
-            reasons.append(f"{path}: the proof of another event")
-        else:
-            proved.add(mark.index)
-    return len(proved)
+    return sum(
+        _shown(mark, contents, logs, heads.get(mark.log), reasons)
+        for mark in sorted(marks, key=lambda one: (one.log, one.index))
+    )
+
+
+def _shown(
+    mark: Mark,
+    contents: dict[str, bytes],
+    logs: dict[str, tuple[Verifier, int]],
+    head: Checkpoint | None,
+    reasons: list[str],
+) -> bool:
+    """Whether an event is proved to be in its log, and is what is told of it."""
+    path = proof_path(mark)
+    if mark.log not in logs:
+        reasons.append(f"{path}: of a log that the manifest does not name")
+        return False
+    try:
+        proof = verify_proof(contents.get(path, b"").decode(errors="replace"), logs[mark.log][0])
+        shown = mark_of(proof.index, proof.entry, mark.log)
+    except Problem as problem:
+        reasons.append(f"{path}: {problem.detail}")
+        return False
+    if shown != mark or mark.index >= logs[mark.log][1]:
+        reasons.append(f"{path}: the proof of another event")
+        return False
+    if proof.checkpoint != head:
+        reasons.append(f"{path}: under another checkpoint than the package's")
+        return False
+    return True

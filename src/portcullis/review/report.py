@@ -15,7 +15,7 @@ from typing import Final
 
 from portcullis.review.evaluate import Assessment, Open, RowState, Seen, State
 from portcullis.review.facts import Mark
-from portcullis.review.oscal import proof_path
+from portcullis.review.oscal import proof_path, said_of
 
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -33,12 +33,12 @@ _SAYS: Final = (
 
 
 def report(assessment: Assessment, verified: int) -> str:
-    """The report as a document; ``verified`` is how many of the log's entries were verified."""
+    """The report as a document; ``verified`` is how many of the logs' entries were verified."""
     style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'"
     title = f"Evidence: {assessment.title}"
     period = (
-        f"{_time(assessment.since) if assessment.since else 'the beginning of the log'} to "
+        f"{_time(assessment.since) if assessment.since else 'the beginning of the logs'} to "
         f"{_time(assessment.until or assessment.at)}"
     )
     counts = ", ".join(f"{assessment.count(state)} {state}" for state in State)
@@ -49,9 +49,14 @@ def report(assessment: Assessment, verified: int) -> str:
             '<meta name="referrer" content="no-referrer">',
             f"<title>{text(title)}</title><style>{_STYLE}</style></head><body>",
             f"<h1>{text(title)}</h1><p>{text(_SAYS)}</p>",
-            f"<p>Log <code>{text(assessment.origin)}</code>: {assessment.size} entries,",
-            f"{verified} verified. Period: {text(period)}. Evaluated {_time(assessment.at)}.</p>",
+            f"<p>Log entries: {text(said_of(assessment))}; {verified} verified. ",
+            f"Period: {text(period)}. Evaluated {_time(assessment.at)}.</p>",
             f"<p>Controls: {text(counts)}.</p>",
+            *(
+                [f"<p>Not all is known: {text(assessment.partial)}.</p>"]
+                if assessment.partial
+                else ()
+            ),
             "<table><tr><th>control</th><th>what evidence can show</th><th>state</th></tr>",
             *(_summary(number, row) for number, row in enumerate(assessment.rows)),
             "</table>",
@@ -110,8 +115,9 @@ def _seen(seen: Seen) -> str:
 
 def _event(mark: Mark) -> str:
     who = " ".join(filter(None, (mark.who, mark.what)))
+    number = f"{text(mark.log)} {mark.index}"
     return (
-        f'<a href="{text(proof_path(mark))}">{mark.index}</a> {_time(mark.time)} {text(who)} '
+        f'<a href="{text(proof_path(mark))}">{number}</a> {_time(mark.time)} {text(who)} '
         f"<code>{text(mark.id)}</code>"
     )
 

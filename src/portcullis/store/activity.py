@@ -10,9 +10,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Integer,
     RowMapping,
     Select,
     and_,
+    cast,
     func,
     or_,
     select,
@@ -21,7 +23,16 @@ from sqlalchemy import (
 
 from portcullis.core.approval import State
 from portcullis.core.cursor import cursor_of, key_of
-from portcullis.core.desk import AgentPage, AgentSeen, AgentsWanted, Seen, SeenFilter, SeenPage
+from portcullis.core.desk import (
+    AgentPage,
+    AgentSeen,
+    AgentsWanted,
+    Course,
+    Seen,
+    SeenFilter,
+    SeenPage,
+    Step,
+)
 from portcullis.core.principal import PrincipalKind
 from portcullis.store.directory import record_of
 from portcullis.store.keyset import WALK, beyond, bound, unindexed, until
@@ -45,6 +56,7 @@ _SEEN: Final = tuple(
 _LEADING: Final = ("session", "name", "principal", "code", "risk", "verdict")
 """The columns by which there is an index, the one that leaves least first."""
 _LAST: Final = "\U0010ffff"
+_DENIED: Final = "deny"
 
 _Key: TypeAlias = tuple[float, str, int]
 _decoder: Final = msgspec.json.Decoder(tuple[float, str, int])
@@ -96,6 +108,39 @@ class SqlActivity:
             query = _agents(now).where(PRINCIPALS.c.id == name)
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else _agent(row)
+
+    def some(self, names: Collection[str], now: float) -> dict[str, AgentSeen]:
+        """Those of these agents that are registered; see the port."""
+        with self._engine.connect() as connection:
+            query = _agents(now).where(PRINCIPALS.c.id.in_(names))
+            rows = connection.execute(query).mappings().all()
+        return {row["id"]: _agent(row) for row in rows}
+
+    def course(self, agent: str, since: float, seconds: float, count: int) -> Course:
+        """How much an agent asked for; see the port. It looks at the newest ``walk`` decisions."""
+        order = tuple(column.desc() for column in _ORDER)
+        here = [_ROW.principal == agent, _ROW.at >= since, _ROW.at < since + count * seconds]
+        with self._engine.connect() as connection:
+            newest = (
+                select(_ROW.at, _ROW.verdict)
+                .where(text(DECISION), *here, _counting(connection))
+                .order_by(*order)
+                .limit(self._walk)
+                .subquery()
+                .c
+            )
+            piece = cast((newest.at - since) / seconds, Integer)  # cut off, not rounded
+            refused = func.sum(cast(newest.verdict == _DENIED, Integer))
+            query = select(piece, func.count(), refused, func.min(newest.at)).group_by(piece)
+            found = {row[0]: row[1:] for row in connection.execute(query)}
+        full = sum(row[0] for row in found.values()) >= self._walk
+        steps = (
+            Step(at=since + number * seconds, calls=calls, refused=denied)
+            for number in range(count)
+            for calls, denied, _ in (found.get(number, (0, 0, 0.0)),)
+        )
+        known = min(row[2] for row in found.values()) if full else since
+        return Course(seconds=seconds, known=known, steps=tuple(steps))
 
     def last_seen(self, sessions: Collection[str]) -> dict[str, float]:
         """When something was last decided in each of these; see the port."""

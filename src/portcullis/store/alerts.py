@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     String,
@@ -14,9 +16,11 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
+    false,
     func,
     insert,
     literal,
+    or_,
     select,
     update,
 )
@@ -24,25 +28,22 @@ from sqlalchemy import (
 from portcullis.audit.export.source import Position
 from portcullis.core.alert import (
     LEVELS,
+    UNRESOLVED,
     Alert,
-    Raised,
+    Found,
+    Hears,
     Silence,
     State,
+    Step,
     Verb,
     Wanted,
     after,
 )
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
-from portcullis.oversight.alerts.gathering import (
-    CROWD,
-    crowded,
-    gathers,
-    opened,
-    repeated,
-    silenced,
-)
+from portcullis.oversight.alerts.gathering import ended, silenced
 from portcullis.oversight.notices_alerts import ALERT
+from portcullis.store.alerts_putting import ENDED, Putting, decode, keep
 from portcullis.store.tables import (
     ALERT_MEMORY,
     ALERT_POSITIONS,
@@ -52,10 +53,14 @@ from portcullis.store.tables import (
 )
 
 _encode: Final = msgspec.json.Encoder().encode
-_alert: Final = msgspec.json.Decoder(Alert).decode
 _silence: Final = msgspec.json.Decoder(Silence).decode
 _ROW: Final = ALERTS.c
 _KEPT: Final = 1
+_UNRESOLVED: Final = tuple(one.value for one in UNRESOLVED)
+_LATE: Final = 3600.0
+"""For so long after it was opened a channel is told of what its rule ended before it could be."""
+_LOOKED_AT: Final = 500
+"""Most alerts that are escalated, or end by themselves, in one look."""
 
 
 class SqlAlerts:
@@ -73,16 +78,13 @@ class SqlAlerts:
         self._new_id = new_id
         self._gather = gather
 
-    def put(self, raised: Sequence[Raised], places: Mapping[str, int]) -> tuple[Alert, ...]:
+    def put(self, found: Sequence[Found], places: Mapping[str, int]) -> tuple[Alert, ...]:
         """See AlertStore."""
         now = self._clock.now()
-        new: dict[str, Alert] = {}
         with self._writing.begin() as connection:
             silences = _silences(connection, now)
-            for one in raised:
-                found = self._raise(connection, one, silenced(one, silences), now)
-                if found.id in new or found.turn == 1:
-                    new[found.id] = found
+            putting = Putting(connection, found, silences, now, self._gather, self._new_id)
+            told = putting.put()
             for log, taken in places.items():
                 here = ALERT_POSITIONS.c.log == log
                 done = update(ALERT_POSITIONS).where(here).values(taken=taken)
@@ -90,40 +92,7 @@ class SqlAlerts:
                     fresh = Position()
                     values = {"log": log, "next": fresh.next, "root": fresh.root, "taken": taken}
                     connection.execute(insert(ALERT_POSITIONS).values(values))
-        return tuple(new.values())
-
-    def _raise(self, connection: Connection, raised: Raised, silence: str, now: float) -> Alert:
-        found = self._same(connection, raised)
-        if found is None and self._many(connection, raised.rule, now):
-            raised = crowded(raised)
-            found = self._same(connection, raised)
-        if found is not None:
-            again = repeated(found, raised, silence)
-            _keep(connection, again)
-            return again
-        alert = opened(raised, self._new_id(), now, silence)
-        own: dict[str, object] = {"id": alert.id, "rule": alert.rule, "opened_at": now}
-        own["gathers"] = gathers(raised)
-        connection.execute(insert(ALERTS).values(_values(alert) | own))
-        return alert
-
-    def _same(self, connection: Connection, raised: Raised) -> Alert | None:
-        query = (
-            select(_ROW.document)
-            .where(
-                _ROW.gathers == gathers(raised),
-                _ROW.state != State.RESOLVED.value,
-                _ROW.last_at > raised.at - self._gather,
-            )
-            .order_by(_ROW.id.desc())
-            .limit(1)
-        )
-        found = connection.execute(query).scalar_one_or_none()
-        return None if found is None else _alert(found)
-
-    def _many(self, connection: Connection, rule: str, now: float) -> bool:
-        query = select(func.count()).where(_ROW.rule == rule, _ROW.opened_at > now - self._gather)
-        return connection.execute(query).scalar_one() >= CROWD
+        return told
 
     def taken(self) -> dict[str, int]:
         """See AlertStore."""
@@ -131,15 +100,20 @@ class SqlAlerts:
         with self._engine.connect() as connection:
             return {one.log: one.taken for one in connection.execute(select(row.log, row.taken))}
 
-    def changes(self, channel: str, least: int, limit: int) -> tuple[Alert, ...]:
+    def changes(self, channel: str, hears: Sequence[Hears], limit: int) -> tuple[Alert, ...]:
         """See AlertChanges."""
         noted = NOTICE_SUBJECTS.c
         own = and_(noted.channel == channel, noted.subject == literal(ALERT) + _ROW.id)
-        new = select(_ROW.document).where(
-            _ROW.state.in_((State.OPEN.value, State.ACKNOWLEDGED.value)),
-            _ROW.level >= least,
+        new = select(_ROW.document).where(~exists().where(own))
+        there = new.where(
+            _ROW.state.in_(_UNRESOLVED),
             _ROW.told == 1,
-            ~exists().where(own),
+            or_(false(), *map(_heard, hears)),
+        )
+        late = new.where(
+            _ROW.opened_at > self._clock.now() - _LATE,
+            _ROW.told == ENDED,
+            or_(false(), *(_ROW.level >= one.least for one in hears if not one.step)),
         )
         more = (
             select(_ROW.document)
@@ -149,12 +123,12 @@ class SqlAlerts:
         with self._engine.connect() as connection:
             rows = [
                 row
-                for query in (new, more)
+                for query in (there, late, more)
                 for row in connection.execute(
                     query.order_by(_ROW.level.desc(), _ROW.opened_at).limit(limit)
                 ).scalars()
             ]
-        found = sorted(map(_alert, rows), key=lambda one: (-LEVELS[one.level], one.opened_at))
+        found = sorted(map(decode, rows), key=lambda one: (-LEVELS[one.level], one.opened_at))
         return tuple(found[:limit])
 
     def page(self, wanted: Wanted, before: str, limit: int) -> tuple[Alert, ...]:
@@ -168,7 +142,7 @@ class SqlAlerts:
             fits.append(_ROW.rule == wanted.rule)
         query = select(_ROW.document).where(*fits).order_by(_ROW.id.desc()).limit(limit)
         with self._engine.connect() as connection:
-            return tuple(_alert(one) for one in connection.execute(query).scalars())
+            return tuple(decode(one) for one in connection.execute(query).scalars())
 
     def get(self, alert: str) -> Alert | None:
         """See AlertStore."""
@@ -181,16 +155,75 @@ class SqlAlerts:
             found = _found(connection, alert)
             if found is None:
                 raise Problem("PC8020", f"there is no alert {alert}")
+            now = self._clock.now()
             moved = msgspec.structs.replace(
                 found,
                 state=after(found.state, verb),
                 turn=found.turn + 1,
                 by=by,
                 reason=reason,
-                settled_at=self._clock.now(),
+                settled_at=now,
             )
-            _keep(connection, moved)
+            keep(connection, moved)
             return moved
+
+    def unheeded(self, steps: Sequence[Step]) -> tuple[Alert, ...]:
+        """See AlertStore."""
+        if not steps:
+            return ()
+        now = self._clock.now()
+        due = (
+            and_(_ROW.escalated == number, _ROW.opened_at <= now - step.after)
+            for number, step in enumerate(steps)
+        )
+        query = (
+            select(_ROW.document)
+            .where(_ROW.state == State.OPEN.value, _ROW.told == 1, or_(*due))
+            .order_by(_ROW.level.desc(), _ROW.opened_at)
+        )
+        with self._engine.connect() as connection:
+            silences = _silences(connection, now)
+            some = map(decode, connection.execute(query).scalars())
+            fitting = (
+                one
+                for one in some
+                if max(one.heard_at, one.opened_at) + steps[one.escalated].after <= now
+                and not silenced(one, silences)
+            )
+            return tuple(islice(fitting, _LOOKED_AT))  # those that wait keep no other waiting
+
+    def escalate(self, alert: str, steps: int, *, told: bool) -> Alert | None:
+        """See AlertStore."""
+        with self._writing.begin() as connection:
+            found = _found(connection, alert)
+            if found is None or found.state is not State.OPEN or found.escalated >= steps:
+                return None
+            turn = found.turn + told
+            moved = msgspec.structs.replace(found, escalated=steps, turn=turn)
+            keep(connection, moved)
+            return moved
+
+    def quiet(self) -> tuple[Alert, ...]:
+        """See AlertStore."""
+        query = (
+            select(_ROW.document)
+            .where(_ROW.quiet_at <= self._clock.now(), _ROW.state.in_(_UNRESOLVED))
+            .order_by(_ROW.quiet_at)
+            .limit(_LOOKED_AT)
+        )
+        with self._engine.connect() as connection:
+            return tuple(decode(one) for one in connection.execute(query).scalars())
+
+    def end(self, alert: str, reason: str) -> Alert | None:
+        """See AlertStore."""
+        now = self._clock.now()
+        with self._writing.begin() as connection:
+            found = _found(connection, alert)
+            if found is None or found.state is State.RESOLVED:
+                return None
+            over = ended(found, now, reason)
+            keep(connection, over)
+            return over
 
     def silences(self) -> tuple[Silence, ...]:
         """See AlertStore."""
@@ -245,28 +278,21 @@ class SqlAlerts:
             connection.execute(delete(ALERT_SILENCES).where(ALERT_SILENCES.c.until < before))
 
 
+def _heard(one: Hears) -> ColumnElement[bool]:
+    """Whether a channel that hears of these hears of an alert that is not resolved."""
+    loud = _ROW.level >= one.least
+    if not one.step:
+        return loud
+    return and_(loud, _ROW.escalated >= one.step, _ROW.state == State.OPEN.value)
+
+
 def _found(connection: Connection, alert: str) -> Alert | None:
     query = select(_ROW.document).where(_ROW.id == alert)
     found = connection.execute(query).scalar_one_or_none()
-    return None if found is None else _alert(found)
+    return None if found is None else decode(found)
 
 
 def _silences(connection: Connection, now: float) -> tuple[Silence, ...]:
     row = ALERT_SILENCES.c
     query = select(row.document).where(row.until > now).order_by(row.until)
     return tuple(_silence(one) for one in connection.execute(query).scalars())
-
-
-def _values(alert: Alert) -> dict[str, object]:
-    return {
-        "level": LEVELS[alert.level],
-        "state": alert.state.value,
-        "last_at": alert.last_at,
-        "turn": alert.turn,
-        "told": int(not alert.silence),
-        "document": _encode(alert),
-    }
-
-
-def _keep(connection: Connection, alert: Alert) -> None:
-    connection.execute(update(ALERTS).where(_ROW.id == alert.id).values(_values(alert)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from portcullis.core.limits import MICROS, Amount, Over, Rate, Slot, State, Want
+from portcullis.core.limits import MICROS, MOST, Amount, Over, Rate, Slot, State, Want
 
 LEASE: Final = 30.0
 """Seconds after which a place that is not renewed is free again."""
@@ -75,12 +75,17 @@ def changes(
         if actual is None:
             change = -taken(want)
         elif isinstance(want, Amount):
-            change = actual[index] - want.amount
+            change = min(actual[index], MOST) - want.amount
         else:
             continue
         if change > 0 or (change < 0 and alive):
             found.append((want, change))
     return found
+
+
+def changed(value: int, change: int) -> int:
+    """A count after a change: never below nothing, and never so high that it cannot be counted."""
+    return min(max(value + change, 0), MOST)
 
 
 def ends(want: Want, value: int) -> float:

@@ -19,7 +19,7 @@ from typing import Final
 from portcullis.core.errors import Problem
 from portcullis.core.limits import MICROS, MOST, Amount, Over, Rate, Reservation, Slot, Used, Want
 from portcullis.core.ports import Clock
-from portcullis.store.counters import LEASE, changes, decide, ends
+from portcullis.store.counters import LEASE, changed, changes, decide, ends
 from portcullis.store.counters_thread import CountFile
 
 STEPS: Final = 32
@@ -107,8 +107,8 @@ class LocalCounter:
         until = self._clock.now() + LEASE
         for one in reservations:
             for want in one.wants:
-                if isinstance(want, Slot) and one.id in self._places.get(want.key, ()):
-                    self._places[want.key][one.id] = until
+                if isinstance(want, Slot) and one.id in self._alive:
+                    self._places.setdefault(want.key, {})[one.id] = until
 
     async def read(self, keys: Sequence[str]) -> tuple[int, ...]:
         """See Counter."""
@@ -198,7 +198,7 @@ class LocalCounter:
             count.mark = min(ahead, MOST)
         else:
             step = want.interval * want.burst // STEPS
-            count.mark = count.value + max(step, MICROS)
+            count.mark = min(count.value + max(step, MICROS), MOST)
         raised.append((count, want.key))
 
     def _write(self, raised: Sequence[tuple[_Count, str]]) -> None:
@@ -235,7 +235,7 @@ class LocalCounter:
             if isinstance(want, Slot) or (isinstance(want, Amount) and want.ends_at <= now):
                 continue
             count = self._count(want, now)
-            count.value = max(self._value(want.key, now) + change, 0)
+            count.value = changed(self._value(want.key, now), change)
             count.ends_at = ends(want, count.value)
             if count.value > count.durable:
                 self._raise(want, count, raised)
@@ -252,7 +252,8 @@ class LocalCounter:
         self._swept = now
         gone, lowered = [], []
         for key, count in self._counts.items():
-            if count.ends_at <= now and count.writing is None:
+            nothing = not count.value and count.kind == "amount"
+            if (nothing or count.ends_at <= now) and count.writing is None:
                 gone.append(key)
             elif count.durable > count.value and count.writing is None:
                 count.durable = count.mark = count.value

@@ -14,7 +14,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from portcullis.core.errors import Problem
 from portcullis.core.limits import (
@@ -32,6 +32,7 @@ from portcullis.core.ports import Clock
 from portcullis.store.counters import LEASE, changes
 from portcullis.store.counters_lua import END, RENEW, RESERVE
 
+_KEEPS: Final = "noeviction"
 _ROUNDS: Final = 20
 """Most pieces of the index that are looked at for one page."""
 
@@ -90,9 +91,9 @@ class RedisCounter:
         ]
         if places:
             until = f"{self._clock.now() + LEASE:.6f}"
-            await self._run(
-                self._renew, [key for key, _ in places], [until, *(name for _, name in places)]
-            )
+            held = f"{self._prefix}#r:"
+            keys = [one for key, name in places for one in (key, held + name)]
+            await self._run(self._renew, keys, [until, *(name for _, name in places)])
 
     async def read(self, keys: Sequence[str]) -> tuple[int, ...]:
         """See Counter."""
@@ -115,6 +116,31 @@ class RedisCounter:
                 break
             after = keys[-1]
         return tuple(found[:count])
+
+    async def lacking(self) -> str:
+        """Why the server may give budgets back, in words; empty where it keeps what is counted.
+
+        A snapshot now and then is taken for keeping it. Raises Problem PC3073 when it cannot be
+        reached.
+        """
+        try:
+            kept, memory = await self._redis.info("persistence"), await self._redis.info("memory")
+            if not kept.get("aof_enabled") and await self._snapshots() == "":
+                return "it writes nothing to its disk"
+        except RedisError as error:
+            raise _uncounted(error) from None
+        policy = memory.get("maxmemory_policy", _KEEPS)
+        if memory.get("maxmemory") and policy != _KEEPS:
+            return f"it forgets counts when its memory is full ({policy})"
+        return ""
+
+    async def _snapshots(self) -> str | None:
+        """When it takes snapshots; None where it does not tell."""
+        try:
+            found = await self._redis.config_get("save")
+        except ResponseError:
+            return None
+        return str(found.get("save", ""))
 
     async def close(self) -> None:
         """See Counter."""
@@ -144,7 +170,9 @@ class RedisCounter:
     async def _ended(self, reservation: Reservation, actual: Sequence[int] | None) -> None:
         """What is given back is sent too: the script knows whether it is late."""
         keys = [f"{self._prefix}#r:{reservation.id}"]
-        arguments: list[Any] = [f"{self._clock.now():.6f}", reservation.id]
+        keys += [self._prefix + "#index", self._prefix + "#ends"]
+        now = f"{self._clock.now():.6f}"
+        arguments: list[Any] = [now, reservation.id, len(self._prefix)]
         for want, change in changes(reservation.wants, actual, alive=True):
             keys.append(self._prefix + want.key)
             amount = isinstance(want, Amount)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from portcullis.core.limits import Amount, Over, Rate, Reservation, Slot, Used, Want
 from portcullis.core.ports import Clock
-from portcullis.store.counters import LEASE, changes, decide, ends
+from portcullis.store.counters import LEASE, changed, changes, decide, ends
 from portcullis.store.counters_thread import CountFile
 
 _COUNT = """INSERT INTO counts (key, kind, value, ends_at) VALUES (?, ?, ?, ?)
@@ -39,7 +39,7 @@ class SharedCounter:
                 if isinstance(want, Slot):
                     row = (want.key, reservation, now + LEASE)
                     db.execute("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", row)
-                else:
+                elif value:  # of nothing there is no count
                     db.execute(_COUNT, (want.key, _kind(want), value, ends(want, value)))
             db.execute(
                 "INSERT OR REPLACE INTO reservations VALUES (?, ?)", (reservation, now + hold)
@@ -66,11 +66,13 @@ class SharedCounter:
     async def renew(self, reservations: Sequence[Reservation]) -> None:
         """See Counter."""
         until = self._clock.now() + LEASE
-        rows = [(until, key, one.id) for one in reservations for key in _places(one.wants)]
-        if rows:
+        rows = [(key, until, one.id) for one in reservations for key in _places(one.wants)]
+        if rows:  # also those that were lost meanwhile: they run, and have to count
             await self._file.submit(
                 lambda db: db.executemany(
-                    "UPDATE places SET until = ? WHERE key = ? AND reservation = ?", rows
+                    "INSERT OR REPLACE INTO places (key, reservation, until)"
+                    " SELECT ?, id, ? FROM reservations WHERE id = ?",
+                    rows,
                 )
             )
 
@@ -115,8 +117,11 @@ class SharedCounter:
             for want, change in changes(reservation.wants, actual, alive=alive):
                 if isinstance(want, Amount) and want.ends_at <= now:
                     continue
-                value = max(_used(db, want.key, now) + change, 0)
-                db.execute(_COUNT, (want.key, _kind(want), value, ends(want, value)))
+                value = changed(_used(db, want.key, now), change)
+                if value:
+                    db.execute(_COUNT, (want.key, _kind(want), value, ends(want, value)))
+                else:
+                    db.execute("DELETE FROM counts WHERE key = ?", (want.key,))
             for key in _places(reservation.wants):
                 ended = (key, reservation.id)
                 db.execute("DELETE FROM places WHERE key = ? AND reservation = ?", ended)

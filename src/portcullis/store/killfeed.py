@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.feed import CutScope, IsolationScope, Kept, Relay, Standing, Told
@@ -43,6 +44,8 @@ class LocalKillFeed:
         self._directory = directory
         self._clock = clock
         self.changing = asyncio.Lock()
+        self._writing = asyncio.Lock()  # what is said later is written later
+        self._coming: Counter[tuple[str, Key]] = Counter()
         self._memory = Standings()
         self._roles: Callable[[], Collection[str]] | None = None
         self._fresh: Callable[[], bool] | None = None
@@ -142,10 +145,7 @@ class LocalKillFeed:
         key = (scope, value)
         if self._memory.held.cuts.get(key) != (reason or UNSAID):  # it may be severed already
             self.sever(scope, value, reason)
-        await asyncio.to_thread(rows.write, self._engine, CUTS, key, reason, self._clock.now(), by)
-        self._memory.known.cuts[key] = reason or UNSAID
-        self._memory.held.cuts.pop(key, None)
-        self._changed(key, again=False)
+        await self._keep(CUTS, key, reason, by)
 
     def sever(self, scope: CutScope, value: str, reason: str) -> None:
         """The first half of ``cut``: at once, in memory."""
@@ -154,24 +154,14 @@ class LocalKillFeed:
 
     async def lift(self, scope: CutScope, value: str) -> bool:
         """Take a cut back; False when there was none."""
-        key = (scope, value)
-        found = await asyncio.to_thread(rows.erase, self._engine, CUTS, key)
-        self._memory.known.cuts.pop(key, None)
-        found = self._memory.held.cuts.pop(key, None) is not None or found
-        self._changed(key)
-        return found
+        return await self._take_back(CUTS, (scope, value))
 
     async def isolate(self, scope: IsolationScope, value: str, reason: str, by: str = "") -> None:
         """Isolate an agent or a session, from the next request and chunk on; durable."""
         key = (scope, value)
         if self._memory.held.isolations.get(key) != (reason or UNSAID):
             self.confine(scope, value, reason)
-        await asyncio.to_thread(
-            rows.write, self._engine, ISOLATIONS, key, reason, self._clock.now(), by
-        )
-        self._memory.known.isolations[key] = reason or UNSAID
-        self._memory.held.isolations.pop(key, None)
-        self._changed(key, again=False)
+        await self._keep(ISOLATIONS, key, reason, by)
 
     def confine(self, scope: IsolationScope, value: str, reason: str) -> None:
         """The first half of ``isolate``: at once, in memory."""
@@ -180,12 +170,7 @@ class LocalKillFeed:
 
     async def release(self, scope: IsolationScope, value: str) -> bool:
         """End an isolation; False when there was none."""
-        key = (scope, value)
-        found = await asyncio.to_thread(rows.erase, self._engine, ISOLATIONS, key)
-        self._memory.known.isolations.pop(key, None)
-        found = self._memory.held.isolations.pop(key, None) is not None or found
-        self._changed(key)
-        return found
+        return await self._take_back(ISOLATIONS, (scope, value))
 
     async def kept(self) -> tuple[Kept, ...]:
         """All cuts and isolations, the newest first; first what only this process's memory has."""
@@ -267,6 +252,40 @@ class LocalKillFeed:
                 await asyncio.wait([reading])  # its thread still uses the connection
             connection.close()
 
+    async def _keep(self, table: Table, key: Key, reason: str, by: str) -> None:
+        """Make what acts already durable, after all that was said of anybody before."""
+        self._coming[table.name, key] += 1
+        try:
+            async with self._writing:
+                at = self._clock.now()
+                await asyncio.to_thread(rows.write, self._engine, table, key, reason, at, by)
+                held, known = self._layers(table)
+                known[key] = reason or UNSAID
+                if held.get(key) == known[key]:
+                    del held[key]
+                self._changed(key, again=False)
+        finally:
+            self._coming[table.name, key] -= 1
+            self._coming += Counter()  # forget those at zero
+
+    async def _take_back(self, table: Table, key: Key) -> bool:
+        """Take one back, durably; what is said again meanwhile acts on. False: there was none."""
+        async with self._writing:
+            found = await asyncio.to_thread(rows.erase, self._engine, table, key)
+            held, known = self._layers(table)
+            known.pop(key, None)
+            if not self._coming[table.name, key]:
+                found = held.pop(key, None) is not None or found
+            self._changed(key)
+        return found
+
+    def _layers(self, table: Table) -> tuple[dict[Key, str], dict[Key, str]]:
+        """What is held and what is known, of the kind that a table is for."""
+        held, known = self._memory.held, self._memory.known
+        if table is CUTS:
+            return held.cuts, known.cuts
+        return held.isolations, known.isolations
+
     def _hold(self, held: dict[Key, _Value], key: Key, value: _Value) -> Callable[[], None]:
         before = held.get(key)
         held[key] = value
@@ -294,6 +313,10 @@ class LocalKillFeed:
 
     def _adopt(self, record: PrincipalRecord) -> None:
         key = (record.kind.value, record.id)
+        named = self._memory.known.named
+        for name in [one for one, who in named.items() if who == (record.kind, record.id)]:
+            if name != record.spiffe_id:
+                del named[name]
         was = self._memory.known.states.pop(key, None)
         if record.state is not State.ACTIVE:
             self._memory.known.states[key] = why(record.state)

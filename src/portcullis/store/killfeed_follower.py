@@ -14,14 +14,15 @@ from portcullis.core.fanout import Line
 from portcullis.core.feed import Acknowledgement, Ask, Present, Said, Snapshot, Standing, Swept
 from portcullis.core.ports import Clock
 from portcullis.store.killfeed_following import Following, Made, changed
-from portcullis.store.killfeed_frames import ForgedError, Frames
+from portcullis.store.killfeed_frames import ForgedError, Frames, Refusals
 
 log = structlog.get_logger(__name__)
 
 _AGAIN: Final = 30.0
 """Seconds after which it asks for a snapshot anyway: two clocks drift apart."""
-
-
+_UNHURRIED: Final = 0.002
+"""Seconds after which a gateway that had no call to end says so: others have, and need the
+processors that they share."""
 _LEAVING: Final = 0.05
 """Seconds in which its last word gets away."""
 
@@ -69,6 +70,7 @@ class Follower:
         self._swept = swept
         self._binding = binding
         self._following = Following(name, lease_seconds)
+        self._refusals = Refusals("feed_frame_refused", clock)
         self._asked_at = -math.inf
         self._was_fresh = False
         self._timer: asyncio.TimerHandle | None = None
@@ -85,16 +87,14 @@ class Follower:
         try:
             while not joined.done():
                 since = self._clock.monotonic() - self._asked_at
-                if since > (_AGAIN if self.fresh() else self._heartbeat):
+                knows = self.fresh() and not self._following.doubtful
+                if since > (_AGAIN if knows else self._heartbeat):
                     self._ask()
-                self._say(Present(self._name, self._following.epoch, self._following.sequence))
+                self._present()
                 await asyncio.wait((joined,), timeout=self._heartbeat)
             joined.result()
         finally:
-            leaving = Present(
-                self._name, self._following.epoch, self._following.sequence, leaving=True
-            )
-            self._say(leaving)
+            self._present(leaving=True)
             await asyncio.sleep(_LEAVING)
             joined.cancel()
             await asyncio.gather(joined, return_exceptions=True)
@@ -107,6 +107,10 @@ class Follower:
         self._following.ask(nonce, self._asked_at)
         self._say(Ask(self._name, nonce))
 
+    def _present(self, *, leaving: bool = False) -> None:
+        known = self._following
+        self._say(Present(self._name, known.epoch, known.sequence, known.at, leaving))
+
     def _say(self, frame: Ask | Present | Acknowledgement) -> None:
         self._line.send(self._frames.answer(frame))
 
@@ -115,12 +119,12 @@ class Follower:
         try:
             said = self._frames.said(frame)
         except ForgedError:
-            log.warning("feed_frame_refused", reason="forged")
+            self._refusals.add(reason="forged")
             return
         made = self._following.hear(said)
         if made is Made.REFUSED:
             if not isinstance(said, Snapshot):
-                log.warning("feed_frame_refused", reason="old", sequence=said.sequence)
+                self._refusals.add(reason="old", sequence=said.sequence)
         elif made in {Made.MISSED, Made.UNKNOWN}:
             if made is Made.MISSED:
                 log.warning("feed_update_missed", sequence=said.sequence)
@@ -137,16 +141,16 @@ class Follower:
         if made is Made.FRESH:
             return
         swept = self._swept()
-        self._say(
-            Acknowledgement(
-                self._name,
-                said.epoch,
-                said.sequence,
-                swept.runs - before.runs,
-                swept.connections - before.connections,
-                round((self._clock.monotonic() - began) * 1000, 3),
-            )
-        )
+        runs, connections = swept.runs - before.runs, swept.connections - before.connections
+        own = round((self._clock.monotonic() - began) * 1000, 3)
+        acted = Acknowledgement(self._name, said.epoch, said.sequence, runs, connections, own)
+        loop = asyncio.get_running_loop()
+        if made is Made.WHOLE:
+            self._present()
+        if runs or made is Made.WHOLE:
+            loop.call_soon(self._say, acted)  # those who were cut off are told first
+        else:
+            loop.call_later(_UNHURRIED, self._say, acted)
 
     def _look(self) -> None:
         """Tell the feed when it becomes stale or fresh, and look again when the lease is over."""

@@ -8,11 +8,13 @@ A frame is good when it is of the epoch it is in step with, and was made after t
 of another epoch change nothing: it asks, and a publisher that lives answers. How old a frame is,
 it computes: a snapshot answers a question of its own, so that the publisher's clock read ``at`` no
 earlier than when the question left. What is delayed on the way is therefore as old as it is.
+An answer that took long says little: the best of the last few counts, less what clocks may drift.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from enum import StrEnum
 from typing import Final
 
@@ -20,6 +22,13 @@ from portcullis.core.feed import Heartbeat, Said, Snapshot, Standing, Update
 
 _ASKED: Final = 8
 """How many questions may be open: an answer that is late is an answer."""
+_BOUNDS: Final = 4
+"""Answers of which the best says how the two clocks stand. All are forgotten after as many more: a
+machine that was stopped may have a clock that was, too."""
+_DRIFT: Final = 0.001
+"""By how much one clock may outrun the other: twice what adjusting one may do (adjtimex(2))."""
+_DOUBT: Final = 0.125
+"""The part of a lease that an answer may cost; after a slower one it is asked again soon."""
 
 
 class Made(StrEnum):
@@ -39,23 +48,28 @@ class Made(StrEnum):
 
 
 class Following:
-    """The state of one follower. Times are its own monotonic seconds."""
+    """The state of one follower. Times are its own monotonic seconds.
+
+    ``at`` is the publisher's time in the latest good frame, 0 before there is one.
+    ``doubtful``: the last answer took so long that it should ask again soon.
+    """
 
     def __init__(self, name: str, lease_seconds: float) -> None:
         self._name = name
         self._lease = lease_seconds
         self._asked: dict[bytes, float] = {}
+        self._bounds: deque[tuple[float, float]] = deque(maxlen=_BOUNDS)
         self._origin = 0.0  # ours minus the publisher's, at the least
-        self._at = -math.inf
+        self.doubtful = False
+        self.at = 0.0
         self._in_step = False
-        self._fresh_until = -math.inf
         self.epoch = ""
         self.sequence = 0
 
     @property
     def fresh_until(self) -> float:
         """When it becomes stale, unless it hears more; long ago while it is in step with nobody."""
-        return self._fresh_until if self._in_step else -math.inf
+        return self.at + self._origin + self._lease if self._in_step else -math.inf
 
     def ask(self, nonce: bytes, now: float) -> None:
         """A question for a snapshot leaves now."""
@@ -69,7 +83,7 @@ class Following:
             return self._whole(frame)
         if not self._in_step or frame.epoch != self.epoch:
             return Made.UNKNOWN
-        if frame.at <= self._at or frame.sequence < self.sequence:
+        if frame.at <= self.at or frame.sequence < self.sequence:
             return Made.REFUSED
         if isinstance(frame, Update):
             if frame.sequence == self.sequence:
@@ -90,19 +104,26 @@ class Following:
         same = self._in_step and frame.epoch == self.epoch and frame.sequence == self.sequence
         if self._in_step and frame.epoch == self.epoch and frame.sequence < self.sequence:
             return Made.REFUSED  # what it asked for before has come since
-        self._asked.clear()
-        self._origin = asked - frame.at
+        self._asked = {nonce: at for nonce, at in self._asked.items() if at > asked}
         self._in_step = True
         if frame.epoch != self.epoch:
-            self._at = self._fresh_until = -math.inf
+            self.at = 0.0
+            self._bounds.clear()
         self.epoch = frame.epoch
+        self._compare(asked, frame.at)
         self._good(frame)
         return Made.FRESH if same else Made.WHOLE
 
+    def _compare(self, asked: float, at: float) -> None:
+        """Take what one answer says of the two clocks."""
+        found = asked - at
+        self._bounds.append((at, found))
+        self._origin = max(bound - _DRIFT * abs(at - then) for then, bound in self._bounds)
+        self.doubtful = found < self._origin - _DOUBT * self._lease
+
     def _good(self, frame: Said) -> None:
-        self._at = max(self._at, frame.at)
+        self.at = max(self.at, frame.at)
         self.sequence = frame.sequence
-        self._fresh_until = max(self._fresh_until, frame.at + self._origin + self._lease)
 
 
 def changed(frame: Said) -> tuple[Standing, ...]:

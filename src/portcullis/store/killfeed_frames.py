@@ -11,8 +11,12 @@ from hashlib import sha256
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from portcullis.core.feed import Answered, Said
+from portcullis.core.ports import Clock
+
+log = structlog.get_logger(__name__)
 
 _SIZE: Final = sha256().digest_size
 _DOWN, _UP = b"portcullis/feed/v1/down\0", b"portcullis/feed/v1/up\0"
@@ -61,3 +65,22 @@ class Frames:
             return decode(body)
         except msgspec.MsgspecError:
             raise ForgedError from None
+
+
+class Refusals:
+    """Says that frames were refused, at most once a second: whoever sends them may send many."""
+
+    def __init__(self, event: str, clock: Clock) -> None:
+        self._event = event
+        self._clock = clock
+        self._again = 0.0
+        self._unsaid = 0
+
+    def add(self, **why: str | int) -> None:
+        """One more."""
+        now = self._clock.monotonic()
+        if now < self._again:
+            self._unsaid += 1
+            return
+        log.warning(self._event, **why, before=self._unsaid)
+        self._again, self._unsaid = now + 1.0, 0

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
-
 from portcullis.core.fanout import Hub
 from portcullis.core.feed import (
     Acknowledgement,
@@ -24,9 +22,7 @@ from portcullis.core.feed import (
     Update,
 )
 from portcullis.core.ports import Clock
-from portcullis.store.killfeed_frames import ForgedError, Frames
-
-log = structlog.get_logger(__name__)
+from portcullis.store.killfeed_frames import ForgedError, Frames, Refusals
 
 _FORGOTTEN: Final = 3600.0
 """Seconds after which a gateway that went silent is no longer asked after."""
@@ -36,9 +32,14 @@ _REMEMBERED: Final = 256
 
 @dataclass(slots=True)
 class _Member:
-    """A gateway that follows."""
+    """A gateway that follows. ``at`` is the time of the last frame that it is known to have.
+
+    One that asked and is not ``confirmed`` may be about to follow, or be shown again by somebody.
+    """
 
     heard: float
+    at: float = 0.0
+    confirmed: bool = False
     acknowledged: int = 0
     told: Told | None = None
 
@@ -54,6 +55,14 @@ class _Waiting:
 
     def add(self, told: Told) -> None:
         self.told.setdefault(told.gateway, told)
+        self._look()
+
+    def without(self, gateway: str) -> None:
+        """It left in good order."""
+        self.expected.discard(gateway)
+        self._look()
+
+    def _look(self) -> None:
         if self.told.keys() >= self.expected:
             self.done.set()
 
@@ -95,6 +104,8 @@ class Publisher:
         self._sequence = 0
         self._at = 0.0
         self._members: dict[str, _Member] = {}
+        self._asking: dict[str, bytes] = {}
+        self._refusals = Refusals("feed_answer_refused", clock)
         self._published: dict[int, tuple[float, Swept]] = {}
         self._waiting: list[_Waiting] = []
 
@@ -102,7 +113,11 @@ class Publisher:
     def gateways(self) -> dict[str, float]:
         """The gateways that follow, and how many seconds ago each was heard."""
         now = self._clock.monotonic()
-        return {name: now - member.heard for name, member in sorted(self._members.items())}
+        return {
+            name: now - member.heard
+            for name, member in sorted(self._members.items())
+            if member.confirmed
+        }
 
     def publish(self, standings: Sequence[Standing]) -> None:
         """Take these to every follower."""
@@ -128,14 +143,15 @@ class Publisher:
             self._waiting.append(waiting)
             try:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(waiting.done.wait(), seconds)
+                    async with asyncio.timeout(seconds):
+                        await waiting.done.wait()
             finally:
                 self._waiting.remove(waiting)
         told = dict(waiting.told)
         for name, member in self._members.items():
             if member.told is not None and name not in waiting.expected:
                 told[name] = member.told  # it had acted before anybody waited
-        silent = [self._silent(name) for name in waiting.expected - told.keys()]
+        silent = [self._silent(name, at) for name in waiting.expected - told.keys()]
         return tuple(sorted((*own, *told.values(), *silent), key=lambda one: one.gateway))
 
     async def run(self) -> None:
@@ -156,33 +172,56 @@ class Publisher:
         try:
             said = self._frames.answered(frame)
         except ForgedError:
-            log.warning("feed_answer_refused")
+            self._refusals.add()
             return
-        if isinstance(said, Present) and said.leaving:
-            self._members.pop(said.gateway, None)
-            for waiting in self._waiting:
-                waiting.expected.discard(said.gateway)
-            return
-        member = self._members.setdefault(said.gateway, _Member(now))
-        member.heard = now
         if isinstance(said, Ask):
-            self._hub.send(self._frames.say(self._snapshot(said)), said.gateway)
-        elif isinstance(said, Acknowledgement) and said.epoch == self._epoch:
-            member.acknowledged = max(member.acknowledged, said.sequence)
-            member.told = self._acted(said, said.sequence, now)
-            for waiting in self._waiting:
-                if said.sequence >= waiting.sequence and said.gateway in waiting.expected:
-                    waiting.add(self._acted(said, waiting.sequence, now))
+            self._asked_by(said)
+        elif said.epoch != self._epoch:
+            return  # it will ask
+        elif isinstance(said, Present):
+            self._seen(said, now)
+        else:
+            self._acknowledge(said, now)
 
-    def _snapshot(self, asked: Ask) -> Snapshot:
-        return Snapshot(
-            self._epoch,
-            self._sequence,
-            self._now(),
-            asked.gateway,
-            asked.nonce,
-            self._standings(),
-        )
+    def _asked_by(self, asked: Ask) -> None:
+        """Answer soon: of many questions that waited, the last of each gateway."""
+        if not self._asking:
+            asyncio.get_running_loop().call_soon(self._answer)
+        self._asking[asked.gateway] = asked.nonce
+        member = self._members.setdefault(asked.gateway, _Member(0.0))
+        if not member.confirmed:
+            member.heard = self._clock.monotonic()
+
+    def _answer(self) -> None:
+        asking, self._asking = self._asking, {}
+        standings = self._standings()
+        for gateway, nonce in asking.items():
+            said = Snapshot(self._epoch, self._sequence, self._now(), gateway, nonce, standings)
+            self._hub.send(self._frames.say(said), gateway)
+
+    def _seen(self, said: Present, now: float) -> None:
+        """A follower lives, or has left; one that is shown again later says neither."""
+        member = self._members.get(said.gateway)
+        if said.leaving:
+            if member is not None and said.at >= member.at:
+                del self._members[said.gateway]
+                for waiting in self._waiting:
+                    waiting.without(said.gateway)
+        elif now - said.at <= self._lease:
+            member = self._members.setdefault(said.gateway, _Member(now))
+            member.heard, member.at = now, max(member.at, said.at)
+            member.confirmed = True
+
+    def _acknowledge(self, said: Acknowledgement, now: float) -> None:
+        member = self._members.get(said.gateway)
+        if member is None:
+            return  # it has left
+        if said.sequence >= member.acknowledged:
+            member.acknowledged = said.sequence
+            member.told = self._acted(said, said.sequence, now)
+        for waiting in self._waiting:
+            if said.sequence >= waiting.sequence and said.gateway in waiting.expected:
+                waiting.add(self._acted(said, waiting.sequence, now))
 
     def _acted(self, said: Acknowledgement, sequence: int, now: float) -> Told:
         at, _ = self._published.get(sequence, (now, Swept()))
@@ -205,16 +244,16 @@ class Publisher:
             own=took,
         )
 
-    def _silent(self, name: str) -> Told:
-        member = self._members.get(name)
-        heard = self._clock.monotonic() - self._lease if member is None else member.heard
-        left = heard + self._lease - self._clock.monotonic()
+    def _silent(self, name: str, since: float) -> Told:
+        """One that did not act: whatever it heard of ours was made before ``since``."""
+        left = since + self._lease - self._clock.monotonic()
         return Told(gateway=name, acknowledged=None, within=max(0.0, round(left, 3)))
 
     def _forget(self) -> None:
-        since = self._clock.monotonic() - _FORGOTTEN
-        for name in [name for name, one in self._members.items() if one.heard < since]:
-            del self._members[name]
+        now = self._clock.monotonic()
+        for name, one in tuple(self._members.items()):
+            if now - one.heard > (_FORGOTTEN if one.confirmed else self._lease):
+                del self._members[name]
 
     def _now(self) -> float:
         """The time of a frame: later than that of the one before."""

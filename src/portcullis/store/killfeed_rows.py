@@ -49,15 +49,16 @@ def load(connection: Connection) -> Known:
     row = PRINCIPALS.c
     query = select(row.kind, row.id, row.state, row.rotated_at, row.spiffe_id)
     known = Known(cuts=_reasons(connection, CUTS), isolations=_reasons(connection, ISOLATIONS))
-    for found in connection.execute(query):
-        key = (found.kind, found.id)
+    active = State.ACTIVE.value
+    for kind, name, state, rotated_at, spiffe_id in connection.execute(query):
+        key = (kind, name)
         known.registered.add(key)
-        if found.state != State.ACTIVE.value:
-            known.states[key] = why(State(found.state))
-        if found.rotated_at:
-            known.rotated[key] = found.rotated_at
-        if found.spiffe_id:
-            known.named[found.spiffe_id] = PrincipalKind(found.kind), found.id
+        if state != active:
+            known.states[key] = why(State(state))
+        if rotated_at:
+            known.rotated[key] = rotated_at
+        if spiffe_id:
+            known.named[spiffe_id] = PrincipalKind(kind), name
     return known
 
 
@@ -102,7 +103,7 @@ def kept(engine: Engine) -> tuple[Kept, ...]:
 
 def _reasons(connection: Connection, table: Table) -> dict[Key, str]:
     rows = connection.execute(select(table.c.scope, table.c.value, table.c.reason))
-    return {(row.scope, row.value): row.reason or UNSAID for row in rows}
+    return {(scope, value): reason or UNSAID for scope, value, reason in rows}
 
 
 def _without(table: Table, key: Key) -> Delete:

@@ -22,9 +22,12 @@ from portcullis.config.counters import PriceFile, Tokens
 from portcullis.config.yaml import Unreadable, compose, construct
 from portcullis.core.errors import Problem
 from portcullis.core.limit_ports import Price
+from portcullis.core.limits import fits
 from portcullis.core.ports import Clock
 
 _REMEMBERED: Final = 4096
+_LONGEST: Final = 128
+"""The longest name of a model that the library is asked for."""
 _NANOS: Final = 1000
 """Billionths of a dollar for a token, of a dollar for a million tokens."""
 _DAY: Final = 86400
@@ -62,6 +65,8 @@ class ModelPrices:
         if today != self._day or len(self._known) >= _REMEMBERED:
             self._day, self._known = today, {}
         key = (api, model)
+        if len(model) > _LONGEST:  # agents choose names: none is worth keeping that is so long
+            return self._found(api, model)
         if key not in self._known:
             self._known[key] = self._found(api, model)
         return self._known[key]
@@ -69,10 +74,12 @@ class ModelPrices:
     def _found(self, api: str, model: str) -> Price | None:
         own = self._own
         for one in own.models if own else ():
-            if one.api in {None, api} and _fits(one.model, model):
+            if one.api in {None, api} and fits(one.model, model):
                 return _said(one)
-        listed = _listed(api, model, datetime.fromtimestamp(self._clock.now(), UTC))
-        self._ready = True
+        listed = None
+        if len(model) <= _LONGEST:  # the library takes seconds over a name of megabytes
+            listed = _listed(api, model, datetime.fromtimestamp(self._clock.now(), UTC))
+            self._ready = True
         return listed or (_said(own.default) if own and own.default else None)
 
 
@@ -109,21 +116,12 @@ def _line(node: yaml.Node | None, path: tuple[Any, ...]) -> int:
     return node.start_mark.line + 1 if node is not None else found
 
 
-def _fits(glob: str, model: str) -> bool:
-    head, star, tail = glob.partition("*")
-    if not star:
-        return glob == model
-    if not model.startswith(head):
-        return False
-    rest = model[len(head) :]
-    return not tail or any(_fits(tail, rest[at:]) for at in range(len(rest) + 1))
-
-
 def _said(tokens: Tokens) -> Price:
     read, written = _nanos(tokens.input), _nanos(tokens.output)
     cached = read if tokens.cached is None else _nanos(tokens.cached)
     stored = read if tokens.stored is None else _nanos(tokens.stored)
-    return Price(steps=((0, read, written, cached, stored),), most=tokens.max_output)
+    steps = ((0, read, written, cached, stored),)
+    return Price(steps=steps, most=tokens.max_output, audio=(read, written))
 
 
 @lru_cache(maxsize=1)
@@ -153,8 +151,9 @@ def _listed(api: str, model: str, at: datetime) -> Price | None:
         read if cached is None else cached,
         read if stored is None else stored,
     )
-    starts = sorted({0, *(tier.start for one in each for tier in getattr(one, "tiers", ()))})
-    return Price(steps=tuple(_step(start, each) for start in starts))
+    starts = sorted({0, *(tier.start for one in each for tier in _tiers(one))})
+    sound = tuple(_most(getattr(prices, f"{way}_audio_mtok", None)) for way in ("input", "output"))
+    return Price(steps=tuple(_step(start, each) for start in starts), audio=(sound[0], sound[1]))
 
 
 def _step(start: int, each: tuple[Any, Any, Any, Any]) -> tuple[int, int, int, int, int]:
@@ -171,6 +170,17 @@ def _at(price: Any, start: int) -> int:
         if start >= tier.start:
             found = tier.price
     return _nanos(found)
+
+
+def _tiers(price: Any) -> Any:
+    return getattr(price, "tiers", ())
+
+
+def _most(price: Any) -> int:
+    """The highest that a price rises to, 0 for none."""
+    if price is None:
+        return 0
+    return max(_at(price, start) for start in (0, *(tier.start for tier in _tiers(price))))
 
 
 def _nanos(dollars: Decimal) -> int:

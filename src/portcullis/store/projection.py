@@ -29,8 +29,9 @@ from portcullis.audit.query import Filter
 from portcullis.core.call import Action
 from portcullis.core.errors import Problem
 from portcullis.core.event import NOT_REQUIRED, Event, EventType
+from portcullis.review.incident_about import about
 from portcullis.store import reviews
-from portcullis.store.tables import AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_POSITIONS
+from portcullis.store.tables import AUDIT_ABOUT, AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_POSITIONS
 
 BATCH: Final = 256
 """Most entries in one transaction: the gate's other writers wait for it some ten milliseconds."""
@@ -91,10 +92,16 @@ class SqlProjection:
             if event is not None
             for kind in dict.fromkeys(one[:256] for one in event.finding_types())
         ]
+        told = [
+            {"log": log, "number": number, "subject": one, "at": event.time.timestamp()}
+            for number, event in events
+            if event is not None
+            for one in about(event)
+        ]
         with self._writing.begin() as connection:
             if _position(connection, log) != reached:
                 return False
-            for table in (AUDIT_EVENTS, AUDIT_FINDINGS):
+            for table in (AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_ABOUT):
                 connection.execute(
                     delete(table).where(
                         table.c.log == log,
@@ -106,6 +113,8 @@ class SqlProjection:
                 connection.execute(insert(AUDIT_EVENTS), rows)
             if findings:
                 connection.execute(insert(AUDIT_FINDINGS), findings)
+            if told:
+                connection.execute(insert(AUDIT_ABOUT), told)
             reviews.project(connection, log, events, reached.next, following.next)
             _move(connection, log, following)
         return True
@@ -115,7 +124,7 @@ class SqlProjection:
         for start in range(0, len(numbers), BATCH):
             some = numbers[start : start + BATCH]
             with self._writing.begin() as connection:
-                for table in (AUDIT_EVENTS, AUDIT_FINDINGS):
+                for table in (AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_ABOUT):
                     here = table.c.log == log, table.c.number.in_(some)
                     connection.execute(delete(table).where(*here))
 

@@ -72,6 +72,15 @@ class SqlRegistrations:
         with self._engine.begin() as connection:
             connection.execute(insert(JOIN_TOKENS).values(row))
 
+    def joining(self, digest: bytes, now: float) -> tuple[PrincipalKind, str] | None:
+        """Whom a join token stands for that is good, or None."""
+        query = select(JOIN_TOKENS).where(
+            JOIN_TOKENS.c.digest == digest, JOIN_TOKENS.c.expires_at > now
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (PrincipalKind(row.kind), row.principal)
+
     def joined(self, digest: bytes, now: float) -> tuple[PrincipalKind, str] | None:
         """Consume a join token: whom it stands for, or None (unknown, used, past its time)."""
         consume = delete(JOIN_TOKENS).where(JOIN_TOKENS.c.digest == digest).returning(JOIN_TOKENS)

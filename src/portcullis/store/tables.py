@@ -30,7 +30,7 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0019"
+REVISION: Final = "0022"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -326,6 +326,17 @@ AUDIT_FINDINGS: Final = Table(
     Column("type", String(256), primary_key=True, index=True),
 )
 
+AUDIT_ABOUT: Final = Table(
+    "audit_about",
+    METADATA,
+    Column("log", String(128), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("subject", String(80), primary_key=True),
+    Column("at", Double, nullable=False),
+    Index("ix_audit_about_subject", "subject", "at", "log", "number"),
+)
+"""Whom an event is about that somebody else recorded: ``agent:NAME``, ``session:ID``."""
+
 REVIEWS: Final = Table(
     "reviews",
     METADATA,
@@ -437,12 +448,17 @@ ALERTS: Final = Table(
     Column("turn", Integer, nullable=False),
     Column("told", Integer, nullable=False),
     Column("document", LargeBinary, nullable=False),
+    Column("escalated", Integer, nullable=False, server_default=text("0")),
+    Column("quiet_at", Double),
     Index("ix_alerts_gathers", "gathers", "state"),
+    Index("ix_alerts_opened_at", "opened_at"),
     Index("ix_alerts_rule", "rule", "opened_at"),
     Index("ix_alerts_state", "state", "id"),
 )
 """What was raised: ``document`` is JSON of ``core.alert.Alert``, ``level`` its rank. ``told`` is 0
-while it is silenced. Alerts of one rule about the same have the same ``gathers``."""
+while it is silenced, 2 when its rule ended it. Alerts of one rule about the same have the same
+``gathers``. ``escalated`` is how many steps were taken because nobody took it on; at ``quiet_at``
+it is over."""
 
 ALERT_SILENCES: Final = Table(
     "alert_silences",
@@ -471,3 +487,22 @@ ALERT_MEMORY: Final = Table(
     Column("memory", LargeBinary, nullable=False),
 )
 """What the rules remember, in one row: see ``oversight.alerts.engine.Engine.kept``."""
+
+INCIDENTS: Final = Table(
+    "incidents",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("subject", String(80), nullable=False),
+    Column("agent", String(63), nullable=False),
+    Column("phase", String(16), nullable=False),
+    Column("unresolved", Integer, nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("probation_until", Double, nullable=False),
+    Column("factor", Double, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index("ix_incidents_one", "subject", unique=True, sqlite_where=text("unresolved = 1")),
+    Index("ix_incidents_subject", "subject", "id"),
+    Index("ix_incidents_probation_until", "probation_until"),
+)
+"""Incidents: ``document`` is JSON of ``core.incident.Incident``. The agent has ``factor`` of each
+limit until ``probation_until``, 0 while it is on none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final
 
 from portcullis.core.event import Event
@@ -17,11 +18,20 @@ _HOST: Final = 255
 
 
 def message(event: Event, text: str, host: str) -> bytes:
-    """One message: ``<PRI>1 TIMESTAMP HOST portcullis - TYPE - text``."""
-    priority = _FACILITY * 8 + _SEVERITIES[severity_of(event)]
+    """One message about an event: ``<PRI>1 TIMESTAMP HOST portcullis - TYPE - text``."""
+    return line(_SEVERITIES[severity_of(event)], event.time, host, event.type.value, text)
+
+
+def line(severity: int, at: datetime, host: str, kind: str, text: str) -> bytes:
+    """One message: ``<PRI>1 TIMESTAMP HOST portcullis - KIND - text``.
+
+    ``severity`` is RFC 5424's, ``kind`` one word of at most 32 printable ASCII characters, ``at``
+    in UTC. ``text`` holds no control character.
+    """
+    priority = _FACILITY * 8 + severity
     named = _UNPRINTABLE.sub("", host)[:_HOST] or "-"
-    at = event.time.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return f"<{priority}>1 {at} {named} portcullis - {event.type.value} - {text}".encode()
+    time = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f"<{priority}>1 {time} {named} portcullis - {kind} - {text}".encode()
 
 
 def framed(messages: list[bytes]) -> bytes:

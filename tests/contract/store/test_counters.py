@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from portcullis.core.errors import Problem
-from portcullis.core.limits import Amount, Over, Rate, Reservation, Slot, State
+from portcullis.core.limits import MOST, Amount, Over, Rate, Reservation, Slot, State
 from portcullis.store.counters import LEASE
 from portcullis.store.counters_local import STEPS, LocalCounter
 from portcullis.store.counters_redis import RedisCounter
@@ -243,6 +243,58 @@ async def test_what_is_counted_is_shown_page_by_page(counter, clock):
     assert [used.key for used in seen] == sorted(used.key for used in seen)
 
 
+@every
+async def test_what_a_provider_makes_up_cannot_keep_others_from_counting(counter, clock):
+    one = counter()
+    first, second = (
+        await reserve(one, "1", amount(clock, 1)),
+        await reserve(one, "2", amount(clock, 1)),
+    )
+    told = await asyncio.gather(
+        one.settle(first, (2**70,)), one.settle(second, (2**63,)), reserve(one, "3", Slot("s", 1))
+    )
+    assert isinstance(told[2], Reservation)
+    assert await one.read(["a"]) == (MOST,)
+    assert isinstance(await reserve(one, "4", amount(clock, 1, MOST)), Over)
+
+
+@every
+async def test_a_call_that_lost_its_place_while_the_counts_were_away_has_it_again(counter, clock):
+    one, slot = counter(), Slot("s", 1)
+    made = await reserve(one, "1", slot)
+    clock.time += LEASE + 1
+    await reserve(one, "2", amount(clock, 1))
+    await one.renew([made])
+    assert isinstance(await reserve(one, "3", slot), Over), "it runs"
+    await one.settle(made, (0,))
+    assert isinstance(await reserve(one, "3", slot), Reservation)
+
+
+@every
+async def test_names_that_came_to_nothing_leave_no_counts(counter, clock):
+    one = counter()
+    for name in range(5):
+        made = await reserve(one, f"m{name}", amount(clock, 7, key=f"model-{name}"))
+        await one.settle(made, (0,))
+    clock.time += 2
+    await reserve(one, "free", amount(clock, 0, key="free"), amount(clock, 1, key="b"))
+    assert [used.key for used in await one.page("", 100) if used.value] == ["b"]
+    clock.time += 2
+    await reserve(one, "again", amount(clock, 1, key="b"))
+    assert [used.key for used in await one.page("", 100)] == ["b"]
+
+
+@pytest.mark.parametrize("counter", ADAPTERS[2:], indirect=True)
+async def test_who_asks_twice_after_a_lost_connection_takes_it_once(counter, clock):
+    one = counter()
+    wants = (amount(clock, 60), Rate("r", SECOND, 1), Slot("s", 1))
+    first, again = await reserve(one, "1", *wants), await reserve(one, "1", *wants)
+    assert [state.left for state in again.states] == [state.left for state in first.states]
+    assert await one.read(["a"]) == (60,)
+    await one.release(again)
+    assert await one.peek(wants) is None
+
+
 @shared
 async def test_two_who_share_count_together(counter, clock):
     one, other = counter(), counter()
@@ -331,7 +383,7 @@ async def test_a_killed_process_gives_nothing_back(tmp_path, clock):
 _KILLED = """
 import asyncio, sys, time
 from pathlib import Path
-from portcullis.core.limits import Amount, Rate
+from portcullis.core.limits import MOST, Amount, Rate
 from portcullis.store.counters_local import LocalCounter
 from portcullis.store.counters_sqlite import SharedCounter
 
@@ -397,6 +449,28 @@ async def test_what_cannot_be_counted_is_a_problem_and_takes_nothing(tmp_path, c
         db.execute("ALTER TABLE elsewhere RENAME TO counts")
     assert isinstance(await reserve(one, "2", amount(clock, 100)), Reservation)
     await one.close()
+
+
+@needs_redis
+async def test_a_server_that_gives_budgets_back_says_so(server, tmp_path, clock):
+    one = RedisCounter(server, tmp_path.name, clock)
+    assert await one.lacking() == "it writes nothing to its disk"
+    assert await one._redis.config_set("appendonly", "yes")
+    assert await one.lacking() == ""
+    await one._redis.config_set("maxmemory", "1gb")
+    assert await one.lacking() == ""
+    await one._redis.config_set("maxmemory-policy", "allkeys-lru")
+    assert await one.lacking() == "it forgets counts when its memory is full (allkeys-lru)"
+    await one._redis.config_set("maxmemory-policy", "noeviction")
+    await one._redis.config_set("appendonly", "no")
+    await one._redis.config_set("save", "60 1")
+    assert await one.lacking() == ""
+    await one._redis.config_set("save", "")
+    await one.close()
+    away = RedisCounter(f"{server}.not", tmp_path.name, clock)
+    with pytest.raises(Problem, match="PC3073"):
+        await away.lacking()
+    await away.close()
 
 
 async def test_a_server_that_is_away_is_a_problem(tmp_path, clock):

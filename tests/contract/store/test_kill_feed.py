@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import sqlite3
 import time
 import timeit
 
@@ -102,6 +103,34 @@ async def test_a_cut_holds_even_when_it_cannot_be_written(engine, feed):
     with pytest.raises(Exception, match="cuts"):
         await feed.lift("agent", "shop-1")
     assert feed.reason(agent(), None) == "leaked"
+
+
+async def test_what_is_said_while_the_database_is_locked_is_written_in_its_order(engine, feed):
+    locked = sqlite3.connect(engine.url.database, isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+    cutting = asyncio.create_task(feed.cut("agent", "shop-1", "first"))
+    await asyncio.sleep(0.05)
+    lifting = asyncio.create_task(feed.lift("agent", "shop-1"))
+    await asyncio.sleep(0.05)
+    assert feed.reason(agent(), None) == "first"
+    locked.execute("ROLLBACK")
+    await asyncio.gather(cutting, lifting)
+    assert feed.reason(agent(), None) is None
+    assert await feed.kept() == ()
+    # The other way round: who is cut off again, while that is being taken back, stays cut off.
+    await feed.cut("agent", "shop-1", "first")
+    locked.execute("BEGIN IMMEDIATE")
+    lifting = asyncio.create_task(feed.lift("agent", "shop-1"))
+    await asyncio.sleep(0.05)
+    cutting = asyncio.create_task(feed.cut("agent", "shop-1", "first"))
+    await asyncio.sleep(0.05)
+    seen = []
+    feed.subscribe(lambda: seen.append(feed.reason(agent(), None)))
+    locked.execute("ROLLBACK")
+    locked.close()
+    await asyncio.gather(cutting, lifting)
+    assert set(seen) == {"first"}
+    assert [(one.value, one.durable) for one in await feed.kept()] == [("shop-1", True)]
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.ACTIVE])

@@ -7,6 +7,8 @@ import sys
 import pytest
 from mcp import Client, StdioServerParameters
 
+import commands
+
 pytestmark = pytest.mark.anyio
 
 PORTCULLIS = [sys.executable, "-c", "from portcullis.cli import main; main()"]
@@ -47,7 +49,8 @@ def run(tmp_path):
         )
         return done.stdout, done.returncode
 
-    command("agent", "create", "desk", "--owner", "me", "--purpose", "a test")
+    who = ("desk", "--owner", "me", "--purpose", "a test")
+    commands.run("agent", "create", *who, "-c", place).check_returncode()
     return command
 
 

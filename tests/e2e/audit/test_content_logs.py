@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from typer.testing import CliRunner
 
+import commands
 from portcullis import bootstrap
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier
@@ -67,8 +67,8 @@ def config(tmp_path: Path) -> Path:
     (tmp_path / "server.py").write_text(SERVER)
     place = tmp_path / "portcullis.yaml"
     place.write_text(CONFIG)
-    who = ["agent", "create", "desk", "--owner", "me", "--purpose", "a test", "-c", str(place)]
-    subprocess.run([*PORTCULLIS, *who], check=True, capture_output=True)
+    who = ("desk", "--owner", "me", "--purpose", "a test")
+    commands.run("agent", "create", *who, "-c", place).check_returncode()
     return place
 
 

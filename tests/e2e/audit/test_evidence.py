@@ -187,7 +187,7 @@ async def test_every_event_that_a_report_names_is_proved_to_be_in_the_log(place,
         if seen["signal"] == "scope_denials"
     ]
     assert denied["count"] == 1
-    proof = target / f"proofs/{denied['first'][0]}.tlog-proof"
+    proof = target / f"proofs/gate.{denied['first'][0]}.tlog-proof"
     event = CliRunner().invoke(
         audit_app, ["verify-proof", str(proof), "--json", "--key", str(log_key)]
     )

@@ -17,13 +17,11 @@ from portcullis.audit.beside import Beside
 from portcullis.audit.log import open_log
 from portcullis.audit.retention_holds import HOLD, RELEASE, HoldBook
 from portcullis.audit.verify import own_verifier
-from portcullis.bootstrap.evidence import one_log
 from portcullis.cli.audit import app
 from portcullis.cli.audit_place import Log
 from portcullis.cli.audit_tail import following_on
 from portcullis.config import load
 from portcullis.config.places import audit_directory, gateway_logs
-from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from sealers import sealer_at
 
@@ -172,10 +170,3 @@ def test_a_hold_in_one_log_is_released_by_another(logs: Deployment) -> None:
     assert [hold.id for hold in book.in_force()] == ["h1", "h2"]
     logs.write("control", 57, **fields, method=RELEASE, parameters={"hold": "h1"})
     assert [hold.id for hold in book.in_force()] == ["h2"]
-
-
-def test_nothing_calls_one_of_several_logs_evidence(logs: Deployment) -> None:
-    with pytest.raises(Problem, match="PC7040"):
-        one_log(logs.config)
-    shutil.rmtree(logs.config.state / "logs")
-    assert one_log(logs.config) == logs.config.state / "log"

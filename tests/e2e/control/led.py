@@ -22,6 +22,21 @@ from portcullis.cli import main
 COMMAND = Path(sys.executable).parent / "portcullis"
 
 
+def configured(folder, *agents):
+    """Write a configuration, and a policy that knows these agents."""
+    (folder / "portcullis.yaml").write_text(
+        "trust_domain: example.test\n"
+        'listen: {gate: "127.0.0.1:0", control: "127.0.0.1:0", mtls: "127.0.0.1:0",'
+        " workload: null}\n"
+        "tokens: {bearer: loopback, ttl_seconds: 600}\n"
+    )
+    (folder / "policy").mkdir()
+    (folder / "policy" / "main.yaml").write_text(
+        "version: 1\nroles:\n  support: {models: [gpt-*]}\nagents:\n"
+        + "".join(f"  {agent}: {{role: support, owner: shop}}\n" for agent in agents)
+    )
+
+
 class Deployment:
     """A folder with a configuration, and the command line in it (in this process, for speed)."""
 
@@ -31,17 +46,8 @@ class Deployment:
         self._capsys = capsys
         self._monkeypatch = monkeypatch
         monkeypatch.chdir(folder)
-        (folder / "portcullis.yaml").write_text(
-            "trust_domain: example.test\n"
-            'listen: {gate: "127.0.0.1:0", control: "127.0.0.1:0", mtls: "127.0.0.1:0",'
-            " workload: null}\n"
-            "tokens: {bearer: loopback, ttl_seconds: 600}\n"
-        )
-        (folder / "policy").mkdir()
-        (folder / "policy" / "main.yaml").write_text(
-            "version: 1\nroles:\n  support: {models: [gpt-*]}\nagents:\n"
-            "  shop-1: {role: support, owner: shop}\n"
-        )
+        if not (folder / "portcullis.yaml").exists():
+            configured(folder, "shop-1")
 
     def bound(self):
         """Tokens are bound to a key, as they are unless somebody says otherwise."""
@@ -110,9 +116,9 @@ class Operator:
         self.deployment.setenv("THE_PASSWORD", self.password)
         return self.deployment.run(*words, "--password", "env:THE_PASSWORD", "--json", code=code)
 
-    def login(self, later=0, **expected):
+    def login(self, later=0, at=None, **expected):
         totp = TOTP(self.secret, 6, SHA1(), 30)  # noqa: S303 - RFC 6238
-        self.deployment.setenv("THE_CODE", totp.generate(time.time() + later).decode())
+        self.deployment.setenv("THE_CODE", totp.generate((at or time.time()) + later).decode())
         done = self.run("operator", "login", self.name, "--code", "env:THE_CODE", **expected)
         return json.loads(done.out) if not expected else done
 
@@ -129,7 +135,7 @@ def ask(url, token, body=None):
         return refused.code, json.load(refused)
 
 
-def eventually(wanted, seconds=10):
+def eventually(wanted, seconds=30):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if wanted():

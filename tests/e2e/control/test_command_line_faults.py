@@ -18,19 +18,14 @@ def test_a_session_and_a_suspended_principal_survive_the_death_of_the_gate(deplo
             *("session", "open", "shop-1", "--application", "web", "--user", "u", "--prompt", "p")
         )
         deployment.run("agent", "suspend", "shop-1")
+    assert (deployment.state / "gate.json").exists()
+    deployment.create("agent", "shop-2")  # who died does not lock its owner out
     with running(deployment) as gate:
         words = (opened["session"], "--application", "web")
         assert deployment.json("session", "show", *words)["session"] == opened["session"]
         models = f"{gate['gate']}/openai/v1/chat/completions"
         body = {"model": "none", "messages": [{"role": "user", "content": "hello"}]}
         assert ask(models, agent["token"], body)[1]["error"]["code"] == "PC4001"
-
-
-def test_a_gate_that_died_does_not_lock_its_owner_out(deployment):
-    with running(deployment, stop=signal.SIGKILL):
-        pass
-    assert (deployment.state / "gate.json").exists()
-    deployment.create("agent", "shop-1")
 
 
 def test_a_gate_file_left_behind_by_a_reused_process_number_says_what_to_do(deployment):
@@ -110,7 +105,8 @@ def test_a_wrapper_that_cannot_serve_says_so_and_does_not_crash(deployment, word
     assert text in done.stderr
 
 
-def test_what_changes_something_says_so_in_json_too(deployment, gate):
+def test_what_changes_something_says_so_in_json_too(served):
+    deployment, _ = served
     deployment.create("agent", "shop-1")
     deployment.create("application", "web")
     assert deployment.json("agent", "suspend", "shop-1")["state"] == "suspended"
@@ -121,7 +117,8 @@ def test_what_changes_something_says_so_in_json_too(deployment, gate):
     assert closed == {"session": opened["session"], "state": "closed"}
 
 
-def test_a_second_gate_says_which_one_runs(deployment, gate):
+def test_a_second_gate_says_which_one_runs(served):
+    deployment, gate = served
     refused = deployment.run("up", code=1)
     assert "PC6003" in refused.err
     assert gate["gate"] in refused.err

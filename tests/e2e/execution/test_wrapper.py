@@ -9,11 +9,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import commands
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier
 
@@ -30,7 +33,7 @@ tools:
   it.wait: {risk: read}
 """
 STUBBORN = """
-import json, os, signal, sys, time
+import json, os, pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 for line in sys.stdin:
     asked = json.loads(line)
@@ -40,6 +43,8 @@ for line in sys.stdin:
     elif asked["method"] == "tools/list":
         result = {"tools": [{"name": "wait", "inputSchema": {"type": "object"}}]}
     else:
+        if asked["method"] == "tools/call":
+            pathlib.Path(__file__).with_name("asked").touch()
         continue
     print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
 while True:
@@ -59,29 +64,18 @@ def config(tmp_path: Path) -> Path:
     (tmp_path / "server.py").write_text(STUBBORN)
     place = tmp_path / "portcullis.yaml"
     place.write_text("trust_domain: example.org\nstate: state\npolicy: policy\n")
-    create = [
-        *PORTCULLIS,
-        "agent",
-        "create",
-        "desk",
-        "--owner",
-        "me",
-        "--purpose",
-        "a test",
-        "-c",
-        str(place),
-    ]
-    subprocess.run(create, check=True, capture_output=True)
+    who = ("desk", "--owner", "me", "--purpose", "a test")
+    commands.run("agent", "create", *who, "-c", place).check_returncode()
     return place
 
 
 class Desk:
     """A desktop client that started the gate in front of a server."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, asked: Path) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        self.process = process
+        self.process, self._asked = process, asked
         self._in, self._out = process.stdin, process.stdout
 
     async def ask(self, number: int, method: str, params: dict[str, object]) -> None:
@@ -97,7 +91,8 @@ class Desk:
         await self.ask(0, "initialize", INITIALIZE)
         pid = int((await self.heard())["result"]["serverInfo"]["version"])
         await self.ask(1, "tools/call", {"name": "wait", "arguments": {}})
-        await asyncio.sleep(0.5)
+        while not self._asked.exists():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.02)
         return pid
 
 
@@ -107,8 +102,57 @@ async def started(config: Path) -> Desk:
     return Desk(
         await asyncio.create_subprocess_exec(
             *PORTCULLIS, "mcp", *options, stdin=-1, stdout=-1, stderr=-1
-        )
+        ),
+        config.with_name("asked"),
     )
+
+
+@contextlib.contextmanager
+def ruled(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A gate beside the wrapper, for as long as the block lasts."""
+    with subprocess.Popen(
+        [*PORTCULLIS, "up", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as gate:
+        try:
+            yield gate
+        finally:
+            gate.kill()
+
+
+async def until(desk: Desk, code: str) -> float:
+    """Seconds until what the client asks for is refused with this code, or is not any more."""
+    began = time.monotonic()
+    while time.monotonic() - began < 20:
+        number = int(time.monotonic() * 1000)
+        await desk.ask(number, "tools/list", {})
+        said = await desk.heard()
+        if said.get("error", {}).get("data", {}).get("code", "") == code:
+            return time.monotonic() - began
+        await asyncio.sleep(0.05)
+    pytest.fail(f"{code} never came")
+
+
+async def test_beside_a_gate_that_cannot_be_heard_nothing_goes_on(config):
+    with config.open("a") as file:
+        file.write("listen: {gate: '127.0.0.1:0', control: '127.0.0.1:0'}\n")
+    desk = await started(config)
+    await desk.ask(0, "initialize", INITIALIZE)
+    await desk.heard()
+    await until(desk, "")
+    with ruled(config) as gate:
+        there = config.parent / "state/gate.json"
+        while not there.exists():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.05)
+        for _ in range(15):  # heard all the time, also once it is bound
+            assert await until(desk, "") < 1
+            await asyncio.sleep(0.1)
+        gate.send_signal(signal.SIGSTOP)
+        assert await until(desk, "PC4002") < 3, "within the lease"
+        gate.send_signal(signal.SIGCONT)
+        await until(desk, "")
+    await until(desk, "")  # nothing rules any more: the database says who is cut off
+    desk.process.kill()
+    await desk.process.wait()
 
 
 def results(config: Path) -> list[str]:

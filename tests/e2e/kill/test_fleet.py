@@ -100,6 +100,12 @@ async def _served(workers, token):
     return await workers.codes(token, 6) == {"": 6}
 
 
+async def _opened(workers, agent):
+    with contextlib.suppress(RuntimeError):
+        return [await workers.agent(agent) for _ in range(4)]
+    return None
+
+
 async def test_no_identity_is_given_out_while_the_agent_is_killed(workers):
     await workers.run("agent", "register", NEIGHBOUR, "--selector", f"unix:uid:{os.geteuid()}")
     socket = f"unix:{workers.config.state / 'w.sock'}"
@@ -114,6 +120,7 @@ async def test_no_identity_is_given_out_while_the_agent_is_killed(workers):
         await asyncio.to_thread(fetched)
     await kill(workers, "--undo", "--agent", NEIGHBOUR, "--reason", "checked")
     assert await asyncio.to_thread(fetched)
+    await until(lambda: _opened(workers, NEIGHBOUR))  # each gateway lets it in a moment later
 
 
 async def test_a_signed_order_cuts_everybody_while_the_database_is_locked_and_lasts(workers):

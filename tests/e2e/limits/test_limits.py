@@ -255,6 +255,23 @@ async def test_tokens_are_counted_and_streams_too(working):
         assert said == "PC3071"
 
 
+async def test_a_limited_answer_without_a_maximum_gets_the_one_that_is_reserved(working):
+    seen = working.stage.model.seen
+    for agent, named in (("unknown", 4096), ("free", None)):
+        said = await working.say(agent, max_tokens=openai.omit)
+        assert not isinstance(said, str), said
+        assert json.loads(seen[-1].body).get("max_completion_tokens") == named
+
+
+async def test_a_model_whose_name_is_a_book_costs_nobody_any_time(working):
+    async with working.gpt("free") as client:
+        name = "gpt-standin" + "-x" * 10**6
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.chat.completions.create(model=name, messages=ASK)
+    assert refused.value.code == "PC1020"
+    assert len(str(refused.value)) < 1000
+
+
 async def test_an_unreachable_upstream_takes_nothing(working):
     before = await counted(working, "money|")
     stage = working.stage

@@ -44,7 +44,7 @@ async def test_no_more_of_a_stream_than_was_reserved(route, deployment, recorded
     session, token = await deployment.open(LIMITED)
     seen = await route.scripted("pieces-endless", token=token)
     assert (seen.failed, seen.code) == (True, "PC3076")
-    most = 4096 * 4 if route.api == "openai" else 9 * 8
+    most = (4096 if route.api == "openai" else 9) * 8  # the gate names a maximum, or the client
     assert most - 500 < len(seen.text) <= most + 500
     event = await recorded("PC3076", session=session)
     assert event.reason.startswith("limit short:")
@@ -56,6 +56,6 @@ async def test_no_stream_outlives_its_sessions_time(route, deployment, recorded,
     session, token = await deployment.open(HURRIED)
     seen = await route.scripted("pieces-endless", token=token)
     assert seen.code == "PC3075"
-    assert 0.9 < time.monotonic() - began < 10
+    assert 0.9 < time.monotonic() - began < 30
     await recorded("PC3075", session=session)
     assert (await route.good(token)).code == "PC3075"

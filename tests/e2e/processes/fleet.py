@@ -210,11 +210,11 @@ async def until(found, seconds=5.0):
 
 
 @contextlib.asynccontextmanager
-async def fleet(folder, *commands, gateways, says=None, settings=None):
+async def fleet(folder, *commands, gateways, says=None, settings=None, said=None):
     """Run ``commands`` (a name and words each) until the block ends; ``gateways`` have to serve.
 
     The next one is started when the one before has said what ``says`` has of it. ``settings`` are
-    further sections of the configuration.
+    further sections of the configuration, ``said`` is another policy.
     """
     made = Fleet(folder)
 
@@ -242,7 +242,7 @@ async def fleet(folder, *commands, gateways, says=None, settings=None):
 
     sections = {"guard": {"program": {}}} | (settings or {})
     async with standins.staged(
-        folder, policy=policy(), settings=sections, running=running
+        folder, policy=said or policy(), settings=sections, running=running
     ) as made.stage:
         await made.create(PrincipalKind.AGENT, standins.AGENT)
         await made.create(PrincipalKind.APPLICATION, "helpdesk")

@@ -69,6 +69,10 @@ async def test_without_control_everything_is_refused_within_the_lease_until_it_i
         assert "PC4002" in answer.text
     missing = await apart.run("doctor", "--json", code=1)
     assert "edge refuse everything" in missing
+    agent = ("--agent", standins.AGENT)
+    said = await apart.run("kill", *agent, code=1)
+    assert "edge  DID NOT ANSWER: it refuses everything within 1 s" in said
+    await apart.run("kill", "--undo", *agent, "--reason", "a drill", code=1)
     await apart.start("control", "control")
     await apart.fresh()
     assert await apart.codes(token, 6) == {"": 6}
@@ -78,6 +82,7 @@ async def test_without_control_everything_is_refused_within_the_lease_until_it_i
 
 
 async def test_what_was_done_without_a_gateway_holds_when_it_is_back(apart):
+    await apart.agent("support-agent-prod-002")
     await apart.stop("edge")
     await apart.run("agent", "suspend", "support-agent-prod-002")
     await apart.start("edge", "gateway", "--name", "edge", "--listen", f"gate={_at(apart)}")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
+import commands
 import terminals
 from audit_logs import Log
 from portcullis.audit.query import Filter, Record, last
@@ -104,7 +105,8 @@ def test_scripts_get_every_event_that_fits_at_once_over_restarts_of_the_gate(gro
 def test_the_last_events_that_fit_are_found_behind_those_that_do_not(growing):
     growing.say(event("want", session="s7"), *(event(f"o{number}") for number in range(20)))
     words = ["audit", "tail", str(growing.log.directory), "-n", "1", "--session", "s7", "--json"]
-    done = subprocess.run([*terminals.PORTCULLIS, *words], capture_output=True, check=True)
+    done = commands.run(*words)
+    assert done.returncode == 0
     assert json.loads(done.stdout)["event"]["id"] == "want"
 
 
@@ -155,6 +157,5 @@ def test_rate_and_lag_count_what_does_not_fit_too():
 def test_a_word_that_no_event_holds_is_refused(growing):
     assert [one.event.id for one in last(growing.log.directory, growing.log.verifier, 1)] == ["e1"]
     for option in ("--verdict", "--code", "--risk"):
-        words = ["audit", "tail", str(growing.log.directory), option, "nonsense"]
-        done = subprocess.run([*terminals.PORTCULLIS, *words], capture_output=True, check=False)
-        assert (done.returncode, b"PC7004" in done.stderr) == (2, True)
+        done = commands.run("audit", "tail", growing.log.directory, option, "nonsense")
+        assert (done.returncode, "PC7004" in done.stderr) == (2, True)

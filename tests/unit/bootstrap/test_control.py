@@ -1,25 +1,14 @@
-"""If these fail, a control plane says nothing of evidence that it cannot judge, or a gateway makes
-a deployment of its own where it finds none."""
+"""If this fails, a gateway makes a deployment of its own where it finds none."""
 
 import asyncio
 
 import pytest
 
-from portcullis.bootstrap import running_control, running_gateway
-from portcullis.config import Config, Evidence
+from portcullis.bootstrap import running_gateway
+from portcullis.config import Config
 from portcullis.core.errors import Problem
 
 pytestmark = pytest.mark.anyio
-
-
-async def test_evidence_that_is_asked_for_is_not_left_out_in_silence(tmp_path):
-    evidence = Evidence(frameworks=Evidence().frameworks)
-    config = Config(trust_domain="example.org", state=tmp_path / "state", evidence=evidence)
-    assert config.evidence.frameworks
-    with pytest.raises(Problem, match="PC7040"):
-        async with running_control(config):
-            pass
-    assert not config.state.exists()
 
 
 async def test_a_gateway_without_a_control_plane_makes_nothing(tmp_path):

@@ -9,6 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from databases import new_database
+from portcullis.audit.keys import DIGESTS, shared_subjects
+from portcullis.audit.retention_holds import HoldBook
+from portcullis.audit.subjects_erasure import Stores
 from portcullis.bootstrap import sharing
 from portcullis.config import load
 from portcullis.config.places import Role
@@ -76,12 +79,26 @@ def test_only_where_there_are_several_is_anything_shared(config, services):
 
 
 def test_a_digest_says_the_same_at_every_gateway_and_nothing_of_another_subject(config, services):
-    one, two = (sharing.digests_of(config, services(name)) for name in ("gate-1", "gate-2"))
+    stack = contextlib.ExitStack()
+    one, two, alone = (
+        sharing.digests_of(stack, config, services(name)) for name in ("gate-1", "gate-2", "gate")
+    )
     assert one("user:ada", b"x") == two("user:ada", b"x")
     said = itertools.product(("user:ada", "user:bob", "user:ad"), (b"x", b"ax", b"y"))
     assert len({one(*each) for each in said}) == 9
-    alone = sharing.digests_of(config, services("gate"))
     assert alone("user:ada", b"x") == "gate:user:ada", "under the subject's own key"
+    keys = config.state / "keys"
+    sealer = services("gate").sealer
+    own = shared_subjects(keys / "gate", sealer)
+    stack.callback(own.close)
+    stores = Stores(keys, config.state, sealer, "gate", own)
+    before = one("user:ada", b"x"), one("user:bob", b"x")
+    plan = stores.plan("user:ada", HoldBook(config.state / "log"))
+    assert (plan.keys, stores.erase(plan)) == ({DIGESTS: 1}, (1, 0))
+    after = two("user:ada", b"x"), two("user:bob", b"x")
+    assert (after[0] == before[0], after[1] == before[1]) == (False, True)
+    assert after == (one("user:ada", b"x"), one("user:bob", b"x"))
+    stack.close()
 
 
 async def test_what_a_killed_gateway_hid_goes_when_its_session_is_over(

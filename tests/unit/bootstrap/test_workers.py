@@ -126,3 +126,25 @@ async def test_a_child_reads_the_end_of_its_input_when_its_parent_is_gone(childr
     await kept.end()
     await running
     assert signal.Signals.SIGTERM.name not in {said.get("status") for _, said in told[:2]}
+
+
+async def test_one_for_which_there_is_no_room_is_tried_again_and_the_others_run_on(
+    children, told, monkeypatch
+):
+    monkeypatch.setattr(module, "BACK_OFF", (0.01, 0.04))
+    kept = children(SLEEPS, count=2)
+    begin, refused = asyncio.create_subprocess_exec, []
+
+    async def room(*words, **more):
+        if "gate-2" in words and len(refused) < 3:
+            refused.append(words)
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return await begin(*words, **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", room)
+    running = asyncio.create_task(kept.run())
+    await until(lambda: len(told) == 2)
+    assert len(refused) == 3
+    assert [method for method, _ in told] == ["gateway.start"] * 2
+    await kept.end()
+    await running

@@ -68,12 +68,19 @@ OTHERS = [
     call(name="write"),
     call(server="mail"),
     call(Action.MODEL, "claude-x"),
+    call(Action.MODEL, "gpt-search", features=("openai.beta.x", "openai.web_search")),
     call(Action.RESOURCE, "file:///x"),
     call(Action.PROMPT, "search"),
     call(Action.COMPLETE, "search"),
     call(Action.SERVER_REQUEST, "sampling/createMessage"),
 ]
-FREE = [call(), call(Action.MODEL, "gpt-9"), call(Action.PROTOCOL, "ping"), call(Action.LIST)]
+FREE = [
+    call(),
+    call(Action.MODEL, "gpt-9"),
+    call(Action.MODEL, "gpt-beta", features=("openai.beta.x",)),
+    call(Action.PROTOCOL, "ping"),
+    call(Action.LIST),
+]
 
 
 @pytest.mark.parametrize("one", OTHERS, ids=lambda one: f"{one.action}:{one.server}:{one.name}")
@@ -150,6 +157,10 @@ def test_where_policy_asks_a_human_is_asked_about_each_call_but_not_about_a_serv
 async def test_what_a_human_let_through_runs_and_is_answered_and_is_forgotten_then():
     world, one = World(msgspec.structs.replace(LISTED, otherwise="hold")), call(name="write")
     assert world.back(one).code == "PC4010", "it began before the quarantine"
+    world.reason = None
+    await world.check.approved(one, CONTEXT, "a0")
+    world.reason = "odd"
+    assert world.back(one).code == "PC4010", "whoever approved it knew of none"
     await world.check.approved(one, CONTEXT, "a1")
     assert await world.goes(one, RiskClass.MODIFY) == ""
     assert (world.back(one), world.check.judge_chunk(one, CONTEXT)) == (PASS, PASS)

@@ -433,3 +433,124 @@ async def test_a_new_policy_holds_from_the_next_call_on(world):
     assert [await one.go(tool(n)) for n in "345"] == ["", "", "PC3070"]
     one.book.policy = policy_of(HEAD.replace("limits:\n", ""))
     assert [await one.go(tool(n)) for n in "67"] == ["", ""]
+
+
+async def test_who_spends_little_is_not_stopped_for_what_its_neighbours_spend(world):
+    one = world("  a: {per: all, cost: 31 USD/month, burn: 5}\n")
+    for n in range(30):
+        asked = model(f"a{n}")
+        assert await one.go(asked, context("lone")) == ""
+        await one.end(asked, answer(0, 1000), who=context("lone"))
+    assert set(one.told.burnt) == {("a", "lone")}
+    asked = model("b")
+    assert await one.go(asked) == ""
+    await one.end(asked, answer(0, 1000))
+    assert set(one.told.burnt) == {("a", "lone")}, "it spent a penny"
+
+
+async def test_who_has_somebody_else_spend_for_it_is_who_burns(world):
+    one = world("  a: {for: {agent: shop}, cost: 31 USD/month, burn: 5}\n")
+    who = context("aide")
+    acting = msgspec.structs.replace(
+        who, principal=msgspec.structs.replace(who.principal, chain=("shop",))
+    )
+    for n in range(25):
+        asked = model(str(n))
+        assert await one.go(asked, acting) == ""
+        await one.end(asked, answer(0, 1000), who=acting)
+    assert set(one.told.burnt) == {("a", "shop")}
+
+
+async def test_who_has_a_neighbour_spend_what_all_share_burns_with_it(world):
+    one = world("  a: {per: all, cost: 31 USD/month, burn: 5}\n")
+    who = context("aide")
+    acting = msgspec.structs.replace(
+        who, principal=msgspec.structs.replace(who.principal, chain=("shop",))
+    )
+    for n in range(12):  # half of it for itself, and half for the shop
+        for asked, by in ((model(f"a{n}"), who), (model(f"b{n}"), acting)):
+            assert await one.go(asked, by) == ""
+            await one.end(asked, answer(0, 1000), who=by)
+    assert set(one.told.burnt) == {("a", "aide"), ("a", "shop")}
+    assert sum((await one.counts()).values()) == 84 * 10_000
+
+
+async def test_a_dearer_service_costs_what_it_costs(world):
+    one = world("  a: {cost: 1 USD/month}\n")
+
+    async def cost(name, **payload):
+        asked = model(name, **payload)
+        assert await one.go(asked) == ""
+        await one.end(asked, answer(100, 10))
+        return one.told.spent[-1][1]
+
+    assert await cost("1", service_tier="default", speed="standard") == 100 + 100
+    assert await cost("2", service_tier="priority") == 500
+    assert 1320 <= await cost("3", speed="fast", inference_geo="us") <= 1321
+    assert await one.go(model("4", modalities=["text", "audio"])) == "PC3074", "what sound costs"
+    dear = Price(steps=((0, 1000, 10_000, 100, 2000),), audio=(8000, 30_000))
+    one.prices.price = lambda *_: dear
+    assert await cost("5", audio={"voice": "x", "format": "mp3"}) == 800 + 300
+
+
+async def test_what_a_provider_makes_up_is_no_more_than_can_be_counted(world):
+    one = world("  a: {tokens: {total: 1000/day}, cost: 1 USD/month}\n")
+    asked = model()
+    assert await one.go(asked) == ""
+    await one.end(asked, answer(2**53, 2**53, cached_tokens=2**62))
+    assert set((await one.counts()).values()) == {2**53 - 1}
+    assert await one.go(model("2")) == "PC3071"
+
+
+async def test_a_failure_that_the_provider_charges_for_is_charged(world):
+    one = world("  a: {tokens: {output: 1000/day}}\n")
+    asked = model()
+    assert await one.go(asked) == ""
+    failed = msgspec.structs.replace(answer(9, 30), is_error=True, finish="failed")
+    await one.end(asked, failed)
+    assert (await one.counts())["a|output_tokens.day|agent=shop"] == 30
+
+
+async def test_names_that_agents_choose_are_not_remembered(world):
+    one = world("  a: {requests: 1000/hour}\n  b: {for: {model: gpt-*}, requests: 1000/hour}\n")
+    for n in range(20):
+        page = tool(f"r{n}", f"disk.file:///{n}" + "x" * 5000, action=Action.RESOURCE)
+        assert await one.go(page) == ""
+    assert await one.go(model("m", model="gpt-" + "x" * 5000)) == ""
+    assert len(one.check._plans._plans) == 1
+    assert len(one.check._plans._met) == 1
+    assert len(str(one.check._plans._met)) < 5000
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (model(method="POST /v1/chat/completions", n=2), "max_completion_tokens"),
+        (model(method="POST /v1/responses"), "max_output_tokens"),
+        (model(method="POST /v1/responses", max_output_tokens=9), ""),
+        (model(method="POST /v1/chat/completions", max_tokens=9), ""),
+        (model(method="POST /v1/chat/completions", max_tokens=0), "max_completion_tokens"),
+        (model(method="POST /v1/chat/completions", max_tokens=-1), "max_completion_tokens"),
+        (model(method="POST /v1/embeddings"), ""),
+        (tool(), ""),
+    ],
+    ids=["chat", "responses", "named", "named-in-chat", "nothing", "less", "embeddings", "tool"],
+)
+async def test_an_answer_that_is_not_streamed_cannot_become_longer_than_was_reserved(
+    world, call, field
+):
+    one = world(
+        "  a: {for: {agent: shop}, cost: 1 USD/month, rows: 5/day}\n"
+        "  b: {requests: 9/hour, tokens: {input: 1000/day}}\n"
+    )
+    judged = one.check.judge(call, context("shop"), None)
+    assert one.check.judge(call, context("lone"), None) is PASS, "nobody limits its answers"
+    if not field:
+        assert judged is PASS
+        return
+    vain = {"max_tokens": 50} if "max_tokens" in call.payload else {}
+    assert judged.payload == call.payload | vain | {field: 50}
+    capped = msgspec.structs.replace(call, payload=judged.payload)
+    assert one.check.judge(capped, context("shop"), None) is PASS
+    assert await one.go(capped) == ""
+    assert one.check._running["1"].estimate.written == 50 * call.payload.get("n", 1)

@@ -113,8 +113,14 @@ def test_the_doctor_looks_at_incoming_webhooks_and_at_the_length_of_keys(file, m
             more.write("notifications:\n  chat: {kind: slack, webhook: env:CHAT}\n")
             more.write("  gone: {kind: slack, webhook: env:GONE}\n")
             more.write(f"  short: {hook % 'SHORT'}\n  long: {hook % 'LONG'}\n")
+            more.write(f"  there: {{kind: syslog, address: '127.0.0.1:{port}', tls: false}}\n")
+            more.write("  here: {kind: syslog, socket: log.sock}\n")
+            more.write("  pager: {kind: pagerduty, routing_key: env:NO_KEY,")
+            more.write(f" url: 'http://127.0.0.1:{port}/'}}\n")
         found = {one.what: one for one in doctor_module._deployment(load(file))}
     assert found["channel chat"].ok
+    assert (found["channel there"].ok, found["channel here"].ok) == (True, False)
+    assert (found["channel pager"].ok, found["secret of notifications.pager"].ok) == (True, False)
     assert not found["channel gone"].ok
     assert "services" not in str(found)  # the address is the secret
     assert found["key of notifications.short"].found == "env:SHORT is 23 bytes, less than 24"

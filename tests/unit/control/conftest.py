@@ -22,6 +22,7 @@ from portcullis.control import (
     approvals_api,
     breakers_api,
     catalogue_api,
+    incidents_api,
     kills_api,
     quarantine_api,
     reviews_api,
@@ -57,6 +58,7 @@ from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.reviews import SqlReviews
 from portcullis.store.sessions import LocalSessionState
 from portcullis.store.spent import SqlSpent
+from responses import incident_parts
 from sealers import sealer_at
 
 DOMAIN = "example.test"
@@ -276,6 +278,7 @@ def world(tmp_path):
             since=0,
         ),
         alert_parts=AlertParts(alerts, alerts),
+        incident_parts=incident_parts(engine),
         argon2=Cost(iterations=1, lanes=1, memory_kib=64),
         login_grain=0,
     )
@@ -321,6 +324,7 @@ def control(world):
             *alerts_api.routers(edge, world.services.alerting("control")),
             *quarantine_api.routers(edge, world.services.quarantining("control")),
             *kills_api.routers(edge, world.services.kills("control")),
+            *incidents_api.routers(edge, world.services.incidents("control")),
         ),
     )
     with TestClient(app, raise_server_exceptions=False) as client:

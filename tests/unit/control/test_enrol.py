@@ -296,6 +296,19 @@ async def test_who_is_not_active_gets_no_certificate(bench, state):
     assert bench.code(join_token=bench.join()) == "PC4001"
 
 
+@pytest.mark.anyio
+async def test_a_refusal_while_somebody_is_cut_off_or_the_feed_is_stale_uses_no_token_up(bench):
+    feed, token = bench.world.services.feed, bench.join()
+    feed.lease(lambda: False)
+    assert bench.code(join_token=token) == "PC4002"
+    feed.lease(None)
+    feed.sever("agent", "shop-1", "a drill")
+    assert bench.code(join_token=token) == "PC4001"
+    await feed.lift("agent", "shop-1")
+    assert bench.post(join_token=token).status_code == 201
+    assert bench.code(join_token=token) == "PC2061"
+
+
 def test_people_and_gateways_do_not_enrol(bench):
     bench.world.register("operator", "ada", ["admin"])
     for kind, name in (("operator", "ada"), ("gateway", "gate")):

@@ -253,3 +253,14 @@ def test_nobody_waits_for_an_approval_of_an_agent_that_is_killed(world, staffed,
         OrderBook(
             world.services.orders._path.parent, world.services.kill_key.public_key(), world.clock
         ).keep(SignedOrder(b"{}", b""))
+
+
+def test_what_could_not_be_cancelled_with_the_kill_is_cancelled_before_it_is_taken_back(
+    world, staffed, asked
+):
+    said = {"scope": "agent", "value": "shop-1", "reason": "leaked"}
+    assert ask(staffed, world, "rex", "POST", KILLS, **said)[1]["cancelled"] == 0
+    late = asked("shop-1")  # as of a call that was about to be held
+    assert ask(staffed, world, "ada", "POST", f"{KILLS}/undo", **said)[0] == 200
+    assert cut_off(world) is None
+    assert world.services.approval_parts.store.get(late).state is State.CANCELLED

@@ -221,17 +221,37 @@ class Slow(Journal):
 
 
 @pytest.mark.parametrize(
-    ("message", "decided", "ended"), [(left(), ["PC5014"], "PC5014"), (None, [], "PC5008")]
+    ("message", "ended"), [(left(), "PC5014"), (None, "PC5008")], ids=["leaves", "cancelled"]
 )
-async def test_a_caller_that_leaves_while_its_call_is_recorded_leaves_an_end(
-    message, decided, ended
-):
+async def test_a_caller_that_leaves_while_its_call_is_recorded_leaves_an_end(message, ended):
     pipeline, told, _ = line(Grant(RiskClass.MODIFY), journal=Slow())
     asking = asyncio.ensure_future(pipeline.request(call(), context()))
     await asyncio.sleep(0.01)
     asking.cancel(message)
     await asyncio.wait([asking])
-    assert (told.decisions, told.ends) == (decided, [(False, ended)])
+    assert (told.decisions, told.ends) == (["PC5014"], [(False, ended)])
+
+
+class Pondering(Memory):
+    """Where it is looked up who proposed a call, before its record can be written."""
+
+    async def proposed(self, key, names, wanted):
+        await asyncio.sleep(30)
+
+
+async def test_what_was_reserved_for_a_caller_that_leaves_before_its_record_is_given_back():
+    going, told = Going(), Told()
+    records = Records("test", Journal(), Pondering(), Policy(), Clock())
+    pipeline = Pipeline(
+        *((Grant(), going), Journal(), records, Metrics(CollectorRegistry())), observers=(told,)
+    )
+    asking = asyncio.ensure_future(pipeline.request(call(), context()))
+    await asyncio.sleep(0.01)
+    assert going.seen, "it was about to go"
+    asking.cancel(left())
+    await asyncio.wait([asking])
+    assert asking.cancelled()
+    assert (told.decisions, told.ends) == (["PC5014"], [])
 
 
 async def test_what_a_server_says_beside_its_answer_and_a_look_at_policy_are_told_to_nobody():

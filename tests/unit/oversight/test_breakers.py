@@ -107,7 +107,8 @@ def test_only_an_upstreams_own_failures_count_against_it(code, came):
     [
         (200, Came.GOOD, Came.GOOD),
         (400, Came.GOOD, Came.BAD),
-        (429, Came.GOOD, Came.BAD),
+        (401, Came.GOOD, Came.NOTHING),
+        (429, Came.GOOD, Came.NOTHING),
         (500, Came.BAD, Came.NOTHING),
         (529, Came.BAD, Came.NOTHING),
     ],
@@ -122,6 +123,8 @@ def test_what_is_withheld_counts_against_the_agent_and_not_the_upstream():
     result, denied = Result(payload={}, size=2), Deny(code="PC3023", reason="x")
     assert of_upstream(result, denied) is Came.GOOD
     assert of_agent(result, denied) is Came.BAD
+    shared = Deny(code="PC3077", reason="others used up the rows")
+    assert of_agent(result, shared) is Came.NOTHING
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,23 @@ async def test_what_is_denied_when_it_may_try_was_the_try_and_it_stays_shut_for_
     assert len(world.alarms) == 1, "it opened once"
 
 
+async def test_who_reads_in_between_is_stopped_for_longer_each_time_unless_it_keeps_still(world):
+    for seconds in (10, 20, 30, 30):
+        await world.deny(times=3)
+        assert world.events[-1][1]["seconds"] == seconds
+        world.clock.time += seconds
+        assert await world.ask() == ""
+    world.clock.time += 31
+    await world.deny(times=3)
+    assert world.events[-1][1]["seconds"] == 10
+    world.clock.time += 10
+    assert await world.ask() == ""
+    await world.deny(times=3)
+    await world.book.close(Key(scope="agent", subject="a"))
+    await world.deny(times=3)
+    assert world.events[-1][1]["seconds"] == 10, "an operator has looked at it"
+
+
 async def test_one_call_tries_and_others_wait_for_its_end(world):
     await world.deny(times=3)
     world.clock.time += 10

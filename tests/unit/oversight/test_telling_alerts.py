@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from channels import worlds
-from portcullis.core.alert import Level, Raised, Silence, Verb, Words
+from portcullis.core.alert import Ended, Hears, Level, Raised, Silence, Verb, Words
 from portcullis.core.notice_ports import Later
 from portcullis.oversight.notice_text import headline, rows
 from portcullis.oversight.notices_alerts import COUNT_SECONDS
@@ -29,18 +29,18 @@ def make(tmp_path):
 class House:
     """A channel that is told of alerts from high on."""
 
-    def __init__(self, world, least=3):
+    def __init__(self, world, least=3, more=()):
         self.world = world
         numbers = itertools.count(1)
         self.store = SqlAlerts(world.engine, world, lambda: f"{next(numbers):032x}", 3600.0)
-        self.least = least
+        self.least, self.more = least, more
         self.again()
 
     def again(self, **settings):
         """The gate is started anew."""
         world = self.world
         world.again(**(world.settings | settings))
-        least = None if self.least is None else (self.store, self.least)
+        hears = None if self.least is None else (self.store, (Hears(0, self.least), *self.more))
         world.channel = Channel(
             "ops",
             world.channel._settings,
@@ -50,7 +50,7 @@ class House:
             clock=world,
             noticed=world.noticed,
             origin=lambda: "https://console.example",
-            alerts=least,
+            alerts=hears,
         )
 
     def raises(self, name="a", level=Level.HIGH, **fields):
@@ -197,3 +197,51 @@ async def test_what_is_silenced_is_told_when_it_comes_again_afterwards(make):
     house.raises()
     await house.world.runs()
     assert house.told == [("open", 2)]
+
+
+async def test_others_are_told_of_what_nobody_took_on_as_far_as_it_has_come(make):
+    house = make()
+    house.least, house.more = 9, (Hears(1, 3), Hears(2, 1))
+    house.again()
+    loud, quiet, taken = (
+        house.raises("a"),
+        house.raises("b", level=Level.LOW),
+        house.raises("c"),
+    )
+    house.moves(taken, Verb.ACKNOWLEDGE)
+    await house.world.runs()
+    assert house.told == []
+    for step, stages in ((1, ["escalated"]), (2, ["escalated"] * 2)):
+        for one in (loud, quiet, taken):
+            house.store.escalate(one.id, step, told=True)
+        await house.world.runs(200)
+        assert [stage for stage, _ in house.told] == stages
+    assert [message.alert.level for message, _ in house.world.sent] == ["high", "low"]
+    assert headline(house.world.sent[0][0]).startswith("Nobody took it on: High: ")
+    house.moves(loud, Verb.RESOLVE)
+    await house.world.runs(200)
+    assert house.told[-1] == ("resolved", 1)
+
+
+async def test_who_was_told_first_hears_that_others_are(make):
+    house = make()
+    one = house.raises()
+    await house.world.runs()
+    for step in (1, 2):
+        house.store.escalate(one.id, step, told=True)
+        await house.world.runs(200)
+    assert house.told == [("open", 1), ("escalated", 1)]
+    house.moves(one, Verb.ACKNOWLEDGE)
+    await house.world.runs(200)
+    assert house.told[-1] == ("acknowledged", 1)
+
+
+async def test_what_its_rule_ends_is_told_where_it_was_told(make):
+    house = make(details=["operator", "reason"])
+    one = house.raises()
+    await house.world.runs()
+    house.store.put([Ended(rule="odd", group=one.group, at=house.world.time, event="e2")], {})
+    await house.world.runs()
+    assert house.told == [("open", 1), ("resolved", 1)]
+    subject = house.world.sent[-1][0].subjects[0]
+    assert (subject.by, subject.reason) == ("", "event e2 says so")

@@ -198,3 +198,15 @@ async def test_a_log_that_fails_in_another_way_keeps_nothing_from_being_told(mak
     finally:
         running.cancel()
     assert world.told == [{"a": "requested"}]
+
+
+async def test_a_channel_that_is_woken_as_it_ends_ends(make):
+    world = make()
+    for _ in range(3):
+        running = asyncio.create_task(world.channel.run())
+        await asyncio.sleep(0.1)
+        world.channel.wake()
+        await asyncio.sleep(0)  # what it waited for is there, and it has not run yet
+        running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=2)
+        assert done

@@ -11,6 +11,7 @@ from portcullis.audit.log import open_log
 from portcullis.audit.note import Verifier
 from portcullis.audit.verify import own_verifier
 from portcullis.core.event import Event
+from portcullis.review.logs import Log, Logs
 from sealers import sealer_at
 from unit.review.making import ORIGIN
 
@@ -31,6 +32,10 @@ class Place:
     @property
     def verifier(self) -> Verifier:
         return own_verifier(self.log)
+
+    @property
+    def logs(self) -> Logs:
+        return Logs(Log("gate", self.log, self.verifier))
 
 
 @pytest.fixture

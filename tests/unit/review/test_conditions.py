@@ -24,8 +24,8 @@ BAD = Verified(at=START, ok=False, size=3, reasons=("a tile is missing",))
 
 def pruned(one):
     """The same review of a log whose first entries are gone."""
-    first = facts([event(0), event(1)]).last
-    return replace(one, facts=replace(one.facts, first=first))
+    at = replace(one.facts.logs["gate"], first=facts([event(0), event(1)]).last)
+    return replace(one, facts=replace(one.facts, logs={"gate": at}))
 
 
 def crowded(*later, after):
@@ -95,7 +95,7 @@ CASES = {
     ),
     "log-silent": (review([event(0)], after=8 * DAY), [review([event(0)], after=6 * DAY)]),
     "log-unverified": (review(verified=BAD), [review(verified=GOOD)]),
-    "log-unwitnessed": (review(witnessed=False), [review(witnessed=True)]),
+    "log-unwitnessed": (review(unwitnessed=("gate",)), [review(unwitnessed=())]),
     "log-not-timestamped": (review(), [review(timestamp_authorities=("tsa",))]),
     "log-not-replicated": (review(), [review(replicas=("far",))]),
     "pruned-early": (

@@ -12,9 +12,10 @@ from portcullis.audit.cosignature import WitnessSigner
 from portcullis.audit.note import Note, parse_note
 from portcullis.audit.quorum import parse_quorum
 from portcullis.core.errors import Problem
-from portcullis.review.continuous import Watch, folded, save, saved, witnessed
+from portcullis.review.continuous import Watch, save, saved, witnessed
 from portcullis.review.deployment import Deployment
 from portcullis.review.facts import Facts
+from portcullis.review.logs import folded
 from portcullis.review.subject import Verified
 from unit.review.making import ORIGIN, START, admin, created, event, facts, result
 
@@ -25,7 +26,13 @@ ALWAYS = {"tool-not-approved"}  # nobody approved the tool in any of these logs
 
 
 def watch(place, frameworks=FRAMEWORKS) -> Watch:
-    return Watch(place.log, place.verifier, place.facts, frameworks)
+    return Watch(lambda _: place.logs, place.facts, frameworks)
+
+
+def moved(found: Facts, **change) -> Facts:
+    """The same facts at another position."""
+    at = msgspec.structs.replace(found.logs["gate"], **change)
+    return msgspec.structs.replace(found, logs={"gate": at})
 
 
 def look(watching, *, settings=SETTINGS, rest=lambda _: True):
@@ -78,30 +85,31 @@ def test_what_cannot_be_evaluated_stays_as_it_was_told(place):
 def test_only_what_is_new_is_read(place, monkeypatch):
     place.write([created(0), *(event(n, verdict="deny") for n in range(1, 600))])
     look(watch(place))
-    kept = saved(place.facts, place.log, place.verifier)
+    kept = saved(place.facts, place.logs)
     assert kept.size == 600
     place.write([event(600, verdict="deny")])
     (place.log / "tile/entries/000").unlink()  # read no more
-    new, note = folded(place.log, place.verifier, kept)
+    new, notes = folded(place.logs, kept)
     assert new.size == 601
-    assert note == (place.log / "checkpoint").read_bytes()
+    assert notes["gate"] == (place.log / "checkpoint").read_bytes()
     with pytest.raises(Problem):
-        folded(place.log, place.verifier, Facts(origin=ORIGIN))
+        folded(place.logs, Facts(origin=ORIGIN))
 
 
 def test_facts_of_another_log_or_form_are_made_anew(place, tmp_path):
     place.write(SOUND)
     good = facts(SOUND)
     save(place.facts, good)
-    assert saved(place.facts, place.log, place.verifier) == good
+    assert saved(place.facts, place.logs) == good
     nothing = Facts(origin=ORIGIN)
-    for change in ({"tail": bytes(32)}, {"origin": "other"}, {"revision": 0}, {"size": 99}):
-        save(place.facts, msgspec.structs.replace(good, **change))
-        assert saved(place.facts, place.log, place.verifier) == nothing
+    other = msgspec.structs.replace(good, revision=0)
+    for change in ({"tail": bytes(32)}, {"origin": "other"}, {"size": 99}, None):
+        save(place.facts, moved(good, **change) if change else other)
+        assert saved(place.facts, place.logs) == nothing
     for damage in (b"", b"[]", b"\xff\xfe"):
         place.facts.write_bytes(damage)
-        assert saved(place.facts, place.log, place.verifier) == nothing
-    assert saved(tmp_path / "none", place.log, place.verifier) == nothing
+        assert saved(place.facts, place.logs) == nothing
+    assert saved(tmp_path / "none", place.logs) == nothing
 
 
 def test_the_facts_are_for_their_owner_alone(place):
@@ -120,7 +128,7 @@ def test_a_gate_that_stops_does_not_wait_for_a_long_log(place):
 
     watching = watch(place)
     assert look(watching, rest=rest) is None
-    assert saved(place.facts, place.log, place.verifier).size == 512
+    assert saved(place.facts, place.logs).size == 512
     assert min(rests) > 0
     assert look(watching).review.facts.size == 900
 
@@ -157,6 +165,6 @@ def test_witnesses_that_have_been_away_for_an_hour_vouch_for_nothing(place):
 @pytest.mark.parametrize("size", [-1, -5, 0])
 def test_facts_of_an_impossible_size_are_made_anew(place, size):
     place.write(SOUND)
-    found, _ = folded(place.log, place.verifier, Facts(origin=ORIGIN))
-    save(place.facts, msgspec.structs.replace(found, size=size))
-    assert saved(place.facts, place.log, place.verifier) == Facts(origin=ORIGIN)
+    found, _ = folded(place.logs, Facts(origin=ORIGIN))
+    save(place.facts, moved(found, size=size))
+    assert saved(place.facts, place.logs) == Facts(origin=ORIGIN)

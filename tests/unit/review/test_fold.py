@@ -35,7 +35,7 @@ def test_events_are_counted_by_kind_with_the_first_and_the_last_of_them():
     assert (masked.count, masked.first.who, masked.first.what) == (1, "agent:a", "orders.search")
     assert tally(found, "scope_denials").count == 1
     assert tally(found, "canaries") is None
-    assert list(found.waiting) == ["e6", "e7"]
+    assert list(found.waiting) == ["gate/e6", "gate/e7"]
     assert list(found.tools) == ["orders.search"]
     assert found.announced.keys() == {"log-silent"}
     assert found.packages["soc2"].id == "e5"

@@ -153,7 +153,7 @@ def test_a_state_follows_gaps_before_what_is_missing_before_evidence():
     assert [gap.condition for gap in rows["AC-2"].gaps] == ["agent-without-owner"]
     assert rows["AU-9"].state is State.NOT_EVALUATED  # nobody verified the log
     assert rows["AU-3"].state is State.EVIDENCED
-    assert rows["SI-20"].reason == "nothing of the kind happened in this log's period"
+    assert rows["SI-20"].reason == "nothing of the kind happened in the logs' period"
     assert rows["SC-8"].settings == {"plain": "none"}
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from portcullis.audit.note import Signer
 from portcullis.core.errors import Problem
-from portcullis.review.continuous import folded
 from portcullis.review.deployment import Deployment
 from portcullis.review.evaluate import assess, judge
 from portcullis.review.facts import Facts
+from portcullis.review.logs import folded
 from portcullis.review.manifest import MANIFEST, Manifest, open_manifest
 from portcullis.review.package import verify, write
 from portcullis.review.subject import Review, Verified
@@ -31,7 +31,7 @@ def signer():
 
 
 def assessed(place, framework="soc2"):
-    facts, _ = folded(place.log, place.verifier, Facts(origin=ORIGIN))
+    facts, _ = folded(place.logs, Facts(origin=ORIGIN))
     settings = Deployment(trust_domain="example.org", plain=(EVIL,))
     review = Review(facts=facts, deployment=settings, at=AT, verified=GOOD)
     return assess(review, framework, judge(review, (framework,)))
@@ -41,8 +41,7 @@ def put(place, signer, target, assessment=None, verified=GOOD):
     return write(
         target,
         assessment or assessed(place),
-        directory=place.log,
-        verifier=place.verifier,
+        logs=place.logs,
         signer=signer,
         verified=verified,
         version="1.0",
@@ -57,8 +56,8 @@ def package(place, signer, tmp_path):
     return target
 
 
-def reasons(package, signer, log_key=None) -> str:
-    found = verify(package, signer.verifier, log_key)
+def reasons(package, signer, *log_keys) -> str:
+    found = verify(package, signer.verifier, log_keys)
     assert not found.ok
     return "; ".join(found.reasons)
 
@@ -67,7 +66,7 @@ def test_a_package_verifies_with_its_public_key_alone(package, signer, place):
     found = verify(package, signer.verifier)
     assert (found.ok, found.reasons, found.framework, found.size) == (True, (), "soc2", 4)
     assert found.proofs == len(list((package / "proofs").iterdir())) >= 3
-    assert verify(package, signer.verifier, place.verifier).ok
+    assert verify(package, signer.verifier, [place.verifier]).vouched == (ORIGIN,)
     assert package.stat().st_mode & 0o777 == 0o700
     assert list(package.parent.iterdir()) == [package]
 
@@ -81,7 +80,7 @@ def test_what_agents_call_themselves_cannot_act_in_the_readers_browser(package):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1]
     assert policy.startswith("default-src &#x27;none&#x27;; style-src &#x27;sha256-")
     assert not re.search(r"\s(on\w+|style|src)=", html)
-    assert not re.search(r'href="(?!#row-|proofs/\d+\.tlog-proof")', html)
+    assert not re.search(r'href="(?!#row-|proofs/gate\.\d+\.tlog-proof")', html)
 
 
 def test_documents_hold_no_line_that_breaks_them(package):
@@ -98,14 +97,14 @@ def damaged(package):
     yield "evidence.json: ", (package / "evidence.json").unlink
     yield "'more.html': not listed", lambda: (package / "more.html").write_text("x")
     yield (
-        "'proofs/9.tlog-proof': not listed",
-        lambda: (package / "proofs/9.tlog-proof").write_text(""),
+        "'proofs/gate.9.tlog-proof': not listed",
+        lambda: (package / "proofs/gate.9.tlog-proof").write_text(""),
     )
     yield (
-        "checkpoint: a link",
+        "checkpoints/gate: a link",
         lambda: (
-            (package / "checkpoint").rename(package.parent / "elsewhere"),
-            (package / "checkpoint").symlink_to(package.parent / "elsewhere"),
+            (package / "checkpoints/gate").rename(package.parent / "elsewhere"),
+            (package / "checkpoints/gate").symlink_to(package.parent / "elsewhere"),
         ),
     )
     yield (
@@ -128,17 +127,19 @@ def test_another_key_does_not_open_a_package(package, signer, place):
     other = Signer(signer.name, secrets.token_bytes(32))
     assert "not signed by the expected key" in reasons(package, other)
     log = Signer(ORIGIN, secrets.token_bytes(32)).verifier
-    assert "the log's key is another" in reasons(package, signer, log)
+    assert "the key of the log example.org/gate is another" in reasons(package, signer, log)
 
 
 def test_a_proof_of_another_event_is_no_proof(package, signer, place):
-    one, other = (package / f"proofs/{n}.tlog-proof" for n in (0, 1))
+    one, other = (package / f"proofs/gate.{n}.tlog-proof" for n in (0, 1))
     one.write_bytes(other.read_bytes())
     manifest = open_manifest((package / MANIFEST).read_bytes(), signer.verifier)
-    files = manifest.files | {"proofs/0.tlog-proof": manifest.files["proofs/1.tlog-proof"]}
+    files = manifest.files | {
+        "proofs/gate.0.tlog-proof": manifest.files["proofs/gate.1.tlog-proof"]
+    }
     forged = msgspec.structs.replace(manifest, files=files)
     (package / MANIFEST).write_bytes(forged.sign(signer))
-    assert "proofs/0.tlog-proof: the proof of another event" in reasons(package, signer)
+    assert "proofs/gate.0.tlog-proof: the proof of another event" in reasons(package, signer)
 
 
 def test_what_does_not_verify_is_no_evidence(place, signer, tmp_path, package):
@@ -183,14 +184,14 @@ def test_an_event_that_is_not_in_the_log_cannot_be_named(place, signer, package,
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("portcullis.evidence/v1", "portcullis.evidence/v2"),
-        ("size 4", "size -4"),
-        ("size 4", "size four"),
+        ("portcullis.evidence/v2", "portcullis.evidence/v1"),
+        ("log 4", "log -4"),
+        ("log 4", "log four"),
         ("made 2", "made x"),
         ("origin ", "orgin "),
         ("file ", "file ../"),
         ("report.html", "../report"),
-        ("report.html", "checkpoint"),
+        ("report.html", "checkpoints/gate"),
         ("report.html", "manifest"),
         ("report.html", "a/b"),
     ],
@@ -205,7 +206,7 @@ def test_a_manifest_is_read_one_way_only(package, signer, old, new):
 
 def test_a_manifest_says_what_was_signed(signer):
     said = Manifest(
-        origin=ORIGIN, framework="gdpr", size=7, made=AT, log_key="k", files={"a": "0" * 64}
+        origin=ORIGIN, framework="gdpr", made=AT, logs={"k": 7, "l": 0}, files={"a": "0" * 64}
     )
     assert open_manifest(said.sign(signer), signer.verifier) == said
 

@@ -194,3 +194,38 @@ def test_agents_are_listed_with_when_they_last_asked_and_what_waits(filled):
         one.record.id for one in activity.agents(AgentsWanted(name="shop-3"), "", 9, 1.0).agents
     ] == ["shop-3"]
     assert activity.agent("shop-9", 1.0) is None
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(100.0, 50), (700.0, 8)])
+def test_what_an_agent_asked_for_is_counted_piece_by_piece(filled, seconds, count):
+    engine, rows = filled
+    with planned(engine) as steps:
+        course = SqlActivity(engine).course("shop-3", 1000.0, seconds, count)
+    assert all("ix_decisions_principal" in one for one in steps if "audit_events" in one)
+    mine = [one for one in rows if one["type"] in DECISIONS and one["principal"] == "shop-3"]
+    for number, step in enumerate(course.steps):
+        here = [one for one in mine if 0 <= one["at"] - 1000.0 - number * seconds < seconds]
+        denied = [one for one in here if one["verdict"] == "deny"]
+        assert (step.at, step.calls, step.refused) == (
+            1000.0 + number * seconds,
+            len(here),
+            len(denied),
+        )
+    assert sum(step.calls for step in course.steps) == len(mine) > 100
+    assert course.known == 1000.0
+
+
+def test_of_an_agent_that_asks_for_very_much_the_newest_calls_are_counted(filled):
+    engine, rows = filled
+    course = SqlActivity(engine, walk=20).course("shop-3", 1000.0, 100.0, 50)
+    mine = [one for one in rows if one["type"] in DECISIONS and one["principal"] == "shop-3"]
+    newest = sorted((one["at"] for one in mine), reverse=True)[:20]
+    assert sum(step.calls for step in course.steps) == 20
+    assert course.known == min(newest)
+
+
+def test_some_agents_are_found_by_name_at_once(filled):
+    engine, _ = filled
+    found = SqlActivity(engine).some(["shop-0", "shop-3", "nobody"], 1.0)
+    known = {one.record.id for one in SqlActivity(engine).agents(AgentsWanted(), "", 9, 1.0).agents}
+    assert set(found) == {"shop-0", "shop-3"} & known

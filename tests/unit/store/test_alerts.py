@@ -7,10 +7,24 @@ import pytest
 
 from databases import new_database
 from portcullis.audit.export.source import Position
-from portcullis.core.alert import EVIDENCE, Level, Raised, Silence, State, Verb, Wanted, Words
+from portcullis.core.alert import (
+    EVIDENCE,
+    UNSILENCED,
+    Ended,
+    Hears,
+    Level,
+    Raised,
+    Silence,
+    State,
+    Step,
+    Verb,
+    Wanted,
+    Words,
+)
 from portcullis.core.errors import Problem
 from portcullis.core.notice_ports import Filing
 from portcullis.oversight.alerts.gathering import CROWD
+from portcullis.store import alerts
 from portcullis.store.alerts import SqlAlerts
 from portcullis.store.notices import SqlNotices
 
@@ -112,6 +126,22 @@ def test_who_chooses_names_cannot_make_alerts_without_end(world):
     assert world.put("later")[0].group == {"principal": "later"}
 
 
+def test_nobody_crowds_out_somebody_else(world):
+    def of(name, session):
+        return world.raised(group={"principal": name, "session": f"s{session}"})
+
+    for start in range(0, 3 * CROWD, 50):
+        world.alerts.put([of("eve", number) for number in range(start, start + 50)], {})
+    found = world.all()
+    assert len(found) == CROWD + 1
+    assert (found[0].group, found[0].count) == ({"principal": "eve"}, 2 * CROWD)
+    (other,) = world.alerts.put([of("bob", 1)], {})
+    assert other.group == {"principal": "bob"}
+    kept = Words(title="Cut", kept=True)
+    some = [world.raised(f"k{number}", rule="cut-off", words=kept) for number in range(3 * CROWD)]
+    assert len(world.alerts.put(some, {})) == 3 * CROWD
+
+
 def test_a_silence_is_about_what_it_names_until_its_time_and_no_glob_is_about_what_is_kept(world):
     kept = Words(title="Cut", kept=True)
     world.silenced("od*", principal="a")
@@ -133,6 +163,142 @@ def test_a_silence_is_about_what_it_names_until_its_time_and_no_glob_is_about_wh
     assert not world.alerts.unsilence(one.id)
 
 
+def test_no_loud_alert_comes_under_a_quiet_one_nor_for_ever_under_one_that_was_taken_on(world):
+    (low,) = world.put("a", level=Level.LOW)
+    (high,) = world.put("a", level=Level.HIGH)
+    assert world.put("a", level=Level.MEDIUM) == ()
+    assert (world.alerts.get(low.id).count, world.alerts.get(high.id).count) == (1, 2)
+    world.alerts.move(high.id, Verb.ACKNOWLEDGE, by="rea", reason="I look")
+    began, fresh = world.time, ()
+    while not fresh:  # somebody sees to it that it goes on
+        world.time += GATHER / 3
+        fresh = world.put("a")
+    assert world.time == began + GATHER
+    assert fresh[0].state is State.OPEN
+
+
+def test_what_an_event_says_is_over_is_over_and_what_came_after_it_is_not(world):
+    def over(name, at):
+        return Ended(rule="odd", group={"principal": name}, at=at, event="e9")
+
+    (one,) = world.put("a")
+    world.alerts.move(one.id, Verb.ACKNOWLEDGE, by="rea", reason="I look")
+    assert world.alerts.put([over("b", world.time), over("a", world.time - 1)], {}) == ()
+    (done,) = world.alerts.put([over("a", world.time)], {})
+    assert (done.id, done.state, done.by) == (one.id, State.RESOLVED, "")
+    assert "e9" in done.reason
+    world.time += 1
+    breath = [world.raised(), over("a", world.time), world.raised(at=world.time + 1)]
+    found = world.alerts.put(breath, {})
+    assert [(each.state.value, each.reason) for each in found] == [
+        ("open", ""),
+        ("open", ""),
+        ("resolved", "event e9 says so"),
+    ]
+    assert [each.state.value for each in world.all()] == ["open", "resolved", "resolved"]
+
+
+def test_what_nobody_took_on_is_escalated_once_for_each_step_and_a_start_changes_nothing(world):
+    steps = [Step(after=60, tell={"x": Level.HIGH}), Step(after=300, tell={"y": Level.LOW})]
+    (one,) = world.put("a")
+    (taken,) = world.put("b")
+    world.silenced("odd", principal="c")
+    (quiet,) = world.put("c")
+
+    def step():
+        """What is due, and is then noted."""
+        found = world.alerts.unheeded(steps)
+        for each in found:
+            number = each.escalated + 1
+            assert world.alerts.escalate(each.id, number, told=True).escalated == number
+            assert world.alerts.escalate(each.id, number, told=True) is None
+        return [each.id for each in found]
+
+    world.time += 59
+    assert step() == []
+    world.alerts.move(taken.id, Verb.ACKNOWLEDGE, by="rea", reason="I look")
+    world.time += 1
+    assert step() == [one.id]
+    assert step() == []
+    assert world.alerts.get(one.id).turn == 2
+    heard = [Hears(1, 3)]
+    assert [each.id for each in world.alerts.changes("x", heard, 9)] == [one.id]
+    assert world.alerts.changes("y", [Hears(2, 0)], 9) == ()
+    world.put("c")  # its silence is over, people hear of it now
+    assert step() == []
+    world.time += 60
+    assert step() == [quiet.id]
+    world.silenced("od*", 300.0, principal="a")  # too late for what was told, not for the next
+    world.time += 200
+    assert one.id not in step()
+    world.time += 120
+    assert one.id in step()
+    world.alerts.move(one.id, Verb.RESOLVE, by="rea", reason="over")
+    assert world.alerts.changes("y", [Hears(2, 0)], 9) != ()
+    assert one.id not in {each.id for each in world.alerts.changes("z", [Hears(1, 0)], 9)}
+    assert world.alerts.unheeded([]) == ()
+
+
+def test_what_waits_for_a_later_step_keeps_nobody_from_the_first(world, monkeypatch):
+    monkeypatch.setattr(alerts, "_LOOKED_AT", 2)
+    steps = [Step(after=60, tell={"x": Level.LOW}), Step(after=9000, tell={"y": Level.LOW})]
+    old = world.put("a", "b", "c")
+    world.silenced("odd", 9000.0, principal="c")
+    world.time += 60
+    for one in world.alerts.unheeded(steps):
+        world.alerts.escalate(one.id, 1, told=True)
+    assert [world.alerts.get(one.id).escalated for one in old] == [1, 1, 0]
+    (new,) = world.put("d", level=Level.LOW)
+    world.time += 60
+    assert [one.id for one in world.alerts.unheeded(steps)] == [new.id]
+
+
+def test_what_came_and_went_before_anybody_looked_is_told_all_the_same(world):
+    def over(name):
+        return Ended(rule="odd", group={"principal": name}, at=world.time, event="e9")
+
+    def told(step=0):
+        found = world.alerts.changes("ops", [Hears(step, 3)], 9)
+        return [(one.subject, one.state.value) for one in found]
+
+    world.alerts.put([world.raised(), over("a")], {})
+    (by_hand,) = world.put("b")
+    world.alerts.move(by_hand.id, Verb.RESOLVE, by="rea", reason="over")
+    world.silenced("odd", principal="c")
+    world.alerts.put([world.raised("c"), over("c")], {})
+    assert told() == [("principal=a", "resolved")]
+    assert told(1) == []
+    world.time += 3601
+    assert told() == []
+
+
+def test_what_is_quiet_for_long_enough_is_over_by_itself_and_not_before(world):
+    (one,) = world.put("a", quiet=100.0)
+    (other,) = world.put("b")
+    world.time += 99
+    assert world.alerts.quiet() == ()
+    world.put("a", quiet=100.0)
+    world.time += 99
+    assert world.alerts.quiet() == ()
+    (late,) = world.put("late", quiet=100.0, at=world.time - 5000)
+    world.time += 1
+    assert [each.id for each in world.alerts.quiet()] == [one.id]
+    assert world.alerts.end(one.id, "quiet").state is State.RESOLVED
+    assert world.alerts.end(one.id, "quiet") is None
+    assert world.alerts.quiet() == ()
+    world.time += 100
+    assert [each.id for each in world.alerts.quiet()] == [late.id]
+    assert world.alerts.get(other.id).state is State.OPEN
+
+
+def test_nothing_silences_the_alert_about_silences(world):
+    kept = Words(title="Silenced", kept=True)
+    world.silenced(UNSILENCED)
+    world.silenced("*")
+    (one,) = world.put("eve", rule=UNSILENCED, words=kept)
+    assert not one.silence
+
+
 def test_a_channel_is_told_of_what_is_loud_enough_and_of_what_becomes_of_that(world):
     notices = SqlNotices(world.engine)
 
@@ -143,7 +309,9 @@ def test_a_channel_is_told_of_what_is_loud_enough_and_of_what_becomes_of_that(wo
         notices.file("ops", [made])
 
     def told(least=3):
-        return [(one.subject, one.count) for one in world.alerts.changes("ops", least, 10)]
+        return [
+            (one.subject, one.count) for one in world.alerts.changes("ops", [Hears(0, least)], 10)
+        ]
 
     high, low = world.put("a")[0], world.put("b", level=Level.LOW)[0]
     critical = world.put("c", level=Level.CRITICAL)[0]

@@ -1,8 +1,10 @@
 """If these fail, a gateway obeys a forged, old or delayed frame, or serves without knowing."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from portcullis.core.feed import (
     Acknowledgement,
@@ -12,7 +14,7 @@ from portcullis.core.feed import (
     Update,
 )
 from portcullis.store.killfeed_following import Following, Made
-from portcullis.store.killfeed_frames import ForgedError, Frames
+from portcullis.store.killfeed_frames import ForgedError, Frames, Refusals
 
 KILLED = (Standing("agent", "shop-1", "leaked"),)
 LEASE = 1.0
@@ -80,7 +82,7 @@ def test_a_missing_update_makes_it_stale_until_the_next_snapshot(frame):
     assert found.hear(Update("e1", 4, 100.6, KILLED)) is Made.UNKNOWN
     found.ask(b"again", 10.7)
     assert found.hear(Snapshot("e1", 5, 100.8, "gate-1", b"again", KILLED)) is Made.WHOLE
-    assert found.fresh_until == pytest.approx(11.7)
+    assert found.fresh_until == pytest.approx(11.8, abs=0.01)  # as the first answer said
 
 
 def test_frames_of_another_publisher_change_nothing_until_it_answers():
@@ -132,3 +134,38 @@ def test_only_who_has_the_key_says_anything_and_no_answer_is_an_order():
             frames.said(bad)
     with pytest.raises(ForgedError):
         frames.answered(frame)
+
+
+def test_an_answer_that_took_long_does_not_cost_the_lease_and_a_newer_one_still_counts():
+    found = in_step()
+    found.ask(b"slow", 40.0)
+    found.ask(b"next", 42.0)
+    assert found.hear(Snapshot("e1", 3, 132.0, "gate-1", b"slow", ())) is Made.FRESH
+    assert found.doubtful  # two seconds for an answer: it will ask again
+    assert found.fresh_until == pytest.approx(43.0, abs=0.05)
+    assert found.hear(Snapshot("e1", 3, 132.01, "gate-1", b"next", ())) is Made.FRESH
+    assert not found.doubtful
+    assert found.hear(Heartbeat("e1", 3, 132.25)) is Made.FRESH
+    assert found.fresh_until == pytest.approx(43.25, abs=0.05)
+
+
+def test_a_clock_that_stood_still_is_believed_after_a_few_answers():
+    """As of a machine that was stopped for an hour: frames would seem an hour younger."""
+    found = in_step()
+    for number in range(4):
+        nonce, at = bytes([number]), 3700.0 + number / 4
+        found.ask(nonce, 10.0 + number / 4)
+        found.hear(Snapshot("e1", 3, at, "gate-1", nonce, ()))
+        assert found.doubtful is (number < 3)
+        assert (found.fresh_until > 3600) is (number < 3)
+    assert found.hear(Heartbeat("e1", 3, 3701.0)) is Made.FRESH
+    assert found.fresh_until == pytest.approx(12.0, abs=0.01)
+
+
+def test_whoever_sends_what_is_refused_does_not_fill_the_disk_with_what_is_said_of_it():
+    time = iter([5.0, 5.1, 5.9, 6.0, 6.5])
+    refusals = Refusals("refused", SimpleNamespace(monotonic=lambda: next(time)))
+    with capture_logs() as said:
+        for _ in range(5):
+            refusals.add(reason="forged")
+    assert [one["before"] for one in said] == [0, 2]

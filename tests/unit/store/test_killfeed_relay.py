@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from portcullis.core.feed import Heartbeat, Standing, Swept, Update
+from portcullis.core.feed import Ask, Heartbeat, Snapshot, Standing, Swept, Update
 from portcullis.store.fanout_local import LocalHub
 from portcullis.store.killfeed_follower import Follower
 from portcullis.store.killfeed_frames import Frames
@@ -242,3 +242,48 @@ async def test_heartbeats_go_on_while_nothing_happens():
     assert len(beats) >= 3
     assert all(isinstance(one, Heartbeat) for one in beats)
     assert [one.at for one in beats] == sorted({one.at for one in beats})
+
+
+async def test_what_a_gateway_said_once_is_not_believed_again():
+    """Whoever sits between has no key, but may show what he saw."""
+    place, feed = Place(), Feed()
+    frames, heard = Frames(KEY), []
+    publisher = place.publisher()
+    async with running(publisher):
+        await until(lambda: place.hub._heard)
+        hear = place.hub._heard
+        place.hub._heard = lambda frame: (heard.append(frame), hear(frame))
+        async with running(place.follower("gate-1", feed)):
+            await until(lambda: publisher.gateways)
+        await until(lambda: not publisher.gateways)
+        assert any(getattr(frames.answered(frame), "leaving", False) for frame in heard)
+        old = tuple(heard)
+        async with running(place.follower("gate-1", feed)):
+            await until(lambda: publisher.gateways.get("gate-1", 1) < BEAT)
+            await asyncio.sleep(2 * BEAT)
+            for frame in old:
+                hear(frame)
+            assert set(publisher.gateways) == {"gate-1"}
+        await until(lambda: not publisher.gateways)
+        await asyncio.sleep(LEASE)
+        for frame in old:
+            hear(frame)
+        assert not publisher.gateways  # nor is one awaited that is gone
+
+
+async def test_of_questions_that_waited_the_last_of_each_gateway_is_answered():
+    place = Place()
+    publisher = place.publisher()
+    frames = Frames(KEY)
+    async with running(publisher):
+        await until(lambda: place.hub._heard)
+        place.sent.clear()
+        for number in range(40):
+            place.hub._heard(frames.answer(Ask(f"gate-{number % 2}", bytes([number]))))
+        await asyncio.sleep(0)
+        said = [frames.said(frame) for frame in place.sent]
+        answers = [one for one in said if isinstance(one, Snapshot)]
+        assert [(one.to, one.nonce) for one in answers] == [
+            ("gate-0", bytes([38])),
+            ("gate-1", bytes([39])),
+        ]

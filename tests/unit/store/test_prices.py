@@ -1,6 +1,7 @@
 """If these fail, a call is charged what it does not cost, or a price is made up."""
 
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -34,6 +35,12 @@ def test_the_library_knows_the_models_of_the_providers():
     assert prices.price("openai", "gpt-5") is prices.price("openai", "gpt-5"), "asked once"
     assert prices.price("openai", "no-such-model") is None
     assert prices.price("", "gpt-5") is None
+    assert prices.price("openai", "gpt-audio").audio == (32_000, 64_000)
+    before = len(prices._known)
+    began = time.process_time()
+    assert prices.price("openai", "gpt-5" + "-x" * 2**20) is None
+    assert time.process_time() - began < 0.5
+    assert len(prices._known) == before, "agents choose names"
 
 
 def test_a_call_costs_what_its_tokens_do_rounded_up():
@@ -54,7 +61,9 @@ def test_the_operators_own_prices_come_first(tmp_path):
         ],
         default={"input": 20, "output": 80},
     )
-    assert prices.price("openai", "gpt-5") == Price(steps=((0, 1000, 2000, 500, 1000),), most=77)
+    assert prices.price("openai", "gpt-5") == Price(
+        steps=((0, 1000, 2000, 500, 1000),), most=77, audio=(1000, 2000)
+    )
     assert prices.price("openai", "own-7-big").steps == ((0, 1, 0, 1, 1),), "nothing is free"
     assert prices.price("anthropic", "own-7-big").steps[0][1] == 20_000
     assert prices.price("openai", "anything").steps[0][2] == 80_000

@@ -42,12 +42,13 @@ class SyslogTarget:
 
     async def send(self, batch: Batch) -> None:
         """Deliver a batch; see ``Target``."""
-        await asyncio.to_thread(self._send, batch.body)
+        await asyncio.to_thread(self.deliver, batch.body)
 
     async def close(self) -> None:
         """Nothing is open between batches."""
 
-    def _send(self, body: bytes) -> None:
+    def deliver(self, body: bytes) -> None:
+        """The same of so many octets. It blocks."""
         until = time.monotonic() + self._seconds
         try:
             with contextlib.ExitStack() as stack:

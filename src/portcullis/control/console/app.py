@@ -7,18 +7,35 @@ from dataclasses import dataclass
 from starlette.routing import BaseRoute
 
 from portcullis.control.closing import Closing
-from portcullis.control.console import agents, approval, decisions, inbox, live, sessions
+from portcullis.control.console import (
+    agents,
+    approval,
+    breakers,
+    decisions,
+    inbox,
+    limits,
+    live,
+    sessions,
+)
 from portcullis.control.console.account import AccountPages
+from portcullis.control.console.agent import AgentPages
+from portcullis.control.console.alerts import AlertPages
 from portcullis.control.console.assets import Assets
 from portcullis.control.console.ceremonies import Ceremonies
+from portcullis.control.console.containment import ContainmentPages
+from portcullis.control.console.cutting import Cutting
 from portcullis.control.console.door import Doors
 from portcullis.control.console.guard import NAME, Csrf, Hosts
+from portcullis.control.console.history import HistoryPages
+from portcullis.control.console.incident_steps import IncidentSteps
+from portcullis.control.console.incidents import IncidentPages
 from portcullis.control.console.links import Links
 from portcullis.control.console.login import LoginPages
 from portcullis.control.console.passkeys import Handles, PasskeyKeeping, PasskeyLogins
 from portcullis.control.console.render import Pages
 from portcullis.control.console.streams import Streams
 from portcullis.control.desk import Meaning, unlisted
+from portcullis.control.limits import LimitParts
 from portcullis.control.login import Logins
 from portcullis.control.services import Services
 from portcullis.core.passkey_ports import Passkeys
@@ -33,7 +50,8 @@ class ConsoleParts:
     """What the console stands on.
 
     ``names`` are our names on the listener, ``logins`` those of the process, ``passkeys`` where
-    they are kept, ``streams`` what ends them when the gate stops, ``meaning`` what tools mean.
+    they are kept, ``streams`` what ends them when the gate stops, ``limits`` what counts,
+    ``meaning`` what tools mean.
     """
 
     services: Services
@@ -41,6 +59,7 @@ class ConsoleParts:
     passkeys: Passkeys
     streams: Streams
     names: tuple[str, ...]
+    limits: LimitParts
     meaning: Meaning = unlisted
 
 
@@ -79,12 +98,49 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
     )
     keeping = PasskeyKeeping(parts.passkeys, handles, principals, records, clock, ceremonies)
     approving, activity = services.approvals(ROUTE), services.activity()
+    behaving, kills, outcomes = services.behaving(ROUTE), services.kills(ROUTE), services.outcomes
+    cutting = Cutting(services.feed)
+    quarantining, incidents = services.quarantining(ROUTE), services.incidents(ROUTE)
+    incident_pages = IncidentPages(doors=doors, pages=pages, incidents=incidents)
     return [
         *inbox.routes(doors, pages, desk, approving),
         *approval.routes(doors, pages, desk, approving),
         *live.routes(doors, pages, activity, services.watching()),
         *decisions.routes(doors, pages, activity),
-        *agents.routes(doors, pages, activity, principals, services.kills(ROUTE)),
+        *agents.routes(doors, pages, activity, behaving, cutting),
+        *AgentPages(
+            doors=doors,
+            pages=pages,
+            activity=activity,
+            behaving=behaving,
+            principals=principals,
+            kills=kills,
+            cutting=cutting,
+            outcomes=outcomes,
+            incidents=incidents,
+        ).routes(),
+        *limits.routes(doors, pages, parts.limits),
+        *breakers.routes(doors, pages, services.breaking(ROUTE)),
+        *ContainmentPages(
+            doors=doors,
+            pages=pages,
+            activity=activity,
+            kills=kills,
+            quarantining=quarantining,
+            cutting=cutting,
+            outcomes=outcomes,
+            incidents=incidents,
+            sessions=services.sessions,
+            clock=clock,
+        ).routes(),
+        *incident_pages.routes(),
+        *IncidentSteps(doors=doors, incidents=incidents, page=incident_pages).routes(),
+        *HistoryPages(
+            doors=doors, pages=pages, incidents=incidents, telling=services.telling(ROUTE)
+        ).routes(),
+        *AlertPages(
+            doors=doors, pages=pages, alerting=services.alerting(ROUTE), activity=activity
+        ).routes(),
         *sessions.routes(
             doors, pages, activity, Closing(services.sessions, services.records(), ROUTE)
         ),

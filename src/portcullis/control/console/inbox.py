@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 from starlette.requests import Request
@@ -76,11 +76,15 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """An approval in the list; ``why`` it is held, ``note`` what else there is to know, or ""."""
+    """An approval in the list; ``why`` it is held, ``note`` what else there is to know, or "".
+
+    ``link`` leads to it, ``whose`` to its agent.
+    """
 
     id: str
     link: str
     agent: str
+    whose: str
     tool: str
     risk: str
     state: str
@@ -96,6 +100,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
             id=approval.id,
             link=f"/approvals/{approval.id}{filters.query()}",
             agent=visible(approval.agent),
+            whose=f"/agents/{quote(approval.agent, safe='')}",
             tool=visible(named(approval)),
             risk=approval.risk,
             state=approval.state,
@@ -110,6 +115,7 @@ _BLANK: Final = Row(
     id="",
     link="",
     agent="",
+    whose="",
     tool="",
     risk="",
     state="",

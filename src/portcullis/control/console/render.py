@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from portcullis.control.console.assets import Assets
+from portcullis.control.console.facts import facts
 from portcullis.control.console.guard import HOME, way_back
 from portcullis.control.console.headers import HEADERS
 from portcullis.control.console.text import Budget, marked
@@ -24,8 +25,13 @@ NAVIGATION: Final = (
     ("/", "Inbox"),
     ("/live", "Live"),
     ("/decisions", "Decisions"),
+    ("/alerts", "Alerts"),
+    ("/incidents", "Incidents"),
     ("/agents", "Agents"),
     ("/sessions", "Sessions"),
+    ("/containment", "Containment"),
+    ("/limits", "Budgets"),
+    ("/breakers", "Breakers"),
     ("/account", "Account"),
 )
 
@@ -35,7 +41,7 @@ class Pages:
 
     Every template finds ``visitor`` (None before the login), ``now``, ``path`` (of the request),
     ``here`` (the page to come back to), ``budget`` and ``asset(NAME)``; the
-    filters are ``iso``, ``moment``, ``bytes`` and ``marked``.
+    filters are ``iso``, ``moment``, ``bytes``, ``score``, ``facts`` and ``marked``.
     """
 
     def __init__(self, assets: Assets, clock: Clock) -> None:
@@ -49,7 +55,9 @@ class Pages:
             auto_reload=False,
         )
         self._templates.globals.update(asset=assets.url, navigation=NAVIGATION)
-        self._templates.filters.update(iso=iso, moment=moment, bytes=size, marked=_marked)
+        self._templates.filters.update(
+            iso=iso, moment=moment, bytes=size, score=score, facts=facts, marked=_marked
+        )
 
     def render(
         self,
@@ -120,3 +128,8 @@ def size(count: int) -> str:
             break
         amount /= 1024
     return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+def score(said: float) -> str:
+    """A score for people: no more digits than mean something."""
+    return f"{said:.0f}"

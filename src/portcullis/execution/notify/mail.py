@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from email.message import EmailMessage
 from functools import partial
-from threading import Lock, Thread
+from threading import Lock
 from typing import Final, cast
 
 import structlog
@@ -24,6 +24,7 @@ import structlog
 from portcullis.core.errors import Problem
 from portcullis.core.notice import Message
 from portcullis.core.notice_ports import Later, Never
+from portcullis.execution.notify.threads import in_thread
 from portcullis.oversight.notice_mail import mail
 
 SECONDS: Final = 30.0
@@ -73,7 +74,7 @@ class MailTeller:
         delivery = _Delivery()
         try:
             async with asyncio.timeout(self._seconds):
-                await _in_thread(partial(self._send, made, delivery))
+                await in_thread(partial(self._send, made, delivery))
         except TimeoutError:
             raise Later("no answer in time", arrived=delivery.begun) from None
         finally:
@@ -201,25 +202,6 @@ class _Client(smtplib.SMTP):
             found.close()
             raise
         return found if self._tls is None else self._tls.wrap_socket(found, server_hostname=host)
-
-
-async def _in_thread(work: Callable[[], None]) -> None:
-    """Do it in a thread of its own, which nothing waits for when the process ends."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-    faults: list[Exception] = []
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
-            faults.append(error)
-        with contextlib.suppress(RuntimeError):  # the loop is gone, and whoever waited
-            loop.call_soon_threadsafe(done.set)
-
-    Thread(target=run, name="notify-mail", daemon=True).start()
-    await done.wait()
-    for fault in faults:
-        raise fault
 
 
 def _codes(refused: Mapping[str, tuple[int, bytes]]) -> str:

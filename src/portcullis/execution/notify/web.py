@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from portcullis.core.notice_ports import Later, Never
+from portcullis.execution.notify.threads import in_thread
 
 SECONDS: Final = 15.0
 _CONNECT_SECONDS: Final = 5.0
@@ -61,7 +65,10 @@ class Web:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(force_close=True),  # none dies idle between two
+                connector=aiohttp.TCPConnector(
+                    force_close=True,  # none dies idle between two
+                    resolver=_Resolver(),
+                ),
                 timeout=aiohttp.ClientTimeout(total=self._seconds, sock_connect=_CONNECT_SECONDS),
                 trust_env=False,
                 auto_decompress=False,
@@ -69,6 +76,30 @@ class Web:
                 headers={"user-agent": "portcullis", "accept-encoding": "identity"},
             )
         return self._session
+
+
+class _Resolver(AbstractResolver):
+    """The system's names, looked up where nobody else waits for it."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a host. Raises OSError."""
+        look = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for kind, _, proto, _, address in await in_thread(look)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is kept."""
 
 
 def judge(answer: Answer) -> None:

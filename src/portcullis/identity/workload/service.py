@@ -209,7 +209,8 @@ class Service:
                 last = message
             pause = min(renewal() - self._clock.now(), _LOOK_SECONDS)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(change.wait(), max(pause, _REST_SECONDS))
+                async with asyncio.timeout(max(pause, _REST_SECONDS)):
+                    await change.wait()
 
 
 def _x509_context(held: tuple[Held, ...], bundles: tuple[Bundle, ...]) -> X509SVIDResponse:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import stat
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
+from portcullis.core.alert import UNSILENCED
 from portcullis.core.errors import Problem
 from portcullis.oversight.alerts.loader import load
 from portcullis.oversight.alerts.rule import Rule
 from portcullis.policy.source import MAX_FILE_BYTES, SourceFile
 
 _FILE = "builtin.yaml"
+FIXED: Final = frozenset({UNSILENCED, "rules-changed", "rules-refused"})
+"""The rules about the alerts themselves, which no other takes the place of."""
 
 
 @cache
@@ -26,9 +32,24 @@ def rules(folder: Path | None) -> tuple[Rule, ...]:
 
     Raises Problem PC7002 with every fault and its line.
     """
-    own = () if folder is None else load(sources(folder))
-    names = {rule.name for rule in own}
-    return (*(rule for rule in builtin() if rule.name not in names), *own)
+    return builtin() if folder is None else beside(load(sources(folder)))
+
+
+def beside(own: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """The built-in rules that these do not replace, and these.
+
+    What takes the place of one that must not be missed must not be missed either. Raises Problem
+    PC7002 for one in the place of ``FIXED``.
+    """
+    names, kept = {rule.name for rule in own}, {rule.name for rule in builtin() if rule.kept}
+    for name in sorted(names & FIXED):
+        hint = "It tells of changes like this one; give yours another name."
+        raise Problem("PC7002", f"the rule {name} stays as it is", hint=hint)
+    there = (rule for rule in builtin() if rule.name not in names)
+    return (
+        *there,
+        *(replace(one, kept=True, quiet=0.0) if one.name in kept else one for one in own),
+    )
 
 
 def sources(place: Path) -> tuple[SourceFile, ...]:
@@ -47,15 +68,18 @@ def sources(place: Path) -> tuple[SourceFile, ...]:
         return tuple(_source(place, one) for one in files)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        hint = "See alerts.rules in portcullis.yaml."
+        hint = "Make it, or change alerts.rules in portcullis.yaml."
         raise Problem("PC7002", f"cannot read {place}: {reason}", hint=hint) from None
 
 
 def _source(place: Path, path: Path) -> SourceFile:
     name = path.name if path == place else f"{place.resolve().name}/{path.name}"
-    body = path.read_bytes()
-    if len(body) > MAX_FILE_BYTES:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise Problem("PC7002", f"{name}: not a file")  # what is read for ever keeps nobody waiting
+    if found.st_size > MAX_FILE_BYTES:
         raise Problem("PC7002", f"{name}: larger than {MAX_FILE_BYTES} bytes")
+    body = path.read_bytes()
     try:
         return SourceFile(name, body.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple, NoReturn
 
-from portcullis.core.event import EventType
+from portcullis.core.event import Event, EventType
 from portcullis.oversight.alerts.rule import Test
 
 _TOKEN: Final = re.compile(r"\s*(\(|\)|[A-Za-z0-9_*-]+)")
@@ -123,7 +123,7 @@ def every(parts: Sequence[Part]) -> Part:
     tests = [part.test for part in parts]
     types = EVERY.intersection(*(part.types for part in parts))
     marks = min((part.marks for part in parts if part.marks is not None), key=_rare, default=None)
-    return Part(lambda event: all(test(event) for test in tests), types, marks)
+    return Part(_all(tests), types, marks)
 
 
 def some(parts: Sequence[Part]) -> Part:
@@ -134,7 +134,27 @@ def some(parts: Sequence[Part]) -> Part:
     types = frozenset[str]().union(*(part.types for part in parts))
     known = [part.marks for part in parts if part.marks is not None]
     marks = frozenset[str]().union(*known) if len(known) == len(parts) else None
-    return Part(lambda event: any(test(event) for test in tests), types, marks)
+    return Part(_any(tests), types, marks)
+
+
+def _all(tests: Sequence[Test]) -> Test:
+    def test(event: Event) -> bool:
+        for one in tests:  # noqa: SIM110 - a generator costs as much as what it asks
+            if not one(event):
+                return False
+        return True
+
+    return test
+
+
+def _any(tests: Sequence[Test]) -> Test:
+    def test(event: Event) -> bool:
+        for one in tests:  # noqa: SIM110 - the same
+            if one(event):
+                return True
+        return False
+
+    return test
 
 
 _COMMON: Final = {"verdict:allow": 4, "method:": 3, "verdict:deny": 2, "code:": 2, "finding:": 1}

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
+from portcullis.core.call import Action, RiskClass
+from portcullis.core.codes import CODES
 from portcullis.core.event import Event, EventType, ResultSummary
+from portcullis.core.names import HIDDEN
+from portcullis.core.principal import PrincipalKind
 from portcullis.oversight.alerts.rule import Test
 
 Value: TypeAlias = str | int | float | bool
@@ -18,9 +24,12 @@ _COMMON: Final = tuple(
     if name not in {"v", "parameters", "commitments", "result", "findings", "time", "features"}
 )
 _RESULT: Final = tuple(f"result.{name}" for name in ResultSummary.__struct_fields__)
-FIELDS: Final = (*_COMMON, *_RESULT, "features", "finding", "host", "hour", "weekday")
-"""Every field but ``parameters.NAME``. ``finding``: the types found, each once. ``host``: the
-source without its port. ``hour`` (0 to 23) and ``weekday`` (1, Monday, to 7) are in UTC."""
+_OF_OURS: Final = ("called", "finding", "host", "hour", "limit", "network", "weekday")
+FIELDS: Final = (*_COMMON, *_RESULT, *_OF_OURS)
+"""Every field but ``parameters.NAME``. ``called``: the name, or the commitment to one that is
+hidden. ``finding``: the types found, each once. ``host``: the source without its port. ``network``:
+the same, of IPv6 its /64, which one host fills with addresses. ``limit``: which of the policy's
+refused it. ``hour`` (0 to 23) and ``weekday`` (1, Monday, to 7) are in UTC."""
 PARAMETER: Final = "parameters."
 _LISTS: Final = frozenset({"features", "finding"})
 
@@ -53,7 +62,7 @@ _PLAIN: Final = frozenset(
     {
         *("type", "gateway", "principal_kind", "principal", "credential", "session", "application"),
         *("route", "action", "risk", "verdict", "check", "code", "policy", "approval", "review"),
-        *("features", "finding", "host", "hour", "weekday"),
+        *("finding", "host", "hour", "limit", "network", "weekday"),
         *_RESULT,
     }
 )
@@ -85,6 +94,28 @@ def host(source: str) -> str:
     return source.rpartition(":")[0].strip("[]") or source
 
 
+@lru_cache(4096)
+def _from(source: str) -> str:
+    found = host(source)
+    if ":" not in found:
+        return found
+    try:
+        return str(ipaddress.ip_network(f"{found}/64", strict=False))
+    except ValueError:
+        return found
+
+
+def _called(event: Event) -> str:
+    return event.commitments.get("name", event.name) if event.name == HIDDEN else event.name
+
+
+def _limit(event: Event) -> str:
+    """The name of the limit that refused a call: ``checks/limit.py`` begins its reasons so."""
+    if not event.code.startswith("PC307") or not event.reason.startswith("limit "):
+        return ""
+    return event.reason.removeprefix("limit ").partition(":")[0]
+
+
 def _scalars(value: Any) -> Values:
     if value is None or value == "" or isinstance(value, Mapping):
         return ()
@@ -94,6 +125,9 @@ def _scalars(value: Any) -> Values:
 
 
 _DERIVED: Final[dict[str, Callable[[Event], Values]]] = {
+    "called": lambda event: _scalars(_called(event)),
+    "limit": lambda event: _scalars(_limit(event)),
+    "network": lambda event: (_from(event.source),) if event.source else (),
     "finding": lambda event: event.finding_types(),
     "host": lambda event: (host(event.source),) if event.source else (),
     "hour": lambda event: (event.time.hour,),
@@ -139,9 +173,13 @@ def _order(holds: Callable[[float, float], bool]) -> Callable[[Value, Value], bo
     return compare
 
 
+_network: Final = lru_cache(4096)(ipaddress.ip_network)
+"""A rule's networks: as many as there are in the files of rules."""
+
+
 def _within(value: Value, network: Value) -> bool:
     try:
-        return ipaddress.ip_address(str(value)) in ipaddress.ip_network(str(network))
+        return ipaddress.ip_address(str(value)) in _network(str(network))
     except ValueError:
         return False
 
@@ -167,6 +205,34 @@ MODIFIERS: Final[dict[str, Callable[[Value, Value], bool]]] = {
 EXISTS: Final = "exists"
 """The modifier that asks whether the field is there at all."""
 NUMERIC: Final = frozenset({"gt", "gte", "lt", "lte"})
+WORDS: Final[Mapping[str, Values]] = {
+    "type": tuple(EventType),
+    "principal_kind": tuple(PrincipalKind),
+    "action": tuple(Action),
+    "risk": tuple(RiskClass),
+    "verdict": ("allow", "deny", "hold", "error"),
+    "code": tuple(CODES),
+    "hour": tuple(range(24)),
+    "weekday": tuple(range(1, 8)),
+    "review": (True,),
+    "result.error": (True, False),
+}
+"""Fields that have one of so many values, or none, and no other."""
+_NUMBERS: Final = frozenset(
+    {"request_bytes", "input_tokens", "output_tokens", "sequence"}
+    | {"result.bytes", "result.proposals", "result.chunks"}
+)
+
+
+def possible(name: str, modifier: str, wanted: Value) -> bool:
+    """Whether a field can ever have what is wanted: a rule about what never is would be silent."""
+    if name.startswith(PARAMETER) or modifier == EXISTS:
+        return True
+    if name in WORDS:
+        return any(MODIFIERS[modifier](one, wanted) for one in WORDS[name])
+    if modifier in NUMERIC:
+        return name in _NUMBERS
+    return bool(modifier) or isinstance(wanted, str) is (name not in _NUMBERS)
 
 
 def test_of(name: str, modifier: str, wanted: Values) -> Test:
@@ -176,8 +242,10 @@ def test_of(name: str, modifier: str, wanted: Values) -> Test:
         there = wanted == (True,)
         return lambda event: bool(read(event)) is there
     fits = MODIFIERS[modifier]
-    if not modifier and len(wanted) > 1:
-        plain = frozenset(one for one in wanted if isinstance(one, str))
-        if len(plain) == len(wanted):
-            return lambda event: not plain.isdisjoint(read(event))
+    texts = frozenset(one for one in wanted if isinstance(one, str))
+    if not modifier and len(texts) == len(set(wanted)):
+        if name in _COMMON and name not in _LISTS and "" not in texts:
+            value = attrgetter(name)
+            return lambda event: value(event) in texts
+        return lambda event: not texts.isdisjoint(read(event))
     return lambda event: any(fits(value, one) for value in read(event) for one in wanted)

@@ -18,12 +18,16 @@
           timespan: 5m
           condition: {gte: 20}
 
+``resolve: {after: 30m, by: SELECTION}`` says when what was raised is over: it was quiet for so
+long, or an event of the same group fits a selection that is there for that alone.
+
 A selection is a mapping of fields (``name|modifier``) to a value or a list, all of which have to
 fit, one of each list; or a list of such mappings, of which one has to.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -39,8 +43,10 @@ from portcullis.oversight.alerts.fields import (
     MODIFIERS,
     NUMERIC,
     PARAMETER,
+    WORDS,
     known,
     needed,
+    possible,
     test_of,
 )
 from portcullis.oversight.alerts.rule import Correlation, Join, Rule, Test
@@ -55,9 +61,11 @@ _SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST: Final = 90 * 86400
 _MOST: Final = 10_000
+_SELECTIONS: Final = 64
+"""Most selections of one rule: every event is held against them."""
 _RULE: Final = (
     *("title", "level", "description", "threat", "playbook", "advice", "false-positives"),
-    *("detection", "correlation", "group-by", "keep"),
+    *("detection", "correlation", "group-by", "keep", "resolve"),
 )
 _CORRELATION: Final = ("type", "group-by", "timespan", "field", "condition", "rules")
 
@@ -97,6 +105,22 @@ def load(files: tuple[SourceFile, ...]) -> tuple[Rule, ...]:
     return tuple(found.values())
 
 
+def _hint(field: str) -> str:
+    """What a field can be."""
+    words = WORDS.get(field, ())
+    if field == "code":
+        return "`portcullis explain CODE` knows them all."
+    return f"One of {', '.join(map(str, words))}." if words else "Quote a text; compare numbers."
+
+
+def _network(value: object) -> bool:
+    try:
+        ipaddress.ip_network(str(value))
+    except ValueError:
+        return False
+    return True
+
+
 class _Rule:
     def __init__(self, reader: Reader, name: Entry, node: yaml.Node) -> None:
         self._reader = reader
@@ -108,15 +132,18 @@ class _Rule:
 
     def read(self) -> Rule:
         """The rule; where something is wrong with it, a fault is noted and it is of no use."""
-        detected = self._detection()
+        kept = self._keep()
+        quiet, by = self._resolve(kept=kept)
+        detected, over = self._detection(by)
         correlation = self._correlation()
+        looked_at = detected if over is None else some([detected, over])
         return Rule(
             name=self._name,
             title=self._text("title", needed=True),
             level=self._level(),
             test=detected.test,
-            types=frozenset() if detected.types == EVERY else detected.types,
-            marks=detected.marks,
+            types=frozenset() if looked_at.types == EVERY else looked_at.types,
+            marks=looked_at.marks,
             by=self._fields("group-by"),
             correlation=correlation,
             description=self._text("description"),
@@ -129,7 +156,9 @@ class _Rule:
                     self._parts.get("false-positives"), f"{self._path}.false-positives", _TEXT, ""
                 )
             ),
-            kept=self._keep(),
+            kept=kept,
+            over=None if over is None else over.test,
+            quiet=quiet,
         )
 
     def _text(self, key: str, *, needed: bool = False) -> str:
@@ -155,17 +184,45 @@ class _Rule:
             self._reader.fault(node, "keep is true or false")
         return value is True
 
-    def _detection(self) -> Part:
+    def _resolve(self, *, kept: bool) -> tuple[float, Entry | None]:
+        """After how many quiet seconds it is over, and which selection says so."""
+        node = self._parts.get("resolve")
+        if node is None:
+            return 0.0, None
+        path = f"{self._path}.resolve"
+        parts = self._reader.section(node, path, ("after", "by"))
+        after, by = parts.get("after"), parts.get("by")
+        if after is None and by is None:
+            self._reader.fault(node, f"{path} says nothing", "Such as {after: 30m}.")
+        if after is not None and kept:
+            hint = "What must not be missed does not end by itself; name an event with by."
+            self._reader.fault(after, f"{path}.after does not go with keep", hint)
+        quiet = 0.0 if after is None else self._span(after, node, path, "after")
+        named = self._reader.text(by, f"{path}.by", _SELECTION, "a selection") if by else None
+        return quiet, named
+
+    def _detection(self, by: Entry | None) -> tuple[Part, Part | None]:
+        """What it is about, and what says that it is over."""
         node = self._parts.get("detection")
         if node is None:
             self._reader.fault(self._node, f"{self._path} has no detection")
-            return _NEVER
+            return _NEVER, None
         path, wanted, place = f"{self._path}.detection", None, node
         for name, part in self._reader.pairs(node, path):
             if name.value == "condition":
                 wanted, place = self._reader.text(part, f"{path}.condition", _TEXT, ""), part
             elif self._reader.match(name, path, _SELECTION, "the name of a selection"):
                 self._selections[name.value] = self._selection(name.value, part)
+        if len(self._selections) > _SELECTIONS:
+            self._reader.fault(node, f"{path} has more than {_SELECTIONS} selections")
+        over = None
+        if by is not None:
+            over = self._selections.pop(by.value, None)
+            if over is None:
+                self._reader.fault(self._parts["resolve"], f"there is no selection {by.value}")
+        return self._joined(node, path, wanted, place), over
+
+    def _joined(self, node: yaml.Node, path: str, wanted: Entry | None, place: yaml.Node) -> Part:
         if wanted is None:
             if len(self._selections) == 1:
                 return next(iter(self._selections.values()))
@@ -209,10 +266,9 @@ class _Rule:
                 continue
             typed = field == "type" and not modifier
             types = EVERY & frozenset(map(str, values)) if typed else EVERY
-            if not types:
-                self._reader.fault(
-                    part, "no such type of event", f"One of {', '.join(sorted(EVERY))}."
-                )
+            for one in values:
+                if not possible(field, modifier, one):
+                    self._reader.fault(part, f"{key.value} is never {one}", _hint(field))
             marks = needed(field, modifier, values)
             parts.append(Part(test_of(field, modifier, values), types, marks))
         if not parts:
@@ -228,6 +284,8 @@ class _Rule:
             fits = len(values) == 1 and type(values[0]) in {int, float}
         else:
             fits = bool(values) and all(isinstance(value, kinds) for value in values)
+        if fits and modifier == "cidr":
+            fits = all(map(_network, values))
         if not fits:
             self._reader.fault(node, f"{path}: not a value that {modifier or 'a field'} can have")
         return fits
@@ -245,6 +303,9 @@ class _Rule:
         if node is None:
             return None
         path = f"{self._path}.correlation"
+        if "group-by" in self._parts:
+            hint = "What joins events groups them: name it within the correlation."
+            self._reader.fault(self._parts["group-by"], f"group-by beside {path}", hint)
         parts = self._reader.section(node, path, _CORRELATION)
         kind = parts.get("type")
         text = self._reader.text(kind, f"{path}.type", _TEXT, "") if kind else None
@@ -268,13 +329,15 @@ class _Rule:
             steps=self._steps(parts.get("rules"), node, path, join),
         )
 
-    def _span(self, node: yaml.Node | None, above: yaml.Node, path: str) -> float:
-        entry = self._reader.text(node, f"{path}.timespan", _TEXT, "") if node else None
+    def _span(
+        self, node: yaml.Node | None, above: yaml.Node, path: str, key: str = "timespan"
+    ) -> float:
+        entry = self._reader.text(node, f"{path}.{key}", _TEXT, "") if node else None
         found = _SPAN.fullmatch(entry.value) if entry else None
         seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
         if not 0 < seconds <= _LONGEST:
             hint = "Such as 30s, 5m, 2h or 14d, at most 90d."
-            self._reader.fault(node or above, f"{path}.timespan: not a time", hint)
+            self._reader.fault(node or above, f"{path}.{key}: not a time", hint)
         return seconds
 
     def _least(self, node: yaml.Node | None, above: yaml.Node, path: str, join: Join) -> int:

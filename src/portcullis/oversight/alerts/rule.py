@@ -59,7 +59,8 @@ class Rule:
     ``by`` is what an alert is about where nothing joins events. ``threat`` is the control of the
     threat model that it belongs to, or empty; ``playbook`` what an incident follows; ``advice``
     what whoever is told should do; ``false_positives`` what may look the same. ``kept`` are rules
-    that a silence has to name: what they tell must not be missed.
+    that a silence has to name: what they tell must not be missed. An event that passes ``over``
+    says that what was raised about its group is over; and it is after ``quiet`` seconds, if any.
     """
 
     name: str
@@ -76,6 +77,8 @@ class Rule:
     advice: str = ""
     false_positives: tuple[str, ...] = ()
     kept: bool = False
+    over: Test | None = None
+    quiet: float = 0.0
 
     @property
     def words(self) -> Words:

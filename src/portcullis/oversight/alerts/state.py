@@ -38,8 +38,11 @@ class Memory(msgspec.Struct, omit_defaults=True):
         """How many things it remembers, itself one of them."""
         return 1 + len(self.seen) + len(self.values) + len(self.chains)
 
-    def note(self, event: Event, at: float, how: Correlation, values: Values) -> Found | None:
-        """Take an event; what it completes, if anything. Then it begins anew."""
+    def note(self, event: Event, at: float, how: Correlation, values: Values) -> Completed | None:
+        """Take an event; what it completes, if anything. Then it begins anew.
+
+        Of different values with the latest: the next one is different from that.
+        """
         match how.join:
             case Join.EVENT_COUNT:
                 return self._count(event, at, how)
@@ -52,32 +55,41 @@ class Memory(msgspec.Struct, omit_defaults=True):
             case Join.TEMPORAL_ORDERED:
                 return self._in_order(event, at, how)
 
-    def _count(self, event: Event, at: float, how: Correlation) -> Found | None:
+    def _count(self, event: Event, at: float, how: Correlation) -> Completed | None:
         self.seen.append((at, event.id))
-        recent = [one for one in self.seen if one is not None and one[0] > at - how.seconds]
-        self.seen = list(recent[-how.least :])
-        if len(recent) < how.least:
+        since, late = at - how.seconds, 0
+        for one in self.seen:
+            if one is not None and one[0] > since:
+                break
+            late += 1
+        del self.seen[: max(late, len(self.seen) - how.least)]
+        if len(self.seen) < how.least:
             return None
-        self.seen = []
-        return Found(tuple(name for _, name in recent), len(recent))
+        self.seen = [one for one in self.seen if one is not None and one[0] > since]
+        if len(self.seen) < how.least:  # logs are not quite in order
+            return None
+        recent, self.seen = self.seen, []
+        return Completed(tuple(one[1] for one in recent if one is not None), len(recent))
 
-    def _different(self, event: Event, at: float, how: Correlation, values: Values) -> Found | None:
+    def _different(
+        self, event: Event, at: float, how: Correlation, values: Values
+    ) -> Completed | None:
         self._remember(event, at, how, values)
         if len(self.values) < how.least:
             return None
-        found = Found(tuple(name for _, name in self.values.values()), len(self.values))
-        self.values = {}
+        found = Completed(tuple(name for _, name in self.values.values()), len(self.values))
+        self.values = dict(list(self.values.items())[-1:])
         return found
 
-    def _new(self, event: Event, at: float, how: Correlation, values: Values) -> Found | None:
+    def _new(self, event: Event, at: float, how: Correlation, values: Values) -> Completed | None:
         texts = {_key(value) for value in values}
         since = at - how.seconds
         new = [text for text in texts if text not in self.values or self.values[text][0] <= since]
         self._remember(event, at, how, values)
         known = at - self.began >= how.seconds * LEARNING
-        return Found((event.id,), len(new)) if new and known else None
+        return Completed((event.id,), len(new)) if new and known else None
 
-    def _together(self, event: Event, at: float, how: Correlation) -> Found | None:
+    def _together(self, event: Event, at: float, how: Correlation) -> Completed | None:
         self.seen = self.seen or [None] * len(how.steps)
         for number, step in enumerate(how.steps):
             if step(event):
@@ -86,9 +98,9 @@ class Memory(msgspec.Struct, omit_defaults=True):
         if len(seen) < len(how.steps):
             return None
         self.seen = []
-        return Found(tuple(dict.fromkeys(name for _, name in sorted(seen))), len(seen))
+        return Completed(tuple(dict.fromkeys(name for _, name in sorted(seen))), len(seen))
 
-    def _in_order(self, event: Event, at: float, how: Correlation) -> Found | None:
+    def _in_order(self, event: Event, at: float, how: Correlation) -> Completed | None:
         """Chains of the first steps, each by when it began: the latest is worth most.
 
         From the last step back, lest one event stands for two steps.
@@ -105,7 +117,7 @@ class Memory(msgspec.Struct, omit_defaults=True):
         if whole is None:
             return None
         self.chains = []
-        return Found(tuple(whole[1]), len(whole[1]))
+        return Completed(tuple(whole[1]), len(whole[1]))
 
     def _remember(self, event: Event, at: float, how: Correlation, values: Values) -> None:
         for value in values:
@@ -127,7 +139,7 @@ def _key(value: Value) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=_SHORT // 2).hexdigest()
 
 
-class Found(msgspec.Struct, frozen=True):
+class Completed(msgspec.Struct, frozen=True):
     """What completed: the events behind it, the latest last, and how many there were."""
 
     events: tuple[str, ...]

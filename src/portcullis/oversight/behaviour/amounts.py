@@ -111,7 +111,7 @@ class Count(msgspec.Struct):
         self.day = 0.0
 
     def arm(self, hour_peak: float | None = None) -> None:
-        """In the hour that begins, more than twice as much as ever is unusual."""
+        """In the hour that begins, half as much again as ever is unusual."""
         unusual = limit(self.hour_peak if hour_peak is None else hour_peak, self.pad)
         self.hour_limit = min(self.bound, unusual)
 
@@ -129,7 +129,7 @@ def _follow(peak: float, seen: float, step: float, anchor: float) -> float:
     return peak if seen <= peak else max(peak, min(seen, peak * step, anchor * _FURTHEST))
 
 
-_DOUBLINGS: Final = 0.8
+_DOUBLINGS: Final = 0.5
 """So many doublings above the most there ever was are still usual."""
 
 

@@ -10,8 +10,8 @@ from portcullis.core.behaviour import Kind, Phase
 from portcullis.core.event import Event
 from portcullis.oversight.behaviour.amounts import Teach
 from portcullis.oversight.behaviour.measures import Measures
-from portcullis.oversight.behaviour.profile import Profile, Talk, kind_of_day
-from portcullis.oversight.behaviour.roles import Role
+from portcullis.oversight.behaviour.profile import OF_ARGUMENTS, Profile, Talk, kind_of_day
+from portcullis.oversight.behaviour.roles import COMING, Role
 from portcullis.oversight.behaviour.score import Scorer
 from portcullis.oversight.behaviour.seen import (
     WHOSE,
@@ -21,7 +21,7 @@ from portcullis.oversight.behaviour.seen import (
     shape_of,
     tool_of,
 )
-from portcullis.oversight.behaviour.values import MOST
+from portcullis.oversight.behaviour.values import MOST, UNKNOWN
 
 _GAIN: Final[dict[Kind, float]] = {
     Kind.TOOL: 15.0,
@@ -33,6 +33,7 @@ _GAIN: Final[dict[Kind, float]] = {
 }
 """Points for each decimal power of surprise beyond ``_EXPECTED``."""
 _EXPECTED: Final = 0.6
+_ONCE: Final = [1]
 _ACTING: Final = frozenset({"modify", "external", "delete"})
 _SENDING: Final = frozenset({"external", "delete"})
 _ACTS: Final = 1.3
@@ -64,10 +65,10 @@ class Calls:
     def __init__(self, scorer: Scorer, measures: Measures) -> None:
         self._scorer = scorer
         self._measures = measures
+        self.role: Role | None = None
+        """The role of the agent whose event is looked at."""
 
-    def decided(
-        self, profile: Profile, event: Event, at: float, teach: Teach, role: Role | None
-    ) -> None:
+    def decided(self, profile: Profile, event: Event, at: float, teach: Teach) -> None:
         """A decision of the line, or a hold."""
         tool = tool_of(event)
         self._measures.count(profile, at, "calls", 1.0, Kind.VOLUME)
@@ -76,19 +77,17 @@ class Calls:
             profile.session_ids.add(event.session)
             self._measures.count(profile, at, "sessions", 1.0, Kind.VOLUME)
         talk = profile.talk(event.session or event.credential)
-        self._source(profile, event, at, talk, teach, role)
+        self._source(profile, event, at, talk, teach)
         refused = event.verdict == "deny" and counts(event.code)
         self._measures.share(profile, at, "refusals", failed=refused)
         if event.verdict == "deny":
             if refused:
                 self._refused(profile, event, at)
             return
-        fresh = not usual(profile, "tool", tool) and self._tool(
-            profile, event, at, tool, teach, role
-        )
+        fresh = not usual(profile, "tool", tool) and self._tool(profile, event, at, tool, teach)
         self._hours(profile, at, teach)
         if not fresh:
-            self._arguments(profile, event, at, tool, teach, role)
+            self._arguments(profile, event, at, tool, teach)
             self._measures.count(profile, at, f"tool {tool}", 1.0, Kind.VOLUME)
             self._measures.size(profile, at, f"request {tool}", event.request_bytes, teach)
             if event.type != "llm_call":
@@ -96,7 +95,7 @@ class Calls:
             facet = f"risk {tool}"
             if not usual(profile, facet, event.risk):
                 named = f"{tool} {event.risk}"
-                self._fresh(*(profile, at, Kind.TOOL, facet, event.risk, teach, role), named=named)
+                self._fresh(*(profile, at, Kind.TOOL, facet, event.risk, teach), named=named)
         if event.verdict == "hold":
             self._measures.count(profile, at, "holds", 1.0, Kind.REFUSALS)
         if event.findings:
@@ -105,15 +104,7 @@ class Calls:
             self._measures.count(profile, at, "effects", 1.0, Kind.VOLUME)
         self._measures.count(profile, at, "request bytes", event.request_bytes, Kind.VOLUME)
 
-    def _tool(
-        self,
-        profile: Profile,
-        event: Event,
-        at: float,
-        tool: str,
-        teach: Teach,
-        role: Role | None,
-    ) -> bool:
+    def _tool(self, profile: Profile, event: Event, at: float, tool: str, teach: Teach) -> bool:
         """A tool or model that it did not use: what comes with a new version of a known server.
 
         One that acts, or is somewhere else altogether, weighs more.
@@ -125,13 +116,11 @@ class Calls:
         elif not known:
             share = _ELSEWHERE
             self._fresh(
-                *(profile, at, Kind.TOOL, "server", event.server, teach, role),
+                *(profile, at, Kind.TOOL, "server", event.server, teach),
                 named="server",
                 share=_READS,
             )
-        return self._fresh(
-            *(profile, at, Kind.TOOL, "tool", tool, teach, role), named=tool, share=share
-        )
+        return self._fresh(*(profile, at, Kind.TOOL, "tool", tool, teach), named=tool, share=share)
 
     def finished(self, profile: Profile, event: Event, at: float, teach: Teach) -> None:
         """What came of a call that was allowed."""
@@ -159,14 +148,14 @@ class Calls:
         for kind in event.finding_types():
             if not usual(profile, "finding", kind):
                 taught = _taught(profile)
-                self._fresh(*(profile, at, Kind.OUTCOME, "finding", kind, taught, None), named=kind)
+                self._fresh(*(profile, at, Kind.OUTCOME, "finding", kind, taught), named=kind)
 
     def _refused(self, profile: Profile, event: Event, at: float) -> None:
         self._measures.count(profile, at, "refusals", 1.0, Kind.REFUSALS)
         if not usual(profile, "refusal", event.code):
             taught = _taught(profile)
             self._fresh(
-                *(profile, at, Kind.OUTCOME, "refusal", event.code, taught, None), named=event.code
+                *(profile, at, Kind.OUTCOME, "refusal", event.code, taught), named=event.code
             )
 
     def _fresh(
@@ -177,18 +166,22 @@ class Calls:
         facet: str,
         value: str,
         teach: Teach,
-        role: Role | None,
         *,
         named: str,
         share: float = 1.0,
         most: int = MOST,
+        coming: bool = False,
     ) -> bool:
         """A value of something that is not usual; False when none of it can be new."""
-        values = profile.facet(facet)
-        if values is None or not values.closed:
+        values = profile.facet(facet, OF_ARGUMENTS if kind is Kind.DESTINATION else 1.0)
+        if values is None:
+            self._measures.full(profile, at)
             return False
+        if not values.closed:
+            return False
+        role = self.role
         values.arrive(value, profile.day)
-        surprise = values.surprise(profile.day)
+        surprise = values.surprise(profile.day, UNKNOWN if role is None else role.new(facet))
         if teach is Teach.SLOWLY and profile.day - values.first < _SETTLED_DAYS:
             teach = Teach.ALL  # of what is as new as this, all is
         if teach is Teach.ALL:
@@ -196,9 +189,11 @@ class Calls:
         elif teach is Teach.SLOWLY:
             values.wait(value, profile.hour)
         if surprise > _EXPECTED and values.seen:
+            share /= max(1, values.waiting.get(value, _ONCE)[0])
             if role is not None:
                 share *= _IN_ROLE if role.has(facet, value) else 1.0
-                share /= 1 + role.others(facet, value, profile.agent)
+                if coming or facet.startswith(COMING):
+                    share /= 1 + role.others(facet, value, profile.agent)
             self._scorer.unusual(
                 profile,
                 at,
@@ -210,27 +205,17 @@ class Calls:
             )
         return True
 
-    def _source(
-        self,
-        profile: Profile,
-        event: Event,
-        at: float,
-        talk: Talk,
-        teach: Teach,
-        role: Role | None,
-    ) -> None:
+    def _source(self, profile: Profile, event: Event, at: float, talk: Talk, teach: Teach) -> None:
         host = host_of(event.source)
         if not host:
             return
         moved = self._moved(profile, event, at, talk, host, teach)
         if not usual(profile, "host", host):
             share = 1.0 if moved else 0.6
-            self._fresh(
-                profile, at, Kind.SOURCE, "host", host, teach, role, named="host", share=share
-            )
+            self._fresh(profile, at, Kind.SOURCE, "host", host, teach, named="host", share=share)
         if event.application and not usual(profile, "application", event.application):
             self._fresh(
-                *(profile, at, Kind.SOURCE, "application", event.application, teach, role),
+                *(profile, at, Kind.SOURCE, "application", event.application, teach),
                 named="application",
             )
 
@@ -253,40 +238,34 @@ class Calls:
             said.append("one session, two credentials")
         for one in said:
             if not usual(profile, "moves", one):
-                self._fresh(profile, at, Kind.SOURCE, "moves", one, teach, None, named=one)
+                self._fresh(profile, at, Kind.SOURCE, "moves", one, teach, named=one)
         return moved
 
     def _arguments(
-        self,
-        profile: Profile,
-        event: Event,
-        at: float,
-        tool: str,
-        teach: Teach,
-        role: Role | None,
+        self, profile: Profile, event: Event, at: float, tool: str, teach: Teach
     ) -> None:
         if not (event.parameters or event.commitments):
             return
         shape = shape_of(event)
         if shape and not usual(profile, f"shape {tool}", shape):
             self._fresh(
-                *(profile, at, Kind.SHAPE, f"shape {tool}", shape, teach, role),
+                *(profile, at, Kind.SHAPE, f"shape {tool}", shape, teach),
                 named=f"arguments of {tool}",
             )
-        today = profile.objects[-1]
         for name, value in arguments_of(event):
             place = f"{tool} {name}"[:160]
-            today.add(place + value)
             if not usual(profile, place, value):
                 share = _ACTS if event.risk in _SENDING else 1.0
                 self._fresh(
-                    *(profile, at, Kind.DESTINATION, place, value, teach, role),
+                    *(profile, at, Kind.DESTINATION, place, value, teach),
                     named=name[:64],
                     share=_WHO if name in WHOSE else share,
+                    coming=event.risk not in _ACTING,
                 )
         for name, number in event.parameters.items():
             if type(number) in {int, float} and number > 0:
-                self._measures.size(profile, at, f"value {tool} {name}"[:160], float(number), teach)
+                place = f"value {tool} {name}"[:160]
+                self._measures.size(profile, at, place, float(number), teach, OF_ARGUMENTS)
 
     def _order(self, profile: Profile, at: float, talk: Talk, tool: str, teach: Teach) -> None:
         last, before = talk.last, talk.before
@@ -301,7 +280,7 @@ class Calls:
             return
         pair = f"{last} > {tool}"
         if not usual(profile, "pairs", pair) and self._fresh(
-            *(profile, at, Kind.ORDER, "pairs", pair, teach, None), named=pair, most=_MOST_ORDERS
+            *(profile, at, Kind.ORDER, "pairs", pair, teach), named=pair, most=_MOST_ORDERS
         ):
             return
         if not before:
@@ -309,7 +288,7 @@ class Calls:
         three = f"{before} > {pair}"
         if not usual(profile, "threes", three):
             self._fresh(
-                *(profile, at, Kind.ORDER, "threes", three, teach, None),
+                *(profile, at, Kind.ORDER, "threes", three, teach),
                 named=three,
                 share=0.6,
                 most=_MOST_ORDERS,

@@ -8,11 +8,10 @@ from typing import Final
 
 from portcullis.core.behaviour import Kind, Phase, Verb, after
 from portcullis.oversight.behaviour.amounts import NEVER, Teach
-from portcullis.oversight.behaviour.distinct import Distinct, together
+from portcullis.oversight.behaviour.distinct import Distinct
 from portcullis.oversight.behaviour.measures import calls_peak
 from portcullis.oversight.behaviour.profile import (
     MOST_TOTALS,
-    WEEK,
     Profile,
     Total,
     kind_of_day,
@@ -20,7 +19,7 @@ from portcullis.oversight.behaviour.profile import (
 from portcullis.oversight.behaviour.score import Scorer
 
 _CREEPING: Final = frozenset({"calls", "result bytes", "request bytes", "output tokens"})
-_OBJECTS: Final = "different values"
+_OF_TOOL: Final = "tool "
 _SESSIONS: Final = "sessions"
 _SETTLED_DAYS: Final = 3
 """Before, nobody says what is many."""
@@ -34,10 +33,6 @@ _TOLERATED: Final = 1.2
 _MOST_A_DAY: Final = 4.0
 _CREPT: Final = 4.0
 _CREPT_POINTS: Final = (30.0, 9.0)
-_WEEK_DOUBLINGS: Final = 0.6
-_WEEK_PAD: Final = 20.0
-_WEEK_POINTS: Final = (15.0, 25.0)
-_NOISY_WEEK: Final = 80.0
 _AWAY: Final = math.log(1.7)
 _BACK: Final = math.log(1.4)
 _NEAR: Final = math.log(1.5)
@@ -90,17 +85,6 @@ class Days:
             total = profile.totals.get(name)
             if total is not None:
                 self._crept(profile, at, name, total, amount)
-        if len(profile.objects) == WEEK and profile.week_peak:
-            week = together(profile.objects)
-            beyond = math.log2((week + _WEEK_PAD) / (profile.week_peak + _WEEK_PAD))
-            if beyond > _WEEK_DOUBLINGS:
-                self._scorer.unusual(
-                    *(profile, at, Kind.ACCESS, f"{_OBJECTS} in seven days"),
-                    _WEEK_POINTS[0] + _WEEK_POINTS[1] * (beyond - _WEEK_DOUBLINGS),
-                    seen=f"{week:,.0f}",
-                    usual=f"at most {profile.week_peak:,.0f}",
-                    grows=False,
-                )
 
     def _crept(self, profile: Profile, at: float, name: str, total: Total, amount: float) -> None:
         far = _deviations(total, kind_of_day(profile.day), amount)
@@ -108,7 +92,7 @@ class Days:
             return
         crept = max(0.0, total.crept + min(far, _MOST_A_DAY) - _TOLERATED)
         bound = max(_CREPT, 1.3 * total.furthest)
-        if crept > bound and amount > total.said:
+        if far > _TOLERATED and crept > bound and amount > total.said:
             total.said = amount * _AGAIN
             first, more = _CREPT_POINTS
             history = total.days[kind_of_day(profile.day)]
@@ -138,9 +122,6 @@ class Days:
             _remember(total, kind, math.log1p(amount), far, teach)
         for count in profile.counts.values():
             count.day_over(teach)
-        if len(profile.objects) == WEEK and teach is Teach.ALL:
-            profile.week_peak = max(profile.week_peak, together(profile.objects))
-        profile.objects = [*profile.objects[1 - WEEK :], Distinct()]
         profile.session_ids = Distinct()
         profile.disturbed = False
         self._scorer.day_over(profile, learning=profile.phase is Phase.LEARNING)
@@ -151,7 +132,11 @@ class Days:
         if profile.phase not in {Phase.LOCKED, Phase.DRIFTING}:
             return
         name, far = max(
-            ((name, _away(total)) for name, total in profile.totals.items()),
+            (
+                (name, _away(total))
+                for name, total in profile.totals.items()
+                if not name.startswith(_OF_TOOL)
+            ),
             key=lambda one: one[1],
             default=("", 0.0),
         )
@@ -190,15 +175,15 @@ def anchored(profile: Profile, hour: int) -> None:
             total.short[kind].clear()
     profile.episodes = {}
     profile.score = 0.0
-    profile.week_peak = max(profile.week_peak, together(profile.objects))
 
 
 def _today(profile: Profile) -> dict[str, float]:
     """What the day comes to so far."""
     found: dict[str, float] = {
-        name: count.day for name, count in profile.counts.items() if name in _CREEPING
+        name: count.day
+        for name, count in profile.counts.items()
+        if name in _CREEPING or name.startswith(_OF_TOOL)
     }
-    found[_OBJECTS] = profile.objects[-1].count()
     found[_SESSIONS] = profile.session_ids.count()
     return found
 
@@ -212,12 +197,15 @@ def _deviations(total: Total, kind: int, amount: float) -> float | None:
 
 
 def _middle(history: list[float]) -> tuple[float, float] | None:
-    """Median and spread of some days' logarithms; None of too few."""
+    """Median and spread of some days' logarithms; None of too few.
+
+    Of few things the spread is at least what counting them by chance brings.
+    """
     if len(history) < _FEW:
         return None
     middle = statistics.median(history)
     spread = _MAD * statistics.median(abs(one - middle) for one in history)
-    return middle, max(spread, _SPREADS[len(history) >= _MANY])
+    return middle, max(spread, _SPREADS[len(history) >= _MANY], math.exp(-middle / 2))
 
 
 def _remember(total: Total, kind: int, value: float, far: float | None, teach: Teach) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -34,13 +33,3 @@ class Distinct(msgspec.Struct):
         """How many there were."""
         found = len(self.hashes)
         return float(found) if self.bound == _RANGE else found * _RANGE / max(self.bound, 1)
-
-
-def together(some: Iterable[Distinct]) -> float:
-    """How many there were in all of them."""
-    whole = Distinct()
-    for one in some:
-        whole.bound = min(whole.bound, one.bound)
-        whole.hashes |= one.hashes
-    whole.hashes = {value for value in whole.hashes if value <= whole.bound}
-    return whole.count()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -26,10 +27,13 @@ from portcullis.oversight.behaviour.profile import HOUR, Profile
 from portcullis.oversight.behaviour.roles import Role, role_of
 from portcullis.oversight.behaviour.score import Scorer
 from portcullis.oversight.behaviour.seen import suspicious
+from portcullis.oversight.behaviour.values import Values
 
 DECISIONS: Final = frozenset({EventType.DECISION, EventType.TOOL_CALL, EventType.LLM_CALL})
 RESULTS: Final = frozenset({EventType.RESULT, EventType.TOOL_RESULT, EventType.LLM_RESULT})
 _AGENT: Final = "agent"
+_DAY: Final = 24 * HOUR
+_LONGEST: Final = 64
 _LOOK: Final = 64
 """So many events of an agent later the day is looked at again."""
 _GROSS_FACTOR: Final = 10.0
@@ -102,9 +106,9 @@ class Learner:
         if hour != profile.hour:
             self._rolled(profile, at, hour)
         profile.last = at
+        self._calls.role = self._roles.get(profile.role)
         if decision:
-            role = self._roles.get(profile.role)
-            self._calls.decided(profile, event, at, teach, role)
+            self._calls.decided(profile, event, at, teach)
         else:
             self._calls.finished(profile, event, at, teach)
         if teach is not Teach.NOTHING:
@@ -119,11 +123,11 @@ class Learner:
         """What the event teaches, if anything: see docs/behaviour.md."""
         if event.findings and suspicious(event):
             profile.talk(event.session or event.credential).suspicious = True
+            profile.suspect(event.session[:_LONGEST], at)
             return Teach.NOTHING
         if event.verdict != "allow" or profile.phase in {Phase.RATIFIED, Phase.DRIFTING}:
             return Teach.NOTHING
-        talk = profile.sessions.get(event.session or event.credential)
-        if talk is not None and talk.suspicious:
+        if profile.suspected(event.session[:_LONGEST], at):
             return Teach.NOTHING
         if profile.score and self._scorer.now(profile, at) >= self.thresholds.elevated:
             profile.disturbed = True
@@ -212,7 +216,7 @@ def lines(profile: Profile) -> tuple[Line, ...]:
     found = [Line(subject="tools", usual=", ".join(sorted(tools.seen)[:40]) if tools else "")]
     for name, values in sorted(profile.facets.items()):
         if name not in {"tool", "threes"}:
-            usual = f"{len(values.seen)} known" if values.closed else "always new ones"
+            usual = f"{len(values.seen)} known" if values.closed else _opened(values)
             if values.waiting:
                 usual += f", {len(values.waiting)} since it was ratified"
             found.append(Line(subject=name, usual=usual))
@@ -227,6 +231,13 @@ def lines(profile: Profile) -> tuple[Line, ...]:
     for name, points in sorted(profile.usual.items()):
         found.append(Line(subject=f"noise of {name}", usual=f"{points:.0f} points are usual"))
     return tuple(found)
+
+
+def _opened(values: Values) -> str:
+    """Since when a thing has too many values to be told apart."""
+    if values.opened < 0:
+        return "always new ones"
+    return f"always new ones, since {datetime.fromtimestamp(values.opened * _DAY, UTC):%Y-%m-%d}"
 
 
 def _spans(hours: list[int]) -> str:

@@ -15,17 +15,22 @@ _SETTLED_DAYS: Final = 4
 _PADS: Final = {"calls": 10.0, "effects": 5.0, "refusals": 3.0, "errors": 3.0, "findings": 3.0}
 _TOOL_PAD: Final = 5.0
 _BYTES_PAD: Final = 4096.0
-_BY_DOUBLING: Final = 30.0
+_BY_DOUBLING: Final = 40.0
 _BY_DEVIATION: Final = 8.0
 _LARGEST_SIZE: Final = 45.0
 _SIZE: Final = 10.0
 _GROSS_POINTS: Final = (30.0, 15.0)
+_FULL_POINTS: Final = 30.0
 _FEW_DAYS: Final = 3
 _AGAIN: Final = 1.2
 """So much more it has to be before the same is said again."""
-_SHARE_STEP: Final = 0.1
-_SHARE_LEAST: Final = 0.25
-_SHARE_POINTS: Final = {"errors": 130.0, "refusals": 90.0}
+_FAILED: Final = math.log(0.5 / 0.1)
+_WENT_WELL: Final = math.log(0.9 / 0.5)
+"""What a call says for every second one going wrong, and against, where one in ten is usual."""
+_LEAST_SHARE: Final = math.log(100.0)
+_SHARE_MARGIN: Final = 1.2
+_MOST_SHARE: Final = 15.0
+_SHARE_POINTS: Final = 6.0
 _BURST_SECONDS: Final = 300
 _BURST_PAD: Final = 10.0
 
@@ -40,11 +45,30 @@ class Measures:
         self._scorer = scorer
         self._bounds = bounds
 
-    def size(self, profile: Profile, at: float, name: str, amount: float, teach: Teach) -> None:
+    def size(
+        self,
+        profile: Profile,
+        at: float,
+        name: str,
+        amount: float,
+        teach: Teach,
+        share: float = 1.0,
+    ) -> None:
         """See the size of something that is known by a name."""
-        size = profile.size(name)
-        if size is not None:
+        size = profile.size(name, share)
+        if size is None:
+            self.full(profile, at)
+        else:
             self.sized(profile, at, name, size, amount, teach, Kind.SIZE)
+
+    def full(self, profile: Profile, at: float) -> None:
+        """There are more things than are told apart: somebody may want that they are not."""
+        self._scorer.unusual(
+            *(profile, at, Kind.SHAPE, "too many arguments", _FULL_POINTS),
+            seen="more than are told apart",
+            usual=f"{len(profile.facets)} things, {len(profile.sizes)} sizes",
+            grows=False,
+        )
 
     def sized(
         self,
@@ -83,20 +107,20 @@ class Measures:
             )
 
     def share(self, profile: Profile, at: float, name: str, *, failed: bool) -> None:
-        """Which share of the last ten or so went wrong, beside the largest there was."""
+        """Whether many of the last went wrong: a sum of likelihoods beside its largest (CUSUM)."""
         share = profile.shares.get(name)
         if share is None:
             share = profile.shares[name] = [0.0, 0.0]
-        now = share[0] = share[0] + _SHARE_STEP * (failed - share[0])
+        bound = max(_LEAST_SHARE, _SHARE_MARGIN * share[1])
+        step = _FAILED if failed else -_WENT_WELL
+        now = share[0] = min(max(0.0, share[0] + step), bound + _MOST_SHARE)
         if profile.phase is Phase.LEARNING:
-            share[1] = max(share[1], now)
-        bound = max(_SHARE_LEAST, 1.4 * share[1])
-        if failed and now > bound and profile.days >= _SETTLED_DAYS:
+            share[1] = min(_MOST_SHARE, max(share[1], now))
+        elif failed and now > bound and profile.days >= _SETTLED_DAYS:
             self._scorer.unusual(
-                *(profile, at, Kind.REFUSALS, f"share of {name}"),
-                _SHARE_POINTS[name] * (now - bound),
-                seen=f"{now:.0%} of the last calls",
-                usual=f"at most {share[1]:.0%}",
+                *(profile, at, Kind.REFUSALS, f"many {name}", _SHARE_POINTS * (now - bound)),
+                seen=f"some {now / _FAILED:.0f} of the last",
+                usual=f"at most {share[1] / _FAILED:.0f} in a row",
                 grows=False,
             )
 

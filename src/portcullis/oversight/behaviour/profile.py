@@ -14,10 +14,13 @@ from portcullis.oversight.behaviour.values import Values
 MOST_FACETS: Final = 256
 MOST_SIZES: Final = 192
 MOST_COUNTS: Final = 128
-MOST_TOTALS: Final = 32
+MOST_TOTALS: Final = 64
 MOST_SESSIONS: Final = 64
 MOST_EPISODES: Final = 48
+MOST_SUSPECTS: Final = 256
 """What one agent's profile holds at most of each: an agent cannot make it larger by new names."""
+OF_ARGUMENTS: Final = 0.5
+"""The share of that for arguments, whose names may be the caller's: what is left is for tools."""
 HOUR: Final = 3600
 _MONDAY: Final = 3
 _SATURDAY: Final = 5
@@ -102,10 +105,10 @@ class Profile(msgspec.Struct):
     odd_hour: bool = False
     odd_points: float = 0.0
     shares: dict[str, list[float]] = {}
-    objects: list[Distinct] = msgspec.field(default_factory=lambda: [Distinct()])
-    week_peak: float = 0.0
     session_ids: Distinct = msgspec.field(default_factory=Distinct)
     sessions: dict[str, Talk] = {}
+    suspects: dict[str, float] = {}
+    wary_until: float = 0.0
     credentials: dict[str, str] = {}
     burst: Burst = msgspec.field(default_factory=Burst)
     order_mean: float = 0.0
@@ -118,19 +121,36 @@ class Profile(msgspec.Struct):
     score: float = 0.0
     scored_at: float = 0.0
 
-    def facet(self, name: str) -> Values | None:
-        """The values of something; None when there are too many things already."""
+    def facet(self, name: str, share: float = 1.0) -> Values | None:
+        """The values of something; None when this share of the places is taken already."""
         found = self.facets.get(name)
-        if found is None and len(self.facets) < MOST_FACETS:
+        if found is None and len(self.facets) < share * MOST_FACETS:
             found = self.facets[name] = Values(self.day)
         return found
 
-    def size(self, name: str) -> Size | None:
-        """The size of something; None when there are too many sizes already."""
+    def size(self, name: str, share: float = 1.0) -> Size | None:
+        """The size of something; None when this share of the places is taken already."""
         found = self.sizes.get(name)
-        if found is None and len(self.sizes) < MOST_SIZES:
+        if found is None and len(self.sizes) < share * MOST_SIZES:
             found = self.sizes[name] = Size()
         return found
+
+    def suspect(self, session: str, at: float) -> None:
+        """From now on a session teaches nothing; nor does for a while one that has no name.
+
+        Those are told apart from ``sessions``, which whoever opens others can make forget.
+        """
+        if session:
+            self.suspects.pop(session, None)
+            self.suspects[session] = at
+        if not session or len(self.suspects) > MOST_SUSPECTS:
+            self.wary_until = at + HOUR
+        if len(self.suspects) > MOST_SUSPECTS:
+            del self.suspects[next(iter(self.suspects))]
+
+    def suspected(self, session: str, at: float) -> bool:
+        """Whether nothing is learned from a session, or from the agent, for now."""
+        return at < self.wary_until or session in self.suspects
 
     def count(self, name: str, pad: float, bound: float) -> Count | None:
         """A new count of something; None when there are too many counts already."""

@@ -17,12 +17,6 @@ from portcullis.oversight.behaviour.profile import MOST_EPISODES, Episode, Profi
 CAP: Final = 85.0
 """The most that one kind adds: for ``critical`` it takes two."""
 _OTHERS: Final = 0.5
-_REST: Final = {
-    Kind.ORDER.value: 1.0,
-    Kind.HOURS.value: 1.0,
-    Kind.VOLUME.value: 0.8,
-    Kind.ACCESS.value: 0.7,
-}
 """What the others of a kind add to the heaviest: they are seldom independent of it."""
 _NOISE: Final = 30.0
 """The most of one kind that can be usual."""
@@ -103,8 +97,7 @@ class Scorer:
         for name, one in profile.episodes.items():
             parts.setdefault(one.kind.value, []).append(self._left(profile, name, at))
         sums = {
-            kind: _REST.get(kind, _OTHERS) * sum(points)
-            + (1.0 - _REST.get(kind, _OTHERS)) * max(points)
+            kind: max(points) + _OTHERS * (sum(points) - max(points))
             for kind, points in parts.items()
         }
         enforced = profile.phase in ENFORCED

@@ -9,9 +9,12 @@ from portcullis.core.event import Event
 
 _SUSPICIOUS: Final = frozenset({"INJECTION", "CANARY", "OUTPUT_SCHEMA"})
 _TREATED: Final = frozenset({"block", "hold", "strip", "wrap"})
-_OURS: Final = ("PC307", "PC309", "PC4", "PC502", "PC9")
-"""Refusals that follow from limits, from this score, from containment and from our own faults: they
-say nothing about the agent that was not said before."""
+_OURS: Final = (
+    *("PC307", "PC309", "PC4", "PC502", "PC9"),
+    *("PC5001", "PC5002", "PC5007", "PC5011", "PC5013"),
+)
+"""Refusals that follow from limits, from this score, from containment, from faults of our own and
+from upstreams that are away: they say nothing about the agent that was not said before."""
 _WHOLE: Final = frozenset({"request", "name", "prompt"})
 """What is committed to beside arguments, and for whom a call is, and whose data it is about."""
 WHOSE: Final = frozenset({"user", "subject"})
@@ -22,8 +25,9 @@ _ARGUMENT: Final = "arguments."
 
 
 def tool_of(event: Event) -> str:
-    """What was called, short: attackers choose names."""
-    return f"{event.server}.{event.name}"[:_LONG] if event.server else event.name[:_LONG]
+    """What was called, short, and the end of a longer name told apart: attackers choose names."""
+    name = f"{event.server}.{event.name}" if event.server else event.name
+    return name if len(name) <= _LONG else f"{name[: _LONG - 9]}~{value_of(name)}"
 
 
 def host_of(source: str) -> str:

@@ -3,7 +3,8 @@
 How surprising a new one is follows from how often the others came: where many came once, new ones
 are to be expected; where each came again and again, none is (Good and Turing's idea). What counts
 is in how many different hours a value came, so that one long session does not make it usual;
-and, beside that, how many new values came at all, once the first days were over.
+and, beside that, how many new values came at all, once the first days were over. Where an agent has
+said little yet, what came to the others of its role says it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,28 @@ _EVER: Final = 0.02
 _MOST_COUNTED: Final = 12
 _SETTLED: Final = 3
 _OPEN: Final = 0.5
-_SURE: Final = 30.0
+_BUSY: Final = 3.0
+"""Where new ones come every other day, so many times more of them on one day are usual."""
+_SURE: Final = 30
 """In so many hours a value came that it says nothing any more about new ones."""
+_UNSEEN: Final = (
+    1.0,
+    *(count * math.exp(-count) / -math.expm1(-count) for count in range(1, _SURE)),
+)
+"""How many others there are that were not seen, for each that came so often."""
+_PRIOR_DAYS: Final = 3.0
+"""What comes to the others of a role weighs as much as so many days of an agent's own."""
+
+
+class Novelty(msgspec.Struct, frozen=True):
+    """How many new values of something come to an agent of a role a day, and the most on one."""
+
+    rate: float = 0.0
+    busiest: int = 1
+
+
+UNKNOWN: Final = Novelty()
+"""Of what no other agent has."""
 
 
 class Values(msgspec.Struct):
@@ -33,7 +54,8 @@ class Values(msgspec.Struct):
     ``waiting`` has what came since the baseline was locked: its days and the last one. ``closed``
     is False once there were too many values: then nothing is new, and nothing is kept. ``arrivals``
     counts what was new after the first days, ``busiest`` the most of it on one day; ``today`` is a
-    day and how much was new on it, ``fresh`` what that was.
+    day and how much was new on it, ``fresh`` what that was; ``opened`` is the day on which there
+    were too many.
     """
 
     first: int
@@ -45,13 +67,15 @@ class Values(msgspec.Struct):
     busiest: int = 0
     today: tuple[int, int] = (-1, 0)
     fresh: list[str] = []
+    opened: int = -1
 
     def learn(self, value: str, hour: int, most: int = MOST) -> None:
-        """Take a new value over."""
-        if not self.closed:
+        """Take a new value over; of many on one day only half of what there is place for."""
+        if not self.closed or (self.today[0] == hour // 24 and self.today[1] > most // 2):
             return
         if len(self.seen) >= most:
             self.closed = False
+            self.opened = hour // 24
             self.seen, self.waiting = {}, {}
             return
         self.seen[value] = [1, hour]
@@ -85,28 +109,37 @@ class Values(msgspec.Struct):
             self.learn(value, hour)
 
     def accept(self, hour: int) -> None:
-        """A human says that what came since is usual."""
+        """A human says that what came since is usual, today as well."""
+        self.today, self.fresh = (-1, 0), []
         for value in self.waiting:
             self.learn(value, hour)
         self.waiting = {}
 
-    def surprise(self, day: int) -> float:
-        """How surprising it is that so many new ones came today, as ``unlikely`` says."""
-        if not self.closed:
-            return 0.0
+    def expected(self, day: int) -> tuple[float, int]:
+        """How many new ones days like those until now would bring, and how many days those are."""
         days = day - self.first + 1
-        if days < _SETTLED:
-            return 0.0
-        rate = self.arrivals / max(1, days - _SETTLED)
-        many = max(1, self.today[1] // max(1, self.busiest))
-        if rate >= _OPEN and many == 1:
-            return 0.0
-        hidden = _EVER
+        if not self.closed:
+            return float(days), days
+        hidden = 0.0
         for entry in self.seen.values():
             count = entry[0]
             if count < _SURE:
-                hidden += count * math.exp(-count) / (1.0 - math.exp(-count))
-        return unlikely(many, max(rate, hidden / days))
+                hidden += _UNSEEN[count]
+        return max(hidden, self.arrivals * days / max(1, days - _SETTLED)), days
+
+    def surprise(self, day: int, others: Novelty = UNKNOWN) -> float:
+        """How surprising it is that so many new ones came today, as ``unlikely`` says."""
+        if not self.closed:
+            return 0.0
+        many = max(1, self.today[1] // max(1, self.busiest, others.busiest))
+        days = day - self.first + 1
+        if days < _SETTLED or (many == 1 and self.arrivals >= _OPEN * days):
+            return 0.0
+        came = self.expected(day)[0] + _EVER
+        rate = max(came / days, (came + _PRIOR_DAYS * others.rate) / (days + _PRIOR_DAYS))
+        if rate >= _OPEN:
+            many = min(many, int(self.today[1] / (_BUSY * rate)))
+        return unlikely(many, rate) if many > 1 or rate < _OPEN else 0.0
 
 
 def unlikely(count: int, rate: float) -> float:

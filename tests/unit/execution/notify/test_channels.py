@@ -428,7 +428,7 @@ async def until(wanted, seconds=5):
 
 
 def alive():
-    return [one for one in threading.enumerate() if one.name == "notify-mail"]
+    return [one for one in threading.enumerate() if one.name == "notify"]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """The built-in rules: each is raised by what it is for, and not by what merely looks like it."""
 
+import msgspec
 import pytest
 
 from controls import register
-from happenings import event, fed
+from happenings import event, fed, over
+from portcullis.core.alert import UNSILENCED
 from portcullis.core.codes import CODES
+from portcullis.core.event import EventType
 from portcullis.oversight.alerts.builtin import builtin
 from portcullis.oversight.alerts.engine import Engine
 
@@ -44,6 +47,24 @@ def active(at, digest):
     return event(at, **ADMIN, method="policy.activate", parameters={"policy": digest})
 
 
+def ruled(*digests):
+    """Rules of alerts came into force, one after the other."""
+    return [
+        event(number, **ADMIN, method="alert.rules", parameters={"digest": one})
+        for number, one in enumerate(digests)
+    ]
+
+
+def channel(how):
+    """A channel of notifications fails, works again, or gave a message up."""
+    return event(9, **ADMIN, method=f"notification.{how}", parameters={"channel": "chat"})
+
+
+def silenced(rule, **fields):
+    """Somebody silenced a rule."""
+    return event(**ADMIN | fields, method="alert.silenced", parameters={"rule": rule})
+
+
 ADMIN = {"type": "admin", "verdict": "allow"}
 OPERATOR = ADMIN | {"principal_kind": "operator", "principal": "eve"}
 DENIED = {"principal": "a", "verdict": "deny"}
@@ -52,7 +73,7 @@ CASES = {
         [event(**ADMIN, method="kills.kill", name="a")],
         [event(**ADMIN, method="principals.show", name="a")],
     ),
-    "acts-after-cut": (many(20, **DENIED, code="PC4001"), many(19, **DENIED, code="PC4001")),
+    "acts-after-cut": (many(20, **DENIED, code="PC4010"), many(19, **DENIED, code="PC4001")),
     "feed-stale": (many(3, code="PC4002", verdict="deny"), many(3, 40, code="PC4002")),
     "quarantined": (
         [event(**ADMIN, method="quarantine.begin", name="agent:a")],
@@ -73,8 +94,8 @@ CASES = {
     ),
     "injection-then-effect": (
         [
-            event(0, type="tool_result", session="s", findings=("INJECTION:wrap@x",)),
-            event(5, session="s", risk="external", verdict="allow"),
+            event(0, type="tool_result", principal="a", findings=("INJECTION:wrap@x",)),
+            event(5, principal="a", risk="external", verdict="allow"),
         ],
         [
             event(0, session="s", risk="external", verdict="allow"),
@@ -85,12 +106,19 @@ CASES = {
     "data-blocked": (many(5, **DENIED, code="PC3021"), many(4, **DENIED, code="PC3021")),
     "refused-often": (many(20, 10, **DENIED, code="PC3001"), many(40, **DENIED, code="PC3040")),
     "probing": (
-        many(8, 60, **DENIED, code="PC3003", name="tool{}"),
+        [
+            event(at, **DENIED, code="PC3003", name="?", commitments={"name": f"c{at}"})
+            for at in range(8)
+        ],
         many(15, 60, **DENIED, code="PC3003", name="tool"),
+    ),
+    "refused-slowly": (
+        many(100, 200, **DENIED, code="PC3001"),
+        many(300, 220, **DENIED, code="PC3001"),
     ),
     "beyond-rows": (many(3, 60, **DENIED, code="PC3004"), many(2, 60, **DENIED, code="PC3004")),
     "not-asked-for": (
-        many(3, 60, **DENIED, session="s", code="PC3060"),
+        many(3, 60, **DENIED, code="PC3060"),
         many(3, 60, **DENIED, session="s{}", code="PC3060"),
     ),
     "two-hosts": (
@@ -161,6 +189,24 @@ CASES = {
         [event(type="admin", method="policy.activate", verdict="deny", code="PC7002")],
         [event(**ADMIN, method="policy.activate")],
     ),
+    "rules-changed": (ruled(*"ab"), ruled(*"aaa")),
+    "rules-refused": (
+        [event(type="admin", method="alert.rules", verdict="deny", code="PC7002")],
+        ruled("a"),
+    ),
+    "silenced-widely": (
+        [silenced("*", principal="eve")],
+        [silenced("refused-*", principal="eve"), silenced("cut-off", principal="eve")],
+    ),
+    "channel-failing": ([channel("failing")], [channel("recovered"), channel("failed")]),
+    "kept-silenced": (
+        [silenced("log-fault", principal="eve")],
+        [
+            silenced("refused-often", principal="eve"),
+            silenced("log-*", principal="eve"),
+            silenced("log-fault", principal="eve", verdict="deny"),
+        ],
+    ),
     "rights-changed": (
         [event(**ADMIN, method="principals.roles", principal="eve", name="bob")],
         [
@@ -178,7 +224,10 @@ CASES = {
         [event(**ADMIN, method="audit.erase", principal="eve")],
         [event(**ADMIN, method="audit.hold", principal="eve")],
     ),
-    "spending": (many(3, 60, **DENIED, code="PC3071"), many(9, 60, **DENIED, code="PC3070")),
+    "spending": (
+        many(3, 60, **DENIED, code="PC3071", reason="limit month: 9 of 9"),
+        many(9, 60, **DENIED, code="PC3071", reason="limit m{}: 9 of 9"),
+    ),
     "upstream-fails": (
         many(3, type="tool_result", principal="a{}", server="crm", code="PC5001"),
         many(9, type="tool_result", principal="a", server="crm", code="PC5001"),
@@ -199,6 +248,58 @@ def test_it_is_raised_by_what_it_is_for_and_by_nothing_that_looks_like_it(name):
     meant, near = CASES[name]
     assert [one.rule for one in fed(Engine([RULES[name]]), *meant)] == [name]
     assert not fed(Engine([RULES[name]]), *near)
+
+
+ENDS = {
+    "asks-no-more": event(9, **ADMIN, method="approval.lifted", name="agent:a"),
+    "breaker-open": event(
+        9, **ADMIN, method="breaker.close", parameters={"breaker": "upstream:crm"}
+    ),
+    "channel-failing": channel("recovered"),
+    "cut-off": event(9, **ADMIN, method="kills.undo", name="a"),
+    "policy-refused": event(9, **ADMIN, method="policy.activate"),
+    "quarantined": event(9, **ADMIN, method="quarantine.end", name="agent:a"),
+    "risk-high": level("normal"),
+    "rules-refused": event(9, **ADMIN, method="alert.rules"),
+    "unwitnessed": event(9, **ADMIN, method="witness.quorum_back"),
+    "waits-too-long": event(9, **ADMIN, method="approval.denied", approval="x"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(name for name, rule in RULES.items() if rule.over))
+def test_what_takes_it_back_ends_it_and_nothing_that_was_refused_does(name):
+    meant, _ = CASES[name]
+    engine = Engine([RULES[name]])
+    (raised,) = fed(engine, *meant)
+    (ended,) = over(engine, ENDS[name])
+    assert (ended.rule, ended.group, ended.event) == (name, raised.group, ENDS[name].id)
+    refused = msgspec.structs.replace(ENDS[name], verdict="deny", code="PC2003")
+    assert not over(engine, refused)
+    foreign = msgspec.structs.replace(ENDS[name], type=EventType.ERROR)
+    assert not over(engine, foreign)
+    assert not over(engine, *meant)
+
+
+def test_a_budget_that_is_used_up_is_named_and_whoever_fills_a_network_is_one_host():
+    spent = many(3, 60, **DENIED, code="PC3071", reason="limit month: 9 of 9 euros")
+    (one,) = fed(Engine([RULES["spending"]]), *spent)
+    assert one.group == {"limit": "month", "principal": "a"}
+    assert one.hidden == ()
+    addresses = many(10, type="error", source="[2001:db8:0:1::{}]:99", code="PC2031")
+    (one,) = fed(Engine([RULES["forged"]]), *addresses)
+    assert one.group == {"network": "2001:db8:0:1::/64"}
+
+
+def test_each_of_many_changes_of_the_rules_or_the_policy_is_raised():
+    assert len(fed(Engine([RULES["rules-changed"]]), *ruled(*"abccadd"))) == 4
+    changes = [active(number, one) for number, one in enumerate("aabbc")]
+    assert len(fed(Engine([RULES["policy-changed"]]), *changes)) == 2
+
+
+def test_whoever_silences_what_must_not_be_missed_is_told_of():
+    for name, rule in RULES.items():
+        found = fed(Engine([RULES["kept-silenced"]]), silenced(name, principal="eve"))
+        assert bool(found) == (rule.kept and name != UNSILENCED), name
 
 
 def test_every_rule_says_what_it_protects_and_names_codes_that_there_are():

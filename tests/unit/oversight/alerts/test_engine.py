@@ -1,13 +1,14 @@
 """Rules over events: what raises an alert, what does not, and how much is remembered."""
 
 import itertools
+import time
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from happenings import event, fed
+from happenings import event, fed, over
 from portcullis.core.alert import EVIDENCE, Level
 from portcullis.oversight.alerts.engine import WEIGHT, Engine
 from portcullis.oversight.alerts.loader import load
@@ -303,3 +304,59 @@ def test_that_there_is_an_alert_raises_none():
     engine = Engine(rule("detection: {any: {type: admin}}"))
     assert fed(engine, event(type="admin", method="alert.silenced"))
     assert not fed(engine, event(type="admin", method="alert.raised"))
+
+
+ENDING = (
+    "detection: {opened: {type: admin, method: x.open}, closed: {type: admin, method: x.close}}",
+    "group-by: [name]",
+    "resolve: {by: closed, after: 5m}",
+)
+
+
+def test_an_event_of_the_same_group_says_that_it_is_over():
+    engine = Engine(rule(*ENDING))
+    said = {"type": "admin", "verdict": "allow"}
+    (raised,) = fed(engine, event(**said, method="x.open", name="a"))
+    assert (raised.group, raised.quiet) == ({"name": "a"}, 300.0)
+    (ended,) = over(engine, event(9, **said, method="x.close", name="a"))
+    assert (ended.rule, ended.group, ended.at - raised.at) == ("odd", {"name": "a"}, 9)
+    assert not over(engine, event(**said, method="x.close"), event(method="x.close", name="a"))
+
+
+def test_an_engine_with_other_rules_goes_on_where_the_one_before_was():
+    counted = "correlation: {type: event_count, group-by: [principal], timespan: 5m, condition: "
+    before = Engine(rule(REFUSED, counted + "{gte: 3}}"))
+    assert not fed(before, *(event(n, principal="a", verdict="deny") for n in range(2)))
+    same, other = Engine(rule(REFUSED, counted + "{gte: 3}}")), Engine(rules(TWO))
+    for engine in (same, other):
+        engine.follow(before)
+    assert fed(same, event(3, principal="a", verdict="deny"))
+    assert not fed(other, event(3, principal="a", verdict="deny"))
+
+
+TWO = """\
+  odd:
+    title: Odd
+    level: low
+    detection: {refused: {verdict: deny}}
+    correlation: {type: value_count, field: name, timespan: 5m, condition: {gte: 3}}
+"""
+
+
+def test_a_flood_of_groups_or_of_one_takes_bounded_time_and_memory_of_each_event():
+    slow = "correlation: {type: event_count, group-by: [principal], timespan: 1h, condition: "
+    engine = Engine(rule(REFUSED, slow + "{gte: 10000}}"))
+    events = [event(n / 100, principal="a", verdict="deny") for n in range(9999)]
+    began = time.process_time()
+    assert not fed(engine, *events)
+    assert time.process_time() - began < 2.0  # each costs the same, however many there were
+    (one,) = fed(engine, event(100, principal="a", verdict="deny"))
+    assert one.count == 10_000
+
+
+def test_what_is_late_by_a_little_does_not_count_what_is_too_old():
+    counted = "correlation: {type: event_count, group-by: [principal], timespan: 10s, condition: "
+    engine = Engine(rule(REFUSED, counted + "{gte: 3}}"))
+    for at in (20, 3, 14):  # two logs, not quite in order
+        assert not fed(engine, event(at, principal="a", verdict="deny"))
+    assert fed(engine, event(15, principal="a", verdict="deny"))

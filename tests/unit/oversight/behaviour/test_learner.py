@@ -222,9 +222,68 @@ def test_what_is_suspicious_and_what_follows_it_in_the_session_teaches_nothing()
     assert "db.show" in learner.profiles["eve-1"].facets["tool"].seen
 
 
+def test_a_suspicious_session_is_not_forgotten_for_the_others_that_are_opened():
+    learner = made()
+    found = ("INJECTION:wrap@result",)
+    learner.observe(event(type=EventType.TOOL_RESULT, findings=found))
+    learner.observe(event())
+    learner.observe(event(type=EventType.TOOL_RESULT, findings=found))
+    for number in range(MOST_SESSIONS + 5):
+        learner.observe(event(session=f"o{number}"))
+    learner.observe(event(name="drop"))
+    assert "db.drop" not in learner.profiles["eve-1"].facets["tool"].seen
+    learner.observe(event(type=EventType.TOOL_RESULT, findings=found, session="", credential="a"))
+    learner.observe(event(name="drop", session="", credential="b"))
+    assert "db.drop" not in learner.profiles["eve-1"].facets["tool"].seen, "another token"
+    later = START + timedelta(hours=2)
+    learner.observe(event(name="drop", session="", credential="b", time=later))
+    assert "db.drop" in learner.profiles["eve-1"].facets["tool"].seen
+
+
+def test_arguments_do_not_take_the_places_of_tools_and_filling_them_is_a_reason(quiet):
+    agent, learner = again(quiet, "coder")
+    learner.observe(
+        event(
+            principal=agent.name,
+            time=START + timedelta(days=LEARN, hours=10),
+            server="git",
+            name="read",
+            commitments={f"arguments.a{number}": "hmac-sha256:00" for number in range(MOST_FACETS)},
+        )
+    )
+    profile = learner.profiles[agent.name]
+    assert len(profile.facets) < MOST_FACETS - 50
+    assert profile.facet("shape new") is not None
+    reasons = learner.standing(profile).reasons
+    assert "too many arguments" in {one.subject for one in reasons}
+
+
+def test_a_fortnight_of_errors_does_not_make_it_deaf_to_more(quiet):
+    learner = made()
+    for number in range(400):
+        learner.observe(event(type=EventType.TOOL_CALL, time=START + timedelta(hours=number)))
+        learner.observe(
+            event(type=EventType.TOOL_RESULT, time=START + timedelta(hours=number), verdict="error")
+        )
+    now, most = learner.profiles["eve-1"].shares["errors"]
+    assert most <= 15
+    assert now <= 35
+    agent, learner = again(quiet, "coder")
+    at = START + timedelta(days=LEARN, hours=10)
+    its = {"principal": agent.name, "server": "git", "name": "read"}
+    for number in range(24):
+        when = at + timedelta(minutes=5 * number)
+        learner.observe(event(time=when, **its))
+        failed = number % 4 != 0
+        verdict = "error" if failed else "allow"
+        learner.observe(event(type=EventType.TOOL_RESULT, time=when, verdict=verdict, **its))
+    episodes = learner.profiles[agent.name].episodes
+    assert "refusals:many errors" in episodes, "spread over two hours, with calls that went well"
+
+
 def test_refusals_of_ours_do_not_make_it_worse():
     learner = made()
-    for code in ("PC4001", "PC3070", "PC5023", "PC9001"):
+    for code in ("PC4001", "PC3070", "PC5001", "PC5023", "PC9001"):
         learner.observe(event(verdict="deny", code=code))
     assert "refusals" not in learner.profiles["eve-1"].counts
     learner.observe(event(verdict="deny", code="PC3001"))
@@ -259,6 +318,36 @@ def test_one_agent_does_not_make_anything_usual_in_its_role():
     learner.observe(event(principal="eve-2", name="drop"))
     learner.review_roles()
     assert learner._roles["eve"].has("tool", "db.drop")
+
+
+@pytest.mark.parametrize(("risk", "less"), [("read", True), ("external", False)])
+def test_a_value_new_to_a_whole_role_is_no_attack_unless_something_is_sent_there(risk, less):
+    learner = made()
+    names = [f"eve-{number}" for number in range(4)]
+
+    def call(name, day, value, hour=9):
+        when = START + timedelta(days=day, hours=hour)
+        its = {"parameters": {"table": value}, "risk": risk, "session": f"{name} {day}"}
+        learner.observe(event(principal=name, time=when, **its))
+
+    for day in range(10):
+        for name in names:
+            for number in range(8):
+                call(name, day, f"t{number % 3}", 8 + number)
+    for name in names:
+        learner.decided(name, Phase.RATIFIED, 1)
+    for name in names:
+        call(name, 10, "new")
+
+    def weight(name):
+        some = learner.profiles[name].episodes.values()
+        return max(one.weight for one in some if one.kind is Kind.DESTINATION)
+
+    first, last = weight(names[0]), weight(names[-1])
+    assert (last < first / 2) == less
+    learner.profiles[names[0]].episodes.clear()
+    call(names[0], 11, "new")
+    assert weight(names[0]) < 0.7 * first, "the second day"
 
 
 def test_a_learner_that_starts_again_scores_the_same_events_the_same_way(quiet):

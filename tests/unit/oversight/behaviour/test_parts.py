@@ -1,11 +1,25 @@
 """If these fail, new things are expected where none are, or many are counted as few."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from portcullis.core.event import Event, EventType
 from portcullis.oversight.behaviour.amounts import Count, Size, Teach, limit
-from portcullis.oversight.behaviour.distinct import Distinct, together
-from portcullis.oversight.behaviour.seen import host_of
-from portcullis.oversight.behaviour.values import MOST, Values, unlikely
+from portcullis.oversight.behaviour.distinct import Distinct
+from portcullis.oversight.behaviour.profile import Profile
+from portcullis.oversight.behaviour.roles import role_of
+from portcullis.oversight.behaviour.seen import host_of, tool_of
+from portcullis.oversight.behaviour.values import MOST, Novelty, Values, unlikely
+
+LONG = {
+    "v": 1,
+    "id": "1",
+    "time": datetime(2026, 3, 2, tzinfo=UTC),
+    "type": EventType.TOOL_CALL,
+    "gateway": "g",
+    "server": "s",
+}
 
 
 def seen(values, value, hours):
@@ -59,6 +73,16 @@ def test_a_locked_baseline_takes_a_value_over_on_its_third_day_and_one_a_day():
     assert set(values.seen) == {"x", "y"}
 
 
+def test_what_a_human_accepts_is_taken_over_however_much_it_was_on_one_day():
+    values = Values(0)
+    values.learn("a", 0)
+    for index in range(40):
+        values.arrive(str(index), 20)
+    values.wait("0", 20 * 24)
+    values.accept(20 * 24 + 1)
+    assert set(values.seen) == {"a", "0"}
+
+
 def test_many_at_once_are_less_likely_than_one():
     assert unlikely(1, 0.01) == pytest.approx(2.0, abs=0.01)
     assert unlikely(1, 3.0) < 0.1
@@ -106,14 +130,73 @@ def test_a_locked_peak_follows_slowly_and_not_far():
 
 
 def test_different_things_are_counted_to_within_a_fifth_in_bounded_memory():
-    some = [Distinct(), Distinct()]
+    some = Distinct()
     for index in range(6000):
         for _ in range(2):
-            some[index % 2].add(f"value {index}")
-    assert all(2400 < one.count() < 3600 for one in some)
-    assert 4800 < together(some) < 7200
-    assert together([some[0], some[0]]) == pytest.approx(some[0].count())
-    assert all(len(one.hashes) <= 256 for one in some)
+            some.add(f"value {index % 3000}")
+    assert 2400 < some.count() < 3600
+    assert len(some.hashes) <= 256
+
+
+def test_where_new_values_come_to_the_others_of_a_role_one_more_is_less_of_a_surprise():
+    values = Values(0)
+    for value in "abcd":
+        seen(values, value, range(0, 24 * 14, 12))
+    values.arrive("new", 14)
+    alone = values.surprise(14)
+    assert values.surprise(14, Novelty(0.2, 1)) < alone - 0.5
+    assert values.surprise(14, Novelty(0.0, 1)) == alone, "nobody makes others look closer"
+    for value in "xyz":
+        values.arrive(value, 14)
+    assert values.surprise(14, Novelty(0.2, 4)) < values.surprise(14, Novelty(0.2, 1)) - 1
+
+
+def test_where_new_values_come_every_day_a_busy_day_does_not_surprise_and_a_flood_does():
+    values = Values(10)
+    for index in range(15):
+        seen(values, str(index), [24 * (10 + index % 3)])
+    values.today, values.fresh = (-1, 0), []
+    for index in range(12):
+        values.arrive(f"n{index}", 13)
+    assert values.surprise(13) == 0.0
+    for index in range(100):
+        values.arrive(f"n{index}", 14)
+    assert values.surprise(14) > 1
+
+
+def test_one_member_does_not_say_how_much_is_new_in_a_role():
+    def member(name, new):
+        values = Values(0)
+        for value in range(3 + new):
+            seen(values, str(value), range(0, 24 * 10, 8) if value < 3 else [24 * 7])
+        return Profile(name, role="r", days=10, day=10, facets={"tool": values})
+
+    role = role_of([member("a", 0), member("b", 0), member("c", 40)])
+    assert role.new("tool").rate < 0.05
+    assert role.new("tool").busiest <= 1
+    assert role.new("nothing") == Novelty()
+    role = role_of([member("a", 0), member("b", 40), member("c", 40)])
+    assert role.new("tool").rate > 1
+
+
+def test_a_thing_is_not_opened_on_one_day():
+    values = Values(0)
+    for index in range(MOST + 10):
+        values.arrive(str(index), 3)
+        values.learn(str(index), 3 * 24 + 1)
+    assert values.closed
+    assert len(values.seen) <= MOST // 2 + 1
+    for day in (4, 5):
+        for index in range(MOST):
+            values.arrive(f"{day} {index}", day)
+            values.learn(f"{day} {index}", day * 24)
+    assert (values.closed, values.opened) == (False, 5)
+
+
+def test_tools_of_long_names_are_told_apart():
+    names = {tool_of(Event(**LONG, name="x" * 80 + end)) for end in "ab"}
+    assert len(names) == 2
+    assert all(len(name) <= 64 for name in names)
 
 
 @pytest.mark.parametrize(
