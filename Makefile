@@ -37,14 +37,16 @@ check: setup-dev docs-site ## format, lint, types, layers, dependencies, dead co
 	$(BIN)/python tools/docs.py --check
 	$(BIN)/python tools/proto.py --check
 
-test: setup-dev packages .venv-docs/.done ## everything, on free loopback ports
+test: setup-dev packages .venv-docs/.done .venv-manifests/.done ## everything, on free loopback ports
 	tools/run-tests
 
 nightly: packages crash ## slow: what `make test` does a little of, at length; see docs/testing.md
-	PORTCULLIS_NIGHTLY=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 3600 -m nightly
+	PORTCULLIS_NIGHTLY=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 3600 \
+		-o faulthandler_timeout=0 -m nightly
 
 crash: setup-dev ## slow: 500 random kill -9 under load, of logs and of gates, with and without witnesses
 	PORTCULLIS_LOG_KILLS=440 PORTCULLIS_GATE_KILLS=60 $(BIN)/pytest --numprocesses 2 --dist worksteal \
+		-o faulthandler_timeout=0 \
 		tests/e2e/audit/test_kill.py tests/e2e/audit/test_crash.py
 
 eval-detection: setup-dev ## measure detection over DATA=folder (and EXAMPLES=folder) and write docs/detection.md
@@ -79,6 +81,11 @@ docs-site: .venv-docs/.done ## build/docs: docs/ as pages, in an environment of 
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
+.venv-manifests/.done: requirements/manifests.txt # what judges deploy/
+	$(PYTHON) -m venv .venv-manifests
+	.venv-manifests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 clean: ## remove what make made; keys and logs of your own gates stay
-	rm -rf .venv .venv-peers .venv-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf .venv .venv-peers .venv-docs .venv-manifests build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		src/*.egg-info tests/node/node_modules portcullis-state/demo

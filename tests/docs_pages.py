@@ -31,6 +31,8 @@ PROGRAM = re.compile(
     r"\$EDITOR|\w+=\$\(.*)(\s|$)"
 )
 """How a line begins that somebody is to type."""
+ALONE = re.compile(r"portcullis up *(#|$)")
+"""What says its addresses when it is there; whoever reads on sees them first."""
 STAYS = re.compile(
     r"\bportcullis (up|demo|\w+ connect|audit witness|audit mirror(?!.* --once)|approval watch|"
     r"audit (tail|export)\b.* (-f|--follow))\b(?!.*--show-key)"
@@ -141,7 +143,8 @@ def _steps(block: Block) -> Iterator[Command | File]:
         for position, (command, printed) in enumerate(found):
             last = position == len(found) - 1
             stays = word == "background" or STAYS.search(command) is not None
-            yield Command(command, printed, stays, int(rest) if word == "exit" and last else 0)
+            said = printed or (("gate ...",) if ALONE.match(command) else ())
+            yield Command(command, said, stays, int(rest) if word == "exit" and last else 0)
 
 
 def _parts(page: Path) -> Iterator[Block | str]:

@@ -17,8 +17,11 @@ def anyio_backend():
 async def house(tmp_path_factory, anyio_backend):
     """A gate with its people, without browsers, for all tests that ask for no other."""
     folder = tmp_path_factory.mktemp("house")
+    free = {"command": ["/bin/cat", "--hidden"], "sandbox": "none"}
+    sealed = {"command": ["/bin/cat"], "per_session": True}
+    settings = {"mcp": {"free": free, "sealed": sealed}}
     async with (
-        standins.staged(folder, policy=policy()) as stage,
+        standins.staged(folder, policy=policy(), settings=settings) as stage,
         housed(await furnished(stage)) as made,
     ):
         yield made

@@ -376,6 +376,18 @@ async def test_a_breaker_is_shown_and_closed_by_an_administrator(house, mallory)
     assert (await ada.act("/breakers/reset", **wanted)).code == "PC4012"
 
 
+async def test_what_runs_without_a_box_is_shown_first(house):
+    page = (await house.person("vic").get("/tools")).text
+    assert "1 without a box" in page
+    rows = re.findall(r"<tr data-row>.*?</tr>", page, re.DOTALL)
+    assert "free" in rows[0]
+    assert "here, without a box" in rows[0]
+    assert "sealed" in rows[1]
+    assert all(word in rows[1] for word in ("here, in a box", "strict", "session"))
+    assert all("elsewhere, over HTTP" in row for row in rows[2:])
+    assert "--hidden" not in page
+
+
 async def test_budgets_say_whom_they_count_what_is_left_and_how_fast_it_goes(house):
     await scenes.spent(house.desk.stage, 1000)
     vic = house.person("vic")

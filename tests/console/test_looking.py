@@ -82,6 +82,7 @@ async def scene(desk):
         "containment": f"/containment?agent={standins.AGENT}",
         "limits": "/limits",
         "breakers": "/breakers",
+        "tools": "/tools",
     }
 
 

@@ -32,12 +32,31 @@ TOLD = {
 }
 """Pages that one reader reads one after the other, and how many commands each has at least."""
 SHARED = (
-    *("alerts", "approvals", "audit", "breakers", "clients", "console", "containment", "evidence"),
+    *(
+        "alerts",
+        "approvals",
+        "audit",
+        "breakers",
+        "clients",
+        "console",
+        "containment",
+        "end-to-end",
+    ),
+    "evidence",
     *("exporters", "inspection", "keys", "privacy", "quarantine", "reach", "redteam-contain"),
-    *("processes", "replication", "review", "terminal"),
+    *(
+        "kubernetes",
+        "processes",
+        "replication",
+        "review",
+        "run",
+        "sandbox",
+        "terminal",
+        "tools-in-boxes",
+    ),
 )
 """Pages that have a gate together, of which none takes from another what that needs."""
-MARKED = 20
+MARKED = 30
 """So many blocks at most are not run, for a reason that stands before each."""
 
 

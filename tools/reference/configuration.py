@@ -18,6 +18,11 @@ from portcullis.config import Config
 from reference import heading, prose, row, table
 
 _WORDS = {
+    "Any": "anything",
+    "IPv4Address": "address",
+    "IPv6Address": "address",
+    "IPv4Network": "network",
+    "IPv6Network": "network",
     "str": "text",
     "int": "whole number",
     "float": "number",

@@ -3,6 +3,9 @@
 Each field of an event's content is encrypted with AES-256-GCM under a key derived from its
 subject's, for the event and the field (additional data). Destroying the subject's key destroys
 it. A leaf commits to each field under the same name, so what is shown can be held against it.
+Where there are recipients, what lies under the subject's key is an envelope for them
+(``audit.recipients``), and nobody here can read it; all but the name of the user, which the rule of
+four eyes needs.
 
 Keeping is best effort: a thread writes, nobody waits, and what a crash or a full queue takes is
 not content of record. The file is bounded: the oldest goes first, and what is held stays.
@@ -24,12 +27,16 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from portcullis.audit import recipients as envelopes
+from portcullis.audit.recipients import Recipients
 from portcullis.audit.subjects import SubjectKeys
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
 
 QUEUE_BYTES: Final = 32 * 2**20
 """The most content that may wait to be written."""
+USER: Final = "user"
+"""The field with the name of the user for whom a call was made."""
 _VERSION: Final = 1
 _NONCE: Final = 12
 _ROW: Final = 256
@@ -72,11 +79,16 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One field of an event's content; its ``commitment`` is made anew, from what was kept."""
+    """One field of an event's content; its ``commitment`` is made anew, from what was kept.
+
+    Where it is ``sealed``, the value is an envelope that is not for us, and the commitment what
+    was written with it.
+    """
 
     name: str
     value: bytes
     commitment: str
+    sealed: bool = False
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -92,8 +104,8 @@ class ContentStore:
 
     ``keys`` are that log's. ``most_bytes`` bounds what is kept, encrypted, but for what is
     ``held``: that is asked whenever something is to go, and while it raises a Problem nothing
-    goes and what finds no room is not kept. Raises Problem PC7001 for a file that is not of this
-    version or cannot be opened.
+    goes and what finds no room is not kept. ``recipients`` are those who alone can read it. Raises
+    Problem PC7001 for a file that is not of this version or cannot be opened.
     """
 
     def __init__(
@@ -104,8 +116,11 @@ class ContentStore:
         results: bool,
         most_bytes: int,
         held: Callable[[], Held] = Held,
+        recipients: Recipients | None = None,
     ) -> None:
         self.results = results
+        self.readers = recipients.names if recipients else ()
+        self._recipients = recipients
         self._keys = keys
         self._most = most_bytes
         self._held = held
@@ -203,7 +218,7 @@ class ContentStore:
     def _write(self, items: Sequence[_Item | str]) -> None:
         dropped = {item for item in items if isinstance(item, str)}
         kept = [one for one in items if isinstance(one, _Item) and one.event.id not in dropped]
-        rows = [row for item in kept for row in _rows(item)]
+        rows = [row for item in kept for row in _rows(item, self._recipients)]
         with self._lock, self._connection as connection:
             connection.executemany("DELETE FROM content WHERE event = ?", [(e,) for e in dropped])
             connection.executemany(
@@ -254,6 +269,8 @@ def _opened(keys: SubjectKeys, event_id: str, field: str, handle: bytes, sealed:
         value = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(event_id, field))
     except (InvalidTag, ValueError):
         raise Problem("PC6005", f"the content of {field} was altered") from None
+    if field != USER and envelopes.sealed(value):  # a user is called as an application says
+        return Field(field, value, envelopes.parse(value).commitment, sealed=True)
     return Field(field, value, subject.commitment(value))
 
 
@@ -282,10 +299,16 @@ def _forget(path: Path, handles: Iterable[bytes]) -> int:
     return gone
 
 
-def _rows(item: _Item) -> Iterator[tuple[str, str, float, str, str, str, bytes, bytes]]:
+def _rows(
+    item: _Item, recipients: Recipients | None
+) -> Iterator[tuple[str, str, float, str, str, str, bytes, bytes]]:
     event, cipher = item.event, AESGCM(item.key)
     who = f"{event.principal_kind}:{event.principal}"
-    for field, value in item.fields.items():
+    fields = dict(item.fields)
+    if recipients is not None:
+        hidden = {name: value for name, value in fields.items() if name != USER}
+        fields |= recipients.seal(event.id, hidden, event.commitments)
+    for field, value in fields.items():
         nonce = os.urandom(_NONCE)
         sealed = nonce + cipher.encrypt(nonce, value, _bound(event.id, field))
         at = event.time.timestamp()

@@ -26,6 +26,7 @@ from portcullis.bootstrap.alerts_watching import Watching
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.incidents import by_alert
+from portcullis.bootstrap.secrets import baited
 from portcullis.config import Config
 from portcullis.config.places import Role
 from portcullis.control.services import Services
@@ -203,7 +204,13 @@ async def alerting(
     try:
         gather = config.alerts.gather_minutes * 60.0
         store = SqlAlerts(engine, services.clock, new_id, gather)
-        alerts = Alerts(store, services, registry, _steps(config), by_alert(services))
+        told = (by_alert(services), baited(services))
+
+        def opened(alert: Alert) -> None:
+            for one in told:
+                one(alert)
+
+        alerts = Alerts(store, services, registry, _steps(config), opened)
         rules = Rules(config.alerts.rules, alerts.reread) if role.rules else None
         async with background(alerts.run()):
             if rules is None:

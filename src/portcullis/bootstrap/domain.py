@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from fastapi import APIRouter
 
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.foundation import CA
+from portcullis.bootstrap.secret_sources import given_out, used_by
 from portcullis.config import Config
 from portcullis.config.identity import Kubernetes
 from portcullis.config.places import Role
@@ -27,7 +27,6 @@ from portcullis.core.spiffe import ours
 from portcullis.execution.bundles import Bundles
 from portcullis.execution.fetch import Fetcher
 from portcullis.execution.keysets import key_source
-from portcullis.execution.secrets import local_secrets
 from portcullis.execution.tls import WebTls
 from portcullis.identity.attest.kubernetes import Cluster, Clusters, PublishedKeys, TokenReview
 from portcullis.identity.authority import Authority, open_authority
@@ -219,7 +218,7 @@ def _cluster(name: str, settings: Kubernetes, services: Services) -> Cluster:
     fetcher = Fetcher(
         settings.review or "",
         tls=WebTls(authorities=settings.ca),
-        secrets=local_secrets(os.environ),
+        secrets=used_by(given_out(services), f"kubernetes.{name}"),
         credential=settings.credential,
     )
     return TokenReview(name, settings, fetcher.post)

@@ -21,6 +21,7 @@ from portcullis.audit.export.thread import ExportThread
 from portcullis.audit.export.web import WebTarget, bearer, signed
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.floor import EXPORT
+from portcullis.bootstrap.secret_sources import used_by
 from portcullis.config import Config
 from portcullis.config.exporters import (
     AnyExporter,
@@ -58,7 +59,8 @@ def exporters(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = {}
     for section in config.audit.exporters:
-        target, form = _target(section, secrets, clock, gateway, version)
+        theirs = used_by(secrets, f"exporters.{section.name}")
+        target, form = _target(section, theirs, clock, gateway, version)
         made[section.name] = Exporter(
             section.name,
             Source(directory, verifier),
@@ -128,7 +130,7 @@ def _target(
 
 
 def _resolved(secrets: SecretSource, reference: str) -> Callable[[], str]:
-    return lambda: secrets.resolve(reference)
+    return lambda: secrets.resolve(reference).reveal()
 
 
 def _tls(name: str, authorities: Path | None) -> ssl.SSLContext:

@@ -115,7 +115,7 @@ def _socket(config: Config) -> Path:
 
 
 def _url(reference: str) -> str:
-    return local_secrets(os.environ).resolve(reference)
+    return local_secrets(os.environ).resolve(reference).reveal()
 
 
 def _prefix(config: Config) -> str:

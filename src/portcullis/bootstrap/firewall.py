@@ -28,6 +28,7 @@ from portcullis.identity.keys import derived, issuer_key
 from portcullis.identity.sealing import Envelope
 from portcullis.inspection.build import Built, build, own_cache, rules_of
 from portcullis.inspection.canary import Canaries
+from portcullis.inspection.honeytokens import Honeytokens
 from portcullis.inspection.injection.onnx import OnnxClassifier
 from portcullis.inspection.ner import installed
 from portcullis.policy.engine import CompiledPolicy
@@ -48,8 +49,16 @@ class Detectors(NamedTuple):
 
 
 def canaries_of(config: Config, services: Services) -> Canaries:
-    """The canaries of this deployment."""
-    return Canaries(_key(config, services.sealer, "canaries"), config.inspection.honey)
+    """The canaries of this deployment, and its honeytokens.
+
+    Raises Problem PC5007 for a honeytoken that cannot be read: its use would not be seen.
+    """
+    key, parts = _key(config, services.sealer, "canaries"), services.secret_parts
+    bait = config.secrets.honeytokens()
+    if not bait or parts is None:
+        return Canaries(key, config.inspection.honey)
+    tokens = {reference: parts.broker.bait(reference) for reference in bait}
+    return Honeytokens(key, config.inspection.honey, tokens)
 
 
 def honey(config: Config, name: str) -> str:

@@ -19,6 +19,7 @@ from portcullis.audit.feeder import Feeder
 from portcullis.audit.log import AuditLog, open_log
 from portcullis.audit.pruning import Pruner
 from portcullis.audit.quorum import load_quorum
+from portcullis.audit.recipients import load_recipients
 from portcullis.audit.retention_holds import HoldBook
 from portcullis.audit.subjects import SubjectKeys
 from portcullis.audit.subjects_erasure import Stores, content_path
@@ -27,6 +28,8 @@ from portcullis.bootstrap.feed import killed
 from portcullis.bootstrap.floor import read_by_all
 from portcullis.bootstrap.incidents import incident_parts
 from portcullis.bootstrap.keys import SystemClock, keys_of
+from portcullis.bootstrap.on_behalf import grants_of
+from portcullis.bootstrap.secrets import secret_parts_of
 from portcullis.bootstrap.sharing import once_of, sessions_of
 from portcullis.config import Config
 from portcullis.config.places import GATE, Role, audit_directory, gateway_logs, ruling_logs
@@ -123,8 +126,13 @@ def founded(
     precedents = SqlPrecedents(engine, name, recorder.subjects, stores)
     stack.callback(precedents.close)
 
+    grants = grants_of(stack, config, engine, sealer)
+
     def forget() -> None:
-        precedents.forget(clock.now() - KEPT_SECONDS)
+        if grants is not None:
+            grants.forget(clock.now())
+        kept = 0.0 if config.audit.content.encrypt_to else KEPT_SECONDS  # what we could read goes
+        precedents.forget(clock.now() - kept)
         forget_ended(engine, clock.now())
 
     privacy = PrivacyParts(
@@ -144,6 +152,8 @@ def founded(
     approvals = SqlApprovals(engine)
     alerts = SqlAlerts(engine, clock, new_id, config.alerts.gather_minutes * 60.0)
     issuer = issuer_key(state / "keys", sealer)
+    secret_parts = secret_parts_of(config, engine, directory, sealer, recorder, name)
+    stack.callback(secret_parts.broker.close)
     return Services(
         authority=TokenAuthority(
             issuer,
@@ -196,13 +206,15 @@ def founded(
             SqlBehaviour(engine), config.behaviour, thresholds_of(config.behaviour)
         ),
         alert_parts=AlertParts(alerts, alerts),
-        incident_parts=incident_parts(config, engine, directory),
+        incident_parts=incident_parts(config, engine, secret_parts.rotations),
+        secret_parts=secret_parts,
         console=config.console,
         console_key=derived(issuer, "console"),
         feed_key=derived(issuer, "feed"),
         orders=orders,
         kill_key=order_key,
         passkeys=SqlPasskeys(engine),
+        grants=grants,
         notices=SqlNotices(engine),
         pruning_parts=_pruning(config, name, recorder, engine, clock),
         version=__version__,
@@ -244,7 +256,14 @@ def _contents(
     if settings.keep == "off" and not path.exists():
         return None
     results, most = settings.keep == "arguments+results", settings.most_bytes
-    contents = ContentStore(path, subjects, results=results, most_bytes=most, held=held)
+    sealed_to = settings.encrypt_to
+    contents = ContentStore(
+        *(path, subjects),
+        results=results,
+        most_bytes=most,
+        held=held,
+        recipients=None if sealed_to is None else load_recipients(sealed_to),
+    )
     stack.callback(contents.close)
     return contents
 

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.domain import Domain, opened
+from portcullis.bootstrap.egress import egressing
 from portcullis.bootstrap.evidence import Evidence
 from portcullis.bootstrap.feed import publishing
 from portcullis.bootstrap.foundation import founded
@@ -82,6 +83,7 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
         # The control plane opens first and closes last: operators act while the gate drains.
         wanted = (*operators, *for_agents(parts, domain, agents.router))
         urls = await listening(stack, parts, wanted)
+        urls |= await egressing(stack, parts, domain, urls)
         stack.callback(agents.drain)
         told = telling(*(config, services, parts.registry, urls["control"], parts.alerts.subscribe))
         await stack.enter_async_context(told)

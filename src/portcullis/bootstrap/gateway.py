@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from portcullis.bootstrap.domain import opened
+from portcullis.bootstrap.egress import egressing
 from portcullis.bootstrap.feed import following
 from portcullis.bootstrap.figures import showing
 from portcullis.bootstrap.foundation import CA, founded
@@ -68,6 +69,7 @@ async def running_gateway(
         agents.router.report(lambda: not services.feed.stale() and not services.recorder.failure)
         await _fresh(services.feed.stale, told)
         urls = await listening(stack, parts, for_agents(parts, domain, agents.router), shared=True)
+        urls |= await egressing(stack, parts, domain, urls, shared=True)
         stack.callback(agents.drain)
         say(urls)
         yield Gate(

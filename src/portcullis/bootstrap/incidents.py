@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,7 @@ import structlog
 from sqlalchemy import Engine
 
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.incidents_history import history_of, rotations_of
+from portcullis.bootstrap.incidents_history import history_of
 from portcullis.config import Config
 from portcullis.config.places import Role
 from portcullis.control.containment import by_itself
@@ -21,7 +20,7 @@ from portcullis.control.incidents_parts import IncidentParts
 from portcullis.control.services import Services
 from portcullis.core.alert import UNRESOLVED, Alert, Level, Wanted
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Directory
+from portcullis.core.incident_ports import Rotations
 from portcullis.oversight.incidents_playbook import named, playbooks
 from portcullis.store.engine import open_sqlite
 from portcullis.store.incidents import FollowedProbations, SqlIncidents
@@ -33,14 +32,14 @@ _MOST: Final = 100
 """Alerts that are looked at after a start, the newest."""
 
 
-def incident_parts(config: Config, engine: Engine, directory: Directory) -> IncidentParts:
+def incident_parts(config: Config, engine: Engine, rotations: Rotations) -> IncidentParts:
     """What incidents stand on. Raises Problem PC7002 for a playbook that cannot be read, PC7066."""
     known = playbooks(config.incidents.playbooks)
     named(known, config.incidents.playbook)
     history = history_of(config, engine)
     return IncidentParts(
         store=SqlIncidents(engine),
-        rotations=rotations_of(config, engine, directory, os.environ),
+        rotations=rotations,
         findings=history.findings,
         playbooks=known,
         settings=config.incidents,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -16,14 +15,16 @@ from portcullis.audit.keys import load_signer
 from portcullis.audit.note import Signer
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.keys import keys_of
+from portcullis.bootstrap.secret_sources import Sources
 from portcullis.config import Config
 from portcullis.config.places import audit_directory, logs_of, own_log
 from portcullis.control.incidents_parts import History
+from portcullis.core.incident import Rotated
 from portcullis.core.lifecycle import State
 from portcullis.core.ports import Directory
 from portcullis.core.principal import PrincipalKind
-from portcullis.execution.rotation import CommandHook, RotatingSecrets
-from portcullis.execution.secrets import local_secrets
+from portcullis.core.secret_ports import Leases, Rotation
+from portcullis.execution.rotation import RotatingSecrets
 from portcullis.identity.sealing import Envelope
 from portcullis.review.incident_access import LogAccess, configured, outdated
 from portcullis.review.incident_findings import LogFindings
@@ -118,12 +119,24 @@ def report_signer(config: Config) -> Signer:
 
 
 def rotations_of(
-    config: Config, engine: Engine, directory: Directory, environ: Mapping[str, str]
+    config: Config, engine: Engine, directory: Directory, sources: Sources, leases: Leases
 ) -> RotatingSecrets:
     """What rotates the secrets that the configuration names; see ``incidents.rotation``."""
     happened = SqlHappened(engine)
     newest = partial(_projected, config, engine)
-    access = LogAccess(config, happened, newest, partial(meaning_in, config.policy))
+    meant = partial(meaning_in, config.policy)
+    access = LogAccess(config, happened, newest, meant, leases)
+
+    def told(done: Rotated) -> None:
+        leases.rotated(
+            Rotation(
+                reference=done.reference,
+                at=time.time(),
+                rotated=done.rotated,
+                verified=done.verified,
+                fault=done.fault,
+            )
+        )
 
     def revoked(name: str) -> str:
         record = directory.get(PrincipalKind.AGENT, name)
@@ -133,11 +146,9 @@ def rotations_of(
 
     return RotatingSecrets(
         known=access.known,
-        secrets=local_secrets(environ),
-        hooks={
-            scheme: CommandHook(one.command, one.seconds)
-            for scheme, one in config.incidents.rotation.items()
-        },
+        anew=sources.registry.anew,
+        hooks=sources.hooks,
         configured=[one.reference for one in configured(config)],
         outdated=revoked,
+        told=told,
     )

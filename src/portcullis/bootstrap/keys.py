@@ -32,7 +32,11 @@ class SystemClock:
 
 def keys_of(config: Config, *, create: bool | None = None) -> KeyManager:
     """The configured key manager; see ``key_manager`` for ``create`` and its Problems."""
-    secret = local_secrets(os.environ).resolve
+    sources = local_secrets(os.environ)
+
+    def secret(reference: str) -> str:
+        return sources.resolve(reference).reveal()
+
     return key_manager(config.keys, state=config.state, secret=secret, create=create)
 
 

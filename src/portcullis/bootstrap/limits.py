@@ -45,7 +45,7 @@ def counter_of(config: Config, role: Role, sources: SecretSource, clock: Clock) 
     """What counts. Raises Problem PC7001, or PC6003 where another process counts in memory."""
     settings = config.counters
     if settings.via == "redis" and settings.url is not None:
-        return RedisCounter(sources.resolve(settings.url), config.trust_domain, clock)
+        return RedisCounter(sources.resolve(settings.url).reveal(), config.trust_domain, clock)
     path = config.state / COUNTS
     if settings.via == "sqlite":
         return SharedCounter(path, clock)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
+from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 from starlette.routing import BaseRoute
 
@@ -24,6 +25,7 @@ from portcullis.control import (
     breakers_api,
     catalogue_api,
     chat_api,
+    connections_api,
     incidents_api,
     incidents_timeline_api,
     kills_api,
@@ -33,12 +35,16 @@ from portcullis.control import (
     pruning_api,
     quarantine_api,
     reviews_api,
+    secrets_api,
 )
 from portcullis.control.bundle import bootstrap_app
+from portcullis.control.console.app import ROUTE as CONSOLE
 from portcullis.control.console.app import ConsoleParts, console_routes
 from portcullis.control.console.streams import Streams
+from portcullis.control.edge import Edge
 from portcullis.control.limits import Limits as LimitsLeft
 from portcullis.control.login import Logins
+from portcullis.control.tools import standing
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
 from portcullis.gateway.guard import Guard
@@ -110,7 +116,8 @@ async def enforcement(
             usable=parts.usable,
             limited=LimitsLeft(parts.limits).of_session,
             names=config.listen.names,
-            routers=domain.agents_routers,
+            routers=lambda edge: (*domain.agents_routers(edge), *_connections(parts, edge)),
+            vouching=None if parts.on_behalf is None else parts.on_behalf.connecting("api").vouch,
         ),
         limits=config.limits,
         metrics=parts.metrics,
@@ -159,6 +166,8 @@ def for_operators(
                 names=listen.names,
                 limits=parts.limits,
                 meaning=parts.meaning,
+                tools=standing(config),
+                connecting=parts.on_behalf.connecting(CONSOLE) if parts.on_behalf else None,
             )
         )
 
@@ -181,9 +190,11 @@ def for_operators(
             incidents_timeline_api.router(edge, services.telling("control")),
             *behaviour_api.routers(edge, services.behaving("control")),
             *breakers_api.routers(edge, services.breaking("control")),
+            *secrets_api.routers(edge, services.brokered("control")),
             *quarantine_api.routers(edge, services.quarantining("control")),
             *privacy_api.routers(edge, services.privacy("control")),
             pruning_api.router(edge, services.pruning(), services.records()),
+            *_grants(parts, edge),
             *(chat_api.router(edge, one) for one in (chat(config, services),) if one),
         ),
         console=console,
@@ -197,6 +208,24 @@ def for_operators(
         ),
         Wanted("bootstrap", bootstrap, listen.bootstrap, one_way),
     )
+
+
+def _connections(parts: Parts, edge: Edge) -> Iterable[APIRouter]:
+    """What applications have their users connect, where there is anything."""
+    found = parts.on_behalf
+    if found is None:
+        return ()
+    sessions = parts.services.sessions
+    return (connections_api.applications(edge, found.connecting("api"), sessions, found.where),)
+
+
+def _grants(parts: Parts, edge: Edge) -> Iterable[APIRouter]:
+    """What operators see of it."""
+    found = parts.on_behalf
+    if found is None:
+        return ()
+    directory = parts.services.directory
+    return connections_api.operators(edge, found.connecting("control"), directory, found.where)
 
 
 async def listening(

@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from portcullis.audit.export.stream import SyslogTarget
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.foundation import DATABASE
-from portcullis.bootstrap.keys import SystemClock
+from portcullis.bootstrap.keys import SystemClock, keys_of
+from portcullis.bootstrap.secret_sources import given_out, sources_of, used_by
 from portcullis.config import Config
 from portcullis.config.notifications import (
     AnyChannel,
@@ -43,8 +44,8 @@ from portcullis.execution.notify.slack import AppTeller, IncomingTeller
 from portcullis.execution.notify.syslog import SocketTeller, SyslogTeller
 from portcullis.execution.notify.web import Web
 from portcullis.execution.notify.webhook import WebhookTeller
-from portcullis.execution.secrets import local_secrets
 from portcullis.gateway.records import changed, new_id
+from portcullis.identity.sealing import Envelope
 from portcullis.oversight.telling import Channel
 from portcullis.store.engine import open_sqlite
 from portcullis.store.notices import SqlNotices
@@ -74,7 +75,7 @@ async def telling(
         yield
         return
     clock, gateway, recorder = services.clock, services.gateway, services.recorder
-    secrets = local_secrets(os.environ)
+    secrets = given_out(services)
 
     def noticed(method: str, said: dict[str, str]) -> None:
         recorder.enqueue(changed(gateway, clock, method, said))
@@ -83,7 +84,7 @@ async def telling(
         Channel(
             name,
             settings,
-            teller(name, settings, secrets, clock, config.trust_domain),
+            teller(name, settings, used_by(secrets, place(name)), clock, config.trust_domain),
             store=notices,
             approvals=approvals.store,
             clock=clock,
@@ -131,8 +132,9 @@ async def told_once(config: Config, name: str) -> None:
     settings = config.notifications.get(name)
     if settings is None:
         raise Problem("PC8002", "notifications has no channel of this name")
-    clock = SystemClock()
-    one = teller(name, settings, local_secrets(os.environ), clock, config.trust_domain)
+    clock, sealer = SystemClock(), Envelope(keys_of(config))
+    secrets = sources_of(config, os.environ, sealer).registry
+    one = teller(name, settings, secrets, clock, config.trust_domain)
     thread = new_id()
     test = Message(
         id=f"{thread}-1",
@@ -167,9 +169,12 @@ def notices_of(config: Config) -> Iterator[SqlNotices | None]:
 
 def chat(config: Config, services: Services) -> Chat | None:
     """What decides by the buttons of chats; None where no channel has any."""
-    secrets = local_secrets(os.environ)
+    secrets = given_out(services)
     channels = {
-        name: Buttons(partial(secrets.resolve, one.actions.signing_secret), one.actions.approvers)
+        name: Buttons(
+            partial(_revealed, used_by(secrets, place(name)), one.actions.signing_secret),
+            one.actions.approvers,
+        )
         for name, one in config.notifications.items()
         if isinstance(one, SlackChannel) and one.actions is not None
     }
@@ -183,6 +188,11 @@ def chat(config: Config, services: Services) -> Chat | None:
         once=services.once,
         clock=services.clock,
     )
+
+
+def place(name: str) -> str:
+    """What a channel is called among those who use secrets."""
+    return f"notifications.{name}"
 
 
 def console_of(config: Config, control_url: str) -> str:
@@ -200,9 +210,9 @@ def teller(
             keys = partial(_resolved, secrets, references)
             return WebhookTeller(url, Web(tls), keys, clock)
         case SlackChannel(webhook=str() as webhook):
-            return IncomingTeller(partial(secrets.resolve, webhook), Web(tls))
+            return IncomingTeller(partial(_revealed, secrets, webhook), Web(tls))
         case SlackChannel(api=api, channel=channel):
-            token = partial(secrets.resolve, settings.token or "")
+            token = partial(_revealed, secrets, settings.token or "")
             buttons = settings.actions is not None
             return AppTeller(api, channel, token, Web(tls), buttons=buttons)
         case EmailChannel():
@@ -216,7 +226,7 @@ def teller(
                 domain=domain,
             )
         case PagerDutyChannel(url=url, routing_key=key):
-            return PagerDutyTeller(url, Web(tls), partial(secrets.resolve, key), domain)
+            return PagerDutyTeller(url, Web(tls), partial(_revealed, secrets, key), domain)
         case SyslogChannel():
             return _syslog(settings, tls)
 
@@ -246,15 +256,19 @@ def references(settings: AnyChannel) -> tuple[str, ...]:
             return ()
 
 
+def _revealed(secrets: SecretSource, wanted: str) -> str:
+    return secrets.resolve(wanted).reveal()
+
+
 def _resolved(secrets: SecretSource, wanted: tuple[str, ...]) -> list[str]:
-    return [secrets.resolve(one) for one in wanted]
+    return [secrets.resolve(one).reveal() for one in wanted]
 
 
 def _login(settings: EmailChannel, secrets: SecretSource) -> Callable[[], tuple[str, str] | None]:
     user, password = settings.user, settings.password
     if user is None or password is None:
         return lambda: None
-    return lambda: (user, secrets.resolve(password))
+    return lambda: (user, secrets.resolve(password).reveal())
 
 
 def _tls(name: str, authorities: Path | None) -> ssl.SSLContext:

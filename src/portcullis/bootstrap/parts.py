@@ -14,15 +14,17 @@ from portcullis.bootstrap.alerts import Alerts, alerting
 from portcullis.bootstrap.behaviour import behaving, unusual
 from portcullis.bootstrap.beside import beside
 from portcullis.bootstrap.breakers import breaking
-from portcullis.bootstrap.firewall import detectors, ending, firewall
+from portcullis.bootstrap.firewall import Keeper, detectors, ending, firewall
 from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.governed import governed
 from portcullis.bootstrap.incidents import probation, resuming
 from portcullis.bootstrap.limits import limiting
+from portcullis.bootstrap.on_behalf import OnBehalf, forwarding
 from portcullis.bootstrap.oversight import asking
 from portcullis.bootstrap.quarantine import isolating
-from portcullis.bootstrap.retention import contents_of
+from portcullis.bootstrap.retention import contents_of, precedents_of
 from portcullis.bootstrap.scan import tool_scan
+from portcullis.bootstrap.secrets import brokering, rotating
 from portcullis.bootstrap.sharing import (
     Among,
     called_of,
@@ -33,6 +35,7 @@ from portcullis.bootstrap.sharing import (
     sweeping,
     vaults_of,
 )
+from portcullis.bootstrap.tools import EndsWithSession, boxed, boxes_of, own_tools
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook
 from portcullis.checks.answered import Answered
@@ -55,10 +58,11 @@ from portcullis.core.call import RiskClass
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
 from portcullis.core.limit_ports import Standing
-from portcullis.execution.endpoint import Endpoint, endpoints
+from portcullis.core.ports import SecretSource
+from portcullis.execution.endpoint import Endpoint
 from portcullis.execution.http import HttpForwarder
 from portcullis.execution.mcp.channels import McpChannels
-from portcullis.execution.secrets import local_secrets
+from portcullis.execution.secrets.broker import SecretBroker
 from portcullis.execution.tls import Tls
 from portcullis.gateway.access import Access
 from portcullis.gateway.guard import Shows
@@ -90,11 +94,14 @@ class Parts:
     conversations: Conversations
     here: Among | None
     forwarder: HttpForwarder
+    on_behalf: OnBehalf | None
     registry: CollectorRegistry
     metrics: Metrics
     standing: Standing
     limits: LimitParts
     alerts: Alerts
+    secrets: SecretSource | SecretBroker
+    terminated: Callable[[str], tuple[str, ...]]
 
 
 @contextlib.asynccontextmanager
@@ -110,6 +117,7 @@ async def assembled(
     async with contextlib.AsyncExitStack() as stack:
         recorder, sessions, clock = services.recorder, services.sessions, services.clock
         origin = services.gateway
+        role = Role.of(origin.rpartition("/")[2])
         found = detectors(config, services)
         book = PinBook(
             services.pins,
@@ -138,7 +146,7 @@ async def assembled(
         breakers = await stack.enter_async_context(breaking(config, services, registry, alarm))
         probations = await stack.enter_async_context(probation(config.state / DATABASE, services))
         isolate = Isolate(services.feed, policy.pdp)
-        sources = local_secrets(environ)
+        sources = await stack.enter_async_context(brokering(services))
         limit, left = await stack.enter_async_context(
             limiting(
                 *(config, services, policy.pdp, sources, registry),
@@ -171,7 +179,7 @@ async def assembled(
         looked_at = reviews.flagged(config)
         records = Records(
             *(origin, recorder, sessions, policy.pdp, clock, contents, looked_at),
-            precedents=services.desk_parts.precedents if services.desk_parts else None,
+            precedents=precedents_of(config, services),
         )
         metrics = Metrics(registry)
         awaited = [RiskClass(risk) for risk in config.audit.await_witnesses]
@@ -183,10 +191,17 @@ async def assembled(
             observers,
         )
         services.feed.subscribe(partial(underway.sweep, services.feed, pipeline.chunk))
-        forwarder = HttpForwarder(endpoints(config), secrets=sources, limits=limits, tls=tls)
-        stack.push_async_callback(forwarder.close)
+        on_behalf, forwarder = forwarding(stack, config, services, sources, tls)
+        boxes = boxes_of(config, services, registry)
+        tools = await own_tools(
+            stack, config, boxes, sources, environ, serves=role is not Role.CONTROL
+        )
         channels = McpChannels(
-            config.mcp, forwarder=forwarder, secrets=sources, limits=limits, environ=environ
+            *(config.mcp, boxes, tools),
+            forwarder=forwarder,
+            secrets=sources,
+            limits=limits,
+            environ=environ,
         )
         stack.push_async_callback(channels.close)
         mcp = Mcp(
@@ -199,13 +214,16 @@ async def assembled(
         )
         conversations, here = conversations_of(stack, config, services, mcp)
         stack.push_async_callback(conversations.close)
-        if Role.of(origin.rpartition("/")[2]).lasting:  # a wrapper's server is its client's
+        keepers: list[Keeper] = [vaults, provenance]
+        if role.lasting or boxed(config):  # without a box, a wrapper's server is its client's
             services.feed.subscribe(partial(conversations.sweep, services.feed))
+            keepers.append(EndsWithSession(conversations))
         works = (
             *(policy.run(), conversations.run(), services.feed.watch(), book.watch()),
             isolating(config, services, levels, alarm),
             resuming(services),
-            ending((vaults, provenance), sessions),
+            rotating(services),
+            ending(keepers, sessions),
             sweeping(vaults, sessions),
         )
         await beside(stack, config, services, sources, registry, works)
@@ -224,9 +242,12 @@ async def assembled(
             conversations=conversations,
             here=here,
             forwarder=forwarder,
+            on_behalf=on_behalf,
             registry=registry,
             metrics=metrics,
             standing=limit,
             limits=left,
             alerts=alarm,
+            secrets=sources,
+            terminated=policy.pdp.terminated,
         )

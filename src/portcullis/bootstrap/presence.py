@@ -66,6 +66,7 @@ class Running(msgspec.Struct, frozen=True):
     gate: str = ""
     tls: str = ""
     mtls: str = ""
+    egress: str = ""
 
 
 def found_in(place: Path) -> Running | None:

@@ -18,6 +18,7 @@ from portcullis.audit.stamper import Stamper
 from portcullis.audit.timestamps import load_roots
 from portcullis.audit.verify import own_verifier
 from portcullis.audit.web import Web
+from portcullis.bootstrap.secret_sources import used_by
 from portcullis.config import Config
 from portcullis.config.places import GATE, Role, audit_directory
 from portcullis.config.replica import Replica
@@ -83,7 +84,7 @@ def run_replicas(
             one.name,
             directory,
             verifier,
-            open_objects(_settings(one, secrets, name)),
+            open_objects(_settings(one, used_by(secrets, f"replicate.{one.name}"), name)),
             clock=clock,
             notice=notice,
             lag_seconds=one.lag_seconds,
@@ -113,9 +114,11 @@ def _settings(replica: Replica, secrets: SecretSource, name: str = GATE) -> Stor
         url=replica.store if Role.of(name).alone else f"{replica.store.rstrip('/')}/{name}",
         region=replica.region or "",
         endpoint=replica.endpoint or "",
-        access_key=secrets.resolve(replica.access_key) if replica.access_key else "",
-        secret_key=secrets.resolve(replica.secret_key) if replica.secret_key else "",
-        session_token=secrets.resolve(replica.session_token) if replica.session_token else "",
+        access_key=secrets.resolve(replica.access_key).reveal() if replica.access_key else "",
+        secret_key=secrets.resolve(replica.secret_key).reveal() if replica.secret_key else "",
+        session_token=secrets.resolve(replica.session_token).reveal()
+        if replica.session_token
+        else "",
     )
 
 

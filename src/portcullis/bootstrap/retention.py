@@ -15,6 +15,7 @@ from portcullis.audit.pruned import PRUNE
 from portcullis.config import Config
 from portcullis.control.pruning import Tell
 from portcullis.control.services import Services
+from portcullis.core.desk_ports import Precedents
 from portcullis.core.errors import Problem
 from portcullis.gateway.records import changed
 
@@ -28,9 +29,23 @@ log = structlog.get_logger(__name__)
 
 
 def contents_of(config: Config, services: Services) -> ContentStore | None:
-    """Where content is kept; None when the configuration wants none."""
-    parts = services.privacy_parts
-    return None if parts is None or config.audit.content.keep == "off" else parts.contents
+    """Where content is kept from now on; None when the configuration wants none.
+
+    Who can read it is put on record; where it has no readers it is the service.
+    """
+    parts, keep = services.privacy_parts, config.audit.content.keep
+    contents = None if parts is None or keep == "off" else parts.contents
+    if contents is not None:
+        said = {"keep": keep, "readers": list(contents.readers)}
+        event = changed(services.gateway, services.clock, "content.readers", said)
+        services.recorder.enqueue(event)
+    return contents
+
+
+def precedents_of(config: Config, services: Services) -> Precedents | None:
+    """What keeps the arguments of approved calls; nothing where only others may read content."""
+    parts = services.desk_parts
+    return None if parts is None or config.audit.content.encrypt_to else parts.precedents
 
 
 async def expiring(config: Config, services: Services) -> None:

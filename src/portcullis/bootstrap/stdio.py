@@ -40,7 +40,7 @@ async def wrap_stdio(
     ``token`` was minted for. The log is one of its own below ``state/mcp``, since one process
     writes one log.
     """
-    alone = config.model_copy(update={"mcp": {server: upstream}, "models": {}})
+    alone = config.model_copy(update={"mcp": {server: upstream}, "models": {}, "tools": {}})
     async with contextlib.AsyncExitStack() as stack:
         parts = await _first_free(stack, alone, server)
         name = parts.services.gateway.rpartition("/")[2]

@@ -52,7 +52,11 @@ def opened_witness(
 
     Its key is sealed by the key manager in ``keys``, by default a file below its state.
     """
-    secret = local_secrets(os.environ).resolve
+    sources = local_secrets(os.environ)
+
+    def secret(reference: str) -> str:
+        return sources.resolve(reference).reveal()
+
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         manager = key_manager(

@@ -30,6 +30,7 @@ _SCOPED: Final = {
     Action.RESOURCE: ("resource",),
     Action.PROMPT: ("prompt",),
     Action.COMPLETE: ("prompt", "resource"),
+    Action.EGRESS: ("egress",),
 }
 """The actions that a scope is about, and its words for what they name."""
 

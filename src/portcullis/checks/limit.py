@@ -155,7 +155,7 @@ class Limiting(Check):
         if run is None or not any(one.measure in DATA for one in run.plan):
             return None
         plan = [one for one in run.plan if one.measure in DATA]
-        much = {Measure.BYTES: result.size}
+        much = {Measure.BYTES: max(0, result.size - result.counted)}
         if any(one.measure is Measure.ROWS for one in plan):
             much[Measure.ROWS] = size.rows(result.payload)
         wants = rules.sized(plan, much)

@@ -17,7 +17,9 @@ from portcullis.oversight import limits as rules
 from portcullis.oversight import limits_size as size
 from portcullis.oversight.limits import Estimate, Planned
 
-_NEVER: Final = frozenset({"PC5006", "PC5012", "PC5013", "PC5022"})
+_NEVER: Final = frozenset(
+    {"PC5006", "PC5012", "PC5013", "PC5022", "PC5080", "PC5081", "PC5082", "PC5083"}
+)
 """Problems with which a call ends before its upstream got it."""
 _UNREACHED: Final = "no connection"
 """What the reason of PC5001 begins with when nothing was sent."""

@@ -22,11 +22,14 @@ from portcullis.core.inspection import (
     Treatment,
 )
 from portcullis.core.verdict import Deny, Finding
+from portcullis.inspection.honeytokens import HONEYTOKEN
 from portcullis.inspection.inspector import Reading
 from portcullis.inspection.links import foreign
 from portcullis.wire.texts import where
 
 CANARY: Final = "CANARY"
+STOLEN: Final = "HONEYTOKEN"
+"""The type of finding of a credential that nobody has reason to hold."""
 INJECTION: Final = "INJECTION"
 OPAQUE: Final = "OPAQUE"
 NOTE: Final = "[taken out: this text looked like instructions]"
@@ -38,6 +41,7 @@ HELD: Final = "PC3023"
 """The code of what may pass only if a human lets it."""
 _SHOWN: Final = 8
 _REFUSALS: Final = (
+    (STOLEN, Treatment.BLOCK, "PC5065"),
     (CANARY, Treatment.BLOCK, "PC3020"),
     (INJECTION, Treatment.BLOCK, "PC3022"),
     (OPAQUE, Treatment.BLOCK, "PC3024"),
@@ -114,9 +118,13 @@ def scored(texts: Iterable[Text], rules: Rules) -> frozenset[Source]:
 
 
 def leaked(leaks: Iterable[Leak], where: str) -> tuple[Finding, ...]:
-    """Canaries: nothing lets them pass."""
+    """Canaries and honeytokens: nothing lets them pass."""
     return tuple(
-        Finding(type=CANARY, where=f"{where}, from {leak.place}", treatment=Treatment.BLOCK)
+        Finding(
+            type=STOLEN if leak.place.startswith(HONEYTOKEN) else CANARY,
+            where=f"{where}, from {leak.place}",
+            treatment=Treatment.BLOCK,
+        )
         for leak in leaks
     )
 

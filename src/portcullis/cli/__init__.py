@@ -33,6 +33,7 @@ _COMMANDS: Final = {
     "explain": "Explain an error code.",
     "version": "Print the version.",
     "completion": "Print the script that completes commands in a shell.",
+    "run": "Run an agent in a box whose only way out is the gate.",
     "mcp": "Wrap a stdio MCP server: stdio on both sides, every check in between.",
     "agent": "Agents: their life, and how they get their identity.",
     "application": "Applications that open sessions.",
@@ -42,6 +43,7 @@ _COMMANDS: Final = {
     "session": "Sessions: open, say, show, close, quarantine, release.",
     "limit": "What is left of limits, for whom and until when: list, show.",
     "breaker": "Circuit breakers: list, reset.",
+    "secret": "Secrets: list, access, rotate, seal.",
     "kill": "Cut off an agent, a session, a role or everybody, at once and everywhere.",
     "console": "A link to the console that logs in, once.",
     "approval": "Calls that wait for a human: watch, list, show, approve, deny, lift.",
@@ -55,13 +57,19 @@ _COMMANDS: Final = {
     "policy": "Policy: check, build, decide, reach.",
     "inspect": "Say what the gate would find in a text, or in JSON lines.",
     "keys": "The key that seals what is at rest: status, rotate.",
+    "grant": "Accounts that users connected at upstreams: list, revoke.",
     "audit": "The log: query, access, export, verify, prove, witness and more.",
     "evidence": "Evidence for compliance frameworks: gaps, export, verify.",
+    "sandbox": "Boxes: run, show, probe, manifest.",
     "bench": "Measure the gate on this machine.",
     "redteam": "Attack the gate and count what gets through: contain.",
 }
 _SILENT: Final = frozenset({"", "explain", "version", "completion"})
 """What logs nothing, and so does not wait for what would."""
+_HOLDING: Final = frozenset({"up", "gateway", "control", "mcp", "run", "demo"})
+"""What holds credentials for as long as it runs."""
+_LOGGED: Final = {"demo": "warning", "run": "critical"}
+"""What is logged less: a person reads the one, and what is in a box would write in the other."""
 _DENIED, _PENDING, _VERIFICATION, _USAGE, _FAULT = 3, 4, 5, 2, 1
 
 
@@ -126,7 +134,11 @@ def main() -> None:
     if wanted not in _SILENT:
         from portcullis.cli import logs  # noqa: PLC0415 - slow
 
-        logs.configure("warning" if wanted == "demo" else "info")
+        logs.configure(_LOGGED.get(wanted, "info"))
+    if wanted in _HOLDING:
+        from portcullis.cli.cores import no_cores  # noqa: PLC0415 - for these only
+
+        no_cores()
     gc.disable()  # of what is imported nothing is garbage; looking for it, here and at the end of
     # the process, takes a third of a short command's time
     try:

@@ -23,13 +23,13 @@ def addresses(config: Config) -> Addresses:
     except Problem:
         running = None  # it is another user's: what is configured is what we know
     if running is not None and running.mtls:
-        return Addresses(_here(running.mtls), running.gate)
+        return Addresses(here(running.mtls), running.gate)
     if config.listen.mtls is None:
         hint = "Set listen.mtls, or give --gate and --enrol."
         raise Problem("PC7004", "the gate of this configuration has no listen.mtls", hint=hint)
-    return Addresses(_here(f"https://{config.listen.mtls}"), f"http://{config.listen.gate}")
+    return Addresses(here(f"https://{config.listen.mtls}"), f"http://{config.listen.gate}")
 
 
-def _here(url: str) -> str:
+def here(url: str) -> str:
     """The same place, for a client on this machine."""
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

@@ -52,6 +52,7 @@ from portcullis.cli.audit_report import (
     quorum_of,
 )
 from portcullis.cli.audit_rows import print_records
+from portcullis.cli.audit_sealed import identity, opened
 from portcullis.cli.audit_stamps import check_stamps, plain_stamps, print_stamps, with_stamps
 from portcullis.cli.audit_tail import VERDICTS, tail
 from portcullis.cli.audit_witness import witness
@@ -65,9 +66,13 @@ from portcullis.core.event import EventType
 _FAILED = 5
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-for command in (witness, mirror, export, access, reindex, erase, content, hold, release, prune):
+for command in (
+    *(witness, mirror, export, access, reindex, erase, content, hold, release, prune),
+    identity,
+):
     app.command()(command)
 
+app.command("open")(opened)
 app.command()(tail)
 
 

@@ -129,16 +129,17 @@ def _names(config: Config) -> tuple[str, ...]:
 
 
 def _deliver(config: Config, name: str, log: str, start: int | None, *, as_json: bool) -> None:
-    from portcullis.bootstrap import SystemClock  # noqa: PLC0415 - slow
+    from portcullis.bootstrap import SystemClock, keys_of  # noqa: PLC0415 - slow
     from portcullis.bootstrap.exporters import exporters  # noqa: PLC0415 - the same
-    from portcullis.execution.secrets import local_secrets  # noqa: PLC0415 - the same
+    from portcullis.bootstrap.secret_sources import sources_of  # noqa: PLC0415 - the same
+    from portcullis.identity.sealing import Envelope  # noqa: PLC0415 - the same
 
     made = exporters(
         config,
         log,
         gateway=f"{config.trust_domain}/{log}",
         version=__version__,
-        secrets=local_secrets(os.environ),
+        secrets=sources_of(config, os.environ, Envelope(keys_of(config))).registry,
         clock=SystemClock(),
         notice=_said,
         attempts=_ATTEMPTS,

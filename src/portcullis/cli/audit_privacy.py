@@ -13,6 +13,7 @@ import typer
 from portcullis.audit.query import find
 from portcullis.audit.verify import own_verifier
 from portcullis.cli.audit_lines import clean, note, print_json
+from portcullis.cli.audit_sealed import IdentityFile, Passphrase, key_of, show
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
@@ -20,8 +21,6 @@ from portcullis.core.errors import Problem
 if TYPE_CHECKING:
     from portcullis.config import Config
     from portcullis.control.privacy_api import HoldView
-
-_FAILED = 5
 
 Reason = Annotated[
     str, typer.Option(help="Why, in one line; it stays in the log, so it names no person.")
@@ -62,32 +61,26 @@ def content(
     event: Annotated[str, typer.Argument(help="The event's id.")],
     reason: Reason,
     config: ConfigFile = DEFAULT_CONFIG,
+    identity: IdentityFile = None,
+    passphrase: Passphrase = False,
     as_json: Json = False,
 ) -> None:
     """Show the content of an event, where it was kept. Who reads it, and why, is recorded first.
 
-    It is looked for in all logs of the state directory. Exit code 5 when it is not what the event
-    in its log commits to.
+    It is looked for in all logs of the state directory. What is sealed end to end opens with
+    --identity alone. Exit code 5 when it is not what the event in its log commits to.
     """
     from portcullis.cli.operate import operations  # noqa: PLC0415 - slow
 
     settings = load(config)
     why = line(reason)
+    key = None if identity is None else key_of(identity, passphrase=passphrase)
     log, committed = _committed(settings, event)
     with operations(settings, log) as work:
         found = work.content(event, why)
     if found.log != log:
         committed = {}
-    same = {field.name: committed.get(field.name) == field.commitment for field in found.fields}
-    for field in found.fields:
-        if as_json:
-            print_json({"field": field.name, "value": field.value, "committed": same[field.name]})
-        else:
-            print(f"{clean(field.name)}: {clean(field.value)}")
-    wrong = [name for name, fits in same.items() if not fits]
-    if wrong:
-        note(f"the event in the log commits to something else: {clean(', '.join(wrong))}")
-        raise typer.Exit(_FAILED)
+    show(event, found.fields, committed, key, as_json=as_json)
 
 
 def hold(

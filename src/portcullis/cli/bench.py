@@ -34,6 +34,9 @@ from portcullis.bench.limits import Settings as LimitSettings
 from portcullis.bench.limits import measure_limits
 from portcullis.bench.limits_gates import measure_gates
 from portcullis.bench.report import Report, Target
+from portcullis.bench.sandbox import PARTS as SANDBOX_PARTS
+from portcullis.bench.sandbox import Settings as SandboxSettings
+from portcullis.bench.sandbox import measure_sandbox
 from portcullis.bench.subjects import JSON, SSE
 from portcullis.bench.workers import Settings as WorkerSettings
 from portcullis.bench.workers import measure_workers
@@ -295,6 +298,31 @@ def workers(
     _parts(result, as_json=as_json)
 
 
+@app.command("sandbox")
+def sandbox(
+    *,
+    only: Annotated[
+        Literal["starts", "neighbour", "egress"] | None, typer.Option(help="One part.")
+    ] = None,
+    starts: Annotated[int, typer.Option(min=3, max=1000, help="Of each kind of box.")] = 30,
+    seconds: Annotated[float, typer.Option(min=0.2, max=60, help="Of each round.")] = 2.0,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Beside each bad box.")] = 6,
+    calls: Annotated[int, typer.Option(min=3, max=10_000, help="Through egress.")] = 300,
+    as_json: Json = False,
+) -> None:
+    """What a box costs to start, a bad one its neighbour, and the way out its user."""
+    settings = SandboxSettings(
+        starts=starts,
+        seconds=seconds,
+        rounds=rounds,
+        calls=calls,
+        parts=(only,) if only else SANDBOX_PARTS,
+    )
+    with status("measuring", quiet=as_json) as say:
+        result = measure_sandbox(settings, say)
+    _parts(result, as_json=as_json)
+
+
 @app.command("firewall")
 def firewall(
     *,
@@ -355,7 +383,8 @@ def _kept(target: Target | None) -> str:
     """Whether a promise was kept, beside its figure."""
     if target is None:
         return ""
-    return f"  {target.op} {target.value:,.0f}: {'met' if target.met else 'NOT MET'}"
+    value = f"{target.value:,.1f}".removesuffix(".0")
+    return f"  {target.op} {value}: {'met' if target.met else 'NOT MET'}"
 
 
 def _counts(text: str) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from portcullis.cli.references import resolved
 from portcullis.client.ask import CUT, MUTE, origin, unanswered
 from portcullis.client.connector import Connector
-from portcullis.client.gate import Gate
+from portcullis.client.gate import Gate, Patience
 from portcullis.client.identity import Identity
 from portcullis.client.saved import Saved
 from portcullis.client.tls import domain_of, read_authorities
@@ -81,6 +81,9 @@ class Options:
     ca: Path | None
     save: Path | None
     scope: tuple[str, ...]
+    joined: str = ""
+    """A join token that was made here, by the operator of this machine, for this command."""
+    patience: Patience | None = None
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[Gate]:
@@ -99,6 +102,7 @@ class Options:
                 scope=self.scope,
                 trust_domain=domain_of(roots) if self.socket and roots else "",
                 roots=roots if self.socket else (),
+                patience=self.patience,
             )
             await gate.ready()
             yield gate
@@ -106,7 +110,7 @@ class Options:
     def _source(self) -> Identity:
         ways = (self.join_token, self.kubernetes_token, self.socket)
         given = sum(way is not None for way in ways)
-        if given > 1 or not (given or self.save):
+        if given > 1 or not (given or self.save or self.joined):
             hint = "They are references (env:NAME, file:PATH), never values."
             detail = "give one of --join-token, --kubernetes-token and --socket"
             raise Problem("PC7004", detail, hint=hint)
@@ -116,7 +120,9 @@ class Options:
         return client.enrolled(
             self.enrol,
             gate=self.gate,
-            join_token=resolved("--join-token", self.join_token) if self.join_token else "",
+            join_token=(
+                resolved("--join-token", self.join_token) if self.join_token else self.joined
+            ),
             kubernetes_token=(
                 resolved("--kubernetes-token", self.kubernetes_token)
                 if self.kubernetes_token

@@ -42,6 +42,13 @@ from portcullis.control.pruning_api import PruningView, told
 from portcullis.control.quarantine_api import QuarantinedView, QuarantineList
 from portcullis.control.records import Caller
 from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
+from portcullis.control.secrets_api import (
+    RotatedView,
+    SecretList,
+    SecretView,
+    UseList,
+    UseView,
+)
 from portcullis.control.services import Services
 from portcullis.core.approval import State
 from portcullis.core.call import Context
@@ -75,6 +82,7 @@ class Direct:
         self._reviewing = services.reviews("cli")
         self._behaving = services.behaving("cli")
         self._breaking = services.breaking("cli")
+        self._brokered = services.brokered("cli")
         self._quarantining = services.quarantining("cli")
         self._records = services.records()
         now = services.clock.now()
@@ -271,6 +279,21 @@ class Direct:
         """Let an agent ask again."""
         work = self._approving.lift(self._context, agent, reason)
         self._run(work, "approval.lifted", f"agent:{agent}")
+
+    def secrets(self) -> SecretList:
+        """The secrets of the configuration."""
+        found = self._run(self._brokered.list(), "secret.list", "")
+        return SecretList(secrets=[SecretView.of(one) for one in found])
+
+    def secret_uses(self, agent: str, reference: str, since: float) -> UseList:
+        """Who used which."""
+        found = self._run(self._brokered.access(agent, reference, since), "secret.access", "")
+        return UseList(uses=[UseView.of(one) for one in found])
+
+    def rotate_secret(self, reference: str, reason: str) -> RotatedView:
+        """Rotate one."""
+        work = self._brokered.rotate(self._context, reference, reason)
+        return RotatedView.of(self._run(work, "secret.rotate", reference))
 
     def breakers(self) -> BreakerList:
         """The breakers that are not closed."""

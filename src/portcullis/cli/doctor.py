@@ -25,17 +25,23 @@ from portcullis.audit.publish import CHECKPOINT
 from portcullis.audit.quorum import Quorum, load_quorum
 from portcullis.bootstrap import CA, authority_of
 from portcullis.bootstrap.notices import references
+from portcullis.bootstrap.secret_sources import Sources
 from portcullis.catalogue.schema import fault
+from portcullis.cli.doctor_boxes import boxes
 from portcullis.cli.doctor_channels import channel
+from portcullis.cli.doctor_egress import egress
 from portcullis.cli.doctor_finding import Finding, reachable
+from portcullis.cli.doctor_oauth import oauth
 from portcullis.cli.doctor_rules import readings
+from portcullis.cli.doctor_secrets import opened
+from portcullis.cli.doctor_secrets import secrets as told_of_secrets
 from portcullis.cli.operate import RunningGate, running_gate, running_gateways
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, McpUpstream, load
 from portcullis.config.inspection import Inspection
 from portcullis.config.places import Role, logs_of
 from portcullis.core.errors import Problem
-from portcullis.execution.secrets import Secrets, local_secrets
+from portcullis.execution.secrets import Secrets
 from portcullis.identity.authority_files import Files, parse_state
 from portcullis.identity.in_force import attention
 from portcullis.identity.workload.socket import MAX_PATH
@@ -86,7 +92,12 @@ def _deployment(config: Config) -> Iterator[Finding]:
     yield from _state(config.state)
     yield _tried("policy", str(config.policy), partial(load_policy, config.policy, fault))
     yield _tried("inspection", "rules and their examples", partial(_inspection, config.inspection))
-    secrets = local_secrets(os.environ)
+    with opened(config) as sources:
+        yield from _upstreams(config, sources)
+
+
+def _upstreams(config: Config, sources: Sources) -> Iterator[Finding]:
+    secrets = sources.registry
     yield from (_tried(*reading) for reading in readings(config))
     yield from _keys(config)
     yield from _addresses(config)
@@ -98,6 +109,8 @@ def _deployment(config: Config) -> Iterator[Finding]:
             what = f"secret of notifications.{name}"
             yield _tried(what, reference, partial(secrets.resolve, reference))
         yield from channel(name, settings, secrets)
+    yield from egress(config, secrets)
+    yield from oauth(config, secrets)
     for name, model in config.models.items():
         if model.credential:
             reference = model.credential
@@ -105,7 +118,9 @@ def _deployment(config: Config) -> Iterator[Finding]:
         yield reachable(name, model.url)
     for name, server in config.mcp.items():
         yield from _server(name, server, secrets)
-    if not (config.models or config.mcp or config.guard):
+    yield from told_of_secrets(config, sources)
+    yield from boxes(config)
+    if not (config.models or config.mcp or config.guard or config.tools):
         do = "Name model endpoints, MCP servers or toolsets."
         yield Finding("upstreams", ok=False, found="none", do=do)
 
@@ -216,9 +231,6 @@ def _server(name: str, server: McpUpstream, secrets: Secrets) -> Iterator[Findin
             found or f"{program} is not on PATH",
             f"Install {program} or give its full path in mcp.{name}.command.",
         )
-        for key, value in server.env.items():
-            if value.startswith(("env:", "file:")):
-                yield _tried(f"mcp.{name}.env.{key}", value, partial(secrets.resolve, value))
     if server.credential:
         reference = server.credential
         yield _tried(f"credential of {name}", reference, partial(secrets.resolve, reference))
@@ -272,7 +284,7 @@ def _tried(what: str, found: str, attempt: Callable[[], object]) -> Finding:
 
 def _addresses(config: Config) -> Iterator[Finding]:
     listen = config.listen
-    given = (listen.gate, listen.control, listen.mtls, listen.tls, listen.bootstrap)
+    given = (listen.gate, listen.control, listen.mtls, listen.tls, listen.bootstrap, listen.egress)
     addresses = [address for address in given if address is not None]
     fixed = [address for address in addresses if not address.endswith(":0")]
     said: list[Finding] = []

@@ -32,7 +32,7 @@ def channel(name: str, settings: AnyChannel, secrets: Secrets) -> Iterator[Findi
             where = url
         case SlackChannel(webhook=str() as reference):
             with contextlib.suppress(Problem):  # which has been told
-                found = _webhook(name, secrets.resolve(reference))
+                found = _webhook(name, secrets.resolve(reference).reveal())
                 told = f"{reference}: {found.found}"
                 yield found._replace(what=f"channel {name}", found=told)
             return
@@ -63,7 +63,7 @@ def _webhook(name: str, url: str) -> Finding:
 def _webhook_key(name: str, reference: str, secrets: Secrets) -> Iterator[Finding]:
     """A key that is shorter than Standard Webhooks says."""
     with contextlib.suppress(Problem):  # which has been told
-        found = len(webhooks.key(secrets.resolve(reference)))
+        found = len(webhooks.key(secrets.resolve(reference).reveal()))
         if found < SHORTEST_KEY:
             do = "Make one: echo whsec_$(head -c 32 /dev/urandom | base64 -w0)"
             said = f"{reference} is {found} bytes, less than {SHORTEST_KEY}"

@@ -25,5 +25,5 @@ def counts(config: Config, secrets: Secrets) -> tuple[bool, str, str]:
             await counter.close()
 
     reference = config.counters.url or ""
-    lacking = asyncio.run(look(secrets.resolve(reference)))
+    lacking = asyncio.run(look(secrets.resolve(reference).reveal()))
     return not lacking, f"{reference}: {lacking or 'it keeps what is counted'}", KEPT

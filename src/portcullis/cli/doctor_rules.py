@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from portcullis.audit.recipients import load_recipients
 from portcullis.config import Config
 from portcullis.config.incidents import Incidents
 from portcullis.oversight.alerts.builtin import rules
@@ -16,6 +17,9 @@ def readings(config: Config) -> Iterator[tuple[str, str, Callable[[], object]]]:
     folder = config.alerts.rules
     if folder is not None:
         yield "alert rules", str(folder), partial(rules, folder)
+    recipients = config.audit.content.encrypt_to
+    if recipients is not None:
+        yield "recipients of content", str(recipients), partial(load_recipients, recipients)
     if config.incidents != Incidents():
         found = str(config.incidents.playbooks or config.incidents.playbook)
         yield "playbooks", found, partial(_playbooks, config.incidents)

@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, TextIO, cast
 
 import structlog
+
+from portcullis.core.secret import redacted
 
 
 class _Stderr:
@@ -48,15 +51,33 @@ def configure(level: str = "info", process: str = "") -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _places,
             named,
+            _without_secrets,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(_STDERR),
         cache_logger_on_first_use=True,
     )
+    _hooked()
     root = logging.getLogger()
     if not any(isinstance(handler, _Libraries) for handler in root.handlers):
         root.addHandler(_Libraries())
+
+
+def _hooked() -> None:
+    """Say where an exception that nobody caught passed, and not what it says."""
+
+    def uncaught(
+        kind: type[BaseException], _error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        structlog.get_logger(__name__).error("uncaught", **_traced(kind, frames))
+
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = uncaught
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda it: uncaught(it.exc_type, it.exc_value, it.exc_traceback)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = lambda it: uncaught(it.exc_type, it.exc_value, it.exc_traceback)
 
 
 class _Libraries(logging.Handler):
@@ -80,6 +101,23 @@ def _traced(kind: type[BaseException], frames: TracebackType | None) -> dict[str
             for frame in traceback.extract_tb(frames)
         ],
     }
+
+
+def _without_secrets(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Take out secrets that somebody put into a line all the same."""
+    return {name: _shown(value) for name, value in entry.items()}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, bool | int | float | None):
+        return value
+    if isinstance(value, Mapping):
+        return {redacted(str(name)): _shown(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_shown(one) for one in value]
+    return redacted(repr(value))
 
 
 def _places(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

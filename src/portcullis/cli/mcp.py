@@ -14,7 +14,7 @@ import re
 import signal
 import stat
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +23,10 @@ import uvloop
 
 from portcullis import bootstrap
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
-from portcullis.config import NAME, McpUpstream, load
+from portcullis.config import NAME, Config, McpUpstream, load
+from portcullis.config.boxed import NONE, STRICT, anchored, uncovered
 from portcullis.core.errors import Problem
+from portcullis.execution.inside import absent, inside
 
 TOKEN = "PORTCULLIS_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -42,8 +44,14 @@ def mcp(
     env: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE for the server; env: and file: work.")
     ] = None,
+    sandbox: Annotated[
+        str, typer.Option(help="The profile of the server's box; none is no box.")
+    ] = STRICT,
+    mount: Annotated[
+        list[str] | None, typer.Option(help="DIR:ro or DIR:rw: what is in the box besides.")
+    ] = None,
 ) -> None:
-    """Wrap a stdio MCP server: stdio on both sides, every check in between."""
+    """Wrap a stdio MCP server in its box: stdio on both sides, every check in between."""
     settings = load(config)
     name = server or Path(command[0]).stem.lower().replace(".", "-")
     if re.fullmatch(NAME.removeprefix("^").removesuffix("$"), name) is None:
@@ -54,12 +62,50 @@ def mcp(
     if not all("=" in pair.lstrip("=") for pair in env or []):
         raise Problem("PC7004", "--env is NAME=VALUE")
     pairs = dict(pair.partition("=")[::2] for pair in env or [])
-    upstream = McpUpstream(command=tuple(command), env=pairs)
+    upstream = _upstream(tuple(command), pairs, settings, sandbox, mount or [])
     token = os.environ.pop(TOKEN, "")
     if bool(agent) == bool(token):
         raise Problem("PC7004", f"give exactly one of --agent and {TOKEN}")
     _between_pipes()
     uvloop.run(_serve(bootstrap.wrap_stdio(settings, name, upstream, agent=agent, token=token)))
+
+
+def _upstream(
+    command: tuple[str, ...],
+    env: dict[str, str],
+    settings: Config,
+    sandbox: str,
+    mounts: Sequence[str],
+) -> McpUpstream:
+    """The server, with its box: what its command names has to be in it (Problem PC7004)."""
+    if sandbox not in {*settings.sandbox.named(), NONE}:
+        raise Problem("PC7004", f"--sandbox: there is no profile {sandbox} in the configuration")
+    if sandbox == NONE and mounts:
+        raise Problem("PC7004", "--mount is for a box, and --sandbox none is without one")
+    here = Path.cwd()
+    try:
+        given = tuple(anchored(one, here) for one in mounts)
+        upstream = McpUpstream(command=command, env=env, sandbox=sandbox, mounts=given)
+    except ValueError:
+        raise Problem("PC7004", "--mount is DIR:ro or DIR:rw") from None
+    if sandbox == NONE:
+        return upstream
+    if uncovered(settings.state, None, given) is not None:
+        raise Problem("PC7004", "--mount: it would give the box the state directory, with all keys")
+    named = (command[0], *(_whole(word, here) for word in command[1:]))
+    for word in absent(inside(named, path=os.environ.get("PATH", ""), mounts=given)):
+        raise Problem(
+            "PC7004",
+            f"the command names {word}, which is not in its box",
+            hint=f"Add --mount {word}:ro, or its folder; --sandbox none runs it without a box.",
+        )
+    return upstream.model_copy(update={"command": named})
+
+
+def _whole(word: str, here: Path) -> str:
+    """A word that names a file or folder here by a relative path, by its whole path."""
+    looks = word in {".", ".."} or "/" in word or Path(word).suffix
+    return str((here / word).resolve()) if looks and (here / word).exists() else word
 
 
 async def _serve(serving: Coroutine[Any, Any, None]) -> None:

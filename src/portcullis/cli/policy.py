@@ -18,12 +18,14 @@ from portcullis.cli.policy_reach import reach
 from portcullis.config import load as load_config
 from portcullis.config.inspection import Inspection
 from portcullis.core.call import Action, Call, Context, Route
+from portcullis.core.egress import Destination, Way
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.core.verdict import Allow, Deny
 from portcullis.policy.engine import CompiledPolicy, RegorusEngine
 from portcullis.policy.pdp import RegoPdp, compile_files, load
 from portcullis.policy.source import read
+from portcullis.wire import egress as wire
 
 _DENIED = 3
 
@@ -45,9 +47,10 @@ class SessionRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DecideRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A question: an agent, exactly one of tool, model, resource and prompt, and around it.
+    """A question: an agent, exactly one of tool, model, resource, prompt and egress, and around it.
 
-    Tool, resource and prompt are qualified by their server: ``server.name``.
+    Tool, resource and prompt are qualified by their server: ``server.name``. Egress is a URL that
+    is asked with ``method``, or ``host:port`` to connect to.
     """
 
     agent: str
@@ -55,6 +58,8 @@ class DecideRequest(msgspec.Struct, forbid_unknown_fields=True):
     model: str = ""
     resource: str = ""
     prompt: str = ""
+    egress: str = ""
+    method: str = "GET"
     arguments: dict[str, Any] = {}
     features: tuple[str, ...] = ()
     session: SessionRequest | None = None
@@ -157,14 +162,20 @@ def _request(question: str) -> DecideRequest:
         raise Problem("PC7004", f"cannot read {question}: {error.strerror}") from None
     except msgspec.MsgspecError as error:
         raise Problem("PC7004", f"not a question: {error}") from None
-    asked = [name for name in ("tool", "model", "resource", "prompt") if getattr(request, name)]
+    asked = [
+        name for name in ("tool", "model", "resource", "prompt", "egress") if getattr(request, name)
+    ]
     if len(asked) != 1:
-        raise Problem("PC7004", "name exactly one of tool, model, resource and prompt")
+        raise Problem("PC7004", "name exactly one of tool, model, resource, prompt and egress")
     return request
 
 
 def _call(request: DecideRequest) -> Call:
-    if request.model:
+    arguments = request.arguments
+    if request.egress:
+        where, arguments = _egress(request)
+        action, server, name = Action.EGRESS, "", str(where)
+    elif request.model:
         action, server, name = Action.MODEL, "", request.model
     else:
         action = (
@@ -178,11 +189,23 @@ def _call(request: DecideRequest) -> Call:
         server=server,
         name=name,
         method="",
-        arguments=request.arguments,
+        arguments=arguments,
         payload=None,
         body=b"",
         features=request.features,
     )
+
+
+def _egress(request: DecideRequest) -> tuple[Destination, dict[str, Any]]:
+    """Where to, and what policy is asked about it. Raises Problem PC5050, PC1011."""
+    scheme, url, rest = request.egress.partition("://")
+    if not url:
+        where = wire.authority(request.egress, wire.HTTPS)
+        return where, wire.asked(Way.CONNECT, where)
+    place, slash, path = rest.partition("/")
+    where = wire.authority(place, wire.HTTPS if scheme == "https" else wire.HTTP)
+    target = wire.origin(slash + path or "/").plain
+    return where, wire.asked(Way.REQUEST, where, scheme=scheme, method=request.method, path=target)
 
 
 def _context(request: DecideRequest) -> Context:

@@ -226,6 +226,11 @@ def _next(settings: Config, config: Path, kind: PrincipalKind, name: str) -> str
     if settings.listen.mtls is None:
         return said
     where = addresses(settings)
+    if kind is PrincipalKind.AGENT:
+        said += (
+            "or run it in a box whose only way out is the gate:\n"
+            f"  portcullis run --agent {name}{file} -- COMMAND\n"
+        )
     return (
         f"{said}or hand it a one-time join token, and run a side process for it:\n"
         f"  JOIN=$(portcullis {kind} join {name}{file}) portcullis {kind} connect {name}"

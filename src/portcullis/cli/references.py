@@ -11,7 +11,7 @@ from portcullis.execution.secrets import local_secrets
 def resolved(option: str, reference: str) -> str:
     """What an option's reference stands for. Raises Problem PC7005 when it is not there."""
     try:
-        return local_secrets(os.environ).resolve(reference)
+        return local_secrets(os.environ).resolve(reference).reveal()
     except Problem as problem:
         hint = f"Give {option} as env:NAME or file:PATH."
         if reference.startswith("file:"):

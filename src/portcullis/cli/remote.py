@@ -21,6 +21,7 @@ from portcullis.control.privacy_api import ContentView, ErasureView, HoldList, H
 from portcullis.control.pruning_api import PruningView
 from portcullis.control.quarantine_api import QuarantineList
 from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
+from portcullis.control.secrets_api import RotatedView, SecretList, UseList
 from portcullis.control.shapes import (
     EntryList,
     EntryView,
@@ -297,6 +298,21 @@ class Remote:
         asked = {"name": name, "agent": agent, "user": user, "cursor": cursor}
         query = urlencode({key: value for key, value in asked.items() if value})
         return LimitList.model_validate(self._call("GET", f"/limits?{query}"))
+
+    def secrets(self) -> SecretList:
+        """The secrets of the configuration."""
+        return SecretList.model_validate(self._call("GET", "/secrets"))
+
+    def secret_uses(self, agent: str, reference: str, since: float) -> UseList:
+        """Who used which."""
+        wanted = {"agent": agent, "secret": reference, "since": f"{since:.0f}"}
+        query = urlencode({name: value for name, value in wanted.items() if value})
+        return UseList.model_validate(self._call("GET", f"/secrets/access?{query}"))
+
+    def rotate_secret(self, reference: str, reason: str) -> RotatedView:
+        """Rotate one."""
+        body = {"reference": reference, "reason": reason}
+        return RotatedView.model_validate(self._call("POST", "/secrets/rotate", body))
 
     def breakers(self) -> BreakerList:
         """The breakers that are not closed."""

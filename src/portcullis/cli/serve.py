@@ -42,7 +42,7 @@ def serves(config: Config, gate: bootstrap.Gate) -> None:
         say(f"console   {place}/ (a link that logs in: portcullis console)")
     for shape in sorted({upstream.shape for upstream in config.models.values()}):
         say(f"serves    /{shape}{'/v1' * (shape == 'openai')}")
-    for server in config.mcp:
+    for server in (*config.mcp, *config.tools):
         say(f"serves    /mcp/{server}")
     for toolset in config.guard:
         say(f"serves    /v1/calls ({toolset})")

@@ -6,6 +6,7 @@ replaced, or its session's delegation, which is exchanged for a bound token.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
 import os
@@ -13,7 +14,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 import aiohttp
 import structlog
@@ -22,7 +23,7 @@ from yarl import URL
 
 from portcullis.client.aiohttp import session
 from portcullis.client.ask import CUT, MUTE, unanswered, unlike
-from portcullis.client.gate import Gate
+from portcullis.client.gate import Access
 from portcullis.core.errors import Problem
 from portcullis.wire.json import encode
 
@@ -49,8 +50,8 @@ _HOP: Final = frozenset(
     }
 )
 _CREDENTIALS: Final = ("authorization", "x-api-key")
+_BACKLOG: Final = 1024
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
-_CUT: Final = re.compile("|".join(sorted(CUT)).encode())
 _REFUSALS: Final = frozenset({401, 403})
 _SEGMENT: Final = (
     r"(?!(?:\.|%2[eE])+(?:[/?]|$))(?:[\w.~!$&'()*+,;=:@-]|%(?!2[fF]|5[cC])[0-9A-Fa-f]{2})+"
@@ -63,6 +64,13 @@ _CARRIED: Final = re.compile(
 """What is done with an identity. What *makes* one, or a token, is never done for a caller."""
 
 
+class Kept(Access, Protocol):
+    """What a connector stands on: a ``Gate``, or one ``Within`` a session."""
+
+    def doubt(self) -> None: ...  # noqa: D102 - as of ``Gate``
+    async def cut_off(self) -> Problem: ...  # noqa: D102 - as of ``Gate``
+
+
 class Connector:
     """Serves on loopback or a Unix socket for as long as the gate lets its identity act.
 
@@ -71,11 +79,23 @@ class Connector:
     ``x-api-key`` or as ``X-Portcullis-Key``: on loopback any local process could ask. Nothing
     that passes through is logged. Only calls pass, of models, tools, the guard and sessions: with
     any other path, such as ``/v1/svid``, a caller could take the identity away for itself.
+
+    More than ``most`` connections at once, if it is said, are closed as they come. A refusal with
+    a code of ``ends`` has the gate asked whether it means us.
     """
 
-    def __init__(self, gate: Gate, *, key: str = "") -> None:
+    def __init__(
+        self,
+        gate: Kept,
+        *,
+        key: str = "",
+        most: int | None = None,
+        ends: frozenset[str] = CUT,
+    ) -> None:
         self._gate = gate
+        self._ends = re.compile("|".join(sorted(ends)).encode())
         self._key = key.encode()
+        self._most = most
         self._hosts: frozenset[str] | None = None
         self._http: aiohttp.ClientSession | None = None
 
@@ -84,13 +104,16 @@ class Connector:
         return await self._gate.cut_off()
 
     @contextlib.asynccontextmanager
-    async def listening(self, address: str) -> AsyncIterator[str]:
-        """Serve on ``HOST:PORT`` (loopback; port 0 for a free one) or ``unix:PATH``.
+    async def listening(self, where: str | socket.socket) -> AsyncIterator[str]:
+        """Serve on ``HOST:PORT`` (loopback; port 0 for a free one), ``unix:PATH`` or a Unix socket.
 
         Yields the base URL. A request that runs at the end is cancelled. Raises Problem PC7004.
         """
-        unix = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
-        if unix is not None:
+        address, unix = where if isinstance(where, str) else "unix:", None
+        if not isinstance(where, str):
+            listener = where
+        elif address.startswith("unix:"):
+            unix = Path(address.removeprefix("unix:"))
             listener = _unix(unix)
         else:
             listener = _tcp(address)
@@ -101,6 +124,11 @@ class Connector:
             )
         options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
         server = web.Server(self._serve, handler_cancellation=True, **options)
+
+        def serve() -> asyncio.BaseProtocol:
+            full = self._most is not None and len(server.connections) >= self._most
+            return _Closed() if full else server()
+
         runner = web.ServerRunner(server)
         async with session(
             self._gate,
@@ -111,14 +139,17 @@ class Connector:
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
         ) as self._http:
             await runner.setup()
-            await web.SockSite(runner, listener).start()
+            loop = asyncio.get_running_loop()
+            site = await loop.create_server(serve, sock=listener, backlog=_BACKLOG)
             try:
                 yield address
             finally:
+                site.close()
                 await server.shutdown(0.1)
                 await runner.cleanup()
                 if unix is not None:
-                    os.unlink(unix)  # noqa: PTH108 - a moment, on our way out
+                    with contextlib.suppress(FileNotFoundError):  # whoever it is for took it away
+                        os.unlink(unix)  # noqa: PTH108 - a moment, on our way out
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -194,7 +225,7 @@ class Connector:
         try:
             await response.prepare(request)
             async for part in answer.content.iter_any():
-                if refused and _CUT.search(part):
+                if refused and self._ends.search(part):
                     self._gate.doubt()
                 await response.write(part)
             await response.write_eof()
@@ -202,6 +233,13 @@ class Connector:
             if request.transport is not None:
                 request.transport.abort()  # a clean end would say that this was all
         return response
+
+
+class _Closed(asyncio.Protocol):
+    """A connection for which there is no room."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).abort()
 
 
 def _end_to_end(headers: Any) -> list[tuple[str, str]]:
@@ -259,7 +297,7 @@ def _unix(path: Path) -> socket.socket:
             listener.bind(str(path))
         finally:
             os.umask(before)
-        listener.listen(1024)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise Problem("PC7004", f"cannot listen on {path}: {error.strerror}") from None

@@ -18,14 +18,20 @@ from portcullis.client.tokens import ACCESS_TOKEN, EXCHANGE, JWT, Token, TokenSo
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 
-_GRACE_SECONDS: Final = 2.0
-"""How long a newer SVID may take to come, as after ``agent rotate``."""
 _LOOK_SECONDS: Final = 30.0
-_AGAIN_SECONDS: Final = 0.5
 _DOUBT_SECONDS: Final = 0.05
 """Between two questions, however many doubts come."""
-_ENDED: Final = 3
-"""So many connections in a row that the gate ended say that it means us."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How sure to be before an identity counts as cut off; times in seconds."""
+
+    grace: float = 2.0
+    """How long a newer SVID may take to come, as after ``agent rotate``."""
+    again: float = 0.5
+    """Between two questions that were not answered."""
+    ended: int = 3
+    """So many connections in a row that the gate ended say that it means us."""
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -81,6 +87,7 @@ class Gate:
         trust_domain: str = "",
         roots: Iterable[bytes] = (),
         clock: Clock | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.url = origin(url)
         if not self.url.startswith("https:"):
@@ -90,6 +97,7 @@ class Gate:
         self._trust_domain = trust_domain
         self._roots = tuple(roots)
         self._clock = clock or SystemClock()
+        self._patience = patience or Patience()
         self._link: _MutualTls | None = None
         self._doubt = asyncio.Event()
 
@@ -128,10 +136,10 @@ class Gate:
                 held = (await self.link().own(spent=spent)).value
             except Problem as problem:
                 ended = ended + 1 if problem.code == MUTE else 0
-                refused = problem.code in CUT or ended == _ENDED
+                refused = problem.code in CUT or ended >= self._patience.ended
                 if refused and not await self._succeeded(used):
                     return problem
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(self._patience.again)
                 continue
             spent, ended = "", 0
             try:
@@ -145,7 +153,7 @@ class Gate:
     async def _succeeded(self, used: Svid) -> bool:
         """Whether there is a newer SVID than the refused one."""
         try:
-            async with asyncio.timeout(_GRACE_SECONDS):
+            async with asyncio.timeout(self._patience.grace):
                 await self.identity.newer(used)
         except TimeoutError:
             return False

@@ -14,11 +14,13 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from portcullis.config.alerts import Alerts
 from portcullis.config.approvals import Approvals
 from portcullis.config.behaviour import Behaviour
+from portcullis.config.boxed import NONE, STRICT, MountText, ProfileName, uncovered
 from portcullis.config.breakers import Breakers
 from portcullis.config.common import NAME, SECRET, Name, Section, Url, before_v1
 from portcullis.config.console import Console
 from portcullis.config.content import Content
 from portcullis.config.counters import Counters
+from portcullis.config.egress import Egress
 from portcullis.config.evidence import Evidence
 from portcullis.config.exporters import Exporters
 from portcullis.config.feed import Feed
@@ -28,10 +30,14 @@ from portcullis.config.incidents import Incidents
 from portcullis.config.inspection import Inspection
 from portcullis.config.load import load as _load
 from portcullis.config.notifications import Notifications
+from portcullis.config.oauth import UpstreamOauth, apart
 from portcullis.config.quarantine import Quarantine
 from portcullis.config.replica import Replicas, Timestamps
 from portcullis.config.retention import Retention
 from portcullis.config.review import Review
+from portcullis.config.sandbox import Sandboxing
+from portcullis.config.secrets import Injection, Secrets
+from portcullis.config.tools import ToolServer, held
 from portcullis.core.spiffe import TRUST_DOMAIN
 
 __all__ = [
@@ -43,6 +49,7 @@ __all__ = [
     "Config",
     "Console",
     "Counters",
+    "Egress",
     "Evidence",
     "Feed",
     "Incidents",
@@ -53,8 +60,10 @@ __all__ = [
     "ModelUpstream",
     "Quarantine",
     "Review",
+    "Sandboxing",
     "Tokens",
     "Toolset",
+    "UpstreamOauth",
     "UpstreamTls",
     "load",
 ]
@@ -88,7 +97,8 @@ class Listen(Section):
     ``gate`` and ``control`` are plain HTTP, ``tls`` is TLS without client certificates: all three
     are for loopback only. ``mtls`` asks every client for its SVID. ``bootstrap`` serves, over TLS
     with our own SVID, the two things for which nobody can have a certificate yet: the trust
-    bundle (SPIFFE federation) and enrolment. ``workload`` is the SPIFFE Workload API's Unix
+    bundle (SPIFFE federation) and enrolment. ``egress`` is the proxy through which agents reach the
+    network; it asks for SVIDs, too. ``workload`` is the SPIFFE Workload API's Unix
     socket, relative to the state directory. ``names`` are the DNS names and addresses that
     clients know the gate by: they stand in its certificate.
     """
@@ -98,6 +108,7 @@ class Listen(Section):
     mtls: Address | None = "127.0.0.1:7302"
     tls: Loopback | None = None
     bootstrap: Address | None = None
+    egress: Address | None = None
     workload: Path | None = Path("workload.sock")
     names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,253}$")], ...] = (
         "localhost",
@@ -124,21 +135,41 @@ class ModelUpstream(Section):
     shape: Literal["openai", "anthropic"]
     url: Annotated[Url, AfterValidator(before_v1)]
     credential: str | None = Field(default=None, pattern=SECRET)
+    inject: tuple[Injection, ...] = ()
+    oauth: UpstreamOauth | None = None
     serves: tuple[str, ...] = ("*",)
     tls: UpstreamTls = UpstreamTls()
 
+    def model_post_init(self, context: Any, /) -> None:
+        """An endpoint has no environment."""
+        del context
+        apart(self.oauth, self.url, self.credential, self.inject)
+        if any(one.env for one in self.inject):
+            msg = "inject: env is for servers that are a command"
+            raise ValueError(msg)
+
 
 class McpUpstream(Section):
-    """An MCP server: either ``url`` (streamable HTTP) or ``command`` (stdio)."""
+    """An MCP server: either ``url`` (streamable HTTP) or ``command`` (stdio), which is in a box.
+
+    ``sandbox`` is its profile; ``none``, which has to be written out, is no box. The box sees
+    ``cwd`` (read-only, unless a mount says otherwise) and ``mounts`` (``DIR:ro``, ``DIR:rw``).
+    ``per_session``: only calls within a session reach it, and its box ends with the session.
+    """
 
     url: Url | None = None
     credential: str | None = Field(default=None, pattern=SECRET)
+    inject: tuple[Injection, ...] = ()
+    oauth: UpstreamOauth | None = None
     tls: UpstreamTls = UpstreamTls()
     command: tuple[str, ...] | None = None
     cwd: Path | None = None
     env: dict[str, str] = Field(default_factory=dict)
     """For ``command``: the whole environment beyond PATH, HOME and LANG; values may be
     secret references."""
+    sandbox: ProfileName = STRICT
+    mounts: tuple[MountText, ...] = ()
+    per_session: bool = False
 
     def model_post_init(self, context: Any, /) -> None:
         """Exactly one of url and command."""
@@ -146,8 +177,19 @@ class McpUpstream(Section):
         if (self.url is None) == (self.command is None):
             msg = "give exactly one of url and command"
             raise ValueError(msg)
+        apart(self.oauth, self.url, self.credential, self.inject, discovers=True)
         if self.command is not None and (self.credential or not self.command):
             msg = "command must not be empty and takes its secrets through env, not credential"
+            raise ValueError(msg)
+        if any((one.env is None) == (self.command is not None) for one in self.inject):
+            msg = "inject: env for a command; header, query or body for a url"
+            raise ValueError(msg)
+        boxed = {"sandbox", "mounts", "per_session"} & self.model_fields_set
+        if boxed and self.command is None:
+            msg = f"{', '.join(sorted(boxed))}: only of a server that is a command"
+            raise ValueError(msg)
+        if self.mounts and self.sandbox == NONE:
+            msg = "mounts are for a box, and sandbox: none is without one"
             raise ValueError(msg)
 
 
@@ -229,7 +271,10 @@ class Config(Section):
     listen: Listen = Listen()
     models: dict[Name, ModelUpstream] = Field(default_factory=dict)
     mcp: dict[Name, McpUpstream] = Field(default_factory=dict)
+    tools: dict[Name, ToolServer] = Field(default_factory=dict)
     guard: dict[Name, Toolset] = Field(default_factory=dict)
+    egress: Egress = Egress()
+    sandbox: Sandboxing = Field(default=Sandboxing(), validate_default=True)
     limits: Limits = Limits()
     tokens: Tokens = Tokens()
     keys: KeyManagerSettings = Field(default=FileKeys(), discriminator="kind")
@@ -250,17 +295,36 @@ class Config(Section):
     """What models cost, before what is known of them anyway (docs/limits.md)."""
     audit: Audit = Audit()
     evidence: Evidence = Evidence()
+    secrets: Secrets = Secrets()
 
-    @field_validator("guard")
+    @field_validator("guard", "tools")
     @classmethod
-    def _apart(cls, toolsets: dict[str, Toolset], info: ValidationInfo) -> dict[str, Toolset]:
+    def _apart(cls, toolsets: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         """A name that policy uses stands for one thing."""
         for name in toolsets:
-            for section in ("models", "mcp"):
+            for section in ("models", "mcp", "tools"):
                 if name in info.data.get(section, {}):
                     msg = f"{name} is also the name of an upstream under {section}"
                     raise ValueError(msg)
         return toolsets
+
+    @field_validator("sandbox")
+    @classmethod
+    def _there(cls, sandbox: Sandboxing, info: ValidationInfo) -> Sandboxing:
+        """Whatever is in a box is in one that there is."""
+        known = {*sandbox.named(), NONE}
+        state = info.data.get("state")
+        for one in held(info.data.get("mcp", {}), info.data.get("tools", {})):
+            if one.sandbox not in known:
+                msg = (
+                    f"{one.name} names the profile {one.sandbox}, which is not in sandbox.profiles"
+                )
+                raise ValueError(msg)
+            place = state and one.sandbox != NONE and uncovered(state, one.cwd, one.mounts)
+            if place:
+                msg = f"{one.name}: {place} would give its box the state directory, with all keys"
+                raise ValueError(msg)
+        return sandbox
 
     @field_validator("alerts")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -9,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME)]
-SECRET = r"^(env|file):.+$"  # noqa: S105 - the form of a reference, not a secret
+SECRET = r"^((env|file):.+|(openbao|vault|aws-sm):[^#]+#[^#]+)$"  # noqa: S105 - a reference's form
+LOCAL_SECRET = r"^(env|file):.+$"  # noqa: S105 - the same, of what needs no server
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -48,6 +50,17 @@ def guarded(url: str) -> str:
         msg = "https, or http to loopback (127.0.0.1, [::1], localhost)"
         raise ValueError(msg)
     return url
+
+
+def loopback(url: str) -> bool:
+    """Whether an address is one of this machine. ValueError for one that is malformed."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    mapped = getattr(found, "ipv4_mapped", None)
+    return found.is_loopback or found.is_unspecified or bool(mapped and mapped.is_loopback)
 
 
 Guarded = Annotated[Url, AfterValidator(guarded)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from portcullis.config.common import SECRET, Section
+from portcullis.config.common import LOCAL_SECRET, Section
 
 
 class Feed(Section):
@@ -21,7 +21,7 @@ class Feed(Section):
     lease_seconds: Annotated[float, Field(ge=0.2, le=60)] = 1.0
     heartbeat_seconds: Annotated[float, Field(ge=0.05, le=20)] = 0.25
     via: Literal["unix", "redis"] = "unix"
-    url: Annotated[str, Field(pattern=SECRET)] | None = None
+    url: Annotated[str, Field(pattern=LOCAL_SECRET)] | None = None
 
     @model_validator(mode="after")
     def _coherent(self) -> Feed:

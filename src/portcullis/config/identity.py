@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from portcullis.config.common import SECRET, Name, Section, Url
+from portcullis.config.common import LOCAL_SECRET, SECRET, Name, Section, Url
 from portcullis.core.spiffe import TRUST_DOMAIN
 
 
@@ -27,7 +27,7 @@ class PassphraseKeys(Section):
     """The key-encryption key in the state directory, itself sealed with a passphrase (Argon2id)."""
 
     kind: Literal["passphrase"]
-    passphrase: str = Field(pattern=SECRET)
+    passphrase: str = Field(pattern=LOCAL_SECRET)
 
 
 class Pkcs11Keys(Section):
@@ -36,7 +36,7 @@ class Pkcs11Keys(Section):
     kind: Literal["pkcs11"]
     module: Path
     token: str
-    pin: str = Field(pattern=SECRET)
+    pin: str = Field(pattern=LOCAL_SECRET)
     label: str = "portcullis"
 
 
@@ -47,7 +47,7 @@ class OpenBaoKeys(Section):
     url: Url
     mount: str = "transit"
     key: str = "portcullis"
-    token: str = Field(pattern=SECRET)
+    token: str = Field(pattern=LOCAL_SECRET)
 
 
 KeyManagerSettings = FileKeys | PassphraseKeys | Pkcs11Keys | OpenBaoKeys

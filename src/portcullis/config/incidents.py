@@ -36,4 +36,6 @@ class Incidents(Section):
     playbook: Name = "hostile-agent"
     playbooks: Path | None = None
     since_days: int = Field(default=30, ge=1, le=3660)
-    rotation: dict[Literal["file", "env"], RotationHook] = Field(default_factory=dict)
+    rotation: dict[Literal["file", "env", "openbao", "vault", "aws-sm"], RotationHook] = Field(
+        default_factory=dict
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from portcullis.config.boxed import anchored as anchored_mount
+from portcullis.config.common import SECRET
 from portcullis.config.yaml import Unreadable, compose, construct
 from portcullis.core.errors import Problem
 
@@ -69,6 +72,25 @@ def _anchored(data: dict[str, Any], base: Path) -> dict[str, Any]:
     return found
 
 
+def _anchored_tools(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Each tool is anchored as an upstream that is a command."""
+    return {name: _anchored_server(server, base) for name, server in section.items()}
+
+
+def _anchored_server(server: Any, base: Path) -> Any:
+    if not isinstance(server, dict):
+        return server
+    found = dict(server)
+    if isinstance(found.get("code"), dict):
+        found["code"] = _anchored_upstream(found["code"], base)
+    if isinstance(found.get("commands"), dict):
+        found["commands"] = {
+            name: _anchored_upstream(one, base) if isinstance(one, dict) else one
+            for name, one in found["commands"].items()
+        }
+    return found
+
+
 def _anchored_identity(section: dict[str, Any], base: Path) -> dict[str, Any]:
     found = dict(section)
     for name in ("federation", "kubernetes", "oidc"):
@@ -105,6 +127,9 @@ def _anchored_audit(section: dict[str, Any], base: Path) -> dict[str, Any]:
         ]
     if isinstance(found.get("replicate"), list):
         found["replicate"] = [_anchored_replica(one, base) for one in found["replicate"]]
+    found["content"] = _anchored_paths(found.get("content"), base, ("encrypt_to",))
+    if found["content"] is None:
+        del found["content"]
     stamps = found.get("timestamps")
     if isinstance(stamps, dict) and isinstance(stamps.get("authorities"), list):
         authorities = [_anchored_paths(a, base, ("certificates",)) for a in stamps["authorities"]]
@@ -170,6 +195,26 @@ def _anchored_counters(section: dict[str, Any], base: Path) -> Any:
     return _anchored_paths(section, base, ())
 
 
+def _anchored_egress(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    found: dict[str, Any] = _anchored_paths(section, base, ("authorities",))
+    if isinstance(found.get("credentials"), dict):
+        found["credentials"] = {
+            name: _anchored_paths(one, base, ()) for name, one in found["credentials"].items()
+        }
+    return found
+
+
+def _anchored_secrets(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    found = dict(section)
+    if isinstance(found.get("openbao"), dict):
+        found["openbao"] = _anchored_paths(found["openbao"], base, ("ca",))
+        auth = _anchored_paths(found["openbao"].get("auth"), base, ("certificate", "key"))
+        found["openbao"] |= {"auth": auth}
+    if isinstance(found.get("known"), list):
+        found["known"] = [_anchored_paths(one, base, ()) for one in found["known"]]
+    return found
+
+
 _SECTIONS: Final = {
     "alerts": _anchored_alerts,
     "counters": _anchored_counters,
@@ -180,6 +225,9 @@ _SECTIONS: Final = {
     "inspection": _anchored_inspection,
     "identity": _anchored_identity,
     "evidence": _anchored_evidence,
+    "tools": _anchored_tools,
+    "secrets": _anchored_secrets,
+    "egress": _anchored_egress,
 }
 
 
@@ -187,8 +235,16 @@ def _anchored_upstream(upstream: dict[str, Any], base: Path) -> dict[str, Any]:
     found = dict(upstream)
     if isinstance(found.get("credential"), str):
         found["credential"] = _anchored_reference(found["credential"], base)
+    if isinstance(found.get("oauth"), dict):
+        found["oauth"] = _anchored_paths(found["oauth"], base, ())
     if isinstance(found.get("cwd"), str):
         found["cwd"] = str(base / found["cwd"])
+    if isinstance(found.get("inject"), list):
+        found["inject"] = [_anchored_injection(one, base) for one in found["inject"]]
+    if isinstance(found.get("mounts"), list):
+        found["mounts"] = [
+            anchored_mount(one, base) if isinstance(one, str) else one for one in found["mounts"]
+        ]
     if isinstance(found.get("env"), dict):
         found["env"] = {
             name: _anchored_reference(value, base) if isinstance(value, str) else value
@@ -197,8 +253,21 @@ def _anchored_upstream(upstream: dict[str, Any], base: Path) -> dict[str, Any]:
     return found
 
 
+def _anchored_injection(injection: Any, base: Path) -> Any:
+    """Its references; the template and the names of places are texts."""
+    if not isinstance(injection, dict):
+        return injection
+    found = dict(injection)
+    if isinstance(found.get("secret"), str):
+        found["secret"] = _anchored_reference(found["secret"], base)
+    found["secrets"] = _anchored_paths(found.get("secrets", {}), base, ())
+    return found
+
+
 def _anchored_reference(reference: str, base: Path) -> str:
     scheme, _, place = reference.partition(":")
+    if scheme == "vault" and re.match(SECRET, reference):
+        return f"openbao:{place}"  # one secret has one name
     return f"file:{base / place}" if scheme == "file" and place else reference
 
 

@@ -18,6 +18,6 @@ class Review(Section):
     """
 
     risks: tuple[Literal["read", "modify", "external", "delete"], ...] = ("delete", "external")
-    actions: tuple[Literal["tool", "model", "resource", "prompt"], ...] = ("tool",)
+    actions: tuple[Literal["tool", "model", "resource", "prompt", "egress"], ...] = ("tool",)
     remind_seconds: int | None = Field(default=86_400, ge=1)
     kept: int = Field(default=10_000, ge=0)

@@ -32,7 +32,7 @@ from portcullis.control.session_shapes import (
 from portcullis.control.sessions import Sessions
 from portcullis.control.shapes import BODY, CREDENTIAL, ExchangedToken, TokenError, refusals
 from portcullis.core.errors import Problem
-from portcullis.core.principal import PrincipalKind, TaskBound
+from portcullis.core.principal import PrincipalKind, Session, TaskBound
 from portcullis.identity.oidc import Person
 from portcullis.identity.trust import Trust
 from portcullis.wire.json import encode
@@ -41,6 +41,8 @@ Limited: TypeAlias = Callable[[str], Awaitable[tuple[Left, ...]]]
 """What is counted for a session alone."""
 Vouched: TypeAlias = Callable[[str], Awaitable[Person]]
 """The user whom an ID token is about. Raises Problem PC2072."""
+Vouching: TypeAlias = Callable[[Session, str], Awaitable[None]]
+"""Keeps the ID token that a session was opened with, where it is of use later."""
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _TEXT: Final = {"type": "string"}
@@ -111,12 +113,14 @@ def create_app(
     limited: Limited = unlimited,
     names: Collection[str] = LOCAL_NAMES,
     routers: Callable[[Edge], Iterable[APIRouter]] = lambda _: (),
+    vouching: Vouching | None = None,
 ) -> Api:
     """The ASGI application under ``/v1/`` and ``/.well-known/`` on the gate's listeners.
 
     ``usable`` says what a token's scope may hold, ``limited`` what is counted for a session alone.
     ``names`` are what clients know the gate by.
-    ``routers`` are further routes on the same edge.
+    ``routers`` are further routes on the same edge; ``vouching`` gets the ID tokens that sessions
+    are opened with.
     """
     edge = services.edge("api", names)
     api = edge.app("Portcullis: sessions and tokens", services.version)
@@ -155,7 +159,7 @@ def create_app(
     )
     vouched = None if services.id_tokens is None else services.id_tokens.user
     for router in (
-        _sessions(edge, sessions, vouched, limited),
+        _sessions(edge, sessions, vouched, limited, vouching),
         _token(edge, exchange, services),
         metadata(edge),
         *routers(edge),
@@ -165,7 +169,11 @@ def create_app(
 
 
 def _sessions(
-    edge: Edge, sessions: Sessions, vouched: Vouched | None, limited: Limited
+    edge: Edge,
+    sessions: Sessions,
+    vouched: Vouched | None,
+    limited: Limited,
+    vouching: Vouching | None,
 ) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.APPLICATION))
 
@@ -192,6 +200,12 @@ def _sessions(
             output_schema=body.output_schema,
             budget=None if body.budget is None else body.budget.limits(),
         )
+        if body.user_token is not None and vouching is not None:
+            try:
+                await vouching(session, body.user_token)
+            except BaseException:  # a session that could do less than it was opened for
+                await sessions.close(request.state.context, session.id)
+                raise
         return SessionOpened(session=session.id, token=minted.token, expires_at=minted.expires_at)
 
     @router.get(

@@ -325,10 +325,13 @@ def single_headers(request: Request) -> None:
             raise Problem("PC1011", f"the header {name} occurs twice")
 
 
-def known_query(request: Request, known: frozenset[str]) -> None:
-    """Raise Problem PC1021 for a parameter that is not ``known``, PC1020 for one given twice."""
+def known_query(request: Request, known: frozenset[str] | None) -> None:
+    """Raise Problem PC1021 for a parameter that is not ``known``, PC1020 for one given twice.
+
+    ``None`` is for a query that is not of our making, of which only some is read.
+    """
     names = [name for name, _ in request.query_params.multi_items()]
-    if not known.issuperset(names):
+    if known is not None and not known.issuperset(names):
         raise Problem("PC1021", "the query has an unknown parameter")
     if len(set(names)) != len(names):
         raise Problem("PC1020", "the query names a parameter twice")

@@ -19,6 +19,7 @@ from portcullis.control.shapes import (
 FIELDS: Final = frozenset(
     {"body", "path", "query", "root_key", "digests", "csr", "join_token", "kubernetes_token"}
     | {"server", "tool", "digest"}
+    | {"upstream", "application"}
     | {"event", "kind", "reason", "target", "agent", "state"}
     | {"session", "verdict", "code", "risk", "name", "since", "until", "cursor", "limit"}
 ).union(

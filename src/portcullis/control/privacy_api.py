@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from portcullis.audit import content
+from portcullis.audit.recipients import parse
 from portcullis.audit.retention_holds import Hold, HoldKind
 from portcullis.control.edge import Edge
 from portcullis.control.privacy import Erased, Privacy
@@ -102,11 +104,31 @@ class ContentRequest(_Shape):
 
 
 class FieldView(_Shape):
-    """One field: JSON as it went on. Hold ``commitment`` against the one in the event."""
+    """One field: JSON as it went on. Hold ``commitment`` against the one in the event.
+
+    Of a field that is for its recipients alone, ``value`` is empty, ``sealed`` the envelope in
+    base64, and ``recipients`` says whose keys open it.
+    """
 
     name: str
     value: str
     commitment: str
+    sealed: str = ""
+    recipients: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, field: content.Field) -> FieldView:
+        """The view of a field."""
+        if not field.sealed:
+            text = field.value.decode("utf-8", "replace")
+            return cls(name=field.name, value=text, commitment=field.commitment)
+        return cls(
+            name=field.name,
+            value="",
+            commitment=field.commitment,
+            sealed=base64.b64encode(field.value).decode(),
+            recipients=list(parse(field.value).keys),
+        )
 
 
 class ContentView(_Shape):
@@ -122,14 +144,7 @@ class ContentView(_Shape):
         return cls(
             event=event,
             log=log,
-            fields=[
-                FieldView(
-                    name=field.name,
-                    value=field.value.decode("utf-8", "replace"),
-                    commitment=field.commitment,
-                )
-                for field in found
-            ],
+            fields=[FieldView.of(field) for field in found],
         )
 
 

@@ -27,6 +27,8 @@ PAGE: Final = 200
 _REMINDED: Final = 100
 """Of how many entries somebody is reminded at once."""
 _USER: Final = "user"
+SEALED: Final = "(sealed end to end: `portcullis audit content EVENT --identity FILE` opens it)"
+"""In place of a value that only its recipients can read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ class Reviewing:
         return tuple(
             Kept(
                 name=one.name,
-                value=one.value.decode("utf-8", "replace"),
+                value=SEALED if one.sealed else one.value.decode("utf-8", "replace"),
                 intact=entry.commitments.get(one.name) == one.commitment,
             )
             for one in found

@@ -31,7 +31,7 @@ class Scopes:
         if kind == "model":
             return isinstance(self._pdp.decide(_model_call(rest), context), Allow)
         server, _, name = rest.partition(".")
-        if kind == "tool" and name == "*":
+        if kind == "egress" or (kind == "tool" and name == "*"):
             return True
         return name in self._pdp.visible(_LISTS[kind], server, [name], context)
 

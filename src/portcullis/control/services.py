@@ -36,8 +36,10 @@ from portcullis.control.pruning import Pruning, PruningParts
 from portcullis.control.quarantine import Quarantining
 from portcullis.control.records import Records
 from portcullis.control.reviews import Reviewing, ReviewParts
+from portcullis.control.secrets import Brokered, SecretParts
 from portcullis.core.breaker_ports import BreakerBook
 from portcullis.core.errors import Problem
+from portcullis.core.grant_ports import Grants
 from portcullis.core.inspection_ports import Pins
 from portcullis.core.notice_ports import NoticeStore
 from portcullis.core.passkey_ports import Passkeys
@@ -62,12 +64,14 @@ class Services:
     configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
     what there is to erase, ``pruning_parts`` what prunes the log, ``approval_parts`` what waits for
     humans, ``review_parts`` what they look at afterwards, ``desk_parts`` what they see beside,
-    ``alert_parts`` what was raised for them, ``incident_parts`` what they do about it;
-    ``console_key`` is what the console's forms are bound to logins with, ``feed_key`` what
+    ``alert_parts`` what was raised for them, ``incident_parts`` what they do about it,
+    ``secret_parts`` what gives out secrets and is known of them; ``console_key`` is what the
+    console's forms are bound to logins with, ``feed_key`` what
     authenticates the kill feed's frames, ``orders`` the signed orders about everybody and
-    ``kill_key`` what signs them, ``passkeys`` where those of operators are; ``notices`` is what
-    people are told of; ``argon2`` is what an operator's password costs to guess; refused logins
-    take a multiple of ``login_grain`` seconds; ``outcomes`` are those of kills, for the console.
+    ``kill_key`` what signs them, ``passkeys`` where those of operators are; ``grants`` is what
+    users granted at upstreams, ``notices`` what people are told of; ``argon2`` is what an
+    operator's password costs to guess; refused logins take a multiple of ``login_grain`` seconds;
+    ``outcomes`` are those of kills, for the console.
     """
 
     authority: TokenAuthority
@@ -101,12 +105,14 @@ class Services:
     desk_parts: DeskParts | None = None
     alert_parts: AlertParts | None = None
     incident_parts: IncidentParts | None = None
+    secret_parts: SecretParts | None = None
     console: Console = field(default_factory=Console)
     console_key: bytes = b""
     feed_key: bytes = b""
     orders: OrderBook | None = None
     kill_key: Ed25519PrivateKey | None = None
     passkeys: Passkeys | None = None
+    grants: Grants | None = None
     notices: NoticeStore | None = None
     argon2: Cost = STANDARD
     login_grain: float = GRAIN_SECONDS
@@ -258,6 +264,12 @@ class Services:
     def breaking(self, route: str) -> Breaking:
         """The service of circuit breakers."""
         return Breaking(self.breakers, self.records(), route)
+
+    def brokered(self, route: str) -> Brokered:
+        """The service of secrets. Raises Problem PC7005 where none are given out."""
+        if self.secret_parts is None:
+            raise Problem("PC7005", "no secrets are given out here")
+        return Brokered(self.secret_parts, self.records(), self.clock, route)
 
     def kills(self, route: str) -> Kills:
         """The kill switch."""

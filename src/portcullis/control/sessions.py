@@ -86,7 +86,8 @@ class Sessions:
             raise Problem("PC1020", f"ttl_seconds is more than {self._longest}")
         await self._principals.present(PrincipalKind.AGENT, agent)
         lifetime = ttl or self._longest
-        now = int(self._clock.now())
+        opened_at = self._clock.now()
+        now = int(opened_at)
         session = Session(
             id=self._new_id(),
             agent=agent,
@@ -95,7 +96,7 @@ class Sessions:
             prompt=prompt,
             subject=subject,
             grant=tools,
-            opened_at=now,
+            opened_at=opened_at,
             expires_at=now + lifetime,
             output_schema=output_schema,
             bounds=bounds or {},

@@ -20,6 +20,7 @@ class Route(StrEnum):
     MCP_HTTP_LEGACY = "mcp-http-legacy"
     MCP_STDIO = "mcp-stdio"
     GUARD = "guard"
+    EGRESS = "egress"
 
 
 class Phase(StrEnum):
@@ -42,6 +43,7 @@ class Action(StrEnum):
     LIST                      name = tools, resources, resource_templates or prompts
     PROTOCOL                  name = the method (initialize, server/discover, ping, ...)
     SERVER_REQUEST            name = the method a *server* asks of the client (sampling, ...)
+    EGRESS                    name = host:port; the arguments say what is asked of it
     ========================  =====================================================
     """
 
@@ -53,6 +55,7 @@ class Action(StrEnum):
     LIST = "list"
     PROTOCOL = "protocol"
     SERVER_REQUEST = "server_request"
+    EGRESS = "egress"
 
 
 class RiskClass(StrEnum):
@@ -161,7 +164,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     ``streamed`` is what of it went on before its end, in fields for the content store, if any.
     ``status`` is the HTTP status of a model endpoint's answer, 0 where there is none; ``waited`` is
-    after how many seconds the upstream began to answer, 0 where that is not known.
+    after how many seconds the upstream began to answer, 0 where that is not known. ``sent`` is how
+    many bytes went the other way, of a connection that carried them, and ``counted`` how many of
+    ``size`` were told to the checks while it did.
     """
 
     payload: Any
@@ -174,3 +179,5 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     streamed: dict[str, bytes] = {}
     status: int = 0
     waited: float = 0.0
+    sent: int = 0
+    counted: int = 0

@@ -209,6 +209,24 @@ CODES: Final[dict[str, Code]] = {
         "Not as the task declared it",
         "The application that opened the session bounded this tool's arguments.",
     ),
+    "PC3016": Code(
+        403,
+        -32003,
+        "Policy does not let it reach this host",
+        "Name the host under `egress:` of the agent's role.",
+    ),
+    "PC3017": Code(
+        403,
+        -32003,
+        "Policy does not let it reach this port",
+        "Rules of egress are for port 443 unless they list `ports`.",
+    ),
+    "PC3018": Code(
+        403,
+        -32003,
+        "Policy does not let it ask this of the host",
+        "The rule of egress lists other `methods` or `paths`, or lets nothing go unencrypted.",
+    ),
     "PC3021": Code(
         403, -32003, "Holds data that may not go here", "Take out what the detail names."
     ),
@@ -403,6 +421,179 @@ CODES: Final[dict[str, Code]] = {
     "PC5024": Code(
         502, -32010, "Upstream failed", "It answered with a status of the class 5xx; see its log."
     ),
+    "PC5030": Code(
+        503,
+        -32010,
+        "This machine cannot hold the box as its profile demands",
+        "See `portcullis sandbox show`; `apt-get install bubblewrap` is what fresh machines lack.",
+    ),
+    "PC5031": Code(503, -32010, "The box could not be made", "See `portcullis sandbox show`."),
+    "PC5032": Code(
+        422,
+        -32010,
+        "A box cannot be made to this order",
+        "The detail says which part; mounts must exist and be readable.",
+    ),
+    "PC5040": Code(
+        502, -32010, "No such profile of boxes", "Name one of `sandbox.profiles`, or `strict`."
+    ),
+    "PC5041": Code(
+        503,
+        -32010,
+        "Server rests after it ended",
+        "Try again at the time in the detail; why it ends is in its standard error (debug log).",
+    ),
+    "PC5042": Code(
+        403, -32010, "Server is for sessions only", "Call it within a session (per_session)."
+    ),
+    "PC5043": Code(
+        400,
+        -32602,
+        "Argument cannot stand in a command",
+        "No null character; at a word's beginning no hyphen, which would be an option; base64.",
+    ),
+    "PC5045": Code(
+        500,
+        -32603,
+        "That cannot be in the agent's box",
+        "Mount the agent's own folders: no home, no sockets, nothing of the system or the gate.",
+    ),
+    "PC5046": Code(
+        500,
+        -32603,
+        "The bridge did not begin in the box",
+        "It runs on /usr/bin/python3: see what it wrote, and `portcullis sandbox show`.",
+    ),
+    "PC5065": Code(
+        403,
+        -32010,
+        "A honeytoken was used",
+        "Nobody has reason to hold it: find out where the agent read it, and what else is there.",
+    ),
+    "PC5066": Code(
+        503,
+        -32010,
+        "Uses of credentials cannot be noted",
+        "No credential is given out unnoted: see the state directory's disk and database.",
+    ),
+    "PC5067": Code(
+        502,
+        -32010,
+        "The source of secrets does not answer, or refuses us",
+        "See `portcullis doctor`; check `secrets` in portcullis.yaml and the source's own log.",
+    ),
+    "PC5068": Code(
+        502,
+        -32010,
+        "A credential has no place in the request",
+        "Check `inject` of the upstream: the field's parents must exist in what is sent.",
+    ),
+    "PC5069": Code(
+        404, -32010, "No such secret", "`portcullis secret list` shows those of the configuration."
+    ),
+    "PC5050": Code(
+        400,
+        -32600,
+        "Not a destination",
+        "Egress goes to DNS names: CONNECT NAME:PORT, or http://NAME/. Addresses are refused.",
+    ),
+    "PC5051": Code(
+        502, -32010, "The host has no address", "Check the name; the gate itself resolves it."
+    ),
+    "PC5052": Code(
+        403,
+        -32010,
+        "The host's address is not a public one",
+        "A host of your own network is named, with its networks, under `egress.private`.",
+    ),
+    "PC5053": Code(
+        403,
+        -32010,
+        "The TLS handshake names another host",
+        "The server name (SNI) must be the host of the CONNECT.",
+    ),
+    "PC5054": Code(
+        403,
+        -32010,
+        "The TLS handshake hides its host",
+        "Switch Encrypted Client Hello off in the client.",
+    ),
+    "PC5055": Code(
+        403,
+        -32010,
+        "What was to be TLS is not",
+        "Only a rule of egress with `plain: true` lets anything else through a tunnel.",
+    ),
+    "PC5056": Code(
+        500,
+        -32010,
+        "Policy injects a credential that is not configured",
+        "Name it under `egress.credentials` in portcullis.yaml.",
+    ),
+    "PC5057": Code(
+        403,
+        -32010,
+        "The request is for another host than its connection",
+        "The Host header must be the host of the CONNECT, or of the URL.",
+    ),
+    "PC5058": Code(
+        415,
+        -32010,
+        "The body's encoding cannot be read",
+        "Send it plain, or with Content-Encoding gzip or deflate.",
+    ),
+    "PC5059": Code(
+        504,
+        -32010,
+        "The tunnel lasted too long, or nothing went through it",
+        "Raise tunnel_seconds or idle_seconds under `egress` if it is right.",
+    ),
+    "PC5060": Code(
+        400, -32600, "Not a DNS question", "Send one question for one name, as RFC 8484 has it."
+    ),
+    "PC5061": Code(
+        400,
+        -32600,
+        "The WebSocket cannot be followed",
+        "Check both ends; a message may have as many bytes as limits.held_bytes.",
+    ),
+    "PC5080": Code(
+        403,
+        -32010,
+        "No account of the user is connected",
+        "The user connects it once: the application asks for a link, see docs/on-behalf.md.",
+    ),
+    "PC5081": Code(
+        502,
+        -32010,
+        "The authorization server refused",
+        "See the upstream's `oauth` in portcullis.yaml, and what the server knows of the client.",
+    ),
+    "PC5082": Code(
+        502, -32010, "The authorization server cannot be asked", "It is tried again with each call."
+    ),
+    "PC5083": Code(
+        502,
+        -32010,
+        "The authorization server lacks what is needed",
+        "See the detail: PKCE with S256, its own issuer, a refresh token.",
+    ),
+    "PC5084": Code(
+        400,
+        -32602,
+        "Not a connection that is being made",
+        "A link is good once and for ten minutes, in one browser: ask for another.",
+    ),
+    "PC5085": Code(
+        403,
+        -32001,
+        "The account is another person's",
+        "Log in at the authorization server as the user whom the link is for.",
+    ),
+    "PC5086": Code(404, -32602, "No such grant", "See `portcullis grant list`."),
+    "PC5087": Code(
+        409, -32602, "Nobody connects accounts of this upstream", "It takes `oauth: {mode: user}`."
+    ),
     # Range PC6, the record
     "PC6001": Code(
         503, -32011, "The audit log cannot take the record", "Nothing is done unrecorded."
@@ -448,6 +639,19 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC6041": Code(404, -32011, "Nothing is kept of that", "See the detail."),
     "PC6042": Code(404, -32011, "No such hold in force", "See `portcullis audit hold`."),
+    "PC6050": Code(
+        500,
+        -32011,
+        "The recipients of content cannot be used",
+        "See `audit.content.encrypt_to` in portcullis.yaml: X25519 public keys in PEM.",
+    ),
+    "PC6051": Code(
+        400,
+        -32602,
+        "Not a key that opens it",
+        "`portcullis audit identity FILE` makes one; what it opens is sealed to it from then on.",
+    ),
+    "PC6052": Code(422, -32011, "Sealed content does not open", "Keep it as it is; investigate."),
     # Range PC7, configuration and command line
     "PC7001": Code(500, -32603, "Configuration error", "See the line named in the detail."),
     "PC7002": Code(500, -32603, "Policy error", "See the line named in the detail."),
@@ -550,6 +754,12 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC7074": Code(
         502, -32603, "The secret cannot be compared", "See that the reference can be read."
+    ),
+    "PC7080": Code(
+        500,
+        -32603,
+        "The attempts to escape could not be made",
+        "See `portcullis sandbox show`; a box needs /usr/bin/python3 of this machine.",
     ),
     # Range PC8, telling people
     "PC8001": Code(502, -32603, "A channel did not take the message", "See the detail."),

@@ -34,13 +34,14 @@ class EventType(StrEnum):
 
 
 class ResultSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What came back, without content: size, outcome, how it ended."""
+    """What came back, without content: size, outcome, how it ended; and what a connection sent."""
 
     bytes: int
     error: bool = False
     finish: str | None = None
     proposals: int = 0
     chunks: int = 0
+    sent: int = 0
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,6 +55,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``looked_up_for`` is the id of the call for whose sake the gate itself made this one.
     ``review`` says that policy let a call of high risk pass without a human: somebody is to look at
     it afterwards.
+    ``secrets`` are the credentials that were sent for the call, as ``REFERENCE@VERSION``: a
+    version is a keyed digest of the value.
     ``sequence`` counts the events of a session from one on; the log gives it, and a gate that
     starts begins anew.
     """
@@ -96,6 +99,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: str = ""
+    secrets: tuple[str, ...] = ()
     sequence: int = 0
 
     def finding_types(self) -> tuple[str, ...]:

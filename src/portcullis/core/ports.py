@@ -10,12 +10,14 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from portcullis.core.behalf import Behalf
 from portcullis.core.call import Call, Context, ToolSpec
 from portcullis.core.credential import Presented
 from portcullis.core.event import Event
 from portcullis.core.inspection import Profile
 from portcullis.core.lifecycle import State
 from portcullis.core.principal import Principal, PrincipalKind, Session
+from portcullis.core.secret import Secret
 from portcullis.core.verdict import Allow, Deny
 
 
@@ -215,10 +217,11 @@ class SecretSource(Protocol):
     """Resolves one scheme of secret references, such as ``env:NAME``.
 
     ``resolve`` gets what follows the scheme and returns the secret without surrounding white
-    space, or raises Problem PC5007 whose detail names the reference and never the value.
+    space, the same object for as long as it is unchanged; or it raises Problem PC5007 (PC5067 of
+    a server) whose detail names the reference and never the value.
     """
 
-    def resolve(self, reference: str) -> str: ...
+    def resolve(self, reference: str) -> Secret: ...
 
 
 class Recorder(Protocol):
@@ -299,7 +302,9 @@ class Inventory(Protocol):
 class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What goes out. ``path`` is below the upstream's base URL; headers are already clean.
 
-    The credential is not here: the forwarder puts it in, after the last check.
+    The credential is not here: the forwarder puts it in, after the last check. ``behalf`` is for
+    whom it goes out, None where the gate asks for itself; ``scope`` is the tool or model that is
+    called, empty for what the gate asks by itself.
     """
 
     upstream: str
@@ -307,6 +312,8 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    behalf: Behalf | None = None
+    scope: str = ""
 
 
 class UpstreamResponse(Protocol):
@@ -332,7 +339,8 @@ class Forwarder(Protocol):
 
     ``send`` raises Problem PC5001 (unreachable), PC5002 (no answer head in time), PC5006 (too
     many calls in flight to this upstream), PC5007 (no credential), PC5012 (unknown upstream).
-    It never follows redirects, never decompresses beyond the result limit and never retries.
+    It never follows redirects, never decompresses beyond the result limit, and sends again only
+    what an upstream refused for its credential (401, 403) when there is a newer one, once.
     """
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse: ...
@@ -354,7 +362,8 @@ class Channel(Protocol):
     Leaving the iterator early cancels the request upstream. ``notify`` sends a notification or
     a response to a request of the server's. ``listen`` yields what the server sends outside a
     request (legacy GET stream), resuming after ``last_event_id`` where the server can.
-    Faults are Problems of the PC5 range. ``close`` ends the upstream session or process.
+    Faults are Problems of the PC5 range. ``close`` ends the upstream session or process, a
+    process ``at_once`` without a moment to end by itself.
     ``headers`` are the MCP headers that the gate computed from the body it decided on.
     ``alive`` is unset once the session or process behind it has ended: no request gets anywhere.
     """
@@ -366,20 +375,25 @@ class Channel(Protocol):
     ) -> AsyncIterator[Incoming]: ...
     async def notify(self, message: dict[str, Any], headers: Mapping[str, str]) -> None: ...
     def listen(self, last_event_id: str | None) -> AsyncIterator[Incoming]: ...
-    async def close(self) -> None: ...
+    async def close(self, *, at_once: bool = False) -> None: ...
 
 
 class Channels(Protocol):
-    """Opens channels to the MCP servers of the configuration (HTTP or stdio).
+    """Opens channels to the MCP servers of the configuration (HTTP, stdio, tools of our own).
 
     ``key`` separates conversations: two keys never share a process or an upstream session.
     A modern (stateless) conversation has the agent's session as its key, a legacy one the
     downstream MCP session. Raises Problem PC5012 for an unknown server, PC5006 beyond the
-    configured number of live processes, PC5011 when the process does not start. ``spawns`` says
-    whether each channel to a server is a process of its own.
+    configured number of live processes, PC5011 when the process does not start, PC5030 to PC5032
+    when its box cannot be had, PC5041 while a server that ended by itself rests, PC5042 outside a
+    session where there has to be one. ``spawns`` says whether each channel to a server is a process
+    of its own. ``behalf`` is for whom the conversation is: all that goes out over the channel does
+    so on that behalf.
     """
 
     def servers(self) -> tuple[str, ...]: ...
     def spawns(self, server: str) -> bool: ...
-    async def open(self, server: str, key: str, *, legacy: bool) -> Channel: ...
+    async def open(
+        self, server: str, key: str, *, legacy: bool, behalf: Behalf | None = None
+    ) -> Channel: ...
     async def close(self) -> None: ...

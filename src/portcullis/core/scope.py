@@ -5,6 +5,7 @@
     tool:orders.*            every tool of this server
     resource:files.file:///  this resource (by its exact name)
     prompt:orders.greeting   this prompt
+    egress:api.example.com:443  this host at this port, and its address
 
 A scope only ever narrows: policy is asked all the same.
 """
@@ -20,7 +21,11 @@ from portcullis.core.errors import Problem
 MAX_WORDS: Final = 64
 MAX_WORD: Final = 256
 _SERVER: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
-_WORD: Final = re.compile(rf"model:[!-~]+|(?:tool|resource|prompt):{_SERVER}\.[!-~]+")
+_WORD: Final = re.compile(
+    rf"model:[!-~]+|(?:tool|resource|prompt):{_SERVER}\.[!-~]+|egress:[a-z0-9_.-]+:[0-9]{{1,5}}"
+)
+_UNNAMED: Final = frozenset({"model", "egress"})
+"""What is on no server."""
 
 
 def parse(text: str) -> tuple[str, ...]:
@@ -37,9 +42,11 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 def covers(scope: Iterable[str], kind: str, server: str, name: str) -> bool:
-    """Whether a scope holds a model (``server`` is empty), tool, resource or prompt."""
-    if kind == "model":
-        return f"model:{name}" in scope
+    """Whether a scope holds a model or host (``server`` is empty), tool, resource or prompt."""
+    if kind == "egress" and ":" not in name:  # its address is asked for, to connect to it
+        return any(word.startswith(f"egress:{name}:") for word in scope)
+    if kind in _UNNAMED:
+        return f"{kind}:{name}" in scope
     return f"{kind}:{server}.{name}" in scope or (kind == "tool" and f"tool:{server}.*" in scope)
 
 
@@ -53,7 +60,7 @@ def narrowed(
         for word in wanted:
             kind, _, rest = word.partition(":")
             server, _, name = rest.partition(".")
-            if kind == "model":
+            if kind in _UNNAMED:
                 server, name = "", rest
             if not covers(scope, kind, server, name):
                 raise Problem("PC2050", "the scope is wider than that of the token shown")

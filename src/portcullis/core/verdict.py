@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from portcullis.core.call import RiskClass
+from portcullis.core.egress import EgressTerms
 from portcullis.core.limit_told import Exceeded
 
 
@@ -27,7 +28,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``clear`` names the top-level arguments whose values may stand in the log in clear;
     ``policy`` is the digest of the policy that decided, empty where no policy did. ``approval`` is
-    the id of the approval that this call consumed, if it needed one.
+    the id of the approval that this call consumed, if it needed one. ``egress`` is on what terms
+    a connection may go out.
     """
 
     rule: str = ""
@@ -36,6 +38,7 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     clear: tuple[str, ...] = ()
     policy: str = ""
     approval: str = ""
+    egress: EgressTerms | None = None
 
 
 class Deny(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,10 +10,12 @@ off that it put on.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
 from portcullis.core.errors import Problem
+from portcullis.core.secret import Secret
 
 MIN_LENGTH = 8
 """A shorter credential would be found by chance in innocent answers."""
@@ -30,15 +32,15 @@ def reflected() -> Problem:
 class Credential:
     """A secret value and the byte strings by which an answer would betray it."""
 
-    __slots__ = ("_escapes", "_longest", "needles", "value")
+    __slots__ = ("_escapes", "_longest", "needles")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, secret: Secret) -> None:
         """Raise Problem PC5007 when the value is too short to be guarded, or not ASCII."""
+        value = secret.reveal()
         if len(value) < MIN_LENGTH:
             raise Problem("PC5007", f"a credential of less than {MIN_LENGTH} characters")
         if not value.isascii():
             raise Problem("PC5007", "a credential with characters beyond ASCII")
-        self.value = value
         text = json.dumps(value)[1:-1]
         forms = (value, text, text.replace("/", "\\/"), quote(value, safe=""), quote(value))
         self.needles = tuple(dict.fromkeys(form.encode() for form in forms))
@@ -79,6 +81,23 @@ class Credential:
         return longest
 
 
+class Credentials:
+    """Several, of one request; what holds one of them holds one too many."""
+
+    __slots__ = ("_all",)
+
+    def __init__(self, credentials: Sequence[Credential]) -> None:
+        self._all = tuple(credentials)
+
+    def found_in(self, data: bytes) -> bool:
+        """See Credential."""
+        return any(one.found_in(data) for one in self._all)
+
+    def held(self, data: bytes) -> int:
+        """See Credential."""
+        return max(one.held(data) for one in self._all)
+
+
 class ReflectionGuard:
     """Passes a stream on, piece by piece, and raises before the credential would be out.
 
@@ -88,7 +107,7 @@ class ReflectionGuard:
 
     __slots__ = ("_credential", "_line", "_tail")
 
-    def __init__(self, credential: Credential) -> None:
+    def __init__(self, credential: Credential | Credentials) -> None:
         self._credential = credential
         self._line: list[bytes] = []
         self._tail = b""

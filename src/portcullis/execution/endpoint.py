@@ -9,6 +9,7 @@ import msgspec
 from yarl import URL
 
 from portcullis.config import Config, UpstreamTls
+from portcullis.config.secrets import Injection
 from portcullis.core.errors import Problem
 from portcullis.core.spiffe import SpiffeId, parse
 
@@ -20,14 +21,26 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?(?:\?[A-Za-z0-9._~!$&'
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An upstream: its base URL, its credential's reference and the header that carries it.
 
-    Over https it may see our SVID (``svid``), and must be exactly the workload ``spiffe_id``.
+    ``inject`` are further credentials; ``oauth`` is the name under which users' tokens for it are
+    asked for, in place of all of these. Over https it may see our SVID (``svid``), and must be
+    exactly the workload ``spiffe_id``.
     """
 
     url: str
     credential: str | None = None
     header: str = BEARER
+    inject: tuple[Injection, ...] = ()
+    oauth: str | None = None
     svid: bool = True
     spiffe_id: SpiffeId | None = None
+
+    def injections(self) -> tuple[Injection, ...]:
+        """All credentials that requests to it carry."""
+        if self.credential is None:
+            return self.inject
+        template = "Bearer {secret}" if self.header == BEARER else "{secret}"
+        own = Injection(header=self.header, secret=self.credential, template=template)
+        return (own, *self.inject)
 
 
 def mcp_upstream(server: str) -> str:
@@ -45,6 +58,8 @@ def endpoints(config: Config) -> dict[str, Endpoint]:
             url=model.url,
             credential=model.credential,
             header=API_KEY if model.shape == "anthropic" else BEARER,
+            inject=model.inject,
+            oauth=name if model.oauth is not None else None,
             svid=model.tls.svid,
             spiffe_id=_workload(name, model.url, model.tls),
         )
@@ -55,6 +70,8 @@ def endpoints(config: Config) -> dict[str, Endpoint]:
             found[mcp_upstream(name)] = Endpoint(
                 url=server.url,
                 credential=server.credential,
+                inject=server.inject,
+                oauth=name if server.oauth is not None else None,
                 svid=server.tls.svid,
                 spiffe_id=_workload(name, server.url, server.tls),
             )

@@ -10,41 +10,31 @@ from collections.abc import Callable, Mapping
 
 from portcullis.config import Limits
 from portcullis.core.errors import Problem
+from portcullis.core.grant_ports import UserTokens
 from portcullis.core.ports import SecretSource, UpstreamRequest
+from portcullis.execution.answer import Answer
 from portcullis.execution.connection import Connection
-from portcullis.execution.credential import Credential
-from portcullis.execution.endpoint import BEARER, Addresses, Endpoint
+from portcullis.execution.endpoint import Addresses, Endpoint
+from portcullis.execution.oauth.filler import UserFiller
+from portcullis.execution.oauth.tokens import Unconnected
 from portcullis.execution.pool import Pool
-from portcullis.execution.request import RequestWriter, field
+from portcullis.execution.request import RequestWriter
 from portcullis.execution.response import HttpResponse
+from portcullis.execution.secrets.broker import SecretBroker, Unnoted
+from portcullis.execution.secrets.inject import Filled, Filler
 from portcullis.execution.tls import Tls, upstream_tls
 
 
 class _Upstream:
-    """One endpoint at run time: its credential, its connections, what is in flight to it."""
+    """One endpoint at run time: its credentials, its connections, what is in flight to it."""
 
-    __slots__ = ("_endpoint", "_line", "credential", "in_flight", "pool", "writer")
+    __slots__ = ("filler", "in_flight", "pool", "writer")
 
-    def __init__(self, endpoint: Endpoint, pool: Pool, writer: RequestWriter) -> None:
-        self._endpoint = endpoint
-        self._line = ""
-        self.credential: Credential | None = None
+    def __init__(self, filler: Filler | UserFiller, pool: Pool, writer: RequestWriter) -> None:
+        self.filler = filler
         self.in_flight = 0
         self.pool = pool
         self.writer = writer
-
-    def authenticate(self, secrets: SecretSource) -> str:
-        """Return the credential's header line, if there is one.
-
-        It is resolved anew at each call, so that a rotation takes effect at once.
-        """
-        reference, header = self._endpoint.credential, self._endpoint.header
-        if reference is not None:
-            value = secrets.resolve(reference)
-            if self.credential is None or self.credential.value != value:
-                self.credential = Credential(value)
-                self._line = field(header, f"Bearer {value}" if header == BEARER else value)
-        return self._line
 
     def done(self, connection: Connection) -> None:
         """Give back the connection and the place of an exchange."""
@@ -60,18 +50,21 @@ class HttpForwarder:
     PC1010 (a path that would leave the upstream's address) and PC1011 (a header that cannot be
     sent). ``limits.calls_in_flight`` holds for each upstream; ``limits.request_seconds`` count
     from when the request is written. Connections are made on the loop that sends. ``tls`` says
-    how each endpoint is verified and what it is shown; by default it is shown nothing.
+    how each endpoint is verified and what it is shown; by default it is shown nothing. Credentials
+    come from ``secrets`` anew for each request, so that a rotation takes effect at once; what a
+    plain source gives out is not noted. Endpoints with ``oauth`` get ``tokens`` and nothing else.
     """
 
     def __init__(
         self,
         endpoints: Mapping[str, Endpoint],
         *,
-        secrets: SecretSource,
+        secrets: SecretSource | SecretBroker,
         limits: Limits,
         tls: Callable[[Endpoint], Tls] | None = None,
+        tokens: UserTokens | None = None,
     ) -> None:
-        self._secrets = secrets
+        broker = secrets if isinstance(secrets, SecretBroker) else Unnoted(secrets)
         self._limits = limits
         self._closed = False
         self._upstreams: dict[str, _Upstream] = {}
@@ -80,7 +73,12 @@ class HttpForwarder:
         for name, endpoint in endpoints.items():
             addresses = Addresses(name, endpoint.url)
             pool = Pool(addresses, tls=choose(endpoint), connect_seconds=connect_seconds)
-            self._upstreams[name] = _Upstream(endpoint, pool, RequestWriter(addresses))
+            filler: Filler | UserFiller
+            if endpoint.oauth is not None:
+                filler = UserFiller(endpoint.oauth, tokens or Unconnected())
+            else:
+                filler = Filler(name, endpoint.injections(), broker)
+            self._upstreams[name] = _Upstream(filler, pool, RequestWriter(addresses))
 
     async def send(self, request: UpstreamRequest) -> HttpResponse:
         """Send one request and return when the head of its answer is there."""
@@ -92,29 +90,61 @@ class HttpForwarder:
         limits = self._limits
         if upstream.in_flight >= limits.calls_in_flight:
             raise Problem("PC5006", f"{upstream.in_flight} calls to {request.upstream} in flight")
-        data = upstream.writer.write(request, upstream.authenticate(self._secrets))
-        credential = upstream.credential
         upstream.in_flight += 1
         try:
-            connection = upstream.pool.take() or await upstream.pool.connect()
+            filled = await upstream.filler.fill(request)
+            connection, answer = await self._asked(upstream, request, filled)
         except BaseException:
             upstream.in_flight -= 1
             raise
+        if answer.status in upstream.filler.refusals and filled.leases:
+            try:
+                newer = await upstream.filler.newer(request, filled.leases)
+            except BaseException:
+                connection.abort()
+                upstream.done(connection)
+                raise
+            if newer:
+                connection.abort()
+                upstream.pool.give(connection)
+                try:
+                    filled = await upstream.filler.fill(request, newer)
+                    connection, answer = await self._asked(upstream, request, filled)
+                except BaseException:
+                    upstream.in_flight -= 1
+                    raise
         try:
-            answer = await connection.ask(
-                data, seconds=limits.request_seconds, limit=limits.result_bytes
-            )
             return HttpResponse(
-                connection, answer, credential=credential, limits=limits, done=upstream.done
+                connection, answer, credential=filled.guard, limits=limits, done=upstream.done
             )
         except BaseException:
             connection.abort()
             upstream.done(connection)
             raise
 
+    async def _asked(
+        self, upstream: _Upstream, request: UpstreamRequest, filled: Filled
+    ) -> tuple[Connection, Answer]:
+        """Write a request and wait for its answer's head."""
+        limits = self._limits
+        data = upstream.writer.write(
+            request, filled.lines, query=filled.query, body=filled.body, replaced=filled.replaced
+        )
+        connection = upstream.pool.take() or await upstream.pool.connect()
+        try:
+            answer = await connection.ask(
+                data, seconds=limits.request_seconds, limit=limits.result_bytes
+            )
+        except BaseException:
+            connection.abort()
+            upstream.pool.give(connection)
+            raise
+        return connection, answer
+
     async def close(self) -> None:
         """Close all connections; sends after that are refused."""
         self._closed = True
         for upstream in self._upstreams.values():
+            upstream.filler.close()
             upstream.pool.close()
         await asyncio.sleep(0)  # lets the loop close the sockets

@@ -1,7 +1,7 @@
 """The connections to one upstream: made when none is idle, kept for reuse, never shared.
 
-A pool belongs to one upstream of the configuration, so that no connection ever carries two
-credentials.
+A pool belongs to one upstream of the configuration, so that no connection ever carries the
+credentials of two.
 """
 
 from __future__ import annotations

@@ -43,17 +43,30 @@ class RequestWriter:
         self._addresses = addresses
         self._begun: dict[tuple[str, str], str] = {}
 
-    def write(self, request: UpstreamRequest, credential: str) -> bytes:
-        """Return the bytes of a request; ``credential`` is a header line or nothing.
+    def write(
+        self,
+        request: UpstreamRequest,
+        credential: str,
+        *,
+        query: str = "",
+        body: bytes | None = None,
+        replaced: frozenset[str] = frozenset(),
+    ) -> bytes:
+        """Return the bytes of a request; ``credential`` is header lines or nothing.
 
-        Headers that are ours to write are left out. Raises Problem PC1009 for a method that
+        ``query`` is added to the target, ``body`` stands in place of the request's. Headers that
+        are ours to write, or ``replaced``, are left out. Raises Problem PC1009 for a method that
         we do not forward, PC1010 for a path that would leave the upstream's address, PC1011 for
         a header that cannot be sent.
         """
-        body = request.body
+        body = request.body if body is None else body
         lines = [self._begin(request.method, request.path), credential]
+        if query:  # it may hold a secret: nothing that is kept
+            first, _, rest = lines[0].partition(" HTTP/1.1\r\n")
+            lines[0] = f"{first}{'&' if '?' in first else '?'}{query} HTTP/1.1\r\n{rest}"
         for name, value in request.headers:
-            if _token(name) not in _OURS:
+            token = _token(name)
+            if token not in _OURS and token not in replaced:
                 lines.append(field(name, value))
         if body or _METHODS[request.method]:
             lines.append(f"Content-Length: {len(body)}\r\n")

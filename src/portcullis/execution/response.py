@@ -10,7 +10,7 @@ from portcullis.config import Limits
 from portcullis.core.errors import Problem
 from portcullis.execution.answer import Answer
 from portcullis.execution.connection import Connection
-from portcullis.execution.credential import Credential, ReflectionGuard, reflected
+from portcullis.execution.credential import Credential, Credentials, ReflectionGuard, reflected
 
 _LARGE: Final = 262_144
 """From this size on, in bytes, an answer is searched beside the loop."""
@@ -46,7 +46,7 @@ class HttpResponse:
         connection: Connection,
         answer: Answer,
         *,
-        credential: Credential | None,
+        credential: Credential | Credentials | None,
         limits: Limits,
         done: Callable[[Connection], None],
     ) -> None:
@@ -110,7 +110,7 @@ class HttpResponse:
         return await self._connection.piece()
 
 
-async def _holds(credential: Credential, body: bytes) -> bool:
+async def _holds(credential: Credential | Credentials, body: bytes) -> bool:
     """Look for the credential; in a large body beside the loop, which others wait for."""
     if len(body) < _LARGE:
         return credential.found_in(body)

@@ -16,8 +16,8 @@ from weakref import WeakValueDictionary
 
 from portcullis.core.errors import Problem
 from portcullis.core.incident import Access, Rotated, Subject
-from portcullis.core.ports import SecretSource
 from portcullis.core.rotation import RotationHook
+from portcullis.core.secret import Secret
 
 IDENTITY: Final = "identity"
 """The source of what a subject itself proves who it is with; it is rotated by revoking it."""
@@ -77,22 +77,24 @@ class CommandHook:
 class RotatingSecrets:
     """An adapter of ``core.incident_ports.Rotations``.
 
-    ``known`` says what there is, ``secrets`` reads it, ``hooks`` are by the scheme of references,
-    ``outdated`` looks after a subject's own credentials. Only the references in ``configured`` are
-    ever handed to a hook.
+    ``known`` says what there is, ``anew`` reads it past any memory, ``hooks`` are by the scheme of
+    references, ``outdated`` looks after a subject's own credentials. Only the references in
+    ``configured`` are ever handed to a hook. ``told`` is told what came of each, and blocks.
     """
 
     def __init__(
         self,
         *,
         known: Known,
-        secrets: SecretSource,
+        anew: Callable[[str], Secret],
         hooks: Mapping[str, RotationHook],
         configured: Sequence[str],
         outdated: Outdated,
+        told: Callable[[Rotated], None] = lambda _: None,
     ) -> None:
         self._known = known
-        self._secrets = secrets
+        self._anew = anew
+        self._told = told
         self._hooks = dict(hooks)
         self._configured = frozenset(configured)
         self._outdated = outdated
@@ -108,11 +110,14 @@ class RotatingSecrets:
         lock = self._turns.setdefault(reference, asyncio.Lock())
         async with lock:
             try:
-                return await self._rotate(reference)
+                done = await self._rotate(reference)
+                if not reference.startswith(f"{IDENTITY}:"):
+                    await asyncio.to_thread(self._told, done)
             except Problem as problem:
                 return _failed(reference, problem.code, problem.detail)
             except Exception as error:  # noqa: BLE001 - whoever asks is to hear of it, and go on
                 return _failed(reference, "PC9002", type(error).__name__)
+            return done
 
     async def _rotate(self, reference: str) -> Rotated:
         source, _, name = reference.partition(":")
@@ -142,10 +147,10 @@ class RotatingSecrets:
     async def _digest(self, reference: str, key: bytes) -> bytes | None:
         """What a secret is recognised by for a moment; None when it cannot be read."""
         try:
-            value = await asyncio.to_thread(self._secrets.resolve, reference)
+            value = await asyncio.to_thread(self._anew, reference)
         except Problem:
             return None
-        return hmac.digest(key, value.encode(), hashlib.sha256)
+        return hmac.digest(key, value.reveal().encode(), hashlib.sha256)
 
 
 def _hooked(one: Access, hook: bool) -> Access:  # noqa: FBT001 - it is the field

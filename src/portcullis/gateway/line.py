@@ -275,7 +275,8 @@ def _held(
 def _joined(granted: Allow, more: Allow) -> Allow:
     """The last grant of a rule, at the highest risk that anybody saw."""
     grant = more if more.rule else granted
-    return msgspec.structs.replace(grant, risk=_highest(granted.risk, more.risk))
+    risk, egress = _highest(granted.risk, more.risk), more.egress or granted.egress
+    return msgspec.structs.replace(grant, risk=risk, egress=egress)
 
 
 def _highest(*risks: RiskClass | None) -> RiskClass | None:

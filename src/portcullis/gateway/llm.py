@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from portcullis.config import Limits, ModelUpstream
+from portcullis.core.behalf import Behalf
 from portcullis.core.call import Action, Call, Context, Result, Route
 from portcullis.core.check import MAX_FINDINGS, StreamJudge
 from portcullis.core.errors import Problem
@@ -157,6 +158,8 @@ class ModelRoutes:
                 path=call.method.partition(" ")[2],
                 headers=_request_headers(exchange),
                 body=call.body,
+                behalf=Behalf.of(exchange.context),
+                scope=call.name,
             )
         )
         exchange = replace(exchange, status=response.status, waited=perf_counter() - began)

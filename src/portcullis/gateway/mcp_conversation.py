@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from portcullis.core.behalf import Behalf
 from portcullis.core.call import Call, Context, Route
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Channel
@@ -102,7 +103,10 @@ class Conversation:
                 raise Problem("PC1035", "the conversation has ended")
             if self._channel is None:
                 self._channel = await self._mcp.channels.open(
-                    self.server, self.key, legacy=self.era is Era.LEGACY
+                    self.server,
+                    self.key,
+                    legacy=self.era is Era.LEGACY,
+                    behalf=Behalf.within(self.owner[0], self.owner[1], self.session),
                 )
             return self._channel
 
@@ -200,7 +204,7 @@ class Conversation:
         tokens = (meta.get("progressToken") for meta in metas if isinstance(meta, dict))
         return any(type(one) is type(token) and one == token for one in tokens)
 
-    async def close(self) -> None:
+    async def close(self, *, at_once: bool = False) -> None:
         """Stop what runs, give up what waits, end the upstream session or process."""
         self._closed = True
         ended = Problem("PC5014", "the conversation was ended")
@@ -215,7 +219,7 @@ class Conversation:
             channel, self._channel = self._channel, None
         if channel is not None:
             try:
-                await channel.close()
+                await channel.close(at_once=at_once)
             except Problem as problem:
                 log.warning("channel_close_failed", server=self.server, code=problem.code)
 

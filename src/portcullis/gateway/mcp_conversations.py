@@ -88,13 +88,13 @@ class Conversations:
             raise Problem("PC1035", "the MCP session has ended")
         return found
 
-    async def end(self, conversation: Conversation) -> None:
-        """End a conversation and what it holds upstream."""
+    async def end(self, conversation: Conversation, *, at_once: bool = False) -> None:
+        """End a conversation and what it holds upstream, a process ``at_once`` without patience."""
         mine = self._open.get(conversation.key) is conversation
         if mine:
             del self._open[conversation.key]
         try:
-            await conversation.close()
+            await conversation.close(at_once=at_once)
         finally:
             if mine:
                 self._released(conversation)
@@ -137,8 +137,15 @@ class Conversations:
             )
             if feed.reason(holder, conversation.session) is not None:
                 over.append(conversation)
+        self._end_all(over)
+
+    def end_with(self, is_open: Callable[[str], bool]) -> None:
+        """End those whose session has ended, with the processes that run for them; on the loop."""
+        self._end_all([c for c in self._open.values() if c.session and not is_open(c.session.id)])
+
+    def _end_all(self, over: list[Conversation]) -> None:
         for conversation in over:
-            ending = asyncio.ensure_future(self.end(conversation))
+            ending = asyncio.ensure_future(self.end(conversation, at_once=True))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
 

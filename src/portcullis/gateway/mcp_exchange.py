@@ -185,7 +185,7 @@ class Exchange(Stream):
                 return msgspec.structs.replace(answer, result=await self._learn(answer.result))
         except Problem as problem:
             self._mcp.pipeline.failed(outcome, self._context, problem)
-            raise Recorded(problem.code, problem.detail) from None
+            raise Recorded(problem.code, problem.detail, hint=problem.hint) from None
         except BaseException:
             gone = self.reason or Problem("PC5014", GONE)
             self._mcp.pipeline.failed(outcome, self._context, gone)

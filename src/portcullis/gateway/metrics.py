@@ -66,6 +66,11 @@ class Metrics:
             "Calls of the guard API that run in agents' programs.",
             registry=registry,
         )
+        self._egress = Gauge(
+            "portcullis_egress_connections",
+            "Tunnels and requests of egress that run.",
+            registry=registry,
+        )
         self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def watch_in_flight(self, count: Callable[[], float]) -> None:
@@ -75,6 +80,10 @@ class Metrics:
     def watch_guarded(self, count: Callable[[], float]) -> None:
         """Where to read, at each scrape, how many calls run in agents' own programs."""
         self._guarded.set_function(count)
+
+    def watch_egress(self, count: Callable[[], float]) -> None:
+        """Where to read, at each scrape, how many tunnels and requests of egress run."""
+        self._egress.set_function(count)
 
     def decided(self, call: Call, verdict: Allow | Deny, seconds: float) -> None:
         """Count a decision and the time it took, the record's durability included."""

@@ -33,6 +33,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     check: str = ""
     findings: tuple[Finding, ...] = ()
     held: Held | None = None
+    used: list[str] = []
+    """The credentials that were sent for it; see ``core.secret_use``."""
 
     @property
     def risk(self) -> RiskClass:

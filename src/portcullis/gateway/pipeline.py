@@ -25,6 +25,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 from portcullis.core.inspection import request_channel, result_channel
 from portcullis.core.ports import Recorder
+from portcullis.core.secret_use import holding
 from portcullis.core.verdict import Allow, Deny, Finding, Transform
 from portcullis.gateway.line import Judged, Line
 from portcullis.gateway.live import ended
@@ -111,6 +112,7 @@ class Pipeline:
         if self._approvals is not None and not call.looked_up_for:
             self._approvals.noted(outcome.call, context, outcome.verdict)
         self._tell(lambda one: one.decided(outcome.call, context, outcome.verdict))
+        holding(context, outcome.used)
         return outcome
 
     async def _settled(
@@ -285,10 +287,15 @@ class Pipeline:
         """Whether so many more characters of a model's streamed answer may go on."""
         return self._line.chunk(call, context, characters)
 
-    def failed(self, outcome: Outcome, context: Context, problem: Problem) -> None:
-        """Record that an allowed call has no good result: the event that is owed for it."""
+    def failed(
+        self, outcome: Outcome, context: Context, problem: Problem, result: Result | None = None
+    ) -> None:
+        """Record that an allowed call has no good result: the event that is owed for it.
+
+        ``result`` says how many bytes had gone on until then, where that is known.
+        """
         self._metrics.failed(outcome.call, problem)
-        self._enqueue_or_log(self.records.failure(outcome, context, problem))
+        self._enqueue_or_log(self.records.failure(outcome, context, problem, result))
         denied = Deny(code=problem.code, reason=problem.detail)
         self._finished(outcome, context, None, denied)
 

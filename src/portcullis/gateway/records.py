@@ -23,7 +23,7 @@ from typing import Any, Final
 from portcullis.core.call import Action, Call, Context, Result, RiskClass
 from portcullis.core.desk_ports import Precedents
 from portcullis.core.errors import Problem
-from portcullis.core.event import NOT_REQUIRED, Event, EventType, ResultSummary
+from portcullis.core.event import NOT_REQUIRED, Event, EventType
 from portcullis.core.inspection import Treatment
 from portcullis.core.names import HIDDEN, made_of_words
 from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder
@@ -33,6 +33,7 @@ from portcullis.core.session_ports import SessionState
 from portcullis.core.verdict import Allow, Deny, Finding
 from portcullis.gateway.outcome import PENDING, Outcome
 from portcullis.gateway.streamed import Room, Streamed
+from portcullis.gateway.summary import summary
 from portcullis.wire.json import decode, digest, encode
 
 MAX_CLEAR: Final = 256
@@ -48,14 +49,12 @@ _HARMLESS: Final = frozenset(
 _CONTENT: Final = frozenset({Action.MODEL, Action.TOOL, Action.RESOURCE, Action.PROMPT})
 """The actions of which content is kept, where it is."""
 
-_LONGEST_END: Final = 40
-"""Characters of the longest word for how an answer ended."""
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 """A name of an argument that is shown; of any other, its position is."""
 _ARGUMENT_NAME: Final = "params.arguments.?"
 """Where something is found that stands in the name of an argument."""
 _CALLED: Final = frozenset(
-    {"params.name", "params.uri", "params.ref.name", "params.ref.uri", "uri", "model"}
+    {"params.name", "params.uri", "params.ref.name", "params.ref.uri", "uri", "model", "host"}
 )
 """Where something is found that stands in the name of what is called."""
 _DECISIONS: Final = {Action.TOOL: EventType.TOOL_CALL, Action.MODEL: EventType.LLM_CALL}
@@ -250,13 +249,7 @@ class Records:
             code=denied.code if denied else "",
             reason=denied.reason if denied else "",
             findings=_findings(findings),
-            result=ResultSummary(
-                bytes=result.size,
-                error=result.is_error,
-                finish=_word(result.finish),
-                proposals=len(result.proposals),
-                chunks=result.chunks,
-            ),
+            result=summary(result),
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
         )
@@ -264,10 +257,17 @@ class Records:
             self._contents.keep(event, key, kept)
         return event
 
-    def failure(self, outcome: Outcome, context: Context, problem: Problem) -> Event:
-        """The leaf that is owed when an allowed call has no good result."""
+    def failure(
+        self, outcome: Outcome, context: Context, problem: Problem, result: Result | None = None
+    ) -> Event:
+        """The leaf that is owed when an allowed call has no good result; with what had gone on."""
         return self._after(
-            outcome, context, verdict="error", code=problem.code, reason=problem.detail
+            outcome,
+            context,
+            verdict="error",
+            code=problem.code,
+            reason=problem.detail,
+            result=None if result is None else summary(result),
         )
 
     def _after(self, outcome: Outcome, context: Context, **fields: Any) -> Event:
@@ -289,6 +289,7 @@ class Records:
             name=_named(outcome),
             policy=outcome.verdict.policy or self._pdp.digest,
             decision=outcome.event,
+            secrets=tuple(outcome.used),
             **fields,
         )
 
@@ -369,13 +370,6 @@ def _let_through(finding: Finding) -> bool:
 def _keepable(call: Call, findings: Iterable[Finding]) -> bool:
     """Whether this is content, and nothing that was found stands in it as it was."""
     return call.action in _CONTENT and all(finding.treatment in _HARMLESS for finding in findings)
-
-
-def _word(finish: str | None) -> str | None:
-    """How an answer ended, as a word; what the upstream put in its place is not for the log."""
-    if finish is None or (len(finish) <= _LONGEST_END and made_of_words(finish)):
-        return finish
-    return "other"
 
 
 def _short(value: Any) -> bool:

@@ -34,8 +34,9 @@ class Built(NamedTuple):
 def own_cache() -> Path | None:
     """The user's cache folder (XDG Base Directory), when it is ours alone; else None."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    folder = (Path(base) if base.startswith("/") else Path("~/.cache").expanduser()) / "portcullis"
     try:
+        cache = Path(base) if base.startswith("/") else Path("~/.cache").expanduser()
+        folder = cache / "portcullis"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = folder.stat()
     except (OSError, RuntimeError):

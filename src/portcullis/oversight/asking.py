@@ -27,7 +27,9 @@ MOST_BYTES: Final = 2**20
 _LOOK_SECONDS: Final = 0.2
 """How often a waiting connection looks: another process may decide."""
 _NAME: Final = 200
-_NOTED: Final = frozenset({Action.TOOL, Action.MODEL, Action.RESOURCE, Action.PROMPT})
+_NOTED: Final = frozenset(
+    {Action.TOOL, Action.MODEL, Action.RESOURCE, Action.PROMPT, Action.EGRESS}
+)
 
 
 class Asking:

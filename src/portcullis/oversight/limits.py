@@ -34,7 +34,10 @@ from portcullis.core.limits import (
 )
 
 COUNTED: Final = frozenset(
-    {Action.MODEL, Action.TOOL, Action.RESOURCE, Action.PROMPT, Action.COMPLETE}
+    {
+        *(Action.MODEL, Action.TOOL, Action.RESOURCE, Action.PROMPT, Action.COMPLETE),
+        Action.EGRESS,
+    }
 )
 """The actions that limits are of. Lists and the protocol's own messages are not counted."""
 BURN: Final = "burn"

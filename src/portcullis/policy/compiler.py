@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from portcullis.policy.containment import contained, model
+from portcullis.policy.egress import egress_data
 from portcullis.policy.inspection import profile
 from portcullis.policy.link import denies, server_of
 from portcullis.policy.model import Bound, Policy, Role, Tool
@@ -159,6 +160,7 @@ def _role(role: Role, tools: tuple[Tool, ...]) -> dict[str, Any]:
         "prompts": _rules(role.allowed_prompts),
         "server_requests": _rules(role.server_requests),
         "reach": _reach(role, tools),
+        "egress": egress_data(role.egress),
     }
 
 

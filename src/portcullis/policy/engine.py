@@ -30,6 +30,7 @@ BUILTINS: Final = frozenset(
         "is_string",
         "object.get",
         "object.keys",
+        "object.union",
         "regex.match",
         "regex.replace",
         "startswith",
@@ -59,7 +60,8 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
     that the policy names to the place where it does. ``profiles`` are those of its roles.
     ``models`` are its tools by qualified name, ``containments`` what is done about questions, by
     agent; without one nothing is asked. ``roles`` says which role each agent has.
-    ``quarantine`` is what goes on in it, ``limits`` are all that there are.
+    ``quarantine`` is what goes on in it, ``limits`` are all that there are. ``terminated`` are the
+    hosts whose TLS ends at the gate, by role.
     """
 
     bundle: Bundle
@@ -74,6 +76,7 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
     roles: dict[str, str] = {}
     limits: tuple[Limit, ...] = ()
     quarantine: Quarantine = Quarantine()
+    terminated: dict[str, tuple[str, ...]] = {}
 
 
 class Engine(Protocol):

@@ -19,6 +19,7 @@ from portcullis.policy.containment import (
     read_sends,
     unnamed,
 )
+from portcullis.policy.egress import read_egress
 from portcullis.policy.inspection import read_inspection
 from portcullis.policy.limits import read_limit
 from portcullis.policy.link import link, server_of
@@ -60,7 +61,7 @@ LISTS: Final[dict[str, tuple[str, str]]] = {
 }
 _EVERYONE: Final = ("inspection", "containment", "quarantine")
 UNENFORCED: Final = ("resource_limits", "data_access")
-_ROLE_KEYS: Final = ("permissions", *LISTS, "inspection", "containment", *UNENFORCED)
+_ROLE_KEYS: Final = ("permissions", *LISTS, "egress", "inspection", "containment", *UNENFORCED)
 _RISKS: Final = tuple(RiskClass)
 _TOOL_KEYS: Final = (
     *("resource", "verb", "risk", "raise"),
@@ -196,6 +197,7 @@ class _Grammar:
             **lists,
             inspection=read_inspection(reader, f"{path}.inspection", keys.get("inspection")),
             containment=read_containment(reader, f"{path}.containment", keys.get("containment")),
+            egress=read_egress(reader, f"{path}.egress", keys.get("egress")),
         )
 
     def _permissions(

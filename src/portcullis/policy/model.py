@@ -61,6 +61,23 @@ class ContainmentLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressRule:
+    """Where agents of a role may go over the network. What it does not say is None.
+
+    ``host`` is a DNS name, or ``*.`` and what all its names are below. Methods and paths can be
+    said only where the gate reads requests: under ``terminate``, or ``plain``.
+    """
+
+    host: Entry
+    ports: tuple[int, ...]
+    methods: tuple[Entry, ...] | None = None
+    paths: tuple[Entry, ...] | None = None
+    terminate: bool = False
+    plain: bool = False
+    inject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """What agents of this role may reach. Qualified names are ``server.name``."""
 
@@ -75,6 +92,7 @@ class Role:
     server_requests: tuple[Entry, ...] = ()
     inspection: Inspection = field(default_factory=Inspection)
     containment: ContainmentLayer | None = None
+    egress: tuple[EgressRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import msgspec
 from portcullis.core.call import Action, Call, Context, RiskClass
 from portcullis.core.codes import CODES
 from portcullis.core.containment import Containment, ToolModel
+from portcullis.core.egress import EgressTerms
 from portcullis.core.inspection import Profile
 from portcullis.core.limits import Limit
 from portcullis.core.principal import PrincipalKind, TaskBound
@@ -19,6 +20,7 @@ from portcullis.core.verdict import Allow, Deny
 from portcullis.policy.bounds import Fragment
 from portcullis.policy.compiler import compile_policy
 from portcullis.policy.containment import contained, models
+from portcullis.policy.egress import terminated
 from portcullis.policy.engine import (
     DECISION,
     PROFILE,
@@ -50,7 +52,7 @@ class _Session(msgspec.Struct):
 
 
 class _Question(msgspec.Struct):
-    """The input of a decision. Only a tool's arguments are policy's business."""
+    """The input of a decision; arguments are a tool's, or those of egress."""
 
     action: Action
     server: str
@@ -80,8 +82,11 @@ class _Answer(msgspec.Struct):
     risk: RiskClass
     code: str = ""
     clear: tuple[str, ...] = ()
+    egress: EgressTerms | None = None
 
 
+_ARGUED: Final = frozenset({Action.TOOL, Action.EGRESS})
+"""The actions whose arguments are policy's business."""
 _EXACT: Final = 2**53
 """From here on a float stands for many integers, and the engine finds it equal to all of them."""
 _AT_ONCE: Final = 64
@@ -122,6 +127,9 @@ def compile_files(
         models=models(policy),
         containments=_containments(policy),
         roles={agent.name.value: agent.role.value for agent in policy.agents},
+        terminated={
+            role.name.value: terminated(role.egress) for role in policy.roles if role.egress
+        },
         limits=policy.limits,
         quarantine=policy.quarantine.rules(),
     )
@@ -195,7 +203,7 @@ class RegoPdp:
                     call.action,
                     call.server,
                     call.name,
-                    _comparable(call.arguments) if call.action is Action.TOOL else {},
+                    _comparable(call.arguments) if call.action in _ARGUED else {},
                     call.features,
                     *_who(context, f"{call.server}.{call.name}"),
                 )
@@ -221,6 +229,7 @@ class RegoPdp:
                 risk=answer.risk,
                 clear=answer.clear,
                 policy=policy.digest,
+                egress=answer.egress,
             )
         if answer.code not in CODES:
             raise ValueError(answer.code)
@@ -255,6 +264,10 @@ class RegoPdp:
     def role_of(self, agent: str) -> str | None:
         """The role that the policy in force gives an agent; None for one that it does not name."""
         return self._force.policy.roles.get(agent)
+
+    def terminated(self, agent: str) -> tuple[str, ...]:
+        """The hosts whose TLS ends at the gate for an agent, as the policy in force writes them."""
+        return self._force.policy.terminated.get(self.role_of(agent) or "", ())
 
     def quarantine(self) -> Quarantine:
         """What the policy in force lets through of whoever is isolated."""

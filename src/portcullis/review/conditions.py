@@ -234,6 +234,12 @@ def rules_switched_off(review: Review) -> Gap | Unknown | None:
     return Gap(reason=f"rules are switched off: {_names(rules)}") if rules else None
 
 
+def tool_without_box(review: Review) -> Gap | Unknown | None:
+    """The gate starts a server that can do on its machine whatever the gate's user can."""
+    found = review.deployment.unboxed
+    return Gap(reason=f"no box holds {_names(found)}") if found else None
+
+
 def unbound_tokens(review: Review) -> Gap | Unknown | None:
     """Tokens count that are bound to no key: whoever has one is its holder."""
     if review.deployment.tokens_bound:
@@ -300,6 +306,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
         secrets_pass,
         injections_pass,
         rules_switched_off,
+        tool_without_box,
         unbound_tokens,
         plain_upstream,
         key_beside_data,
@@ -312,7 +319,7 @@ OF_SETTINGS: Final = frozenset(
     {
         *("log-not-timestamped", "log-not-replicated", "tool-changed", "personal-data-passes"),
         *("secrets-pass", "injections-pass", "rules-switched-off", "unbound-tokens"),
-        *("plain-upstream", "key-beside-data"),
+        *("plain-upstream", "key-beside-data", "tool-without-box"),
     }
 )
 """Those that the logs say nothing about. The others need all of them to find nothing amiss."""

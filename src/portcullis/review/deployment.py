@@ -14,7 +14,9 @@ import msgspec
 
 from portcullis.catalogue.schema import fault
 from portcullis.config import Config
+from portcullis.config.boxed import NONE
 from portcullis.config.identity import FileKeys
+from portcullis.config.tools import profiles
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Category, Channel, Profile, Source, Treatment
 from portcullis.core.inspection_ports import Pin, Sighting
@@ -31,7 +33,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment's settings as evidence. No secret is among them, and no reference to one.
 
     ``servers`` are the names of MCP servers and toolsets, ``models`` of model endpoints, ``plain``
-    those that are reached without TLS beyond this machine; ``replicas`` are the stores that the log
+    those that are reached without TLS beyond this machine; ``boxed`` are the servers and tools that
+    the gate starts in a box, with its profile (``mcp.files: strict``), ``unboxed`` those that it
+    starts without one; ``replicas`` are the stores that the log
     is shipped to. ``granted`` are the tools that policy names for some role. ``passing`` says which
     kinds of content some role's policy lets pass: ``personal:to_model``, ``secret:to_tool``,
     ``injection:document``, ``canaries``. ``policy_fault`` is why the policy cannot be read; empty
@@ -43,6 +47,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     plain: tuple[str, ...] = ()
+    boxed: tuple[str, ...] = ()
+    unboxed: tuple[str, ...] = ()
     tokens_bound: bool = True
     token_seconds: int = 0
     certificate_seconds: int = 0
@@ -65,12 +71,16 @@ def deployment(config: Config, pins: Sequence[Pin], sightings: Sequence[Sighting
     """Read the settings; of the policy what its folder says now. Blocks."""
     upstreams = {**{name: one.url for name, one in config.models.items()}}
     upstreams |= {name: one.url for name, one in config.mcp.items() if one.url is not None}
+    commands = {name: one for name, one in config.mcp.items() if one.command is not None}
+    started = dict(profiles(commands, config.tools))
     keys = config.keys
     return Deployment(
         trust_domain=config.trust_domain,
-        servers=tuple(sorted([*config.mcp, *config.guard])),
+        servers=tuple(sorted([*config.mcp, *config.guard, *config.tools])),
         models=tuple(sorted(config.models)),
         plain=tuple(sorted(name for name, url in upstreams.items() if _in_the_open(url))),
+        boxed=tuple(sorted(f"{name}: {box}" for name, box in started.items() if box != NONE)),
+        unboxed=tuple(sorted(name for name, box in started.items() if box == NONE)),
         tokens_bound=config.tokens.bearer == "never",
         token_seconds=config.tokens.ttl_seconds,
         certificate_seconds=config.identity.svid_ttl_seconds,

@@ -13,7 +13,8 @@ import msgspec
 
 from portcullis.core.containment import Containment, ToolModel
 from portcullis.policy.containment import contained, models
-from portcullis.policy.model import Policy, Tool
+from portcullis.policy.egress import uncovered
+from portcullis.policy.model import EgressRule, Policy, Tool
 from portcullis.policy.quarantine import loosened as quarantine
 from portcullis.policy.source import Place
 from portcullis.policy.yaml import Entry
@@ -58,6 +59,11 @@ class _Side:
         role = next(role for role in self.policy.roles if role.name.value == one.role)
         return contained((self.policy.containment, role.containment))
 
+    def egress(self, agent: str) -> tuple[EgressRule, ...]:
+        """Where an agent may go over the network."""
+        role = self.reach[agent].role
+        return next(one.egress for one in self.policy.roles if one.name.value == role)
+
     def tool(self, name: str) -> Tool:
         """A tool; one that the catalogue does not list has no limits, and the highest class."""
         return self.tools.get(name) or Tool(Entry(name, Place("", 0, 0), ""))
@@ -94,6 +100,7 @@ def _weaker(one: Reach, tools: list[str], before: _Side, after: _Side) -> Iterat
     """What held this agent back in these tools, and does not any more."""
     was, now = before.contained(before.reach[one.agent]), after.contained(one)
     yield from containment(was, now)
+    yield from uncovered(before.egress(one.agent), after.egress(one.agent))
     yield from quarantine(before.policy.quarantine, after.policy.quarantine)
     yield from amounts(one.agent, one.role, before.policy.limits, after.policy.limits)
     for name in tools:

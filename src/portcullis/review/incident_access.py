@@ -11,13 +11,14 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 from portcullis.config import SECRET, Config
 from portcullis.core.event import Event, EventType
 from portcullis.core.incident import Access, Subject
 from portcullis.core.incident_log_ports import Happened
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.secret_ports import Leases
 from portcullis.review.incident_about import POLICY, about
 from portcullis.review.incident_logs import Late, Logs, Open, unprojected
 from portcullis.review.incident_meaning import Meaning, Meant
@@ -49,24 +50,40 @@ def configured(config: Config) -> tuple[Secret, ...]:
 
 def _secrets(config: Config) -> Iterator[Secret]:
     for name, model in config.models.items():
-        if model.credential:
-            yield Secret(model.credential, name, model.serves)
-    for name, server in config.mcp.items():
-        if server.credential:
-            yield Secret(server.credential, name)
-        for value in server.env.values():
-            if _REFERENCE.match(value):
-                yield Secret(value, name)
+        for reference in _references(model.model_dump()):
+            yield Secret(reference, name, model.serves)
+    for section in (config.mcp, config.tools):
+        for name, server in section.items():
+            for reference in _references(server.model_dump()):
+                yield Secret(reference, name)
+    for name, one in config.egress.credentials.items():
+        yield Secret(one.credential, f"egress.{name}")
+
+
+def _references(given: Any) -> Iterator[str]:
+    """The secrets that stand anywhere in what is configured for an upstream."""
+    if isinstance(given, str):
+        if _REFERENCE.match(given):
+            yield given
+    elif isinstance(given, dict):
+        for one in given.values():
+            yield from _references(one)
+    elif isinstance(given, list | tuple):
+        for one in given:
+            yield from _references(one)
 
 
 class LogAccess:
     """Says what a subject had access to. Blocks."""
 
-    def __init__(self, config: Config, happened: Happened, logs: Open, meant: Meant) -> None:
+    def __init__(
+        self, config: Config, happened: Happened, logs: Open, meant: Meant, leases: Leases
+    ) -> None:
         self._secrets = configured(config)
         self._happened = happened
         self._logs = logs
         self._meant = meant
+        self._leases = leases
 
     def known(self, subject: Subject, since: float) -> tuple[Access, ...]:
         """Each credential once, by its reference; its own first.
@@ -77,13 +94,14 @@ class LogAccess:
         late = tuple(unprojected(self._happened, logs, _LATE))
         used = _last(self._happened, late, subject, since)
         unknown = self._unknown(meaning, since, logs, late)
+        given = self._given(subject, since)
         found: dict[str, Access] = {}
         for secret in self._secrets:
-            why = _why(secret, subject, meaning, unknown, used)
+            why = _why(secret, subject, meaning, unknown, used, given)
             if not why:
                 continue
             known = found.get(secret.reference)
-            last = used.get(secret.upstream, 0.0)
+            last = max(used.get(secret.upstream, 0.0), given.get(_place(secret), 0.0))
             found[secret.reference] = Access(
                 reference=secret.reference,
                 source=secret.reference.partition(":")[0],
@@ -92,6 +110,15 @@ class LogAccess:
                 used=max(last, known.used) if known else last,
             )
         return (*_own(subject, used), *found.values())
+
+    def _given(self, subject: Subject, since: float) -> dict[tuple[str, str], float]:
+        """When each secret was last sent for the subject, by reference and upstream."""
+        given: dict[tuple[str, str], float] = {}
+        for use in self._leases.uses(agent=subject.agent, since=since):
+            if not subject.session or use.session == subject.session:
+                place = (use.reference, use.upstream.removeprefix("mcp:"))
+                given[place] = max(use.last, given.get(place, 0.0))
+        return given
 
     def _unknown(self, meaning: Meaning, since: float, logs: Logs, late: Collection[Late]) -> str:
         """Why it is not known what it could reach in the period; empty when it is."""
@@ -164,10 +191,21 @@ def _own(subject: Subject, used: Mapping[str, float]) -> Iterator[Access]:
         )
 
 
+def _place(secret: Secret) -> tuple[str, str]:
+    return secret.reference, secret.upstream
+
+
 def _why(
-    secret: Secret, subject: Subject, meaning: Meaning, unknown: str, used: Mapping[str, float]
+    secret: Secret,
+    subject: Subject,
+    meaning: Meaning,
+    unknown: str,
+    used: Mapping[str, float],
+    given: Mapping[tuple[str, str], float],
 ) -> str:
     reasons = []
+    if given.get(_place(secret)):
+        reasons.append("it was sent for its calls")
     if used.get(secret.upstream):
         reasons.append("it called this")
     if _granted(secret, subject.agent, meaning):

@@ -35,7 +35,9 @@ _BREATH: Final = 256
 _UNPROVEN: Final = "somebody who showed a credential of its"
 _DECISIONS: Final = frozenset({EventType.DECISION, EventType.TOOL_CALL, EventType.LLM_CALL})
 _RISKY: Final = frozenset({RiskClass.EXTERNAL.value, RiskClass.DELETE.value})
-_REACHES: Final = frozenset({Action.TOOL, Action.MODEL, Action.RESOURCE, Action.PROMPT})
+_REACHES: Final = frozenset(
+    {Action.TOOL, Action.MODEL, Action.RESOURCE, Action.PROMPT, Action.EGRESS}
+)
 
 
 class LogFindings:

@@ -15,12 +15,15 @@ import msgspec
 
 from portcullis.core.call import RiskClass
 from portcullis.core.containment import LEVELS, RISKS, ArgumentRole, Confidentiality
+from portcullis.policy.egress import described
 from portcullis.policy.model import Policy, Role, Tool
 from portcullis.policy.yaml import Entry
 
 _PRIVATE: Final = LEVELS[Confidentiality.CONFIDENTIAL]
 _READS: Final = RISKS[RiskClass.READ]
 _OUTSIDE: Final = RISKS[RiskClass.EXTERNAL]
+_OUT: Final = ("feature", "request", "egress")
+"""What else leads out, and brings in what nobody vouches for."""
 _READ: Final = ("resource", "prompt")
 """What else is read; what a result of theirs is, nobody says."""
 
@@ -44,7 +47,8 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     One that the catalogue does not describe counts as everything: private, written by outsiders,
     and with an effect outside. ``others`` is what else the role grants, each with its kind before
     its name (``resource crm.notes://*``): a resource and a prompt count as private and untrusted,
-    what a server may ask of the agent as untrusted and a way out, what a provider runs by itself
+    what a server may ask of the agent and a host of the network as untrusted and a way out, what a
+    provider runs by itself
     as everything, a model as nothing.
     """
 
@@ -89,8 +93,8 @@ def _reach(agent: str, role: Role, tools: dict[str, Tool]) -> Reach:
         role=role.name.value,
         tools=names,
         private=those((tool for tool in known if _private(tool)), *_READ, "feature"),
-        untrusted=those((t for t in known if _untrusted(t)), *_READ, "feature", "request"),
-        outside=those((tool for tool in known if _acts_outside(tool)), "feature", "request"),
+        untrusted=those((t for t in known if _untrusted(t)), *_READ, *_OUT),
+        outside=those((tool for tool in known if _acts_outside(tool)), *_OUT),
         undescribed=undescribed,
         ladders=tuple(sorted(set(_ladders(known)))),
         others=tuple(sorted(name for names in others.values() for name in names)),
@@ -105,6 +109,9 @@ def _others(role: Role) -> dict[str, tuple[Entry, ...]]:
         "model": role.models,
         "feature": role.provider_features,
         "request": role.server_requests,
+        "egress": tuple(
+            Entry(described(one), one.host.place, one.host.path) for one in role.egress
+        ),
     }
 
 

@@ -50,6 +50,10 @@ SIGNALS: Final[dict[str, Signal]] = {
     "model_calls": Signal(
         "model calls that were allowed", lambda k: k.type == "llm_call" and k.verdict == "allow"
     ),
+    "boxes": Signal(
+        "boxes that tools were started in, with what holds them",
+        lambda k: k.method == "sandbox.start",
+    ),
     "results": Signal("results of calls", lambda k: k.type in _RESULTS),
     "denials": Signal(
         "calls that were denied", lambda k: k.type in _DECISIONS and k.verdict == "deny"

@@ -39,7 +39,7 @@ BATCH: Final = 256
 _EQUAL: Final = ("type", "principal", "session", "verdict", "code", "risk", "trace", "user",
                  "credential", "method")  # fmt: skip
 _DECISIONS: Final = (EventType.DECISION, EventType.TOOL_CALL, EventType.LLM_CALL)
-_REACHES: Final = (Action.TOOL, Action.MODEL, Action.RESOURCE, Action.PROMPT)
+_REACHES: Final = (Action.TOOL, Action.MODEL, Action.RESOURCE, Action.PROMPT, Action.EGRESS)
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from portcullis.store.tables import (
     SESSION_LABELS,
     SESSIONS,
 )
+from portcullis.store.tables_grants import CONNECT_LINKS
 
 
 class SealedColumn(NamedTuple):
@@ -34,6 +35,7 @@ COLUMNS: Final = (
     SealedColumn(SESSION_LABELS.c.session, SESSION_LABELS.c.document, "session_labels"),
     SealedColumn(MEMORY_LABELS.c.id, MEMORY_LABELS.c.document, "memory_labels"),
     SealedColumn(APPROVALS.c.id, APPROVALS.c.sealed, "approvals"),
+    SealedColumn(CONNECT_LINKS.c.digest, CONNECT_LINKS.c.document, "connect_links"),
 )
 """All of them; `portcullis keys` counts and re-seals what is listed here."""
 

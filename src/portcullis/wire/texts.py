@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from portcullis.core.call import Action, Call
 from portcullis.core.inspection import JSON_TEXT, SHOWN, Blob, Path, Source, Text
-from portcullis.wire import texts_anthropic, texts_mcp, texts_openai
+from portcullis.wire import texts_anthropic, texts_egress, texts_mcp, texts_openai
 from portcullis.wire.replace import replaced
 from portcullis.wire.walk import Walk
 
@@ -43,6 +43,7 @@ _DECIDED: Final[Mapping[Action, tuple[Path, ...]]] = {
     Action.PROMPT: (("params", "name"),),
     Action.RESOURCE: (("params", "uri"), ("uri",)),
     Action.COMPLETE: (("params", "ref"),),
+    Action.EGRESS: (("host",), ("path",), ("method",), ("name",)),
 }
 
 
@@ -53,7 +54,9 @@ def request_texts(call: Call) -> tuple[list[Text], list[Blob]]:
     envelope; ids, names and addresses around them are of source MODEL.
     """
     walk = Walk(passages=call.action is Action.MODEL)
-    if call.action is not Action.MODEL:
+    if call.action is Action.EGRESS:
+        texts_egress.request(walk, call.payload)
+    elif call.action is not Action.MODEL:
         texts_mcp.request(walk, call)
     else:
         _read(walk, _REQUESTS.get(call.method), call.payload, Source.USER)
@@ -63,7 +66,9 @@ def request_texts(call: Call) -> tuple[list[Text], list[Blob]]:
 def result_texts(call: Call, payload: Any) -> tuple[list[Text], list[Blob]]:
     """What came back, also an error. The client's answer to a server is of source MODEL."""
     walk = Walk()
-    if call.action is not Action.MODEL:
+    if call.action is Action.EGRESS:
+        texts_egress.result(walk, payload)
+    elif call.action is not Action.MODEL:
         texts_mcp.result(walk, call, payload)
     else:
         _read(walk, _ANSWERS.get(call.method), payload, Source.MODEL)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from portcullis.config import Limits, McpUpstream
+from portcullis.core.behalf import Behalf
 from portcullis.core.errors import Problem
 from portcullis.execution.http import HttpForwarder
 from portcullis.execution.mcp import McpChannels
@@ -26,11 +27,13 @@ async def channels(tmp_path) -> AsyncIterator[McpChannels]:
     forwarder = HttpForwarder({}, secrets=secrets, limits=limits)
     made = McpChannels(
         {
-            "child": McpUpstream(command=SLEEPER),
-            "missing": McpUpstream(command=("/nowhere/at-all",)),
-            "homeless": McpUpstream(command=SLEEPER, cwd=tmp_path / "nowhere"),
-            "poor": McpUpstream(command=SLEEPER, env={"TOKEN": "env:MISSING"}),
-            "short": McpUpstream(command=SLEEPER, env={"TOKEN": "env:SHORT"}),
+            "child": McpUpstream(command=SLEEPER, sandbox="none"),
+            "missing": McpUpstream(command=("/nowhere/at-all",), sandbox="none"),
+            "homeless": McpUpstream(command=SLEEPER, cwd=tmp_path / "nowhere", sandbox="none"),
+            "poor": McpUpstream(command=SLEEPER, env={"TOKEN": "env:MISSING"}, sandbox="none"),
+            "short": McpUpstream(command=SLEEPER, env={"TOKEN": "env:SHORT"}, sandbox="none"),
+            "sessions": McpUpstream(command=SLEEPER, sandbox="none", per_session=True),
+            "held": McpUpstream(command=SLEEPER),
             "web": McpUpstream(url="http://127.0.0.1:1/mcp"),
         },
         forwarder=forwarder,
@@ -41,6 +44,10 @@ async def channels(tmp_path) -> AsyncIterator[McpChannels]:
     yield made
     await made.close()
     await forwarder.close()
+
+
+def caller(name: str, session: str = "") -> Behalf:
+    return Behalf(kind="agent", principal=name, session=session)
 
 
 async def refused(channels, server: str, key: str = "k") -> Problem:
@@ -71,9 +78,10 @@ async def test_processes_beyond_the_bound_are_refused_until_one_ends(channels):
 
 
 async def test_failed_starts_do_not_count(channels):
-    for _ in range(5):
-        assert (await refused(channels, "missing")).code == "PC5011"
-        assert (await refused(channels, "homeless")).code == "PC5011"
+    for number in range(5):
+        failed = "PC5011" if number < 2 else "PC5041"
+        assert (await refused(channels, "missing")).code == failed
+        assert (await refused(channels, "homeless")).code == failed
         assert (await refused(channels, "poor")).code == "PC5007"
         assert (await refused(channels, "short")).code == "PC5007"
     assert (await channels.open("child", "a", legacy=True)).alive
@@ -109,7 +117,7 @@ async def test_a_client_that_leaves_while_its_server_starts_leaves_no_stray(chan
 
 async def test_unknown_and_closed_are_told_apart(channels):
     assert (await refused(channels, "unknown")).code == "PC5012"
-    assert set(channels.servers()) == {"child", "missing", "homeless", "poor", "short", "web"}
+    assert {"child", "web"} < set(channels.servers())
     await channels.close()
     assert (await refused(channels, "child")).code == "PC5013"
 
@@ -120,3 +128,27 @@ async def test_a_stateless_channel_is_shared_and_a_session_is_not(channels):
     assert modern[0] is modern[1]
     assert legacy[0] is legacy[1]
     assert legacy[1] is not legacy[2]
+
+
+async def test_one_principals_crashes_do_not_keep_the_server_from_another(channels):
+    for _ in range(3):
+        with pytest.raises(Problem):
+            await channels.open("missing", "k", legacy=True, behalf=caller("one"))
+    with pytest.raises(Problem) as rests:
+        await channels.open("missing", "k", legacy=True, behalf=caller("one", "s-2"))
+    with pytest.raises(Problem) as tried:
+        await channels.open("missing", "k", legacy=True, behalf=caller("two"))
+    assert (rests.value.code, tried.value.code) == ("PC5041", "PC5011")
+
+
+async def test_a_server_for_sessions_is_not_started_outside_one(channels):
+    with pytest.raises(Problem) as caught:
+        await channels.open("sessions", "k", legacy=True, behalf=caller("one"))
+    assert caught.value.code == "PC5042"
+    inside = await channels.open("sessions", "k", legacy=True, behalf=caller("one", "s-1"))
+    assert inside.alive
+
+
+async def test_without_anything_to_make_boxes_with_a_server_does_not_start(channels):
+    assert (await refused(channels, "held")).code == "PC5030"
+    assert channels._processes == 0

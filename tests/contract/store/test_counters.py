@@ -9,8 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from portcullis.store.counters_local import STEPS, LocalCounter
 from portcullis.store.counters_redis import RedisCounter
 from portcullis.store.counters_sqlite import SharedCounter
 from redis_servers import redis_server
+from shared_processes import counter_at, in_processes, reserve_all
 
 pytestmark = pytest.mark.anyio
 
@@ -316,46 +315,14 @@ class Now:
         return time.time()
 
 
-def _grab(make: Callable[[], object], name: str) -> int:
-    """In a process of its own: ask 60 times, settle each; how often it was granted."""
-
-    async def grab():
-        one = make()
-        granted = 0
-        for n in range(60):
-            made = await one.reserve(f"{name}-{n}", [Amount("a", 2, 100, 1.9e9)], hold=60)
-            if isinstance(made, Reservation):
-                granted += 1
-                await one.settle(made, [1])
-        await one.close()
-        return granted
-
-    return asyncio.run(grab())
-
-
-def _sqlite_at(folder):
-    return SharedCounter(folder / "limits.db", Clock())
-
-
-def _redis_at(url):
-    return RedisCounter(url, "grab", Clock())
-
-
 @pytest.mark.parametrize("kind", SHARED)
 def test_processes_that_ask_at_once_get_no_more_than_there_is(kind, tmp_path, request):
-    from functools import partial  # noqa: PLC0415 - what the processes need, they import
-
-    make = (
-        partial(_sqlite_at, tmp_path)
-        if kind == "sqlite"
-        else partial(_redis_at, request.getfixturevalue("server"))
-    )
-    with ProcessPoolExecutor(4) as pool:
-        granted = sum(pool.map(_grab, [make] * 4, "wxyz"))
+    place = tmp_path if kind == "sqlite" else request.getfixturevalue("server")
+    granted = sum(in_processes(reserve_all, *((place, name) for name in "wxyz")))
     assert 97 <= granted <= 100, "each settled at half of its estimate: nearly all of it was used"
 
     async def used():
-        one = make()
+        one = counter_at(place)
         found = await one.read(["a"])
         await one.close()
         return found

@@ -1,7 +1,6 @@
 """What a session has used: never more than its budget, whoever takes it, and gone with it."""
 
 import asyncio
-from concurrent.futures import ProcessPoolExecutor
 
 import msgspec
 import pytest
@@ -9,11 +8,11 @@ from sqlalchemy import Engine, create_engine, insert, select
 
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Session
-from portcullis.store.engine import open_sqlite
 from portcullis.store.sealed import session_purpose
 from portcullis.store.sessions import LocalSessionState, SharedSessionState, forget_ended
 from portcullis.store.spent import SqlSpent
 from portcullis.store.tables import SESSION_SPENT, SESSIONS
+from shared_processes import in_processes, take_all
 
 pytestmark = pytest.mark.anyio
 
@@ -73,24 +72,9 @@ async def test_a_hundred_that_take_at_once_get_ten_of_ten(state, reopen):
     assert await each[0].left(one) == {"calls": 40, "effects": 0}
 
 
-def _grab(folder, times):
-    """In a process of its own: take as often as that; how often it got something."""
-    engine = open_sqlite(folder / "portcullis.db")
-    spending = SqlSpent(engine)
-
-    async def grab():
-        return [await spending.take(session(calls=10), READ) for _ in range(times)].count(None)
-
-    took = asyncio.run(grab())
-    engine.dispose()
-    return took
-
-
 def test_processes_that_take_at_once_get_no_more_than_there_is(reopen, clock, sealer, tmp_path):
     asyncio.run(LocalSessionState(reopen(), clock, sealer).open(session()))
-    with ProcessPoolExecutor(4) as pool:
-        took = list(pool.map(_grab, [tmp_path] * 4, [25] * 4))
-    assert sum(took) == 10
+    assert sum(in_processes(take_all, *[(tmp_path, 25)] * 4)) == 10
 
 
 @pytest.mark.parametrize("kind", [LocalSessionState, SharedSessionState])

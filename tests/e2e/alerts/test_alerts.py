@@ -475,8 +475,12 @@ async def test_rules_are_read_while_it_runs_and_what_nobody_takes_on_goes_furthe
     ]
     assert recorded.count(("alert.escalated", "allow", ["boss"])) == 1
     assert recorded.count(("alert.rules", "deny", None)) == 1
-    ended = {event.parameters["alert"] for event in stage.events() if event.method == "alert.ended"}
-    assert ended >= {one["id"], cut["id"], mended["id"]}
+    wanted = {one["id"], cut["id"], mended["id"]}
+    await until(lambda: wanted <= {*_ended(stage.events())})
+
+
+def _ended(events):
+    return (event.parameters["alert"] for event in events if event.method == "alert.ended")
 
 
 async def until_async(found):

@@ -57,7 +57,16 @@ def run(tmp_path):
 async def test_a_desktop_client_waits_for_the_command_line_and_its_call_runs_once(run, tmp_path):
     sent = tmp_path / "sent"
     wrapped = [*PORTCULLIS, "mcp", "-c", str(tmp_path / "portcullis.yaml"), "--agent", "desk"]
-    wrapped += ["--server", "post", "--", sys.executable, str(tmp_path / "server.py"), str(sent)]
+    wrapped += [
+        "--sandbox",
+        "none",
+        "--server",
+        "post",
+        "--",
+        sys.executable,
+        str(tmp_path / "server.py"),
+        str(sent),
+    ]
     parameters = StdioServerParameters(command=wrapped[0], args=wrapped[1:])
     async with Client(parameters, mode="legacy") as client:
 

@@ -74,7 +74,8 @@ def config(tmp_path: Path) -> Path:
 
 def wrapped(config: Path) -> Client:
     server = [sys.executable, str(config.parent / "server.py")]
-    options = ["mcp", "-c", str(config), "--server", "it", "--agent", "desk", "--", *server]
+    options = ["mcp", "-c", str(config), "--server", "it", "--agent", "desk"]
+    options += ["--mount", f"{server[1]}:ro", "--", *server]
     parameters = StdioServerParameters(command=PORTCULLIS[0], args=[*PORTCULLIS[1:], *options])
     return Client(parameters, mode="legacy", read_timeout_seconds=30)
 

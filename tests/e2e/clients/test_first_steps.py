@@ -78,8 +78,9 @@ def missing(folder):
 
 def test_doctor_finds_what_would_keep_the_gate_from_starting(folder):
     (folder / "a-file").write_text("")
-    (folder / "tool").write_text("#!/bin/sh\n")
-    (folder / "tool").chmod(0o700)
+    (folder / "bin").mkdir()
+    (folder / "bin/tool").write_text("#!/bin/sh\n")
+    (folder / "bin/tool").chmod(0o700)
     rule = {"id": "r", "entity": "RE", "category": "personal", "pattern": "ab"}
     pack = {"pack": "own", "rules": [rule | {"match": ["ab"], "reject": ["ab"]}]}
     (folder / "pack.yaml").write_text(json.dumps(pack))
@@ -90,16 +91,40 @@ def test_doctor_finds_what_would_keep_the_gate_from_starting(folder):
         inspection={"packs": ["pack.yaml"]},
         mcp={
             "lost": {"command": ["sh"], "cwd": "no-such-folder"},
-            "own": {"command": ["./tool"], "cwd": "."},
+            "own": {"command": ["./tool"], "cwd": "bin"},
         },
     )
     found = missing(folder)
     assert set(found) == {"state", "address", "folder of lost", "inspection"}
     assert "a-file" in found["state"]
     assert "reject example 1 is found" in found["inspection"]
-    own = {"own": {"command": ["./tool"], "cwd": "."}}
+    own = {"own": {"command": ["./tool"], "cwd": "bin"}}
     configure(folder, state="not/yet/there", inspection={}, mcp=own)
     assert missing(folder) == {}
+
+
+def test_doctor_says_what_is_in_each_box_and_who_has_none(folder):
+    (folder / "data").mkdir()
+    server = {"command": ["python3", "-c", "pass", str(folder / "data")], "cwd": "data"}
+    loose = {"profiles": {"large": {"memory": "1GiB"}, "apart": {"demands": ["kernel"]}}}
+    servers = {
+        "held": {"command": ["sh"], "mounts": ["data:rw"]},
+        "free": {"command": ["sh"], "sandbox": "none"},
+        "big": {"command": ["sh"], "sandbox": "large"},
+        "far": {"command": ["sh"], "sandbox": "apart"},
+        "blind": {"command": ["sh", str(folder / "portcullis.yaml")]},
+        "sees": server,
+    }
+    configure(folder, mcp=servers, sandbox=loose, tools={"own": {"code": {}}})
+    findings = json.loads(run(folder, "doctor", "--json").stdout)["findings"]
+    found = {(f["what"], f["ok"]): f["found"] for f in findings if f["what"].startswith("box")}
+    assert found["box of mcp.held", True] == f"strict, {folder.resolve()}/data:rw"
+    assert found["box of mcp.free", True].startswith("none: what runs there can do all")
+    assert "looser than strict (memory)" in found["box of mcp.big", True]
+    assert "kernel" in found["box of mcp.far", False]
+    assert "portcullis.yaml, which is not in the box" in found["box of mcp.blind", False]
+    assert found["box of tools.own.code", True] == "strict"
+    assert {what for what, ok in found if not ok} == {"box of mcp.far", "box of mcp.blind"}
 
 
 def test_doctor_does_not_take_the_running_gate_for_a_stranger(folder):

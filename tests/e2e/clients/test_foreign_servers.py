@@ -64,14 +64,23 @@ def repository(tmp_path):
 @pytest.fixture
 async def stage(tmp_path, repository):
     program = Path(sys.executable).parent
+    shown = {"mounts": [f"{repository}:ro"]}
     servers = {
-        "git": {"command": [str(program / "mcp-server-git"), "--repository", str(repository)]},
+        "git": {"command": [str(program / "mcp-server-git"), "--repository", str(repository)]}
+        | shown,
         "clock": {"command": [str(program / "mcp-server-time"), "--local-timezone", "UTC"]},
     }
     if BIN.exists():
+        modules = f"{BIN.parent}:ro"
         servers |= {
-            "files": {"command": [str(BIN / "mcp-server-filesystem"), str(repository)]},
-            "every": {"command": [str(BIN / "mcp-server-everything"), "stdio"]},
+            "files": {
+                "command": [str(BIN / "mcp-server-filesystem"), str(repository)],
+                "mounts": [modules, *shown["mounts"]],
+            },
+            "every": {
+                "command": [str(BIN / "mcp-server-everything"), "stdio"],
+                "mounts": [modules],
+            },
         }
     async with staged(tmp_path / "stage", policy=POLICY, settings={"mcp": servers}) as running:
         yield running

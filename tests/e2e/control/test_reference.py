@@ -15,9 +15,19 @@ REFERENCE = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="
 
 pytestmark = pytest.mark.anyio
 
+SETTINGS = {
+    "mcp": {
+        "drive": {
+            "url": "http://127.0.0.1:9/mcp",
+            "oauth": {"issuer": "http://127.0.0.1:9", "client_id": "portcullis"},
+        }
+    }
+}
+"""With an upstream at which users act for themselves, so that everything is served."""
+
 
 async def test_every_route_of_the_control_plane_is_in_the_reference_and_no_other(tmp_path):
-    async with standins.staged(tmp_path / "stage") as stage:
+    async with standins.staged(tmp_path / "stage", settings=SETTINGS) as stage:
         authority = authority_of(load(stage.config))
         token = authority.mint(PrincipalKind.OPERATOR, "local-test", ttl=60, roles=("viewer",))
         headers = {"authorization": f"Bearer {token.token}"}
@@ -35,8 +45,8 @@ async def test_every_route_of_the_control_plane_is_in_the_reference_and_no_other
 async def test_the_routes_of_the_gate_that_the_reference_tells_of_are_there(tmp_path):
     section = REFERENCE.partition("## On the gate")[2].partition("## On the control plane")[0]
     told = re.findall(r"^\| `([A-Z]+) ([^`\[]+)", section, re.MULTILINE)
-    assert len(told) == 11
-    async with standins.staged(tmp_path / "stage") as stage:
+    assert len(told) == 14
+    async with standins.staged(tmp_path / "stage", settings=SETTINGS) as stage:
         token = await stage.register(PrincipalKind.APPLICATION, "helpdesk")
         headers = {"authorization": f"Bearer {token}"}
         async with aiohttp.ClientSession(stage.gate.gate_url, headers=headers) as http:

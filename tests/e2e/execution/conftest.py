@@ -122,7 +122,7 @@ async def connect(credential: str) -> AsyncIterator[Callable[..., Any]]:
         upstream = (
             {"url": target, "credential": "env:TOKEN"}
             if isinstance(target, str)
-            else {"command": target}
+            else {"command": target, "sandbox": "none"}
         )
         config = Config.model_validate({"trust_domain": "example.test", "mcp": {"it": upstream}})
         bounds = Limits(**limits)

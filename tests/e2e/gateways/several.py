@@ -45,7 +45,7 @@ def policy():
 SETTINGS = {
     "approvals": {"wait_seconds": 15},
     "guard": {"program": {}},
-    "mcp": {"counting": {"command": [sys.executable, str(COUNTING)]}},
+    "mcp": {"counting": {"command": [sys.executable, str(COUNTING)], "sandbox": "none"}},
 }
 
 

@@ -65,8 +65,10 @@ def anyio_backend():
 @pytest.fixture(scope="module")
 async def stage(tmp_path_factory, anyio_backend):
     folder = tmp_path_factory.mktemp("kill")
-    command = [sys.executable, str(PEER), str(folder / "peer.log")]
-    settings = {"mcp": {"files": {"command": command}}}
+    (folder / "seen").mkdir()
+    command = [sys.executable, str(PEER), str(folder / "seen/peer.log")]
+    mounts = [f"{PEER.parent}:ro", f"{folder / 'seen'}:rw"]
+    settings = {"mcp": {"files": {"command": command, "mounts": mounts}}}
     async with standins.staged(folder, policy=policy(), settings=settings) as made:
         for agent in (KILLED, OTHER):
             await made.register(PrincipalKind.AGENT, agent)

@@ -65,6 +65,13 @@ MORTAL = tuple(
     )
 )
 """One agent for each case: its life is spent by one test."""
+BOXED = HERE.parent / "tools/server.py"
+"""A server that does what a box is to stop."""
+HELD = {
+    "boxed": {"command": ["/usr/bin/python3", str(BOXED)], "mounts": [f"{BOXED}:ro"]},
+    "unheld": {"command": ["/usr/bin/python3", str(BOXED)], "sandbox": "apart"},
+}
+"""One in a box, and one whose profile no machine can have without a kernel for it."""
 READER = ("say", "misbehave")
 SERVERS = ("peer", "piped", "program", "hearsay")
 """The misbehaving server under both its names, and the toolsets of the agent's own program; what
@@ -109,6 +116,7 @@ def policy() -> str:
             *("keep", "recall"),
         )
     ]
+    granted += [f"{server}.{tool}" for server in HELD for tool in ("look", "reach", "hog")]
     asks = ", ".join(f"{server}.elicitation/create" for server in ("peer", "piped"))
     text = text.replace(
         "allowed_tools: [", f"server_requests: [{asks}]\n    allowed_tools: [{', '.join(granted)}, "
@@ -130,6 +138,9 @@ def policy() -> str:
         text += f"  {server}.fetch: {{risk: external}}\n"
         text += f"  {server}.write: {{risk: modify, arguments: {{text: {{role: destination}}}}}}\n"
         text += REMEMBERING.replace("SERVER", server)
+    for server in HELD:
+        for tool in ("look", "reach", "hog"):
+            text += f"  {server}.{tool}: {{risk: read, arguments: {{place: {{role: payload}}}}}}\n"
     for server in ("desk", "program"):
         text += SEARCHING.replace("SERVER", server)
     return text + LIMITS
@@ -460,7 +471,8 @@ async def deployed(
                 "probe-openai": model | {"shape": "openai"},
                 "probe-anthropic": model | {"shape": "anthropic"},
             },
-            "mcp": {"peer": {"url": peer_url, "credential": references["peer"]}},
+            "mcp": {"peer": {"url": peer_url, "credential": references["peer"]}} | HELD,
+            "sandbox": {"profiles": {"apart": {"demands": ["kernel"]}}},
             "guard": {"program": {"trusted": True}, "hearsay": {}},
             "limits": dict(limits or {}),
             "review": {"actions": ["tool", "model"]},

@@ -23,7 +23,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ElicitResult
 
-from e2e.matrix.deployment import PORTCULLIS, Deployment
+from e2e.matrix.deployment import BOXED, HELD, PORTCULLIS, Deployment
 from e2e.matrix.guarded import GuardRoute
 from e2e.matrix.seen import Seen, code_in
 from e2e.matrix.ways import Way
@@ -307,12 +307,17 @@ class StdioRoute(McpRoute):
         self.mode = "legacy"
 
     def command(self, server: str) -> list[str]:
-        key = ["--env", f"PEER_KEY={self.deployment.peer_key_reference}"]
+        start = [*PORTCULLIS[1:], "mcp", "-c", str(self.deployment.config), "--server", server]
+        if server in HELD:
+            held = HELD[server]
+            profile = ["--sandbox", held.get("sandbox", "strict"), "--mount", f"{BOXED}:ro"]
+            return [*start, *profile, "--", *held["command"]]
+        key = ["--env", f"PEER_KEY={self.deployment.peer_key_reference}", "--sandbox", "none"]
         script = "peer.py" if server == self.server else "desk.py"
         log = str(self.deployment.piped_log)
         return [
-            *PORTCULLIS[1:],
-            *("mcp", "-c", str(self.deployment.config), "--server", server, *key),
+            *start,
+            *key,
             *("--", sys.executable, str(HERE / script), log),
         ]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from portcullis.bootstrap.replicas import _settings
 from portcullis.config.replica import Replica
+from portcullis.core.secret import Secret
 
 
 class Named:
     """A source in which each secret is its own reference, upside down."""
 
-    def resolve(self, reference: str) -> str:
-        return reference[::-1]
+    def resolve(self, reference: str) -> Secret:
+        return Secret(reference[::-1])
 
 
 def test_keys_and_token_of_a_replica_are_those_that_were_referred_to() -> None:

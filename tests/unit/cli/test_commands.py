@@ -16,6 +16,8 @@ WITHOUT_JSON = {
     "control": "the same",
     "gateway": "the same",
     "mcp": "its standard streams are the protocol's",
+    "run": "its standard streams are the agent's",
+    "sandbox run": "its standard streams are the command's",
 }
 """Commands whose output is not data, and why."""
 

@@ -67,8 +67,8 @@ def test_every_section_of_the_first_configuration_is_valid_once_it_is_said(tmp_p
             (name,) = load(file).model_fields_set - {"trust_domain", "state", "policy"}
             found.append(name)
     assert found == [
-        *("tokens", "guard", "approvals", "notifications", "console", "inspection", "audit"),
-        *("evidence", "limits"),
+        *("tokens", "tools", "guard", "approvals", "notifications", "console", "inspection"),
+        *("audit", "evidence", "limits"),
     ]
 
 

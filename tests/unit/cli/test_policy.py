@@ -115,3 +115,24 @@ def test_decide_refuses_a_question_that_it_does_not_understand(folder, text):
     result = run("decide", "--dir", folder, text=text)
     assert isinstance(result.exception, Problem)
     assert result.exception.code == "PC7004"
+
+
+@pytest.mark.parametrize(
+    ("question", "code"),
+    [
+        ({"egress": "api.example:443"}, ""),
+        ({"egress": "https://api.example/v1/a?b=c"}, ""),
+        ({"egress": "https://api.example/v1/a", "method": "POST"}, "PC3018"),
+        ({"egress": "http://api.example/v1/a"}, "PC3017"),
+        ({"egress": "other.example:443"}, "PC3016"),
+    ],
+    ids=lambda one: str(one)[:40],
+)
+def test_decide_answers_where_an_agent_may_go(tmp_path, question, code):
+    rule = "{host: api.example, terminate: true, methods: [GET], paths: [/v1/*]}"
+    text = f"version: 1\nagents: {{a: {{role: r}}}}\nroles: {{r: {{egress: [{rule}]}}}}\n"
+    folder = write(tmp_path / "policy", text)
+    asked = json.dumps({"agent": "a", **question})
+    result = run("decide", "--dir", folder, "--json", text=asked)
+    said = json.loads(result.stdout)
+    assert (said.get("code", ""), result.exit_code) == (code, 3 if code else 0)

@@ -51,9 +51,18 @@ def test_an_application_opens_a_session_and_the_agent_acts_under_its_token(gate,
         "budget": {},
         "left": {},
         "limits": [],
-        "opened_at": 1_800_000_000,
+        "opened_at": 1_800_000_000.25,
         "expires_at": opened["expires_at"],
     }
+
+
+def test_a_session_says_to_the_fraction_when_it_was_opened(gate, world, web):
+    # A placeholder's number depends on it: what was made before a session is not what it made.
+    world.clock.time += 0.75
+    opened = gate.post("/v1/sessions", json=body(), headers=web).json()
+    shown = gate.get(f"/v1/sessions/{opened['session']}", headers=web).json()
+    assert shown["opened_at"] == world.clock.time
+    assert shown["expires_at"] == int(shown["expires_at"])
 
 
 def test_opening_is_recorded_before_it_happens_and_without_content(gate, world, web):

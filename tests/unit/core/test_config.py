@@ -75,6 +75,30 @@ def test_a_gate_that_is_started_elsewhere_reads_the_same_rules(tmp_path):
         ("trust_domain: Example!", "1", "trust_domain"),
         ("trust_domain: a\nstate: [x\npolicy: y", "3", "not YAML"),
         ("trust_domain: a\nmcp:\n  a: {url: 'http://'}", "3", "mcp.a.url"),
+        ("trust_domain: a\nmcp:\n  a: {url: 'http://h', mounts: [/srv:ro]}", "3", "mcp.a"),
+        (
+            "trust_domain: a\nmcp:\n  a: {command: [x], mounts: [/srv:rx]}",
+            "3",
+            "mcp.a.mounts.0: expected DIR:ro",
+        ),
+        ("trust_domain: a\nmcp:\n  a: {command: [x], cwd: .}", "1", "sandbox: mcp.a: "),
+        (
+            "trust_domain: a\nmcp:\n  a: {command: [x], mounts: [portcullis-state/keys]}",
+            "1",
+            "sandbox: mcp.a: ",
+        ),
+        (
+            "trust_domain: a\nmcp:\n  a: {command: [x], sandbox: lax}",
+            "1",
+            "sandbox: mcp.a names the profile lax",
+        ),
+        ("trust_domain: a\ntools:\n  a: {}", "3", "tools.a: give commands"),
+        (
+            "trust_domain: a\nguard: {a: {}}\ntools: {a: {code: {}}}",
+            "2",
+            "guard: a is also the name",
+        ),
+        ("trust_domain: a\nmcp: {a: {command: [x], sandbox: none, mounts: [/a]}}", "2", "mcp.a"),
         ("trust_domain: a\nmcp:\n  a: {url: 'http://h:99999'}", "3", "mcp.a.url"),
         ("trust_domain: a\nmcp:\n  a: {url: 'http://u:sk-given-by-value@h'}", "3", "mcp.a.url"),
         (

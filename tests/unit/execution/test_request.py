@@ -84,3 +84,17 @@ def test_many_different_paths_do_not_fill_the_memory():
         request = UpstreamRequest(upstream="a", method="GET", path=path, headers=(), body=b"")
         assert writer.write(request, "").startswith(b"GET /v1/%d HTTP/1.1\r\n" % number)
     assert len(writer._begun) <= 1024
+
+
+def test_a_credential_in_the_query_is_kept_nowhere_and_headers_are_replaced():
+    writer = RequestWriter(Addresses("a", "http://h.example/base"))
+    request = UpstreamRequest(
+        upstream="a", method="GET", path="/x?y=1", headers=(("X-Key", "theirs"),), body=b""
+    )
+    data = writer.write(request, "X-Key: ours\r\n", query="k=s3cr3t", replaced=frozenset({"x-key"}))
+    assert data.startswith(b"GET /base/x?y=1&k=s3cr3t HTTP/1.1\r\nHost: h.example\r\n")
+    assert data.count(b"X-Key") == 1
+    assert b"theirs" not in data
+    assert "s3cr3t" not in repr(writer._begun)
+    bare = UpstreamRequest(upstream="a", method="GET", path="/x", headers=(), body=b"")
+    assert writer.write(bare, "", query="k=v").startswith(b"GET /base/x?k=v HTTP/1.1\r\n")

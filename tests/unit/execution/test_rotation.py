@@ -47,7 +47,7 @@ def rotating(secret: Path, program: str | None, seconds: float = 20.0, **options
         hooks = {"file": CommandHook((sys.executable, "-I", str(script), "--quiet"), seconds)}
     given = {
         "known": lambda subject, since: (),
-        "secrets": local_secrets(os.environ),
+        "anew": local_secrets(os.environ).anew,
         "hooks": hooks,
         "configured": (reference, "env:NOTHING"),
         "outdated": lambda name: "",

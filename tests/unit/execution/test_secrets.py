@@ -9,6 +9,8 @@ import pytest
 
 from portcullis.core.errors import Problem
 from portcullis.execution.secrets import local_secrets
+from portcullis.execution.secrets.file import purpose
+from sealers import sealer_at
 
 
 @pytest.fixture
@@ -87,3 +89,18 @@ def test_missing_empty_and_unfit_secrets_are_refused(tmp_path, value):
 def test_what_is_no_reference_is_refused_and_not_repeated(reference):
     problem = refused(reference)
     assert not reference or reference not in problem.detail
+
+
+def test_a_sealed_file_opens_under_its_own_name_and_with_the_key_alone(tmp_path, value):
+    sealer = sealer_at(tmp_path)
+    reference = write(tmp_path / "key", sealer.seal(value.encode(), purpose("anywhere/key")))
+    assert local_secrets({}, sealer).resolve(reference) == value
+    assert value.encode() not in (tmp_path / "key").read_bytes()
+    moved = write(tmp_path / "other", (tmp_path / "key").read_bytes())
+    for source, asked, code in (
+        (local_secrets({}, sealer), moved, "PC7010"),
+        (local_secrets({}), reference, "PC5007"),
+    ):
+        with pytest.raises(Problem) as caught:
+            source.resolve(asked)
+        assert caught.value.code == code

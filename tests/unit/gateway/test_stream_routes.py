@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+import policies
 from portcullis.config import Limits, ModelUpstream
 from portcullis.core.check import MAX_FINDINGS, Progress
 from portcullis.core.verdict import Allow, Deny, Finding
@@ -109,7 +110,7 @@ async def serve(line, upstream, asked, path="/v1/chat/completions", *, headed=Fa
     head = [(b"content-type", b"application/json")]
     request = Request({"method": "POST", "path": path, "headers": head}, receive, send)
     models = {"m": ModelUpstream(shape="openai", url="https://model.invalid")}
-    await ModelRoutes(line, upstream, models, Limits())(request, None, "openai", path)
+    await ModelRoutes(line, upstream, models, Limits())(request, policies.context(), "openai", path)
     status, body = out[0]["status"], b"".join(message.get("body", b"") for message in out)
     return (status, body, dict(out[0]["headers"])) if headed else (status, body)
 

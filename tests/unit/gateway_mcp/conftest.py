@@ -199,7 +199,7 @@ class Channel:
                 return
             yield item
 
-    async def close(self):
+    async def close(self, *, at_once=False):
         self.closed = True
 
     def last(self, method):
@@ -229,7 +229,7 @@ class Servers:
     def spawns(self, server):
         return server == "crm"
 
-    async def open(self, server, key, *, legacy):
+    async def open(self, server, key, *, legacy, behalf=None):
         return self.opened.setdefault((server, key, legacy), Channel(self.script))
 
     @property

@@ -36,7 +36,9 @@ def channels_to(upstream):
 
 
 async def main():
-    channels, forwarder = channels_to({"command": (sys.executable, str(HERE / "sdk_server.py"))})
+    channels, forwarder = channels_to(
+        {"command": (sys.executable, str(HERE / "sdk_server.py")), "sandbox": "none"}
+    )
     gate = load("conftest").Gate(channels=channels)
     gate.policy.denied = {"forbidden"}
 

@@ -49,7 +49,7 @@ async def serving(app):
 @asynccontextmanager
 async def upstream(kind):
     if kind == "stdio":
-        yield {"command": STDIO}
+        yield {"command": STDIO, "sandbox": "none"}
         return
     app = load("sdk_server").make().streamable_http_app(json_response=kind == "http-json")
     async with serving(app) as url:

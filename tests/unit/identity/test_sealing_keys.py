@@ -1,6 +1,5 @@
 """Key managers whose keys lie in files: what is refused, and what is never overwritten."""
 
-import multiprocessing
 import os
 import stat
 
@@ -14,6 +13,7 @@ from portcullis.identity.keymanager.file import FileKeyManager
 from portcullis.identity.keymanager.openbao import OpenBaoKeyManager
 from portcullis.identity.keymanager.passphrase import PassphraseKeyManager
 from portcullis.identity.sealing import Envelope
+from shared_processes import first_key, in_processes, next_key
 from transit import transit
 
 KEY = bytes(32)
@@ -114,27 +114,12 @@ def test_the_passphrase_is_derived_as_rfc_9106_recommends(path):
     assert stored == {"iterations": 3, "lanes": 4, "memory_kib": 64 * 1024}
 
 
-def _first(path, results):
-    results.put(FileKeyManager(path, create=True).version)
-
-
-def _rotate(path, results):
-    results.put(FileKeyManager(path, create=False).rotate())
-
-
-@pytest.mark.parametrize(("work", "versions"), [(_first, 1), (_rotate, 4)])
+@pytest.mark.parametrize(("work", "versions"), [(first_key, 1), (next_key, 4)])
 def test_processes_at_once_lose_no_key(path, work, versions):
-    context = multiprocessing.get_context("fork")
-    if work is _rotate:
+    if work is next_key:
         FileKeyManager(path, create=True)
-    results = context.Queue()
-    processes = [context.Process(target=work, args=(path, results)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    assert len({results.get(timeout=20) for _ in processes}) == versions
-    for process in processes:
-        process.join()
-    assert len(FileKeyManager(path, create=False)._keys) == (5 if work is _rotate else 1)
+    assert len(set(in_processes(work, *[(path,)] * 4))) == versions
+    assert len(FileKeyManager(path, create=False)._keys) == (5 if work is next_key else 1)
 
 
 def test_the_configured_manager_is_made_in_its_place(tmp_path):

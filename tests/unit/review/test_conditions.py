@@ -123,6 +123,7 @@ CASES = {
     "rules-switched-off": (review(rules_switched_off=("iban",)), [review()]),
     "unbound-tokens": (review(tokens_bound=False), [review()]),
     "plain-upstream": (review(plain=("orders",)), [review()]),
+    "tool-without-box": (review(unboxed=("mcp.files",)), [review(boxed=("mcp.files: strict",))]),
     "key-beside-data": (review(key_beside_data=True), [review()]),
     "certificate-stale": (
         review([SVID, event(3700)], certificate_seconds=3600),

@@ -9,8 +9,10 @@ import pytest
 from histories import SHOP, Past, second
 from portcullis.config import load
 from portcullis.core.incident import Subject
+from portcullis.core.secret_ports import Use
 from portcullis.review.incident_access import LogAccess, outdated
 from portcullis.review.incident_meaning import meaning_in
+from portcullis.store.leases import SqlLeases
 
 CONFIG = """
 trust_domain: example.org
@@ -47,7 +49,8 @@ def place(tmp_path: Path):
 
 def known(place: Path, past: Past, subject: Subject = SHOP) -> dict[str, str]:
     config = load(place / "portcullis.yaml")
-    access = LogAccess(config, past.happened, past.logs, lambda: meaning_in(config.policy))
+    leases = SqlLeases(past.engine)
+    access = LogAccess(config, past.happened, past.logs, lambda: meaning_in(config.policy), leases)
     return {one.reference: one.why for one in access.known(subject, second(0))}
 
 
@@ -102,7 +105,8 @@ def test_a_secret_of_two_upstreams_is_listed_once_with_both(place) -> None:
     past.call(1, "crm-archive.read")
     past.written()
     config = load(place / "portcullis.yaml")
-    access = LogAccess(config, past.happened, past.logs, lambda: meaning_in(config.policy))
+    leases = SqlLeases(past.engine)
+    access = LogAccess(config, past.happened, past.logs, lambda: meaning_in(config.policy), leases)
     (one,) = (x for x in access.known(SHOP, second(0)) if x.reference == "file:/keys/crm")
     assert one.upstream == "crm, crm-archive"
     assert one.used == second(1)
@@ -139,3 +143,21 @@ def test_its_own_credentials_are_worthless_only_when_nothing_was_allowed_since(t
     assert "was allowed a call" in outdated(past.happened, past.logs(), "shop", second(4))
     assert outdated(past.happened, past.logs(), "shop", second(6)) == ""
     past.close()
+
+
+def test_what_was_sent_for_its_calls_counts_whatever_the_policy_says(place):
+    past = past_of(place, "x")
+    use = Use(
+        reference="file:/keys/billing",
+        version="1",
+        agent="shop",
+        session="s1",
+        upstream="mcp:billing",
+        scope="billing.pay",
+        first=second(5),
+        last=second(5),
+        count=1,
+    )
+    SqlLeases(past.engine).add([use])
+    found = known(place, past.written(), Subject(agent="shop", session="s1"))
+    assert "it was sent for its calls" in found["file:/keys/billing"]

@@ -95,6 +95,7 @@ SEEN = {
     "decisions_in_session": KIND._replace(session=True),
     "tool_calls": KIND,
     "model_calls": KIND._replace(type="llm_call"),
+    "boxes": KIND._replace(type="admin", method="sandbox.start"),
     "results": KIND._replace(type="result"),
     "denials": KIND._replace(verdict="deny"),
     "holds": KIND._replace(verdict="hold", code="PC3040"),

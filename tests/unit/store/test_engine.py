@@ -1,6 +1,5 @@
 import stat
 import time
-from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from alembic import command
@@ -16,6 +15,7 @@ from portcullis.core.principal import PrincipalKind
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import migrate, open_sqlite
 from portcullis.store.tables import METADATA, REVISION
+from shared_processes import in_processes, open_databases
 
 
 @pytest.fixture
@@ -168,18 +168,8 @@ def test_going_back_to_the_first_version_brings_nobody_back_to_life(path):
 
 
 def test_several_processes_may_start_on_one_new_database(path):
-    with ProcessPoolExecutor(4) as pool:
-        for number in range(5):
-            new = path.with_name(f"{number}.db")
-            assert list(pool.map(_open, [new] * 4)) == ["ok"] * 4
-
-
-def _open(path):
-    try:
-        open_sqlite(path).dispose()
-    except Problem as problem:
-        return str(problem)
-    return "ok"
+    new = [path.with_name(f"{number}.db") for number in range(5)]
+    assert in_processes(open_databases, *[(new,)] * 4) == [["ok"] * 5] * 4
 
 
 def test_errors_of_the_database_do_not_quote_what_was_written(path):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from starlette.routing import BaseRoute
 
 from portcullis.control.closing import Closing
+from portcullis.control.connecting import Connecting
 from portcullis.control.console import (
     agents,
     approval,
@@ -16,12 +17,14 @@ from portcullis.control.console import (
     limits,
     live,
     sessions,
+    tools,
 )
 from portcullis.control.console.account import AccountPages
 from portcullis.control.console.agent import AgentPages
 from portcullis.control.console.alerts import AlertPages
 from portcullis.control.console.assets import Assets
 from portcullis.control.console.ceremonies import Ceremonies
+from portcullis.control.console.connect import ConnectPages
 from portcullis.control.console.containment import ContainmentPages
 from portcullis.control.console.cutting import Cutting
 from portcullis.control.console.door import Doors
@@ -38,6 +41,7 @@ from portcullis.control.desk import Meaning, unlisted
 from portcullis.control.limits import LimitParts
 from portcullis.control.login import Logins
 from portcullis.control.services import Services
+from portcullis.control.tools import Standing
 from portcullis.core.passkey_ports import Passkeys
 from portcullis.identity.once import LocalOnce
 
@@ -51,7 +55,8 @@ class ConsoleParts:
 
     ``names`` are our names on the listener, ``logins`` those of the process, ``passkeys`` where
     they are kept, ``streams`` what ends them when the gate stops, ``limits`` what counts,
-    ``meaning`` what tools mean.
+    ``tools`` what runs where, ``meaning`` what tools mean, ``connecting`` what
+    users connect their accounts with, if anything.
     """
 
     services: Services
@@ -61,6 +66,8 @@ class ConsoleParts:
     names: tuple[str, ...]
     limits: LimitParts
     meaning: Meaning = unlisted
+    connecting: Connecting | None = None
+    tools: tuple[Standing, ...] = ()
 
 
 def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
@@ -121,6 +128,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
         ).routes(),
         *limits.routes(doors, pages, parts.limits),
         *breakers.routes(doors, pages, services.breaking(ROUTE)),
+        *tools.routes(doors, pages, parts.tools),
         *ContainmentPages(
             doors=doors,
             pages=pages,
@@ -145,6 +153,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
             doors, pages, activity, Closing(services.sessions, services.records(), ROUTE)
         ),
         *login.routes(),
+        *(ConnectPages(doors, pages, parts.connecting).routes() if parts.connecting else ()),
         *AccountPages(doors, pages, keeping).routes(),
         assets.route(),
         doors.unknown(),

@@ -154,9 +154,12 @@ class Doors:
         return _Pages(page.path, page.endpoint, methods=["GET"], include_in_schema=False)
 
     def open_page(
-        self, path: str, handler: Callable[[Request], Awaitable[Response]], query: frozenset[str]
+        self,
+        path: str,
+        handler: Callable[[Request], Awaitable[Response]],
+        query: frozenset[str] | None,
     ) -> Route:
-        """A page for anybody: the login."""
+        """A page for anybody: the login. ``None`` is a query of which the handler reads some."""
 
         async def answered(request: Request) -> Response:
             known_query(request, query)

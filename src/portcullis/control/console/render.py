@@ -28,6 +28,7 @@ NAVIGATION: Final = (
     ("/alerts", "Alerts"),
     ("/incidents", "Incidents"),
     ("/agents", "Agents"),
+    ("/tools", "Tools"),
     ("/sessions", "Sessions"),
     ("/containment", "Containment"),
     ("/limits", "Budgets"),

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from portcullis.config import Limits
+from portcullis.core.behalf import Behalf
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Forwarder, Incoming, UpstreamRequest, UpstreamResponse
 from portcullis.execution.endpoint import mcp_upstream
@@ -36,10 +37,18 @@ def refused(status: int) -> Problem:
 class McpEndpoint:
     """One MCP server behind the forwarder: sends messages, reads the messages that come back."""
 
-    def __init__(self, server: str, forwarder: Forwarder, limits: Limits) -> None:
+    def __init__(
+        self, server: str, forwarder: Forwarder, limits: Limits, behalf: Behalf | None = None
+    ) -> None:
+        self._server = server
         self._upstream = mcp_upstream(server)
         self._forwarder = forwarder
         self._limits = limits
+        self._behalf = behalf
+
+    def on_behalf(self, behalf: Behalf | None) -> McpEndpoint:
+        """The same server, asked on this behalf."""
+        return McpEndpoint(self._server, self._forwarder, self._limits, behalf)
 
     @property
     def patience(self) -> float:
@@ -60,7 +69,7 @@ class McpEndpoint:
             ("accept", "application/json, text/event-stream"),
             *own,
         ]
-        return await self._send("POST", tuple(pairs), json.encode(message))
+        return await self._send("POST", tuple(pairs), json.encode(message), _called(message))
 
     async def get(self, *own: tuple[str, str]) -> UpstreamResponse:
         """Ask for the stream of what the server has to say by itself."""
@@ -71,11 +80,17 @@ class McpEndpoint:
         return await self._send("DELETE", own, b"")
 
     async def _send(
-        self, method: str, headers: tuple[tuple[str, str], ...], body: bytes
+        self, method: str, headers: tuple[tuple[str, str], ...], body: bytes, scope: str = ""
     ) -> UpstreamResponse:
         return await self._forwarder.send(
             UpstreamRequest(
-                upstream=self._upstream, method=method, path="", headers=headers, body=body
+                upstream=self._upstream,
+                method=method,
+                path="",
+                headers=headers,
+                body=body,
+                behalf=self._behalf,
+                scope=scope,
             )
         )
 
@@ -121,6 +136,15 @@ class McpEndpoint:
                     if event.data:
                         message = decode(event.data.encode())
                         yield Incoming(message=message, event_id=event.id or None)
+
+
+def _called(message: Mapping[str, Any]) -> str:
+    """The tool that a message calls, if it calls one."""
+    parameters = message.get("params")
+    if message.get("method") != "tools/call" or not isinstance(parameters, Mapping):
+        return ""
+    name = parameters.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def is_event_stream(response: UpstreamResponse) -> bool:

@@ -107,8 +107,9 @@ class LegacyHttpChannel:
             last = parser.last_id or last
             await asyncio.sleep(_pause(parser))
 
-    async def close(self) -> None:
+    async def close(self, *, at_once: bool = False) -> None:
         """End the session at the server, as far as it listens."""
+        del at_once
         if not self.alive and self._session is None:
             return
         self.alive = False

@@ -51,5 +51,6 @@ class ModernHttpChannel:
         for message in nothing:
             yield message
 
-    async def close(self) -> None:
+    async def close(self, *, at_once: bool = False) -> None:
         """Do nothing: there is nothing that lasts."""
+        del at_once

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import signal
 import subprocess
-import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +14,13 @@ from typing import IO, Final, TypeAlias
 import structlog
 
 from portcullis.core.errors import Problem
+from portcullis.core.sandbox import Order, Streams
+from portcullis.execution.boxes import Boxes
+from portcullis.execution.mcp.bodies import Bare, Body, Boxed
 
 _CHUNK: Final = 65536
 _GRACE_SECONDS: Final = 1.0
-"""How long the child may take to end by itself, then to end on SIGTERM."""
+"""How long the child may take to end by itself, and what it said last to be read."""
 _STDERR_SHOWN: Final = 200
 
 _Out: TypeAlias = tuple[asyncio.StreamReader, asyncio.ReadTransport]
@@ -28,33 +30,37 @@ _log = structlog.get_logger(__name__)
 
 
 class Child:
-    """A running process in a session (and process group) of its own.
+    """A running process, in a box or (``sandbox: none``) in a process group of its own.
 
     It inherits no descriptor but its three pipes and no variable but those in ``environ``. Its
-    standard error is drained: counted at info, shown in part at debug. Times are seconds.
-
-    Started by ``subprocess`` and not by the loop: uvloop lets descriptors through to the child.
+    standard error is drained: counted at info, shown in part at debug; not that of one that
+    ``holds`` secrets, which it may say in any number of pieces. Times are seconds.
     """
 
     def __init__(
-        self, name: str, process: subprocess.Popen[bytes], pipes: tuple[_Out, _Out, _In]
+        self, name: str, body: Body, pipes: tuple[_Out, _Out, _In], *, holds: bool = False
     ) -> None:
         self._name = name
-        self._process = process
+        self._holds = holds
+        self._body = body
         self._stdout, self._stderr, self._stdin = pipes
         self._writing = asyncio.Lock()
         self._stderr_lines = 0
-        self._ended = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+        self._at_once = asyncio.Event()
         self._drain = asyncio.create_task(self._drain_stderr())
-        loop = asyncio.get_running_loop()
-        threading.Thread(target=self._reap, args=(loop,), daemon=True).start()
 
     @classmethod
     async def start(
-        cls, name: str, command: tuple[str, ...], *, environ: Mapping[str, str], cwd: Path | None
+        cls,
+        name: str,
+        command: tuple[str, ...],
+        *,
+        environ: Mapping[str, str],
+        cwd: Path | None,
+        holds: bool = False,
     ) -> Child:
-        """Start ``command``; Problem PC5011 when that is not possible.
+        """Start ``command`` without a box; Problem PC5011 when that is not possible.
 
         Must not be cancelled half-way: the process would be left behind.
         """
@@ -75,17 +81,37 @@ class Child:
             raise Problem("PC5011", f"cannot start the server {name}: {reason}") from None
         pipes = (await _reader(process.stdout), await _reader(process.stderr),
                  await _writer(process.stdin))  # fmt: skip
-        return cls(name, process, pipes)
+        return cls(name, Bare(process), pipes, holds=holds)
+
+    @classmethod
+    async def boxed(cls, name: str, order: Order, boxes: Boxes, *, holds: bool = False) -> Child:
+        """Start what ``order`` says in a box; Problem of ``Sandbox.start`` when that fails.
+
+        Must not be cancelled half-way.
+        """
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            (stdin, to), (from_out, stdout), (from_err, stderr) = (os.pipe() for _ in range(3))
+            for descriptor in (stdin, stdout, stderr):
+                theirs.callback(os.close, descriptor)
+            files = [os.fdopen(to, "wb", 0), os.fdopen(from_out, "rb", 0),
+                     os.fdopen(from_err, "rb", 0)]  # fmt: skip
+            for file in files:
+                ours.callback(file.close)
+            streams = Streams(stdin=stdin, stdout=stdout, stderr=stderr)
+            box = await boxes.start(order, streams)
+            ours.pop_all()
+        pipes = (await _reader(files[1]), await _reader(files[2]), await _writer(files[0]))
+        return cls(name, Boxed(box), pipes, holds=holds)
 
     @property
     def pid(self) -> int:
-        """The process id, which is also its group's."""
-        return self._process.pid
+        """The id of the process, or of the one that stands for its box."""
+        return self._body.pid
 
     @property
     def status(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
-        return self._process.returncode
+        """The exit status as the body tells it; None while it runs."""
+        return self._body.status
 
     async def write(self, line: bytes, seconds: float) -> None:
         """Write one line; Problem PC5011 when the child does not read it in time or is gone."""
@@ -121,25 +147,25 @@ class Child:
 
     async def wait(self) -> None:
         """Wait for the process to end."""
-        await self._ended.wait()
+        await self._body.wait()
 
-    async def end(self) -> None:
-        """Close standard input, then SIGTERM, then SIGKILL to the whole group; then reap."""
+    async def end(self, *, at_once: bool = False) -> None:
+        """Close standard input and give it a moment, unless ``at_once``; then end it for sure."""
+        if at_once:
+            self._at_once.set()
         if self._ending is None:
             self._ending = asyncio.create_task(self._end())
         await asyncio.shield(self._ending)
 
     async def _end(self) -> None:
         self._stdin.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_GRACE_SECONDS):
-                    await self._ended.wait()
-                    break
-            self._signal(number)
-        await self._ended.wait()
-        # What the child left behind in its group goes too.
-        self._signal(signal.SIGKILL)
+        hurry = asyncio.create_task(self._at_once.wait())
+        ended = asyncio.create_task(self._body.wait())
+        waiting = {hurry, ended}
+        await asyncio.wait(waiting, timeout=_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await self._body.end(at_once=self._at_once.is_set())
         with suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_SECONDS):
                 await asyncio.shield(self._drain)
@@ -154,23 +180,15 @@ class Child:
             stderr_lines=self._stderr_lines,
         )
 
-    def _reap(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait for the process, in a thread of its own; the loop may be gone by then."""
-        self._process.wait()
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._ended.set)
-
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
-
     async def _drain_stderr(self) -> None:
         while chunk := await self._stderr[0].read(_CHUNK):
             self._stderr_lines += chunk.count(b"\n")
+            shown = b"" if self._holds else chunk[:_STDERR_SHOWN]
             _log.debug(
                 "mcp server stderr",
                 server=self._name,
-                text=chunk[:_STDERR_SHOWN].decode("utf-8", "replace"),
+                bytes=len(chunk),
+                text=shown.decode("utf-8", "replace"),
             )
 
 

@@ -69,6 +69,7 @@ class StdioChannel:
         self._last = 0
         self._mailbox = Mailbox(count=_MAILBOX, size=limits.held_bytes)
         self._problem: Problem | None = None
+        self._closed = False
         self._garbage = 0
         self._unwanted = 0
         self._asides: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_ASIDES)
@@ -80,6 +81,11 @@ class StdioChannel:
     def alive(self) -> bool:
         """Whether the process still serves requests."""
         return self._problem is None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was ended by ``close``, and not by the server."""
+        return self._closed
 
     @property
     def pid(self) -> int:
@@ -142,10 +148,11 @@ class StdioChannel:
             async for incoming in messages:
                 yield incoming
 
-    async def close(self) -> None:
+    async def close(self, *, at_once: bool = False) -> None:
         """End the process and whatever it started."""
+        self._closed = self._closed or self.alive
         self._fail(Problem("PC5011", f"the channel to {self._server} is closed"))
-        await self._child.end()
+        await self._child.end(at_once=at_once)
         await asyncio.shield(self._supervisor)
 
     def _check(self) -> None:

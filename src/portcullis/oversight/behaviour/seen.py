@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from portcullis.core.event import Event
 
-_SUSPICIOUS: Final = frozenset({"INJECTION", "CANARY", "OUTPUT_SCHEMA"})
+_SUSPICIOUS: Final = frozenset({"INJECTION", "CANARY", "HONEYTOKEN", "OUTPUT_SCHEMA"})
 _TREATED: Final = frozenset({"block", "hold", "strip", "wrap"})
 _OURS: Final = (
     *("PC307", "PC309", "PC4", "PC502", "PC9"),

@@ -44,7 +44,12 @@ risk := listed.risk if {
 	"list": "read",
 	"protocol": "read",
 	"server_request": "external",
+	"egress": egress_risk,
 }[input.action]
+
+default egress_risk := "external"
+
+egress_risk := "read" if input.arguments.way == "dns"
 
 refuse(code, reason, rule) := {
 	"allow": false,
@@ -84,6 +89,8 @@ decision := refuse("PC2004", "only agents act through the gate", "") if {
 	input.action == "tool"
 } else := model_decision if {
 	input.action == "model"
+} else := egress_decision if {
+	input.action == "egress"
 } else := permit(grant) if {
 	grant
 } else := refuse("PC3001", concat("", ["the role ", role_name, " does not grant it"]), "")
@@ -210,6 +217,84 @@ model_decision := refuse("PC3005", concat("", ["the role ", role_name, " does no
 } else := permit(model_grants[0]) if {
 	count(refused_features) == 0
 }
+
+# Egress: where an agent may go over the network, and within what is read, by method and path. Of
+# the rules whose host matches, only those of the narrowest pattern count.
+
+egress_hosts := [rule |
+	some rule in role.egress
+	regex.match(rule.host, input.arguments.host)
+]
+
+egress_narrowest := [rule |
+	some rule in egress_hosts
+	count([other | some other in egress_hosts; other.rank > rule.rank]) == 0
+]
+
+egress_ports := [rule |
+	some rule in egress_narrowest
+	input.arguments.port in rule.ports
+]
+
+egress_requests := [rule |
+	some rule in egress_ports
+	egress_scheme(rule)
+	egress_method(rule)
+	egress_path(rule)
+]
+
+# Where nothing of a tunnel is read, a rule that asks what is in it does not let it through.
+egress_tunnels := [rule |
+	some rule in egress_ports
+	egress_tunnel(rule)
+]
+
+egress_tunnel(rule) if rule.terminate
+
+egress_tunnel(rule) if {
+	rule.methods == null
+	rule.paths == null
+}
+
+egress_scheme(_) if input.arguments.scheme == "https"
+
+egress_scheme(rule) if {
+	input.arguments.scheme == "http"
+	rule.plain
+}
+
+egress_method(rule) if rule.methods == null
+
+egress_method(rule) if input.arguments.method in rule.methods
+
+egress_path(rule) if rule.paths == null
+
+egress_path(rule) if {
+	some path in rule.paths
+	regex.match(path, input.arguments.path)
+}
+
+egress_terms(rule) := {
+	"terminate": rule.terminate,
+	"plain": rule.plain,
+	"inject": rule.inject,
+}
+
+permit_egress(rule) := object.union(permit(rule.rule), {"egress": egress_terms(rule)})
+
+egress_decision := refuse("PC3016", concat("", ["the role ", role_name, " may not reach this host"]), "") if {
+	count(egress_narrowest) == 0
+} else := permit_egress(egress_narrowest[0]) if {
+	input.arguments.way == "dns"
+} else := refuse("PC3017", concat("", ["the role ", role_name, " may not reach this port of the host"]), egress_narrowest[0].rule) if {
+	count(egress_ports) == 0
+} else := permit_egress(egress_tunnels[0]) if {
+	input.arguments.way == "connect"
+	count(egress_tunnels) > 0
+} else := permit_egress(egress_requests[0]) if {
+	input.arguments.way == "request"
+	count(egress_requests) > 0
+} else := refuse("PC3018", concat("", ["the role ", role_name, " may not ask this of the host"]), egress_ports[0].rule)
 
 # Everything else that an MCP server offers or asks.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from portcullis.store import tables_grants, tables_secrets  # noqa: F401 - theirs are among those
 from portcullis.store.tables import METADATA
 
 context.configure(

@@ -274,6 +274,6 @@ async def test_a_rotated_credential_is_used_at_the_next_call(upstream, call, cre
 async def test_no_object_shows_the_credential(forwarder, upstream, call, credential):
     response = await forwarder.send(call())
     kept = forwarder._upstreams["bearer"]
-    for one in (forwarder, response, kept, kept.pool, kept.writer, kept.credential):
+    for one in (forwarder, response, kept, kept.pool, kept.writer, kept.filler):
         assert credential not in repr(one)
     response.close()

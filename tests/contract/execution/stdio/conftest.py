@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from boxes import boxes
 from contract.execution.stdio.talk import PRELUDE
 from portcullis.config import Limits, McpUpstream
 from portcullis.execution.http import HttpForwarder
@@ -27,14 +28,16 @@ async def open_server(limits) -> AsyncIterator[object]:
     made: list[McpChannels] = []
     forwarder = HttpForwarder({}, secrets=local_secrets({}), limits=limits)
 
-    async def start(source: str, *, env=None, environ=None, legacy: bool = True):
+    async def start(source: str, *, env=None, environ=None, legacy: bool = True, **how):
+        """``how`` is what the configuration says beside the command: in a box, or in none."""
         command = (sys.executable, "-c", PRELUDE + textwrap.dedent(source))
         channels = McpChannels(
-            {"it": McpUpstream(command=command, env=env or {})},
+            {"it": McpUpstream(command=command, env=env or {}, **({"sandbox": "none"} | how))},
             forwarder=forwarder,
             secrets=local_secrets(environ or {}),
             limits=limits,
             environ={**os.environ, **(environ or {})},
+            boxes=boxes(),
         )
         made.append(channels)
         return await channels.open("it", "key", legacy=legacy)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 
 from contract.execution.stdio.talk import ECHO, answer, ask, refused
 from portcullis.core.errors import Problem
@@ -202,3 +203,22 @@ async def test_a_chatty_stderr_neither_blocks_the_server_nor_is_kept(open_server
         say(id=m["id"], result={})
     """)
     assert await answer(channel, ask(1))
+
+
+async def test_what_a_server_that_holds_secrets_says_aside_is_not_in_the_log(open_server):
+    talker = """
+    for m in heard():
+        for one in os.environ.get("TOKEN", "nothing"):
+            os.write(2, one.encode())
+        say(id=m["id"], result={})
+    """
+    value = secrets.token_hex(16)
+    with structlog.testing.capture_logs() as lines:
+        one = await open_server(talker, env={"TOKEN": "env:IT"}, environ={"IT": value})
+        assert await answer(one, ask(1))
+        await one.close()
+        other = await open_server(talker)
+        assert await answer(other, ask(1))
+        await other.close()
+    said = "".join(line["text"] for line in lines if line["event"] == "mcp server stderr")
+    assert said == "nothing"

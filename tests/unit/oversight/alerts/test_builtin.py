@@ -88,6 +88,14 @@ CASES = {
         [level("elevated"), level("normal")],
     ),
     "canary-left": ([event(**DENIED, code="PC3020")], [event(**DENIED, code="PC3021")]),
+    "honeytoken-used": (
+        [event(**DENIED, code="PC5065", findings=("HONEYTOKEN:block@x",))],
+        [event(type="tool_result", server="mail", findings=("HONEYTOKEN:block@x",))],
+    ),
+    "honeytoken-seen": (
+        [event(type="tool_result", server="mail", findings=("HONEYTOKEN:block@x",))],
+        [event(**DENIED, code="PC5065", findings=("HONEYTOKEN:block@x",))],
+    ),
     "injection-found": (
         many(3, 600, type="tool_result", server="mail", findings=("INJECTION:wrap@x",)),
         many(3, 600, type="tool_result", server="mail{}", findings=("INJECTION:wrap@x",)),

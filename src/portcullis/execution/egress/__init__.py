@@ -1,0 +1,1 @@
+"""The way out for agents: names, addresses, connections, certificates, credentials."""

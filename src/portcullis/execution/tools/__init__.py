@@ -1,0 +1,1 @@
+"""Tools of the gate's own: MCP servers inside the gate whose calls run in boxes."""

@@ -1,0 +1,83 @@
+"""Honeytokens: credentials that nobody has reason to hold, so that each use shows a thief.
+
+They are found as canaries are, in the texts that inspection sees: as they stand, in the escapes of
+JSON and of URLs, in base64, hexadecimal, backwards, with other separators or in another case.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import unquote
+
+from portcullis.core.errors import Problem
+from portcullis.core.inspection import Leak
+from portcullis.core.secret import Secret
+from portcullis.inspection.canary import Canaries
+
+HONEYTOKEN: Final = "honeytoken"
+"""How the place of such a leak begins."""
+SHORTEST: Final = 12
+LONGEST: Final = 256
+"""In letters and digits: a shorter one is found by chance, a longer one not in a stream."""
+_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+
+
+class Honeytokens(Canaries):
+    """The canaries of a deployment and its honeytokens, by their references.
+
+    Raises Problem PC7001 for one that has too few letters and digits, or too many.
+    """
+
+    def __init__(self, key: bytes, honey: Sequence[str], tokens: Mapping[str, Secret]) -> None:
+        super().__init__(key, honey)
+        self._forms = tuple(
+            (form, reference, encoding)
+            for reference, secret in tokens.items()
+            for encoding, form in _forms(reference, secret)
+        )
+
+    def find(self, text: str, session_key: str = "") -> tuple[Leak, ...]:
+        """The canaries and the honeytokens in a text."""
+        found = super().find(text, session_key)
+        if len(text) < SHORTEST or not self._forms:
+            return found
+        flat = _flat(_plain(text))
+        seen: dict[str, Leak] = {}
+        for form, reference, encoding in self._forms:
+            if form in flat:
+                place = f"{HONEYTOKEN} {reference}"
+                seen.setdefault(place, Leak(place=place, encoding=encoding))
+        return (*found, *seen.values())
+
+
+def _plain(text: str) -> str:
+    """A text without the escapes that stand in it as they are, and without wide letters."""
+    if "%" in text:
+        text = unquote(text)
+    if "\\" in text:
+        text = _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def _flat(text: str) -> str:
+    """Letters and digits alone, in lower case: what separates and escapes is left out."""
+    return "".join(filter(str.isalnum, text)).lower() if not text.isalnum() else text.lower()
+
+
+def _forms(reference: str, secret: Secret) -> list[tuple[str, str]]:
+    value = secret.reveal()
+    plain = _flat(value)
+    if not SHORTEST <= len(plain) <= LONGEST:
+        detail = f"the honeytoken {reference} has to have {SHORTEST} to {LONGEST} letters or digits"
+        raise Problem("PC7001", detail)
+    data = value.encode()
+    encoded = [("", plain), ("reversed", plain[::-1]), ("hex", data.hex())]
+    for before in range(3):  # it may begin at any of three places of a group
+        text = base64.b64encode(b"\0" * before + data).decode().rstrip("=")
+        inner = text[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
+        encoded.append(("base64", _flat(inner)))
+    return encoded

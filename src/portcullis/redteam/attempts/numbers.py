@@ -1,0 +1,86 @@
+"""Numbers of system calls on x86-64 and AArch64."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .kit import ARCH
+
+_BOTH: Final = {  # the number on x86-64, and that on AArch64
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "mount_setattr": (442, 442),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "kcmp": (312, 272),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "io_uring_setup": (425, 425),
+    "userfaultfd": (323, 282),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "reboot": (169, 142),
+    "acct": (163, 89),
+    "quotactl": (179, 60),
+    "syslog": (103, 116),
+    "vhangup": (153, 58),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "modify_ldt": (154, None),
+    "personality": (135, 92),
+    "open_by_handle_at": (304, 265),
+    "name_to_handle_at": (303, 264),
+    "fanotify_init": (300, 262),
+    "lookup_dcookie": (212, 18),
+    "move_pages": (279, 239),
+    "migrate_pages": (256, 238),
+    "mbind": (237, 235),
+    "mknodat": (259, 33),
+    "uselib": (134, None),
+    "sysfs": (139, None),
+    "ustat": (136, None),
+    "setgroups": (116, 159),
+    "capset": (126, 91),
+    "prctl": (157, 167),
+    "ioctl": (16, 29),
+    "getpid": (39, 172),
+    "ioprio_set": (251, 30),
+    "memfd_secret": (447, 447),
+    "quotactl_fd": (443, 443),
+}
+_COLUMN: Final = {"x86_64": 0, "aarch64": 1}.get(ARCH)
+
+
+def number(name: str) -> int | None:
+    """The number here; None where there is none."""
+    return None if _COLUMN is None else _BOTH[name][_COLUMN]

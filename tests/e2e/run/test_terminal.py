@@ -1,0 +1,61 @@
+"""Someone sits at an agent in its box. If these fail, they cannot, or it gets their terminal."""
+
+import asyncio
+
+import pytest
+
+from needs import needs_boxes
+from terminals import terminal
+
+pytestmark = [pytest.mark.anyio, needs_boxes]
+
+PUSH = """import fcntl, termios
+try:
+    fcntl.ioctl(0, termios.TIOCSTI, b"x")
+    print("pushed in")
+except OSError as error:
+    print("refused:", "TIOCSTI", error.errno)
+"""
+
+
+def at_it(config, do):
+    words = ("run", "--agent", "worker-1", "-c", str(config), "--cwd", "none", "--")
+    with terminal(*words, "/bin/bash", "--norc", "-i") as screen:
+        screen.expect("holds)")
+        do(screen)
+        screen.press("exit 5\r")
+        code = screen.end()
+        return code, screen.restored()
+
+
+async def test_a_shell_has_a_terminal_with_its_size_its_keys_and_its_jobs(stage):
+    def work(screen):
+        screen.press("stty size\r")
+        screen.expect("24 100")
+        screen.press("sleep 100\r")
+        screen.read(0.3)
+        screen.press("\x03")  # is the agent's, not ours
+        screen.press("echo after $?\r")
+        screen.expect("after 130")
+        screen.press("sleep 100\r")
+        screen.read(0.3)
+        screen.press("\x1a")
+        screen.expect("Stopped")
+        screen.press("kill %1; wait\r")
+        screen.resize(40, 90)
+        screen.process.send_signal(28)  # SIGWINCH, which the kernel sends to a foreground group
+        screen.read(0.2)
+        screen.press("stty size\r")
+        screen.expect("40 90")
+
+    assert await asyncio.to_thread(at_it, stage.config, work) == (5, True)
+
+
+async def test_nothing_can_be_typed_into_a_terminal_from_the_box(stage):
+    def work(screen):
+        for line in PUSH.splitlines():
+            screen.press(f"echo '{line}' >> /tmp/p.py\r")
+        screen.press("python3 /tmp/p.py\r")
+        screen.expect("refused: TIOCSTI")
+
+    assert await asyncio.to_thread(at_it, stage.config, work) == (5, True)
