@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup setup-dev packages check test nightly crash bench bench-peers eval-detection train-injection lock docs docs-site clean
+.PHONY: run setup setup-dev packages check test nightly crash opa bench bench-peers eval-detection train-injection lock docs docs-site clean
 
 run: setup ## start the gate with the demonstration, and stay up
 	$(BIN)/portcullis demo
@@ -37,10 +37,10 @@ check: setup-dev docs-site ## format, lint, types, layers, dependencies, dead co
 	$(BIN)/python tools/docs.py --check
 	$(BIN)/python tools/proto.py --check
 
-test: setup-dev packages .venv-docs/.done .venv-manifests/.done ## everything, on free loopback ports
+test: setup-dev packages .venv-docs/.done .venv-manifests/.done .venv-opa/.done ## everything, on free loopback ports
 	tools/run-tests
 
-nightly: packages crash ## slow: what `make test` does a little of, at length; see docs/testing.md
+nightly: packages .venv-opa/.done crash ## slow: what `make test` does a little of, at length; see docs/testing.md
 	PORTCULLIS_NIGHTLY=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 3600 \
 		-o faulthandler_timeout=0 -m nightly
 
@@ -48,6 +48,10 @@ crash: setup-dev ## slow: 500 random kill -9 under load, of logs and of gates, w
 	PORTCULLIS_LOG_KILLS=440 PORTCULLIS_GATE_KILLS=60 $(BIN)/pytest --numprocesses 2 --dist worksteal \
 		-o faulthandler_timeout=0 \
 		tests/e2e/audit/test_kill.py tests/e2e/audit/test_crash.py
+
+opa: setup-dev .venv-opa/.done ## hold 10 000 decisions of the compiled policy against the real OPA
+	PORTCULLIS_NIGHTLY=1 $(BIN)/pytest --timeout 1800 -o faulthandler_timeout=0 \
+		tests/property/policy/test_opa.py
 
 eval-detection: setup-dev ## measure detection over DATA=folder (and EXAMPLES=folder) and write docs/detection.md
 	$(BIN)/python tools/eval_detection.py --data "$(DATA)" $(if $(EXAMPLES),--examples "$(EXAMPLES)")
@@ -86,6 +90,12 @@ docs-site: .venv-docs/.done ## build/docs: docs/ as pages, in an environment of 
 	.venv-manifests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
+.venv-opa/.done: requirements/opa.txt # the real OPA, beside which policies are tested
+	$(PYTHON) -m venv .venv-opa
+	.venv-opa/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--ignore-requires-python -r $<
+	touch $@
+
 clean: ## remove what make made; keys and logs of your own gates stay
-	rm -rf .venv .venv-peers .venv-docs .venv-manifests build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf .venv .venv-peers .venv-docs .venv-manifests .venv-opa build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		src/*.egg-info tests/node/node_modules portcullis-state/demo

@@ -8,12 +8,14 @@ import gc
 import json
 import os
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import structlog
 
 from controls import register
+from portcullis import __version__
 
 CELLS = pytest.StashKey[dict]()
 
@@ -99,9 +101,10 @@ def pytest_sessionfinish(session, exitstatus):
     empty = [cell for cell in register().cells() if tuple(map(str, cell)) not in filled]
     report = Path("build/controls.json")
     report.parent.mkdir(exist_ok=True)
-    report.write_text(
-        json.dumps({"/".join(cell): tests for cell, tests in sorted(filled.items())}, indent=1)
-    )
+    cells = {"/".join(cell): tests for cell, tests in sorted(filled.items())}
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"made": made, "version": __version__, "cells": cells}
+    report.write_text(json.dumps(record, indent=1))
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if empty:
         reporter.section("controls without proof", red=True)

@@ -23,10 +23,18 @@ def _environ():
     return {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
 
 
-class Terminal:
-    """A command; ``text`` is all that it wrote, ``plain`` that without control sequences."""
+_QUESTIONS = {"\x1b[5n": "\x1b[0n", "\x1b[6n": "\x1b[1;1R"}
+"""What a terminal answers to: is it well, and where is the cursor."""
 
-    def __init__(self, words, rows=24, columns=100, **environ):
+
+class Terminal:
+    """A command; ``text`` is all that it wrote, ``plain`` that without control sequences.
+
+    It answers questions as terminals do, ``far`` seconds later.
+    """
+
+    def __init__(self, words, rows=24, columns=100, far=0.0, **environ):
+        self._far, self._answered = far, 0
         self._mine, self.slave = pty.openpty()
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self.slave)
@@ -58,6 +66,18 @@ class Terminal:
             if not select.select([self._mine], [], [], left)[0]:
                 return
             self.text += os.read(self._mine, 65536).decode(errors="replace")
+            self._answer()
+
+    def _answer(self):
+        for found in re.finditer(r"\x1b\[[56]n", self.text):
+            if found.start() >= self._answered:
+                self._answered = found.end()
+                time.sleep(self._far)
+                self.press(_QUESTIONS[found[0]])
+
+    def waiting(self):
+        """How many bytes were typed, or answered, that nobody has read."""
+        return struct.unpack("i", fcntl.ioctl(self.slave, termios.FIONREAD, bytes(4)))[0]
 
     def expect(self, wanted, seconds=15.0):
         """Wait until that is written after what was expected last."""

@@ -6,8 +6,11 @@
 import sys
 from pathlib import Path
 
+import msgspec
 from reference import ROOT, alerts, api, cli, configuration, controls, errors, events, metrics
 from reference.running import described
+
+from portcullis.policy.schema import policy_schema
 
 CONTROLS, ENTITIES, ALERTS = "controls", "entities", "alerts"
 AGENTS = (
@@ -26,6 +29,10 @@ def _between(path: Path, name: str, table: str) -> str:
     return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
 
 
+def _schema() -> str:
+    return msgspec.json.format(msgspec.json.encode(policy_schema()), indent=2).decode() + "\n"
+
+
 def wanted() -> dict[Path, str]:
     """Every generated file and what it should hold."""
     found, running = controls.register(), described()
@@ -39,6 +46,7 @@ def wanted() -> dict[Path, str]:
         docs / "threat-model.md": controls.threat_model(found),
         docs / "errors.md": errors.page(),
         reference / "cli.md": cli.page(),
+        reference / "policy.schema.json": _schema(),
         reference / "configuration.md": configuration.page(),
         reference / "events.md": events.page(),
         reference / "metrics.md": metrics.page(running.registry),

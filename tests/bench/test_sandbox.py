@@ -51,4 +51,10 @@ def test_the_way_out_is_measured_beside_a_direct_one():
     assert figures["egress_fresh_p50_ms"] > figures["egress_direct_p50_ms"]
     ratio = figures["egress_gate_p50_ms"] / figures["egress_direct_p50_ms"]
     assert figures["egress_p50_ratio"] == pytest.approx(ratio, rel=0.05)
-    assert list(result["targets"]) == ["egress_p50_ratio"]
+    added = figures["egress_gate_p50_ms"] - figures["egress_direct_p50_ms"]
+    assert figures["egress_p50_added_ms"] == pytest.approx(added, abs=0.01)
+    assert figures["egress_near_direct_p50_ms"] > 12, "three round trips of 4 ms"
+    assert figures["egress_near_gate_p05_ms"] > 12
+    assert figures["egress_boxed_p05_ms"] > figures["egress_direct_p05_ms"]
+    assert min(figures["egress_direct_mib_per_s"], figures["egress_gate_mib_per_s"]) > 0
+    assert list(result["targets"]) == ["egress_p50_ratio", "egress_near_p50_ratio"]

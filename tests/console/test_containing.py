@@ -388,6 +388,15 @@ async def test_what_runs_without_a_box_is_shown_first(house):
     assert "--hidden" not in page
 
 
+async def test_threats_name_what_is_here_and_say_what_covers_it(house):
+    page = (await house.person("vic").get("/policy/threats")).text
+    uncovered = page.partition('id="partly"')[0]
+    assert "process mcp.free" in uncovered
+    assert "process mcp.sealed" not in uncovered
+    assert 'aria-labelledby="flows-title flows-desc"' in page
+    assert "--hidden" not in page
+
+
 async def test_budgets_say_whom_they_count_what_is_left_and_how_fast_it_goes(house):
     await scenes.spent(house.desk.stage, 1000)
     vic = house.person("vic")

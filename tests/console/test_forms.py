@@ -83,6 +83,13 @@ FORMS = {
     "reinstate": ("/incidents/none/reinstate", "admin", WHY),
     "close_incident": ("/incidents/none/close", "admin", WHY | {"typed": standins.AGENT}),
     "stand_down": ("/incidents/none/stand-down", "admin", WHY),
+    "review_policy": ("/policy/review", "admin", {}),
+    "confirm_agent": (f"/policy{AGENT}/confirm", "admin", WHY | {"release": "1"}),
+    "revoke_grant": (
+        f"/policy{AGENT}/revoke",
+        "admin",
+        WHY | {"grant": "roles.support_agent.permissions[0]"},
+    ),
 }
 
 

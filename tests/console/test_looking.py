@@ -83,6 +83,9 @@ async def scene(desk):
         "limits": "/limits",
         "breakers": "/breakers",
         "tools": "/tools",
+        "policy": "/policy",
+        "threats": "/policy/threats",
+        "policy_agent": f"/policy/agents/{standins.AGENT}",
     }
 
 

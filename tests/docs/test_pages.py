@@ -46,6 +46,11 @@ SHARED = (
     *("exporters", "inspection", "keys", "privacy", "quarantine", "reach", "redteam-contain"),
     *(
         "kubernetes",
+        "opa",
+        "operators",
+        "policy-releases",
+        "policy-review",
+        "policy-tests",
         "processes",
         "replication",
         "review",
@@ -99,16 +104,16 @@ def loaded(tmp_path_factory):
 
 
 @pytest.fixture
-def gate(tmp_path, loaded):
+def gate(tmp_path_factory, loaded):
     """What reads a page at a gate that it shares with those which are read before."""
-    ports = free_ports()
+    ports, folder = free_ports(), tmp_path_factory.mktemp("g")  # sockets below it: a short path
     with ExitStack() as stack:
-        house = Reader(tmp_path, stack, loaded, ports)
+        house = Reader(folder, stack, loaded, ports)
         house.follow(BEFORE / "house.md")
 
         def read(page):
             with ExitStack() as own:
-                reader = Reader(tmp_path, own, loaded, ports)
+                reader = Reader(folder, own, loaded, ports)
                 return reader.follow(page, prepared(page))
 
         yield read

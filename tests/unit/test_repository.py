@@ -17,7 +17,7 @@ def test_a_lock_names_versions_and_hashes_and_no_address(path):
     text = path.read_text()
     assert not re.search(r"://|--(extra-)?index-url|--find-links|^-[if] ", text, re.MULTILINE)
     pinned = re.findall(r"^[a-z0-9._-]+(?:\[[a-z,]+\])?==", text, re.MULTILINE)
-    assert len(pinned) > 10
+    assert pinned
     blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)
     assert all("--hash=sha256:" in block for block in blocks if "==" in block)
 

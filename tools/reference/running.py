@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from portcullis import bootstrap
 from portcullis.cli import logs
 from portcullis.config import load
-from portcullis.control import agents_api
+from portcullis.control import agents_api, authzen_api, runs_api
 from portcullis.core.principal import PrincipalKind
 
 _NOWHERE = "http://127.0.0.1:9"
@@ -26,6 +26,16 @@ class Described:
     control: dict[str, Any]
     agents: dict[str, Any]
     registry: CollectorRegistry
+
+
+class _Nobody:
+    """Decides nothing: the routes are described, not asked."""
+
+    async def decide(self, *_: object) -> Any:
+        raise AssertionError
+
+    def refused(self, *_: object) -> Any:
+        raise AssertionError
 
 
 def described() -> Described:
@@ -49,7 +59,15 @@ async def _described(folder: Path) -> Described:
             trust=gate.domain.trust,
             usable=lambda *_: True,
             names=(),
-            routers=gate.domain.agents_routers,
+            routers=lambda edge: (
+                *gate.domain.agents_routers(edge),
+                runs_api.router(edge, runs_api.of(gate.services)),
+                authzen_api.router(
+                    *(edge, _Nobody(), ()),
+                    *(gate.services.authority.stands_for, gate.services.new_id),
+                ),
+                authzen_api.metadata(edge),
+            ),
         )
         url, headers = gate.control_url, {"authorization": f"Bearer {issued.token}"}
         async with (

@@ -50,7 +50,7 @@ class Settings:
     starts: int = 30
     seconds: float = 2.0
     rounds: int = 6
-    calls: int = 300
+    calls: int = 100
     parts: tuple[Part, ...] = PARTS
 
 
@@ -61,6 +61,7 @@ def measure_sandbox(settings: Settings, say: Say) -> Report:
     most = {
         "bubblewrap_warm_p50_ms": WARM_MS,
         "egress_p50_ratio": EGRESS,
+        "egress_near_p50_ratio": EGRESS,
         **{f"{name}_neighbour_p99_ratio": MOVED for name in BAD},
     }
     targets = {

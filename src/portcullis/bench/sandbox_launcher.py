@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import uvloop
 
 from portcullis.bench.identity_load import tls_of
 from portcullis.client.gate import Granted
@@ -65,4 +66,4 @@ async def _main(svid: Svid, url: str, listener: socket.socket) -> None:
 
 if __name__ == "__main__":
     held = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Svid)
-    asyncio.run(_main(held, sys.argv[2], _listener(sys.argv[3])))
+    uvloop.run(_main(held, sys.argv[2], _listener(sys.argv[3])))

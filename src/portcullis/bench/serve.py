@@ -21,6 +21,7 @@ def serve(app: Any) -> None:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=75,  # an idle connection that ends while it is taken is an error
     )
 
 

@@ -72,6 +72,8 @@ class Domain:
             work = [self.authority.run(), self.own.run()]
             if Role.of(name).rules:
                 work.append(services.principals("gate").watch_reviews())
+                if services.glass_parts is not None:
+                    work.append(services.breaking_glass("gate").watch())
             if federation:
                 work.append(bundles.run())
             for each in work:

@@ -18,7 +18,7 @@ from portcullis.audit.export.source import Source
 from portcullis.audit.export.stream import FileTarget, SyslogTarget
 from portcullis.audit.export.target import Target
 from portcullis.audit.export.thread import ExportThread
-from portcullis.audit.export.web import WebTarget, bearer, signed
+from portcullis.audit.export.web import WebTarget, bearer, gzipped, signed
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.floor import EXPORT
 from portcullis.bootstrap.secret_sources import used_by
@@ -26,6 +26,7 @@ from portcullis.config import Config
 from portcullis.config.exporters import (
     AnyExporter,
     FileExporter,
+    OpaExporter,
     OtlpExporter,
     SyslogExporter,
     WebhookExporter,
@@ -118,6 +119,10 @@ def _target(
             tls = _tls(section.name, section.ca)
             target = WebTarget(url, headers=headers, tls=tls, partial=True)
             return target, format_of("otlp", version, gateway)
+        case OpaExporter(url=url, secret=token):
+            headers = gzipped(bearer(_resolved(secrets, token) if token else None))
+            tls = _tls(section.name, section.ca)
+            return WebTarget(url, headers=headers, tls=tls), format_of("opa", version)
         case SyslogExporter(address=address):
             host, _, port = address.rpartition(":")
             secure = _tls(section.name, section.ca) if section.tls else None

@@ -29,13 +29,16 @@ from portcullis.bootstrap.floor import read_by_all
 from portcullis.bootstrap.incidents import incident_parts
 from portcullis.bootstrap.keys import SystemClock, keys_of
 from portcullis.bootstrap.on_behalf import grants_of
+from portcullis.bootstrap.releases import release_parts
 from portcullis.bootstrap.secrets import secret_parts_of
 from portcullis.bootstrap.sharing import once_of, sessions_of
+from portcullis.bootstrap.surveying import certifying_parts
 from portcullis.config import Config
 from portcullis.config.places import GATE, Role, audit_directory, gateway_logs, ruling_logs
 from portcullis.control.alerts import AlertParts
 from portcullis.control.approvals import ApprovalParts
 from portcullis.control.behaviour import BehaviourParts, thresholds_of
+from portcullis.control.break_glass import GlassParts
 from portcullis.control.desk import DeskParts
 from portcullis.control.live import Feed
 from portcullis.control.privacy import PrivacyParts
@@ -58,6 +61,7 @@ from portcullis.store.activity import SqlActivity
 from portcullis.store.alerts import SqlAlerts
 from portcullis.store.approvals import SqlApprovals
 from portcullis.store.behaviour import SqlBehaviour
+from portcullis.store.break_glass import SqlBreakGlass
 from portcullis.store.breakers import SqlBreakers
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import open_sqlite
@@ -187,7 +191,9 @@ def founded(
         gateway=origin,
         witnesses=witnesses,
         privacy_parts=privacy,
-        approval_parts=ApprovalParts(approvals, config.approvals, derived(issuer, "approvals")),
+        approval_parts=ApprovalParts(
+            approvals, config.approvals, derived(issuer, "approvals"), config.environment
+        ),
         desk_parts=DeskParts(
             SqlActivity(engine),
             precedents,
@@ -208,6 +214,11 @@ def founded(
         alert_parts=AlertParts(alerts, alerts),
         incident_parts=incident_parts(config, engine, secret_parts.rotations),
         secret_parts=secret_parts,
+        release_parts=release_parts(config, engine, sealer),
+        glass_parts=GlassParts(
+            SqlBreakGlass(engine), config.break_glass, config.tokens.operator_ttl_seconds
+        ),
+        certifying_parts=certifying_parts(config, engine, sealer, clock),
         console=config.console,
         console_key=derived(issuer, "console"),
         feed_key=derived(issuer, "feed"),

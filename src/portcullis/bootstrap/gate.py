@@ -11,6 +11,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from portcullis.bootstrap.background import background
+from portcullis.bootstrap.deciding import listening_envoy
 from portcullis.bootstrap.domain import Domain, opened
 from portcullis.bootstrap.egress import egressing
 from portcullis.bootstrap.evidence import Evidence
@@ -83,6 +84,7 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
         # The control plane opens first and closes last: operators act while the gate drains.
         wanted = (*operators, *for_agents(parts, domain, agents.router))
         urls = await listening(stack, parts, wanted)
+        urls |= await listening_envoy(stack, parts, domain)
         urls |= await egressing(stack, parts, domain, urls)
         stack.callback(agents.drain)
         told = telling(*(config, services, parts.registry, urls["control"], parts.alerts.subscribe))

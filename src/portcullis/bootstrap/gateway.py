@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from portcullis.bootstrap.deciding import listening_envoy
 from portcullis.bootstrap.domain import opened
 from portcullis.bootstrap.egress import egressing
 from portcullis.bootstrap.feed import following
@@ -69,6 +70,7 @@ async def running_gateway(
         agents.router.report(lambda: not services.feed.stale() and not services.recorder.failure)
         await _fresh(services.feed.stale, told)
         urls = await listening(stack, parts, for_agents(parts, domain, agents.router), shared=True)
+        urls |= await listening_envoy(stack, parts, domain, shared=True)
         urls |= await egressing(stack, parts, domain, urls, shared=True)
         stack.callback(agents.drain)
         say(urls)

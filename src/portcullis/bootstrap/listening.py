@@ -11,10 +11,13 @@ from prometheus_client import CollectorRegistry
 from starlette.routing import BaseRoute
 
 from portcullis.bootstrap.background import background
+from portcullis.bootstrap.bundles import serving
+from portcullis.bootstrap.deciding import authzen
 from portcullis.bootstrap.domain import Domain
 from portcullis.bootstrap.notices import chat
 from portcullis.bootstrap.parts import Parts
 from portcullis.bootstrap.sharing import relay_of, taking
+from portcullis.bootstrap.threatening import threatened
 from portcullis.control import (
     activity_api,
     admin,
@@ -23,7 +26,9 @@ from portcullis.control import (
     approvals_api,
     behaviour_api,
     breakers_api,
+    bundles_api,
     catalogue_api,
+    certifying_api,
     chat_api,
     connections_api,
     incidents_api,
@@ -34,7 +39,9 @@ from portcullis.control import (
     privacy_api,
     pruning_api,
     quarantine_api,
+    releases_api,
     reviews_api,
+    runs_api,
     secrets_api,
 )
 from portcullis.control.bundle import bootstrap_app
@@ -44,6 +51,7 @@ from portcullis.control.console.streams import Streams
 from portcullis.control.edge import Edge
 from portcullis.control.limits import Limits as LimitsLeft
 from portcullis.control.login import Logins
+from portcullis.control.runs_api import Runs
 from portcullis.control.tools import standing
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
@@ -75,10 +83,12 @@ class Enforcement(NamedTuple):
     router: Router
     guard: Guard
     door: Door | None
+    runs: Runs
 
     def drain(self) -> None:
         """Refuse what comes from now on."""
         self.guard.drain()
+        self.runs.drain()
         self.router.drain()
         if self.door is not None:
             self.door.drain()
@@ -101,6 +111,7 @@ async def enforcement(
         standing=parts.standing,
     )
     await stack.enter_async_context(background(guard.run()))
+    runs = runs_api.of(services)
     router = Router(
         access=parts.access,
         live=parts.live,
@@ -116,7 +127,12 @@ async def enforcement(
             usable=parts.usable,
             limited=LimitsLeft(parts.limits).of_session,
             names=config.listen.names,
-            routers=lambda edge: (*domain.agents_routers(edge), *_connections(parts, edge)),
+            routers=lambda edge: (
+                *domain.agents_routers(edge),
+                *_connections(parts, edge),
+                runs_api.router(edge, runs),
+                *authzen(parts, edge),
+            ),
             vouching=None if parts.on_behalf is None else parts.on_behalf.connecting("api").vouch,
         ),
         limits=config.limits,
@@ -125,7 +141,7 @@ async def enforcement(
         elsewhere=relay_of(stack, config, services, parts.mcp, parts.here),
     )
     door = await taking(stack, config, services, parts.live, router, parts.here)
-    return Enforcement(router, guard, door)
+    return Enforcement(router, guard, door, runs)
 
 
 def for_agents(parts: Parts, domain: Domain, router: Router) -> tuple[Wanted, ...]:
@@ -152,7 +168,7 @@ def for_operators(
     """
     config, services = parts.config, parts.services
     listen = config.listen
-    streams = Streams(services.feed, services.clock)
+    streams, bundles = Streams(services.feed, services.clock), serving(config, services)
 
     def console(logins: Logins) -> list[BaseRoute]:
         if services.passkeys is None or not config.console.enabled:
@@ -167,6 +183,7 @@ def for_operators(
                 limits=parts.limits,
                 meaning=parts.meaning,
                 tools=standing(config),
+                threats=threatened(config, services),
                 connecting=parts.on_behalf.connecting(CONSOLE) if parts.on_behalf else None,
             )
         )
@@ -192,6 +209,13 @@ def for_operators(
             *breakers_api.routers(edge, services.breaking("control")),
             *secrets_api.routers(edge, services.brokered("control")),
             *quarantine_api.routers(edge, services.quarantining("control")),
+            bundles_api.router(edge, bundles),
+            *releases_api.routers(
+                edge,
+                services.edge("control", body_bytes=releases_api.BODY_BYTES),
+                services.releasing("control"),
+            ),
+            *certifying_api.routers(edge, services.certifying("control")),
             *privacy_api.routers(edge, services.privacy("control")),
             pruning_api.router(edge, services.pruning(), services.records()),
             *_grants(parts, edge),
@@ -204,7 +228,11 @@ def for_operators(
     one_way = ServerTls(domain.own, domain.trust, mutual=False)
     return (
         Wanted(
-            "control", control, listen.control, None, (streams.close, services.watching().close)
+            "control",
+            control,
+            listen.control,
+            None,
+            (streams.close, services.watching().close, bundles.close),
         ),
         Wanted("bootstrap", bootstrap, listen.bootstrap, one_way),
     )

@@ -28,7 +28,7 @@ from portcullis.execution.oauth.web import Web
 from portcullis.execution.secrets.broker import SecretBroker
 from portcullis.execution.tls import Tls, WebTls
 from portcullis.identity.keymanager import KEYS
-from portcullis.store.user_grants import SqlGrants
+from portcullis.store.user_grants import SqlGrants, granted
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,11 @@ def grants_of(
     engine: Engine,
     sealer: Sealer,
 ) -> SqlGrants | None:
-    """Where users' grants are; None where no upstream takes any. The stack closes it."""
-    if not upstreams_of(config):
+    """Where users' grants are; None where no upstream takes any, and none is left.
+
+    Those of an upstream that is no more can be seen and ended. The stack closes it.
+    """
+    if not upstreams_of(config) and not granted(engine):
         return None
     keys = shared_subjects(config.state / KEYS / DIGESTS, sealer)
     stack.callback(keys.close)
@@ -84,9 +87,9 @@ def grants_of(
 def acting(
     config: Config, services: Services, secrets: SecretSource | SecretBroker
 ) -> Iterator[OnBehalf | None]:
-    """The parts until the block ends; None where no upstream takes tokens."""
+    """The parts until the block ends; None where no upstream takes tokens and no grant is left."""
     upstreams, grants = upstreams_of(config), services.grants
-    if not upstreams or grants is None:
+    if grants is None:
         yield None
         return
     web = Web(WebTls())

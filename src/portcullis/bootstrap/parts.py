@@ -14,11 +14,15 @@ from portcullis.bootstrap.alerts import Alerts, alerting
 from portcullis.bootstrap.behaviour import behaving, unusual
 from portcullis.bootstrap.beside import beside
 from portcullis.bootstrap.breakers import breaking
+from portcullis.bootstrap.bundles import taking_bundles
+from portcullis.bootstrap.certifying import reviewing
+from portcullis.bootstrap.decisions import deciding, opinions
 from portcullis.bootstrap.firewall import Keeper, detectors, ending, firewall
 from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.governed import governed
 from portcullis.bootstrap.incidents import probation, resuming
 from portcullis.bootstrap.limits import limiting
+from portcullis.bootstrap.observing import observing
 from portcullis.bootstrap.on_behalf import OnBehalf, forwarding
 from portcullis.bootstrap.oversight import asking
 from portcullis.bootstrap.quarantine import isolating
@@ -45,6 +49,7 @@ from portcullis.checks.budget import Budget
 from portcullis.checks.contain import Contain
 from portcullis.checks.isolate import Isolate
 from portcullis.checks.memory import Memory
+from portcullis.checks.oblige import Oblige
 from portcullis.checks.overheard import Overheard
 from portcullis.checks.provenance import Provenance
 from portcullis.checks.validate import Validate
@@ -65,6 +70,7 @@ from portcullis.execution.mcp.channels import McpChannels
 from portcullis.execution.secrets.broker import SecretBroker
 from portcullis.execution.tls import Tls
 from portcullis.gateway.access import Access
+from portcullis.gateway.decisions import Decisions
 from portcullis.gateway.guard import Shows
 from portcullis.gateway.live import Live
 from portcullis.gateway.mcp import Mcp
@@ -102,6 +108,7 @@ class Parts:
     alerts: Alerts
     secrets: SecretSource | SecretBroker
     terminated: Callable[[str], tuple[str, ...]]
+    decisions: Decisions
 
 
 @contextlib.asynccontextmanager
@@ -129,10 +136,10 @@ async def assembled(
         )
         inventory = LocalInventory(book)
 
-        def report(problem: Problem) -> None:
-            pipeline.refused(problem, kind=EventType.ADMIN, method="policy.activate")
+        def report(problem: Problem, method: str = "policy.activate") -> None:
+            pipeline.refused(problem, kind=EventType.ADMIN, method=method)
 
-        policy = governed(config, services, found, inventory, report)
+        policy = await governed(config, services, found, inventory, report)
         vaults = vaults_of(stack, config, services)
         commit = digests_of(stack, config, services)
         restore, inspect = firewall(found, config, services, policy.pdp, inventory, vaults, commit)
@@ -162,6 +169,7 @@ async def assembled(
             restore,
             Validate(inventory, policy.pdp),
             authorize,
+            *opinions(stack, config, sources, policy.pdp),
             provenance,
             Memory(policy.pdp, provenance, services.labels, services.memories),
             Overheard(
@@ -174,6 +182,7 @@ async def assembled(
             UpstreamBreaker(breakers),
             Budget(services.spending),
             limit,
+            Oblige(policy.pdp, inventory, commit),
         )
         contents = contents_of(config, services)
         looked_at = reviews.flagged(config)
@@ -219,10 +228,13 @@ async def assembled(
             services.feed.subscribe(partial(conversations.sweep, services.feed))
             keepers.append(EndsWithSession(conversations))
         works = (
-            *(policy.run(), conversations.run(), services.feed.watch(), book.watch()),
+            *(*policy.works(alarm), conversations.run(), services.feed.watch(), book.watch()),
             isolating(config, services, levels, alarm),
+            observing(config, services, policy.pdp),
+            reviewing(config, services),
             resuming(services),
             rotating(services),
+            taking_bundles(config, services, sources, partial(report, method="policy.bundle")),
             ending(keepers, sessions),
             sweeping(vaults, sessions),
         )
@@ -250,4 +262,5 @@ async def assembled(
             alerts=alarm,
             secrets=sources,
             terminated=policy.pdp.terminated,
+            decisions=deciding(config, services, policy.pdp, inventory, checks, records, metrics),
         )

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from portcullis.config import Config
 from portcullis.config.boxed import Kept, mount
 from portcullis.config.cluster import Cluster
+from portcullis.config.guarded import rule_places, secret_places
 from portcullis.config.tools import held
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
@@ -167,11 +168,10 @@ def bounds(profile: Profile) -> dict[str, Any]:
 
 def recorded(config: Config, services: Services, registry: CollectorRegistry) -> RecordedSandbox:
     """The sandbox of the configuration, with its log and its figures."""
-    key = getattr(config.keys, "path", None)
     mounts = (mount(text) for one in held(config.mcp, config.tools) for text in one.mounts)
     kept = Kept(
-        secret=(config.state, *([key] if key else [])),
-        rules=(config.policy,),
+        secret=secret_places(config),
+        rules=rule_places(config),
         shared=tuple(one.source for one in mounts if one.writable),
     )
     made = adapter(config.sandbox.adapter, config.sandbox.kubernetes)

@@ -17,6 +17,7 @@ from portcullis.bootstrap.keys import SystemClock
 from portcullis.bootstrap.secret_sources import Sources, sources_of
 from portcullis.bootstrap.sharing import secret
 from portcullis.config import Config
+from portcullis.config.guarded import own_secrets
 from portcullis.config.places import Role
 from portcullis.control.containment import by_itself
 from portcullis.control.secrets import DAY, HOUR, Configured, SecretParts
@@ -154,8 +155,9 @@ def secret_parts_of(
 
 def _configured(config: Config, sources: Sources) -> dict[str, Configured]:
     upstreams: dict[str, list[str]] = {known.reference: [] for known in config.secrets.known}
-    for one in configured(config):
-        upstreams.setdefault(one.reference, []).append(one.upstream)
+    used = [(one.reference, one.upstream) for one in configured(config)]
+    for reference, place in (*used, *own_secrets(config)):
+        upstreams.setdefault(reference, []).append(place)
     special = {known.reference: known for known in config.secrets.known}
     return {
         reference: Configured(

@@ -12,6 +12,7 @@ import msgspec
 
 from portcullis.core.call import Action, Call, Context, Result
 from portcullis.core.check import Check
+from portcullis.core.obligation import joined
 from portcullis.core.ports import PolicyDecisionPoint
 from portcullis.core.scope import covers
 from portcullis.core.verdict import PASS, Deny, Transform, Verdict
@@ -60,12 +61,18 @@ class Authorize(Check):
         verdict = self._pdp.decide(call, caller)
         if isinstance(verdict, Deny):
             return verdict
+        obliged = [verdict.obligations]
         for delegator in delegators:
-            denied = self._pdp.decide(call, delegator)
-            if isinstance(denied, Deny):
-                reason = f"agent {delegator.principal.id}: {denied.code}: {denied.reason}"
-                return msgspec.structs.replace(denied, code="PC3014", reason=reason)
-        return verdict
+            other = self._pdp.decide(call, delegator)
+            if isinstance(other, Deny):
+                reason = f"agent {delegator.principal.id}: {other.code}: {other.reason}"
+                return msgspec.structs.replace(other, code="PC3014", reason=reason)
+            obliged.append(other.obligations)
+            if other.observed:  # it goes on only because that one is observed
+                verdict = msgspec.structs.replace(verdict, observed=True)
+        if not any(obliged[1:]):
+            return verdict
+        return msgspec.structs.replace(verdict, obligations=joined(obliged))
 
     def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
         """Of a list, leave what the agent may use; an entry without a name is left out."""

@@ -48,6 +48,8 @@ _STRUCTURED: Final[Path] = ("structuredContent",)
 _OWN_ARGUMENTS: Final = frozenset({Action.TOOL, Action.PROMPT})
 _GREETINGS: Final = frozenset({"initialize", "server/discover"})
 """In whose results a server says of itself what it likes."""
+_NAMING: Final = frozenset({"CONNECT", "DNS"})
+"""Methods of egress that name a host."""
 _WITHIN: Final = frozenset({RiskClass.READ, RiskClass.MODIFY})
 """Risks of tools that keep what they are given within the house."""
 
@@ -209,9 +211,14 @@ class Inspect(Check):
             canaries=rules.canaries,
             session=whose(context),
         )
-        readings = self._means.inspector.read(content.texts, wanted)
+        if _a_name(call, content):
+            readings = [self._means.inspector.name(content.texts[0], wanted)]
+            if readings[0].nothing:
+                return Seen()
+        else:
+            readings = self._means.inspector.read(content.texts, wanted)
         how = self._look(call, context, channel, rules, content.fixed)
-        how = replace(how, error=error)
+        how = replace(how, error=True) if error else how
         seen = look(content.texts, readings, how)
         if content.opaque:
             treatment = self._opaque(call, context, channel, rules)
@@ -317,6 +324,12 @@ class Inspect(Check):
         silent = output.silent(call.payload, called | {choice for choice, _ in answers})
         unfit = (output.unfit(validator, said) for choice, said in answers if choice not in called)
         return silent or next(filter(None, unfit), None)
+
+
+def _a_name(call: Call, content: Content) -> bool:
+    """Whether a host's name, which policy allows, is all that there is to read."""
+    egress = call.action is Action.EGRESS and call.method in _NAMING
+    return egress and [text.path for text in content.texts] == [("host",)]
 
 
 def _held(call: Call, denied: Deny, new: Any, payload: Any) -> Hold:

@@ -54,7 +54,7 @@ _COMMANDS: Final = {
     "review": "Calls to look at afterwards: list, show, close, reopen.",
     "catalogue": "Tools as they were approved: list, diff, draft, pin.",
     "canary": "Canaries for records of your own: mint.",
-    "policy": "Policy: check, build, decide, reach.",
+    "policy": "Policy: check, decide, test, diff, release, mine, review and more.",
     "inspect": "Say what the gate would find in a text, or in JSON lines.",
     "keys": "The key that seals what is at rest: status, rotate.",
     "grant": "Accounts that users connected at upstreams: list, revoke.",

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from portcullis.cli.approval_lines import lines, row
+from portcullis.cli.approval_lines import lines, row, rules
 from portcullis.cli.approval_watch import watch
 from portcullis.cli.audit_lines import clean, note, print_json
 from portcullis.cli.audit_privacy import line
@@ -64,6 +64,8 @@ def show(approval: Id, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = Fals
     if found.call is None:
         note("it is decided: the call itself is not kept any longer")
         return
+    for name, value in rules(found):
+        print(f"{name:12} {value}")
     note("what follows is the agent's own text; follow nothing that it says")
     for name, value in lines(found.call):
         print(f"{name:12} {value}")
@@ -121,5 +123,7 @@ def _checked(approval: str) -> str:
 
 def _tell(done: ApprovalView, *, as_json: bool) -> None:
     note(f"{done.state}: {done.id}")
+    if done.state == "pending":
+        note("a second person has to approve it before it goes on")
     if as_json:
         print_json(done.model_dump(mode="json"))

@@ -12,7 +12,7 @@ from portcullis.cli.audit_lines import clean
 from portcullis.cli.audit_lines import second as moment
 
 if TYPE_CHECKING:
-    from portcullis.control.approvals_api import ApprovalView, ShownView
+    from portcullis.control.approvals_api import ApprovalDetail, ApprovalView, ShownView
 
 
 def tool_of(one: ApprovalView) -> str:
@@ -57,3 +57,13 @@ def lines(call: ShownView) -> list[tuple[str, str]]:
         for step in call.recent
     ]
     return [(name, clean(value)) for name, value in rows]
+
+
+def rules(detail: ApprovalDetail) -> list[tuple[str, str]]:
+    """Who may approve the call, where rules say so, and whether whoever asks may."""
+    found = []
+    for one in detail.rules:
+        who = [*one.operators, *(f"the team {team}" for team in one.teams)]
+        said = f"by the rule {one.rule}: {', '.join(who) or 'nobody'}"
+        found.append(("may approve", clean(said + ("" if one.you else "; not you"))))
+    return found

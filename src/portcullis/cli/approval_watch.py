@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from portcullis.cli.approval_lines import lines, row, tool_of
+from portcullis.cli.approval_lines import lines, row, rules, tool_of
 from portcullis.cli.audit_lines import clean, note, print_json
 from portcullis.cli.audit_privacy import line
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
@@ -141,7 +141,7 @@ def _ask(config: Config, screen: Screen, wish: Wish) -> None:
                 if detail.call is None:
                     screen.back("it is decided: the call itself is not kept any longer")
                 else:
-                    screen.show(lines(detail.call))
+                    screen.show([*rules(detail), *lines(detail.call)])
                 return
             decide: Any = work.approve if wish.verb == "approve" else work.deny
             done = decide(wish.approval, line(wish.reason))

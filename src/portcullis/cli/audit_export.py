@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import heapq
 import os
 import sys
@@ -21,6 +22,7 @@ from portcullis.cli.audit_tail import following_on
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
+from portcullis.wire.opa_log import TYPES
 
 if TYPE_CHECKING:
     from portcullis.audit.export.deliver import Exporter
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS: Final = 4
 """So often a command tries a batch before it gives up; the gate tries without end."""
-_SHAPES: Final[tuple[FormatName, ...]] = ("json", "ocsf", "cef")
+_SHAPES: Final[tuple[FormatName, ...]] = ("json", "ocsf", "cef", "opa")
 
 
 def export(
@@ -49,7 +51,9 @@ def export(
         int | None,
         typer.Option("--from", min=0, help="From this entry on; the exporter's place stays."),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="Print as json, ocsf or cef.")] = "",
+    form: Annotated[
+        str, typer.Option("--format", help="Print as json, ocsf, cef or opa (gzip).")
+    ] = "",
     forever: Annotated[bool, typer.Option("-f", "--follow", help="Go on as they come.")] = False,
     key: Annotated[str | None, typer.Option("--key", help="As in tail.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
@@ -68,15 +72,46 @@ def export(
         for one in names:
             _deliver(settings, name, one, start, as_json=as_json)
         return
-    shape = next((one for one in _SHAPES if one == form), None)
-    if shape is None:
-        raise Problem("PC7004", "unknown --format", hint=f"Known: {', '.join(_SHAPES)}.")
+    shape = _shape(form, forever=forever)
     if log:
         directory = _place(load(config), log)
     logs = logs_at(directory, config, key)
     if start is not None and len(logs) > 1:
         raise Problem("PC7004", "--from goes with DIR or --log: there are several logs")
-    _print(dict.fromkeys(logs, start or 0), shape, forever=forever)
+    places = dict.fromkeys(logs, start or 0)
+    if shape == "opa":
+        _print_decisions(places)
+    else:
+        _print(places, shape, forever=forever)
+
+
+def _shape(form: str, *, forever: bool) -> FormatName:
+    shape = next((one for one in _SHAPES if one == form), None)
+    if shape is None:
+        raise Problem("PC7004", "unknown --format", hint=f"Known: {', '.join(_SHAPES)}.")
+    if shape == "opa" and forever:
+        raise Problem("PC7004", "OPA's decision log is one document: --follow is for lines")
+    return shape
+
+
+def _print_decisions(places: dict[Log, int]) -> None:
+    """The decisions in these logs, in order of time: a JSON array in gzip, lines on a terminal."""
+    form = format_of("opa", __version__)
+    found = heapq.merge(
+        *(records(*log, start) for log, start in places.items()), key=lambda one: one.event.time
+    )
+    decisions = (
+        form.encode(one.index, one.event, one.entry) for one in found if one.event.type in TYPES
+    )
+    if sys.stdout.isatty():
+        for line in decisions:
+            _show_json(line)
+        return
+    with gzip.GzipFile(fileobj=sys.stdout.buffer, mode="wb", mtime=0, filename="") as out:
+        for number, line in enumerate(decisions):
+            out.write((b"," if number else b"[") + line)
+        out.write(b"]" if out.tell() else b"[]")
+    sys.stdout.buffer.flush()
 
 
 def _print(places: dict[Log, int], shape: FormatName, *, forever: bool) -> None:

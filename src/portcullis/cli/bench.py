@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from portcullis.bench import measure, parts
+from portcullis.bench import measure
 from portcullis.bench.alerts import measure_alerts
 from portcullis.bench.audit import measure_audit
 from portcullis.bench.behaviour import measure_behaviour
 from portcullis.bench.console import Settings as ConsoleSettings
 from portcullis.bench.console import measure_console
-from portcullis.bench.console_fill import Sizes
+from portcullis.bench.console_fill import Sizes as ConsoleSizes
 from portcullis.bench.evidence import measure_evidence
 from portcullis.bench.firewall import Settings as FirewallSettings
 from portcullis.bench.firewall import measure_firewall
@@ -33,6 +33,9 @@ from portcullis.bench.kill import measure_kill
 from portcullis.bench.limits import Settings as LimitSettings
 from portcullis.bench.limits import measure_limits
 from portcullis.bench.limits_gates import measure_gates
+from portcullis.bench.policy import Settings as PolicySettings
+from portcullis.bench.policy import measure_policy
+from portcullis.bench.policy_made import Sizes
 from portcullis.bench.report import Report, Target
 from portcullis.bench.sandbox import PARTS as SANDBOX_PARTS
 from portcullis.bench.sandbox import Settings as SandboxSettings
@@ -96,10 +99,27 @@ def gate(
 
 
 @app.command("policy")
-def policy(*, seconds: Seconds = 2.0, as_json: Json = False) -> None:
-    """How fast one thread decides, with 100 agents and 30 rules."""
-    with status("measuring", quiet=as_json):
-        result = parts.measure_policy(seconds)
+def policy(
+    *,
+    seconds: Seconds = 2.0,
+    decisions: Annotated[
+        int, typer.Option(min=100, max=100_000_000, help="Over which memory is to stay flat.")
+    ] = 1_000_000,
+    agents: Annotated[int, typer.Option(min=1, max=100_000, help="In the policy.")] = 1000,
+    roles: Annotated[int, typer.Option(min=10, max=1000, help="In the policy.")] = 200,
+    tools: Annotated[int, typer.Option(min=100, max=5000, help="In the policy.")] = 2000,
+    rules: Annotated[int, typer.Option(min=200, max=20_000, help="Grants, 20 a role.")] = 10_000,
+    rounds: Annotated[int, typer.Option(min=1, max=20, help="Activations.")] = 3,
+    gate: Annotated[bool, typer.Option(help="Activate it in a running gate as well.")] = True,
+    as_json: Json = False,
+) -> None:
+    """What a decision costs with a large policy, and a new policy the calls beside it."""
+    sizes = Sizes(agents=agents, roles=roles, tools=tools, rules=rules)
+    settings = PolicySettings(
+        seconds=seconds, decisions=decisions, rounds=rounds, gate=gate, sizes=sizes
+    )
+    with status("measuring", quiet=as_json) as say:
+        result = measure_policy(settings, say)
     _parts(result, as_json=as_json)
 
 
@@ -146,7 +166,7 @@ def console(
 ) -> None:
     """How long an operator waits for each page of a gate that has seen much, and for an event."""
     settings = ConsoleSettings(
-        sizes=Sizes(approvals=approvals, agents=agents, sessions=sessions, events=events),
+        sizes=ConsoleSizes(approvals=approvals, agents=agents, sessions=sessions, events=events),
         repeats=repeats,
         folder=folder,
     )
@@ -307,7 +327,7 @@ def sandbox(
     starts: Annotated[int, typer.Option(min=3, max=1000, help="Of each kind of box.")] = 30,
     seconds: Annotated[float, typer.Option(min=0.2, max=60, help="Of each round.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Beside each bad box.")] = 6,
-    calls: Annotated[int, typer.Option(min=3, max=10_000, help="Through egress.")] = 300,
+    calls: Annotated[int, typer.Option(min=3, max=10_000, help="Through egress.")] = 100,
     as_json: Json = False,
 ) -> None:
     """What a box costs to start, a bad one its neighbour, and the way out its user."""

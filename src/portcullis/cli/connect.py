@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import typer
 
 from portcullis import client
-from portcullis.cli.addresses import Addresses, addresses
-from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from portcullis.cli.addresses import Addresses
+from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.references import resolved
+from portcullis.cli.ways import Way, identified
 from portcullis.client.ask import CUT, MUTE, origin, unanswered
 from portcullis.client.connector import Connector
 from portcullis.client.gate import Gate, Patience
@@ -34,34 +35,6 @@ DENIED = 3
 UNREACHED = "PC7011"
 
 Name = Annotated[str, typer.Argument(help="Its name, as registered.")]
-GateUrl = Annotated[
-    str | None,
-    typer.Option("--gate", help="The gate's mutual TLS listener; default: --config's."),
-]
-Enrol = Annotated[
-    str | None,
-    typer.Option(
-        "--enrol",
-        help="Where to enrol: the gate on this machine, or bootstrap; default: --config's.",
-    ),
-]
-JoinToken = Annotated[
-    str | None, typer.Option(help="A one-time join token, as env:NAME or file:PATH.")
-]
-KubernetesToken = Annotated[
-    str | None, typer.Option(help="A projected service-account token, as file:PATH.")
-]
-Cluster = Annotated[str, typer.Option(help="The cluster of --kubernetes-token.")]
-Socket = Annotated[Path | None, typer.Option(help="The SPIFFE Workload API's socket.")]
-Spiffe = Annotated[
-    str | None, typer.Option(help="Which of the identities at --socket; default: by its name.")
-]
-Ca = Annotated[Path | None, typer.Option(help="The trust domain's authorities (for --enrol).")]
-Save = Annotated[Path | None, typer.Option(help="Keep SVID and key in this directory (0600).")]
-Scope = Annotated[list[str] | None, typer.Option(help="Narrow the token, such as tool:orders.*")]
-
-USUAL = Addresses("https://127.0.0.1:7302", "http://127.0.0.1:7300")
-"""Where a gate is of which this machine has no configuration."""
 REACH_SECONDS = 5
 
 
@@ -84,6 +57,24 @@ class Options:
     joined: str = ""
     """A join token that was made here, by the operator of this machine, for this command."""
     patience: Patience | None = None
+
+    @classmethod
+    def of(cls, kind: PrincipalKind, name: str, way: Way, where: Addresses) -> Options:
+        """What the command line said."""
+        return cls(
+            kind=kind,
+            name=name,
+            gate=where.gate,
+            enrol=where.enrol,
+            join_token=way.join_token,
+            kubernetes_token=way.kubernetes_token,
+            cluster=way.cluster,
+            socket=way.socket,
+            spiffe_id=way.spiffe_id,
+            ca=way.ca,
+            save=way.save,
+            scope=tuple(way.scope or ()),
+        )
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[Gate]:
@@ -138,20 +129,11 @@ def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
     """Add the two verbs to the noun of a kind of workload."""
 
     @app.command(help="Run beside an unmodified client: plain on loopback, mutual TLS behind.")
+    @identified
     def connect(
         name: Name,
         *,
         config: ConfigFile = DEFAULT_CONFIG,
-        gate: GateUrl = None,
-        enrol: Enrol = None,
-        join_token: JoinToken = None,
-        kubernetes_token: KubernetesToken = None,
-        cluster: Cluster = "",
-        socket: Socket = None,
-        spiffe_id: Spiffe = None,
-        ca: Ca = None,
-        save: Save = None,
-        scope: Scope = None,
         listen: Annotated[
             str, typer.Option(help="HOST:PORT on loopback, or unix:PATH.")
         ] = "127.0.0.1:0",
@@ -159,71 +141,23 @@ def add_to(app: typer.Typer, kind: PrincipalKind) -> None:
             str | None, typer.Option(help="A key that clients show, as env:NAME or file:PATH.")
         ] = None,
         json: Json = False,
+        way: Way,
     ) -> None:
-        where = _where(config, gate, enrol)
-        options = Options(
-            kind=kind,
-            name=name,
-            gate=where.gate,
-            enrol=where.enrol,
-            join_token=join_token,
-            kubernetes_token=kubernetes_token,
-            cluster=cluster,
-            socket=socket,
-            spiffe_id=spiffe_id,
-            ca=ca,
-            save=save,
-            scope=tuple(scope or ()),
-        )
+        options = Options.of(kind, name, way, way.where(config))
         key = _secret("--require-key", require_key)
         _run(_connect(options, listen, key, as_json=json))
 
     @app.command(help="Get a bound token once, for a script; print it with its key, as JSON.")
+    @identified
     def login(
-        name: Name,
-        *,
-        config: ConfigFile = DEFAULT_CONFIG,
-        gate: GateUrl = None,
-        enrol: Enrol = None,
-        join_token: JoinToken = None,
-        kubernetes_token: KubernetesToken = None,
-        cluster: Cluster = "",
-        socket: Socket = None,
-        spiffe_id: Spiffe = None,
-        ca: Ca = None,
-        save: Save = None,
-        scope: Scope = None,
-        as_json: Json = True,
+        name: Name, *, config: ConfigFile = DEFAULT_CONFIG, as_json: Json = True, way: Way
     ) -> None:
         del as_json  # a token and its key are for programs: there is no other shape
-        where = _where(config, gate, enrol)
-        options = Options(
-            kind=kind,
-            name=name,
-            gate=where.gate,
-            enrol=where.enrol,
-            join_token=join_token,
-            kubernetes_token=kubernetes_token,
-            cluster=cluster,
-            socket=socket,
-            spiffe_id=spiffe_id,
-            ca=ca,
-            save=save,
-            scope=tuple(scope or ()),
-        )
-        _run(_login(options))
+        _run(_login(Options.of(kind, name, way, way.where(config))))
 
 
 def _secret(option: str, reference: str | None) -> str:
     return "" if reference is None else resolved(option, reference)
-
-
-def _where(config: Path, gate: str | None, enrol: str | None) -> Addresses:
-    """What is given, else what the configuration says that is here, else the usual."""
-    known = USUAL
-    if (gate is None or enrol is None) and (config != DEFAULT_CONFIG or config.exists()):
-        known = addresses(load(config))
-    return Addresses(gate or known.gate, enrol or known.enrol)
 
 
 async def _reach(gate: str) -> None:

@@ -11,12 +11,16 @@ from portcullis.audit.pruned import PRUNE
 from portcullis.audit.retention_holds import HoldKind
 from portcullis.bootstrap import local_operator
 from portcullis.cli.alert_operations import DirectAlerts
+from portcullis.cli.certify_operations import DirectCertifying
+from portcullis.cli.glass_operations import DirectGlass
 from portcullis.cli.incident_operations import DirectIncidents
+from portcullis.cli.release_operations import DirectReleases
 from portcullis.cli.remote import TOKEN_SECONDS
 from portcullis.control.approvals_api import (
     ApprovalDetail,
     ApprovalList,
     ApprovalView,
+    RuledView,
     ShownView,
 )
 from portcullis.control.behaviour_api import (
@@ -101,6 +105,9 @@ class Direct:
         )
         self.alerting = DirectAlerts(services.alerting("cli"), self._context, self._run)
         self.incidents = DirectIncidents(services.incidents("cli"), self._context, self._run)
+        self.glass = DirectGlass(services.breaking_glass("cli"), self._context, self._run)
+        self.releases = DirectReleases(services.releasing("cli"), self._context, self._run)
+        self.certifying = DirectCertifying(services.certifying("cli"), self._context, self._run)
 
     def create(
         self,
@@ -244,7 +251,9 @@ class Direct:
         work = self._approving.show(self._context, approval)
         found, shown = self._run(work, "approval.read", approval)
         call = None if shown is None else ShownView.of(shown)
-        return ApprovalDetail(approval=ApprovalView.of(found), call=call)
+        asked = self._approving.rules(self._context, found, shown)
+        rules = [RuledView.of(one) for one in self._run(asked, "approval.read", approval)]
+        return ApprovalDetail(approval=ApprovalView.of(found), call=call, rules=rules)
 
     def approve(self, approval: str, reason: str) -> ApprovalView:
         """Approve a call."""

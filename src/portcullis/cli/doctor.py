@@ -32,6 +32,8 @@ from portcullis.cli.doctor_channels import channel
 from portcullis.cli.doctor_egress import egress
 from portcullis.cli.doctor_finding import Finding, reachable
 from portcullis.cli.doctor_oauth import oauth
+from portcullis.cli.doctor_observed import observed
+from portcullis.cli.doctor_policy import released
 from portcullis.cli.doctor_rules import readings
 from portcullis.cli.doctor_secrets import opened
 from portcullis.cli.doctor_secrets import secrets as told_of_secrets
@@ -91,6 +93,8 @@ def _machine() -> Iterator[Finding]:
 def _deployment(config: Config) -> Iterator[Finding]:
     yield from _state(config.state)
     yield _tried("policy", str(config.policy), partial(load_policy, config.policy, fault))
+    yield from released(config)
+    yield from observed(config)
     yield _tried("inspection", "rules and their examples", partial(_inspection, config.inspection))
     with opened(config) as sources:
         yield from _upstreams(config, sources)

@@ -24,7 +24,8 @@ import uvloop
 from portcullis import bootstrap
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
 from portcullis.config import NAME, Config, McpUpstream, load
-from portcullis.config.boxed import NONE, STRICT, anchored, uncovered
+from portcullis.config.boxed import NONE, STRICT, anchored, rewritten, uncovered
+from portcullis.config.guarded import rule_places, secret_places
 from portcullis.core.errors import Problem
 from portcullis.execution.inside import absent, inside
 
@@ -44,7 +45,7 @@ def mcp(
     env: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE for the server; env: and file: work.")
     ] = None,
-    sandbox: Annotated[
+    profile: Annotated[
         str, typer.Option(help="The profile of the server's box; none is no box.")
     ] = STRICT,
     mount: Annotated[
@@ -62,7 +63,9 @@ def mcp(
     if not all("=" in pair.lstrip("=") for pair in env or []):
         raise Problem("PC7004", "--env is NAME=VALUE")
     pairs = dict(pair.partition("=")[::2] for pair in env or [])
-    upstream = _upstream(tuple(command), pairs, settings, sandbox, mount or [])
+    upstream = _upstream(tuple(command), pairs, settings, profile, mount or [])
+    if rewritten((config.absolute(), *rule_places(settings)), upstream.mounts) is not None:
+        raise Problem("PC7004", "--mount: it would let the box write what the gate goes by")
     token = os.environ.pop(TOKEN, "")
     if bool(agent) == bool(token):
         raise Problem("PC7004", f"give exactly one of --agent and {TOKEN}")
@@ -74,30 +77,30 @@ def _upstream(
     command: tuple[str, ...],
     env: dict[str, str],
     settings: Config,
-    sandbox: str,
+    profile: str,
     mounts: Sequence[str],
 ) -> McpUpstream:
     """The server, with its box: what its command names has to be in it (Problem PC7004)."""
-    if sandbox not in {*settings.sandbox.named(), NONE}:
-        raise Problem("PC7004", f"--sandbox: there is no profile {sandbox} in the configuration")
-    if sandbox == NONE and mounts:
-        raise Problem("PC7004", "--mount is for a box, and --sandbox none is without one")
+    if profile not in {*settings.sandbox.named(), NONE}:
+        raise Problem("PC7004", f"--profile: there is no profile {profile} in the configuration")
+    if profile == NONE and mounts:
+        raise Problem("PC7004", "--mount is for a box, and --profile none is without one")
     here = Path.cwd()
     try:
         given = tuple(anchored(one, here) for one in mounts)
-        upstream = McpUpstream(command=command, env=env, sandbox=sandbox, mounts=given)
+        upstream = McpUpstream(command=command, env=env, sandbox=profile, mounts=given)
     except ValueError:
         raise Problem("PC7004", "--mount is DIR:ro or DIR:rw") from None
-    if sandbox == NONE:
+    if profile == NONE:
         return upstream
-    if uncovered(settings.state, None, given) is not None:
-        raise Problem("PC7004", "--mount: it would give the box the state directory, with all keys")
+    if uncovered(secret_places(settings), None, given) is not None:
+        raise Problem("PC7004", "--mount: it would give the box keys or secrets of the gate")
     named = (command[0], *(_whole(word, here) for word in command[1:]))
     for word in absent(inside(named, path=os.environ.get("PATH", ""), mounts=given)):
         raise Problem(
             "PC7004",
             f"the command names {word}, which is not in its box",
-            hint=f"Add --mount {word}:ro, or its folder; --sandbox none runs it without a box.",
+            hint=f"Add --mount {word}:ro, or its folder; --profile none runs it without a box.",
         )
     return upstream.model_copy(update={"command": named})
 

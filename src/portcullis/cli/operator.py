@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from portcullis.cli import principals
+from portcullis.cli import operator_glass, principals
+from portcullis.cli.asking import asked, typed
 from portcullis.cli.nouns import noun
 from portcullis.cli.operate import Operations, call, operations, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
@@ -35,6 +36,10 @@ Password = Annotated[
 ]
 
 app = noun(_KIND)
+app.command("break-glass")(operator_glass.break_glass)
+app.command("glass")(operator_glass.glass)
+app.command("end-glass")(operator_glass.end_glass)
+app.command("review-glass")(operator_glass.review_glass)
 
 
 @app.command()
@@ -138,8 +143,8 @@ def login(
         principals.check_name(name)
         body = {
             "name": name,
-            "password": _ask("Password") if password is None else resolved("--password", password),
-            "code": _ask("One-time code") if code is None else resolved("--code", code),
+            "password": asked("--password", "Password", password),
+            "code": asked("--code", "One-time code", code),
         }
     view = TokenView.model_validate(call(gate.control, "POST", "/api/v1/login", body=body))
     if json:
@@ -168,17 +173,9 @@ def _check(roles: list[str]) -> None:
 def _new(reference: str | None) -> str:
     """A new password: from a reference, or asked for twice."""
     if reference is None:
-        found = _ask("New password", twice=True)
+        found = typed("New password", twice=True)
     else:
         found = resolved("--password", reference)
     if len(found) < SHORTEST:
         raise Problem("PC7004", f"a password has at least {SHORTEST} characters")
     return found
-
-
-def _ask(what: str, *, twice: bool = False) -> str:
-    """What somebody types, without an echo."""
-    if not sys.stdin.isatty():
-        raise Problem("PC7004", f"{what}: no terminal to ask on; give it as env:NAME or file:PATH")
-    typed: str = typer.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
-    return typed

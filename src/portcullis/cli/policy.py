@@ -6,15 +6,25 @@ import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import msgspec
 import typer
 
 from portcullis.bootstrap.firewall import findable, known
+from portcullis.bootstrap.keys import SystemClock
 from portcullis.catalogue.schema import fault
+from portcullis.cli import policy_explain
+from portcullis.cli.json_lines import plain, write_line
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.cli.policy_certify import app as certify_app
+from portcullis.cli.policy_diff import diff
+from portcullis.cli.policy_mine import mine
 from portcullis.cli.policy_reach import reach
+from portcullis.cli.policy_release import app as release_app
+from portcullis.cli.policy_review import review
+from portcullis.cli.policy_schema import schema
+from portcullis.cli.policy_test import run_tests
+from portcullis.cli.policy_threats import threats
 from portcullis.config import load as load_config
 from portcullis.config.inspection import Inspection
 from portcullis.core.call import Action, Call, Context, Route
@@ -22,8 +32,12 @@ from portcullis.core.egress import Destination, Way
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.core.verdict import Allow, Deny
+from portcullis.policy.bundles.layout import ROOTS, compiled
 from portcullis.policy.engine import CompiledPolicy, RegorusEngine
-from portcullis.policy.pdp import RegoPdp, compile_files, load
+from portcullis.policy.explain import explained
+from portcullis.policy.obligations import in_words
+from portcullis.policy.observe import require_near
+from portcullis.policy.pdp import PRODUCTION, RegoPdp, compile_files, load
 from portcullis.policy.source import read
 from portcullis.wire import egress as wire
 
@@ -31,6 +45,14 @@ _DENIED = 3
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(reach)
+app.command()(schema)
+app.add_typer(release_app, name="release")
+app.add_typer(certify_app, name="certify")
+app.command()(diff)
+app.command()(mine)
+app.command()(review)
+app.command("test")(run_tests)
+app.command()(threats)
 
 Folder = Annotated[
     Path | None,
@@ -74,7 +96,7 @@ def check(
     data = msgspec.json.decode(policy.bundle.data)["policy"]
     counts = {part: len(data[part]) for part in ("agents", "roles", "catalogue")}
     if as_json:
-        _line({"ok": True, "digest": policy.digest, **counts})
+        write_line({"ok": True, "digest": policy.digest, **counts})
     else:
         said = "{agents} agents, {roles} roles, {catalogue} tools".format(**counts)
         sys.stdout.write(f"ok: {said}\n{policy.digest}\n")
@@ -89,9 +111,8 @@ def build(
 ) -> None:
     """Write the compiled policy: Rego modules, data.json and a .manifest with the digest."""
     policy = _load(directory, config)
-    files = {_path(name): text for name, text in policy.bundle.modules}
-    files["data.json"] = policy.bundle.data
-    manifest = {"revision": policy.digest, "roots": ["portcullis", "policy"], "rego_version": 1}
+    files = {name: body.decode() for name, body in compiled(policy.bundle).items()}
+    manifest = {"revision": policy.digest, "roots": list(ROOTS), "rego_version": 1}
     files[".manifest"] = msgspec.json.encode(manifest).decode()
     try:
         if output.exists() and any(output.iterdir()):
@@ -103,7 +124,7 @@ def build(
     except OSError as error:
         raise Problem("PC7004", f"cannot write {output}: {error.strerror}") from None
     if as_json:
-        _line({"digest": policy.digest, "files": sorted(files)})
+        write_line({"digest": policy.digest, "files": sorted(files)})
     else:
         sys.stdout.write(f"{len(files)} files in {output}\n{policy.digest}\n")
 
@@ -114,6 +135,10 @@ def decide(
     directory: Annotated[
         Path | None, typer.Option("--dir", help="The policy folder; default: the configuration's.")
     ] = None,
+    environment: Annotated[
+        str | None, typer.Option(help="The gate's environment; default: the configuration's.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what held and what not.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
@@ -126,13 +151,25 @@ def decide(
     engine = RegorusEngine()
     policy = compile_files(read(_folder(directory, config)), fault, engine)
     call, context = _call(request), _context(request)
-    verdict = RegoPdp(policy, engine).decide(call, context)
+    pdp = RegoPdp(
+        policy, engine, environment=environment or _environment(config), clock=SystemClock()
+    )
+    verdict = pdp.decide(call, context)
+    steps = explained(policy.bundle, pdp.question(call, context)) if explain else ()
     if as_json:
-        _line({"verdict": "allow" if isinstance(verdict, Allow) else "deny", **_plain(verdict)})
+        more = policy_explain.plain(steps, verdict) if explain else {}
+        said = "allow" if isinstance(verdict, Allow) else "deny"
+        write_line({"verdict": said, **plain(verdict), **more})
     else:
         _print(verdict)
+        if explain:
+            policy_explain.printed(steps, verdict)
     if isinstance(verdict, Deny):
         raise typer.Exit(_DENIED)
+
+
+def _environment(config: Path) -> str:
+    return load_config(config).environment if config.exists() else PRODUCTION
 
 
 def _folder(directory: Path | None, config: Path) -> Path:
@@ -142,16 +179,11 @@ def _folder(directory: Path | None, config: Path) -> Path:
 def _load(directory: Path | None, config: Path) -> CompiledPolicy:
     """As the gate would take it; without a configuration, with the rules that ship."""
     policy = load(_folder(directory, config), fault)
+    require_near(policy.observed, time.time())
     if policy.entities or policy.tolerated:
         given = config.exists() or directory is None
         known(policy, findable(load_config(config).inspection if given else Inspection()))
     return policy
-
-
-def _path(name: str) -> str:
-    """A module's file: a tool's name is not ours, so no part of it may be a path."""
-    folder, slash, rest = name.partition("/")
-    return f"{folder}{slash}{quote(rest, safe='')}"
 
 
 def _request(question: str) -> DecideRequest:
@@ -167,6 +199,9 @@ def _request(question: str) -> DecideRequest:
     ]
     if len(asked) != 1:
         raise Problem("PC7004", "name exactly one of tool, model, resource, prompt and egress")
+    named = request.tool or request.resource or request.prompt
+    if named and not all(named.partition(".")):
+        raise Problem("PC7004", f"{asked[0]} is not of the form server.name")
     return request
 
 
@@ -232,18 +267,11 @@ def _context(request: DecideRequest) -> Context:
     return Context(principal=principal, session=session, source="cli", trace_id="", received_at=now)
 
 
-def _plain(verdict: Allow | Deny) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(verdict)
-    return plain
-
-
 def _print(verdict: Allow | Deny) -> None:
     head = "allow" if isinstance(verdict, Allow) else f"deny {verdict.code}"
     lines = [f"{head}: {verdict.reason}"]
     lines += [f"rule: {verdict.rule}"] if verdict.rule else []
     lines += [f"risk: {verdict.risk}"] if verdict.risk else []
+    owed = verdict.obligations if isinstance(verdict, Allow) else None
+    lines += [f"owed: {one}" for one in in_words(owed)] if owed else []
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _line(value: dict[str, Any]) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

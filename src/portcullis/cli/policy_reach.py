@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 
 from portcullis.catalogue.schema import fault
 from portcullis.cli.audit_lines import clean
+from portcullis.cli.json_lines import plain, write_line
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.progress import progress
 from portcullis.config import load
@@ -61,7 +61,7 @@ def reach(
     for one in found:
         _show(one, as_json=as_json)
     for more in gained:
-        _show_new(more, as_json=as_json)
+        show_new(more, as_json=as_json)
     there = {
         "trifecta": any(one.trifecta for one in found),
         "ladder": any(one.ladders for one in found),
@@ -77,7 +77,7 @@ def _policy(folder: Path) -> Policy:
 
 def _show(one: Reach, *, as_json: bool) -> None:
     if as_json:
-        _line({"kind": "reach", **_plain(one), "trifecta": one.trifecta})
+        write_line({"kind": "reach", **plain(one), "trifecta": one.trifecta})
         return
     verdict = "TRIFECTA" if one.trifecta else "ok"
     lines = [f"{one.agent} ({one.role}): {verdict}, {len(one.tools)} tools"]
@@ -93,9 +93,10 @@ def _show(one: Reach, *, as_json: bool) -> None:
     sys.stdout.write("".join(f"{clean(line)}\n" for line in lines))
 
 
-def _show_new(one: Growth, *, as_json: bool) -> None:
+def show_new(one: Growth, *, as_json: bool) -> None:
+    """Print what a change of policy newly allows an agent."""
     if as_json:
-        _line({"kind": "new", **_plain(one)})
+        write_line({"kind": "new", **plain(one)})
         return
     said = [
         *(f"tool {tool}" for tool in one.tools),
@@ -106,12 +107,3 @@ def _show_new(one: Growth, *, as_json: bool) -> None:
         *(f"weaker: {what}" for what in one.weaker),
     ]
     sys.stdout.write("".join(f"{clean(f'new for {one.agent}: {what}')}\n" for what in said))
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(value)
-    return found
-
-
-def _line(value: dict[str, Any]) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

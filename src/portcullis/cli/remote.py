@@ -45,7 +45,10 @@ from portcullis.wire.json import decode
 
 if TYPE_CHECKING:
     from portcullis.audit.retention_holds import HoldKind
+    from portcullis.cli.certify_operations import RemoteCertifying
+    from portcullis.cli.glass_operations import RemoteGlass
     from portcullis.cli.incident_operations import RemoteIncidents
+    from portcullis.cli.release_operations import RemoteReleases
 
 TOKEN_SECONDS: Final = 60
 _TIMEOUT_SECONDS: Final = 30.0
@@ -102,6 +105,27 @@ class Remote:
         from portcullis.cli.incident_operations import RemoteIncidents  # noqa: PLC0415 - slow
 
         return RemoteIncidents(self._call)
+
+    @property
+    def certifying(self) -> RemoteCertifying:
+        """What is asked of access reviews."""
+        from portcullis.cli.certify_operations import RemoteCertifying  # noqa: PLC0415 - slow
+
+        return RemoteCertifying(self._call)
+
+    @property
+    def glass(self) -> RemoteGlass:
+        """What is asked of broken glass."""
+        from portcullis.cli.glass_operations import RemoteGlass  # noqa: PLC0415 - slow
+
+        return RemoteGlass(self._call)
+
+    @property
+    def releases(self) -> RemoteReleases:
+        """What is asked of releases of policy."""
+        from portcullis.cli.release_operations import RemoteReleases  # noqa: PLC0415 - slow
+
+        return RemoteReleases(self._call)
 
     def create(
         self,

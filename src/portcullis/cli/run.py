@@ -12,32 +12,20 @@ import asyncio
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+import uvloop
 
 from portcullis.bootstrap.launching import guarded_of, launched, profile_of
 from portcullis.cli.addresses import Addresses, addresses, here
-from portcullis.cli.connect import (
-    DENIED,
-    USUAL,
-    Ca,
-    Cluster,
-    Enrol,
-    GateUrl,
-    JoinToken,
-    KubernetesToken,
-    Options,
-    Save,
-    Scope,
-    Socket,
-    Spiffe,
-)
+from portcullis.cli.connect import DENIED, Options
 from portcullis.cli.operate import operations, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
 from portcullis.cli.references import resolved
+from portcullis.cli.ways import USUAL, Way, identified
 from portcullis.client.ask import CUT, MUTE
 from portcullis.client.gate import Patience
 from portcullis.config import Config, boxed, load
@@ -73,6 +61,7 @@ class Asked:
     terminal: bool
 
 
+@identified
 def run(
     command: Annotated[list[str], typer.Argument(help="The agent's command, after --.")],
     *,
@@ -101,36 +90,15 @@ def run(
         bool | None, typer.Option(help="A pseudo-terminal for it; default: when there is one.")
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
-    gate: GateUrl = None,
-    enrol: Enrol = None,
-    join_token: JoinToken = None,
-    kubernetes_token: KubernetesToken = None,
-    cluster: Cluster = "",
-    socket: Socket = None,
-    spiffe_id: Spiffe = None,
-    ca: Ca = None,
-    save: Save = None,
-    scope: Scope = None,
+    way: Way,
 ) -> None:
     """Run an agent in a box whose only way out is the gate; its exit code is passed on."""
     settings = load(config) if config != DEFAULT_CONFIG or config.exists() else None
     known = USUAL if settings is None else addresses(settings)
-    where = Addresses(gate or known.gate, enrol or known.enrol)
-    own_way = join_token or kubernetes_token or socket or save
-    options = Options(
-        kind=PrincipalKind.AGENT,
-        name=agent,
-        gate=where.gate,
-        enrol=where.enrol,
-        join_token=join_token,
-        kubernetes_token=kubernetes_token,
-        cluster=cluster,
-        socket=socket,
-        spiffe_id=spiffe_id,
-        ca=ca,
-        save=save,
-        scope=tuple(scope or ()),
-        joined="" if own_way else _joined(settings, agent),
+    where = Addresses(way.gate or known.gate, way.enrol or known.enrol)
+    options = replace(
+        Options.of(PrincipalKind.AGENT, agent, way, where),
+        joined="" if way.own else _joined(settings, agent),
         patience=_PATIENCE,
     )
     asked = Asked(
@@ -144,7 +112,7 @@ def run(
         servers=tuple(mcp or ()),
         egress=egress,
         session_token=session_token,
-        secrets=(join_token, kubernetes_token, session_token, save),
+        secrets=(way.join_token, way.kubernetes_token, session_token, way.save),
         terminal=is_terminal() if terminal is None else terminal,
     )
     order = _order(asked, settings)
@@ -214,7 +182,7 @@ def _egress(settings: Config | None) -> str:
 def _ended(order: Launch, settings: Config | None, options: Options) -> int:
     """Run it to the end; the exit code."""
     try:
-        found = asyncio.run(_run(order, settings, options))
+        found = uvloop.run(_run(order, settings, options))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     except Problem as problem:

@@ -20,6 +20,7 @@ from portcullis.cli.sandbox_probe import probe
 from portcullis.config import load
 from portcullis.config.boxed import mount as mount_of
 from portcullis.config.boxed import uncovered
+from portcullis.config.guarded import secret_places
 from portcullis.config.sandbox import Sandboxing, lowered
 from portcullis.core.errors import Problem
 from portcullis.core.sandbox import STRICT, Ability, Ended, Ending, Hold, Mount, Order
@@ -60,14 +61,14 @@ def run(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Run a command in a box; its exit code and its three streams are passed on."""
-    settings, state = _settings(config)
+    settings, kept = _settings(config)
     found = settings.named().get(profile)
     if found is None:
         raise Problem("PC7004", f"there is no profile {profile}: {', '.join(settings.named())}")
     mounts = tuple(_mount(one) for one in mount or ())
     sources = (f"{one.source}:ro" for one in mounts)
-    if state is not None and uncovered(state, None, sources) is not None:
-        raise Problem("PC7004", "--mount: it would give the box the state directory, with all keys")
+    if uncovered(kept, None, sources) is not None:
+        raise Problem("PC7004", "--mount: it would give the box keys or secrets of the gate")
     order = Order(
         title="sandbox run",
         argv=tuple(command),
@@ -137,12 +138,12 @@ def _with_terminal(order: Order) -> Order:
     )
 
 
-def _settings(config: Path) -> tuple[Sandboxing, Path | None]:
-    """The configuration's section and its state directory; without a file, what is by default."""
+def _settings(config: Path) -> tuple[Sandboxing, tuple[Path, ...]]:
+    """The configuration's section, and what no box is to see; without a file, the default."""
     if config == DEFAULT_CONFIG and not config.exists():
-        return Sandboxing(), None
+        return Sandboxing(), ()
     found = load(config)
-    return found.sandbox, found.state
+    return found.sandbox, secret_places(found)
 
 
 def _made(settings: Sandboxing, name: str | None) -> Sandbox:

@@ -1,4 +1,4 @@
-"""``portcullis sandbox probe``: try to get out of boxes, in each adapter that this machine has."""
+"""``portcullis sandbox probe``: try to get out of the boxes that this gate makes, or of others."""
 
 from __future__ import annotations
 
@@ -26,12 +26,16 @@ from portcullis.core.sandbox_ports import Sandbox
 from portcullis.redteam.escape import ALL, Found, digest, measure_escape
 
 _FAILED: Final = 5
+_ALL: Final = "all"
 
 
 def probe(
     *,
     adapter: Annotated[
-        str | None, typer.Option(help="One kind of box; default: all that hold the profile here.")
+        str | None,
+        typer.Option(
+            help="A kind of box, or `all` that hold the profile here; default: what is configured."
+        ),
     ] = None,
     profile: Annotated[str, typer.Option(help="How the box is held.")] = "strict",
     every: Annotated[bool, typer.Option("--all", help="List what was stopped too.")] = False,
@@ -39,8 +43,10 @@ def probe(
     as_json: Json = False,
 ) -> None:
     """Run a hostile program in boxes and say what it reached; exit 5 when it reached anything."""
-    held = _profile(profile, config)
-    sandboxes = [adapter_of(adapter)] if adapter else list(_here(held))
+    settings = _settings(config)
+    held = _profile(profile, settings)
+    chosen = adapter or settings.adapter
+    sandboxes = list(_here(held)) if chosen == _ALL else [adapter_of(chosen, settings.kubernetes)]
     if not sandboxes:
         raise Problem("PC5030", f"nothing on this machine holds all that {profile} demands")
     with status("trying to get out", quiet=as_json) as say:
@@ -54,9 +60,13 @@ def probe(
         raise typer.Exit(_FAILED)
 
 
-def _profile(name: str, config: Path) -> Profile:
+def _settings(config: Path) -> Sandboxing:
     exists = config != DEFAULT_CONFIG or config.exists()
-    named = (load(config).sandbox if exists else Sandboxing()).named()
+    return load(config).sandbox if exists else Sandboxing()
+
+
+def _profile(name: str, settings: Sandboxing) -> Profile:
+    named = settings.named()
     if name not in named:
         raise Problem("PC7004", f"there is no profile {name}: {', '.join(named)}")
     return named[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as codec
 import os
 import re
+import stat
 import sys
 import time
 from pathlib import Path
@@ -114,7 +115,7 @@ def seal(
     """Seal a secret's file under the deployment's key, so that it does not lie in clear."""
     settings = load(config)
     try:
-        content = sys.stdin.buffer.read(MAX_SECRET + 1) if stdin else path.read_bytes()
+        content = sys.stdin.buffer.read(MAX_SECRET + 1) if stdin else _read(path)
     except OSError as error:
         raise Problem("PC7005", f"cannot read {path}: {error.strerror}") from None
     if len(content) > MAX_SECRET:
@@ -138,16 +139,33 @@ def _anchored(reference: str, config: Path) -> str:
     return f"file:{config.resolve().parent / rest}" if scheme == "file" and rest else reference
 
 
+def _read(path: Path) -> bytes:
+    """A file that is none but by this name: who follows a link seals what somebody else chose."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as opened:
+        return opened.read(MAX_SECRET + 1)
+
+
 def _replace(path: Path, content: bytes) -> None:
-    """Put a file in another's place at once; whoever may not read it never could."""
+    """Put a file in another's place at once; whoever may not read it never could.
+
+    It belongs to whom the other belonged to, and can be read by who could read that.
+    """
     beside = path.with_name(f".{path.name}.sealing")
     try:
+        before = path.lstat() if os.path.lexists(path) else None
+        if before is not None and not stat.S_ISREG(before.st_mode):
+            raise Problem("PC7005", f"{path} is a link, or no file: give the file itself")
         beside.unlink(missing_ok=True)
         file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(file, "wb") as opened:
             opened.write(content)
             opened.flush()
+            if before is not None:
+                os.fchown(file, before.st_uid, before.st_gid)
+                os.fchmod(file, stat.S_IMODE(before.st_mode) & 0o777)
             os.fsync(file)
         beside.replace(path)
     except OSError as error:
+        beside.unlink(missing_ok=True)
         raise Problem("PC7005", f"cannot write {path}: {error.strerror}") from None

@@ -21,6 +21,7 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
+from portcullis.client.accepting import accepting
 from portcullis.client.aiohttp import session
 from portcullis.client.ask import CUT, MUTE, unanswered, unlike
 from portcullis.client.gate import Access
@@ -139,12 +140,10 @@ class Connector:
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
         ) as self._http:
             await runner.setup()
-            loop = asyncio.get_running_loop()
-            site = await loop.create_server(serve, sock=listener, backlog=_BACKLOG)
             try:
-                yield address
+                with accepting(listener, serve):
+                    yield address
             finally:
-                site.close()
                 await server.shutdown(0.1)
                 await runner.cleanup()
                 if unix is not None:

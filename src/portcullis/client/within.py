@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final
+from typing import Final, NoReturn
 
-from portcullis.client.ask import CUT
+from portcullis.client.ask import CUT, ask
 from portcullis.client.gate import Gate, Granted, Link
 from portcullis.core.errors import Problem
 
@@ -14,6 +14,8 @@ ENDS: Final = CUT | {"PC2006"}
 """What the gate says to those who act in a session that is closed, too."""
 _DOUBT_SECONDS: Final = 0.05
 """Between two questions, however many doubts come."""
+_AGAIN_SECONDS: Final = 1.0
+"""Before the gate is asked anew that did not say whether the session is open, or did at once."""
 _REFUSALS: Final = frozenset({401, 403})
 
 
@@ -50,15 +52,35 @@ class Within:
     async def cut_off(self) -> Problem:
         """Return why when the identity is cut off, or the session has ended.
 
-        That a session has ended is seen by the first refusal.
+        The gate is asked to say so when the session ends; the first refusal says it, too.
         """
         waiting = [asyncio.ensure_future(one) for one in (self._gate.cut_off(), self._ended())]
+        watching = asyncio.ensure_future(self._watch())
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             return done.pop().result()
         finally:
-            for task in waiting:
+            for task in (*waiting, watching):
                 task.cancel()
+
+    async def _watch(self) -> NoReturn:
+        """Doubt as soon as the gate says that the session is no more."""
+        url, loop = f"{self.url}/v1/runs/session", asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                link = self._gate.link()
+                granted = await link.grant("GET", url, self._delegation)
+                said = await ask("GET", url, context=link.context, headers=granted.headers)
+            except Problem as problem:
+                if problem.status in _REFUSALS:
+                    self.doubt()
+            else:
+                if said.get("open") is not True:
+                    self.doubt()
+                elif loop.time() - began > _AGAIN_SECONDS:
+                    continue
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _ended(self) -> Problem:
         while True:

@@ -14,30 +14,36 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from portcullis.config.alerts import Alerts
 from portcullis.config.approvals import Approvals
 from portcullis.config.behaviour import Behaviour
-from portcullis.config.boxed import NONE, STRICT, MountText, ProfileName, uncovered
+from portcullis.config.boxed import NONE, STRICT, MountText, ProfileName, rewritten, uncovered
+from portcullis.config.break_glass import BreakGlass
 from portcullis.config.breakers import Breakers
 from portcullis.config.common import NAME, SECRET, Name, Section, Url, before_v1
 from portcullis.config.console import Console
 from portcullis.config.content import Content
 from portcullis.config.counters import Counters
+from portcullis.config.decisions import Decisions
 from portcullis.config.egress import Egress
 from portcullis.config.evidence import Evidence
 from portcullis.config.exporters import Exporters
 from portcullis.config.feed import Feed
 from portcullis.config.guard import Toolset
+from portcullis.config.guarded import rule_places, secret_places
 from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
 from portcullis.config.incidents import Incidents
 from portcullis.config.inspection import Inspection
 from portcullis.config.load import load as _load
 from portcullis.config.notifications import Notifications
 from portcullis.config.oauth import UpstreamOauth, apart
+from portcullis.config.policy_review import PolicyReview
 from portcullis.config.quarantine import Quarantine
+from portcullis.config.releases import PolicyChanges, PolicySource
 from portcullis.config.replica import Replicas, Timestamps
 from portcullis.config.retention import Retention
 from portcullis.config.review import Review
 from portcullis.config.sandbox import Sandboxing
 from portcullis.config.secrets import Injection, Secrets
 from portcullis.config.tools import ToolServer, held
+from portcullis.core.errors import Problem
 from portcullis.core.spiffe import TRUST_DOMAIN
 
 __all__ = [
@@ -49,6 +55,7 @@ __all__ = [
     "Config",
     "Console",
     "Counters",
+    "Decisions",
     "Egress",
     "Evidence",
     "Feed",
@@ -58,6 +65,8 @@ __all__ = [
     "Listen",
     "McpUpstream",
     "ModelUpstream",
+    "PolicyChanges",
+    "PolicySource",
     "Quarantine",
     "Review",
     "Sandboxing",
@@ -98,9 +107,9 @@ class Listen(Section):
     are for loopback only. ``mtls`` asks every client for its SVID. ``bootstrap`` serves, over TLS
     with our own SVID, the two things for which nobody can have a certificate yet: the trust
     bundle (SPIFFE federation) and enrolment. ``egress`` is the proxy through which agents reach the
-    network; it asks for SVIDs, too. ``workload`` is the SPIFFE Workload API's Unix
-    socket, relative to the state directory. ``names`` are the DNS names and addresses that
-    clients know the gate by: they stand in its certificate.
+    network, and ``decisions`` Envoy's ext_authz (gRPC); both ask for SVIDs, too. ``workload`` is
+    the SPIFFE Workload API's Unix socket, relative to the state directory. ``names`` are the DNS
+    names and addresses that clients know the gate by: they stand in its certificate.
     """
 
     gate: Loopback = "127.0.0.1:7300"
@@ -109,6 +118,7 @@ class Listen(Section):
     tls: Loopback | None = None
     bootstrap: Address | None = None
     egress: Address | None = None
+    decisions: Address | None = None
     workload: Path | None = Path("workload.sock")
     names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,253}$")], ...] = (
         "localhost",
@@ -268,12 +278,18 @@ class Config(Section):
     trust_domain: str = Field(pattern=TRUST_DOMAIN)
     state: Path = Path("portcullis-state")
     policy: Path = Path("policy")
+    environment: Name = "production"
+    """Which of its environments this gate is, to policy (docs/policy.md)."""
+    policy_changes: PolicyChanges = PolicyChanges()
+    policy_source: PolicySource | None = None
+    policy_review: PolicyReview = PolicyReview()
     listen: Listen = Listen()
     models: dict[Name, ModelUpstream] = Field(default_factory=dict)
     mcp: dict[Name, McpUpstream] = Field(default_factory=dict)
     tools: dict[Name, ToolServer] = Field(default_factory=dict)
     guard: dict[Name, Toolset] = Field(default_factory=dict)
     egress: Egress = Egress()
+    decisions: Decisions = Decisions()
     sandbox: Sandboxing = Field(default=Sandboxing(), validate_default=True)
     limits: Limits = Limits()
     tokens: Tokens = Tokens()
@@ -281,6 +297,7 @@ class Config(Section):
     identity: Identity = Identity()
     inspection: Inspection = Inspection()
     approvals: Approvals = Approvals()
+    break_glass: BreakGlass = BreakGlass()
     breakers: Breakers = Breakers()
     quarantine: Quarantine = Quarantine()
     notifications: Notifications = Field(default_factory=dict)
@@ -320,7 +337,7 @@ class Config(Section):
                     f"{one.name} names the profile {one.sandbox}, which is not in sandbox.profiles"
                 )
                 raise ValueError(msg)
-            place = state and one.sandbox != NONE and uncovered(state, one.cwd, one.mounts)
+            place = state and one.sandbox != NONE and uncovered((state,), one.cwd, one.mounts)
             if place:
                 msg = f"{one.name}: {place} would give its box the state directory, with all keys"
                 raise ValueError(msg)
@@ -352,4 +369,15 @@ def load(path: Path) -> Config:
 
     That holds for ``state``, ``policy``, ``cwd`` and ``file:`` references alike.
     """
-    return _load(path, Config)
+    config = _load(path, Config)
+    kept, rules = secret_places(config), (path.absolute(), *rule_places(config))
+    for one in held(config.mcp, config.tools):
+        if one.sandbox == NONE:
+            continue
+        if place := uncovered(kept, one.cwd, one.mounts):
+            detail = f"{path}: {one.name}: {place} would give its box keys or secrets of the gate"
+            raise Problem("PC7001", detail, hint="Keep them in another folder, or mount less.")
+        if place := rewritten(rules, one.mounts):
+            detail = f"{path}: {one.name}: {place}:rw would let its box write what the gate goes by"
+            raise Problem("PC7001", detail, hint="Keep it in another folder, or mount less.")
+    return config

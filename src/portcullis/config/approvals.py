@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Annotated
+
 from pydantic import Field
 
+from portcullis.config.approvers import ApproverRule
 from portcullis.config.common import Section
 
 
@@ -16,7 +20,8 @@ class Approvals(Section):
     has at most ``pending_per_agent`` calls waiting. After ``refusals`` denials within
     ``refusals_seconds`` it may ask for nothing more until an operator lifts that. Whoever is the
     session's user never approves, and its agent's owner only with ``owner_may_approve``; where the
-    owner is one of ``teams``, none of its members.
+    owner is one of ``teams``, none of its members. Of ``rules`` each that speaks of a call has to
+    let the approver approve it; where none does, every approver may.
     ``remind_seconds`` and ``escalate_seconds`` after the request, events say that it still waits;
     None for never.
     """
@@ -30,5 +35,21 @@ class Approvals(Section):
     refusals_seconds: int = Field(default=86_400, ge=1)
     owner_may_approve: bool = False
     teams: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    rules: Annotated[tuple[ApproverRule, ...], Field(max_length=256)] = ()
     remind_seconds: int | None = Field(default=3600, ge=1)
     escalate_seconds: int | None = Field(default=14_400, ge=1)
+
+    def model_post_init(self, context: object, /) -> None:
+        """Rules have names of their own, and name teams that there are."""
+        del context
+        twice = [
+            name for name, times in Counter(one.name for one in self.rules).items() if times > 1
+        ]
+        if twice:
+            msg = f"rules: the name {twice[0]} occurs twice"
+            raise ValueError(msg)
+        for rule in self.rules:
+            for team in rule.teams or ():
+                if team not in self.teams:
+                    msg = f"rules: {rule.name} names a team that approvals.teams does not"
+                    raise ValueError(msg)

@@ -40,14 +40,25 @@ def mount(text: str) -> Mount:
     return Mount(source=source, target=str(source), writable=_MODES[mode])
 
 
-def uncovered(state: Path, cwd: Path | None, mounts: Iterable[str]) -> str | None:
-    """The first of these places that would give a box the state directory, or part of it.
+def uncovered(kept: Iterable[Path], cwd: Path | None, mounts: Iterable[str]) -> str | None:
+    """The first of these places that would give a box one of ``kept``, or a part of it.
 
-    Its keys open all that is sealed: no tool gets them, not to read either.
+    What is kept opens all that is sealed, or something elsewhere: no box gets it, not to read
+    either.
     """
+    own = tuple(kept)
     for place in (*([cwd] if cwd is not None else []), *(mount(one).source for one in mounts)):
-        if _overlap(state, place):
+        if any(_overlap(one, place) for one in own):
             return str(place)
+    return None
+
+
+def rewritten(rules: Iterable[Path], mounts: Iterable[str]) -> str | None:
+    """The first of these that would let a box write one of ``rules``: what the gate goes by."""
+    own = tuple(rules)
+    for one in map(mount, mounts):
+        if one.writable and any(_overlap(rule, one.source) for rule in own):
+            return str(one.source)
     return None
 
 

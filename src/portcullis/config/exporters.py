@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
 from portcullis.config.common import SECRET, Guarded, HostPort, Name, Section, local
 from portcullis.core.event import EventType
+
+_DECISIONS: Final = (EventType.DECISION, EventType.TOOL_CALL, EventType.LLM_CALL)
 
 
 class _Exporter(Section):
@@ -46,6 +48,23 @@ class OtlpExporter(_Exporter):
     ca: Path | None = None
 
 
+class OpaExporter(_Exporter):
+    """Decisions as OPA reports them: POST of a JSON array in gzip; ``secret`` is a bearer token."""
+
+    kind: Literal["opa"]
+    url: Guarded
+    secret: str | None = Field(default=None, pattern=SECRET)
+    ca: Path | None = None
+    types: tuple[EventType, ...] = _DECISIONS
+
+    def model_post_init(self, context: object, /) -> None:
+        """Nothing but decisions."""
+        del context
+        if not self.types or not set(self.types) <= set(_DECISIONS):
+            msg = f"types are of {', '.join(_DECISIONS)}"
+            raise ValueError(msg)
+
+
 class SyslogExporter(_Exporter):
     """CEF in syslog over TLS (RFC 5425). Without ``tls``, to loopback only."""
 
@@ -73,7 +92,8 @@ class FileExporter(_Exporter):
 
 
 AnyExporter = Annotated[
-    WebhookExporter | OtlpExporter | SyslogExporter | FileExporter, Field(discriminator="kind")
+    WebhookExporter | OtlpExporter | OpaExporter | SyslogExporter | FileExporter,
+    Field(discriminator="kind"),
 ]
 
 

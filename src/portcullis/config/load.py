@@ -103,6 +103,16 @@ def _anchored_identity(section: dict[str, Any], base: Path) -> dict[str, Any]:
     return found
 
 
+def _anchored_decisions(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    found = dict(section)
+    if isinstance(found.get("opinions"), dict):
+        found["opinions"] = {
+            name: _anchored_paths(one, base, ("authorities",))
+            for name, one in found["opinions"].items()
+        }
+    return found
+
+
 def _anchored_paths(section: Any, base: Path, paths: tuple[str, ...]) -> Any:
     """A section with its ``paths`` (but no URLs) and its ``file:`` references below ``base``."""
     if not isinstance(section, dict):
@@ -215,12 +225,18 @@ def _anchored_secrets(section: dict[str, Any], base: Path) -> dict[str, Any]:
     return found
 
 
+def _anchored_policy_source(section: dict[str, Any], base: Path) -> Any:
+    return _anchored_paths(section, base, ("key", "ca"))
+
+
 _SECTIONS: Final = {
     "alerts": _anchored_alerts,
     "counters": _anchored_counters,
     "feed": _anchored_counters,
     "incidents": _anchored_incidents,
     "notifications": _anchored_notifications,
+    "policy_changes": _anchored_counters,
+    "policy_source": _anchored_policy_source,
     "audit": _anchored_audit,
     "inspection": _anchored_inspection,
     "identity": _anchored_identity,
@@ -228,6 +244,7 @@ _SECTIONS: Final = {
     "tools": _anchored_tools,
     "secrets": _anchored_secrets,
     "egress": _anchored_egress,
+    "decisions": _anchored_decisions,
 }
 
 

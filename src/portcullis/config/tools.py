@@ -11,12 +11,11 @@ from pydantic import AfterValidator, Field
 
 from portcullis.config.boxed import NONE, STRICT, MountText, ProfileName
 from portcullis.config.common import Section
+from portcullis.config.programs import program_before
 
 PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})\}")
 """In a word of a command: where the argument of this name goes."""
 
-_PROGRAM: Final = re.compile(r"-[a-zA-Z]*[ce]|--(eval|command|exec|expression)")
-"""After such a word, shells and interpreters take a program."""
 
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
 EXECUTE: Final = "execute_code"
@@ -68,8 +67,8 @@ class CommandTool(OneShot):
             msg = "the program is no argument: write its name"
             raise ValueError(msg)
         known = self.arguments.get("properties", {})
-        for before, word in zip(("", *self.command), self.command, strict=False):
-            if PLACE.search(word) and _PROGRAM.fullmatch(before):
+        for place, word in enumerate(self.command):
+            if PLACE.search(word) and (before := program_before(self.command[:place], word)):
                 msg = f"an argument after {before} would be a program: take it from standard input"
                 raise ValueError(msg)
             for name in PLACE.findall(word):

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.routing import BaseRoute
 
-from portcullis.control import entries_api, login_api
+from portcullis.control import break_glass_api, entries_api, login_api
 from portcullis.control.edge import Api, Edge
 from portcullis.control.login import Logins
 from portcullis.control.principals import Principals
@@ -73,6 +73,9 @@ def create_app(
     logins = services.logins("control")
     for router in login_api.routers(edge, principals, logins):
         api.include_router(router)
+    if services.glass_parts is not None:
+        for router in break_glass_api.routers(edge, logins, services.breaking_glass("control")):
+            api.include_router(router)
     for router in routers(edge):
         api.include_router(router)
     api.include_router(_health(edge, ready))

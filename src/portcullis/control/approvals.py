@@ -18,7 +18,8 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, Directory, Sealer
 from portcullis.core.principal import PrincipalKind
-from portcullis.oversight.eyes import answering, four_eyes, known_as
+from portcullis.oversight.approvers import Asked, Ruled, qualified, ruled
+from portcullis.oversight.eyes import answering, four_eyes, known_as, same_person
 from portcullis.oversight.freezing import freezes
 from portcullis.oversight.sealing import unseal
 
@@ -30,12 +31,14 @@ _ENDING: Final = (State.PENDING, State.APPROVED)
 class ApprovalParts:
     """What waits. Whoever decides, or lets something expire, has ``deciding``.
 
-    ``key`` is what the calls are bound under, 32 bytes that are always the same.
+    ``key`` is what the calls are bound under, 32 bytes that are always the same. ``environment`` is
+    the gate's.
     """
 
     store: ApprovalStore
     settings: Settings
     key: bytes = field(repr=False)
+    environment: str = "production"
     deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -55,6 +58,7 @@ class Approving:
         self._store = parts.store
         self._settings = parts.settings
         self._deciding = parts.deciding
+        self._environment = parts.environment
         self._directory = directory
         self._sealer = sealer
         self._records = records
@@ -87,10 +91,32 @@ class Approving:
             await self._act(context, "approval.read", approval, said)
         return approval, shown
 
+    async def rules(
+        self, context: Context, approval: Approval, shown: Shown | None
+    ) -> tuple[Ruled, ...]:
+        """The rules about who may approve this call, now; ``you`` is who asks.
+
+        None of one that waits no longer.
+        """
+        if shown is None or approval.state is not State.PENDING:
+            return ()
+        known = await asyncio.to_thread(known_as, self._directory, context.principal.id)
+        asked = Asked(
+            approval=approval,
+            shown=shown,
+            owners=await self._answer(shown),
+            environment=self._environment,
+            now=self._clock.now(),
+        )
+        return ruled(self._settings.rules, self._settings.teams, asked, known)
+
     async def approve(
         self, context: Context, approval_id: str, reason: str, binding: str = ""
     ) -> Approval:
-        """Let the call through, once. Raises Problem PC3042, PC3046, PC3047, PC3055."""
+        """Let the call through, once; the first of two leaves it pending.
+
+        Raises Problem PC3042, PC3046, PC3047, PC3055, PC3080.
+        """
         async with self._deciding:
             approval = await self._bound(approval_id, binding)
             after(approval.state, Verb.APPROVE)
@@ -101,6 +127,10 @@ class Approving:
             operator = context.principal.id
             known = await asyncio.to_thread(known_as, self._directory, operator)
             four_eyes(operator, shown.user, owners, known)
+            qualified(await self.rules(context, approval, shown))
+            if shown.approvers > 1 and not approval.decided_by:
+                return await self._endorse(context, approval, reason)
+            await self._second(operator, approval.decided_by)
             return await self._decide(context, approval, Verb.APPROVE, reason)
 
     async def deny(
@@ -129,6 +159,24 @@ class Approving:
             )
             await asyncio.to_thread(self._store.lift, agent, self._clock.now())
 
+    async def _endorse(self, context: Context, approval: Approval, reason: str) -> Approval:
+        said = {"agent": approval.agent, "session": approval.session, "reason": reason}
+        await self._act(context, "approval.endorsed", approval, said)
+        now, by = self._clock.now(), context.principal.id
+        found = await asyncio.to_thread(
+            lambda: self._store.endorse(approval.id, now=now, by=by, reason=reason)
+        )
+        if found is None:
+            raise Problem("PC3042", "it was settled meanwhile: nothing was changed")
+        return found
+
+    async def _second(self, operator: str, first: str) -> None:
+        """Raise Problem PC3046 when the second of two may be the first."""
+        if not first:
+            return
+        if await asyncio.to_thread(same_person, self._directory, operator, first):
+            raise Problem("PC3046", "the approver has approved it already: somebody else has to")
+
     async def _decide(
         self, context: Context, approval: Approval, verb: Verb, reason: str
     ) -> Approval:
@@ -136,8 +184,9 @@ class Approving:
         said = {"agent": approval.agent, "session": approval.session, "reason": reason}
         await self._act(context, f"approval.{state}", approval, said)
         now, by = self._clock.now(), context.principal.id
+        first = approval.decided_by if verb is Verb.APPROVE else ""
         moved = await asyncio.to_thread(
-            lambda: self._store.move(approval.id, verb, now=now, by=by, reason=reason)
+            lambda: self._store.move(approval.id, verb, now=now, by=by, reason=reason, after=first)
         )
         if moved is None:
             raise Problem("PC3042", "it was settled meanwhile: nothing was changed")
@@ -179,12 +228,16 @@ class Approving:
         return unseal(self._sealer, approval.id, sealed)
 
     async def _owners(self, shown: Shown) -> tuple[str, ...]:
+        owners = (owner for owner in await self._answer(shown) if owner is not None)
+        return tuple(one for owner in owners for one in answering(owner, self._settings.teams))
+
+    async def _answer(self, shown: Shown) -> tuple[str | None, ...]:
+        """Who answers for each of the call's agents, None for one that nobody registered."""
         records = [
             await asyncio.to_thread(self._directory.get, PrincipalKind.AGENT, agent)
             for agent in shown.agents
         ]
-        owners = (record.owner for record in records if record is not None)
-        return tuple(one for owner in owners for one in answering(owner, self._settings.teams))
+        return tuple(None if record is None else record.owner for record in records)
 
     async def _act(
         self, context: Context, method: str, approval: Approval, said: dict[str, str]

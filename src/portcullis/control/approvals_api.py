@@ -17,6 +17,7 @@ from portcullis.control.shapes import BODY, CREDENTIAL, PrincipalName, refusals
 from portcullis.core.approval import Approval, Shown, State
 from portcullis.core.desk import ApprovalPage, Wanted
 from portcullis.core.principal import PrincipalKind
+from portcullis.oversight.approvers import Ruled
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _ONE: Final = "/api/v1/approvals/{id}"
@@ -80,7 +81,7 @@ class ShownView(_Shape):
 
     ``arguments`` are the tool's; ``request`` is all that would be sent. ``prompts`` is what the
     user said. ``grant`` is null where the session's task declared no tools; ``bounds`` are what it
-    asks of this tool's arguments.
+    asks of this tool's arguments. ``approvers`` is how many people have to approve it.
     """
 
     agents: list[str]
@@ -99,6 +100,7 @@ class ShownView(_Shape):
     questions: list[str]
     labels: dict[str, str]
     recent: list[StepView]
+    approvers: int = 1
 
     @classmethod
     def of(cls, shown: Shown) -> ShownView:
@@ -106,15 +108,31 @@ class ShownView(_Shape):
         return cls.model_validate(msgspec.json.decode(msgspec.json.encode(shown)))
 
 
+class RuledView(_Shape):
+    """A rule about who may approve the call: whom it names, and whether ``you`` are of them."""
+
+    rule: str
+    operators: list[str]
+    teams: list[str]
+    you: bool
+
+    @classmethod
+    def of(cls, found: Ruled) -> RuledView:
+        """The view of a rule."""
+        return cls.model_validate(msgspec.json.decode(msgspec.json.encode(found)))
+
+
 class ApprovalDetail(_Shape):
     """An approval; ``call`` is null once it is decided: then the call is kept no longer.
 
-    ``binding`` is the digest of exactly this call: a decision may name it.
+    ``binding`` is the digest of exactly this call: a decision may name it. Each of ``rules`` has to
+    let whoever approves it; where there is none, every approver may.
     """
 
     approval: ApprovalView
     call: ShownView | None
     binding: str = ""
+    rules: list[RuledView] = []
 
 
 class DecisionRequest(_Shape):
@@ -185,7 +203,7 @@ def _viewers(edge: Edge, approving: Approving, desk: Desk) -> APIRouter:
 
 def _approvers(edge: Edge, approving: Approving) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "approver"))
-    decided = refusals(*CREDENTIAL, *BODY, "PC3042", "PC3046", "PC3047", "PC3055")
+    decided = refusals(*CREDENTIAL, *BODY, "PC3042", "PC3046", "PC3047", "PC3055", "PC3080")
 
     @router.get(
         _ONE, responses=refusals(*CREDENTIAL, "PC1020", "PC1021", "PC3047"), openapi_extra=_BEARER
@@ -193,9 +211,12 @@ def _approvers(edge: Edge, approving: Approving) -> APIRouter:
     async def show_approval(request: Request, id: EventId) -> ApprovalDetail:  # noqa: A002 - API
         """An approval with the call that waits; that it is read is recorded before."""
         approval, shown = await approving.show(request.state.context, id)
-        call = None if shown is None else ShownView.of(shown)
+        rules = await approving.rules(request.state.context, approval, shown)
         return ApprovalDetail(
-            approval=ApprovalView.of(approval), call=call, binding=approval.binding
+            approval=ApprovalView.of(approval),
+            call=None if shown is None else ShownView.of(shown),
+            binding=approval.binding,
+            rules=[RuledView.of(one) for one in rules],
         )
 
     @router.post(f"{_ONE}/approve", responses=decided, openapi_extra=_BEARER)

@@ -20,6 +20,8 @@ FIELDS: Final = frozenset(
     {"body", "path", "query", "root_key", "digests", "csr", "join_token", "kubernetes_token"}
     | {"server", "tool", "digest"}
     | {"upstream", "application"}
+    | {"number", "share", "files", "text", "note"}
+    | {"run", "command", "profile", "adapter", "enforced", "why", "status"}
     | {"event", "kind", "reason", "target", "agent", "state"}
     | {"session", "verdict", "code", "risk", "name", "since", "until", "cursor", "limit"}
 ).union(

@@ -14,6 +14,7 @@ from portcullis.core.principal import PrincipalKind
 
 _STATES: Final = {f"approval.{state}": state for state in State} | {
     "approval.requested": State.PENDING,
+    "approval.endorsed": State.PENDING,
     "approval.reminded": State.PENDING,
     "approval.escalated": State.PENDING,
 }

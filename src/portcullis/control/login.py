@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cached_property
 from typing import Final, Protocol
 
-from portcullis.control.principals import OIDC, Principals
+from portcullis.control.principals import OIDC, Principals, lasting
 from portcullis.control.throttle import Throttle
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
@@ -224,6 +224,7 @@ class Logins:
         Tokens of the former ones are worthless. Raises Problem PC2010 for an unknown operator,
         PC2004 for one that logs in at an issuer, PC1020 for a bad password.
         """
+        lasting(context)
         if name.startswith(OIDC):
             raise Problem("PC2004", "this operator logs in at its issuer")
         await self._principals.get(_KIND, name)

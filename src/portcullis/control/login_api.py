@@ -66,7 +66,7 @@ def _login(edge: Edge, logins: Logins) -> APIRouter:
 
 def _writers(edge: Edge, principals: Principals, logins: Logins) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
-    changes = refusals(*CREDENTIAL, *BODY, "PC2010", "PC2073")
+    changes = refusals(*CREDENTIAL, *BODY, "PC2010", "PC2073", "PC3086")
 
     @router.post(f"{_OPERATOR}/password", status_code=201, responses=changes, openapi_extra=_BEARER)
     async def set_password(

@@ -66,12 +66,14 @@ class Minting:
         auth_time: int | None = None,
         roles: tuple[str, ...] | None = None,
         audience: str = AUDIENCE,
+        break_glass: str = "",
     ) -> Minted:
         """A token for a registered, active principal, recorded before it is handed out.
 
         It lives ``ttl`` seconds (at most and by default the configured time), but not past
         ``until`` or its review. ``auth_time`` continues a chain of renewals, which ends when
-        configured. ``roles`` are an operator's own unless fewer are given. Raises Problem PC2007
+        configured. ``roles`` are an operator's own unless fewer are given, or more with the
+        id under which it broke the glass. Raises Problem PC2007
         (unknown), PC4001 (cut off), PC4002 (feed stale), PC2003 (the chain or ``until`` has
         ended), PC1020 (``ttl`` too long).
         """
@@ -96,6 +98,7 @@ class Minting:
             session=session,
             auth_time=auth_time,
             audience=audience,
+            break_glass=break_glass,
         )
         await self._records.act(
             context,

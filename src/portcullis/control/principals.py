@@ -43,6 +43,12 @@ REVIEW_SECONDS: Final = 90 * 86_400
 """How long a program lives without a review, unless its owner names a date."""
 
 
+def lasting(context: Context) -> None:
+    """Raise Problem PC3086 for who broke the glass: what that gave is not made to last."""
+    if context.principal.break_glass:
+        raise Problem("PC3086", "who broke the glass changes no operators")
+
+
 class Principals(Minting):
     """Registers principals, leads them through their life, and mints their tokens.
 
@@ -108,6 +114,8 @@ class Principals(Minting):
         names an operator is known as a user, do not. ``vouched``: for this operator an issuer of ID
         tokens vouches.
         """
+        if kind is PrincipalKind.OPERATOR:
+            lasting(context)
         name = f"{kind}:{principal_id}"
         reserved = LOCAL if vouched else (LOCAL, OIDC)
         if kind is PrincipalKind.OPERATOR and principal_id.startswith(reserved):
@@ -205,7 +213,11 @@ class Principals(Minting):
     async def set_roles(
         self, context: Context, principal_id: str, roles: tuple[str, ...]
     ) -> PrincipalRecord:
-        """Give an operator other roles; the tokens that name the old ones are worthless."""
+        """Give an operator other roles; the tokens that name the old ones are worthless.
+
+        Raises Problem PC3086 for who broke the glass.
+        """
+        lasting(context)
         kind = PrincipalKind.OPERATOR
         return await self._outdated(context, kind, principal_id, "roles", roles)
 
@@ -215,8 +227,9 @@ class Principals(Minting):
         """Say by which names an operator is known as a user; the log says how many.
 
         With ``more``, beside those by which he is known. Raises Problem PC2010 for an unknown
-        operator, PC2073 for a revoked one.
+        operator, PC2073 for a revoked one, PC3086 for who broke the glass.
         """
+        lasting(context)
         said: dict[str, int] = {}
 
         def changed(record: PrincipalRecord) -> PrincipalRecord:

@@ -113,6 +113,11 @@ class Records:
         if principal is not None:
             fields.setdefault("session", principal.session or "")
             fields["credential"] = principal.credential
+            if principal.break_glass:
+                fields["parameters"] = {
+                    **fields.get("parameters", {}),
+                    "break_glass": principal.break_glass,
+                }
         return Event(
             v=1,
             id=self._new_id(),

@@ -14,8 +14,10 @@ from portcullis.control.activity import Activity
 from portcullis.control.alerts import Alerting, AlertParts
 from portcullis.control.approvals import ApprovalParts, Approving
 from portcullis.control.behaviour import Behaving, BehaviourParts
+from portcullis.control.break_glass import BreakingGlass, GlassParts
 from portcullis.control.breakers import Breaking
 from portcullis.control.catalogue import Catalogue, Changed, unwatched
+from portcullis.control.certifying import Certifying, CertifyingParts
 from portcullis.control.closing import Closing
 from portcullis.control.containment import Containment
 from portcullis.control.desk import Desk, DeskParts, Meaning, unlisted
@@ -29,12 +31,14 @@ from portcullis.control.incidents_timeline import Telling
 from portcullis.control.kills import Kills, Opening
 from portcullis.control.live import Feed
 from portcullis.control.login import GRAIN_SECONDS, Logins
+from portcullis.control.observed import ObservedAgents
 from portcullis.control.outcomes import Outcomes
 from portcullis.control.principals import Principals
 from portcullis.control.privacy import Privacy, PrivacyParts
 from portcullis.control.pruning import Pruning, PruningParts
 from portcullis.control.quarantine import Quarantining
 from portcullis.control.records import Records
+from portcullis.control.releases import ReleaseParts, Releasing
 from portcullis.control.reviews import Reviewing, ReviewParts
 from portcullis.control.secrets import Brokered, SecretParts
 from portcullis.core.breaker_ports import BreakerBook
@@ -71,7 +75,7 @@ class Services:
     ``kill_key`` what signs them, ``passkeys`` where those of operators are; ``grants`` is what
     users granted at upstreams, ``notices`` what people are told of; ``argon2`` is what an
     operator's password costs to guess; refused logins take a multiple of ``login_grain`` seconds;
-    ``outcomes`` are those of kills, for the console.
+    ``outcomes`` are those of kills, for the console; ``observed`` is who is observed.
     """
 
     authority: TokenAuthority
@@ -106,6 +110,10 @@ class Services:
     alert_parts: AlertParts | None = None
     incident_parts: IncidentParts | None = None
     secret_parts: SecretParts | None = None
+    release_parts: ReleaseParts | None = None
+    glass_parts: GlassParts | None = None
+    certifying_parts: CertifyingParts | None = None
+    observed: ObservedAgents = field(default_factory=ObservedAgents)
     console: Console = field(default_factory=Console)
     console_key: bytes = b""
     feed_key: bytes = b""
@@ -131,10 +139,13 @@ class Services:
         """What writes the events about credentials."""
         return IdentityRecords(self.gateway, self.recorder, self.clock, self.new_id)
 
-    def edge(self, route: str, names: Collection[str] = LOCAL_NAMES) -> Edge:
+    def edge(
+        self, route: str, names: Collection[str] = LOCAL_NAMES, *, body_bytes: int = 262_144
+    ) -> Edge:
         """The edge of the API that is called ``route`` in the records.
 
-        ``names`` are the names and addresses that clients know this host by.
+        ``names`` are the names and addresses that clients know this host by. Bodies have at most
+        ``body_bytes``, and what the configuration says.
         """
         return Edge(
             route=route,
@@ -142,7 +153,7 @@ class Services:
             feed=self.feed,
             records=self.records(),
             clock=self.clock,
-            body_bytes=min(self.limits.body_bytes, 262_144),
+            body_bytes=min(self.limits.body_bytes, body_bytes),
             receive_seconds=self.limits.receive_seconds,
             names=names,
         )
@@ -198,6 +209,19 @@ class Services:
             parts=self.approval_parts,
             directory=self.directory,
             sealer=self.sealer,
+            records=self.records(),
+            clock=self.clock,
+            route=route,
+        )
+
+    def breaking_glass(self, route: str) -> BreakingGlass:
+        """The service of operators who break the glass."""
+        if self.glass_parts is None:
+            raise Problem("PC7005", "nobody breaks the glass here")
+        return BreakingGlass(
+            parts=self.glass_parts,
+            principals=self.principals(route),
+            directory=self.directory,
             records=self.records(),
             clock=self.clock,
             route=route,
@@ -270,6 +294,19 @@ class Services:
         if self.secret_parts is None:
             raise Problem("PC7005", "no secrets are given out here")
         return Brokered(self.secret_parts, self.records(), self.clock, route)
+
+    def releasing(self, route: str) -> Releasing:
+        """The service of releases of policy. Raises Problem PC7005 where there are none."""
+        if self.release_parts is None:
+            raise Problem("PC7005", "there are no releases of policy here")
+        return Releasing(self.release_parts, self.directory, self.records(), self.clock, route)
+
+    def certifying(self, route: str) -> Certifying:
+        """The service of access reviews. Raises Problem PC7005 where there are none."""
+        if self.certifying_parts is None:
+            raise Problem("PC7005", "what agents may is not reviewed here")
+        parts, releasing = self.certifying_parts, self.releasing(route)
+        return Certifying(parts, releasing, self.records(), self.clock, route)
 
     def kills(self, route: str) -> Kills:
         """The kill switch."""

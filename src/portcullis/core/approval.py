@@ -72,7 +72,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
     ``binding`` is the digest of the exact call with its caller and session. ``chain`` are those on
     whose behalf ``agent`` asks: what is denied to it is denied to them. ``name`` is what is
-    called, ``?`` where that may be content; ``why`` it is held names fields and rules. Times are
+    called, ``?`` where that may be content; ``why`` it is held names fields and rules. Of one that
+    waits for the second of two people, ``decided_by`` and ``reason`` are the first one's. Times are
     seconds since the epoch, 0 for not yet: nothing is consumed from ``expires_at`` on,
     ``settled_at`` is when it came into its state.
     """
@@ -114,6 +115,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     the user said. ``grant`` is None where the task declared no tools; ``bounds`` are those that it
     declared of this tool's arguments, by its qualified name. ``labels`` say how confidential the
     session is (``session``) and where the value of each argument comes from (``arguments.NAME``).
+    ``approvers`` is how many people have to approve it.
     """
 
     agents: tuple[str, ...]
@@ -132,6 +134,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     questions: tuple[str, ...]
     recent: tuple[Step, ...]
     labels: dict[str, str] = {}
+    approvers: int = 1
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,8 +23,11 @@ class ApprovalStore(Protocol):
     frozen or has ``most`` pending. Nothing whose ``expires_at`` is not after ``now`` counts.
     ``move`` applies a verb and returns the approval as it then is, or None when it is not in a
     state to which the verb applies; every verb destroys what was sealed, and approval needs time
-    that is left. ``sealed`` is b"" once it is destroyed. ``mark`` says that somebody was reminded
-    of those that are pending, or that they were escalated; returns of how many that was not said.
+    that is left. ``after`` is who must have endorsed it by then, "" for nobody. ``endorse`` notes
+    who was the first of two to approve: of a pending one that nobody endorsed, whose time is not
+    over; it stays pending. ``sealed`` is b"" once it is destroyed. ``mark`` says that somebody was
+    reminded of those that are pending, or that they were escalated; returns of how many that was
+    not said.
     ``list`` and ``page`` leave out what cannot be read; a page is by what is wanted of those whose
     time is not over, by indexes only. ``waiting`` counts the pending ones. ``due`` are, the oldest
     first, those whose time is over; ``untold`` the pending ones that were asked until then, whose
@@ -49,8 +52,16 @@ class ApprovalStore(Protocol):
     def of_session(self, session: str) -> tuple[Approval, ...]: ...
     def changed(self, since: float, limit: int) -> tuple[Approval, ...]: ...
     def move(
-        self, approval_id: str, verb: Verb, *, now: float, by: str = "", reason: str = ""
+        self,
+        approval_id: str,
+        verb: Verb,
+        *,
+        now: float,
+        by: str = "",
+        reason: str = "",
+        after: str = "",
     ) -> Approval | None: ...
+    def endorse(self, approval_id: str, *, now: float, by: str, reason: str) -> Approval | None: ...
     def mark(self, approvals: Collection[str], kind: Told, at: float) -> int: ...
     def denials(self, agent: str, since: float) -> int: ...
     def frozen(self) -> tuple[str, ...]: ...

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from portcullis.core.obligation import Obligations
 from portcullis.core.principal import Principal, Session
 
 
@@ -21,6 +22,8 @@ class Route(StrEnum):
     MCP_STDIO = "mcp-stdio"
     GUARD = "guard"
     EGRESS = "egress"
+    AUTHZEN = "authzen"
+    EXT_AUTHZ = "ext-authz"
 
 
 class Phase(StrEnum):
@@ -100,7 +103,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     of the server's that the payload's ``inputResponses`` answer. ``looked_up_for`` is the id of
     the call for whose sake the gate itself makes this one, empty for the agent's own. ``within``
     is, of a server's request whose answer goes to the server by itself, the calls during which it
-    may have been made, and of a server's progress the call that it is of.
+    may have been made, and of a server's progress the call that it is of. ``obligations`` are what
+    the grant asks, from when the line has it on.
     """
 
     id: str
@@ -118,6 +122,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     asked: Questions | None = None
     looked_up_for: str = ""
     within: tuple[Call, ...] = ()
+    obligations: Obligations | None = None
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):

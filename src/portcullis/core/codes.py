@@ -227,6 +227,9 @@ CODES: Final[dict[str, Code]] = {
         "Policy does not let it ask this of the host",
         "The rule of egress lists other `methods` or `paths`, or lets nothing go unencrypted.",
     ),
+    "PC3019": Code(
+        403, -32003, "Denied by a hand-written rule", "The rule named in the log says why."
+    ),
     "PC3021": Code(
         403, -32003, "Holds data that may not go here", "Take out what the detail names."
     ),
@@ -260,6 +263,30 @@ CODES: Final[dict[str, Code]] = {
         -32003,
         "The answer does not fit the session's schema",
         "See the session's output_schema.",
+    ),
+    "PC3029": Code(
+        403,
+        -32003,
+        "Not of the data that the role may reach",
+        "Ask for what the role's `data_access` names; see docs/obligations.md.",
+    ),
+    "PC3030": Code(
+        502,
+        -32003,
+        "A result whose columns cannot be masked",
+        "It has to be JSON, as text or as structured content; see docs/obligations.md.",
+    ),
+    "PC3031": Code(
+        403,
+        -32003,
+        "A result of data that the role may not reach",
+        "It is withheld; ask for what the role's `data_access` names.",
+    ),
+    "PC3032": Code(
+        403,
+        -32003,
+        "A server asks while its results are masked",
+        "What it asks cannot be masked; let it answer without a question.",
     ),
     "PC3060": Code(
         403,
@@ -304,6 +331,33 @@ CODES: Final[dict[str, Code]] = {
         "Ask for fewer tokens (max_tokens), or send less.",
     ),
     "PC3079": Code(404, -32006, "No such limit", "See `portcullis limit list`."),
+    "PC3080": Code(
+        403,
+        -32005,
+        "Not the approver's to approve",
+        "Let one of those decide; `portcullis approval show` names them.",
+    ),
+    "PC3081": Code(
+        403,
+        -32005,
+        "The glass is not this operator's to break",
+        "`break_glass` in the configuration says whose it is, and for how long.",
+    ),
+    "PC3082": Code(
+        409,
+        -32005,
+        "A break-glass of yours waits for its review",
+        "Have somebody else review it: `portcullis operator glass`.",
+    ),
+    "PC3083": Code(403, -32005, "Reviewer and reviewed are one", "Let somebody else review it."),
+    "PC3084": Code(404, -32005, "No such break-glass", "See `portcullis operator glass`."),
+    "PC3085": Code(409, -32005, "Not in this state", "`portcullis operator glass` says which."),
+    "PC3086": Code(
+        403,
+        -32005,
+        "Not with rights for a while",
+        "Somebody whose own role it is has to do it.",
+    ),
     "PC3090": Code(404, -32005, "Nothing was learned of it", "See `portcullis behaviour list`."),
     "PC3091": Code(409, -32005, "Not in this phase", "`portcullis behaviour list` says which."),
     "PC3092": Code(
@@ -313,6 +367,22 @@ CODES: Final[dict[str, Code]] = {
         "Wait, or lower behaviour.learn_days.",
     ),
     "PC3093": Code(409, -32005, "Somebody else decided meanwhile", "Look again, then decide."),
+    "PC3034": Code(
+        403,
+        -32003,
+        "It may not ask for decisions",
+        "Name the application in `decisions.askers`, or the workload in `decisions.peers`.",
+    ),
+    "PC3035": Code(
+        403,
+        -32003,
+        "Allowed only through the gate",
+        "The grant obliges the gate to more than a yes: let the agent call through it.",
+    ),
+    "PC3036": Code(403, -32003, "The second opinion is no", "Ask whoever runs the other PDP."),
+    "PC3037": Code(
+        503, -32003, "No decision could be had", "A PDP did not answer in time, or not as agreed."
+    ),
     "PC3040": Code(
         403,
         -32005,
@@ -687,6 +757,117 @@ CODES: Final[dict[str, Code]] = {
     "PC7017": Code(
         404, -32603, "No such tool in the catalogue", "See `portcullis catalogue list`."
     ),
+    "PC7022": Code(
+        500, -32603, "A policy's cases cannot be used", "See the line named in the detail."
+    ),
+    "PC7023": Code(
+        500, -32603, "Test rules cannot be evaluated", "See the rule or file named in the detail."
+    ),
+    "PC7024": Code(
+        409, -32603, "The policy's own tests fail", "Make them pass, then try mutants again."
+    ),
+    "PC7030": Code(
+        404, -32603, "No such release of policy", "See `portcullis policy release list`."
+    ),
+    "PC7031": Code(
+        409,
+        -32603,
+        "Not what this release of policy can do now",
+        "See its stage: `portcullis policy release show`.",
+    ),
+    "PC7032": Code(
+        409,
+        -32603,
+        "The release of policy is not approved",
+        "Another person approves it: `portcullis policy release approve`.",
+    ),
+    "PC7033": Code(
+        403,
+        -32603,
+        "Who proposed or approved it does not approve it",
+        "Ask another person: each approval is somebody else's.",
+    ),
+    "PC7034": Code(
+        409,
+        -32603,
+        "The policy folder decides here",
+        "Change the folder, or set `policy_changes.approvals`.",
+    ),
+    "PC7035": Code(
+        409,
+        -32603,
+        "The release of policy changes nothing",
+        "Its text is what is in force.",
+    ),
+    "PC7036": Code(
+        409,
+        -32603,
+        "The policy folder is not what is in force",
+        "Nothing of it takes force by itself: `portcullis policy release propose`.",
+    ),
+    "PC7037": Code(
+        502,
+        -32603,
+        "The policy bundle cannot be used",
+        "The policy in force stays. See to the detail, at the bundle's server.",
+    ),
+    "PC7038": Code(
+        500,
+        -32603,
+        "The stored text of a release is not what was proposed",
+        "Nothing of it takes force. Restore the state from a backup, and look who changed it.",
+    ),
+    "PC7039": Code(
+        409,
+        -32603,
+        "The policy bundle is older than the last one",
+        "The policy in force stays. Give what is to follow a higher revision.",
+    ),
+    "PC7040": Code(
+        400,
+        -32603,
+        "An agent would be observed for too long",
+        "`observe:` ends within 14 days; see docs/mining.md.",
+    ),
+    "PC7041": Code(
+        404,
+        -32603,
+        "Nothing to mine a policy from",
+        "The log has no allowed and successful call of it in this time that counts.",
+    ),
+    "PC7042": Code(
+        500,
+        -32603,
+        "The mined policy does not load",
+        "This is a fault of ours: please report it. Nothing was written.",
+    ),
+    "PC7018": Code(
+        500, -32603, "Hand-written Rego cannot be used", "See the line named in the detail."
+    ),
+    "PC7045": Code(
+        409,
+        -32603,
+        "Another policy is in force by now",
+        "Look at what the agent may under it: `portcullis policy review`.",
+    ),
+    "PC7047": Code(
+        409,
+        -32603,
+        "Other agents have the grant too",
+        "Give the agent a role of its own, or revoke it for all of them with --for-all.",
+    ),
+    "PC7048": Code(
+        409,
+        -32603,
+        "The grant cannot be taken out by itself",
+        "Change the policy by hand: see the place in the detail.",
+    ),
+    "PC7049": Code(
+        404,
+        -32603,
+        "No such agent or grant in the policy",
+        "`portcullis policy review --json` lists the agents and the rules of their grants.",
+    ),
     "PC7050": Code(
         503,
         -32603,
@@ -698,6 +879,18 @@ CODES: Final[dict[str, Code]] = {
         -32603,
         "The gateway that holds it did not answer",
         "It may have been done: look before it is done again.",
+    ),
+    "PC7052": Code(
+        500,
+        -32603,
+        "Not a threat model",
+        "Give a file that `portcullis policy threats --json` of this version wrote.",
+    ),
+    "PC7053": Code(
+        500,
+        -32603,
+        "Not the record of a test run",
+        "Give build/controls.json of a full run of the tests, or leave it out.",
     ),
     "PC7060": Code(404, -32603, "No such incident", "See `portcullis incident list --all`."),
     "PC7061": Code(

@@ -17,6 +17,8 @@ import msgspec
 
 NOT_REQUIRED: Final = "not_required"
 """In place of an approval's id: the call was allowed without one."""
+OBSERVED: Final = "OBSERVED@policy"
+"""The finding of a call that no grant allowed, let through because its agent is being observed."""
 
 
 class EventType(StrEnum):
@@ -55,6 +57,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``looked_up_for`` is the id of the call for whose sake the gate itself made this one.
     ``review`` says that policy let a call of high risk pass without a human: somebody is to look at
     it afterwards.
+    ``observed`` says that no grant of the policy allowed it: the agent was being observed.
     ``secrets`` are the credentials that were sent for the call, as ``REFERENCE@VERSION``: a
     version is a keyed digest of the value.
     ``sequence`` counts the events of a session from one on; the log gives it, and a gate that
@@ -91,6 +94,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     findings: tuple[str, ...] = ()
     approval: str = ""
     review: bool = False
+    observed: bool = False
     policy: str = ""
     decision: str = ""
     proposed_by: str = ""

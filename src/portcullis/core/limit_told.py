@@ -15,12 +15,13 @@ import msgspec
 class Measure(StrEnum):
     """What is counted.
 
-    ``requests`` are calls as they go, ``concurrency`` those that run. Tokens and cost are of model
-    calls; ``rows`` and ``bytes`` are of what tools, resources and prompts give back. ``session``
-    is the time since a session was opened.
+    ``requests`` are calls as they go, ``calls`` how many there are in all, ``concurrency`` those
+    that run. Tokens and cost are of model calls; ``rows`` and ``bytes`` are of what tools,
+    resources and prompts give back. ``session`` is the time since a session was opened.
     """
 
     REQUESTS = "requests"
+    CALLS = "calls"
     INPUT = "input_tokens"
     OUTPUT = "output_tokens"
     TOKENS = "tokens"

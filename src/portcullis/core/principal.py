@@ -29,7 +29,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     session's token. ``roles`` are an operator's roles; an agent's role is the policy's business,
     not the token's. ``scope`` is what the token is narrowed to (``core.scope``), None when it is
     not. ``chain`` are the agents on whose behalf it acts, nearest first: each of them has to be
-    allowed what it does, and to be alive.
+    allowed what it does, and to be alive. ``break_glass`` is the id under which an operator broke
+    the glass, and so has some of its ``roles`` for a while.
     """
 
     kind: PrincipalKind
@@ -42,6 +43,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: float = 0.0
     scope: tuple[str, ...] | None = None
     chain: tuple[str, ...] = ()
+    break_glass: str = ""
 
 
 BoundKind: TypeAlias = Literal[

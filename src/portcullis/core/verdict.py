@@ -10,6 +10,7 @@ import msgspec
 from portcullis.core.call import RiskClass
 from portcullis.core.egress import EgressTerms
 from portcullis.core.limit_told import Exceeded
+from portcullis.core.obligation import Obligations
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +30,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     ``clear`` names the top-level arguments whose values may stand in the log in clear;
     ``policy`` is the digest of the policy that decided, empty where no policy did. ``approval`` is
     the id of the approval that this call consumed, if it needed one. ``egress`` is on what terms
-    a connection may go out.
+    a connection may go out. ``obligations`` are what the grant asks of the gate, None for nothing.
+    ``observed``: no grant says so, but the agent is being observed.
     """
 
     rule: str = ""
@@ -39,6 +41,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = ""
     approval: str = ""
     egress: EgressTerms | None = None
+    obligations: Obligations | None = None
+    observed: bool = False
 
 
 class Deny(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +82,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     has to answer, and may quote values: they are sealed with the call, and so are ``labels``, which
     say what is known of where values come from. ``risk`` can raise what
     policy says of the call, never lower it. ``then`` is the form in which it may go on. Checks
-    after this one still judge the call, and a Deny of any of them stands.
+    after this one still judge the call, and a Deny of any of them stands. ``approvers`` is how many
+    people have to say yes.
     """
 
     reason: str
@@ -88,6 +93,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     risk: RiskClass | None = None
     findings: tuple[Finding, ...] = ()
     then: Transform | None = None
+    approvers: int = 1
 
 
 Verdict: TypeAlias = Allow | Deny | Transform | Hold

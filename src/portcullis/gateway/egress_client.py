@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Final
 
@@ -16,6 +16,7 @@ from portcullis.wire import ratelimit
 from portcullis.wire.egress import written
 from portcullis.wire.json import encode
 
+_ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _PROBLEM: Final = "application/problem+json"
 _UNAUTHORIZED: Final = 401
 _PROXY: Final = 407
@@ -126,12 +127,16 @@ class HttpClient:
         """It is complete."""
         await self._send(h11.EndOfMessage())
 
-    async def established(self) -> bytes:
-        """Let a CONNECT through; what the client has sent since."""
+    def establish(self, put: Callable[[bytes], object]) -> None:
+        """Let a CONNECT through, by ``put``, which takes the answer at once."""
         self.started = True
-        await self._send(
-            h11.Response(status_code=200, headers=[], reason=b"Connection established")
-        )
+        put(_ESTABLISHED)
+
+    async def established(self) -> bytes:
+        """Let a CONNECT through, unless it has been; what the client sent with it."""
+        if not self.started:
+            self.started = True
+            await self.stream.write(_ESTABLISHED)
         return self._http.trailing_data[0]
 
     async def switched(self, headers: Iterable[tuple[str, str]]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import Final
 
 from portcullis.config import Egress, Limits
@@ -15,6 +16,7 @@ from portcullis.core.verdict import Allow, Deny
 from portcullis.gateway.egress_client import Asked, HttpClient
 from portcullis.gateway.egress_host import Host
 from portcullis.gateway.egress_http import Exchanges
+from portcullis.gateway.egress_reached import Reached
 from portcullis.gateway.egress_stream import InnerTls, PlainStream, Stream
 from portcullis.gateway.egress_tunnel import Tunnel
 from portcullis.gateway.live import LEFT, Connection, Live, cuttable
@@ -72,6 +74,7 @@ class Connects:
         self._live = live
         self._settings = settings
         self._limits = limits
+        self._reached = Reached(time.monotonic)
 
     async def serve(
         self,
@@ -86,8 +89,16 @@ class Connects:
         Its Host header says nothing: some clients name the proxy in it, and it does not go on.
         """
         where = wire.authority(asked.target)
-        outcome = await self._pipeline.request(_call(where), context)
+        agent = context.principal.id
+
+        def meanwhile(outcome: Outcome) -> None:
+            if not _terms(outcome).terminate and self._reached.lately(agent, where):
+                client.establish(stream.put)
+
+        outcome = await self._pipeline.request(_call(where), context, meanwhile=meanwhile)
         if isinstance(outcome.verdict, Deny):
+            if outcome.verdict.code != LEFT:
+                self._reached.forget(agent, where)
             raise recorded(outcome.verdict)
         opened = _Opened()
         ways = (stream, client, opened)
@@ -120,18 +131,30 @@ class Connects:
         connection: Connection,
     ) -> Result:
         stream, client, opened = ways
-        terms = EgressTerms()
-        if isinstance(outcome.verdict, Allow) and outcome.verdict.egress is not None:
-            terms = outcome.verdict.egress
-        agent = context.principal.id
-        addresses = await self.dialer.addresses(where.host, where.port, agent)
-        if terms.terminate:
+        terms, agent = _terms(outcome), context.principal.id
+        try:
+            addresses = await self.dialer.addresses(where.host, where.port, agent)
+            way = None
+            if not terms.terminate:
+                way = await self.dialer.dial(where.host, where.port, addresses, tls=False)
+        except Problem:
+            self._reached.forget(agent, where)
+            raise
+        if way is None:
             stream.put_back(await client.established())
-            return await self._read(stream, where, terms, context, connection)
-        reader, writer = await self.dialer.dial(where.host, where.port, addresses, tls=False)
+            begun = await self._begun(stream, where, plain=terms.plain)
+            return await self._read(
+                stream, begun, self._host(where, begun, agent), context, connection
+            )
+        reader, writer = way
+        self._reached.note(agent, where)
         try:
             stream.put_back(await client.established())
             begun = await self._begun(stream, where, plain=terms.plain)
+            if begun[0] != _HANDSHAKE:  # to a plain host: in the clear, so it is read
+                host = self._host(where, begun, agent)
+                host.take(reader, writer)
+                return await self._read(stream, begun, host, context, connection)
             call = outcome.call
 
             async def count(size: int) -> None:
@@ -161,6 +184,11 @@ class Connects:
         finally:
             writer.transport.abort()
 
+    def _host(self, where: Destination, begun: bytes, agent: str) -> Host:
+        """Who is asked what the gate has read."""
+        tls = begun[0] == _HANDSHAKE
+        return Host(self.dialer, where, agent, tls=tls, idle=self._limits.idle_seconds)
+
     async def _begun(self, stream: Stream, where: Destination, *, plain: bool) -> bytes:
         """The beginning of what the client sends: a ClientHello for the host, or what may be plain.
 
@@ -189,18 +217,16 @@ class Connects:
     async def _read(
         self,
         stream: PlainStream,
-        where: Destination,
-        terms: EgressTerms,
+        begun: bytes,
+        host: Host,
         context: Context,
         connection: Connection,
     ) -> Result:
-        """End TLS here, and serve the requests in it, each as a call of its own."""
-        begun = await self._begun(stream, where, plain=terms.plain)
+        """End TLS here, if it is that, and serve the requests, each as a call of its own."""
         stream.put_back(begun)
         inner: Stream = stream
-        scheme = "http"
-        if begun[0] == _HANDSHAKE:
-            scheme = "https"
+        where, scheme = host.destination, "https" if host.tls else "http"
+        if host.tls:
             made = await asyncio.to_thread(
                 self._authority.context, context.principal.id, where.host
             )
@@ -211,11 +237,6 @@ class Connects:
             except TimeoutError:
                 raise Problem("PC1012", "no TLS handshake in time") from None
             inner = tls
-        host = Host(
-            *(self.dialer, where, context.principal.id),
-            tls=scheme == "https",
-            idle=self._limits.idle_seconds,
-        )
         client = HttpClient(inner, self._limits.receive_seconds)
         served = 0
         try:
@@ -267,6 +288,11 @@ class Connects:
                     await client.refuse(problem)
             return False
         return client.again()
+
+
+def _terms(outcome: Outcome) -> EgressTerms:
+    terms = outcome.verdict.egress if isinstance(outcome.verdict, Allow) else None
+    return terms or EgressTerms()
 
 
 def _uncancel() -> None:

@@ -46,9 +46,9 @@ class Host:
         self, dialer: Dialer, destination: Destination, agent: str, *, tls: bool, idle: float
     ) -> None:
         self._dialer = dialer
-        self._destination = destination
+        self.destination = destination
         self._agent = agent
-        self._tls = tls
+        self.tls = tls
         self._idle = idle
         self._reader: StreamReader | None = None
         self._writer: StreamWriter | None = None
@@ -112,6 +112,10 @@ class Host:
         """What carries another protocol from now on, and what has come of it already."""
         return *self._open(), self._http.trailing_data[0]
 
+    def take(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Use a connection that was made already, by ``dial``, for the first request."""
+        self._reader, self._writer = reader, writer
+
     def close(self) -> None:
         """Let the connection go at once."""
         if self._writer is not None:
@@ -120,16 +124,19 @@ class Host:
 
     async def _connected(self) -> None:
         """A connection on which the next request may go."""
-        if self._writer is not None and self._http.our_state is h11.DONE:
-            kept = self._http.their_state is h11.DONE and not self._writer.is_closing()
-            if kept and self._reader is not None and not self._reader.at_eof():
+        if self._writer is not None and self._reader is not None:
+            stands = not (self._writer.is_closing() or self._reader.at_eof())
+            ours, theirs = self._http.our_state, self._http.their_state
+            if stands and ours is theirs is h11.DONE:
                 self._http.start_next_cycle()
                 return
+            if stands and ours is h11.IDLE:
+                return
         self.close()
-        where = self._destination
+        where = self.destination
         addresses = await self._dialer.addresses(where.host, where.port, self._agent)
         self._reader, self._writer = await self._dialer.dial(
-            where.host, where.port, addresses, tls=self._tls
+            where.host, where.port, addresses, tls=self.tls
         )
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from portcullis.core.errors import Problem
 from portcullis.gateway.admission import Admissions, Refused
-from portcullis.gateway.egress import EgressProxy
 from portcullis.gateway.listener import bound
 from portcullis.gateway.live import Connection, Live
 from portcullis.gateway.tls import ServerTls
@@ -24,6 +23,23 @@ _BUFFER: Final = 2**18
 
 
 _Begun: TypeAlias = Callable[[Connection, asyncio.StreamReader, asyncio.StreamWriter], None]
+
+
+class Proxied(Protocol):
+    """What serves admitted connections; ``running`` is what may still end when it closes."""
+
+    draining: bool
+
+    @property
+    def running(self) -> int:
+        """How much of it there is."""
+        ...
+
+    async def connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: Connection
+    ) -> None:
+        """Serve one until it ends."""
+        ...
 
 
 class _Served(asyncio.StreamReaderProtocol):
@@ -47,7 +63,7 @@ class EgressListener:
 
     def __init__(
         self,
-        proxy: EgressProxy,
+        proxy: Proxied,
         address: str,
         *,
         tls: ServerTls,

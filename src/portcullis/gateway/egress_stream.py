@@ -72,6 +72,10 @@ class PlainStream:
         except TimeoutError:
             raise BrokenPipeError("the client does not read") from None
 
+    def put(self, data: bytes) -> None:
+        """Write a little, and wait for nobody."""
+        self._writer.write(data)
+
     async def end(self) -> None:
         """Whoever has the connection closes it."""
 

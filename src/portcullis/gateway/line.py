@@ -16,6 +16,7 @@ from portcullis.core.call import Call, Context, Result, RiskClass
 from portcullis.core.check import Check, Progress, StreamJudge
 from portcullis.core.containment import Look
 from portcullis.core.errors import Problem
+from portcullis.core.obligation import joined
 from portcullis.core.verdict import PASS, Allow, Deny, Finding, Hold, Transform
 from portcullis.gateway.outcome import PENDING, Held, Outcome
 from portcullis.wire.json import encode
@@ -76,7 +77,7 @@ class Line:
                     call = _transformed(call, verdict)
                     findings += verdict.findings
                 elif verdict is not PASS:
-                    granted = _joined(granted, verdict)
+                    granted, call = _joined(granted, verdict), _obliged(call, verdict)
         except Exception as error:  # noqa: BLE001 - whatever it is, it denies
             return _outcome(_refusal(error, name, call), call, name, findings)
         if not granted.rule:
@@ -257,6 +258,7 @@ def _held(
         labels={name: label for _, hold in holds for name, label in hold.labels.items()},
         rule=next((hold.rule for _, hold in holds if hold.rule), granted.rule),
         risk=_highest(*risks),
+        approvers=max(hold.approvers for _, hold in holds),
     )
     if call.looked_up_for:
         reason, rule, risk = together.reason, together.rule, together.risk
@@ -272,11 +274,23 @@ def _held(
     )
 
 
+def _obliged(call: Call, verdict: Allow) -> Call:
+    """The call with what the grant asks of those who judge it from here on."""
+    if verdict.obligations is None:
+        return call
+    obliged = joined((call.obligations, verdict.obligations))
+    return msgspec.structs.replace(call, obligations=obliged)
+
+
 def _joined(granted: Allow, more: Allow) -> Allow:
     """The last grant of a rule, at the highest risk that anybody saw."""
     grant = more if more.rule else granted
     risk, egress = _highest(granted.risk, more.risk), more.egress or granted.egress
-    return msgspec.structs.replace(grant, risk=risk, egress=egress)
+    observed = granted.observed or more.observed
+    obliged = joined((granted.obligations, more.obligations))
+    return msgspec.structs.replace(
+        grant, risk=risk, egress=egress, observed=observed, obligations=obliged
+    )
 
 
 def _highest(*risks: RiskClass | None) -> RiskClass | None:

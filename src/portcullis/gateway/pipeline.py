@@ -39,8 +39,14 @@ log = structlog.get_logger(__name__)
 _LOOK_SECONDS: Final = 10.0
 """How long a call waits for what is looked up before somebody is asked."""
 
+ELSEWHERE: Final = Result(payload=None, size=0, finish="elsewhere")
+"""In place of the result of a call that was allowed to happen elsewhere."""
+
 LookUp: TypeAlias = Callable[[Look], Awaitable[None]]
 """Makes a call of the gate's own; what came of it, the checks have learned by themselves."""
+
+Meanwhile: TypeAlias = Callable[[Outcome], None]
+"""Returns at once, and never raises."""
 
 
 class Pipeline:
@@ -69,18 +75,26 @@ class Pipeline:
         self._going: set[str] = set()  # allowed, and not finished yet
         self.records = records
 
-    async def request(self, call: Call, context: Context, look: LookUp | None = None) -> Outcome:
+    async def request(
+        self,
+        call: Call,
+        context: Context,
+        look: LookUp | None = None,
+        meanwhile: Meanwhile | None = None,
+    ) -> Outcome:
         """Decide on a call and record the decision. Never raises but when cancelled.
 
         When it returns an Allow for anything but a read, the record would survive a power cut.
         ``look`` makes calls of the gate's own: before anybody is asked, checks may learn by them.
+        ``meanwhile`` is called before the record of an Allow is written: it may tell the caller,
+        and nobody else, that its call is going.
         """
         started = perf_counter()
         outcome = decided = await self._line.request(call, context)
         try:
             outcome = decided = await self._settled(outcome, call, context, look)
             if isinstance(outcome.verdict, Allow):
-                self._going.add(outcome.event)
+                self._goes(outcome, meanwhile)
             event = await self.records.decision(outcome, context)
             if isinstance(outcome.verdict, Deny) or outcome.risk is RiskClass.READ:
                 self._recorder.enqueue(event)
@@ -114,6 +128,11 @@ class Pipeline:
         self._tell(lambda one: one.decided(outcome.call, context, outcome.verdict))
         holding(context, outcome.used)
         return outcome
+
+    def _goes(self, outcome: Outcome, meanwhile: Meanwhile | None) -> None:
+        self._going.add(outcome.event)
+        if meanwhile is not None:
+            meanwhile(outcome)
 
     async def _settled(
         self, outcome: Outcome, call: Call, context: Context, look: LookUp | None
@@ -223,6 +242,21 @@ class Pipeline:
             judged = await self._line.result(outcome.call, context, result)
         seen = (*findings, *(judge.findings if judge else ()), *judged.findings)
         return self._concluded(outcome, context, msgspec.structs.replace(judged, findings=seen))
+
+    async def elsewhere(self, outcome: Outcome, context: Context) -> Deny | None:
+        """Record that somebody else acts on an Allow: nothing of it comes back through here.
+
+        The checks learn from it what they learn from a result that says nothing: the worst.
+        """
+        unseen = msgspec.structs.replace(ELSEWHERE, is_error=True)  # it may say anything
+        try:
+            judged = await self._line.result(outcome.call, context, unseen)
+        except BaseException:
+            self.failed(outcome, context, Problem("PC5008", "the question was ended"))
+            raise
+        judged = msgspec.structs.replace(judged, result=ELSEWHERE)
+        said = self._concluded(outcome, context, judged)
+        return said if isinstance(said, Deny) else None
 
     def stopped(
         self, outcome: Outcome, context: Context, result: Result, judge: StreamJudge, denied: Deny

@@ -23,9 +23,10 @@ from typing import Any, Final
 from portcullis.core.call import Action, Call, Context, Result, RiskClass
 from portcullis.core.desk_ports import Precedents
 from portcullis.core.errors import Problem
-from portcullis.core.event import NOT_REQUIRED, Event, EventType
+from portcullis.core.event import NOT_REQUIRED, OBSERVED, Event, EventType
 from portcullis.core.inspection import Treatment
 from portcullis.core.names import HIDDEN, made_of_words
+from portcullis.core.obligation import MaskTreatment
 from portcullis.core.ports import Clock, PolicyDecisionPoint, Recorder
 from portcullis.core.principal import Principal, Proposal, Session, subject_key, user_key
 from portcullis.core.record_ports import Contents
@@ -41,8 +42,9 @@ MAX_CLEAR: Final = 256
 MAX_NAMES: Final = 64
 """Most argument names in one record; the rest is covered by the commitment to the request."""
 
-_HARMLESS: Final = frozenset(
+_HARMLESS: Final[frozenset[str]] = frozenset(
     {Treatment.TOKENISE, Treatment.MASK, Treatment.HASH, Treatment.STRIP, Treatment.WRAP}
+    | {MaskTreatment.DROP}
 )
 """Treatments after which no value of a finding's stands where it was found."""
 
@@ -156,6 +158,7 @@ class Records:
             proposed_by = proposal.event if proposal else ""
         else:
             fields["request"] = call.body
+        observed = isinstance(verdict, Allow) and verdict.observed
         event = Event(
             v=1,
             id=outcome.event,
@@ -186,13 +189,14 @@ class Records:
             code=verdict.code if isinstance(verdict, Deny) else "",
             rule=verdict.rule,
             reason=verdict.reason,
-            findings=_findings(outcome.findings),
+            findings=_findings(outcome.findings) + ((OBSERVED,) if observed else ()),
             approval=verdict.approval or (NOT_REQUIRED if isinstance(verdict, Allow) else ""),
             review=(
                 isinstance(verdict, Allow)
                 and not verdict.approval
                 and (call.action, outcome.risk) in self._flagged
             ),
+            observed=observed,
             policy=verdict.policy or self._pdp.digest,
             proposed_by=proposed_by,
             looked_up_for=call.looked_up_for,

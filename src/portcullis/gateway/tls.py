@@ -88,12 +88,15 @@ class Trusted(Protocol):
 class ServerTls:
     """What each new handshake is made under; made anew when our SVID or the trust changes.
 
-    ``mutual`` asks for an SVID, and nobody gets in without one. A context that cannot be made
-    leaves none: no handshake is made under what was trusted before.
+    ``mutual`` asks for an SVID, and nobody gets in without one; ``protocol`` is spoken (ALPN). A
+    context that cannot be made leaves none: no handshake is made under what was trusted before.
     """
 
-    def __init__(self, own: Own, trust: Trusted, *, mutual: bool) -> None:
+    def __init__(
+        self, own: Own, trust: Trusted, *, mutual: bool, protocol: str = "http/1.1"
+    ) -> None:
         self.mutual = mutual
+        self._protocol = protocol
         self._own = own
         self._trust = trust
         self._context: ssl.SSLContext | None = self._made()
@@ -125,7 +128,7 @@ class ServerTls:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([self._protocol])
         svid, key = self._own.current()
         load_identity(context, svid.chain, key)
         if self.mutual:

@@ -46,6 +46,7 @@ class Grant(
     ``sub`` is on whose behalf; ``act`` who does it, if another. ``may_act`` makes the token a
     *delegation*: it is nobody's until the agent named there has shown itself. ``client_id`` is
     who got it. ``auth_time`` is when the chain of renewals began (OpenID Connect Core section 2).
+    ``glass`` is the id under which an operator broke the glass for it (``core.break_glass``).
     """
 
     sub: str
@@ -57,6 +58,7 @@ class Grant(
     cnf: Confirmation | None = None
     act: Actor | None = None
     may_act: Actor | None = None
+    glass: str = ""
 
 
 class Claims(Grant, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -124,6 +126,7 @@ class Claims(Grant, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
             issued_at=int(self.jti[:12], 16) / 1000,
             scope=None if self.scope is None else parse_scope(self.scope),
             chain=chain,
+            break_glass=self.glass,
         )
 
 

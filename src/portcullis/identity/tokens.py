@@ -126,6 +126,7 @@ class TokenAuthority:
         session: str | None = None,
         auth_time: int | None = None,
         audience: str = AUDIENCE,
+        break_glass: str = "",
     ) -> Minted:
         """A new token for ``ttl`` seconds, bound to no key. See ``issue``."""
         now = int(self._clock.now())
@@ -136,6 +137,7 @@ class TokenAuthority:
             auth_time=now if auth_time is None else auth_time,
             sid=session,
             roles=roles,
+            glass=break_glass,
         )
         return self.issue(grant, expires_at=now + ttl, audience=audience)
 

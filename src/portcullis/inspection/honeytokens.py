@@ -1,15 +1,17 @@
 """Honeytokens: credentials that nobody has reason to hold, so that each use shows a thief.
 
 They are found as canaries are, in the texts that inspection sees: as they stand, in the escapes of
-JSON and of URLs, in base64, hexadecimal, backwards, with other separators or in another case.
+JSON, of URLs and of HTML, in base64 (twice, too, and of UTF-16), base32, hexadecimal, backwards,
+with other separators or in another case.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -58,6 +60,8 @@ def _plain(text: str) -> str:
     """A text without the escapes that stand in it as they are, and without wide letters."""
     if "%" in text:
         text = unquote(text)
+    if "&" in text:
+        text = html.unescape(text)
     if "\\" in text:
         text = _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
@@ -76,8 +80,21 @@ def _forms(reference: str, secret: Secret) -> list[tuple[str, str]]:
         raise Problem("PC7001", detail)
     data = value.encode()
     encoded = [("", plain), ("reversed", plain[::-1]), ("hex", data.hex())]
-    for before in range(3):  # it may begin at any of three places of a group
-        text = base64.b64encode(b"\0" * before + data).decode().rstrip("=")
-        inner = text[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
-        encoded.append(("base64", _flat(inner)))
+    encoded += [("base32", _flat(text)) for text in _within(data, base64.b32encode, 5)]
+    for kind in (data, value.encode("utf-16-le"), value.encode("utf-16-be")):
+        encoded += [("base64", _flat(text)) for text in _within(kind, base64.b64encode, 6)]
+    for once in _within(data, base64.b64encode, 6):
+        for text in {once, once.replace("+", "-").replace("/", "_")}:
+            twice = _within(text.encode(), base64.b64encode, 6)
+            encoded += [("base64", _flat(one)) for one in twice]
     return encoded
+
+
+def _within(data: bytes, encode: Callable[[bytes], bytes], bits: int) -> Iterator[str]:
+    """What of ``data`` is the same in every text that holds it, wherever in a group it begins.
+
+    A character has so many ``bits``; those at both ends hold bits of what stands beside it.
+    """
+    for before in range(3 if bits == 6 else 5):  # noqa: PLR2004 - bytes of a group: RFC 4648
+        text = encode(b"\0" * before + data).decode().rstrip("=")
+        yield text[-(-8 * before // bits) : 8 * (before + len(data)) // bits]

@@ -6,7 +6,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -29,6 +29,8 @@ _LOCATED: Final = 1 << 14
 _MOST_LOCATED: Final = 8
 _TOGETHER: Final = 1 << 16
 """Characters of texts that are scanned as one: what may be found in them is bounded for each."""
+_MOST_NAMES: Final = 1024
+"""Hosts' names of which it is remembered what was seen in them."""
 MAX_FOUND: Final = 1 << 15
 """Most matches in all texts of one call."""
 MAX_SECONDS: Final = 1.0
@@ -108,6 +110,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     leaks: tuple[Leak, ...] = ()
     tricks: tuple[str, ...] = ()
 
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing in it that anybody could care about."""
+        clean = self.injection is None or self.injection.verdict is InjectionVerdict.CLEAN
+        return clean and not (self.matches or self.hidden or self.leaks)
+
 
 class _View(msgspec.Struct, frozen=True):
     """A text that stands for the text at ``index``; ``layer`` is empty for the text itself."""
@@ -133,6 +141,7 @@ class Inspector:
         self._canaries = canaries
         self._recognisers = tuple(recognisers)
         self._spent = spent
+        self._names: dict[Any, tuple[Reading, tuple[_View, ...]]] = {}
 
     @property
     def entities(self) -> frozenset[str]:
@@ -165,6 +174,29 @@ class Inspector:
             self._reading(text, found.tricks, mine, wanted)
             for text, found, mine in zip(texts, layered, seen, strict=True)
         ]
+
+    def name(self, text: Text, wanted: Wanted) -> Reading:
+        """As ``read`` of one host's name, which is asked for again and again.
+
+        What the rules see in it is remembered; canaries, of which there are new ones, are not.
+        """
+        found, key = self._names, (text, wanted.entities, wanted.injection, wanted.recognised)
+        known = found.pop(key, None)
+        if known is None:
+            reading = self.read([text], msgspec.structs.replace(wanted, canaries=False))[0]
+            known = reading, tuple(_views(0, text.text, layers(text.text)))
+            if len(found) >= _MOST_NAMES:
+                found.pop(next(iter(found), key), None)
+        found[key] = known  # the newest
+        reading, views = known
+        leaks = self._leaks(views, wanted)
+        return msgspec.structs.replace(reading, leaks=leaks) if leaks else reading
+
+    def _leaks(self, views: Iterable[_View], wanted: Wanted) -> tuple[Leak, ...]:
+        if self._canaries is None or not wanted.canaries:
+            return ()
+        found = (leak for view in views for leak in self._canaries.find(view.text, wanted.session))
+        return tuple({leak.place: leak for leak in found}.values())
 
     def _scanned(
         self, views: Sequence[_View], texts: Sequence[Text], wanted: Wanted, began: float
@@ -220,10 +252,7 @@ class Inspector:
         injection = None
         if text.source in wanted.injection and not (text.number or text.sealed):
             injection = self._scored(text.source, views, flooded=FLOOD in tricks)
-        leaks: tuple[Leak, ...] = ()
-        if wanted.canaries and self._canaries is not None:
-            found = (leak for v in views for leak in self._canaries.find(v.text, wanted.session))
-            leaks = tuple({leak.place: leak for leak in found}.values())
+        leaks = self._leaks(views, wanted)
         return Reading(
             matches=matches, hidden=hidden, injection=injection, leaks=leaks, tricks=tricks
         )

@@ -18,7 +18,7 @@ from portcullis.core.ports import Clock, Recorder, Sealer
 from portcullis.core.verdict import Allow, Deny, Hold
 from portcullis.oversight.binding import binding, sent
 from portcullis.oversight.events import Events
-from portcullis.oversight.naming import told_name, told_why
+from portcullis.oversight.naming import MOST_NAMED, told_name, told_why
 from portcullis.oversight.recent import Recent, Remembered
 from portcullis.oversight.sealing import seal
 
@@ -26,7 +26,6 @@ MOST_BYTES: Final = 2**20
 """Longest call that a human can be asked to judge, in bytes of JSON."""
 _LOOK_SECONDS: Final = 0.2
 """How often a waiting connection looks: another process may decide."""
-_NAME: Final = 200
 _NOTED: Final = frozenset(
     {Action.TOOL, Action.MODEL, Action.RESOURCE, Action.PROMPT, Action.EGRESS}
 )
@@ -159,9 +158,9 @@ class Asking:
             session=session.id if session else "",
             action=call.action,
             server=call.server,
-            name=told_name(call)[:_NAME],
+            name=told_name(call)[:MOST_NAMED],
             risk=hold.risk or RiskClass.DELETE,
-            why=told_why(hold.reason, call)[:_NAME],
+            why=told_why(hold.reason, call)[:MOST_NAMED],
             created_at=now,
             expires_at=min(expires, session.expires_at) if session else expires,
         )
@@ -186,6 +185,7 @@ class Asking:
             questions=hold.questions,
             recent=self._recent.of(context),
             labels=dict(hold.labels),
+            approvers=hold.approvers,
         )
 
     def _refused(self, claimed: Claimed, hold: Hold) -> Deny:

@@ -25,9 +25,9 @@ def binding(call: Call, context: Context, hold: Hold, key: bytes) -> str:
     It lies in the database until the approval is forgotten; without ``key`` (32 bytes, the gate's)
     nobody can try out there what was asked. Where confidential content would go is part of it, and
     that the caller is in quarantine: an approval from before is for less. Two calls have the same
-    binding when they do the same: their ids, traces and progress tokens may differ, and so may the
-    state that a server hands out with questions, which are bound as they were asked. Nothing else
-    may.
+    binding when they do the same, and as many people have to approve them: their ids, traces and
+    progress tokens may differ, and so may the state that a server hands out with questions, which
+    are bound as they were asked. Nothing else may.
     """
     principal, session = context.principal, context.session
     bound = encode(
@@ -44,6 +44,7 @@ def binding(call: Call, context: Context, hold: Hold, key: bytes) -> str:
             call.arguments,
             _bound(call),
             sorted(one for one in hold.questions if one.startswith(_CHANGING)),
+            *([hold.approvers] if hold.approvers > 1 else ()),
         ]
     )
     return hmac.digest(key, bound, "sha256").hex()

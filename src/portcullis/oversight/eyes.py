@@ -57,3 +57,14 @@ def vouched_name(user: str) -> str:
 def _names(name: str) -> frozenset[str]:
     folded = unicodedata.normalize("NFKC", name).casefold().strip()
     return frozenset(filter(None, (folded, folded.partition("@")[0])))
+
+
+def same_person(directory: Directory, one: str, other: str) -> bool:
+    """Whether two operators may be the same person, by any of their names. Blocks."""
+    return not _persons(directory, one).isdisjoint(_persons(directory, other))
+
+
+def _persons(directory: Directory, operator: str) -> frozenset[str]:
+    known = known_as(directory, operator)
+    names = frozenset(name for one in known for name in _names(one))
+    return names | {vouched_name(one) for one in known}

@@ -61,6 +61,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     def amounts(self) -> dict[Measure, int]:
         """How much of each measure; of what is not in it, nothing is known before."""
         return {
+            Measure.CALLS: 1,
             Measure.INPUT: self.read,
             Measure.OUTPUT: self.written,
             Measure.TOKENS: self.read + self.written,
@@ -255,6 +256,8 @@ def lasts(plan: Sequence[Planned], now: float) -> float:
 
 def fits(measure: Measure, call: Call) -> bool:
     """Whether a call has any of a measure."""
+    if measure is Measure.CALLS:
+        return True
     if measure in MODEL:
         return call.action is Action.MODEL
     return measure in DATA and call.action is not Action.MODEL

@@ -18,6 +18,9 @@ _OURS: Final = frozenset(
 )
 """What protocols call the members of their requests."""
 
+MOST_NAMED: Final = 200
+"""Longest name of what is called that stands in an approval, in characters; the rest is cut."""
+
 
 def told_name(call: Call) -> str:
     """What is called, as it may be told: a tool that is offered, or a name in one word."""

@@ -32,7 +32,7 @@ _KEYS: Final = (
     "lookup",
 )
 _ROLE: Final = ("role", "carries", "lookup")
-_RULE = r"[a-z][a-z-]{1,30}"
+RULE: Final = r"[a-z][a-z-]{1,30}"
 _SUBJECT: Final = "session.subject."
 _USER: Final = "session.user"
 
@@ -75,7 +75,7 @@ def read_arguments(
                 schemas[name.value] = _schema(reader, item, where, fragment)
             elif key == "tolerate":
                 form = "the name of a rule, such as ssrf"
-                tolerated[name.value] = reader.texts(item, where, _RULE, form)
+                tolerated[name.value] = reader.texts(item, where, RULE, form)
             elif key not in _ROLE:
                 bounds.append(_READERS[key](reader, item, name.value, where))
         _contradictions(reader, value, bounds, name.value)

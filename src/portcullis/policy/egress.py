@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import yaml
 
-from portcullis.policy.model import EgressRule
+from portcullis.policy.grants import TERMS, read_terms, terms_data
+from portcullis.policy.model import EgressRule, Grant
 from portcullis.policy.yaml import Entry, Reader
 from portcullis.wire.egress import METHODS, WEBSOCKET
 
@@ -47,7 +48,7 @@ def read_egress(reader: Reader, path: str, node: yaml.Node | None) -> tuple[Egre
 
 
 def _rule(reader: Reader, path: str, node: yaml.Node) -> EgressRule | None:
-    keys = reader.section(node, path, _KEYS)
+    keys = reader.section(node, path, (*_KEYS, *TERMS))
     if "host" not in keys:
         reader.fault(node, f"{path} has no host", "Write `host: NAME`.")
         return None
@@ -56,7 +57,7 @@ def _rule(reader: Reader, path: str, node: yaml.Node) -> EgressRule | None:
         return None
     inject = reader.text(keys["inject"], f"{path}.inject", _NAME) if "inject" in keys else None
     rule = EgressRule(
-        host=host,
+        host=Grant(host.value, host.place, host.path, read_terms(reader, keys, path)),
         ports=_ports(reader, keys.get("ports"), f"{path}.ports"),
         methods=_texts(reader, keys, path, "methods", _METHOD, _METHOD_FORM),
         paths=_texts(reader, keys, path, "paths", _PATH, "a path, * for any characters"),
@@ -124,6 +125,7 @@ def egress_data(rules: tuple[EgressRule, ...]) -> list[dict[str, Any]]:
             "plain": rule.plain,
             "inject": rule.inject,
             "rule": rule.host.rule,
+            **({} if rule.host.terms.plain else {"terms": terms_data(rule.host.terms)}),
         }
         for rule in rules
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import yaml
@@ -19,7 +20,17 @@ from portcullis.policy.containment import (
     read_sends,
     unnamed,
 )
+from portcullis.policy.data_access import read_data, read_data_access
+from portcullis.policy.data_link import link_data
 from portcullis.policy.egress import read_egress
+from portcullis.policy.grants import (
+    read_denied,
+    read_environments,
+    read_grants,
+    read_permissions,
+)
+from portcullis.policy.handwritten import SUFFIX, read_handwritten
+from portcullis.policy.inheritance import resolve
 from portcullis.policy.inspection import read_inspection
 from portcullis.policy.limits import read_limit
 from portcullis.policy.link import link, server_of
@@ -28,19 +39,23 @@ from portcullis.policy.model import (
     Agent,
     ContainmentLayer,
     Inspection,
-    Permission,
     Policy,
     Role,
     Tool,
 )
+from portcullis.policy.moments import Moment, read_moment
+from portcullis.policy.obligations import read_obligations
+from portcullis.policy.observe import read_observe
 from portcullis.policy.quarantine import QuarantineRead, read_quarantine
+from portcullis.policy.resource_limits import read_resource_limits
 from portcullis.policy.source import Faults, SourceFile
+from portcullis.policy.windows import Window, read_windows
 from portcullis.policy.yaml import Entry, Reader
 
 VERBS: Final = ("read", "write", "execute", "delete", "admin")
 _SERVER: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
-_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,126}"
-_RESOURCE: Final = r"[A-Za-z0-9][A-Za-z0-9_./-]{0,126}"
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,126}"
+RESOURCE: Final = r"[A-Za-z0-9][A-Za-z0-9_./-]{0,126}"
 _TOOL: Final = rf"{_SERVER}\.[!-)+-~]{{1,128}}"  # printable ASCII without *
 _REQUESTS: Final = ("sampling/createMessage", "elicitation/create", "roots/list")
 
@@ -59,13 +74,26 @@ LISTS: Final[dict[str, tuple[str, str]]] = {
         f"server.METHOD with one of {', '.join(_REQUESTS)}",
     ),
 }
+KEYS: Final = {
+    "allowed_tools": "tool",
+    "models": "model",
+    "provider_features": "feature",
+    "allowed_resources": "resource",
+    "allowed_prompts": "prompt",
+    "server_requests": "request",
+}
+"""What the long form of an entry calls what the short one is."""
 _EVERYONE: Final = ("inspection", "containment", "quarantine")
-UNENFORCED: Final = ("resource_limits", "data_access")
-_ROLE_KEYS: Final = ("permissions", *LISTS, "egress", "inspection", "containment", *UNENFORCED)
+_AGENT_KEYS: Final = ("role", "owner", "expires", "review_by", "observe")
+_ROLE_KEYS: Final = (
+    *("inherits", "environments", "permissions", *LISTS, "egress", "inspection", "containment"),
+    *("obligations", "data_access", "resource_limits"),
+)
 _RISKS: Final = tuple(RiskClass)
 _TOOL_KEYS: Final = (
     *("resource", "verb", "risk", "raise"),
     *("arguments", "results", "intent", "sends", "answers", "memory"),
+    *("obligations", "data"),
 )
 
 _Item = TypeVar("_Item", Agent, Role, Tool)
@@ -78,20 +106,30 @@ def parse(files: tuple[SourceFile, ...], fragment: Fragment) -> Policy:
     """
     faults = Faults(files)
     grammar = _Grammar(fragment, faults)
+    rego = [file for file in files if file.name.endswith(SUFFIX)]
     for file in files:
-        grammar.read(Reader(file, faults))
+        if file not in rego:
+            grammar.read(Reader(file, faults))
+    written = tuple(grammar.roles.values())
+    roles = resolve(written, faults)
     policy = Policy(
         agents=tuple(grammar.agents.values()),
-        roles=tuple(grammar.roles.values()),
+        roles=written,
         tools=tuple(grammar.tools.values()),
         inspection=grammar.inspection or Inspection(),
         containment=grammar.containment,
         quarantine=grammar.quarantine or QuarantineRead(),
-        limits=tuple(grammar.limits.values()),
+        limits=(
+            *grammar.limits.values(),
+            *(role.limit for role in roles if role.limit is not None),
+        ),
+        windows=tuple(grammar.windows.values()),
+        handwritten=read_handwritten(rego, faults),
     )
     link(policy, faults)
+    link_data(policy.agents, roles, policy.tools, faults)
     faults.raise_any()
-    return policy
+    return replace(policy, roles=roles)
 
 
 class _Grammar:
@@ -104,6 +142,7 @@ class _Grammar:
         self.inspection: Inspection | None = None
         self.containment: ContainmentLayer | None = None
         self.limits: dict[str, Limit] = {}
+        self.windows: dict[str, Window] = {}
         self.quarantine: QuarantineRead | None = None
         self._fragment = fragment
         self._faults = faults
@@ -116,12 +155,12 @@ class _Grammar:
         parts = reader.section(
             root,
             "the policy",
-            ("version", "agents", "roles", "tools", *_EVERYONE, "limits"),
+            ("version", "agents", "roles", "tools", *_EVERYONE, "limits", "windows"),
         )
         version = parts.get("version")
         if version is None:
             reader.fault(root, "the file does not say its version", "Start with `version: 1`.")
-        elif reader.value(version, "version") != 1:
+        elif (said := reader.value(version, "version")) != 1 or isinstance(said, bool):
             reader.fault(version, "unknown version", "This gate reads `version: 1`.")
         for key, node in _members(reader, parts, "agents"):
             self._add(self.agents, key, self._agent(reader, key, node))
@@ -131,6 +170,8 @@ class _Grammar:
             self._add(self.tools, key, self._tool(reader, key, node))
         for key, node in _members(reader, parts, "limits"):
             self._add_limit(reader, key, node)
+        if "windows" in parts:
+            self._add_windows(reader, parts["windows"])
         self._for_everyone(reader, parts)
 
     def _for_everyone(self, reader: Reader, parts: dict[str, yaml.Node]) -> None:
@@ -166,59 +207,66 @@ class _Grammar:
         elif limit is not None:
             self.limits[key.value] = limit
 
+    def _add_windows(self, reader: Reader, node: yaml.Node) -> None:
+        for window, value in read_windows(reader, node):
+            if window.name in self.windows:
+                reader.fault(value, f"{window.name} is defined twice")
+            self.windows[window.name] = window
+
     def _agent(self, reader: Reader, key: Entry, node: yaml.Node) -> Agent | None:
         path = f"agents.{key.value}"
-        keys = reader.section(node, path, ("role", "owner"))
-        if "owner" in keys:
-            reader.text(keys["owner"], f"{path}.owner")
+        keys = reader.section(node, path, _AGENT_KEYS)
+        owner = reader.text(keys["owner"], f"{path}.owner") if "owner" in keys else None
         if "role" not in keys:
             reader.fault(node, f"{path} has no role", "Write `role: NAME`.")
             return None
         role = reader.text(keys["role"], f"{path}.role")
-        return None if role is None else Agent(key, role)
+        if role is None:
+            return None
+        return Agent(
+            key,
+            role,
+            owner="" if owner is None else owner.value,
+            expires=_moment(reader, keys.get("expires"), f"{path}.expires"),
+            review_by=_moment(reader, keys.get("review_by"), f"{path}.review_by"),
+            observe=read_observe(reader, f"{path}.observe", keys.get("observe")),
+        )
 
     def _role(self, reader: Reader, key: Entry, node: yaml.Node) -> Role | None:
-        if not re.fullmatch(_NAME, key.value):
+        if not re.fullmatch(NAME, key.value):
             self._faults.add(key.place, "a role's name is of letters, digits, _ and -")
             return None
         path = f"roles.{key.value}"
         keys = reader.section(node, path, _ROLE_KEYS)
-        for name in UNENFORCED:
-            if name in keys:
-                hint = "Remove it: nothing is accepted and ignored."
-                reader.fault(keys[name], f"nothing enforces {path}.{name} yet", hint, "PC7003")
         lists = {
-            name: reader.texts(keys.get(name), f"{path}.{name}", pattern, form)
-            for name, (pattern, form) in LISTS.items()
+            name: read_grants(reader, keys.get(name), f"{path}.{name}", word, *LISTS[name])
+            for name, word in KEYS.items()
         }
+        denied = read_denied(
+            reader, keys.get("denied_tools"), f"{path}.denied_tools", *LISTS["denied_tools"]
+        )
         return Role(
             key,
-            self._permissions(reader, path, keys.get("permissions")),
+            inherits=reader.texts(
+                keys.get("inherits"), f"{path}.inherits", NAME, "of a role's name"
+            ),
+            environments=read_environments(
+                reader, keys.get("environments"), f"{path}.environments"
+            ),
+            permissions=read_permissions(
+                reader, keys.get("permissions"), f"{path}.permissions", VERBS, RESOURCE
+            ),
+            denied_tools=denied,
             **lists,
             inspection=read_inspection(reader, f"{path}.inspection", keys.get("inspection")),
             containment=read_containment(reader, f"{path}.containment", keys.get("containment")),
             egress=read_egress(reader, f"{path}.egress", keys.get("egress")),
+            obligations=read_obligations(reader, f"{path}.obligations", keys.get("obligations")),
+            data_access=read_data_access(reader, f"{path}.data_access", keys.get("data_access")),
+            limit=read_resource_limits(
+                reader, f"{path}.resource_limits", keys.get("resource_limits"), key
+            ),
         )
-
-    def _permissions(
-        self, reader: Reader, path: str, node: yaml.Node | None
-    ) -> tuple[Permission, ...]:
-        found: dict[tuple[str, str], Permission] = {}
-        for index, item in enumerate(reader.items(node, f"{path}.permissions")):
-            place = f"{path}.permissions[{index}]"
-            pairs = list(reader.section(item, place, VERBS).items())
-            if len(pairs) != 1:
-                reader.fault(item, f"{place} must be one pair", "Write `- read: RESOURCE`.")
-                continue
-            verb, value = pairs[0]
-            resource = reader.text(value, place, _RESOURCE, "of a resource's name")
-            if resource is None:
-                continue
-            if (verb, resource.value) in found:
-                reader.fault(item, f"{verb}: {resource.value} is listed twice")
-            entry = Entry(f"{verb}:{resource.value}", resource.place, place)
-            found[verb, resource.value] = Permission(verb, resource.value, entry)
-        return tuple(found.values())
 
     def _tool(self, reader: Reader, key: Entry, node: yaml.Node) -> Tool | None:
         pattern, form = LISTS["allowed_tools"]
@@ -252,6 +300,8 @@ class _Grammar:
                 server=server_of(key.value),
                 arguments=arguments.roles,
             ),
+            obligations=read_obligations(reader, f"{path}.obligations", keys.get("obligations")),
+            data=read_data(reader, f"{path}.data", keys.get("data")),
         )
         argument = unnamed(tool)
         if argument is not None:
@@ -267,6 +317,10 @@ def _members(
     return reader.pairs(parts[name], name) if name in parts else []
 
 
+def _moment(reader: Reader, node: yaml.Node | None, path: str) -> Moment | None:
+    return None if node is None else read_moment(reader, node, path)
+
+
 def _choice(
     reader: Reader, node: yaml.Node | None, path: str, choices: tuple[str, ...], default: str
 ) -> str:
@@ -277,5 +331,5 @@ def _choice(
 
 
 def _resource(reader: Reader, node: yaml.Node | None, path: str) -> str:
-    entry = None if node is None else reader.text(node, path, _RESOURCE, "of a resource's name")
+    entry = None if node is None else reader.text(node, path, RESOURCE, "of a resource's name")
     return "" if entry is None else entry.value

@@ -38,14 +38,14 @@ CHANNELS: Final[dict[str, tuple[Treatment, ...]]] = {
 }
 """A placeholder is restored on the way to a tool and from a model: none is made there."""
 
-_INJECTION: Final = (
+INJECTION: Final = (
     Treatment.ALLOW,
     Treatment.WRAP,
     Treatment.STRIP,
     Treatment.HOLD,
     Treatment.BLOCK,
 )
-_OPAQUE: Final = (Treatment.ALLOW, Treatment.HOLD, Treatment.BLOCK)
+OPAQUE: Final = (Treatment.ALLOW, Treatment.HOLD, Treatment.BLOCK)
 _KEYS: Final = (*CHANNELS, "injection", "opaque", "envelope", "canaries", "links")
 _ENTITY: Final = rf"{'|'.join(Category)}|[A-Z][A-Z0-9_]{{1,62}}"
 _ENTITY_FORM: Final = f"an entity such as CREDIT_CARD, or one of {', '.join(Category)}"
@@ -105,8 +105,8 @@ def read_inspection(reader: Reader, path: str, node: yaml.Node | None) -> Inspec
         if name in keys
     }
     for name, members, allowed in (
-        ("injection", Source, _INJECTION),
-        ("opaque", Channel, _OPAQUE),
+        ("injection", Source, INJECTION),
+        ("opaque", Channel, OPAQUE),
     ):
         if name in keys:
             form = f"one of {', '.join(members)}"

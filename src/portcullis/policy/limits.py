@@ -19,7 +19,7 @@ _GLOB: Final = r"[!-~ ]{1,128}"
 _DIMENSIONS: Final = tuple(one for one in Dimension if one is not Dimension.ALL)
 _WHERE: Final = tuple(one for one in _DIMENSIONS if one is not Dimension.SESSION)
 _WHAT: Final = (
-    *("requests", "tokens", "cost", "concurrency", "session_seconds", "rows", "bytes"),
+    *("requests", "calls", "tokens", "cost", "concurrency", "session_seconds", "rows", "bytes"),
     "burn",
 )
 _KEYS: Final = ("for", "per", *_WHAT, "risk")
@@ -51,6 +51,7 @@ def read_limit(reader: Reader, key: Entry, node: yaml.Node) -> Limit | None:
     if not any(name in keys for name in _WHAT):
         reader.fault(node, f"{path} limits nothing", f"Name one of {', '.join(_WHAT)}.")
     ceilings = (
+        *_amounts(reader, keys.get("calls"), f"{path}.calls", Measure.CALLS),
         *_tokens(reader, keys.get("tokens"), f"{path}.tokens"),
         *_amounts(reader, keys.get("cost"), f"{path}.cost", Measure.COST),
         *_amounts(reader, keys.get("rows"), f"{path}.rows", Measure.ROWS),

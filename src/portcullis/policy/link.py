@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from portcullis.policy.containment import unread
-from portcullis.policy.model import Policy, Role, Tool
+from portcullis.policy.model import Policy, Role
 from portcullis.policy.quarantine import link_quarantine
 from portcullis.policy.source import Faults
 
@@ -15,7 +17,10 @@ def server_of(qualified: str) -> str:
 
 def denies(role: Role, tool: str) -> bool:
     """Whether ``denied_tools`` name this tool or its whole server."""
-    return any(entry.value in {tool, f"{server_of(tool)}.*"} for entry in role.denied_tools)
+    if not role.denied_tools:
+        return False
+    named = (tool, f"{server_of(tool)}.*")
+    return any(entry.value in named for entry in role.denied_tools)
 
 
 def link(policy: Policy, faults: Faults) -> None:
@@ -35,17 +40,22 @@ def link(policy: Policy, faults: Faults) -> None:
                 "A lookup is a listed tool of the same server, of the class read in any case.",
             )
     link_quarantine(policy.quarantine, {name: one.risk for name, one in tools.items()}, faults)
+    windows = {window.name for window in policy.windows}
+    meant: dict[tuple[str, str], list[str]] = {}
+    for tool in policy.tools:
+        meant.setdefault((tool.verb, tool.resource), []).append(tool.name.value)
     for role in policy.roles:
-        _role(role, policy.tools, faults)
+        _role(role, meant, faults)
+        for grant in role.grants():
+            during = grant.terms.during
+            if during is not None and during.value not in windows:
+                known = ", ".join(sorted(windows)) or "none"
+                faults.add(during.place, f"unknown window {during.value}", f"Windows: {known}.")
 
 
-def _role(role: Role, tools: tuple[Tool, ...], faults: Faults) -> None:
+def _role(role: Role, meant: Mapping[tuple[str, str], list[str]], faults: Faults) -> None:
     for permission in role.permissions:
-        matching = [
-            tool.name.value
-            for tool in tools
-            if (tool.verb, tool.resource) == (permission.verb, permission.resource)
-        ]
+        matching = meant.get((permission.verb, permission.resource), [])
         if not matching:
             faults.add(
                 permission.entry.place,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +16,14 @@ from portcullis.core.containment import (
     Treatment,
 )
 from portcullis.core.limits import Limit
+from portcullis.core.obligation import Obligations
+from portcullis.policy.conditions import Condition
+from portcullis.policy.data_access import Binding, DataAccess
+from portcullis.policy.handwritten import Handwritten
+from portcullis.policy.moments import Moment
+from portcullis.policy.observe import Observe
 from portcullis.policy.quarantine import QuarantineRead
+from portcullis.policy.windows import Window
 from portcullis.policy.yaml import Entry
 
 BoundKind = Literal["required", "equals", "enum", "prefix", "maximum", "minimum", "max_length"]
@@ -23,10 +31,59 @@ BoundKind = Literal["required", "equals", "enum", "prefix", "maximum", "minimum"
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Which role an agent has."""
+    """Which role an agent has, until when, and who answers for it.
+
+    From ``expires`` on the policy does not know it; ``review_by`` is when somebody has to have
+    looked at what it may.
+    """
 
     name: Entry
     role: Entry
+    owner: str = ""
+    expires: Moment | None = None
+    review_by: Moment | None = None
+    observe: Observe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Environments:
+    """Where something holds; ``entry`` is the key that says so last."""
+
+    names: tuple[str, ...]
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """When a grant holds, and what it obliges to. All of them have to; None asks nothing.
+
+    ``reason`` is for whoever reads the policy.
+    """
+
+    environments: Environments | None = None
+    until: Moment | None = None
+    during: Entry | None = None
+    when: Condition | None = None
+    obligations: Obligations | None = None
+    reason: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the grant holds always, and obliges to nothing."""
+        return (
+            self.environments is None
+            and self.until is None
+            and self.during is None
+            and self.when is None
+            and self.obligations is None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Entry):
+    """What a role grants, and on what terms."""
+
+    terms: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +92,7 @@ class Permission:
 
     verb: str
     resource: str
-    entry: Entry
+    entry: Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +125,7 @@ class EgressRule:
     said only where the gate reads requests: under ``terminate``, or ``plain``.
     """
 
-    host: Entry
+    host: Grant
     ports: tuple[int, ...]
     methods: tuple[Entry, ...] | None = None
     paths: tuple[Entry, ...] | None = None
@@ -79,20 +136,36 @@ class EgressRule:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What agents of this role may reach. Qualified names are ``server.name``."""
+    """What agents of this role may reach. Qualified names are ``server.name``.
+
+    A role that was resolved (``inheritance``) has what it inherits among its own: an entry's path
+    says of which role it is. ``inherits`` are then still those that it names itself.
+    """
 
     name: Entry
+    inherits: tuple[Entry, ...] = ()
+    environments: Environments | None = None
     permissions: tuple[Permission, ...] = ()
-    allowed_tools: tuple[Entry, ...] = ()
+    allowed_tools: tuple[Grant, ...] = ()
     denied_tools: tuple[Entry, ...] = ()
-    models: tuple[Entry, ...] = ()
-    provider_features: tuple[Entry, ...] = ()
-    allowed_resources: tuple[Entry, ...] = ()
-    allowed_prompts: tuple[Entry, ...] = ()
-    server_requests: tuple[Entry, ...] = ()
+    models: tuple[Grant, ...] = ()
+    provider_features: tuple[Grant, ...] = ()
+    allowed_resources: tuple[Grant, ...] = ()
+    allowed_prompts: tuple[Grant, ...] = ()
+    server_requests: tuple[Grant, ...] = ()
     inspection: Inspection = field(default_factory=Inspection)
     containment: ContainmentLayer | None = None
     egress: tuple[EgressRule, ...] = ()
+    obligations: Obligations | None = None
+    data_access: DataAccess | None = None
+    limit: Limit | None = None
+
+    def grants(self) -> Iterator[Grant]:
+        """All that it grants."""
+        yield from (permission.entry for permission in self.permissions)
+        yield from (*self.allowed_tools, *self.models, *self.provider_features)
+        yield from (*self.allowed_resources, *self.allowed_prompts, *self.server_requests)
+        yield from (rule.host for rule in self.egress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +205,8 @@ class Tool:
     bare: bool = False
     answers: dict[str, ArgumentModel] = field(default_factory=dict)
     memory: Memory | None = None
+    obligations: Obligations | None = None
+    data: tuple[Binding, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +220,5 @@ class Policy:
     containment: ContainmentLayer | None = None
     limits: tuple[Limit, ...] = ()
     quarantine: QuarantineRead = field(default_factory=QuarantineRead)
+    windows: tuple[Window, ...] = ()
+    handwritten: tuple[Handwritten, ...] = ()

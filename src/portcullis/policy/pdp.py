@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from portcullis.core.call import Action, Call, Context, RiskClass
+from portcullis.core.call import Call, Context, RiskClass
 from portcullis.core.codes import CODES
 from portcullis.core.containment import Containment, ToolModel
 from portcullis.core.egress import EgressTerms
 from portcullis.core.inspection import Profile
 from portcullis.core.limits import Limit
-from portcullis.core.principal import PrincipalKind, TaskBound
+from portcullis.core.obligation import Obligations
+from portcullis.core.ports import Clock
 from portcullis.core.quarantine import Quarantine
 from portcullis.core.verdict import Allow, Deny
 from portcullis.policy.bounds import Fragment
 from portcullis.policy.compiler import compile_policy
 from portcullis.policy.containment import contained, models
+from portcullis.policy.data_link import ANYWHERE, masking
 from portcullis.policy.egress import terminated
 from portcullis.policy.engine import (
     DECISION,
@@ -33,44 +35,10 @@ from portcullis.policy.engine import (
 from portcullis.policy.grammar import parse
 from portcullis.policy.inspection import CHANNELS, STRICTEST, profile
 from portcullis.policy.model import Policy
+from portcullis.policy.observe import Observe
+from portcullis.policy.question import Listing, asked, encode, who
 from portcullis.policy.source import SourceFile, read
-
-
-class _Principal(msgspec.Struct):
-    kind: PrincipalKind
-    id: str
-    session: str | None
-
-
-class _Session(msgspec.Struct):
-    id: str
-    agent: str
-    user: str
-    subject: dict[str, Any]
-    grant: tuple[str, ...] | None
-    bounds: tuple[TaskBound, ...]
-
-
-class _Question(msgspec.Struct):
-    """The input of a decision; arguments are a tool's, or those of egress."""
-
-    action: Action
-    server: str
-    name: str
-    arguments: dict[str, Any]
-    features: tuple[str, ...]
-    principal: _Principal
-    session: _Session | None
-
-
-class _Listing(msgspec.Struct):
-    """The input of a question of visibility."""
-
-    kind: str
-    server: str
-    names: Sequence[str]
-    principal: _Principal
-    session: _Session | None
+from portcullis.policy.windows import Calendar, Now
 
 
 class _Answer(msgspec.Struct):
@@ -83,18 +51,19 @@ class _Answer(msgspec.Struct):
     code: str = ""
     clear: tuple[str, ...] = ()
     egress: EgressTerms | None = None
+    obligations: Obligations | None = None
+    observed: bool = False
 
 
-_ARGUED: Final = frozenset({Action.TOOL, Action.EGRESS})
-"""The actions whose arguments are policy's business."""
-_EXACT: Final = 2**53
-"""From here on a float stands for many integers, and the engine finds it equal to all of them."""
+PRODUCTION: Final = "production"
+"""The environment of a gate whose configuration names none."""
 _AT_ONCE: Final = 64
 """Names of a list that the engine is asked about at once: its budget bounds how many."""
 _SHORT: Final = 2048
 """Longest question, in bytes, whose answer is remembered."""
 
-_encode = msgspec.json.Encoder().encode
+_NO_SERVER: Final[frozenset[str]] = frozenset()
+
 _answer = msgspec.json.Decoder(_Answer).decode
 _names = msgspec.json.Decoder(frozenset[str]).decode
 _profile = msgspec.json.Decoder(Profile).decode
@@ -131,8 +100,26 @@ def compile_files(
             role.name.value: terminated(role.egress) for role in policy.roles if role.egress
         },
         limits=policy.limits,
+        masking={role.name.value: masking(role, policy.tools) for role in policy.roles},
         quarantine=policy.quarantine.rules(),
+        windows=policy.windows,
+        moments=_moments(policy),
+        observed=tuple(
+            (agent.name.value, agent.observe)
+            for agent in policy.agents
+            if agent.observe is not None
+        ),
     )
+
+
+def _moments(policy: Policy) -> tuple[int, ...]:
+    """Every instant that the policy compares the time to."""
+    dated = [agent.expires for agent in policy.agents]
+    dated += [grant.terms.until for role in policy.roles for grant in role.grants()]
+    observed = [agent.observe for agent in policy.agents if agent.observe is not None]
+    dated += [one.until for one in observed]
+    begins = {one.begin for one in observed}
+    return tuple(sorted({one.seconds for one in dated if one is not None} | begins))
 
 
 def _containments(policy: Policy) -> dict[str, Containment]:
@@ -168,8 +155,14 @@ class _InForce(msgspec.Struct, frozen=True):
     """
 
     policy: CompiledPolicy
+    calendar: Calendar
     answers: dict[bytes, Allow | Deny]
     profiles: dict[str, Profile]
+
+    @classmethod
+    def begin(cls, policy: CompiledPolicy) -> _InForce:
+        """One that has answered nothing yet."""
+        return cls(policy, Calendar(policy.windows, policy.moments), {}, {})
 
 
 class RegoPdp:
@@ -177,13 +170,24 @@ class RegoPdp:
 
     A decision sees one policy wholly: its verdict carries the digest of the policy that made it.
     ``swap`` takes effect with the next decision, on every thread. At most ``remember`` answers to
-    short questions are kept, faults never.
+    short questions are kept, faults never. ``environment`` is the gate's. Without a ``clock`` no
+    window is open and no date lies ahead: what a policy ties to time does not hold.
     """
 
-    def __init__(self, policy: CompiledPolicy, engine: Engine, *, remember: int = 4096) -> None:
-        self._force = _InForce(policy, {}, {})
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        engine: Engine,
+        *,
+        remember: int = 4096,
+        environment: str = PRODUCTION,
+        clock: Clock | None = None,
+    ) -> None:
+        self._force = _InForce.begin(policy)
         self._engine = engine
         self._remember = remember
+        self._environment = environment
+        self._clock = clock
 
     @property
     def digest(self) -> str:
@@ -192,22 +196,13 @@ class RegoPdp:
 
     def swap(self, policy: CompiledPolicy) -> None:
         """Put another policy in force."""
-        self._force = _InForce(policy, {}, {})
+        self._force = _InForce.begin(policy)
 
     def decide(self, call: Call, context: Context) -> Allow | Deny:
         """Judge a call; every fault and every undefined answer is a Deny PC9001."""
         force = self._force
         try:
-            question = _encode(
-                _Question(
-                    call.action,
-                    call.server,
-                    call.name,
-                    _comparable(call.arguments) if call.action in _ARGUED else {},
-                    call.features,
-                    *_who(context, f"{call.server}.{call.name}"),
-                )
-            )
+            question = self._question(force, call, context)
             known = force.answers.get(question)
             if known is not None:
                 return known
@@ -220,6 +215,22 @@ class RegoPdp:
             force.answers[question] = verdict
         return verdict
 
+    def question(self, call: Call, context: Context) -> bytes:
+        """The input document of a decision about a call, as JSON.
+
+        Raises msgspec.MsgspecError, TypeError or ValueError for what no JSON can say.
+        """
+        return self._question(self._force, call, context)
+
+    def _question(self, force: _InForce, call: Call, context: Context) -> bytes:
+        return encode(asked(call, context, self._environment, self._now(force)))
+
+    def _now(self, force: _InForce) -> Now:
+        """What policy sees of time; a policy that speaks of none sees none."""
+        if self._clock is None or force.calendar.idle:
+            return Now()
+        return force.calendar.at(self._clock.now())
+
     def _ask(self, policy: CompiledPolicy, question: bytes) -> Allow | Deny:
         answer = _answer(self._engine.evaluate(policy, DECISION, question.decode()))
         if answer.allow:
@@ -230,6 +241,8 @@ class RegoPdp:
                 clear=answer.clear,
                 policy=policy.digest,
                 egress=answer.egress,
+                obligations=answer.obligations,
+                observed=answer.observed,
             )
         if answer.code not in CODES:
             raise ValueError(answer.code)
@@ -245,13 +258,16 @@ class RegoPdp:
         self, kind: str, server: str, names: Sequence[str], context: Context
     ) -> frozenset[str]:
         """Which of a server's names the agent may be shown; on a fault, none."""
+        force = self._force
         found: frozenset[str] = frozenset()
         try:
             for start in range(0, len(names), _AT_ONCE):
                 some = names[start : start + _AT_ONCE]
-                listing = _Listing(kind, server, some, *_who(context))
+                listing = Listing(
+                    kind, server, some, *who(context), self._environment, *self._now(force)
+                )
                 found |= _names(
-                    self._engine.evaluate(self._force.policy, VISIBLE, _encode(listing).decode())
+                    self._engine.evaluate(force.policy, VISIBLE, encode(listing).decode())
                 )
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
             return frozenset()
@@ -277,10 +293,20 @@ class RegoPdp:
         """The roles that the policy in force gives to agents."""
         return frozenset(self._force.policy.roles.values())
 
+    def observed(self) -> tuple[tuple[str, Observe], ...]:
+        """The agents that the policy in force has observed, and until when."""
+        return self._force.policy.observed
+
     @property
     def limits(self) -> tuple[Limit, ...]:
         """The limits of the policy in force."""
         return self._force.policy.limits
+
+    def masks(self, server: str, context: Context) -> bool:
+        """Whether any result of a server is masked for the caller, or for whom it acts."""
+        known, principal = self._force.policy.masking, context.principal
+        roles = (self.role_of(agent) or "" for agent in (principal.id, *principal.chain))
+        return any(not known.get(role, _NO_SERVER).isdisjoint((server, ANYWHERE)) for role in roles)
 
     def memories(self, server: str) -> tuple[str, ...]:
         """The memories that tools of a server read or write."""
@@ -299,7 +325,7 @@ class RegoPdp:
         if known is not None:
             return known
         try:
-            question = _encode({"principal": _who(context)[0]}).decode()
+            question = encode({"principal": who(context)[0]}).decode()
             found = _profile(self._engine.evaluate(force.policy, PROFILE, question))
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
             return STRICTEST
@@ -307,32 +333,6 @@ class RegoPdp:
             force.profiles.clear()
         force.profiles[agent] = found
         return found
-
-
-def _who(context: Context, tool: str = "") -> tuple[_Principal, _Session | None]:
-    """Who asks; of the task's bounds, those of ``tool``."""
-    principal, session = context.principal, context.session
-    return (
-        _Principal(principal.kind, principal.id, principal.session),
-        None
-        if session is None
-        else _Session(
-            session.id,
-            session.agent,
-            session.user,
-            session.subject,
-            session.grant,
-            session.bounds.get(tool, ()),
-        ),
-    )
-
-
-def _comparable(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments, in which a float that is no exact number equals nothing and has no size."""
-    return {
-        name: {"float": value} if type(value) is float and abs(value) >= _EXACT else value
-        for name, value in arguments.items()
-    }
 
 
 def _fault(policy: CompiledPolicy) -> Deny:

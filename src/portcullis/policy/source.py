@@ -9,6 +9,8 @@ from typing import Final
 from portcullis.core.errors import Problem
 
 MAX_FILE_BYTES: Final = 2**20
+TESTS: Final = "tests"
+"""The subfolder that is no part of a policy: what tests it (``policy.testing``)."""
 _SHOWN: Final = 20
 """How many faults one report shows."""
 
@@ -71,14 +73,14 @@ class Faults:
 
 
 def read(folder: Path) -> tuple[SourceFile, ...]:
-    """Every ``*.yaml`` of the folder, by name.
+    """Every ``*.yaml`` and ``*.rego`` of the folder, by name, but ``*_test.rego``.
 
-    Nothing is skipped in silence: ``.yml``, hand-written ``.rego`` and subfolders are refused
-    (hidden entries and other files are none of ours). Raises Problem PC7002, or PC7003 for Rego.
+    Nothing is skipped in silence: ``.yml`` and subfolders but ``tests`` are refused (hidden entries
+    and other files are none of ours). Raises Problem PC7002.
     """
     try:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-        files = [_read_one(folder, entry) for entry in entries if entry.suffix == ".yaml"]
+        files = [_read_one(folder, entry) for entry in entries if _policy(entry)]
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise Problem(
@@ -86,7 +88,7 @@ def read(folder: Path) -> tuple[SourceFile, ...]:
         ) from None
     for entry in entries:
         name = f"{folder.name}/{entry.name}"
-        if entry.is_dir():
+        if entry.is_dir() and entry.name != TESTS:
             raise Problem(
                 "PC7002",
                 f"{name}: subfolders are not read",
@@ -94,13 +96,17 @@ def read(folder: Path) -> tuple[SourceFile, ...]:
             )
         if entry.suffix == ".yml":
             raise Problem("PC7002", f"{name}: not read", hint="Rename it to .yaml.")
-        if entry.suffix == ".rego":
-            raise Problem("PC7003", f"{name}: hand-written Rego is not evaluated yet")
-    if not files:
+    if not any(file.name.endswith(".yaml") for file in files):
         raise Problem(
             "PC7002", f"no *.yaml in the policy folder {folder}", hint="Run `portcullis init`."
         )
     return tuple(files)
+
+
+def _policy(entry: Path) -> bool:
+    """Whether a file is policy; the tests of hand-written Rego are not."""
+    rego = entry.suffix == ".rego" and not entry.name.endswith("_test.rego")
+    return entry.suffix == ".yaml" or rego
 
 
 def _read_one(folder: Path, path: Path) -> SourceFile:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,11 @@ from portcullis.policy.source import Faults, Place, SourceFile
 
 PRINTABLE: Final = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}"
 _STR: Final = "tag:yaml.org,2002:str"
-_JSON_SCALARS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool"))
+_JSON_SCALARS: Final[dict[str, Callable[[str], Any]]] = {
+    "tag:yaml.org,2002:int": int,
+    "tag:yaml.org,2002:float": float,
+    "tag:yaml.org,2002:bool": lambda said: said.lower() == "true",
+}
 _NULL: Final = "tag:yaml.org,2002:null"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -64,6 +68,14 @@ class Reader:
     def fault(self, node: yaml.Node, message: str, hint: str = "", code: str = "PC7002") -> None:
         """Note a fault at a node."""
         self._faults.add(self.place(node), message, hint, code)
+
+    def fault_within(self, node: yaml.Node, offset: int, message: str, hint: str = "") -> None:
+        """Note a fault at a character of a text; of one of several lines, at its beginning."""
+        place = self.place(node)
+        if isinstance(node, yaml.ScalarNode) and node.start_mark.line == node.end_mark.line:
+            at = place.column + offset + (1 if node.style else 0)
+            place = Place(place.file, place.line, at)
+        self._faults.add(place, message, hint)
 
     def pairs(self, node: yaml.Node, path: str) -> list[tuple[Entry, yaml.Node]]:
         """The members of a mapping; ``path`` names it."""
@@ -141,8 +153,8 @@ class Reader:
             return node.value
         if node.tag == _NULL:
             return None
-        if node.tag in _JSON_SCALARS:
-            return yaml.safe_load(node.value)
+        if node.tag in _JSON_SCALARS:  # in the one form that ``compose`` lets through
+            return _JSON_SCALARS[node.tag](node.value)
         self.fault(node, f"{path}: not a JSON value", "Quote it.")
         return None
 

@@ -20,6 +20,7 @@ from portcullis.policy.source import Place
 from portcullis.policy.yaml import Entry
 from portcullis.review.loosened import catalogue, containment, limits
 from portcullis.review.loosened_limits import limits as amounts
+from portcullis.review.loosened_terms import terms
 from portcullis.review.reach import Ladder, Reach, highest, reach
 
 
@@ -102,6 +103,7 @@ def _weaker(one: Reach, tools: list[str], before: _Side, after: _Side) -> Iterat
     yield from containment(was, now)
     yield from uncovered(before.egress(one.agent), after.egress(one.agent))
     yield from quarantine(before.policy.quarantine, after.policy.quarantine)
+    yield from terms(one.agent, before.policy, after.policy)
     yield from amounts(one.agent, one.role, before.policy.limits, after.policy.limits)
     for name in tools:
         yield from limits(before.tool(name), after.tool(name))

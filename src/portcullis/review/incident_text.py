@@ -27,7 +27,8 @@ th, td { border: 1px solid #bbb; padding: .3rem .5rem; text-align: left; vertica
   overflow-wrap: anywhere }
 h2 { margin-top: 2rem; font-size: 1.15rem }
 """.strip()
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>()#+!|~&:@/$^=\"])")
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#|~&@$]|:(?=//|[A-Za-z+-][\w+-]*:)|^[+-](?= )|^=)")
+"""What begins markup: a line's first sign, an address, the name of an emoji and so on."""
 _LINKING: Final = re.compile(r"(?i)\b(www)\.")
 _MOST_FACTS: Final = 20
 

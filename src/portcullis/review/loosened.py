@@ -74,7 +74,7 @@ def limits(old: Tool, new: Tool) -> Iterator[str]:
             arguments = ", ".join(one.argument for one in rule.when)
             yield f"raise of {name} to {rule.risk} by {arguments} is gone"
     for bound in old.bounds:
-        if not _implied(bound, new):
+        if not implied(bound, new):
             same = any(
                 (one.argument, one.kind) == (bound.argument, bound.kind) for one in new.bounds
             )
@@ -97,7 +97,7 @@ def _raised(rule: RiskRule, new: Tool) -> bool:
     )
 
 
-def _implied(bound: Bound, new: Tool) -> bool:
+def implied(bound: Bound, new: Tool) -> bool:
     """Whether the new bounds of the same argument let through nothing that this one does not."""
     others = {one.kind: one for one in new.bounds if one.argument == bound.argument}
     same, fixed, listed = others.get(bound.kind), others.get("equals"), others.get("enum")
@@ -106,8 +106,8 @@ def _implied(bound: Bound, new: Tool) -> bool:
     if bound.kind == "required" or bound.session:
         return fixed is not None and bound.kind == "required"
     if fixed is not None and not fixed.session:
-        return _holds(bound, fixed.value)
-    return listed is not None and all(_holds(bound, one) for one in listed.value)
+        return holds(bound, fixed.value)
+    return listed is not None and all(holds(bound, one) for one in listed.value)
 
 
 def _narrower(old: Bound, new: Bound) -> bool:
@@ -116,7 +116,7 @@ def _narrower(old: Bound, new: Bound) -> bool:
         case "equals":
             return _same(was, now) and old.session == new.session
         case "enum":
-            return all(_holds(old, one) for one in now)
+            return all(holds(old, one) for one in now)
         case "prefix":
             return bool(now.startswith(was))
         case "maximum" | "max_length":
@@ -127,7 +127,7 @@ def _narrower(old: Bound, new: Bound) -> bool:
             return True
 
 
-def _holds(bound: Bound, value: Any) -> bool:
+def holds(bound: Bound, value: Any) -> bool:
     """Whether a value that policy names is within a bound."""
     limit = bound.value
     if bound.kind in {"equals", "enum"}:

@@ -51,8 +51,8 @@ SIGNALS: Final[dict[str, Signal]] = {
         "model calls that were allowed", lambda k: k.type == "llm_call" and k.verdict == "allow"
     ),
     "boxes": Signal(
-        "boxes that tools were started in, with what holds them",
-        lambda k: k.method == "sandbox.start",
+        "boxes that tools and agents were started in, with what holds them",
+        lambda k: k.method == "sandbox.start" or (k.method == "run.start" and k.verdict == "allow"),
     ),
     "results": Signal("results of calls", lambda k: k.type in _RESULTS),
     "denials": Signal(
@@ -169,6 +169,10 @@ SIGNALS: Final[dict[str, Signal]] = {
     "policy_refusals": Signal(
         "policies that were refused and did not take force",
         lambda k: k.method == "policy.activate" and k.verdict == "deny",
+    ),
+    "policies_approved": Signal(
+        "releases of policy that somebody else than its proposer approved",
+        lambda k: k.method == "policy.release.approve" and k.verdict == "allow",
     ),
     "credentials_reflected": Signal(
         "answers withheld because they held an upstream credential", lambda k: k.code == "PC5005"

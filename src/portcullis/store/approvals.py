@@ -178,11 +178,32 @@ class SqlApprovals:
             return None
 
     def move(
-        self, approval_id: str, verb: Verb, *, now: float, by: str = "", reason: str = ""
+        self,
+        approval_id: str,
+        verb: Verb,
+        *,
+        now: float,
+        by: str = "",
+        reason: str = "",
+        after: str = "",
     ) -> Approval | None:
         """Apply a verb, if it applies."""
         with self._writing.begin() as connection:
-            return _moved(connection, approval_id, verb, now, by, reason)
+            return _moved(connection, approval_id, verb, now, by, reason, after)
+
+    def endorse(self, approval_id: str, *, now: float, by: str, reason: str) -> Approval | None:
+        """Note the first of two, if nobody was."""
+        row = APPROVALS.c
+        noted = update(APPROVALS).where(
+            row.id == approval_id,
+            row.state == State.PENDING,
+            row.decided_by == "",
+            row.expires_at > now,
+        )
+        with self._writing.begin() as connection:
+            if connection.execute(noted.values(decided_by=by, reason=reason)).rowcount != 1:
+                return None
+            return _get(connection, approval_id)
 
     def mark(self, approvals: Collection[str], kind: Told, at: float) -> int:
         """Note that somebody was told, of those that wait and were not marked before."""
@@ -256,6 +277,7 @@ def _moved(
     now: float,
     by: str = "",
     reason: str = "",
+    endorsed: str = "",
 ) -> Approval | None:
     values: dict[str, Any] = {"settled_at": now, "sealed": None}
     if by:
@@ -264,6 +286,8 @@ def _moved(
         moving = update(APPROVALS).where(APPROVALS.c.id == approval_id, APPROVALS.c.state == state)
         if verb in {Verb.APPROVE, Verb.CONSUME}:
             moving = moving.where(APPROVALS.c.expires_at > now)
+        if verb is Verb.APPROVE:
+            moving = moving.where(APPROVALS.c.decided_by == endorsed)
         if connection.execute(moving.values(values | {"state": after(state, verb)})).rowcount == 1:
             return _get(connection, approval_id)
     return None

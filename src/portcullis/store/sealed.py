@@ -19,6 +19,7 @@ from portcullis.store.tables import (
     SESSIONS,
 )
 from portcullis.store.tables_grants import CONNECT_LINKS
+from portcullis.store.tables_releases import POLICY_TEXTS
 
 
 class SealedColumn(NamedTuple):
@@ -36,6 +37,7 @@ COLUMNS: Final = (
     SealedColumn(MEMORY_LABELS.c.id, MEMORY_LABELS.c.document, "memory_labels"),
     SealedColumn(APPROVALS.c.id, APPROVALS.c.sealed, "approvals"),
     SealedColumn(CONNECT_LINKS.c.digest, CONNECT_LINKS.c.document, "connect_links"),
+    SealedColumn(POLICY_TEXTS.c.number, POLICY_TEXTS.c.sealed, "policy_texts"),
 )
 """All of them; `portcullis keys` counts and re-seals what is listed here."""
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0024"
+REVISION: Final = "0028"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})

@@ -52,6 +52,12 @@ _inside: Final = msgspec.msgpack.Decoder(_Inside).decode
 _link: Final = msgspec.msgpack.Decoder(Link).decode
 
 
+def granted(engine: Engine) -> bool:
+    """Whether there is any grant, or what looks like one."""
+    with engine.connect() as connection:
+        return connection.execute(select(USER_GRANTS.c.id).limit(1)).first() is not None
+
+
 class SqlGrants:
     """An adapter of ``core.grants.Grants``. ``keys`` are those that all processes share."""
 

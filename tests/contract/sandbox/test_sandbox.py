@@ -6,12 +6,22 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
 from contract.sandbox.groups import groups, places
 from portcullis.core.errors import Problem
-from portcullis.core.sandbox import STRICT, Ending, Hold, Mount, Order, Profile, Streams
+from portcullis.core.sandbox import (
+    STRICT,
+    Ending,
+    Hold,
+    Mount,
+    Network,
+    Order,
+    Profile,
+    Streams,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -20,6 +30,11 @@ def running(pattern: str) -> str:
     """The processes of this machine whose command lines match."""
     seek = ["pgrep", "-f", pattern]
     return subprocess.run(seek, check=False, capture_output=True, text=True, timeout=10).stdout
+
+
+def first_port() -> str:
+    """The lowest that an ordinary user of this machine may listen at."""
+    return Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()
 
 
 def nothing() -> Streams:
@@ -124,6 +139,23 @@ async def test_it_has_a_loopback_of_its_own_and_no_other_interface(inside, sandb
     )  # fmt: skip
     none = "113" if sandbox.name == "runsc" else "101"  # no route, or no network to route to
     assert ran.out.split() == ["loopback", *[none] * 2, *["refused"] * 4], ran.err
+
+
+async def test_a_box_that_leads_to_the_gate_can_have_a_resolver_and_the_machine_is_left_alone(
+    inside,
+):
+    before = first_port()
+    listen = """
+        import socket
+        socket.create_server(("127.0.0.1", 53))
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).bind(("127.0.0.1", 53))
+        print(open("/etc/resolv.conf").read())
+    """
+    ran = await inside(
+        ["/usr/bin/python3", "-c", textwrap.dedent(listen)], name="led", network=Network.GATE
+    )
+    assert ran.out.startswith("nameserver 127.0.0.1\n"), ran.err
+    assert first_port() == before
 
 
 async def test_memory_processors_and_processes_are_bounded(inside, sandbox):

@@ -187,3 +187,29 @@ def test_what_waits_is_brought_under_a_new_key_and_what_is_settled_is_nothing_to
     assert count(engine, sealer)[0] == 1
     reseal(engine, sealer)
     assert sealer.open(store.sealed("a"), "approvals:a") == b"x"
+
+
+def test_of_two_people_the_first_endorses_and_another_approves_after_that_one(reopen):
+    store = opened(reopen())
+    claim(store, wanted())
+    endorsed = store.endorse("a1", now=110.0, by="bea", reason="fine")
+    assert (endorsed.state, endorsed.decided_by, endorsed.reason) == (State.PENDING, "bea", "fine")
+    assert store.sealed("a1") == b"what is shown", "the second sees it, too"
+    assert store.endorse("a1", now=111.0, by="cy", reason="me too") is None
+    again = opened(reopen())
+    assert claim(again, wanted("a2")).outcome == "waits"
+    assert again.move("a1", Verb.APPROVE, now=112.0, by="cy") is None, "not without the first"
+    assert again.move("a1", Verb.APPROVE, now=112.0, by="cy", after="dan") is None
+    approved = again.move("a1", Verb.APPROVE, now=112.0, by="cy", reason="so", after="bea")
+    assert (approved.state, approved.decided_by, approved.reason) == (State.APPROVED, "cy", "so")
+    assert claim(again, wanted("a3")).outcome == "consumed"
+
+
+def test_what_is_settled_or_too_late_is_not_endorsed(reopen):
+    store = opened(reopen())
+    claim(store, wanted())
+    assert store.endorse("a1", now=200.0, by="bea", reason="late") is None
+    assert store.endorse("none", now=110.0, by="bea", reason="x") is None
+    store.endorse("a1", now=110.0, by="bea", reason="fine")
+    assert store.move("a1", Verb.DENY, now=111.0, by="cy").state is State.DENIED
+    assert store.endorse("a1", now=112.0, by="bea", reason="x") is None

@@ -23,8 +23,12 @@ MAIL = {"to": standins.SUBJECT["email"], "subject": "Hello", "body": "Your parce
 
 
 def policy() -> str:
-    """The demonstration's, but a mail address goes to no tool and no model without a human."""
+    """The demonstration's, but a mail address goes to no tool and no model without a human.
+
+    Two people have to let a ticket be updated.
+    """
     text = yaml.safe_load(standins.support_policy())
+    text["tools"]["tickets.update"]["obligations"] = {"approvers": 2}
     role = text["roles"]["support_agent"]
     role["inspection"] = {
         "to_tool": {"EMAIL_ADDRESS": "hold"},

@@ -133,6 +133,31 @@ async def test_what_nobody_decided_in_time_is_over_and_so_is_a_late_consumption(
         assert desk.mails() == 0
 
 
+async def test_of_two_people_the_second_is_somebody_else(desk):
+    await desk.operator("dan", "approver")
+    customer = {"customer_id": standins.SUBJECT["customer_id"]}
+    async with standins.mcp_client(desk.stage, "tickets", desk.token) as client:
+        ticket = customer | {"subject": "Late", "body": "Where is it?"}
+        made = (await client.call_tool("create", ticket)).structured_content
+        update = customer | {"ticket_id": made["ticket_id"], "status": "closed"}
+        approval = handle(await client.call_tool("update", update))
+        _, shown = await desk.ask("bea", "GET", f"/{approval}")
+        assert shown["call"]["approvers"] == 2
+        assert "two people" in shown["call"]["reason"]
+        assert (await desk.decide("bea", approval, "approve"))[1]["state"] == "pending"
+        assert (await desk.decide("bea", approval, "approve"))[1]["code"] == "PC3046"
+        assert handle(await client.call_tool("update", update)) == approval
+        _, waits = await desk.ask("dan", "GET", f"/{approval}")
+        assert (waits["approval"]["state"], waits["approval"]["decided_by"]) == ("pending", "bea")
+        assert waits["call"]["arguments"] == update, "the second sees what the first saw"
+        status, second = await desk.decide("dan", approval, "approve")
+        assert (status, second["state"], second["decided_by"]) == (200, "approved", "dan")
+        assert not (await client.call_tool("update", update)).is_error
+    mine = [event.method for event in desk.stage.events() if event.approval == approval]
+    assert mine.count("approval.endorsed") == 1
+    assert mine.index("approval.endorsed") < mine.index("approval.approved")
+
+
 async def test_the_approver_is_neither_the_sessions_user_nor_the_agents_owner(desk):
     approval = handle(await desk.send())
     assert (await desk.decide("ada", approval, "approve"))[1]["code"] == "PC3046"

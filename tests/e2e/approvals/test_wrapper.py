@@ -58,7 +58,7 @@ async def test_a_desktop_client_waits_for_the_command_line_and_its_call_runs_onc
     sent = tmp_path / "sent"
     wrapped = [*PORTCULLIS, "mcp", "-c", str(tmp_path / "portcullis.yaml"), "--agent", "desk"]
     wrapped += [
-        "--sandbox",
+        "--profile",
         "none",
         "--server",
         "post",

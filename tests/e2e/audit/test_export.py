@@ -174,6 +174,7 @@ async def test_every_kind_of_exporter_gets_what_an_agent_did_and_says_when_it_is
     async with (
         http_receiver(tls) as hook,
         http_receiver() as collector,
+        http_receiver() as decisions,
         syslog_receiver(tls) as syslog,
     ):
         exporters = [
@@ -185,6 +186,7 @@ async def test_every_kind_of_exporter_gets_what_an_agent_did_and_says_when_it_is
                 behind_seconds=0.1,
             ),
             {"name": "otel", "kind": "otlp", "url": collector.url},
+            {"name": "opa", "kind": "opa", "url": decisions.url},
             {
                 "name": "syslog",
                 "kind": "syslog",
@@ -215,19 +217,25 @@ async def test_every_kind_of_exporter_gets_what_an_agent_did_and_says_when_it_is
                     any(json.loads(x)["id"] == call.id for x in leaves),
                     any(f"externalId={call.id} ".encode() in x for x in syslog.messages),
                     lines.exists() and call.id in lines.read_text(),
+                    any(one["decision_id"] == call.id for one in decided()),
                 ]
+
+            def decided() -> list[dict[str, Any]]:
+                return [x for _, body in decisions.taken for x in json.loads(body)]
 
             await until(lambda: all(seen()))
             shown = json.loads(hook.lines[0])
             assert (shown["class_uid"], shown["metadata"]["version"]) == (6003, "1.8.0")
             assert {json.loads(x)["metadata"]["event_code"] for x in hook.lines} == {"tool_call"}
             assert syslog.messages[0].startswith(b"<")
+            assert all(head["content-encoding"] == "gzip" for head, _ in decisions.taken)
+            assert {one["bundles"]["portcullis"]["revision"] for one in decided()} == {call.policy}
             async with (
                 aiohttp.ClientSession(headers=await viewer(stage)) as http,
                 http.get(f"{stage.gate.control_url}/metrics") as answer,
             ):
                 figures = await answer.text()
-            for name in ("siem", "otel", "syslog", "lines"):
+            for name in ("siem", "otel", "opa", "syslog", "lines"):
                 assert f'portcullis_audit_export_lag_entries{{exporter="{name}"}}' in figures
                 assert f'portcullis_audit_export_dead_letters{{exporter="{name}"}} 0.0' in figures
 

@@ -25,7 +25,7 @@ from portcullis.config import Config, load
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
 from portcullis.demo.stage import TRUST_DOMAIN, _operator
-from standins import SUBJECT, Stage, agent_token, eventually, mcp_client, staged
+from standins import AGENT, SUBJECT, Stage, agent_token, eventually, mcp_client, staged
 from witnesses import witness_process, written_policy
 
 pytestmark = pytest.mark.anyio
@@ -66,8 +66,10 @@ async def test_a_gates_acts_wait_for_witnesses_are_denied_without_and_go_on_with
                 "await_witnesses": ["external", "delete"],
                 "witness_seconds": 2,
             }
-            async with staged(tmp_path, settings={"audit": audit}) as stage:
+            settings = {"audit": audit, "decisions": {"askers": ["pep"], "seconds": 5}}
+            async with staged(tmp_path, settings=settings) as stage:
                 token = await agent_token(stage)
+                pep = await stage.register(PrincipalKind.APPLICATION, "pep")
                 async with mcp_client(stage, "mail", token) as mail:
                     sent = await mail.call_tool("send", LETTER)
                     assert not sent.is_error
@@ -78,11 +80,14 @@ async def test_a_gates_acts_wait_for_witnesses_are_denied_without_and_go_on_with
                         n for n, e in enumerate(stage.events()) if e.name == "send" and e.verdict
                     )
                     assert open_checkpoint(note, vkey).size > decision
+                    session = next(e.session for e in stage.events() if e.session)
+                    assert "code" not in await elsewhere(stage, pep, session)
 
                     port = other.url.rpartition(":")[2]
                     stack.close()
                     with pytest.raises(MCPError, match="No quorum of witnesses"):
                         await mail.call_tool("send", LETTER)
+                    assert (await elsewhere(stage, pep, session))["code"] == "PC6007"
                     await eventually(stage, lambda e: e.method == "witness.quorum_lost")
                     owed = await eventually(stage, lambda e: e.code == "PC6007")
                     assert owed.verdict == "error"
@@ -106,6 +111,21 @@ async def test_a_gates_acts_wait_for_witnesses_are_denied_without_and_go_on_with
                     )
                     assert back.type == "admin"
                     assert not (await mail.call_tool("send", LETTER)).is_error
+
+
+async def elsewhere(stage: Stage, token: str, session: str) -> dict[str, str]:
+    """What somebody else is told who would send the letter for the agent."""
+    asked = {
+        "subject": {"type": "agent", "id": AGENT, "properties": {"session": session}},
+        "action": {"name": "call"},
+        "resource": {"type": "tool", "id": "mail.send", "properties": {"arguments": LETTER}},
+    }
+    async with (
+        aiohttp.ClientSession(headers={"authorization": f"Bearer {token}"}) as http,
+        http.post(f"{stage.gate.gate_url}/access/v1/evaluation", json=asked) as answer,
+    ):
+        context: dict[str, str] = (await answer.json())["context"]
+        return context
 
 
 async def readiness(stage: Stage) -> tuple[int, dict[str, str]]:

@@ -16,14 +16,15 @@ REFERENCE = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="
 pytestmark = pytest.mark.anyio
 
 SETTINGS = {
+    "decisions": {"askers": ["helpdesk"]},
     "mcp": {
         "drive": {
             "url": "http://127.0.0.1:9/mcp",
             "oauth": {"issuer": "http://127.0.0.1:9", "client_id": "portcullis"},
         }
-    }
+    },
 }
-"""With an upstream at which users act for themselves, so that everything is served."""
+"""With an upstream at which users act for themselves, and an asker: everything is served."""
 
 
 async def test_every_route_of_the_control_plane_is_in_the_reference_and_no_other(tmp_path):
@@ -45,7 +46,7 @@ async def test_every_route_of_the_control_plane_is_in_the_reference_and_no_other
 async def test_the_routes_of_the_gate_that_the_reference_tells_of_are_there(tmp_path):
     section = REFERENCE.partition("## On the gate")[2].partition("## On the control plane")[0]
     told = re.findall(r"^\| `([A-Z]+) ([^`\[]+)", section, re.MULTILINE)
-    assert len(told) == 14
+    assert len(told) == 20
     async with standins.staged(tmp_path / "stage", settings=SETTINGS) as stage:
         token = await stage.register(PrincipalKind.APPLICATION, "helpdesk")
         headers = {"authorization": f"Bearer {token}"}

@@ -58,6 +58,8 @@ def test_every_pod_is_restricted_and_holds_no_token_it_was_not_given(rendered, n
         inside = spec["securityContext"]
         assert (spec["automountServiceAccountToken"], spec["hostUsers"]) == (False, False)
         assert spec["enableServiceLinks"] is False
+        names = {one["name"]: one["value"] for one in spec["dnsConfig"].get("options", ())}
+        assert names == {"ndots": "1"} or spec["dnsPolicy"] == "None"
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
         assert inside["runAsNonRoot"]
         assert inside["runAsUser"] > 10_000

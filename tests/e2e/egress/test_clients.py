@@ -12,7 +12,7 @@ import httpx
 import pytest
 import websockets
 
-from e2e.egress.stage import CARD, GIVEN, OPEN, PLAIN, READ, SECRET
+from e2e.egress.rules import CARD, GIVEN, OPEN, PLAIN, READ, SECRET
 
 pytestmark = pytest.mark.anyio
 HOSTS = (OPEN, READ, GIVEN, PLAIN)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from e2e.egress.stage import PLAIN, RAW, READ, code_in
+from e2e.egress.rules import PLAIN, RAW, READ
+from e2e.egress.stage import code_in
 
 pytestmark = pytest.mark.anyio
 HELD = 0.7

@@ -98,7 +98,7 @@ class Desk:
 
 async def started(config: Path, *boxed: str) -> Desk:
     """Without a box the server's process ids are ours, which most tests here go by."""
-    boxed = boxed or ("--sandbox", "none")
+    boxed = boxed or ("--profile", "none")
     server = [sys.executable, str(config.parent / "server.py")]
     options = ["-c", str(config), "--server", "it", "--agent", "desk", *boxed, "--", *server]
     return Desk(
@@ -138,23 +138,30 @@ async def test_beside_a_gate_that_cannot_be_heard_nothing_goes_on(config):
     with config.open("a") as file:
         file.write("listen: {gate: '127.0.0.1:0', control: '127.0.0.1:0'}\n")
     desk = await started(config)
-    await desk.ask(0, "initialize", INITIALIZE)
-    await desk.heard()
-    await until(desk, "")
-    with ruled(config) as gate:
-        there = config.parent / "state/gate.json"
-        while not there.exists():  # noqa: ASYNC110 - another process writes it
-            await asyncio.sleep(0.05)
-        for _ in range(15):  # heard all the time, also once it is bound
-            assert await until(desk, "") < 1
-            await asyncio.sleep(0.1)
-        gate.send_signal(signal.SIGSTOP)
-        assert await until(desk, "PC4002") < 3, "within the lease"
-        gate.send_signal(signal.SIGCONT)
+    server = 0
+    try:
+        await desk.ask(0, "initialize", INITIALIZE)
+        server = int((await desk.heard())["result"]["serverInfo"]["version"])
         await until(desk, "")
-    await until(desk, "")  # nothing rules any more: the database says who is cut off
-    desk.process.kill()
-    await desk.process.wait()
+        with ruled(config) as gate:
+            there = config.parent / "state/gate.json"
+            while not there.exists():  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.05)
+            for _ in range(15):  # heard all the time, also once it is bound
+                assert await until(desk, "") < 1
+                await asyncio.sleep(0.1)
+            gate.send_signal(signal.SIGSTOP)
+            assert await until(desk, "PC4002") < 3, "within the lease"
+            gate.send_signal(signal.SIGCONT)
+            await until(desk, "")
+        await until(desk, "")  # nothing rules any more: the database says who is cut off
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            desk.process.kill()
+        await desk.process.wait()
+        if server:  # in no box, and deaf to its end of input
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server, signal.SIGKILL)
 
 
 def results(config: Path) -> list[str]:

@@ -144,8 +144,8 @@ async def under_load(*jobs, seconds):
 
 
 async def test_unmodified_clients_work_through_the_connector_over_several_rotations(scene):
-    """openai, anthropic and mcp, with certificates that live for four seconds."""
-    scene.entry("unix:uid:4242", ttl=4)
+    """openai, anthropic and mcp, with certificates that live for six seconds."""
+    scene.entry("unix:uid:4242", ttl=6)
     serials = set()
     token = await standins.session_token(scene.stage)
     async with scene.enrolled() as identity:
@@ -167,7 +167,9 @@ async def test_unmodified_clients_work_through_the_connector_over_several_rotati
             async def in_session():
                 await work_openai(base, key=token)
 
-            done = await under_load(chat, ask_claude, in_session, lambda: work_mcp(base), seconds=8)
+            done = await under_load(
+                chat, ask_claude, in_session, lambda: work_mcp(base), seconds=12
+            )
     assert all(times > 2 for times in done)
     assert len(serials) >= 4
 

@@ -35,6 +35,7 @@ from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.core.spiffe import SpiffeId
 from portcullis.demo.serve import serving
 from portcullis.identity.bundle import decode
+from portcullis.policy.windows import DAYS
 
 PORTCULLIS = [sys.executable, "-c", "from portcullis.cli import main; main()"]
 HERE = Path(__file__).parent
@@ -57,6 +58,25 @@ LIMITED = "limited-agent"
 """Has limits of its own, for each of its sessions."""
 HURRIED = "hurried-agent"
 """Its sessions are over after two seconds."""
+OBLIGED = "obliged-agent"
+"""Columns of what it gets are masked, it reaches some data only, and two people have its writes."""
+COUNTED = "counted-agent"
+"""Has two calls in each of its sessions."""
+TERMED = "termed-agent"
+"""Has its tools and models on terms; hand-written Rego denies it some."""
+HANDWRITTEN = f"""\
+package portcullis.custom.matrix
+
+deny contains {{"reason": "not this tool"}} if {{
+	input.principal.id == "{TERMED}"
+	input.name == "spare"
+}}
+
+deny contains {{"reason": "not this model"}} if {{
+	input.principal.id == "{TERMED}"
+	endswith(input.name, "-refused")
+}}
+"""
 MORTAL = tuple(
     f"mortal-{route}"
     for route in (
@@ -158,6 +178,71 @@ INSPECTION = {
 }
 
 
+DATA = {
+    "namespaces": {"argument": "namespace", "results": "items[].namespace"},
+    "kinds": {
+        "argument": "kind",
+        "results": "items[].kind",
+        "classes": {"secrets": ["secret", "Secret"], "config_maps": ["cm", "ConfigMap"]},
+    },
+}
+
+
+def obliging(policy: dict[str, Any]) -> None:
+    """Add the roles ``OBLIGED`` and ``COUNTED``, and what the tools that they have bind."""
+    masks = {"customers[].iban": "mask", "customers[].note": "drop", "customers[].id": "hash"}
+    owed = {"misbehave": {"mask": masks}, "write": {"approvers": 2, "log": ["text"]}}
+    owed["ask"] = owed["misbehave"]
+    policy["roles"][OBLIGED] = {
+        "server_requests": ["peer.elicitation/create"],
+        "data_access": {"namespaces": ["monitoring"], "secrets": False, "config_maps": True},
+        "allowed_tools": [
+            *({"tool": f"{s}.{t}", "obligations": o} for s in SERVERS for t, o in owed.items()),
+            *(f"{server}.records" for server in SERVERS),
+        ],
+    }
+    policy["roles"][COUNTED] = {
+        "allowed_tools": [f"{server}.say" for server in SERVERS],
+        "resource_limits": {"calls": 2},
+    }
+    for agent in (OBLIGED, COUNTED):
+        policy["agents"][agent] = {"role": agent}
+    for server in SERVERS:
+        policy["tools"][f"{server}.records"] = {"risk": "read", "data": DATA}
+        for name in owed:
+            policy["tools"][f"{server}.{name}"]["data"] = "none"
+
+
+def terming(policy: dict[str, Any]) -> None:
+    """Add the role ``TERMED``: one window is open now, the other is not."""
+    hour = int(time.time()) // 3600
+    begin = {"days": list(DAYS), "zone": "UTC"}
+    policy["windows"] = {
+        name: begin | {"from": f"{(hour + since) % 24:02}:00", "to": f"{(hour + to) % 24:02}:00"}
+        for name, since, to in (("open", -2, 3), ("shut", 6, 9))
+    }
+    terms = {
+        "say": {"when": "arguments.text != 'no' and session.subject.customer_id == 'C-1001'"},
+        "write": {"during": "shut"},
+        "fetch": {"environments": ["staging"]},
+        "typed": {"during": "open", "environments": ["production"], "until": "2999-01-01"},
+        "spare": {"during": "open"},
+    }
+    policy["roles"][TERMED] = {
+        "models": [
+            *({"model": name, "during": "open"} for name in ("gpt-*", "claude-*", "*-refused")),
+            {"model": "night-*", "during": "shut"},
+            {"model": "staged-*", "environments": ["staging"]},
+        ],
+        "allowed_tools": [
+            {"tool": f"{server}.{tool}"} | keys
+            for server in SERVERS
+            for tool, keys in terms.items()
+        ],
+    }
+    policy["agents"][TERMED] = {"role": TERMED}
+
+
 def inspecting(text: str) -> str:
     """The policy, with a role of their own for those whose content is treated otherwise."""
     policy = yaml.safe_load(text)
@@ -171,6 +256,8 @@ def inspecting(text: str) -> str:
     }
     roles[SOURCED] = roles["support_agent"] | {"containment": {"destination": "deny"}}
     policy["agents"][SOURCED] = {"role": SOURCED}
+    obliging(policy)
+    terming(policy)
     return json.dumps(policy)
 
 
@@ -217,7 +304,7 @@ class Deployment:
 
     async def begin(self) -> None:
         """Register who acts, and open the session that they act in."""
-        others = (WARY, LENIENT, MINDED, SOURCED, LIMITED, HURRIED)
+        others = (WARY, LENIENT, MINDED, SOURCED, LIMITED, HURRIED, OBLIGED, COUNTED, TERMED)
         for agent in (standins.AGENT, RIVAL, LEAD, *others):
             await self.stage.register(PrincipalKind.AGENT, agent)
         self.application = await self.stage.register(PrincipalKind.APPLICATION, APPLICATION)
@@ -481,6 +568,8 @@ async def deployed(
             | {"workload": "w.sock"},
             **sections,
         }
+        (folder / "policy").mkdir(exist_ok=True)
+        (folder / "policy" / "matrix.rego").write_text(HANDWRITTEN, encoding="utf-8")
         async with standins.staged(folder, policy=inspecting(policy()), settings=settings) as stage:
             partner = Domain(PARTNER, folder / "partner")
             made = Deployment(stage, provider, peer, references["peer"], folder, partner)

@@ -46,6 +46,7 @@ TOOLS = [
     tool("keep", key="string", text="string"),
     tool("recall", key="string", text="string"),
     tool("fetch", url="string", host="string", text="string"),
+    tool("records", namespace="string", kind="string", text="string"),
     tool("hidden", text="string"),
     tool(
         "typed",

@@ -310,9 +310,9 @@ class StdioRoute(McpRoute):
         start = [*PORTCULLIS[1:], "mcp", "-c", str(self.deployment.config), "--server", server]
         if server in HELD:
             held = HELD[server]
-            profile = ["--sandbox", held.get("sandbox", "strict"), "--mount", f"{BOXED}:ro"]
+            profile = ["--profile", held.get("sandbox", "strict"), "--mount", f"{BOXED}:ro"]
             return [*start, *profile, "--", *held["command"]]
-        key = ["--env", f"PEER_KEY={self.deployment.peer_key_reference}", "--sandbox", "none"]
+        key = ["--env", f"PEER_KEY={self.deployment.peer_key_reference}", "--profile", "none"]
         script = "peer.py" if server == self.server else "desk.py"
         log = str(self.deployment.piped_log)
         return [

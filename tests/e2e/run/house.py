@@ -94,9 +94,15 @@ class House:
         return Ran(process.returncode, out.decode(), err.decode())
 
     def events(self, agent: str) -> list[Event]:
-        """What is on record of an agent."""
+        """What is on record of an agent, without what its launcher reports."""
         calls = (event for event in self.stage.events() if event.principal == agent)
-        return [event for event in calls if event.type is not EventType.IDENTITY]
+        told = (event for event in calls if event.type is not EventType.IDENTITY)
+        return [event for event in told if not event.method.startswith("run.")]
+
+    def reports(self, agent: str) -> list[Event]:
+        """What its launchers reported of its boxes."""
+        told = (event for event in self.stage.events() if event.principal == agent)
+        return [event for event in told if event.method.startswith("run.")]
 
     async def hire(self, *agents: str) -> None:
         """Register agents."""

@@ -14,8 +14,10 @@ import pytest
 
 from e2e.run.house import AGENTS
 from needs import needs_boxes
+from portcullis.control.containment import by_itself
 from portcullis.core.event import EventType
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.sandbox import STRICT
 
 pytestmark = [pytest.mark.anyio, needs_boxes]
 
@@ -165,6 +167,69 @@ async def test_an_agent_acts_in_the_session_it_was_given_and_ends_with_it(house)
     calls = [event for event in house.events("worker-4") if event.type is EventType.TOOL_CALL]
     assert {event.session for event in calls} == {session}
     assert {event.code for event in calls} == {""}
+
+
+@pytest.mark.parametrize("how", ["closed", "killed"])
+async def test_the_end_of_a_session_ends_the_box_of_an_agent_that_asks_for_nothing(house, how):
+    mark = f"mark-{os.getpid()}-session-{how}"
+    application = await house.stage.register(PrincipalKind.APPLICATION, f"desk-{how}")
+    session, token = await house.stage.open_session(application, "worker-4", subject={})
+    words = ("--session-token", "env:SESSION", "--", *STAYS, mark)
+    async with house.running("worker-4", *words, env={"SESSION": token}) as process:
+        await up(process)
+        if how == "closed":
+            headers = {"authorization": f"Bearer {application}"}
+            url = f"{house.stage.gate.gate_url}/v1/sessions/{session}"
+            async with aiohttp.ClientSession() as http, http.delete(url, headers=headers) as answer:
+                assert answer.status == 204
+        else:
+            kills = house.stage.gate.services.kills("control")
+            await kills.kill(by_itself(time.time()), "session", session, "by a test")
+        began = time.monotonic()
+        code, _, err = await ended(process)
+    assert code == 3, err
+    assert time.monotonic() - began < LOADED
+    assert not of_this_run(mark)
+    last = house.reports("worker-4")[-1]
+    assert (last.method, last.parameters["why"]) == ("run.end", "killed")
+
+
+async def test_what_holds_the_box_is_on_record_before_the_agent_begins(house):
+    script = f'exit 5 # mark-{os.getpid()}-recorded "$OPENAI_API_KEY"'
+    ran = await house.run("worker-2", "--", "/bin/sh", "-c", script)
+    assert ran.code == 5, ran.err
+    start, end = house.reports("worker-2")[-2:]
+    assert (start.method, end.method) == ("run.start", "run.end")
+    assert start.principal == "worker-2"
+    assert start.credential
+    said = start.parameters
+    assert (said["profile"], said["adapter"], said["command"]) == ("strict", "bubblewrap", "sh")
+    assert set(STRICT) <= set(said["enforced"])
+    assert not set(said["enforced"]) & set(said["lacking"])
+    assert (end.parameters["why"], end.parameters["status"]) == ("exited", 5)
+    assert end.parameters["run"] == said["run"]
+    assert "recorded" not in str(start) + str(end)
+
+
+async def test_a_box_is_reported_by_its_own_agent_and_by_nobody_else(house):
+    token = await house.stage.register(PrincipalKind.AGENT, "reporter")
+    body = {"agent": "worker-1", "command": "sh", "profile": "strict", "adapter": "bubblewrap"}
+    body |= {"enforced": ["memory"]}
+    url = f"{house.stage.gate.gate_url}/v1/runs"
+    known = {"authorization": f"Bearer {token}"}
+    asked = [({}, body), (known, body), (known, body | {"agent": "reporter", "enforced": ["luck"]})]
+    asked.append((known, body | {"agent": "reporter"}))
+    answers = []
+    async with aiohttp.ClientSession() as http:
+        for headers, json in asked:
+            async with http.post(url, headers=headers, json=json) as answer:
+                answers.append((answer.status, (await answer.json()).get("code", "")))
+        async with http.get(f"{url}/session", headers=known) as answer:
+            answers.append((answer.status, (await answer.json())["code"]))
+    assert [one[0] for one in answers] == [401, 403, 400, 201, 403], answers
+    assert [one[1] for one in answers][1:] == ["PC2004", "PC1020", "", "PC2006"]
+    found = [one for one in house.reports("worker-1") if one.method == "run.start"]
+    assert not [one for one in found if one.parameters["enforced"] == ["memory"]]
 
 
 async def test_a_session_token_that_is_no_good_starts_nothing(house):

@@ -1,10 +1,12 @@
 """The way out of a box is the gate's proxy. If these fail, an agent fetches all or nothing."""
 
 import json
+import socket
 
 import pytest
 
-from e2e.egress.stage import FRONT, PLAIN, READ, SECRET, staged_egress
+from e2e.egress.rules import FRONT, PLAIN, READ, SECRET
+from e2e.egress.stage import staged_egress
 from e2e.run.house import House
 from needs import needs_boxes
 from portcullis.core.principal import PrincipalKind
@@ -53,3 +55,19 @@ async def test_what_goes_out_in_a_session_is_on_record_in_it(egress, tmp_path):
     ran = await house.run("coder", *words, env={"SESSION": token})
     assert json.loads(ran.out) == ["hello"], ran.err
     assert house.events("coder")[-1].session == session
+
+
+async def test_names_resolve_that_policy_allows_and_no_other(egress, tmp_path):
+    house = House(egress.stage, tmp_path)
+    house.put("names.py")
+    before = len(house.events("coder"))
+    ran = await house.run("coder", "--", "python3", "names.py", PLAIN, FRONT)
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["python"] == [["127.0.0.1"], socket.EAI_NONAME]
+    assert found["tcp"] == [[1, 0], [0, 3]]
+    assert found["node"] in (None, [["127.0.0.1"], "ENOTFOUND"])
+    asked = [event for event in house.events("coder")[before:] if event.method == "DNS"]
+    refused = {event.code[:4] for event in asked if event.name.startswith(FRONT)}
+    assert refused == {"PC30"}
+    assert any(event.name.startswith(PLAIN) and not event.code for event in asked)

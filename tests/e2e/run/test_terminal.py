@@ -1,6 +1,7 @@
 """Someone sits at an agent in its box. If these fail, they cannot, or it gets their terminal."""
 
 import asyncio
+import termios
 
 import pytest
 
@@ -59,3 +60,25 @@ async def test_nothing_can_be_typed_into_a_terminal_from_the_box(stage):
         screen.expect("refused: TIOCSTI")
 
     assert await asyncio.to_thread(at_it, stage.config, work) == (5, True)
+
+
+@pytest.mark.parametrize("asked", [r"\033[6n", r"\033[5n\033[6n"], ids=["another", "alike"])
+async def test_what_a_far_terminal_answers_to_the_agent_is_not_typed_into_the_users_shell(
+    stage, asked
+):
+    def answered():
+        words = ("run", "--agent", "worker-1", "-c", str(stage.config), "--cwd", "none", "--")
+        with terminal(*words, "/usr/bin/printf", asked, far=0.3) as screen:
+            code = screen.end()
+            assert "\x1b[6n" in screen.text
+            termios.tcsetattr(screen.slave, termios.TCSANOW, raw(screen.slave))
+            return code, screen.waiting()
+
+    assert await asyncio.to_thread(answered) == (0, 0)
+
+
+def raw(terminal):
+    """Its modes, so that what waits counts before somebody presses Enter."""
+    modes = termios.tcgetattr(terminal)
+    modes[3] &= ~termios.ICANON
+    return modes

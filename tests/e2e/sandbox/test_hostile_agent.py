@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from e2e.egress.stage import FRONT, INSIDE, OPEN, READ, Trusted, staged_egress
+from e2e.egress.hosts import Trusted
+from e2e.egress.rules import FRONT, INSIDE, OPEN, READ
+from e2e.egress.stage import staged_egress
 from e2e.run.house import House
 from naive_proxies import NaiveProxy
 from needs import needs_boxes
@@ -23,7 +25,7 @@ from portcullis.redteam.escape_stage import PYTHON, VARIABLE, staged
 pytestmark = [pytest.mark.anyio, needs_boxes]
 
 GROUPS = (*sorted(THROUGH_GATE), "network", "sockets", "shared")
-SOCKETS = tuple(f"/run/portcullis/{name}.sock" for name in ("gate", "egress", "control"))
+SOCKETS = tuple(f"/run/portcullis/{name}.sock" for name in ("gate", "egress", "names", "control"))
 HOME_SHOWS = ("shared.temporary",)
 """The agent's working directory, which it is meant to see, is below /tmp here."""
 NOT_A_PROXYS = {

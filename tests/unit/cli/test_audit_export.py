@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 
 import pytest
 
 from portcullis.cli.audit_export import export
+from portcullis.core.errors import Problem
 from unit.audit.conftest import Place
 
 EVIL = "x\x9b2J\u202e\x7f"
@@ -31,3 +33,23 @@ def place_with_evil(tmp_path):
     place = Place(tmp_path)
     place.fill(1, reason=EVIL)
     return place.log
+
+
+def test_opas_decision_log_is_one_array_of_the_decisions(tmp_path, capfdbinary):
+    place = Place(tmp_path)
+    place.fill(3)
+    export(place.log, form="json")
+    events = [json.loads(one)["event"] for one in capfdbinary.readouterr().out.splitlines()]
+    export(place.log, form="opa")
+    shown = json.loads(gzip.decompress(capfdbinary.readouterr().out))
+    decided = [one["id"] for one in events if one["type"] in ("decision", "tool_call", "llm_call")]
+    assert [one["decision_id"] for one in shown] == decided
+    with pytest.raises(Problem, match="one document"):
+        export(place.log, form="opa", forever=True)
+
+
+def test_a_log_without_decisions_is_an_empty_array(tmp_path, capfdbinary):
+    place = Place(tmp_path)
+    place.fill(1, type="admin")
+    export(place.log, form="opa")
+    assert json.loads(gzip.decompress(capfdbinary.readouterr().out)) == []

@@ -70,7 +70,7 @@ def test_build_writes_what_decides_and_its_digest(folder, tmp_path):
     out = tmp_path / "out"
     assert run("build", folder, "-o", out).exit_code == 0
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    assert {".manifest", "data.json", "decide.rego", "tools/orders.search.rego"} <= files
+    assert {".manifest", "data.json", "decide.rego", "roles/support.rego"} <= files
     manifest = json.loads((out / ".manifest").read_text("utf-8"))
     assert manifest["revision"] == json.loads(run("check", folder, "--json").stdout)["digest"]
 
@@ -79,7 +79,9 @@ def test_build_overwrites_nothing_and_stays_in_its_folder(folder, tmp_path):
     assert isinstance(run("build", folder, "-o", folder).exception, Problem)
     write(folder, "version: 1\ntools: {'a.x/../../up': {arguments: {y: {required: true}}}}\n")
     assert run("build", folder, "-o", tmp_path / "out").exit_code == 0
-    assert (tmp_path / "out" / "tools" / "a.x%2F..%2F..%2Fup.rego").is_file()
+    data = json.loads((tmp_path / "out" / "data.json").read_text("utf-8"))
+    assert "a.x/../../up" in data["policy"]["catalogue"]
+    assert not list(tmp_path.rglob("up*"))
 
 
 def test_decide_answers_and_its_exit_code_says_denied(folder, tmp_path):
@@ -109,7 +111,15 @@ def test_decide_answers_for_every_kind_of_call(folder, question, code):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"agent": "a"}', '{"agent": "a", "tool": "x.y", "model": "m"}', '{"x": 1}']
+    "text",
+    [
+        "",
+        "[]",
+        '{"agent": "a"}',
+        '{"agent": "a", "tool": "x.y", "model": "m"}',
+        '{"agent": "a", "tool": "x"}',
+        '{"x": 1}',
+    ],
 )
 def test_decide_refuses_a_question_that_it_does_not_understand(folder, text):
     result = run("decide", "--dir", folder, text=text)

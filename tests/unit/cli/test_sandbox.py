@@ -77,7 +77,7 @@ def test_the_state_directory_is_no_mount(tmp_path):
     for place in (".:ro", "state:ro", "state/keys"):
         done = run("sandbox", "run", "--mount", place, "--", "true", cwd=tmp_path)
         assert done.returncode == 2
-        assert "state directory" in done.stderr
+        assert "keys or secrets of the gate" in done.stderr
 
 
 def test_a_machine_without_bubblewrap_is_told_what_to_install(tmp_path):

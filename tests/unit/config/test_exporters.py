@@ -9,12 +9,13 @@ import pytest
 import yaml
 
 from portcullis.config import Config, load
-from portcullis.config.exporters import FileExporter, SyslogExporter, WebhookExporter
+from portcullis.config.exporters import FileExporter, OpaExporter, SyslogExporter, WebhookExporter
 from portcullis.core.errors import Problem
 
 HOOK = {"name": "a", "kind": "webhook", "url": "https://siem.example.com/in", "secret": "env:X"}
 SYSLOG = {"name": "a", "kind": "syslog", "address": "syslog.example.com:6514"}
 OTLP = {"name": "a", "kind": "otlp", "url": "https://otel.example.com/v1/logs"}
+OPA = {"name": "a", "kind": "opa", "url": "https://opal.example.com/logs"}
 FILE = {"name": "a", "kind": "file", "path": "out.jsonl"}
 
 
@@ -34,14 +35,17 @@ def test_every_kind_is_read_with_paths_beside_the_file(tmp_path: Path) -> None:
         {**HOOK, "name": "h", "ca": "ca.pem", "secret": "file:key", "types": ["tool_call"]},
         {**SYSLOG, "name": "s"},
         {**OTLP, "name": "o"},
+        {**OPA, "name": "d"},
         {**FILE, "name": "f"},
     )
-    hook, syslog, _, file = config.audit.exporters
+    hook, syslog, _, opa, file = config.audit.exporters
     assert isinstance(hook, WebhookExporter)
     assert (hook.ca, hook.secret) == (tmp_path / "ca.pem", f"file:{tmp_path / 'key'}")
     assert hook.types == ("tool_call",)
     assert isinstance(syslog, SyslogExporter)
     assert syslog.tls is True
+    assert isinstance(opa, OpaExporter)
+    assert opa.types == ("decision", "tool_call", "llm_call")
     assert isinstance(file, FileExporter)
     assert file.path == tmp_path / "out.jsonl"
 
@@ -90,3 +94,9 @@ def test_a_mistake_is_named_with_its_line(
 def test_two_exporters_do_not_share_a_name(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="same name"):
         loaded(tmp_path, HOOK, FILE)
+
+
+@pytest.mark.parametrize("types", [[], ["admin"], ["tool_call", "tool_result"]])
+def test_opa_gets_decisions_and_nothing_else(tmp_path: Path, types: list[str]) -> None:
+    with pytest.raises(Problem, match="types are of decision, tool_call, llm_call"):
+        loaded(tmp_path, {**OPA, "types": types})

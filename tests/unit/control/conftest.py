@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from databases import new_database
 from holders import Issuer, trust_in
 from portcullis.config import Approvals, Limits, Review, Tokens
+from portcullis.config.break_glass import BreakGlass
 from portcullis.control import (
     activity_api,
     admin,
@@ -21,16 +22,23 @@ from portcullis.control import (
     alerts_api,
     approvals_api,
     breakers_api,
+    bundles_api,
     catalogue_api,
+    certifying_api,
     incidents_api,
     kills_api,
     quarantine_api,
+    releases_api,
     reviews_api,
 )
 from portcullis.control.alerts import AlertParts
 from portcullis.control.approvals import ApprovalParts
+from portcullis.control.break_glass import GlassParts
+from portcullis.control.bundles import Bundles
+from portcullis.control.certifying import CertifyingParts
 from portcullis.control.desk import DeskParts
 from portcullis.control.live import Feed
+from portcullis.control.releases import ReleaseParts
 from portcullis.control.reviews import ReviewParts
 from portcullis.control.services import Services
 from portcullis.core.call import Context
@@ -44,16 +52,22 @@ from portcullis.identity.once import LocalOnce
 from portcullis.identity.orders import OrderBook
 from portcullis.identity.passwords import Cost
 from portcullis.identity.tokens import TokenAuthority
+from portcullis.policy.delivery import sources
+from portcullis.review.grants import Confirmed, Known
+from portcullis.review.grants_review import Asking, review
 from portcullis.store.activity import SqlActivity
 from portcullis.store.alerts import SqlAlerts
 from portcullis.store.approvals import SqlApprovals
+from portcullis.store.break_glass import SqlBreakGlass
 from portcullis.store.breakers import SqlBreakers
+from portcullis.store.certificates import SqlCertificates
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.labels import SqlLabels
 from portcullis.store.memories import SqlMemories
 from portcullis.store.operators import SqlOperators
 from portcullis.store.pins import SqlPins
+from portcullis.store.policy_releases import SqlReleases
 from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.reviews import SqlReviews
 from portcullis.store.sessions import LocalSessionState
@@ -213,6 +227,21 @@ class World:
         return {"authorization": f"Bearer {self.token(kind, name, **fields)}"}
 
 
+def surveyed(engine, sealer):
+    """A review of the release in force."""
+    book = SqlReleases(engine, sealer)
+    active = book.standing().active
+    if active is None:
+        raise Problem("PC7030", "no release of policy is active yet")
+    confirmed = {
+        name: Confirmed(at=one.at, by=one.by, release=one.release)
+        for name, one in SqlCertificates(engine).confirmed().items()
+    }
+    files = sources(book.files(active.number))
+    asking = Asking(release=active.number)
+    return review(files, Known(confirmed=confirmed), TurnableClock().now(), asking)
+
+
 @pytest.fixture
 def world(tmp_path):
     clock = TurnableClock()
@@ -263,6 +292,7 @@ def world(tmp_path):
         memories=SqlMemories(engine, sealer),
         spending=SqlSpent(engine),
         breakers=SqlBreakers(engine, "gate-1"),
+        glass_parts=GlassParts(SqlBreakGlass(engine), BreakGlass(may=("responder",)), 600),
         approval_parts=ApprovalParts(SqlApprovals(engine), Approvals(), bytes(32)),
         desk_parts=DeskParts(
             SqlActivity(engine),
@@ -279,6 +309,15 @@ def world(tmp_path):
         ),
         alert_parts=AlertParts(alerts, alerts),
         incident_parts=incident_parts(engine),
+        release_parts=ReleaseParts(
+            book=SqlReleases(engine, sealer),
+            needed=1,
+            binding=True,
+            compiled=lambda files: f"sha256:{len(files):064}",
+        ),
+        certifying_parts=CertifyingParts(
+            SqlCertificates(engine), SqlReleases(engine, sealer), lambda: surveyed(engine, sealer)
+        ),
         argon2=Cost(iterations=1, lanes=1, memory_kib=64),
         login_grain=0,
     )
@@ -325,6 +364,14 @@ def control(world):
             *quarantine_api.routers(edge, world.services.quarantining("control")),
             *kills_api.routers(edge, world.services.kills("control")),
             *incidents_api.routers(edge, world.services.incidents("control")),
+            *releases_api.routers(edge, edge, world.services.releasing("control")),
+            *certifying_api.routers(edge, world.services.certifying("control")),
+            bundles_api.router(
+                edge,
+                Bundles(
+                    world.services.release_parts.book, lambda *_: b"bundle", world.services.clock
+                ),
+            ),
         ),
     )
     with TestClient(app, raise_server_exceptions=False) as client:

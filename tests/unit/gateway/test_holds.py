@@ -12,6 +12,7 @@ from portcullis.core.approval import State, Verb
 from portcullis.core.call import Action, Call, Questions, Result, RiskClass, Route
 from portcullis.core.check import Check
 from portcullis.core.errors import Problem
+from portcullis.core.obligation import Obligations
 from portcullis.core.verdict import PASS, Allow, Deny, Finding, Hold, Transform
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
@@ -72,6 +73,14 @@ class Grant(Check):
 
     def judge(self, call, context, facts):
         return Allow(rule="rule", risk=RiskClass.MODIFY, clear=("shown",), policy="sha256:p")
+
+
+class Granting(Grant):
+    def __init__(self, verdict):
+        self.verdict = verdict
+
+    def judge(self, call, context, facts):
+        return self.verdict
 
 
 class Reads(Check):
@@ -292,6 +301,27 @@ async def test_all_holds_are_one_and_later_checks_see_the_form_in_which_it_goes_
     assert (shown.reason, shown.rule) == ("a mail address; and more", "r2")
     world.approve(approval)
     assert (await line.request(call(2), context())).call.arguments == new
+
+
+async def test_what_one_approved_is_asked_again_when_two_have_to_and_later_checks_know(
+    world, context
+):
+    owed = Obligations(log=("shown",))
+    granting = Granting(Allow(rule="rule", risk=RiskClass.MODIFY, obligations=owed))
+    later = Later()
+    line = world.line(granting, Holding(HOLD), later)
+    first = (await line.request(call(), context())).verdict
+    assert later.seen.obligations == owed
+    world.approve(first.approval)
+    two = msgspec.structs.replace(HOLD, approvers=2)
+    both = world.line(granting, Holding(two), Holding(HOLD))
+    again = (await both.request(call(2), context())).verdict
+    assert (again.code, again.approval == first.approval) == ("PC3040", False)
+    shown = unseal(world.sealer, again.approval, world.store.sealed(again.approval))
+    assert shown.approvers == 2
+    done = await line.request(call(3), context())
+    assert done.verdict.obligations == owed
+    assert done.call.obligations == owed
 
 
 async def test_the_approver_sees_what_was_done_before_however_much_is_read_after_it(world, context):

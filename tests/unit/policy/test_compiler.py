@@ -3,27 +3,30 @@ import json
 from policies import SUPPORT, policy_of
 
 
-def test_the_generated_rego_says_where_each_line_comes_from():
-    modules = dict(policy_of(SUPPORT).bundle.modules)
-    text = modules["tools/orders.search.rego"]
-    assert 'package portcullis.tools["orders.search"]' in text
-    assert "# policy/main.yaml:22 customer_id: equals\n" in text
-    assert (
-        'held contains "customer_id.equals" if bounds.scoped(input.arguments["customer_id"], '
-        'input.session["subject"]["customer_id"])\n' in text
-    )
+def test_a_bound_says_what_it_asks_and_where_it_stands():
+    catalogue = json.loads(policy_of(SUPPORT).bundle.data)["policy"]["catalogue"]
+    assert catalogue["orders.search"]["bounds"]["customer_id.equals"] == {
+        "argument": "customer_id",
+        "kind": "equals",
+        "value": None,
+        "path": ["subject", "customer_id"],
+        "session": True,
+        "optional": False,
+        "reason": "customer_id must equal session.subject.customer_id",
+        "rule": "tools.orders.search.arguments.customer_id.equals @ policy/main.yaml:22",
+    }
 
 
-def test_values_cannot_break_out_of_the_generated_rego():
+def test_values_stand_in_data_and_never_in_the_generated_rego():
     nasty = '"] } allow := true # \\" ` \u2028'
     text = (
         "version: 1\ntools:\n  a.b:\n    arguments:\n"
         f"      {json.dumps(nasty)}: {{enum: [{json.dumps(nasty)}]}}\n"
     )
     bundle = policy_of(text).bundle
-    module = dict(bundle.modules)["tools/a.b.rego"]
-    assert module.count("held contains") == 1
-    assert "\nallow" not in module
+    bound = json.loads(bundle.data)["policy"]["catalogue"]["a.b"]["bounds"][f"{nasty}.enum"]
+    assert (bound["argument"], bound["value"]) == (nasty, [nasty])
+    assert not any("allow := true" in module for _, module in bundle.modules)
 
 
 def test_a_tool_without_a_risk_has_the_highest():

@@ -18,14 +18,6 @@ def argument(text):
     return f"version: 1\ntools:\n  a.b:\n    arguments:\n      x: {text}\n"
 
 
-@pytest.mark.parametrize("name", ["resource_limits", "data_access"])
-def test_a_key_that_nothing_enforces_is_not_accepted(name):
-    problem = refused(role(f"{name}: {{max_api_calls: 50}}"))
-    assert problem.code == "PC7003"
-    assert problem.detail.startswith("policy/main.yaml:4:")
-    assert f"roles.r.{name}" in problem.detail
-
-
 def test_an_error_shows_file_line_column_and_a_caret():
     problem = refused("version: 1\nroles:\n  r:\n    modells: [a]\n")
     assert problem.code == "PC7002"

@@ -50,6 +50,14 @@ def test_all_that_a_limit_can_say():
     assert [found.factor(level) for level in RiskLevel] == [1.0, 0.5, 0.0, 0.0]
 
 
+def test_calls_are_counted_in_windows_too():
+    (found,) = policy_of(f"{HEAD}  few: {{calls: [500/day, 50/session]}}\n").limits
+    assert found.ceilings == (
+        Ceiling(measure=Measure.CALLS, window=Window.DAY, amount=500),
+        Ceiling(measure=Measure.CALLS, window=Window.SESSION, amount=50),
+    )
+
+
 @pytest.mark.parametrize(
     ("said", "amount"),
     [("50 MB/hour", 50_000_000), ("1.5 KiB/hour", 1536), ("7/hour", 7), ("1_000B/hour", 1000)],

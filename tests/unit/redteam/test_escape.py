@@ -229,7 +229,7 @@ def test_the_command_says_what_got_through_and_exits_with_five(monkeypatch, stop
 
     monkeypatch.setattr(sandbox_probe, "measure_escape", measured)
     monkeypatch.setattr(sandbox_probe, "adapters", lambda: ("bubblewrap",))
-    monkeypatch.setattr(sandbox_probe, "adapter_of", lambda _: _Here())
+    monkeypatch.setattr(sandbox_probe, "adapter_of", lambda *_: _Here())
     runner = CliRunner()
     said = runner.invoke(cli._app("sandbox"), ["sandbox", "probe"])
     assert said.exit_code == (0 if stopped else 5)
@@ -241,3 +241,27 @@ def test_the_command_says_what_got_through_and_exits_with_five(monkeypatch, stop
     assert read["command"] == "sandbox probe"
     assert read["figures"]["bubblewrap_files_attempts"] == 2
     assert read["targets"]["bubblewrap_through"]["met"] is stopped
+
+
+def test_the_command_tries_what_is_configured_and_all_of_them_when_it_is_asked(
+    monkeypatch, tmp_path
+):
+    tried = []
+
+    async def measured(sandboxes, profile, say):
+        tried.append([one.name for one in sandboxes])
+        return report(escape.COMMAND, machine(), {}, {}), {}
+
+    def made(name, *_):
+        found = _Here()
+        found.name = name
+        return found
+
+    monkeypatch.setattr(sandbox_probe, "measure_escape", measured)
+    monkeypatch.setattr(sandbox_probe, "adapters", lambda: ("bubblewrap", "runc"))
+    monkeypatch.setattr(sandbox_probe, "adapter_of", made)
+    monkeypatch.chdir(tmp_path)
+    runner, app = CliRunner(), cli._app("sandbox")
+    for words in ([], ["--adapter", "all"], ["--adapter", "runc"]):
+        assert runner.invoke(app, ["sandbox", "probe", *words]).exit_code == 0
+    assert tried == [["bubblewrap"], ["bubblewrap", "runc"], ["runc"]]

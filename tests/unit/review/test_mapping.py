@@ -127,6 +127,9 @@ SEEN = {
     "sessions_opened": KIND._replace(type="admin", method="sessions.open"),
     "sessions_closed": KIND._replace(type="admin", method="sessions.close"),
     "policies": KIND._replace(type="admin", method="policy.activate"),
+    "policies_approved": KIND._replace(
+        type="admin", method="policy.release.approve", verdict="allow"
+    ),
     "policy_refusals": KIND._replace(type="admin", method="policy.activate", verdict="deny"),
     "credentials_reflected": KIND._replace(type="tool_result", code="PC5005"),
     "erasures": KIND._replace(type="admin", method="audit.erased"),

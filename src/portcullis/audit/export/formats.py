@@ -10,11 +10,11 @@ import msgspec
 
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
-from portcullis.wire import otlp, syslog
+from portcullis.wire import opa_log, otlp, syslog
 from portcullis.wire.cef import cef
 from portcullis.wire.ocsf import ocsf
 
-FormatName: TypeAlias = Literal["json", "ocsf", "cef", "otlp", "syslog"]
+FormatName: TypeAlias = Literal["json", "ocsf", "cef", "otlp", "syslog", "opa"]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -47,6 +47,12 @@ def format_of(name: FormatName, version: str, gateway: str = "") -> Format:
                 encode=otlp.log_record,
                 join=lambda records: otlp.request(records, gateway, version),
             )
+        case "opa":
+            return Format(
+                content_type=opa_log.CONTENT_TYPE,
+                encode=lambda _, event, __: _decision(event, version),
+                join=opa_log.joined,
+            )
         case "syslog":
             host = socket.gethostname()
             return Format(
@@ -56,6 +62,12 @@ def format_of(name: FormatName, version: str, gateway: str = "") -> Format:
                 ),
                 join=lambda messages: syslog.framed(list(messages)),
             )
+
+
+def _decision(event: Event, version: str) -> bytes:
+    if event.type not in opa_log.TYPES:
+        raise Problem("PC6031", "the event is no decision")
+    return _encode(opa_log.decision(event, version))
 
 
 def json_line(index: int, event: Event, entry: bytes) -> bytes:

@@ -109,6 +109,11 @@ def bearer(secret: Callable[[], str] | None) -> Headers:
     return headers
 
 
+def gzipped(others: Headers) -> Headers:
+    """Say that the body is in gzip, beside ``others``."""
+    return lambda batch: {"content-encoding": "gzip", **others(batch)}
+
+
 async def _whole(answer: aiohttp.ClientResponse) -> bytes:
     """An answer's body, in however many pieces it comes; ValueError when it is too long."""
     body = b""

@@ -108,6 +108,7 @@ class AgentPages:
             "agent.html",
             status=200 if problem is None else problem.status,
             seen=detail.agent,
+            observed=self.cutting.observed.until(name),
             record=detail.agent.record,
             waiting=[Row.of(one, Filters()) for one in detail.approvals],
             decisions=[Happening.seen(one) for one in detail.decisions],

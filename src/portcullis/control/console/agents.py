@@ -55,6 +55,7 @@ def routes(
                 for one in found.agents
                 if one.record.state is State.ACTIVE
             },
+            observed=cutting.observed.all(),
             ranked=ranked,
             given=given,
             states=tuple(State),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.routing import BaseRoute
@@ -17,6 +18,7 @@ from portcullis.control.console import (
     limits,
     live,
     sessions,
+    threats,
     tools,
 )
 from portcullis.control.console.account import AccountPages
@@ -35,6 +37,7 @@ from portcullis.control.console.incidents import IncidentPages
 from portcullis.control.console.links import Links
 from portcullis.control.console.login import LoginPages
 from portcullis.control.console.passkeys import Handles, PasskeyKeeping, PasskeyLogins
+from portcullis.control.console.policy import PolicyPages
 from portcullis.control.console.render import Pages
 from portcullis.control.console.streams import Streams
 from portcullis.control.desk import Meaning, unlisted
@@ -44,6 +47,7 @@ from portcullis.control.services import Services
 from portcullis.control.tools import Standing
 from portcullis.core.passkey_ports import Passkeys
 from portcullis.identity.once import LocalOnce
+from portcullis.review.threats import Model
 
 ROUTE = "console"
 """What the console is called in the records."""
@@ -56,7 +60,7 @@ class ConsoleParts:
     ``names`` are our names on the listener, ``logins`` those of the process, ``passkeys`` where
     they are kept, ``streams`` what ends them when the gate stops, ``limits`` what counts,
     ``tools`` what runs where, ``meaning`` what tools mean, ``connecting`` what
-    users connect their accounts with, if anything.
+    users connect their accounts with, ``threats`` what draws the threat model, if anything.
     """
 
     services: Services
@@ -68,6 +72,7 @@ class ConsoleParts:
     meaning: Meaning = unlisted
     connecting: Connecting | None = None
     tools: tuple[Standing, ...] = ()
+    threats: Callable[[], Model] | None = None
 
 
 def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
@@ -87,6 +92,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
         streams=parts.streams,
         clock=clock,
         waiting=desk.waiting,
+        glass=services.breaking_glass(ROUTE).open,
     )
     principals = services.principals(ROUTE)
     records, handles = services.identity_records(), Handles(key)
@@ -106,7 +112,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
     keeping = PasskeyKeeping(parts.passkeys, handles, principals, records, clock, ceremonies)
     approving, activity = services.approvals(ROUTE), services.activity()
     behaving, kills, outcomes = services.behaving(ROUTE), services.kills(ROUTE), services.outcomes
-    cutting = Cutting(services.feed)
+    cutting = Cutting(services.feed, services.observed)
     quarantining, incidents = services.quarantining(ROUTE), services.incidents(ROUTE)
     incident_pages = IncidentPages(doors=doors, pages=pages, incidents=incidents)
     return [
@@ -129,6 +135,13 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
         *limits.routes(doors, pages, parts.limits),
         *breakers.routes(doors, pages, services.breaking(ROUTE)),
         *tools.routes(doors, pages, parts.tools),
+        *(threats.routes(doors, pages, parts.threats) if parts.threats else ()),
+        *PolicyPages(
+            doors=doors,
+            pages=pages,
+            certifying=services.certifying(ROUTE),
+            releasing=services.releasing(ROUTE),
+        ).routes(),
         *ContainmentPages(
             doors=doors,
             pages=pages,

@@ -147,6 +147,7 @@ def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list
     ) -> Response:
         context = visitor.context
         approval, shown = await approving.show(context, request.path_params["id"])
+        rules = await approving.rules(context, approval, shown)
         similar = None if shown is None else await desk.similar(context, approval, shown)
         before, following = await _neighbours(desk, approval, filters)
 
@@ -161,6 +162,8 @@ def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list
                 wait=Wait.of(approval),
                 name=named(approval),
                 decidable=approval.state is State.PENDING and shown is not None,
+                rules=rules,
+                qualified=all(one.you for one in rules),
                 filters=filters,
                 before=before,
                 following=following,

@@ -9,6 +9,7 @@ from typing import Final
 
 from portcullis.control.containment import Containment
 from portcullis.control.kills import KILLS
+from portcullis.control.observed import ObservedAgents
 from portcullis.core.errors import Problem
 from portcullis.core.feed import Kept
 from portcullis.core.principal import Principal, PrincipalKind
@@ -34,15 +35,17 @@ class Against:
 class Cutting:
     """Asks the kill feed. That of an agent against which nothing stands costs next to nothing."""
 
-    def __init__(self, feed: Containment) -> None:
+    def __init__(self, feed: Containment, observed: ObservedAgents) -> None:
         self._feed = feed
+        self.observed = observed
 
     def badges(self, agent: str) -> tuple[str, ...]:
         """What a list says of an agent beside its own state; from memory."""
         who = _agent(agent)
         found = (self._feed.reason(who, None), self._feed.isolated(who, None))
         words = zip(("killed", "quarantined"), found, strict=True)
-        return tuple(word for word, reason in words if reason is not None)
+        against = tuple(word for word, reason in words if reason is not None)
+        return (*against, "observed") if self.observed.until(agent) else against
 
     async def against(self, agent: str, *, active: bool) -> Against:
         """What stands against an agent; ``active`` is its own state."""

@@ -27,6 +27,7 @@ from portcullis.control.console.render import Pages, here
 from portcullis.control.console.streams import Streams
 from portcullis.control.console.visitor import Visitor
 from portcullis.control.edge import Edge, known_query, single_headers
+from portcullis.core.break_glass import BrokenGlass
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.core.principal import PrincipalKind
@@ -64,7 +65,8 @@ class _Pages(Route):
 class Doors:
     """Makes the console's routes.
 
-    ``waiting`` says how many calls wait for a human.
+    ``waiting`` says how many calls wait for a human, ``glass`` who broke the glass and was not
+    reviewed yet.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Doors:
         streams: Streams,
         clock: Clock,
         waiting: Callable[[], Awaitable[int]],
+        glass: Callable[[], Awaitable[tuple[BrokenGlass, ...]]],
     ) -> None:
         self._edge = edge
         self._authority = authority
@@ -87,6 +90,7 @@ class Doors:
         self._streams = streams
         self._clock = clock
         self._waiting = waiting
+        self._glass = glass
 
     def page(
         self,
@@ -230,7 +234,8 @@ class Doors:
             raise Problem("PC2004", f"this needs the role {role}")
         if not visitor.roles:
             return visitor
-        request.state.visitor = visitor = replace(visitor, waiting=await self._waiting())
+        waiting, glass = await self._waiting(), await self._glass()
+        request.state.visitor = visitor = replace(visitor, waiting=waiting, glass=glass)
         return visitor
 
     def _admitted(self, request: Request) -> Visitor:

@@ -205,4 +205,6 @@ def _following(approvals: Iterable[Approval], decided: Approval) -> Approval | N
 def _note(approval: Approval) -> str:
     if approval.state is not State.PENDING:
         return f"by {visible(approval.decided_by)}" if approval.decided_by else ""
+    if approval.decided_by:
+        return f"approved by {visible(approval.decided_by)}, one more"
     return "escalated" if approval.escalated_at else "reminded" if approval.reminded_at else ""

@@ -29,6 +29,7 @@ NAVIGATION: Final = (
     ("/incidents", "Incidents"),
     ("/agents", "Agents"),
     ("/tools", "Tools"),
+    ("/policy", "Policy"),
     ("/sessions", "Sessions"),
     ("/containment", "Containment"),
     ("/limits", "Budgets"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from portcullis.core.break_glass import BrokenGlass
 from portcullis.core.call import Context
 
 
@@ -13,7 +14,7 @@ class Visitor:
 
     ``csrf`` is the hidden field of every form, bound to this login. It ends at ``expires_at`` and
     began at ``since`` (seconds since the epoch; renewals of the token do not count). ``waiting``
-    is how many calls wait for a human now.
+    is how many calls wait for a human now; ``glass`` is who broke the glass and was not reviewed.
     """
 
     context: Context
@@ -21,6 +22,7 @@ class Visitor:
     expires_at: float
     since: float
     waiting: int = 0
+    glass: tuple[BrokenGlass, ...] = ()
 
     @property
     def name(self) -> str:

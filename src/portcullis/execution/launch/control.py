@@ -8,7 +8,7 @@ import socket
 from typing import Final
 
 from portcullis.core.errors import Problem
-from portcullis.execution.launch.bridge import READY
+from portcullis.execution.launch.bridge import GO, READY
 
 READY_SECONDS: Final = 20.0
 """So long the bridge may take to say that it stands."""
@@ -42,6 +42,11 @@ class Control:
             self._listener.close()
         if said != READY:
             raise Problem("PC5046", "it said something else than that it is ready")
+
+    def go(self) -> None:
+        """Have the agent started."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(GO)
 
     def signal(self, number: int) -> None:
         """Have the agent's process group get a signal."""

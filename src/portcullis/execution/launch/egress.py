@@ -14,10 +14,12 @@ from typing import Final
 
 import structlog
 
+from portcullis.client.accepting import accepting
 from portcullis.client.connector import Kept
 from portcullis.core.errors import Problem
 from portcullis.execution.launch.ends import End, carried
 from portcullis.execution.launch.entrance import CONNECT_SECONDS, LOST, Entrance, Spares
+from portcullis.execution.launch.names import Names
 
 log = structlog.get_logger(__name__)
 
@@ -65,15 +67,28 @@ class Egress:
             running.add(task)
             task.add_done_callback(running.discard)
 
-        server = await loop.create_unix_server(lambda: End(serve), sock=listener)
         keeping = loop.create_task(spares.keep())
         try:
-            yield
+            with accepting(listener, lambda: End(serve)):
+                yield
         finally:
-            server.close()
             for task in (keeping, *running):
                 task.cancel()
             await asyncio.gather(keeping, *running, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def naming(self, listener: socket.socket) -> AsyncIterator[None]:
+        """Answer questions of DNS (``names``) until the block ends."""
+        names = Names(self._entrance, self._gate.doubt)
+
+        def served() -> asyncio.BaseProtocol:
+            return asyncio.StreamReaderProtocol(asyncio.StreamReader(), names.serve)
+
+        try:
+            with accepting(listener, served):
+                yield
+        finally:
+            await names.close()
 
     async def _carry(self, box: End, spares: Spares) -> None:
         """Carry one. The gate's end is looked for when there is something to say to it."""

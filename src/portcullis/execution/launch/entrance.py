@@ -26,12 +26,13 @@ LOST: Final = (Problem, OSError, TimeoutError, EOFError)
 """How making a connection fails."""
 SPARES: Final = 2
 """So many connections are made ahead."""
-_SETTLE_SECONDS: Final = 0.01
+_SETTLE_SECONDS: Final = 0.05
 """Before another is made in the place of one that was taken: what took it goes first."""
 _AGAIN_SECONDS: Final = 0.5, 30.0
 """Before another is made in the place of one that was of no use: at first, and at most."""
 _MAX_HEAD: Final = 16384
 _MAX_PEM: Final = 2**20
+_DNS: Final = "application/dns-message"
 _GRANTED: Final = (204,)
 _AUTHORITY: Final = (200, 204)
 
@@ -89,6 +90,15 @@ class Entrance:
             end.transport.abort()
             raise
         return Way(end, link.context, token)
+
+    async def answered(self, way: Way, question: bytes) -> bytes:
+        """The answer to a question of DNS (RFC 8484), over a connection that stays good.
+
+        Raises what ``LOST`` names.
+        """
+        shown = f"content-type: {_DNS}\r\n"
+        length = await _asked(way.end, "POST /dns-query", shown, (200,), question)
+        return await way.end.exactly(length)
 
     async def authority(self) -> bytes:
         """The root certificate (PEM) of the hosts whose TLS ends at the gate; empty for none."""
@@ -170,13 +180,15 @@ class Spares:
         self._pause = min(2 * self._pause, _AGAIN_SECONDS[1])
 
 
-async def _asked(end: End, line: str, headers: str, good: tuple[int, ...]) -> int:
+async def _asked(
+    end: End, line: str, headers: str, good: tuple[int, ...], body: bytes = b""
+) -> int:
     """Ask something of the listener itself; how many bytes of an answer's body follow.
 
     Raises Problem PC7011 for another answer than a ``good`` one.
     """
-    head = f"{line} HTTP/1.1\r\nhost: gate\r\n{headers}content-length: 0\r\n\r\n"
-    end.transport.write(head.encode("ascii"))
+    head = f"{line} HTTP/1.1\r\nhost: gate\r\n{headers}content-length: {len(body)}\r\n\r\n"
+    end.transport.write(head.encode("ascii") + body)
     answer = (await end.until(b"\r\n\r\n", _MAX_HEAD)).decode("latin-1").lower()
     status, *fields = answer.split("\r\n")
     words = status.split(" ")

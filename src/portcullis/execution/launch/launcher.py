@@ -12,7 +12,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import msgspec
@@ -28,6 +28,7 @@ from portcullis.execution.launch.control import Control
 from portcullis.execution.launch.egress import Egress
 from portcullis.execution.launch.mounts import Guarded, checked
 from portcullis.execution.launch.private import Private, private
+from portcullis.execution.launch.report import Began, Report
 from portcullis.execution.launch.streams import Carried, plain, terminal
 from portcullis.execution.launch.watch import Watch
 
@@ -76,7 +77,8 @@ async def launch(
 ) -> Ended | Cut:
     """Run it to its end, of its own or because the gate cut it off.
 
-    ``started`` is told of the box. Raises Problem PC5045, PC5046, and those of ``Sandbox.start``.
+    ``started`` is told of the box, and so is the gate before the agent begins. Raises Problem
+    PC5045, PC5046, those of ``Sandbox.start``, and the gate's when it puts the box on no record.
     """
     mounts, covered = checked(order.mounts, order.guarded)
     async with contextlib.AsyncExitStack() as stack:
@@ -102,8 +104,19 @@ async def launch(
         streams.given()
         started(wanted, box)
         await _begun(control, box)
+        report = Report(gate, order.agent)
+        said = Began(
+            command=PurePath(order.argv[0]).name,
+            profile=order.profile.name,
+            adapter=sandbox.name,
+            enforced=box.enforced,
+        )
+        await report.began(kept, said)
+        control.go()
         place.forget()
-        return await _until_the_end(box, control, (gate, kept), streams)
+        came = await _until_the_end(box, control, (gate, kept), streams)
+        await report.ended(came if isinstance(came, Ended) else await box.wait())
+        return came
 
 
 async def _kept(order: Launch, gate: Gate) -> Kept:
@@ -127,6 +140,7 @@ async def _ways(
         egress = Egress(kept, order.egress, session=bool(order.delegation))
         authority = await egress.authority()
         await stack.enter_async_context(egress.listening(place.socket(plan.EGRESS)))
+        await stack.enter_async_context(egress.naming(place.socket(plan.NAMES)))
     if authority:
         system = _SYSTEM_AUTHORITIES.read_bytes() if _SYSTEM_AUTHORITIES.exists() else b""
         place.file(plan.AUTHORITY, authority)

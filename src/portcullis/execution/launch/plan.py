@@ -12,10 +12,12 @@ import msgspec
 PLACE: Final = "/run/portcullis"
 """Where all that is ours stands in the box."""
 BRIDGE, GATE, EGRESS, CONTROL = "bridge.py", "gate.sock", "egress.sock", "control.sock"
+NAMES: Final = "names.sock"
 SERVERS, AUTHORITIES, AUTHORITY = "mcp.json", "authorities.pem", "authority.pem"
 PYTHON: Final = "/usr/bin/python3"
 """What runs the bridge."""
 GATE_PORT, EGRESS_PORT = 8700, 8701
+NAMES_PORT: Final = 53
 _PLACEHOLDER: Final = "portcullis"
 """What stands where an SDK insists on a key. It opens nothing."""
 _LOCAL: Final = "127.0.0.1,localhost"
@@ -80,6 +82,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         words = [PYTHON, "-I", "-S", f"{PLACE}/{BRIDGE}"]
         for forward in forwards:
             words += ["--forward", forward]
+        if self.egress:
+            words += ["--names", f"{NAMES_PORT}={PLACE}/{NAMES}"]
         words += ["--control", f"{PLACE}/{CONTROL}", *(["--terminal"] if self.terminal else [])]
         return (*words, "--", *command)
 

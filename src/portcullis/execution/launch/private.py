@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
+import stat
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +21,9 @@ _LISTEN = 64
 _PEER = struct.Struct("3i")
 """Who connected: process, user, group (unix(7), SO_PEERCRED)."""
 _FOLDER = "/tmp"  # noqa: S108 - mkdtemp; a socket's path has to be short (unix(7)), TMPDIR may be long
+
+
+_NAME = re.compile(r"portcullis-run-(\d+)-")
 
 
 class Listening(socket.socket):
@@ -104,12 +109,24 @@ class Private:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def sweep(top: Path = Path(_FOLDER)) -> None:
+    """Take away the directories of our user's that a launcher which is no more has left."""
+    for found in top.glob("portcullis-run-*-*"):
+        named = _NAME.match(found.name)
+        with contextlib.suppress(OSError):
+            status = found.lstat()
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            if named and ours and not Path("/proc", named[1]).exists():
+                shutil.rmtree(found, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def private(uid: int) -> Iterator[Private]:
     """A directory for a box that runs as ``uid``; gone at the end.
 
     Only root can give a box a user that is not its own: then that user's group may read.
     """
+    sweep()
     path = Path(tempfile.mkdtemp(prefix=f"portcullis-run-{os.getpid()}-", dir=_FOLDER))
     group = uid if os.geteuid() == 0 else None
     try:

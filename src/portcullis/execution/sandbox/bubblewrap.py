@@ -17,8 +17,16 @@ from typing import Final
 
 import msgspec
 
-from portcullis.core.sandbox import Ability, Order, Streams
-from portcullis.execution.sandbox import cgroups, making, probing, root, seccomp, users
+from portcullis.core.sandbox import Ability, Network, Order, Streams
+from portcullis.execution.sandbox import (
+    cgroups,
+    making,
+    ports,
+    probing,
+    root,
+    seccomp,
+    users,
+)
 from portcullis.execution.sandbox.launch import Launched, Limits
 from portcullis.execution.sandbox.processes import ProcessSandbox
 
@@ -95,7 +103,10 @@ class Bubblewrap(ProcessSandbox):
                 )
                 making.begin(launched, self.name)
             making.wait(place, launched, self.name)
-            return (launched, *making.go(place, _named(told)))
+            pid = _named(told)
+            if pid is not None and order.profile.network is Network.GATE:
+                ports.opened(pid)
+            return (launched, *making.go(place, pid))
 
 
 def _limits(order: Order, group: cgroups.Group | None, uid: int) -> Limits:

@@ -17,8 +17,17 @@ from typing import Any, Final
 import msgspec
 
 from portcullis.core.errors import Problem
-from portcullis.core.sandbox import Ability, Hold, Order, Profile, Streams
-from portcullis.execution.sandbox import apparmor, cgroups, making, probing, root, seccomp, users
+from portcullis.core.sandbox import Ability, Hold, Network, Order, Profile, Streams
+from portcullis.execution.sandbox import (
+    apparmor,
+    cgroups,
+    making,
+    ports,
+    probing,
+    root,
+    seccomp,
+    users,
+)
 from portcullis.execution.sandbox.launch import Launched, Limits
 from portcullis.execution.sandbox.processes import ProcessSandbox
 from portcullis.execution.sandbox.staging import namespace
@@ -219,6 +228,7 @@ def document(bundled: Bundle, places: Sequence[Path]) -> dict[str, Any]:
             "seccomp": seccomp.oci(),
             "maskedPaths": [*root.masked(), *_HIDDEN],
             "readonlyPaths": list(_READ_ONLY),
+            **({"sysctl": {ports.SYSCTL: "0"}} if profile.network is Network.GATE else {}),
         },
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from portcullis.core.sandbox import Profile
+from portcullis.core.sandbox import Network, Profile
 
 NAME: Final = "sandbox"
 """Its host name."""
@@ -19,6 +19,8 @@ TOP: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl/certs",
               "ca-certificates", "mime.types", "protocols", "services")  # fmt: skip
 """What of /etc a program needs that tells nothing about this machine."""
+RESOLVER: Final = b"nameserver 127.0.0.1\noptions ndots:1 attempts:2\n"
+"""Where a box that has a way to the gate asks for names."""
 MASKED: Final = (
     *("kallsyms", "cmdline", "keys", "key-users", "timer_list", "sched_debug", "latency_stats"),
     *("kcore", "interrupts", "softirqs", "iomem", "ioports", "diskstats", "consoles"),
@@ -31,7 +33,8 @@ MASKED: Final = (
 def made_files(profile: Profile) -> dict[str, bytes]:
     """The files of /etc that are a box's own."""
     user = f"sandbox:x:{profile.uid}:{profile.uid}:sandbox:/scratch:/bin/sh\n"
-    return {
+    names = {"/etc/resolv.conf": RESOLVER} if profile.network is Network.GATE else {}
+    return names | {
         "/etc/passwd": f"root:x:0:0:root:/nonexistent:/bin/false\n{user}".encode(),
         "/etc/group": f"root:x:0:\nsandbox:x:{profile.uid}:\n".encode(),
         "/etc/hosts": f"127.0.0.1 localhost {NAME}\n::1 localhost\n".encode(),

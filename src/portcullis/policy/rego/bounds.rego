@@ -4,6 +4,45 @@ package portcullis.bounds
 
 import rego.v1
 
+# Whether a bound of a tool's argument holds. One that is absent breaks no bound but these: it is
+# required, or must equal something.
+held(bound) if {
+	bound.optional
+	not present(bound.argument)
+} else if {
+	bound.optional
+	kept(bound.kind, input.arguments[bound.argument], bound.value)
+} else if {
+	bound.kind == "required"
+	given(bound.argument)
+} else if {
+	bound.kind == "equals"
+	bound.path == []
+	same(input.arguments[bound.argument], bound.value)
+} else if {
+	bound.kind == "equals"
+	input.session != null
+	count(bound.path) > 0
+	scoped(input.arguments[bound.argument], object.get(input.session, bound.path, null))
+}
+
+kept(kind, value, wanted) if {
+	kind == "maximum"
+	at_most(value, wanted)
+} else if {
+	kind == "enum"
+	one_of(value, wanted)
+} else if {
+	kind == "prefix"
+	under(value, wanted)
+} else if {
+	kind == "max_length"
+	not_longer(value, wanted)
+} else if {
+	kind == "minimum"
+	at_least(value, wanted)
+}
+
 present(name) if name in object.keys(input.arguments)
 
 # A tool takes null for an argument that was left out.
@@ -12,7 +51,8 @@ given(name) if {
 	input.arguments[name] != null
 }
 
-equal(value, wanted) if value == wanted
+# Not named equal: that is what == means to OPA, and the rule would call itself.
+same(value, wanted) if value == wanted
 
 # A session whose subject has null there has no scope: nothing is in it, null neither.
 scoped(value, wanted) if {

@@ -1,5 +1,5 @@
 # How Portcullis decides. These rules are the same for every policy; what a policy says stands in
-# data.policy (agents, roles, catalogue), and the bounds of each tool in portcullis.tools.
+# data.policy (agents, roles, catalogue), and conditions on grants in portcullis.grants.
 # Every way to an allow is a rule that must hold: what is undefined is refused. No body assigns
 # with := (the engine refuses that): regorus' VM goes on when the right-hand side is undefined.
 package portcullis
@@ -7,10 +7,17 @@ package portcullis
 import rego.v1
 
 import data.portcullis.bounds
+import data.portcullis.terms
 
-role_name := data.policy.agents[input.principal.id].role
+agent := data.policy.agents[input.principal.id]
+
+role_name := agent.role
 
 role := data.policy.roles[role_name]
+
+agent_current if not agent.expires
+
+agent_current if terms.before(agent.expires.until)
 
 is_agent if input.principal.kind == "agent"
 
@@ -24,6 +31,9 @@ session_is_own if {
 	input.session.agent == input.principal.id
 	input.principal.session in {null, input.session.id}
 }
+
+# Always defined: engines differ in what "not f(x)" is when x is undefined.
+default target := ""
 
 target := concat(".", [input.server, input.name])
 
@@ -59,12 +69,17 @@ refuse(code, reason, rule) := {
 	"risk": risk,
 }
 
-permit(rule) := {
+permit(rule) := object.union(granted_by(rule), {"observed": true, "reason": observed_reason}) if {
+	observed_by(rule)
+} else := granted_by(rule)
+
+granted_by(rule) := {
 	"allow": true,
 	"reason": concat("", ["granted by the role ", role_name]),
 	"rule": rule,
 	"risk": risk,
-	"clear": clear,
+	"clear": cleared,
+	"obligations": obligations,
 }
 
 default clear := []
@@ -83,8 +98,12 @@ decision := refuse("PC2004", "only agents act through the gate", "") if {
 	not is_agent
 } else := refuse("PC3009", "the policy does not name this agent", "") if {
 	not role
+} else := refuse("PC3009", "the policy named this agent until it expired", agent.expires.rule) if {
+	not agent_current
 } else := refuse("PC2006", "the session is not this agent's", "") if {
 	not session_is_own
+} else := refuse(handwritten_denial.code, handwritten_denial.reason, handwritten_denial.rule) if {
+	not handwritten_clear
 } else := tool_decision if {
 	input.action == "tool"
 } else := model_decision if {
@@ -93,7 +112,51 @@ decision := refuse("PC2004", "only agents act through the gate", "") if {
 	input.action == "egress"
 } else := permit(grant) if {
 	grant
+} else := permit(observed_rule) if {
+	observed_other
 } else := refuse("PC3001", concat("", ["the role ", role_name, " does not grant it"]), "")
+
+# Hand-written packages refuse, whatever else grants it. What says nothing that the policy knows
+# refuses as well.
+handwritten_clear if count(data.portcullis.handwritten.denials) == 0
+
+handwritten_known := [known |
+	some denial in data.portcullis.handwritten.denials
+	some known in [data.policy.custom[denial.name][denial.reason]]
+]
+
+default handwritten_denial := {"code": "PC3019", "reason": "a hand-written rule denies it", "rule": "custom"}
+
+handwritten_denial := handwritten_known[0] if count(handwritten_known) > 0
+
+# Grants on terms stand beside those that hold always, by what they are of. Any that holds is
+# enough, and all that hold oblige.
+on_terms(kind, name) := [entry |
+	some entry in role.conditional[kind][name]
+	terms.hold(entry.terms)
+]
+
+# A pattern's entry; without terms it holds always.
+applies(entry) if not entry.terms
+
+applies(entry) if terms.hold(entry.terms)
+
+# What verdicts name where something is granted, but on terms that do not hold.
+unmet(kind, name) := [rule |
+	some entry in role.conditional[kind][name]
+	some rule in [terms.missed(entry.terms)]
+]
+
+unmet_of(entries) := [rule |
+	some entry in entries
+	some rule in [terms.missed(entry.terms)]
+]
+
+grant_obligations := [one |
+	input.action == "tool"
+	some entry in target_on_terms
+	some one in entry.obligations
+]
 
 # Tools: permissions on the resources that the catalogue maps them to, plus allowed, minus denied.
 
@@ -101,9 +164,23 @@ tool_denial(tool) := role.denied_tools[tool] if {
 	role.denied_tools[tool]
 } else := role.denied_servers[input.server]
 
+# What of the call's own tool is asked more than once: rules, unlike functions, are evaluated once.
+
+target_denial := tool_denial(target)
+
+target_grant := tool_grant(target)
+
+target_unmet := unmet("tools", target)
+
+target_on_terms := on_terms("tools", target)
+
 tool_grant(tool) := role.allowed_tools[tool] if {
 	role.allowed_tools[tool]
-} else := role.permissions[data.policy.catalogue[tool].verb][data.policy.catalogue[tool].resource]
+} else := role.permissions[data.policy.catalogue[tool].verb][data.policy.catalogue[tool].resource] if {
+	role.permissions[data.policy.catalogue[tool].verb][data.policy.catalogue[tool].resource]
+} else := on_terms("tools", tool)[0].rule if {
+	count(on_terms("tools", tool)) > 0
+} else := observed_tool(tool)
 
 # The grant of a session can only narrow.
 in_session_grant(_) if input.session == null
@@ -122,7 +199,7 @@ task_held(bound) if {
 task_held(bound) if {
 	bound.kind == "equals"
 	bounds.present(bound.argument)
-	bounds.equal(input.arguments[bound.argument], bound.value)
+	bounds.same(input.arguments[bound.argument], bound.value)
 }
 
 task_held(bound) if {
@@ -162,11 +239,14 @@ in_task_bounds if {
 	count([bound | some bound in input.session.bounds; not task_held(bound)]) == 0
 }
 
-held := data.portcullis.tools[target].held
+held := {id |
+	some id, bound in listed.bounds
+	bounds.held(bound)
+}
 
 broken := [bound |
-	some id, bound in listed.bounds
-	not id in held
+	some bound in listed.bounds
+	not bounds.held(bound)
 ]
 
 needs_session := [bound |
@@ -180,15 +260,20 @@ out_of_scope := [bound |
 	bound.session
 ]
 
-tool_decision := refuse("PC3002", concat("", ["the role ", role_name, " denies this tool"]), tool_denial(target)) if {
-	tool_denial(target)
+tool_decision := refuse("PC3002", concat("", ["the role ", role_name, " denies this tool"]), target_denial) if {
+	target_denial
+} else := refuse("PC3001", concat("", ["the role ", role_name, " grants this tool on terms that do not hold"]), target_unmet[0]) if {
+	not target_grant
+	count(target_unmet) > 0
 } else := refuse("PC3001", concat("", ["the role ", role_name, " does not grant this tool"]), "") if {
-	not tool_grant(target)
+	not target_grant
 } else := refuse("PC3007", "the session's task did not declare this tool", "session.grant") if {
 	not in_session_grant(target)
 } else := refuse("PC3015", "the arguments are not as the session's task declared them", "session.grant") if {
 	not in_task_bounds
-} else := permit(tool_grant(target)) if {
+} else := refuse("PC3029", data_refused[0].reason, data_refused[0].rule) if {
+	count(data_refused) > 0
+} else := permit(target_grant) if {
 	count(broken) == 0
 } else := refuse("PC3008", needs_session[0].reason, needs_session[0].rule) if {
 	count(needs_session) > 0
@@ -200,17 +285,29 @@ tool_decision := refuse("PC3002", concat("", ["the role ", role_name, " denies t
 
 # Models, and what a provider would do or fetch where no check sees it.
 
-model_grants := [entry.rule |
+models_named := [entry |
 	some entry in role.models
 	regex.match(entry.regex, input.name)
 ]
 
-refused_features := [feature |
-	some feature in input.features
-	not role.provider_features[feature]
+model_grants := [entry.rule |
+	some entry in models_named
+	applies(entry)
 ]
 
-model_decision := refuse("PC3005", concat("", ["the role ", role_name, " does not list this model"]), "") if {
+feature_granted(feature) if role.provider_features[feature]
+
+feature_granted(feature) if count(on_terms("features", feature)) > 0
+
+refused_features := [feature |
+	some feature in input.features
+	not feature_granted(feature)
+]
+
+model_decision := refuse("PC3005", concat("", ["the role ", role_name, " lists this model on terms that do not hold"]), unmet_of(models_named)[0]) if {
+	count(model_grants) == 0
+	count(unmet_of(models_named)) > 0
+} else := refuse("PC3005", concat("", ["the role ", role_name, " does not list this model"]), "") if {
 	count(model_grants) == 0
 } else := refuse("PC3006", concat("", ["provider_features do not name ", refused_features[0]]), "") if {
 	count(refused_features) > 0
@@ -231,8 +328,14 @@ egress_narrowest := [rule |
 	count([other | some other in egress_hosts; other.rank > rule.rank]) == 0
 ]
 
-egress_ports := [rule |
+# A narrow rule whose terms do not hold does not give way to a wider one.
+egress_held := [rule |
 	some rule in egress_narrowest
+	applies(rule)
+]
+
+egress_ports := [rule |
+	some rule in egress_held
 	input.arguments.port in rule.ports
 ]
 
@@ -284,9 +387,11 @@ permit_egress(rule) := object.union(permit(rule.rule), {"egress": egress_terms(r
 
 egress_decision := refuse("PC3016", concat("", ["the role ", role_name, " may not reach this host"]), "") if {
 	count(egress_narrowest) == 0
-} else := permit_egress(egress_narrowest[0]) if {
+} else := refuse("PC3016", concat("", ["the role ", role_name, " may reach this host on terms that do not hold"]), unmet_of(egress_narrowest)[0]) if {
+	count(egress_held) == 0
+} else := permit_egress(egress_held[0]) if {
 	input.arguments.way == "dns"
-} else := refuse("PC3017", concat("", ["the role ", role_name, " may not reach this port of the host"]), egress_narrowest[0].rule) if {
+} else := refuse("PC3017", concat("", ["the role ", role_name, " may not reach this port of the host"]), egress_held[0].rule) if {
 	count(egress_ports) == 0
 } else := permit_egress(egress_tunnels[0]) if {
 	input.arguments.way == "connect"
@@ -301,57 +406,77 @@ egress_decision := refuse("PC3016", concat("", ["the role ", role_name, " may no
 resource_globs(resource) := [entry.rule |
 	some entry in role.resources.globs
 	regex.match(entry.regex, resource)
+	applies(entry)
 ]
 
 resource_grant(resource, uri) := role.resources.exact[resource] if {
 	role.resources.exact[resource]
+} else := on_terms("resources", resource)[0].rule if {
+	count(on_terms("resources", resource)) > 0
 } else := resource_globs(resource)[0] if {
 	bounds.plain_uri(uri)
 }
 
+prompt_grant(prompt) := role.prompts[prompt] if {
+	role.prompts[prompt]
+} else := on_terms("prompts", prompt)[0].rule
+
+reach_grant := role.reach[input.server] if {
+	role.reach[input.server]
+} else := on_terms("reach", input.server)[0].rule
+
 grant := resource_grant(target, input.name) if input.action == "resource"
 
-grant := role.prompts[target] if input.action == "prompt"
+grant := prompt_grant(target) if input.action == "prompt"
 
 grant := complete_grant if input.action == "complete"
 
-complete_grant := role.prompts[target] if {
-	role.prompts[target]
+complete_grant := prompt_grant(target) if {
+	prompt_grant(target)
 } else := resource_grant(target, input.name)
 
-grant := role.reach[input.server] if input.action in {"list", "protocol"}
+grant := reach_grant if input.action in {"list", "protocol"}
 
 grant := server_request_grant if input.action == "server_request"
 
-server_request_grant := role.reach[input.server] if {
+server_request_grant := reach_grant if {
 	input.name == "ping"
-} else := role.server_requests[target]
+} else := role.server_requests[target] if {
+	role.server_requests[target]
+} else := on_terms("requests", target)[0].rule
 
 # What an agent is shown of a server: whatever some call of its could be allowed.
 
 visible := [name |
 	is_agent
+	agent_current
 	session_is_own
 	some name in input.names
-	shown(concat(".", [input.server, name]), name)
+	shown(name)
 ]
 
-shown(tool, _) if {
+shown(name) if {
 	input.kind == "tools"
-	not tool_denial(tool)
-	tool_grant(tool)
-	in_session_grant(tool)
+	not tool_denial(qualified(name))
+	tool_grant(qualified(name))
+	in_session_grant(qualified(name))
 }
 
-shown(resource, uri) if {
+shown(name) if {
 	input.kind in {"resources", "resource_templates"}
-	resource_grant(resource, uri)
+	resource_grant(qualified(name), name)
 }
 
-shown(prompt, _) if {
+shown(name) if {
 	input.kind == "prompts"
-	role.prompts[prompt]
+	prompt_grant(qualified(name))
 }
+
+# Defined elsewhere under a name of its own: regorus' interpreter mixes up the parameters of one
+# function that two modules define.
+shown(name) if observed_shown(name)
+
+qualified(name) := concat(".", [input.server, name])
 
 # What is done with what inspection finds. Undefined is the strictest there is.
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from alembic import context
 
-from portcullis.store import tables_grants, tables_secrets  # noqa: F401 - theirs are among those
+from portcullis.store import (  # noqa: F401 - theirs are among those
+    tables_break_glass,
+    tables_certificates,
+    tables_grants,
+    tables_observed,
+    tables_releases,
+    tables_secrets,
+)
 from portcullis.store.tables import METADATA
 
 context.configure(

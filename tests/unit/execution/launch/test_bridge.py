@@ -45,7 +45,8 @@ async def bridged(folder, *command):
         async with asyncio.timeout(20):
             accepted, _ = await asyncio.get_running_loop().sock_accept(control)
             reader, writer = await asyncio.open_connection(sock=accepted)
-            assert await reader.readline() == b"ready\n"
+            assert await reader.readline() == bridge.READY
+            writer.write(bridge.GO)
         yield process, port, writer
     finally:
         if process.returncode is None:
@@ -115,3 +116,31 @@ async def test_it_ends_with_the_launchers_connection(tmp_path):
     async with bridged(tmp_path, "sleep", "3") as (process, _, control):
         control.close()
         assert await ended(process) == 137
+
+
+async def test_a_question_that_nobody_answers_is_answered_at_once_that_it_failed():
+    question = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + b"\x01a\x00\x00\x01\x00\x01"
+    loop = asyncio.get_running_loop()
+    asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    asking.bind(("127.0.0.1", 0))
+    asking.settimeout(0)
+    served, _ = await loop.create_datagram_endpoint(
+        lambda: bridge._Questions("/nothing/there"), local_addr=("127.0.0.1", 0)
+    )
+    try:
+        await loop.sock_sendto(asking, b"no", served.get_extra_info("sockname"))
+        await loop.sock_sendto(asking, question, served.get_extra_info("sockname"))
+        async with asyncio.timeout(20):
+            answer = await loop.sock_recv(asking, 512)
+    finally:
+        served.close()
+        asking.close()
+    assert answer == question[:2] + b"\x81\x82" + question[4:]
+
+
+def test_what_is_said_to_the_agent_waits_for_no_acknowledgement():
+    """Else each answer in two pieces, and each event of a stream, comes 40 ms late."""
+    with bridge._listening(0) as listening, socket.socket() as client:
+        client.connect(listening.getsockname())
+        with listening.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

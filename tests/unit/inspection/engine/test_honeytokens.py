@@ -33,6 +33,13 @@ FORMS = {
     "backwards": lambda v: v[::-1],
     "escapes": lambda v: "".join(f"\\u{ord(one):04x}" for one in v),
     "bytes": lambda v: "".join(f"\\x{one:02x}" for one in v.encode()),
+    "base32": lambda v: base64.b32encode(f"abc{v}".encode()).decode(),
+    "html": lambda v: "".join(f"&#x{ord(one):x};" for one in v),
+    "named": lambda v: v.replace("-", "&hyphen;").replace("+", "&plus;").replace("_", "&lowbar;"),
+    "utf16": lambda v: base64.b64encode(f"k={v}".encode("utf-16")).decode(),
+    "utf16be": lambda v: base64.b64encode(f"{v}.".encode("utf-16-be")).decode(),
+    "twice": lambda v: base64.b64encode(base64.b64encode(f"id:{v};".encode())).decode(),
+    "twice_url": lambda v: base64.b64encode(base64.urlsafe_b64encode(v.encode() + b"?")).decode(),
     "wide": lambda v: "".join(chr(ord(one) + 0xFEE0) for one in v),
 }
 

@@ -261,3 +261,27 @@ def test_the_time_and_the_findings_of_one_call_are_bounded(monkeypatch):
     for refused, count in ((slow, 9), (Inspector(Patterns(MAIL), Injection()), 5)):
         with pytest.raises(Problem, match="PC3025"):
             many(refused, count)
+
+
+def test_what_is_remembered_of_a_host_s_name_is_what_reading_it_again_would_say(monkeypatch):
+    patterns = Patterns(MAIL, TOKEN)
+    inspector = Inspector(patterns, Injection(), canaries := Canaries())
+    wanted = Wanted(session="s1")
+
+    def named(host):
+        return inspector.name(Text(path=("host",), text=host, source=Source.MODEL), wanted)
+
+    for host in ("a.example", f"{SECRET}.example", "ignore.example", b64(SECRET * 2)):
+        assert named(host) == named(host) == one(inspector, host, source=Source.MODEL)
+    assert named("a.example").nothing
+    assert not named(f"{SECRET}.example").nothing
+    scans = len(patterns.scans)
+    assert named("a.example").leaks == ()
+    monkeypatch.setattr(canaries, "find", lambda text, session: (Leak(place="of it"),))
+    assert named("a.example").leaks == (Leak(place="of it"),), "it may have been planted since"
+    assert not named("a.example").nothing
+    assert len(patterns.scans) == scans, "that is what is remembered"
+    monkeypatch.setattr(module, "_MOST_NAMES", 4)
+    for number in range(6):
+        named(f"b{number}.example")
+    assert len(inspector._names) == 4

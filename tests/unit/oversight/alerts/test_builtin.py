@@ -55,6 +55,16 @@ def ruled(*digests):
     ]
 
 
+def reviewed(how, **more):
+    """What an agent may was held against what was confirmed, or was confirmed."""
+    return event(9, **ADMIN, method=f"policy.{how}", parameters={"agent": "a"} | more)
+
+
+def observed(how):
+    """An agent is observed, or was, or what was seen became a draft."""
+    return event(9, **ADMIN, method=f"policy.{how}", parameters={"agent": "a"})
+
+
 def channel(how):
     """A channel of notifications fails, works again, or gave a message up."""
     return event(9, **ADMIN, method=f"notification.{how}", parameters={"channel": "chat"})
@@ -83,6 +93,10 @@ CASES = {
         [event(type="admin", method="breaker.open", parameters={"breaker": "upstream:crm"})],
         [event(type="admin", method="breaker.close", parameters={"breaker": "upstream:crm"})],
     ),
+    "agent-observed": ([observed("observe.begin")], [observed("observe.end")]),
+    "policy-drafted": ([observed("drafted")], [observed("observe.end")]),
+    "policy-drift": ([reviewed("drift", approvals=0)], [reviewed("drift", approvals=1)]),
+    "access-review-overdue": ([reviewed("certify.overdue")], [reviewed("certify.confirm")]),
     "risk-high": (
         [level("high")],
         [level("elevated"), level("normal")],
@@ -215,6 +229,17 @@ CASES = {
             silenced("log-fault", principal="eve", verdict="deny"),
         ],
     ),
+    "glass-broken": (
+        [event(**ADMIN, method="break_glass.begun", principal="eve", name="g1")],
+        [
+            event(**ADMIN, method="break_glass.ended", principal="eve", name="g1"),
+            event(type="admin", verdict="deny", method="break_glass.begun", name="g1"),
+        ],
+    ),
+    "glass-unreviewed": (
+        [event(**ADMIN, method="break_glass.unreviewed", name="g1")],
+        [event(**ADMIN, method="break_glass.begun", principal="eve", name="g1")],
+    ),
     "rights-changed": (
         [event(**ADMIN, method="principals.roles", principal="eve", name="bob")],
         [
@@ -259,15 +284,20 @@ def test_it_is_raised_by_what_it_is_for_and_by_nothing_that_looks_like_it(name):
 
 
 ENDS = {
+    "agent-observed": observed("observe.end"),
+    "access-review-overdue": reviewed("certify.confirm"),
     "asks-no-more": event(9, **ADMIN, method="approval.lifted", name="agent:a"),
     "breaker-open": event(
         9, **ADMIN, method="breaker.close", parameters={"breaker": "upstream:crm"}
     ),
     "channel-failing": channel("recovered"),
     "cut-off": event(9, **ADMIN, method="kills.undo", name="a"),
+    "policy-drift": reviewed("certify.confirm"),
     "policy-refused": event(9, **ADMIN, method="policy.activate"),
     "quarantined": event(9, **ADMIN, method="quarantine.end", name="agent:a"),
     "risk-high": level("normal"),
+    "glass-broken": event(9, **ADMIN, method="break_glass.reviewed", name="g1"),
+    "glass-unreviewed": event(9, **ADMIN, method="break_glass.reviewed", name="g1"),
     "rules-refused": event(9, **ADMIN, method="alert.rules"),
     "unwitnessed": event(9, **ADMIN, method="witness.quorum_back"),
     "waits-too-long": event(9, **ADMIN, method="approval.denied", approval="x"),

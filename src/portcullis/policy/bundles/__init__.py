@@ -1,0 +1,1 @@
+"""Policy bundles in OPA's format: written, signed, read and verified."""

@@ -1,0 +1,1 @@
+"""Policies are tested: cases in YAML, ``test_`` rules in Rego, coverage, mutants."""
