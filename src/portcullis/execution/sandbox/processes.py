@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+from abc import ABC, abstractmethod
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -17,20 +18,20 @@ if TYPE_CHECKING:
     from portcullis.execution.sandbox.making import Made
 
 
-class ProcessSandbox:
+class ProcessSandbox(ABC):
     """The ``start`` of a ``core.sandbox_ports.Sandbox``; ``probe`` and ``make`` are the adapter's.
 
     Whoever stops waiting for a start gets no box: it is ended when it is there. The streams may
     be closed as soon as ``start`` has returned or was cancelled.
     """
 
+    @abstractmethod
     def probe(self) -> Ability:
         """Say what is enforced here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make(self, order: Order, streams: Streams) -> Made:
         """Make it, and return when everything holds; Problem PC5031 when that cannot be."""
-        raise NotImplementedError
 
     async def start(self, order: Order, streams: Streams) -> ProcessBox:
         """Make the box and run the order's command in it."""
