@@ -9,7 +9,7 @@ from portcullis import cli
 from portcullis.bench import measure
 from portcullis.bench.report import Report
 
-GATE = ("--connections", "50", "--seconds", "0.2", "--repeats", "1")
+GATE = ("--connections", "50", "--seconds", "0.6", "--repeats", "1")
 PROXY = f"{sys.executable} -m portcullis.bench.passthrough {{port}} {{upstream}}"
 
 

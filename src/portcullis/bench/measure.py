@@ -185,9 +185,11 @@ def driven(plan: Plan, where: str) -> Outcome:
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         raise Problem("PC7007", f"{where}: the load could not be driven") from None
     outcome = msgspec.json.decode(done.stdout, type=Outcome)
-    if outcome.errors or not outcome.calls:
+    if outcome.errors:
         detail = f"{where}: {outcome.errors} wrong answers"
         raise Problem("PC7007", f"{detail} (the first: status {outcome.first_error})")
+    if not outcome.calls:
+        raise Problem("PC7007", f"{where}: nothing was answered within {plan.seconds:g} seconds")
     return outcome
 
 

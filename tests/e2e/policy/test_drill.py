@@ -188,12 +188,12 @@ class Drill:
     async def alarmed(self):
         """And who does not ask is told when it has."""
         drift = await standins.eventually(
-            self.stage, lambda one: one.method == "policy.drift", seconds=10
+            self.stage, lambda one: one.method == "policy.drift", seconds=60
         )
         assert drift.parameters["agent"] == NAME
         assert any("crm.delete_customer" in one for one in drift.parameters["widened"])
         store = self.stage.gate.services.alert_parts.store
-        for _ in range(100):
+        for _ in range(400):
             raised = await asyncio.to_thread(store.page, Wanted(), "", 50)
             if "policy-drift" in {one.rule for one in raised}:
                 return
