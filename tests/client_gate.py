@@ -274,7 +274,7 @@ class StandIn:
         )
 
 
-async def until(condition, seconds=5.0):
+async def until(condition, seconds=60.0):
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for belongs to another
             await asyncio.sleep(0.01)

@@ -8,14 +8,15 @@ import gc
 import json
 import os
 import signal
+import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import structlog
 
 from controls import register
 from portcullis import __version__
+from portcullis.review.threats_proofs import PLACE, code_digest
 
 CELLS = pytest.StashKey[dict]()
 
@@ -94,16 +95,28 @@ def pytest_runtestloop(session):
     gc.enable()
 
 
+def _commit():
+    """What is checked out; nothing outside of a repository."""
+    try:
+        git = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except OSError:
+        return ""
+    return git.stdout.strip() if git.returncode == 0 else ""
+
+
 def pytest_sessionfinish(session, exitstatus):
     if not os.environ.get("PORTCULLIS_FULL_RUN") or hasattr(session.config, "workerinput"):
         return
     filled = session.config.stash[CELLS].cells
     empty = [cell for cell in register().cells() if tuple(map(str, cell)) not in filled]
-    report = Path("build/controls.json")
+    report = session.config.rootpath / PLACE
     report.parent.mkdir(exist_ok=True)
     cells = {"/".join(cell): tests for cell, tests in sorted(filled.items())}
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    record = {"made": made, "version": __version__, "cells": cells}
+    record = {"made": made, "version": __version__, "commit": _commit()}
+    record |= {"digest": code_digest(), "cells": cells}
     report.write_text(json.dumps(record, indent=1))
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if empty:

@@ -19,9 +19,14 @@ def _migrated() -> bytes:
         return path.read_bytes()
 
 
-def new_database(path: Path) -> Engine:
-    """An empty database at ``path``, which is free, as ``open_sqlite`` makes and opens it."""
+def place_database(path: Path) -> None:
+    """An empty database at ``path``, which is free, as ``open_sqlite`` makes one."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600, exist_ok=False)
     path.write_bytes(_migrated())
+
+
+def new_database(path: Path) -> Engine:
+    """An empty database at ``path``, which is free, as ``open_sqlite`` makes and opens it."""
+    place_database(path)
     return open_sqlite(path)

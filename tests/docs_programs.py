@@ -64,6 +64,13 @@ def _serve(place: str) -> None:
 
     for noun in NOUNS:
         cli._app(noun)
+    serve(place)
+
+
+def serve(place: str) -> None:
+    """Run what ``SHIM`` asks for at this socket, each in a fork of this process, for ever."""
+    from portcullis import cli  # noqa: PLC0415 - this process only
+
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(place + ".new")
@@ -105,8 +112,9 @@ def _run(line: socket.socket, main: object) -> None:
     except BaseException:  # noqa: BLE001 - it is told as Python tells it
         sys.excepthook(*sys.exc_info())
         code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if not stream.closed:
+            stream.flush()
     line.sendall(str(code).encode())
     os._exit(code)
 

@@ -36,11 +36,11 @@ class Opa:
         path = entry.removeprefix("data.").replace(".", "/")
         return self._ask({"path": path, "input": question})
 
-    def evaluate(self, policy, entry, question):
+    def evaluate(self, policy, entry, asked):
         if self._loaded != policy.digest:
             self.load(policy.bundle)
             self._loaded = policy.digest
-        answer = self.ask(entry, json.loads(question))
+        answer = self.ask(entry, json.loads(asked.text))
         return json.dumps(answer["result"]) if "result" in answer else "<undefined>"
 
     def _ask(self, order):

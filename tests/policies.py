@@ -1,5 +1,6 @@
 """Policies, calls and contexts for tests."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from portcullis.catalogue.schema import fault
 from portcullis.core.call import Action, Call, Context, Route
 from portcullis.core.principal import Principal, PrincipalKind, Session
-from portcullis.policy.engine import RegorusEngine
+from portcullis.policy.engine import Input, RegorusEngine
 from portcullis.policy.pdp import RegoPdp, compile_files
 from portcullis.policy.source import SourceFile
 
@@ -133,3 +134,14 @@ def write(folder: Path, text: str, name: str = "main.yaml") -> Path:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(text, encoding="utf-8")
     return folder
+
+
+def asked_of(question):
+    """An input document, as an engine is asked: what it is about stands in it."""
+    about = question if isinstance(question, dict) else {}
+    principal, server = about.get("principal"), about.get("server")
+    agent = principal.get("id") if isinstance(principal, dict) else None
+    names = about.get("names", [about.get("name")])
+    names = names.values() if isinstance(names, dict) else names if isinstance(names, list) else []
+    tools = [f"{server}.{name}" for name in names]
+    return Input(json.dumps(question), agent if isinstance(agent, str) else "", tools)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ import openai
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from databases import place_database
 from portcullis.core.event import Event
 from portcullis.core.principal import PrincipalKind
+from portcullis.demo import stage as demo_stage
 from portcullis.demo.model import StandinModel
 from portcullis.demo.serve import serving
-from portcullis.demo.stage import Stage, staged, support_policy
+from portcullis.demo.stage import Stage, support_policy
 from portcullis.demo.tools import Records, tool_servers
 
 __all__ = [
@@ -52,6 +55,16 @@ __all__ = [
 
 AGENT = "support-agent-prod-001"
 SUBJECT = {"customer_id": "C-1001", "email": "ada@customer.example"}
+
+
+@contextlib.asynccontextmanager
+async def staged(folder: Path, **options: Any) -> AsyncIterator[Stage]:
+    """``portcullis.demo.stage.staged``, with a database that was migrated already."""
+    database = folder / "state" / "portcullis.db"
+    if not database.exists():  # a test may start a gate again
+        place_database(database)
+    async with demo_stage.staged(folder, **options) as stage:
+        yield stage
 
 
 @contextlib.asynccontextmanager
@@ -120,11 +133,19 @@ def anthropic_client(stage: Stage, token: str) -> anthropic.AsyncAnthropic:
     return anthropic.AsyncAnthropic(base_url=base, api_key=token, max_retries=0, timeout=20)
 
 
-async def eventually(stage: Stage, wanted: Callable[[Event], bool], seconds: float = 3) -> Event:
-    """The first event that is ``wanted``, as soon as the log holds it; AssertionError if never."""
-    for _ in range(round(seconds / 0.02)):
+async def eventually(stage: Stage, wanted: Callable[[Event], bool], seconds: float = 60) -> Event:
+    """The first event that is ``wanted``, as soon as the log holds it; AssertionError if never.
+
+    It looks less often the longer it takes: each look reads all of the log.
+    """
+    end, pause = time.monotonic() + seconds, 0.02
+    while True:
         for event in stage.events():
             if wanted(event):
                 return event
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"no such event among {[(e.type, e.code) for e in stage.events()]}")
+        if time.monotonic() > end:
+            raise AssertionError(
+                f"no such event among {[(e.type, e.code) for e in stage.events()]}"
+            )
+        await asyncio.sleep(pause)
+        pause = min(1.0, pause * 1.3)

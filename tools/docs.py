@@ -7,12 +7,23 @@ import sys
 from pathlib import Path
 
 import msgspec
-from reference import ROOT, alerts, api, cli, configuration, controls, errors, events, metrics
+from reference import (
+    ROOT,
+    alerts,
+    api,
+    cli,
+    configuration,
+    controls,
+    errors,
+    events,
+    metrics,
+    rights,
+)
 from reference.running import described
 
 from portcullis.policy.schema import policy_schema
 
-CONTROLS, ENTITIES, ALERTS = "controls", "entities", "alerts"
+CONTROLS, ENTITIES, ALERTS, RIGHTS = "controls", "entities", "alerts", "rights"
 AGENTS = (
     "What agents and applications use beside the protocols of models and MCP: see"
     " [the APIs](../api.md)."
@@ -43,6 +54,7 @@ def wanted() -> dict[Path, str]:
         readme: _between(readme, CONTROLS, controls.controls_table(found.controls)),
         inspection: _between(inspection, ENTITIES, controls.entities_table()),
         docs / "alerts.md": _between(docs / "alerts.md", ALERTS, alerts.rules_table()),
+        docs / "operators.md": _between(docs / "operators.md", RIGHTS, rights.rights_table()),
         docs / "threat-model.md": controls.threat_model(found),
         docs / "errors.md": errors.page(),
         reference / "cli.md": cli.page(),

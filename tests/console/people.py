@@ -117,6 +117,11 @@ class Person:
         return answer
 
 
+_STEP = 30
+_SPARE = 6
+"""For how many seconds a code has to be good, while a page is asked for with it."""
+
+
 @dataclass
 class Secrets:
     """What an operator logs in with. Each one-time code is good once."""
@@ -124,12 +129,16 @@ class Secrets:
     name: str
     password: str
     totp: TOTP
-    ahead: int = -30
+    unused: int = 0
+    """The first time step (RFC 6238) whose code is still good for something."""
 
     def fields(self, **more: str) -> dict[str, str]:
-        """The login form, filled in."""
-        code = self.totp.generate(int(time.time()) + self.ahead).decode()
-        self.ahead += 30
+        """The login form, filled in with a code that is good for some seconds more."""
+        now = time.time()
+        step = max(self.unused, int((now + _SPARE) // _STEP) - 1)
+        time.sleep(max(0.0, (step - 1) * _STEP - now))  # codes are taken one step early
+        self.unused = step + 1
+        code = self.totp.generate(step * _STEP).decode()
         return {"name": self.name, "password": self.password, "code": code, **more}
 
 

@@ -27,6 +27,7 @@ from portcullis.core.incident import (
 )
 from portcullis.core.incident import Phase as Phases
 from portcullis.core.limits import Amount, Rate, Window, span
+from portcullis.core.release import Arm, Difference, File, Release, Stage, Tallies, text_digest
 from portcullis.oversight.incidents_playbook import playbooks
 from portcullis.store.counters_sqlite import SharedCounter
 
@@ -244,7 +245,10 @@ async def poisoned(desk: desks.Desk, evil: str) -> tuple[str, ...]:
         digest=evil,
     )
     services.incident_parts.store.open(started)
+    release = proposed(desk, evil[:200], "".join(f"# {line}\n" for line in evil.splitlines()))
     return (
+        release,
+        "/policy/releases",
         "/agents/shop-2",
         f"/alerts/{made.id}",
         "/alerts",
@@ -253,6 +257,37 @@ async def poisoned(desk: desks.Desk, evil: str) -> tuple[str, ...]:
         "/incidents",
         f"/incidents/{started.id}",
     )
+
+
+def proposed(desk: desks.Desk, note: str = "no more mail", text: str = "") -> str:
+    """A release that somebody proposed, with what was counted of it; the path of its page."""
+    book = desk.stage.gate.services.release_parts.book
+    [found] = book.files(1)
+    less = yaml.safe_load(found.text)
+    less["roles"]["support_agent"]["permissions"].pop()
+    less["roles"]["support_agent"]["allowed_tools"].append("kb.spare")
+    files = (File(name=found.name, text=yaml.safe_dump(less, sort_keys=False) + text),)
+    made = book.propose(
+        Release(
+            number=0,
+            digest="sha256:" + "0" * 64,
+            text=text_digest(files),
+            origin="operator",
+            proposed_by="eve",
+            proposed_at=time.time() - 500,
+            note=note,
+            stage=Stage.APPROVED,
+        ),
+        files,
+    )
+    seen = Difference(agent=standins.AGENT, name="mail.send", was="allow external", now="PC3001")
+    canary, rest = (
+        Arm(decisions=19, denials=2, sessions=4),
+        Arm(decisions=180, denials=3, sessions=31),
+    )
+    counted = Tallies(canary=canary, rest=rest, compared=199, differences={seen: 2})
+    book.tally(made.number, "gate", counted)
+    return f"/policy/releases/{made.number}"
 
 
 def judging(key: str, agent: str, count: int) -> Incident:

@@ -23,7 +23,7 @@ async def window(browser, house):
     """A window in which nobody is logged in; it must have nothing to complain about."""
     context = await browser.new_context(viewport=SCREEN)
     made = Window(await context.new_page(), house.base)
-    made.page.set_default_timeout(5000)
+    made.page.set_default_timeout(30_000)
     made.page.on(
         "console",
         lambda said: made.complaints.append(said.text) if said.type == "error" else None,
@@ -111,7 +111,7 @@ async def test_a_login_works_without_javascript(house, browser):
     known = await house.enrol(await house.new(f"joe-{secrets.token_hex(4)}", "approver"))
     context = await browser.new_context(viewport=PHONE, java_script_enabled=False)
     page = await context.new_page()
-    page.set_default_timeout(5000)
+    page.set_default_timeout(30_000)
     await page.goto(f"{house.base}/account")
     fields = known.fields()
     for label in ("name", "password", "code"):

@@ -306,7 +306,7 @@ async def test_what_an_agent_asked_for_is_drawn_without_a_script_and_stands_in_w
     await desk.refused({"to": "mallory@outside.example", "subject": "x", "body": "y"})
     await standins.eventually(desk.stage, lambda _: len(desk.stage.events()) > before)
     vic = house.person("vic")
-    for _ in range(100):  # the projection is a moment behind the log
+    for _ in range(600):  # the projection is a moment behind the log
         page = (await vic.get(f"/agents/{standins.AGENT}?span=24h")).text
         if 'class="refused"' in page:
             break

@@ -122,9 +122,17 @@ async def test_who_may_not_decide_is_told_on_the_page(desk, browser):
     approval = await held(desk)
     async with window(browser, desk, "cy") as mine:  # the agent's owner
         await mine.open(f"/approvals/{approval}")
-        await mine.page.check("[name=confirmed]")
-        await mine.page.fill("#approve [name=reason]", "looks fine")
-        await mine.page.click("button.approve")
+        assert "You may not approve it" in await mine.page.inner_text("#hindrance")
+        assert await mine.page.locator("#approve").count() == 0
+        await mine.page.evaluate(
+            "() => { const form = document.querySelector('form#deny');"
+            " form.action = form.action.replace(/deny$/, 'approve');"
+            " for (const name of ['confirmed', 'whole']) {"
+            " const said = document.createElement('input'); said.type = 'hidden';"
+            " said.name = name; said.value = 'yes'; form.append(said); } }"
+        )
+        await mine.page.fill("#deny [name=reason]", "looks fine")
+        await mine.page.click("#deny button")
         said = await mine.page.inner_text("[role=alert]")
         assert "PC3046" in said
         assert "Let somebody else decide" in said

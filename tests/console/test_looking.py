@@ -86,6 +86,8 @@ async def scene(desk):
         "policy": "/policy",
         "threats": "/policy/threats",
         "policy_agent": f"/policy/agents/{standins.AGENT}",
+        "releases": "/policy/releases",
+        "release": scenes.proposed(desk),
     }
 
 

@@ -18,6 +18,7 @@ NAME = "__Host-portcullis"
 @pytest.fixture(scope="module")
 async def house(tmp_path_factory, anyio_backend):
     settings = {"console": {"origin": ORIGIN, "passkeys": "required"}}
+    settings["break_glass"] = {"may": ["approver"]}
     folder = tmp_path_factory.mktemp("proxied")
     async with (
         standins.staged(folder, policy=policy(), settings=settings) as stage,
@@ -112,3 +113,28 @@ async def test_a_phished_password_adds_no_passkey_beside_ones_own_and_removes_no
     refused = await mallory.act("/account/passkeys/remove", passkey=kept[0].id)
     assert refused.code == "PC2086"
     assert house.services.passkeys.of(name) == kept
+
+
+async def test_where_passkeys_are_required_a_password_breaks_no_glass_and_a_passkey_does(
+    house, person
+):
+    name = await house.new("gil", "approver")
+    known, phone = await house.enrol(name), Authenticator()
+    person.into(await person.send("/login", known.fields()))
+    assert (await person.act("/glass/begin")).code == "PC2086", "this login has no roles"
+    assert (await person.add(phone, origin=ORIGIN)).status == 200
+    await person.show(phone, origin=ORIGIN)
+    page = (await person.get("/glass")).text
+    assert ("glass-passkey" in page, "glass-password" in page) == (True, False)
+    shown = known.fields()
+    wanted = {"reason": "nobody is awake", "minutes": "5"}
+    fields = {**wanted, "password": shown["password"], "code": shown["code"]}
+    refused = await person.act("/glass/begin", **fields)
+    assert (refused.code, refused.cookie) == ("PC2086", "")
+    begun = (await person.act("/glass/passkey/begin")).json()
+    answer = phone.show(begun["options"], origin=ORIGIN)
+    shown = {"ceremony": begun["ceremony"], "credential": answer}
+    done = person.into(await person.act("/glass/passkey", **wanted, **shown))
+    assert done.json() == {"next": "/"}
+    raised = house.services.authority.verify(person.token, CONSOLE)
+    assert (raised.roles, bool(raised.glass)) == (("admin", "approver"), True)

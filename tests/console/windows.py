@@ -102,7 +102,7 @@ async def window(
     base = desk.stage.gate.control_url
     context = await _context(browser, desk, who, options)
     made = Window(await context.new_page(), base)
-    made.page.set_default_timeout(5000)
+    made.page.set_default_timeout(30_000)
     made.page.on(
         "console",
         lambda said: made.complaints.append(said.text) if said.type == "error" else None,

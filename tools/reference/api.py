@@ -41,12 +41,13 @@ def _operation(operation: _Json) -> Iterator[str]:
 
 
 def _caller(operation: _Json) -> str:
-    kind, role = operation.get("x-principal"), operation.get("x-role")
+    kind, rights = operation.get("x-principal"), operation.get("x-right")
     if kind is None:
         return "whoever has what it asks for" if operation["security"] else "anyone"
-    if not role:
+    if not rights:
         return f"{kind}s"
-    return f"{kind}s" if role == "viewer" else f"{kind}s with the role {role} (or admin)"
+    named = " or ".join(f"`{right}`" for right in rights)
+    return f"{kind}s" if rights == ["look"] else f"{kind}s with the right {named}"
 
 
 def _shape(schema: _Json) -> Iterator[str]:

@@ -158,6 +158,11 @@ class _Defaults:
         del context
         return DEFAULTS
 
+    def lasting(self, context: Context) -> bool:
+        """Nothing is asked in another process."""
+        del context
+        return False
+
 
 _CALL: Final = Call(
     id="0" * 32,

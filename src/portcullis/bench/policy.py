@@ -25,7 +25,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.core.verdict import Allow
-from portcullis.policy.engine import DECISION, CompiledPolicy, RegorusEngine
+from portcullis.policy.engine import DECISION, CompiledPolicy, Input, RegorusEngine
 from portcullis.policy.pdp import RegoPdp, compile_files
 from portcullis.policy.source import SourceFile
 
@@ -117,7 +117,7 @@ def _decisions(
             f"{name}decision_p99_us": percentile(taken, 0.99) * 1e6,
         }
         figures |= {} if name else {"decisions_per_s": len(taken) / sum(taken)}
-    questions = [(pdp.question(*one).decode(), None) for one in mixed]
+    questions = [(_input(pdp, *one), None) for one in mixed]
     taken = _timed(lambda q, _: engine.evaluate(policy, DECISION, q), questions, settings.seconds)
     figures["engine_p50_us"] = percentile(taken, 0.5) * 1e6
     remembering = RegoPdp(policy, engine, clock=_System())
@@ -163,6 +163,11 @@ def _timed(
         if after >= end:
             break
     return sorted(taken)
+
+
+def _input(pdp: RegoPdp, call: Call, context: Context) -> Input:
+    text = pdp.question(call, context).decode()
+    return Input(text, context.principal.id, (f"{call.server}.{call.name}",))
 
 
 def _expect(pdp: RegoPdp, calls: Iterable[Asked], *, allowed: bool | None) -> None:

@@ -14,7 +14,9 @@ from portcullis.bootstrap.keys import keys_of
 from portcullis.bootstrap.surveying import Survey, survey_of
 from portcullis.config import Config
 from portcullis.config.places import Role
+from portcullis.control.alerts import PAGE
 from portcullis.control.certifying import REVIEWED, kept, told
+from portcullis.control.drifts import STANDING, drift
 from portcullis.control.services import Services
 from portcullis.core.certificate import Reviewed
 from portcullis.core.errors import Problem
@@ -27,6 +29,7 @@ from portcullis.review.grants_apart import end, reviewed_apart
 from portcullis.store.engine import open_sqlite
 
 DRIFT: Final = "policy.drift"
+DRIFT_ENDED: Final = "policy.drift.end"
 OVERDUE: Final = "policy.certify.overdue"
 _DAY: Final = 86_400.0
 _LOOK_SECONDS: Final = 0.5
@@ -123,6 +126,7 @@ class _Watch:
         why = "activation" if other else "schedule"
         await self._say(REVIEWED, told(report, why))
         await asyncio.to_thread(survey.certificates.put, kept(report, why))
+        await self._ended(release, frozenset(done.gained))
         for one in report.agents:
             if not one.due or one.due > now:
                 continue
@@ -151,6 +155,18 @@ class _Watch:
                 "widened": [one[:_LONGEST] for one in lines[:_MOST_LINES]],
             },
         )
+
+    async def _ended(self, release: Release, wider: frozenset[str]) -> None:
+        """Tell of drift that was taken back: what was in force before it is in force again."""
+        parts = self._services.alert_parts
+        if parts is None:
+            return
+        alerts = await asyncio.to_thread(parts.store.page, STANDING, "", PAGE)
+        releases = await asyncio.to_thread(self._survey.book.list, PAGE) if alerts else ()
+        for one in (drift(alert, releases) for alert in alerts):
+            if one.back and one.agent not in wider:
+                said = {"agent": one.agent, "release": release.number}
+                await self._say(DRIFT_ENDED, said)
 
     async def _say(self, method: str, said: dict[str, Any]) -> None:
         services = self._services

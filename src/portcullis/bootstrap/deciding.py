@@ -30,9 +30,15 @@ class AuthzenDecides:
     def __init__(self, decisions: Decisions) -> None:
         self._decisions = decisions
 
-    async def decide(self, call: Call, agent: str, session: str, asker: Context) -> Decided:
+    def deadline(self) -> float:
         """See Decides."""
-        return await self._decisions.decide(call, agent, session, _asker(asker))
+        return self._decisions.deadline()
+
+    async def decide(
+        self, call: Call, agent: str, session: str, asker: Context, until: float
+    ) -> Decided:
+        """See Decides."""
+        return await self._decisions.decide(call, agent, session, _asker(asker), until)
 
     def refused(self, problem: Problem, agent: str, asker: Context) -> Decided:
         """See Decides."""

@@ -9,9 +9,11 @@ from typing import Final
 from portcullis.bootstrap.secret_sources import used_by
 from portcullis.checks.authorize import Authorize
 from portcullis.checks.breaker import AgentBreaker
+from portcullis.checks.budget import Budget
 from portcullis.checks.contain import Contain
 from portcullis.checks.elsewhere import AuthorizeElsewhere, ValidateElsewhere
 from portcullis.checks.isolate import Isolate
+from portcullis.checks.limit import Limiting
 from portcullis.checks.memory import Memory
 from portcullis.checks.opinion import Opinion
 from portcullis.checks.provenance import Provenance
@@ -36,10 +38,13 @@ _DECIDE: Final = frozenset(
     one.name
     for one in (
         *(Contain, Isolate, AgentBreaker, Validate, Authorize, Opinion),
-        *(Provenance, Memory),
+        *(Provenance, Memory, Budget, Limiting),
     )
 )
-"""The checks that are asked about what happens elsewhere; the others judge what passes here."""
+"""The checks that are asked about what happens elsewhere; the others judge what passes here.
+
+Who asks is the gate of that call, so a yes counts as the call does.
+"""
 
 
 def opinions(
@@ -69,6 +74,7 @@ def deciding(
         Authorize.name: AuthorizeElsewhere(pdp),
     }
     line = [ours.get(check.name, check) for check in checks if check.name in _DECIDE]
+    counting = [check for check in checks if isinstance(check, Limiting)]
     awaited = [RiskClass(risk) for risk in config.audit.await_witnesses]
     principals = services.principals("api")
 
@@ -76,7 +82,7 @@ def deciding(
         return await principals.present(PrincipalKind.AGENT, agent)
 
     return Decisions(
-        Pipeline(line, services.recorder, records, metrics, awaited, approvals=Unasked()),
+        Pipeline(line, services.recorder, records, metrics, awaited, Unasked(), counting),
         services.sessions,
         registered,
         services.clock,

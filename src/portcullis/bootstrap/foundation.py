@@ -230,6 +230,7 @@ def founded(
         pruning_parts=_pruning(config, name, recorder, engine, clock),
         version=__version__,
         new_id=new_id,
+        operator_roles=config.operator_roles,
     )
 
 

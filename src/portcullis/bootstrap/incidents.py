@@ -44,6 +44,7 @@ def incident_parts(config: Config, engine: Engine, rotations: Rotations) -> Inci
         playbooks=known,
         settings=config.incidents,
         approvals=config.approvals,
+        environment=config.environment,
         history=history,
     )
 

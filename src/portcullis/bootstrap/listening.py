@@ -18,6 +18,8 @@ from portcullis.bootstrap.notices import chat
 from portcullis.bootstrap.parts import Parts
 from portcullis.bootstrap.sharing import relay_of, taking
 from portcullis.bootstrap.threatening import threatened
+from portcullis.config import Config
+from portcullis.config.places import logs_of
 from portcullis.control import (
     activity_api,
     admin,
@@ -45,6 +47,7 @@ from portcullis.control import (
     secrets_api,
 )
 from portcullis.control.bundle import bootstrap_app
+from portcullis.control.bundles import Bundles
 from portcullis.control.console.app import ROUTE as CONSOLE
 from portcullis.control.console.app import ConsoleParts, console_routes
 from portcullis.control.console.streams import Streams
@@ -84,9 +87,12 @@ class Enforcement(NamedTuple):
     guard: Guard
     door: Door | None
     runs: Runs
+    bundles: Bundles | None
 
     def drain(self) -> None:
         """Refuse what comes from now on."""
+        if self.bundles is not None:
+            self.bundles.close()
         self.guard.drain()
         self.runs.drain()
         self.router.drain()
@@ -112,6 +118,7 @@ async def enforcement(
     )
     await stack.enter_async_context(background(guard.run()))
     runs = runs_api.of(services)
+    bundles = serving(config, services) if services.release_parts is not None else None
     router = Router(
         access=parts.access,
         live=parts.live,
@@ -132,6 +139,7 @@ async def enforcement(
                 *_connections(parts, edge),
                 runs_api.router(edge, runs),
                 *authzen(parts, edge),
+                *_bundles(config, edge, bundles),
             ),
             vouching=None if parts.on_behalf is None else parts.on_behalf.connecting("api").vouch,
         ),
@@ -141,7 +149,7 @@ async def enforcement(
         elsewhere=relay_of(stack, config, services, parts.mcp, parts.here),
     )
     door = await taking(stack, config, services, parts.live, router, parts.here)
-    return Enforcement(router, guard, door, runs)
+    return Enforcement(router, guard, door, runs, bundles)
 
 
 def for_agents(parts: Parts, domain: Domain, router: Router) -> tuple[Wanted, ...]:
@@ -184,6 +192,8 @@ def for_operators(
                 meaning=parts.meaning,
                 tools=standing(config),
                 threats=threatened(config, services),
+                environment=config.environment,
+                logs=lambda: tuple(str(place) for place in logs_of(config).values()),
                 connecting=parts.on_behalf.connecting(CONSOLE) if parts.on_behalf else None,
             )
         )
@@ -209,7 +219,7 @@ def for_operators(
             *breakers_api.routers(edge, services.breaking("control")),
             *secrets_api.routers(edge, services.brokered("control")),
             *quarantine_api.routers(edge, services.quarantining("control")),
-            bundles_api.router(edge, bundles),
+            bundles_api.router(edge, bundles, config.policy_changes.readers),
             *releases_api.routers(
                 edge,
                 services.edge("control", body_bytes=releases_api.BODY_BYTES),
@@ -245,6 +255,12 @@ def _connections(parts: Parts, edge: Edge) -> Iterable[APIRouter]:
         return ()
     sessions = parts.services.sessions
     return (connections_api.applications(edge, found.connecting("api"), sessions, found.where),)
+
+
+def _bundles(config: Config, edge: Edge, bundles: Bundles | None) -> Iterable[APIRouter]:
+    """The policy, for applications that may have it: they show a certificate here."""
+    readers = config.policy_changes.readers
+    return () if bundles is None or not readers else (bundles_api.router(edge, bundles, readers),)
 
 
 def _grants(parts: Parts, edge: Edge) -> Iterable[APIRouter]:

@@ -187,6 +187,7 @@ def chat(config: Config, services: Services) -> Chat | None:
         notices=services.notices,
         once=services.once,
         clock=services.clock,
+        roles=services.operator_roles,
     )
 
 

@@ -43,6 +43,7 @@ from portcullis.bootstrap.tools import EndsWithSession, boxed, boxes_of, own_too
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook
 from portcullis.checks.answered import Answered
+from portcullis.checks.aside import Aside
 from portcullis.checks.authorize import Authorize
 from portcullis.checks.breaker import AgentBreaker, UpstreamBreaker
 from portcullis.checks.budget import Budget
@@ -143,7 +144,7 @@ async def assembled(
         vaults = vaults_of(stack, config, services)
         commit = digests_of(stack, config, services)
         restore, inspect = firewall(found, config, services, policy.pdp, inventory, vaults, commit)
-        authorize = Authorize(policy.pdp)
+        authorize = Authorize(policy.pdp, Aside(policy.pdp))
         unvouched = [name for name, one in config.guard.items() if not one.trusted]
         provenance = Provenance(policy.pdp, services.labels, unvouched)
         alarm = await stack.enter_async_context(alerting(config, services, registry))
@@ -167,7 +168,7 @@ async def assembled(
             isolate,
             AgentBreaker(breakers),
             restore,
-            Validate(inventory, policy.pdp),
+            Validate(inventory, policy.pdp, authorize.aside),
             authorize,
             *opinions(stack, config, sources, policy.pdp),
             provenance,

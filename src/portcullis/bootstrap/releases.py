@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,10 +14,11 @@ from sqlalchemy import Engine
 
 from portcullis.config import Config
 from portcullis.control.releases import ReleaseParts
+from portcullis.control.releases_approvers import ApproverSettings
 from portcullis.core.alarm import Alarm
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Sealer
-from portcullis.core.release import File, Release, Stage, Verb, text_digest
+from portcullis.core.release import File, Release, Stage, Untested, Verb, text_digest
 from portcullis.core.release_ports import ReleaseBook
 from portcullis.gateway.records import changed
 from portcullis.policy.delivery import files_of, sources
@@ -41,7 +42,36 @@ def release_parts(config: Config, engine: Engine, sealer: Sealer) -> ReleasePart
         needed=config.policy_changes.approvals,
         binding=binding(config),
         compiled=partial(_compiled, config),
+        untested=_untested,
+        approvers=ApproverSettings(config.approvals, config.environment, _touched),
     )
+
+
+@lru_cache(maxsize=4)
+def _touched(old: tuple[File, ...], new: tuple[File, ...]) -> Mapping[str, tuple[str, ...]] | None:
+    """The agents of which two policies say something else, with their owners; None: unknown."""
+    from portcullis.review.grants_touched import touched  # noqa: PLC0415 - slow to load
+
+    try:
+        return touched(sources(old), sources(new))
+    except Problem:  # an older text that this version does not read
+        return None
+
+
+@lru_cache(maxsize=4)
+def _untested(active: tuple[File, ...], candidate: tuple[File, ...]) -> tuple[Untested, ...]:
+    from portcullis.catalogue.schema import fault  # noqa: PLC0415 - slow to load
+    from portcullis.policy.engine import RegorusEngine  # noqa: PLC0415 - the same
+    from portcullis.policy.pdp import compile_files  # noqa: PLC0415 - the same
+    from portcullis.policy.untested import untested  # noqa: PLC0415 - the same
+
+    engine = RegorusEngine()
+    try:
+        return untested(
+            *(compile_files(sources(one), fault, engine) for one in (active, candidate))
+        )
+    except Problem as problem:  # a text that this version does not read
+        return (Untested(part="unknown", names=(problem.code,)),)
 
 
 def binding(config: Config) -> bool:
@@ -151,7 +181,7 @@ async def _guard(book: ReleaseBook, services: Services, alarm: Alarm) -> None:
     reason = (
         f"denials: {counted.canary.denials} of {counted.canary.decisions} in the canary,"
         f" {counted.rest.denials} of {counted.rest.decisions} beside it"
-        f" (at least {least:.0%} against at most {most:.0%})"
+        f" (of a session's, at least {least:.0%} against at most {most:.0%})"
     )
     said = {"release": candidate.number, "policy": candidate.digest, "reason": reason}
     services.recorder.enqueue(

@@ -171,4 +171,10 @@ def certifying_parts(
             raise Problem("PC7030", "no release of policy is active yet")
         return survey.report(active[1], clock.now(), active[0].number)
 
-    return CertifyingParts(survey.certificates, survey.book, report)
+    return CertifyingParts(
+        survey.certificates,
+        survey.book,
+        report,
+        owners_certify=config.policy_review.owners_certify,
+        teams=config.approvals.teams,
+    )

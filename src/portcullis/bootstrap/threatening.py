@@ -11,6 +11,7 @@ from portcullis.core.errors import Problem
 from portcullis.policy.delivery import sources
 from portcullis.policy.grammar import parse
 from portcullis.review.threats import Model, threat_model
+from portcullis.review.threats_proofs import own_record
 from portcullis.review.threats_scene import Scene
 
 
@@ -29,6 +30,6 @@ def threatened(config: Config, services: Services) -> Callable[[], Model] | None
             raise Problem("PC7030", "no release of policy is active yet")
         policy = parse(sources(releases.book.files(active.number)), fault)
         pins = services.pins.all()
-        return threat_model(Scene(config, policy, services.clock.now(), pins))
+        return threat_model(Scene(config, policy, services.clock.now(), pins), own_record())
 
     return drawn

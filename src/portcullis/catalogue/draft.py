@@ -14,8 +14,8 @@ from importlib.resources import files
 from typing import Any, Final, TypeGuard
 
 import msgspec
-import yaml
 
+from portcullis.config.yaml import shipped
 from portcullis.core.call import RiskClass
 from portcullis.core.containment import ArgumentRole
 
@@ -25,7 +25,7 @@ _SAID: Final = 90
 _LEAVES: Final = 24
 """Most fields of a result that are listed."""
 
-_DATA: Final = yaml.safe_load(files(__package__).joinpath("words.yaml").read_text("utf-8"))
+_DATA: Final = shipped(files(__package__).joinpath("words.yaml").read_text("utf-8"))
 _VERBS: Final[dict[str, str]] = _DATA["effects"]
 _NOUNS: Final[dict[str, str]] = _DATA["roles"]
 _EFFECTS: Final = {RiskClass(one): frozenset(_VERBS[one].split()) for one in _VERBS}

@@ -5,17 +5,19 @@ A token's scope and the agents on whose behalf the caller acts can only narrow t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Final
 
 import msgspec
 
+from portcullis.checks.aside import Aside
+from portcullis.checks.listed import Listed, addressed
 from portcullis.core.call import Action, Call, Context, Result
 from portcullis.core.check import Check
 from portcullis.core.obligation import joined
 from portcullis.core.ports import PolicyDecisionPoint
 from portcullis.core.scope import covers
-from portcullis.core.verdict import PASS, Deny, Transform, Verdict
+from portcullis.core.verdict import PASS, Allow, Deny, Transform, Verdict
 
 _LISTS: Final = {
     "tools": ("tools", "name", "tool"),
@@ -37,42 +39,76 @@ _SCOPED: Final = {
 
 
 class Authorize(Check):
-    """Asks the PDP. Its Allow carries rule, risk and the arguments that may be logged."""
+    """Asks the PDP. Its Allow carries rule, risk and the arguments that may be logged.
+
+    ``aside`` is how it asks what may take long.
+    """
 
     name: ClassVar[str] = "authorize"
 
-    def __init__(self, pdp: PolicyDecisionPoint) -> None:
+    def __init__(self, pdp: PolicyDecisionPoint, aside: Aside | None = None) -> None:
         self._pdp = pdp
+        self.aside = aside or Aside(pdp)
+        self._listed = Listed()
+
+    async def prepare(self, call: Call, context: Context) -> object:
+        """The verdicts up to the first denial, where they may take long; else None."""
+        if not self.aside.wanted(context) or _beyond(call, context) is not None:
+            return None
+        verdicts = list[Allow | Deny]()
+        for asker in on_behalf(context):
+            verdicts.append(await self.aside.decide(call, asker))
+            if isinstance(verdicts[-1], Deny):
+                break
+        return verdicts
+
+    def _verdicts(self, call: Call, context: Context, facts: object) -> Iterator[Allow | Deny]:
+        """One after the other, of the caller and of whom it acts for."""
+        if isinstance(facts, list):
+            yield from facts
+            return
+        for asker in on_behalf(context):
+            yield self._pdp.decide(call, asker)
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """The PDP's decision for the caller.
 
         Deny PC3013 when the call is outside the token's scope, PC3014 when policy does not allow
-        it to an agent on whose behalf it is made.
+        it to an agent on whose behalf it is made, PC3001 for a resource that no server has listed,
+        or a prompt with an address, that is allowed only because somebody is being observed.
         """
-        del facts
-        scope = context.principal.scope
-        kinds = _SCOPED.get(call.action)
-        if scope is not None and kinds is not None:
-            server = "" if call.action is Action.MODEL else call.server
-            if not any(covers(scope, kind, server, call.name) for kind in kinds):
-                return Deny(code="PC3013", reason=f"the token's scope has no such {kinds[0]}")
-        caller, *delegators = on_behalf(context)
-        verdict = self._pdp.decide(call, caller)
+        beyond = _beyond(call, context)
+        if beyond is not None:
+            return beyond
+        verdicts = self._verdicts(call, context, facts)
+        verdict = next(verdicts)
         if isinstance(verdict, Deny):
             return verdict
         obliged = [verdict.obligations]
-        for delegator in delegators:
-            other = self._pdp.decide(call, delegator)
+        for delegator, other in zip(context.principal.chain, verdicts, strict=True):
             if isinstance(other, Deny):
-                reason = f"agent {delegator.principal.id}: {other.code}: {other.reason}"
+                reason = f"agent {delegator}: {other.code}: {other.reason}"
                 return msgspec.structs.replace(other, code="PC3014", reason=reason)
             obliged.append(other.obligations)
             if other.observed:  # it goes on only because that one is observed
                 verdict = msgspec.structs.replace(verdict, observed=True)
+        if verdict.observed and (only := self._observes(call)):
+            return _unobserved(verdict, only)
         if not any(obliged[1:]):
             return verdict
         return msgspec.structs.replace(verdict, obligations=joined(obliged))
+
+    def _observes(self, call: Call) -> str:
+        """What alone is let through of such calls while an agent is observed; empty if this is."""
+        if not self._known(call):
+            return "what the server has listed"
+        return "prompts and completions without addresses" if _addressed(call) else ""
+
+    def _known(self, call: Call) -> bool:
+        """Whether the name of a resource is the server's, not one that an agent made up."""
+        named = call.action is Action.RESOURCE
+        named = named or (call.action is Action.COMPLETE and ":" in call.name)
+        return not named or self._listed.has(call.server, call.name)
 
     def judge_result(self, call: Call, context: Context, result: Result, facts: object) -> Verdict:
         """Of a list, leave what the agent may use; an entry without a name is left out."""
@@ -88,6 +124,7 @@ class Authorize(Check):
         entries: list[Any] = payload[member]
         names = [_name(entry, key) for entry in entries]
         named = [name for name in names if name is not None]
+        self._listed.note(call.name, call.server, named)
         shown = self._shown(call.name, kind, call.server, named, context)
         kept = [entry for entry, name in zip(entries, names, strict=True) if name in shown]
         return PASS if len(kept) == len(entries) else Transform(payload={**payload, member: kept})
@@ -125,6 +162,34 @@ def on_behalf(context: Context) -> tuple[Context, ...]:
             its = msgspec.structs.replace(session, agent=agent)
         found.append(msgspec.structs.replace(context, principal=asked, session=its))
     return tuple(found)
+
+
+def _beyond(call: Call, context: Context) -> Deny | None:
+    """What is outside of the token's scope."""
+    scope = context.principal.scope
+    kinds = _SCOPED.get(call.action)
+    if scope is not None and kinds is not None:
+        server = "" if call.action is Action.MODEL else call.server
+        if not any(covers(scope, kind, server, call.name) for kind in kinds):
+            return Deny(code="PC3013", reason=f"the token's scope has no such {kinds[0]}")
+    return None
+
+
+def _addressed(call: Call) -> bool:
+    """Whether an argument of a prompt, or of what is to be completed, is an address."""
+    if call.action is Action.COMPLETE:
+        return addressed([part for name, part in call.arguments.items() if name != "ref"])
+    return call.action is Action.PROMPT and addressed(call.arguments)
+
+
+def _unobserved(verdict: Allow, only: str) -> Deny:
+    return Deny(
+        code="PC3001",
+        reason=f"not granted, and observed only in {only}",
+        rule=verdict.rule,
+        risk=verdict.risk,
+        policy=verdict.policy,
+    )
 
 
 def _name(entry: Any, key: str) -> str | None:

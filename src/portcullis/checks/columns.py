@@ -2,7 +2,7 @@
 
 A path is names of members, ``*`` for every item of a list or member of an object; a list on the
 way stands for its items also where a name is expected, so that a list of what was meant to be one
-is treated as well.
+is treated as well. With ``{}`` as its last step, it is the names of an object's members.
 """
 
 from __future__ import annotations
@@ -52,6 +52,28 @@ def places(document: Any, path: Steps, at: Place = ()) -> list[Place]:
     if document is None:
         return []
     raise Unreadable
+
+
+def members(document: Any, path: Steps) -> list[Place]:
+    """Where the members stand whose names are a column; ``path`` leads to what holds them."""
+    found: list[Place] = []
+    left = [(place, at(document, place)) for place in places(document, path)]
+    while left:
+        place, value = left.pop(0)
+        if isinstance(value, dict):
+            found += [(*place, name) for name in value]
+        elif isinstance(value, list):
+            left += [((*place, index), item) for index, item in enumerate(value)]
+        elif value is not None:
+            raise Unreadable
+    return found
+
+
+def at(document: Any, place: Place) -> Any:
+    """What stands at a place."""
+    for step in place:
+        document = document[step]
+    return document
 
 
 def leads(document: Any, path: Steps) -> bool:

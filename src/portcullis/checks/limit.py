@@ -20,6 +20,7 @@ from portcullis.checks.limits_run import (
     Sizes,
     actual,
     bounds,
+    countable,
     late,
     priced,
     really,
@@ -53,7 +54,6 @@ from portcullis.oversight.limits import Estimate, Planned
 _TICK: Final = 10.0
 """Seconds between two renewals of the places of calls that run."""
 _CODES: Final = {Measure.REQUESTS: "PC3070", Measure.CONCURRENCY: "PC3072"}
-
 
 log = structlog.get_logger(__name__)
 
@@ -280,7 +280,7 @@ class Limiting(Check):
                 self._in_time(run, limit, limit.session_seconds, context, now)
         if call.action is Action.MODEL:
             self._estimated(run, call, found.costs)
-        plan = self._plans.plan(call, found, now)
+        plan = countable(call, self._plans.plan(call, found, now))
         run.plan, run.wants = plan, rules.sized(plan, run.estimate.amounts())
         for one, want in zip(plan, run.wants, strict=True):
             if isinstance(want, Amount) and want.amount > want.ceiling:

@@ -23,6 +23,8 @@ _NEVER: Final = frozenset(
 """Problems with which a call ends before its upstream got it."""
 _UNREACHED: Final = "no connection"
 """What the reason of PC5001 begins with when nothing was sent."""
+_ELSEWHERE: Final = frozenset({Route.AUTHZEN, Route.EXT_AUTHZ})
+"""Over which somebody else asks, and then acts himself."""
 _BOUND: Final = frozenset({Measure.OUTPUT, Measure.TOKENS, Measure.COST})
 
 
@@ -150,6 +152,13 @@ def actual(plan: Sequence[Planned], real: Estimate) -> list[int]:
     """
     amounts = real.amounts()
     return [min(amounts.get(one.measure, 0), MOST) for one in plan]
+
+
+def countable(call: Call, plan: tuple[Planned, ...]) -> tuple[Planned, ...]:
+    """Of a call that happens elsewhere nobody knows how long it runs: it takes no place."""
+    if call.route not in _ELSEWHERE:
+        return plan
+    return tuple(one for one in plan if one.measure is not Measure.CONCURRENCY)
 
 
 def bounds(one: Planned) -> bool:

@@ -6,18 +6,21 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from portcullis.checks.columns import Place, Steps, Unreadable, leads, places, without
+from portcullis.checks.columns import Place, Steps, Unreadable, at, leads, members, places, without
 from portcullis.checks.shapes import Change, fitted
 from portcullis.checks.treat import Span, mask
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Treatment
-from portcullis.core.obligation import EACH, ColumnMask, MaskTreatment
+from portcullis.core.obligation import EACH, NAMES, ColumnMask, MaskTreatment
 from portcullis.wire.json import encode
 from portcullis.wire.replace import replaced
 
 Commit: TypeAlias = Callable[[bytes], str]
 Fits: TypeAlias = Callable[[Any], bool]
+Treated: TypeAlias = dict[Place, tuple[MaskTreatment, str]]
 _ORDER = tuple(MaskTreatment)
+_DIGITS = 16
+"""Of a keyed digest: two of a thousand million values are alike once in 37 times."""
 
 
 def masked(
@@ -36,40 +39,56 @@ def masked(
     """
     if masks and not any(leads(document, one.path) for one in masks):
         raise Unreadable
-    treated, hit = _treated(document, masks)
-    gone = [place for place, (how, _) in treated.items() if how is MaskTreatment.DROP]
+    named = [one for one in masks if one.path[-1:] == (NAMES,)]
+    values = [one for one in masks if one not in named]
+    (treated, hit), (renamed, also) = _treated(document, values), _treated(document, named)
+    gone = [
+        place
+        for part in (treated, renamed)
+        for place, (how, _) in part.items()
+        if how is MaskTreatment.DROP
+    ]
+    hit += also
     if gone and (fits is None or fits(without(document, _outermost(gone)))):
         document = without(document, _outermost(gone))
-        treated, _ = _treated(document, [one for one in masks if one in hit])
+        treated, _ = _treated(document, [one for one in values if one in hit])
+        renamed, _ = _treated(document, [one for one in named if one in hit])
     changes = {
-        place: _change(_at(document, place), how, name, commit)
+        place: _change(at(document, place), how, name, commit)
         for place, (how, name) in treated.items()
         if not any(place[:length] in treated for length in range(len(place)))
     }
-    if not changes:
+    names = {
+        place: _change(place[-1], how, name, commit).plain
+        for place, (how, name) in renamed.items()
+        if not any(place[:length] in treated for length in range(len(place)))
+    }
+    if not changes and not names:
         return document, hit
-    return replaced(document, _chosen(document, changes, schema, fits)), hit
+    new = replaced(document, _chosen(document, changes, schema, fits), names)
+    if names and fits is not None and not fits(new):
+        raise Problem("PC3030", "no mask of its members' names fits the tool's schema")
+    return new, hit
 
 
-def _treated(
-    document: Any, masks: Iterable[ColumnMask]
-) -> tuple[dict[Place, tuple[MaskTreatment, str]], tuple[ColumnMask, ...]]:
+def _treated(document: Any, masks: Iterable[ColumnMask]) -> tuple[Treated, tuple[ColumnMask, ...]]:
     """What is done at each place, the strictest where several masks meet; and whose masks."""
-    found: dict[Place, tuple[MaskTreatment, str]] = {}
+    found: Treated = {}
     hit = []
     for one in masks:
-        here = places(document, one.path)
+        path = one.path
+        here = members(document, path[:-1]) if path[-1:] == (NAMES,) else places(document, path)
         hit += [one] if here else []
         for place in here:
             known = found.get(place)
             if known is None or _ORDER.index(known[0]) < _ORDER.index(one.treatment):
-                found[place] = one.treatment, column(one.path)
+                found[place] = one.treatment, column(path)
     return found, tuple(hit)
 
 
 def column(path: Steps) -> str:
     """The name of a column as it stands in a mask: the last name on its path."""
-    last = next((step for step in reversed(path) if step != EACH), "")
+    last = next((step for step in reversed(path) if step not in {EACH, NAMES}), "")
     return re.sub(r"[^A-Z0-9]+", "_", last.upper()).strip("_") or "MASKED"
 
 
@@ -78,18 +97,12 @@ def _outermost(gone: Iterable[Place]) -> list[Place]:
     return [one for one in known if not any(one[:size] in known for size in range(len(one)))]
 
 
-def _at(document: Any, place: Place) -> Any:
-    for step in place:
-        document = document[step]
-    return document
-
-
 def _change(value: Any, how: MaskTreatment, name: str, commit: Commit) -> Change:
     text = value if isinstance(value, str) else encode(value).decode()
     plain = mask(name)
     if how is MaskTreatment.HASH:
         digest = commit(f"{name}\0{text}".encode("utf-8", "surrogatepass"))
-        plain = f"<{name}#{digest[-8:]}>"
+        plain = f"<{name}#{digest[-_DIGITS:]}>"
     number = isinstance(value, int | float) and not isinstance(value, bool)
     whole = (Span(0, len(text), "", Treatment.MASK),)
     return Change(text=text, plain=plain, spans=whole, number=number)

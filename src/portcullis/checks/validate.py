@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from portcullis.checks.aside import Aside
 from portcullis.checks.authorize import on_behalf
 from portcullis.checks.suspicious import suspicious
 from portcullis.core.call import Action, Call, Context, Result
 from portcullis.core.check import Check
 from portcullis.core.ports import Inventory, PolicyDecisionPoint
-from portcullis.core.verdict import PASS, Deny, Verdict
+from portcullis.core.verdict import PASS, Allow, Deny, Verdict
 
 _OTHER: Final = Deny(code="PC3026", reason="its definition is not the one that is known")
 
@@ -30,20 +31,36 @@ class Validate(Check):
 
     name: ClassVar[str] = "validate"
 
-    def __init__(self, inventory: Inventory, pdp: PolicyDecisionPoint) -> None:
+    def __init__(
+        self, inventory: Inventory, pdp: PolicyDecisionPoint, aside: Aside | None = None
+    ) -> None:
         self._inventory = inventory
         self._pdp = pdp
+        self._aside = aside or Aside(pdp)
+
+    async def prepare(self, call: Call, context: Context) -> object:
+        """What policy says of a call that does not fit, where that may take long; else None."""
+        if call.action is not Action.TOOL or not self._aside.wanted(context):
+            return None
+        caller = on_behalf(context)[0]
+        if self._deny(call) is None or self._visible(call, caller):
+            return None
+        return await self._aside.decide(call, caller)
+
+    def _visible(self, call: Call, caller: Context) -> bool:
+        return call.name in self._pdp.visible("tools", call.server, (call.name,), caller)
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """Deny what does not fit; the reason names fields and rules, never values."""
-        del facts
         if call.action is not Action.TOOL:
             return PASS
         denial = self._deny(call)
         if denial is None:
             return PASS
         caller = on_behalf(context)[0]
-        if call.name not in self._pdp.visible("tools", call.server, (call.name,), caller):
+        if isinstance(facts, Deny):
+            return facts
+        if not isinstance(facts, Allow) and not self._visible(call, caller):
             decision = self._pdp.decide(call, caller)
             if isinstance(decision, Deny):
                 return decision

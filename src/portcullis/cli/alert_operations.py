@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
+from portcullis.cli.both_ways import Remotely, Run
 from portcullis.control.alerts import PAGE, SETTLED, Alerting
 from portcullis.control.alerts_api import AlertList, AlertView, SilenceList, SilenceView
 from portcullis.core.alert import UNRESOLVED, Verb, Wanted
 from portcullis.core.call import Context
 
-_T = TypeVar("_T")
 
-
-class _Run(Protocol):
-    """Runs work to its end; a refusal is recorded by this method and name."""
-
-    def __call__(self, work: Coroutine[Any, Any, _T], method: str, name: str, /) -> _T: ...
-
-
-class RemoteAlerts:
-    """Asks the control plane; ``call`` takes a verb, a path and a body."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
+class RemoteAlerts(Remotely):
+    """Asks the control plane."""
 
     def list(self, wanted: Wanted, cursor: str) -> AlertList:
         """A page of alerts, after ``cursor``."""
@@ -65,7 +53,7 @@ class RemoteAlerts:
 class DirectAlerts:
     """Does it itself, as ``context`` says who."""
 
-    def __init__(self, alerting: Alerting, context: Context, run: _Run) -> None:
+    def __init__(self, alerting: Alerting, context: Context, run: Run) -> None:
         self._alerting = alerting
         self._context = context
         self._run = run

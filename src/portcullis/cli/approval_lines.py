@@ -13,6 +13,8 @@ from portcullis.cli.audit_lines import second as moment
 
 if TYPE_CHECKING:
     from portcullis.control.approvals_api import ApprovalDetail, ApprovalView, ShownView
+    from portcullis.control.incidents_views import IncidentDetail
+    from portcullis.control.releases_api import ReleaseDetail
 
 
 def tool_of(one: ApprovalView) -> str:
@@ -26,6 +28,8 @@ def row(one: ApprovalView) -> str:
         f"{one.id}  {one.state:9} {one.risk:8} {one.agent}  {tool_of(one)}"
         f"  until {moment(one.expires_at)}"
     )
+    if one.endorsed_by:
+        said += f"  first {one.endorsed_by}: {one.endorsed_reason}"
     if one.decided_by:
         said += f"  {one.decided_by}: {one.reason}"
     return clean(said + ("  ESCALATED" if one.escalated_at else ""))
@@ -59,11 +63,13 @@ def lines(call: ShownView) -> list[tuple[str, str]]:
     return [(name, clean(value)) for name, value in rows]
 
 
-def rules(detail: ApprovalDetail) -> list[tuple[str, str]]:
-    """Who may approve the call, where rules say so, and whether whoever asks may."""
+def rules(detail: ApprovalDetail | IncidentDetail | ReleaseDetail) -> list[tuple[str, str]]:
+    """Who may approve it, where rules say so, and whether whoever asks may."""
     found = []
     for one in detail.rules:
         who = [*one.operators, *(f"the team {team}" for team in one.teams)]
         said = f"by the rule {one.rule}: {', '.join(who) or 'nobody'}"
         found.append(("may approve", clean(said + ("" if one.you else "; not you"))))
+    if detail.hindrance and all(one.you for one in detail.rules):
+        found.append(("you may not", clean(detail.hindrance)))
     return found

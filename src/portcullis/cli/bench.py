@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
 from portcullis.bench import measure
@@ -24,8 +19,6 @@ from portcullis.bench.evidence import measure_evidence
 from portcullis.bench.firewall import Settings as FirewallSettings
 from portcullis.bench.firewall import measure_firewall
 from portcullis.bench.firewall_peers import PEERS
-from portcullis.bench.firewall_read import SIZES
-from portcullis.bench.firewall_texts import KINDS
 from portcullis.bench.identity import Settings as IdentitySettings
 from portcullis.bench.identity import measure_identity
 from portcullis.bench.kill import Settings as KillSettings
@@ -36,14 +29,13 @@ from portcullis.bench.limits_gates import measure_gates
 from portcullis.bench.policy import Settings as PolicySettings
 from portcullis.bench.policy import measure_policy
 from portcullis.bench.policy_made import Sizes
-from portcullis.bench.report import Report, Target
 from portcullis.bench.sandbox import PARTS as SANDBOX_PARTS
 from portcullis.bench.sandbox import Settings as SandboxSettings
 from portcullis.bench.sandbox import measure_sandbox
 from portcullis.bench.subjects import JSON, SSE
 from portcullis.bench.workers import Settings as WorkerSettings
 from portcullis.bench.workers import measure_workers
-from portcullis.cli.bench_table import show
+from portcullis.cli.bench_table import costs, parts, show, write
 from portcullis.cli.options import Json
 from portcullis.cli.progress import status
 from portcullis.core.errors import Problem
@@ -93,7 +85,7 @@ def gate(
     with status("measuring", quiet=as_json) as say:
         result = measure.measure(settings, say)
     if as_json:
-        _print(result)
+        write(result)
     else:
         show(result, settings)
 
@@ -120,7 +112,7 @@ def policy(
     )
     with status("measuring", quiet=as_json) as say:
         result = measure_policy(settings, say)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("audit")
@@ -136,7 +128,7 @@ def audit(
     """How fast events become durable, beside one commit for each, and are verified."""
     with status("measuring", quiet=as_json):
         result = measure_audit(seconds, folder, slower)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("evidence")
@@ -150,7 +142,7 @@ def evidence(
     """What evaluating evidence all the time costs the gate, and how fast a log is folded."""
     with status("measuring", quiet=as_json):
         result = measure_evidence(seconds, rounds, folder)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("console")
@@ -172,7 +164,7 @@ def console(
     )
     with status("measuring", quiet=as_json) as say:
         result = measure_console(settings, say)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("alerts")
@@ -187,7 +179,7 @@ def alerts(
     """How late an alert is when an agent floods the log before it."""
     with status("measuring", quiet=as_json) as say:
         result = measure_alerts(events, folder, say)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("behaviour")
@@ -202,7 +194,7 @@ def behaviour(
     """How much misbehaviour is noticed in recorded weeks, and how often for nothing."""
     with status("replaying", quiet=as_json) as say:
         result = measure_behaviour(data, say, ending)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("identity")
@@ -227,7 +219,7 @@ def identity(
     )
     with status("measuring", quiet=as_json) as say:
         result = measure_identity(settings, say)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("kill")
@@ -260,7 +252,7 @@ def kill(
     )
     with status("measuring", quiet=as_json) as say:
         result = measure_kill(settings, say)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("limits")
@@ -299,7 +291,7 @@ def limits(
             result = measure_limits(settings, say)
         else:
             result = measure_gates(settings, via, kill=kill, say=say)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("workers")
@@ -315,7 +307,7 @@ def workers(
     settings = WorkerSettings(workers=workers, seconds=seconds, rounds=rounds, folder=folder)
     with status("measuring", quiet=as_json) as say:
         result = measure_workers(settings, say)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("sandbox")
@@ -340,7 +332,7 @@ def sandbox(
     )
     with status("measuring", quiet=as_json) as say:
         result = measure_sandbox(settings, say)
-    _parts(result, as_json=as_json)
+    parts(result, as_json=as_json)
 
 
 @app.command("firewall")
@@ -365,46 +357,8 @@ def firewall(
     with status("measuring", quiet=as_json) as say:
         result = measure_firewall(settings, say)
     if not as_json and only != "gate":
-        _costs(result.figures)
-    _parts(result, as_json=as_json, without=("read_", "channel_", "found_", *PEERS))
-
-
-def _costs(figures: dict[str, float]) -> None:
-    """Who takes how long for which text."""
-    console = Console(highlight=False)
-    table = Table(title="us per text", box=box.SIMPLE, padding=0, title_justify="left")
-    table.add_column("size")
-    for name in ("kind", "found", "all rules", "as its channel", *PEERS):
-        table.add_column(name, justify="left" if name == "kind" else "right")
-    for size in SIZES:
-        for kind in (*KINDS, "mean"):
-            names = [f"{who}_{size}_{kind}_us" for who in ("read", "channel", *PEERS)]
-            names = [f"found_{size}_{kind}", *names]
-            costs = (format(figures[n], ",.0f") if n in figures else "" for n in names)
-            table.add_row(size, kind, *costs)
-        table.add_row()
-    console.print(table)
-    if not any(f"{peer}_1k_us" in figures for peer in PEERS):
-        console.print("The peers were not measured: see make bench-peers.\n")
-
-
-def _parts(result: Report, *, as_json: bool, without: tuple[str, ...] = ()) -> None:
-    """Print all figures; for people without those that begin so and hold no promise."""
-    if as_json:
-        _print(result)
-        return
-    for name, figure in result.figures.items():
-        if name.startswith(without) and name not in result.targets:
-            continue
-        print(f"{name:30} {figure:>12,.3f}{_kept(result.targets.get(name))}")
-
-
-def _kept(target: Target | None) -> str:
-    """Whether a promise was kept, beside its figure."""
-    if target is None:
-        return ""
-    value = f"{target.value:,.1f}".removesuffix(".0")
-    return f"  {target.op} {value}: {'met' if target.met else 'NOT MET'}"
+        costs(result.figures)
+    parts(result, as_json=as_json, without=("read_", "channel_", "found_", *PEERS))
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -412,7 +366,3 @@ def _counts(text: str) -> tuple[int, ...]:
     if not all(part.isdigit() and 1 <= int(part) <= 500 for part in parts):  # noqa: PLR2004
         raise Problem("PC7004", "--connections takes numbers from 1 to 500, such as 1,16,50")
     return tuple(dict.fromkeys(int(part) for part in parts))
-
-
-def _print(result: Report) -> None:
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(result).decode(), indent=2) + "\n")

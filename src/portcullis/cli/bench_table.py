@@ -1,15 +1,20 @@
-"""The tables of ``portcullis bench gate``, for people."""
+"""The tables of ``portcullis bench``, for people, and its JSON."""
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
+import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from portcullis.bench import measure
-from portcullis.bench.report import Report
+from portcullis.bench.firewall_peers import PEERS
+from portcullis.bench.firewall_read import SIZES
+from portcullis.bench.firewall_texts import KINDS
+from portcullis.bench.report import Report, Target
 
 _TITLES: Final = {"json": "JSON, 1 KB answers", "sse": "SSE, 30 chunks"}
 
@@ -57,3 +62,46 @@ def _row(figures: dict[str, float], name: str, place: str, subject: str) -> tupl
         text("cpu_us", ".0f"),
         text("cpu_ratio", ".2f"),
     )
+
+
+def costs(figures: dict[str, float]) -> None:
+    """Who takes how long for which text."""
+    console = Console(highlight=False)
+    table = Table(title="us per text", box=box.SIMPLE, padding=0, title_justify="left")
+    table.add_column("size")
+    for name in ("kind", "found", "all rules", "as its channel", *PEERS):
+        table.add_column(name, justify="left" if name == "kind" else "right")
+    for size in SIZES:
+        for kind in (*KINDS, "mean"):
+            names = [f"{who}_{size}_{kind}_us" for who in ("read", "channel", *PEERS)]
+            names = [f"found_{size}_{kind}", *names]
+            costs = (format(figures[n], ",.0f") if n in figures else "" for n in names)
+            table.add_row(size, kind, *costs)
+        table.add_row()
+    console.print(table)
+    if not any(f"{peer}_1k_us" in figures for peer in PEERS):
+        console.print("The peers were not measured: see make bench-peers.\n")
+
+
+def parts(result: Report, *, as_json: bool, without: tuple[str, ...] = ()) -> None:
+    """Print all figures; for people without those that begin so and hold no promise."""
+    if as_json:
+        write(result)
+        return
+    for name, figure in result.figures.items():
+        if name.startswith(without) and name not in result.targets:
+            continue
+        print(f"{name:30} {figure:>12,.3f}{_kept(result.targets.get(name))}")
+
+
+def _kept(target: Target | None) -> str:
+    """Whether a promise was kept, beside its figure."""
+    if target is None:
+        return ""
+    value = f"{target.value:,.1f}".removesuffix(".0")
+    return f"  {target.op} {value}: {'met' if target.met else 'NOT MET'}"
+
+
+def write(result: Report) -> None:
+    """The report as JSON, for programs."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(result).decode(), indent=2) + "\n")

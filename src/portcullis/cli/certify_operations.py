@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
-
+from portcullis.cli.both_ways import Remotely, Run
 from portcullis.control.certifying import CONFIRM, REVOKE, Certifying
 from portcullis.control.certifying_api import (
     CertificateList,
@@ -14,21 +12,11 @@ from portcullis.control.certifying_api import (
 )
 from portcullis.core.call import Context
 
-_T = TypeVar("_T")
 _REVIEW = "/policy/review"
 
 
-class _Run(Protocol):
-    """Runs work to its end; a refusal is recorded by this method and name."""
-
-    def __call__(self, work: Coroutine[Any, Any, _T], method: str, name: str, /) -> _T: ...
-
-
-class RemoteCertifying:
-    """Asks the control plane; ``call`` takes a verb, a path and a body."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
+class RemoteCertifying(Remotely):
+    """Asks the control plane."""
 
     def agents(self) -> PolicyReviewView:
         """The last review, or a new one."""
@@ -53,7 +41,7 @@ class RemoteCertifying:
 class DirectCertifying:
     """Does it itself, as ``context`` says who."""
 
-    def __init__(self, certifying: Certifying, context: Context, run: _Run) -> None:
+    def __init__(self, certifying: Certifying, context: Context, run: Run) -> None:
         self._certifying = certifying
         self._context = context
         self._run = run
@@ -64,8 +52,8 @@ class DirectCertifying:
 
     def history(self, agent: str) -> CertificateList:
         """An agent's certificates."""
-        found = self._run(self._certifying.history(agent), "policy.certify.list", agent)
-        return CertificateList(certificates=[CertificateView.of(one) for one in found])
+        work = CertificateList.to(agent, self._certifying, self._context)
+        return self._run(work, "policy.certify.list", agent)
 
     def confirm(self, agent: str, release: int, reason: str) -> CertificateView:
         """Confirm what an agent may."""

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 from portcullis.audit.pruned import PRUNE
 from portcullis.audit.retention_holds import HoldKind
-from portcullis.bootstrap import local_operator
 from portcullis.cli.alert_operations import DirectAlerts
 from portcullis.cli.certify_operations import DirectCertifying
+from portcullis.cli.direct_principals import DirectPrincipals
 from portcullis.cli.glass_operations import DirectGlass
 from portcullis.cli.incident_operations import DirectIncidents
 from portcullis.cli.release_operations import DirectReleases
-from portcullis.cli.remote import TOKEN_SECONDS
 from portcullis.control.approvals_api import (
     ApprovalDetail,
     ApprovalList,
     ApprovalView,
-    RuledView,
     ShownView,
 )
+from portcullis.control.approvers_views import RuledView
 from portcullis.control.behaviour_api import (
     BaselineView,
     LineView,
@@ -31,7 +27,6 @@ from portcullis.control.behaviour_api import (
 )
 from portcullis.control.breakers_api import BreakerList, BreakerReset, BreakerView
 from portcullis.control.catalogue_api import DefinitionView, ToolView
-from portcullis.control.entries import JoinToken
 from portcullis.control.kills_api import (
     KilledView,
     KillView,
@@ -44,7 +39,6 @@ from portcullis.control.kills_api import (
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldView
 from portcullis.control.pruning_api import PruningView, told
 from portcullis.control.quarantine_api import QuarantinedView, QuarantineList
-from portcullis.control.records import Caller
 from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
 from portcullis.control.secrets_api import (
     RotatedView,
@@ -55,28 +49,18 @@ from portcullis.control.secrets_api import (
 )
 from portcullis.control.services import Services
 from portcullis.core.approval import State
-from portcullis.core.call import Context
-from portcullis.core.errors import Problem
 from portcullis.core.feed import IsolationScope, KillScope
-from portcullis.core.lifecycle import Verb
-from portcullis.core.ports import Entry, PrincipalRecord
-from portcullis.core.principal import Principal, PrincipalKind
 from portcullis.core.review import Disposition, Wanted
 from portcullis.identity.orders import SignedOrder
-from portcullis.identity.tokens import Minted
 
-_T = TypeVar("_T")
 _TOOLS = ("catalogue.list", "")
 
 
-class Direct:
+class Direct(DirectPrincipals):
     """What the commands do, on services of their own. Refusals are recorded here."""
 
     def __init__(self, runner: asyncio.Runner, services: Services) -> None:
-        self._runner = runner
-        self._principals = services.principals("cli")
-        self._entries = services.entries("cli")
-        self._logins = services.logins("cli")
+        super().__init__(runner, services)
         self._catalogue = services.catalogue("cli")
         self._privacy = services.privacy("cli")
         self._pruning = services.pruning()
@@ -88,117 +72,11 @@ class Direct:
         self._breaking = services.breaking("cli")
         self._brokered = services.brokered("cli")
         self._quarantining = services.quarantining("cli")
-        self._records = services.records()
-        now = services.clock.now()
-        self._context = Context(
-            principal=Principal(
-                kind=PrincipalKind.OPERATOR,
-                id=local_operator(),
-                credential="issuer-key",
-                expires_at=now + TOKEN_SECONDS,
-                roles=("admin",),
-            ),
-            session=None,
-            source="cli",
-            trace_id=secrets.token_hex(16),
-            received_at=now,
-        )
         self.alerting = DirectAlerts(services.alerting("cli"), self._context, self._run)
         self.incidents = DirectIncidents(services.incidents("cli"), self._context, self._run)
         self.glass = DirectGlass(services.breaking_glass("cli"), self._context, self._run)
         self.releases = DirectReleases(services.releasing("cli"), self._context, self._run)
         self.certifying = DirectCertifying(services.certifying("cli"), self._context, self._run)
-
-    def create(
-        self,
-        kind: PrincipalKind,
-        name: str,
-        *,
-        owner: str,
-        purpose: str = "",
-        review_at: float | None = None,
-        spiffe_id: str = "",
-        roles: tuple[str, ...] = (),
-        users: tuple[str, ...] = (),
-    ) -> PrincipalRecord:
-        """Register a principal."""
-        work = self._principals.create(
-            self._context,
-            kind,
-            name,
-            owner=owner,
-            purpose=purpose,
-            review_at=review_at,
-            spiffe_id=spiffe_id,
-            roles=roles,
-            users=users,
-        )
-        return self._run(work, "principals.create", f"{kind}:{name}")
-
-    def get(self, kind: PrincipalKind, name: str) -> PrincipalRecord:
-        """One principal."""
-        return self._run(self._principals.get(kind, name), "principals.show", f"{kind}:{name}")
-
-    def list(self, kind: PrincipalKind) -> tuple[PrincipalRecord, ...]:
-        """All principals of a kind."""
-        return self._run(self._principals.list(kind), "principals.list", kind.value)
-
-    def change(
-        self, kind: PrincipalKind, name: str, verb: Verb, *, review_at: float | None = None
-    ) -> PrincipalRecord:
-        """Suspend, resume, review or revoke a principal."""
-        work = self._principals.change(self._context, kind, name, verb, review_at=review_at)
-        return self._run(work, f"principals.{verb}", f"{kind}:{name}")
-
-    def rotate(self, kind: PrincipalKind, name: str) -> PrincipalRecord:
-        """Make a principal's credentials worthless."""
-        work = self._principals.rotate(self._context, kind, name)
-        return self._run(work, "principals.rotate", f"{kind}:{name}")
-
-    def bearer(self, kind: PrincipalKind, name: str, *, ttl: int | None = None) -> Minted:
-        """A token that is bound to no key."""
-        work = self._principals.bearer(self._context, kind, name, ttl=ttl)
-        return self._run(work, "tokens.mint", f"{kind}:{name}")
-
-    def cut(self, credential: str) -> None:
-        """Cut one credential off."""
-        work = self._principals.cut(self._context, credential)
-        self._run(work, "credentials.revoke", credential)
-
-    def entries(self, kind: PrincipalKind, name: str) -> tuple[Entry, ...]:
-        """A principal's registration entries."""
-        return self._run(self._entries.list(kind, name), "entries.list", f"{kind}:{name}")
-
-    def register(
-        self, kind: PrincipalKind, name: str, selectors: tuple[str, ...], ttl: int
-    ) -> Entry:
-        """Add a registration entry."""
-        work = self._entries.add(self._context, kind, name, selectors=selectors, ttl=ttl)
-        return self._run(work, "entries.add", f"{kind}:{name}")
-
-    def unregister(self, entry: str) -> None:
-        """Remove a registration entry."""
-        self._run(self._entries.remove(self._context, entry), "entries.remove", entry)
-
-    def join(self, kind: PrincipalKind, name: str, ttl: int) -> JoinToken:
-        """A one-time join token."""
-        work = self._entries.join(self._context, kind, name, ttl=ttl)
-        return self._run(work, "join.create", f"{kind}:{name}")
-
-    def set_roles(self, name: str, roles: tuple[str, ...]) -> PrincipalRecord:
-        """Give an operator other roles."""
-        work = self._principals.set_roles(self._context, name, roles)
-        return self._run(work, "principals.roles", f"operator:{name}")
-
-    def set_users(self, name: str, users: tuple[str, ...]) -> PrincipalRecord:
-        """Say by which names an operator is known as a user."""
-        work = self._principals.set_users(self._context, name, users)
-        return self._run(work, "principals.users", f"operator:{name}")
-
-    def password(self, name: str, password: str) -> str:
-        """Set an operator's password; the otpauth:// URI of its new authenticator secret."""
-        work = self._logins.enrol(self._context, name, password)
-        return self._run(work, "principals.password", f"operator:{name}")
 
     def tools(self) -> tuple[ToolView, ...]:
         """The tools of the catalogue."""
@@ -253,7 +131,15 @@ class Direct:
         call = None if shown is None else ShownView.of(shown)
         asked = self._approving.rules(self._context, found, shown)
         rules = [RuledView.of(one) for one in self._run(asked, "approval.read", approval)]
-        return ApprovalDetail(approval=ApprovalView.of(found), call=call, rules=rules)
+        why = self._run(
+            self._approving.hindrance(self._context, found, shown), "approval.read", approval
+        )
+        return ApprovalDetail(
+            approval=ApprovalView.of(found),
+            call=call,
+            rules=rules,
+            hindrance="" if why is None else why.detail,
+        )
 
     def approve(self, approval: str, reason: str) -> ApprovalView:
         """Approve a call."""
@@ -380,15 +266,3 @@ class Direct:
         limits = self._pruning.before(before)
         work = self._pruning.step(segment, limits, None if dry_run else tell)
         return PruningView.of(self._run(work, PRUNE, ""))
-
-    def _run(self, work: Coroutine[Any, Any, _T], method: str, name: str) -> _T:
-        try:
-            return self._runner.run(work)
-        except Problem as problem:
-            caller = Caller(
-                route="cli",
-                source=self._context.source,
-                trace_id=self._context.trace_id,
-                principal=self._context.principal,
-            )
-            raise self._records.refused(problem, caller, method, name) from None

@@ -33,6 +33,7 @@ from portcullis.cli.doctor_egress import egress
 from portcullis.cli.doctor_finding import Finding, reachable
 from portcullis.cli.doctor_oauth import oauth
 from portcullis.cli.doctor_observed import observed
+from portcullis.cli.doctor_operators import operators
 from portcullis.cli.doctor_policy import released
 from portcullis.cli.doctor_rules import readings
 from portcullis.cli.doctor_secrets import opened
@@ -95,6 +96,7 @@ def _deployment(config: Config) -> Iterator[Finding]:
     yield _tried("policy", str(config.policy), partial(load_policy, config.policy, fault))
     yield from released(config)
     yield from observed(config)
+    yield from operators(config)
     yield _tried("inspection", "rules and their examples", partial(_inspection, config.inspection))
     with opened(config) as sources:
         yield from _upstreams(config, sources)

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
-
+from portcullis.cli.both_ways import Remotely, Run
 from portcullis.control.break_glass import BreakingGlass
 from portcullis.control.break_glass_api import GlassList, GlassView
 from portcullis.core.break_glass import Judgement
 from portcullis.core.call import Context
 
-_T = TypeVar("_T")
 _PATH = "/break-glass"
 
 
-class _Run(Protocol):
-    """Runs work to its end; a refusal is recorded by this method and name."""
-
-    def __call__(self, work: Coroutine[Any, Any, _T], method: str, name: str, /) -> _T: ...
-
-
-class RemoteGlass:
-    """Asks the control plane; ``call`` takes a verb, a path and a body."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
+class RemoteGlass(Remotely):
+    """Asks the control plane."""
 
     def list(self) -> GlassList:
         """The newest ones."""
@@ -43,7 +31,7 @@ class RemoteGlass:
 class DirectGlass:
     """Does it on services of its own; ``run`` records refusals."""
 
-    def __init__(self, breaking: BreakingGlass, context: Context, run: _Run) -> None:
+    def __init__(self, breaking: BreakingGlass, context: Context, run: Run) -> None:
         self._breaking = breaking
         self._context = context
         self._run = run

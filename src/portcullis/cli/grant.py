@@ -18,7 +18,7 @@ from portcullis.cli.audit_privacy import line
 from portcullis.cli.operate import call, local_operator, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.principals import moment
-from portcullis.cli.remote import TOKEN_SECONDS
+from portcullis.cli.remote_call import TOKEN_SECONDS
 from portcullis.config import load
 from portcullis.control.connections_api import GrantList, GrantView, RevokedView
 from portcullis.core.errors import Problem

@@ -80,7 +80,7 @@ def open_incident(
     contain: Annotated[
         Containings | None, typer.Option(help="How to contain it; default: the playbook's.")
     ] = None,
-    since: Annotated[
+    days: Annotated[
         int | None, typer.Option(min=1, max=3660, help="How many days of history to look at.")
     ] = None,
     alert: Annotated[str | None, typer.Option(help="The alert that it is opened for.")] = None,
@@ -99,7 +99,7 @@ def open_incident(
         reason=line(reason),
         playbook=_playbook(playbook),
         containing=contain.value if contain is not None else None,
-        since_days=since,
+        since_days=days,
         alert=_checked(alert) if alert is not None else None,
     )
     with operations(load(config)) as work:
@@ -183,7 +183,7 @@ def rotate(
 ) -> None:
     """Have credentials rotated that it had access to, and see that they are others."""
     with operations(load(config)) as work:
-        found = work.incidents.show(_checked(incident))
+        found: IncidentView = work.incidents.show(_checked(incident))
         wanted = [reference] if reference is not None else _rotatable(found)
         for one in wanted:
             found = work.incidents.credential(incident, one, "rotate", line(reason))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from portcullis.cli.approval_lines import rules
 from portcullis.cli.audit_lines import clean
 from portcullis.cli.principals import moment
 from portcullis.control.incidents_views import (
     CredentialView,
     FindingView,
+    IncidentDetail,
     IncidentRow,
     IncidentView,
     PlaybookView,
@@ -45,6 +47,8 @@ def lines(one: IncidentView) -> Iterator[str]:
     for finding in one.findings or ():
         yield _named("finding", _finding(finding))
     yield from _asked(one)
+    if isinstance(one, IncidentDetail):
+        yield from (_named(name, said) for name, said in rules(one))
     for note in one.notes:
         yield _named("note", f"{moment(note.at)} by {note.by}: {note.text}")
     yield from due(one)

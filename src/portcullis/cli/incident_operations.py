@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
+from portcullis.cli.both_ways import Remotely, Run
 from portcullis.control.incidents import PAGE, Incidents
 from portcullis.control.incidents_api import IncidentRequest
 from portcullis.control.incidents_views import (
+    IncidentDetail,
     IncidentList,
     IncidentView,
     PlaybookList,
@@ -18,31 +20,13 @@ from portcullis.control.incidents_views import (
 from portcullis.core.call import Context
 from portcullis.core.incident import Incident, Source, Subject, Verdict
 
-_T = TypeVar("_T")
 _HOOK_SECONDS = 660.0
 """The longest that a hook may take, and some more."""
 _DRAW_SECONDS = 300.0
 
 
-class _Run(Protocol):
-    """Runs work to its end; a refusal is recorded by this method and name."""
-
-    def __call__(self, work: Coroutine[Any, Any, _T], method: str, name: str, /) -> _T: ...
-
-
-class _Call(Protocol):
-    """Asks the control plane: a verb, a path and a body, and how long to wait for the answer."""
-
-    def __call__(
-        self, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = 30.0, /
-    ) -> Any: ...
-
-
-class RemoteIncidents:
+class RemoteIncidents(Remotely):
     """Asks the control plane."""
-
-    def __init__(self, call: _Call) -> None:
-        self._call = call
 
     def list(self, *, unresolved: bool, subject: str, cursor: str) -> IncidentList:
         """A page of incidents, after ``cursor``."""
@@ -54,9 +38,9 @@ class RemoteIncidents:
         """The playbooks."""
         return PlaybookList.model_validate(self._call("GET", "/playbooks"))
 
-    def show(self, incident: str) -> IncidentView:
+    def show(self, incident: str) -> IncidentDetail:
         """One incident."""
-        return IncidentView.model_validate(self._call("GET", f"/incidents/{incident}"))
+        return IncidentDetail.model_validate(self._call("GET", f"/incidents/{incident}"))
 
     def open(self, wanted: IncidentRequest) -> IncidentView:
         """Open an incident."""
@@ -116,7 +100,7 @@ class RemoteIncidents:
 class DirectIncidents:
     """Does it itself, as ``context`` says who."""
 
-    def __init__(self, incidents: Incidents, context: Context, run: _Run) -> None:
+    def __init__(self, incidents: Incidents, context: Context, run: Run) -> None:
         self._incidents = incidents
         self._context = context
         self._run = run
@@ -130,9 +114,11 @@ class DirectIncidents:
         """The playbooks."""
         return PlaybookList(playbooks=[PlaybookView.of(one) for one in self._incidents.playbooks])
 
-    def show(self, incident: str) -> IncidentView:
+    def show(self, incident: str) -> IncidentDetail:
         """One incident."""
-        return self._do(self._incidents.show(incident), "show", incident)
+        found = self._run(self._incidents.show(incident), "incident.show", incident)
+        work = IncidentDetail.to(found, self._incidents, self._context)
+        return self._run(work, "incident.show", incident)
 
     def open(self, wanted: IncidentRequest) -> IncidentView:
         """Open an incident."""

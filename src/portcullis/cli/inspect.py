@@ -65,13 +65,13 @@ def inspect(
         typer.Option("--only", help="Look for this entity only, such as EMAIL_ADDRESS; repeatable"),
     ] = None,
     fail_on: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--fail-on",
-            help="Exit with 3 when one of these is found: categories, entities, injection, "
-            "suspect, hidden; separated by commas.",
+            help="Exit with 3 when there is one: a category, an entity, injection, suspect or "
+            "hidden; repeatable.",
         ),
-    ] = "",
+    ] = None,
     as_json: Json = True,
 ) -> None:
     """Read text, or JSON lines {"id", "text", "source"}, from stdin and print findings.
@@ -84,7 +84,7 @@ def inspect(
     built = build(packs or (), without or (), cache=own_cache())
     inspector = built.inspector
     entities = _entities(only or (), inspector)
-    failing = _failing(fail_on, built, entities)
+    failing = _failing(frozenset(fail_on or ()), built, entities)
     work = _Work(inspector, Wanted(entities=entities, canaries=False), source)
     for batch in _batches(cast("BufferedIOBase", sys.stdin.buffer), shape):
         sys.stdout.buffer.write(work.batch(batch))
@@ -249,8 +249,7 @@ def _entities(only: Iterable[str], inspector: Inspector) -> frozenset[str] | Non
     return names or None
 
 
-def _failing(fail_on: str, built: Built, only: frozenset[str] | None) -> frozenset[str]:
-    names = frozenset(name.strip() for name in fail_on.split(",") if name.strip())
+def _failing(names: frozenset[str], built: Built, only: frozenset[str] | None) -> frozenset[str]:
     _check(names, built.inspector, _INJECTION | set(Category) | {"hidden"}, "--fail-on")
     wanted = frozenset(built.entities) if only is None else only
     if built.inspector.recognises_more and (only is None or wanted - built.entities.keys()):

@@ -17,7 +17,8 @@ from msgspec import structs
 
 from portcullis.bootstrap import GATE_FILE, authority_of, local_operator, own_log
 from portcullis.bootstrap.presence import Running, found_in
-from portcullis.cli.remote import Remote, call
+from portcullis.cli.remote import Remote
+from portcullis.cli.remote_call import call
 from portcullis.config import Config
 from portcullis.config.places import gateway_files
 from portcullis.core.errors import Problem

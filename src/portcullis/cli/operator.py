@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as codec
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,16 +16,19 @@ from portcullis.cli.operate import Operations, call, operations, running_gate
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.references import resolved
 from portcullis.config import load
-from portcullis.control.principals import ROLES
 from portcullis.control.shapes import TokenView
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import Verb
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import BUILT_IN, MEANING
 from portcullis.identity.passwords import SHORTEST
 
 _KIND = PrincipalKind.OPERATOR
 
-Role = Annotated[list[str], typer.Option(help=f"One of {', '.join(ROLES)}; repeatable.")]
+Role = Annotated[
+    list[str],
+    typer.Option(help=f"{', '.join(BUILT_IN)}, or one of the configuration's; repeatable."),
+]
 Users = Annotated[
     list[str] | None,
     typer.Option(
@@ -55,7 +59,7 @@ def add(
 ) -> None:
     """Register an operator with a password, and print the URI for an authenticator app, once."""
     principals.check_owner(name, owner)
-    _check(role)
+    _check(config, role)
     chosen = _new(password)
     with operations(load(config)) as work:
         record = work.create(_KIND, name, owner=owner, roles=tuple(role), users=tuple(user or ()))
@@ -84,11 +88,27 @@ def role(
 ) -> None:
     """Give an operator other roles; its tokens are worthless from then on."""
     principals.check_name(name)
-    _check(role)
+    _check(config, role)
     with operations(load(config)) as work:
         record = work.set_roles(name, tuple(role))
     sys.stderr.write(f"operator {name} is {', '.join(record.roles)}\n")
     principals.print_record(record, as_json=json)
+
+
+@app.command()
+def roles(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
+    """List the roles that operators can have here, and what each may."""
+    settings = load(config)
+    known = settings.operator_roles
+    given = {name: sorted(known.given((name,))) for name in known.names}
+    if json:
+        print(codec.dumps(given))
+        return
+    for name, rights in given.items():
+        one = settings.roles.get(name)
+        print(f"{name}: {one.about}" if one is not None and one.about else name)
+        for right in rights:
+            print(f"  {right:20} {MEANING[right]}")
 
 
 @app.command("is")
@@ -165,9 +185,14 @@ def _enrol(
     print(uri)
 
 
-def _check(roles: list[str]) -> None:
-    if not set(ROLES).issuperset(roles):
-        raise Problem("PC7004", f"--role must be one of {', '.join(ROLES)}")
+def _check(config: Path, roles: list[str]) -> None:
+    """Raise Problem PC7004 for a role that is neither built in nor in the configuration."""
+    if BUILT_IN.keys() >= set(roles):
+        return
+    known = load(config).operator_roles
+    if known.unknown(roles):
+        detail = f"--role must be one of {', '.join(known.names)}"
+        raise Problem("PC7004", detail, hint="Others stand under `roles` in the configuration.")
 
 
 def _new(reference: str | None) -> str:

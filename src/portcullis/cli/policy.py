@@ -27,10 +27,8 @@ from portcullis.cli.policy_test import run_tests
 from portcullis.cli.policy_threats import threats
 from portcullis.config import load as load_config
 from portcullis.config.inspection import Inspection
-from portcullis.core.call import Action, Call, Context, Route
-from portcullis.core.egress import Destination, Way
+from portcullis.core.call import Action
 from portcullis.core.errors import Problem
-from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.core.verdict import Allow, Deny
 from portcullis.policy.bundles.layout import ROOTS, compiled
 from portcullis.policy.engine import CompiledPolicy, RegorusEngine
@@ -39,7 +37,7 @@ from portcullis.policy.obligations import in_words
 from portcullis.policy.observe import require_near
 from portcullis.policy.pdp import PRODUCTION, RegoPdp, compile_files, load
 from portcullis.policy.source import read
-from portcullis.wire import egress as wire
+from portcullis.policy.testing.question import Around, Asked, call_of, context_of
 
 _DENIED = 3
 
@@ -150,7 +148,7 @@ def decide(
     request = _request(question)
     engine = RegorusEngine()
     policy = compile_files(read(_folder(directory, config)), fault, engine)
-    call, context = _call(request), _context(request)
+    call, context = call_of(_asked(request)), context_of(_around(request))
     pdp = RegoPdp(
         policy, engine, environment=environment or _environment(config), clock=SystemClock()
     )
@@ -205,66 +203,29 @@ def _request(question: str) -> DecideRequest:
     return request
 
 
-def _call(request: DecideRequest) -> Call:
-    arguments = request.arguments
-    if request.egress:
-        where, arguments = _egress(request)
-        action, server, name = Action.EGRESS, "", str(where)
-    elif request.model:
-        action, server, name = Action.MODEL, "", request.model
-    else:
-        action = (
-            Action.TOOL if request.tool else Action.RESOURCE if request.resource else Action.PROMPT
-        )
-        server, _, name = (request.tool or request.resource or request.prompt).partition(".")
-    return Call(
-        id="",
-        route=Route.MCP_HTTP,
-        action=action,
-        server=server,
-        name=name,
-        method="",
-        arguments=arguments,
-        payload=None,
-        body=b"",
-        features=request.features,
+def _asked(request: DecideRequest) -> Asked:
+    named = {
+        Action.TOOL: request.tool,
+        Action.MODEL: request.model,
+        Action.RESOURCE: request.resource,
+        Action.PROMPT: request.prompt,
+        Action.EGRESS: request.egress,
+    }
+    action, target = next((action, name) for action, name in named.items() if name)
+    return Asked(action, target, request.arguments, request.features, request.method)
+
+
+def _around(request: DecideRequest) -> Around:
+    session = request.session
+    if session is None:
+        return Around(request.agent)
+    return Around(
+        request.agent,
+        session=True,
+        user=session.user,
+        subject=session.subject,
+        grant=session.grant,
     )
-
-
-def _egress(request: DecideRequest) -> tuple[Destination, dict[str, Any]]:
-    """Where to, and what policy is asked about it. Raises Problem PC5050, PC1011."""
-    scheme, url, rest = request.egress.partition("://")
-    if not url:
-        where = wire.authority(request.egress, wire.HTTPS)
-        return where, wire.asked(Way.CONNECT, where)
-    place, slash, path = rest.partition("/")
-    where = wire.authority(place, wire.HTTPS if scheme == "https" else wire.HTTP)
-    target = wire.origin(slash + path or "/").plain
-    return where, wire.asked(Way.REQUEST, where, scheme=scheme, method=request.method, path=target)
-
-
-def _context(request: DecideRequest) -> Context:
-    asked, now, session = request.session, time.time(), None
-    if asked is not None:
-        session = Session(
-            id="decide",
-            agent=request.agent,
-            application="decide",
-            user=asked.user,
-            prompt="",
-            subject=asked.subject,
-            grant=asked.grant,
-            opened_at=now,
-            expires_at=now,
-        )
-    principal = Principal(
-        kind=PrincipalKind.AGENT,
-        id=request.agent,
-        credential="decide",
-        expires_at=now,
-        session=None if session is None else session.id,
-    )
-    return Context(principal=principal, session=session, source="cli", trace_id="", received_at=now)
 
 
 def _print(verdict: Allow | Deny) -> None:

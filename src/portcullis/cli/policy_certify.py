@@ -42,8 +42,12 @@ def list_all(
     """List the agents, how much each may, can and does, and who confirmed that when."""
     with operations(load(config)) as work:
         if agent is not None:
-            for certificate in work.certifying.history(_checked(agent)).certificates:
+            history = work.certifying.history(_checked(agent))
+            for certificate in history.certificates:
                 _said(certificate, json=json)
+            note(f"{clean(history.owner or 'nobody')} answers for it")
+            if history.hindrance:
+                note(clean(f"you may not confirm it: {history.hindrance}"))
             return
         found = work.certifying.agents()
     for one in found.agents:

@@ -18,10 +18,10 @@ from portcullis.cli.audit_privacy import line
 from portcullis.cli.json_lines import plain, without_kind, write_line
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from portcullis.cli.policy_reach import show_new
+from portcullis.cli.policy_text import named
 from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
 from portcullis.policy.pdp import PRODUCTION
-from portcullis.policy.source import SourceFile, read
 
 if TYPE_CHECKING:
     from portcullis.core.event import Event
@@ -45,7 +45,7 @@ Reading = Annotated[
 
 
 def diff(
-    old: Annotated[str, typer.Argument(help="What calls were decided by: a policy folder.")],
+    old: Annotated[str, typer.Argument(help="What calls were decided by: a folder, or a release.")],
     new: Annotated[
         str, typer.Argument(help="What is to come: a policy folder, or a release's number.")
     ],
@@ -80,7 +80,7 @@ def diff(
     if not wanted <= set(_WORDS):
         raise Problem("PC7004", f"--fail-on is one of {', '.join(_WORDS)}")
     environment = load(config).environment if config.exists() else PRODUCTION
-    sides = Side(_files(old, config), environment), Side(_files(new, config), environment)
+    sides = Side(named(old, config), environment), Side(named(new, config), environment)
     places = tuple(log or ()) or places_of(config)
     with contents(config, content) as reading:
         replay = Replay(
@@ -127,17 +127,6 @@ def contents(config: Path, reason: str) -> Iterator[Contents | None]:
             return {one.name: one.value.encode() for one in found if not one.sealed}
 
         yield reading
-
-
-def _files(name: str, config: Path) -> tuple[SourceFile, ...]:
-    """A folder's files or, for a number that is no folder, a release's."""
-    if not name.isdecimal() or Path(name).exists():
-        return read(Path(name))
-    from portcullis.cli.operate import operations  # noqa: PLC0415 - slow
-
-    with operations(load(config)) as work:
-        found = work.releases.files(int(name)).files
-    return tuple(SourceFile(one.name, one.text) for one in found)
 
 
 def _counted(found: Iterator[Event], advance: Callable[[int], None]) -> Iterator[Event]:

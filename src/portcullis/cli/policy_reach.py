@@ -12,11 +12,11 @@ from portcullis.catalogue.schema import fault
 from portcullis.cli.audit_lines import clean
 from portcullis.cli.json_lines import plain, write_line
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
+from portcullis.cli.policy_text import Against, named
 from portcullis.cli.progress import progress
 from portcullis.config import load
 from portcullis.core.errors import Problem
 from portcullis.policy.grammar import parse
-from portcullis.policy.model import Policy
 from portcullis.policy.source import read
 from portcullis.review.growth import Growth, growth
 from portcullis.review.reach import Reach
@@ -33,9 +33,7 @@ def reach(
     ] = None,
     *,
     agent: Annotated[list[str] | None, typer.Option(help="Only this agent; repeatable.")] = None,
-    since: Annotated[
-        Path | None, typer.Option(help="An older policy folder: say what is newly allowed.")
-    ] = None,
+    against: Against = "",
     fail_on: Annotated[
         list[str] | None,
         typer.Option(help="Exit with 5 when there is one: trifecta, ladder or new; repeatable."),
@@ -45,18 +43,20 @@ def reach(
 ) -> None:
     """Show which agents read private data and outsiders' words and act outside, and their ladders.
 
+    Against another policy, also what each agent may newly do.
     A ladder: what one tool writes, another reads as trusted, and a riskier one goes by.
     """
     wanted = frozenset(fail_on or ())
-    if not wanted <= set(_WORDS) or ("new" in wanted and since is None):
-        raise Problem("PC7004", "--fail-on is trifecta, ladder or, with --since, new")
-    policy = _policy(directory or load(config).policy)
+    if not wanted <= set(_WORDS) or ("new" in wanted and not against):
+        raise Problem("PC7004", "--fail-on is trifecta, ladder or, with --against, new")
+    policy = parse(read(directory or load(config).policy), fault)
     with progress("looking", quiet=as_json):
         found = [one for one in reached(policy) if not agent or one.agent in agent]
     missing = set(agent or ()) - {one.agent for one in found}
     if missing:
         raise Problem("PC2007", f"the policy has no agent {', '.join(sorted(missing))}")
-    gained = growth(_policy(since), policy) if since else ()
+    before = parse(named(against, config), fault) if against else None
+    gained = () if before is None else growth(before, policy)
     gained = tuple(one for one in gained if not agent or one.agent in agent)
     for one in found:
         _show(one, as_json=as_json)
@@ -69,10 +69,6 @@ def reach(
     }
     if any(there[word] for word in wanted):
         raise typer.Exit(_FAILED)
-
-
-def _policy(folder: Path) -> Policy:
-    return parse(read(folder), fault)
 
 
 def _show(one: Reach, *, as_json: bool) -> None:

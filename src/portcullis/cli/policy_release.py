@@ -5,14 +5,15 @@ from __future__ import annotations
 import json as codec
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import unified_diff
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
 from portcullis.cli import principals
+from portcullis.cli.approval_lines import rules
 from portcullis.cli.audit_privacy import Reason, line
 from portcullis.cli.operate import operations
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
@@ -28,12 +29,13 @@ from portcullis.policy.source import read
 app = typer.Typer(no_args_is_help=True)
 
 Number = Annotated[int, typer.Argument(min=1, help="The release's number, as `list` shows it.")]
+Releases: TypeAlias = RemoteReleases | DirectReleases
 _FOLLOW_SECONDS: Final = 1.0
 _COUNTED: Final = frozenset({"shadow", "canary"})
 
 
 @app.callback()
-def release() -> None:
+def releases() -> None:
     """Releases of policy: propose, try and activate one, and go back."""
 
 
@@ -45,13 +47,21 @@ def propose(
     ] = None,
     *,
     note: Annotated[str, typer.Option(help="What is new about it, in one line; it is logged.")],
+    release: Annotated[
+        int | None, typer.Option(min=1, help="The text of this release again, instead of a folder.")
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
     """Propose a policy. Nothing of it takes force by that."""
+    if directory is not None and release is not None:
+        raise Problem("PC7004", "a folder or --release, not both")
     settings = load(config)
-    files = files_of(read(directory or settings.policy))
     with operations(settings) as work:
+        if release is None:
+            files = files_of(read(directory or settings.policy))
+        else:
+            files = _files(work.releases, release)
         done = work.releases.propose(files, line(note))
     _moved(done, json=json)
 
@@ -111,9 +121,7 @@ def approve(
     number: Number, reason: Reason, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False
 ) -> None:
     """Approve what another person proposed."""
-    with operations(load(config)) as work:
-        done = work.releases.approve(number, line(reason))
-    _moved(done, json=json)
+    _move(config, lambda releases: releases.approve(number, line(reason)), json=json)
 
 
 @app.command()
@@ -121,17 +129,13 @@ def reject(
     number: Number, reason: Reason, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False
 ) -> None:
     """Reject a release that never decided."""
-    with operations(load(config)) as work:
-        done = work.releases.reject(number, line(reason))
-    _moved(done, json=json)
+    _move(config, lambda releases: releases.reject(number, line(reason)), json=json)
 
 
 @app.command()
 def shadow(number: Number, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
     """Hold a release against the one in force: it judges all calls too, and decides none."""
-    with operations(load(config)) as work:
-        done = work.releases.shadow(number)
-    _moved(done, json=json)
+    _move(config, lambda releases: releases.shadow(number), json=json)
 
 
 @app.command()
@@ -145,15 +149,16 @@ def canary(
     """Let a release decide for some sessions; it is taken back when it denies too much."""
     with operations(load(config)) as work:
         done = work.releases.canary(number, share)
+        found = work.releases.show(number)
     _moved(done, json=json)
+    for untested in _untested(found):
+        sys.stderr.write(f"{_readable(untested)}\n")
 
 
 @app.command()
 def activate(number: Number, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
     """Have a release take force, in every gateway."""
-    with operations(load(config)) as work:
-        done = work.releases.activate(number)
-    _moved(done, json=json)
+    _move(config, lambda releases: releases.activate(number), json=json)
 
 
 @app.command()
@@ -161,9 +166,7 @@ def rollback(
     number: Number, reason: Reason, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False
 ) -> None:
     """End a shadow or a canary; or go back from the active release to the one before."""
-    with operations(load(config)) as work:
-        done = work.releases.rollback(number, line(reason))
-    _moved(done, json=json)
+    _move(config, lambda releases: releases.rollback(number, line(reason)), json=json)
 
 
 @app.command()
@@ -179,8 +182,7 @@ def bundle(
 
     settings = load(config)
     with operations(settings) as work:
-        text = work.releases.files(number)
-    files = tuple(File(name=one.name, text=one.text) for one in text.files)
+        files = _files(work.releases, number)
     archive = archive_of(settings, number, files, int(time.time()))
     try:
         with output.open("xb") as opened:
@@ -207,7 +209,11 @@ def key(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
         sys.stdout.write(public_pem(public))
 
 
-def _changes(releases: RemoteReleases | DirectReleases, number: int) -> Iterator[str]:
+def _files(releases: Releases, number: int) -> tuple[File, ...]:
+    return tuple(File(name=one.name, text=one.text) for one in releases.files(number).files)
+
+
+def _changes(releases: Releases, number: int) -> Iterator[str]:
     """A unified diff of the files, from the active release's to this one's."""
     active = [one.number for one in releases.list().releases if one.stage == "active"]
     was = {one.name: one.text for one in releases.files(active[0]).files} if active else {}
@@ -215,6 +221,12 @@ def _changes(releases: RemoteReleases | DirectReleases, number: int) -> Iterator
     for name in sorted(was.keys() | now.keys()):
         before, after = (text.get(name, "").splitlines(keepends=True) for text in (was, now))
         yield from unified_diff(before, after, f"active/{name}", f"{number}/{name}")
+
+
+def _move(config: Path, act: Callable[[Releases], ReleaseView], *, json: bool) -> None:
+    with operations(load(config)) as work:
+        done = act(work.releases)
+    _moved(done, json=json)
 
 
 def _moved(done: ReleaseView, *, json: bool) -> None:
@@ -245,10 +257,15 @@ def _shown(found: ReleaseDetail) -> Iterator[str]:
     yield f"text   {one.text}"
     for yes in one.approvals:
         yield f"approved by {yes.by} at {principals.moment(yes.at)}: {yes.note}"
+    yield from (f"{name} {said}" for name, said in rules(found))
     if one.reason and one.stage in {"rejected", "rolled_back"}:
         yield f"{_stage(one)} by {one.by or 'itself'}: {one.reason}"
     if found.canary.decisions or found.rest.decisions:
         yield f"canary {_arm(found.canary)}, beside it {_arm(found.rest)}"
+    if found.hit:
+        yield f"{found.hit} sessions were denied what the active release allows"
+    if one.stage in _COUNTED:
+        yield from _untested(found)
     if found.compared or found.dropped:
         yield f"compared {found.compared} calls, dropped {found.dropped}"
     for kind in found.differences:
@@ -258,7 +275,13 @@ def _shown(found: ReleaseDetail) -> Iterator[str]:
 
 
 def _arm(arm: ArmView) -> str:
-    return f"{arm.denials} of {arm.decisions} denied"
+    return f"{arm.denials} of {arm.decisions} denied, {arm.sessions} sessions"
+
+
+def _untested(found: ReleaseDetail) -> Iterator[str]:
+    """What the canary does not test."""
+    for one in found.untested:
+        yield f"not tested before it is active: {one.part} {', '.join(one.names)}"
 
 
 def _text(files: list[dict[str, str]]) -> str:

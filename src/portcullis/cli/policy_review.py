@@ -12,6 +12,7 @@ import typer
 
 from portcullis.cli.audit_lines import clean, note
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from portcullis.cli.policy_text import Against, named
 from portcullis.cli.progress import progress
 from portcullis.core.errors import Problem
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from portcullis.review.grants import AgentSets, Finding, Report
 
 _FAILED = 5
-_SEVERITIES = ("high", "medium", "low")
 
 
 def review(
@@ -30,16 +30,16 @@ def review(
         typer.Argument(metavar="[DIR]", help="The policy folder; default: what is in force."),
     ] = None,
     *,
-    since: Annotated[
-        Path | None,
-        typer.Option(help="An older policy folder: what agents may now and could not then."),
-    ] = None,
+    against: Against = "",
     unused_days: Annotated[
         int | None, typer.Option(min=1, max=3650, help="How long a grant may lie idle.")
     ] = None,
     fail_on: Annotated[
-        str, typer.Option(help="Exit with 5 for a finding as grave: high, medium or low.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            help="Exit with 5 when there is one: high, medium, low, or a finding; repeatable."
+        ),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report here too, as one page.")] = (
         None
     ),
@@ -49,14 +49,18 @@ def review(
     """Join what policy declares with what it comes to, what servers offer, and what was used.
 
     Where there is a deployment, its log, its tools and the last access reviews count. Without one,
-    the policy alone is reviewed.
+    the policy alone is reviewed. Against another policy, what agents may now and could not then is
+    a finding.
     """
-    from portcullis.review.grants_page import page  # noqa: PLC0415 - slow
+    from portcullis.review.grants import SEVERITIES  # noqa: PLC0415 - slow
+    from portcullis.review.grants_findings import rules  # noqa: PLC0415 - the same
+    from portcullis.review.grants_page import page  # noqa: PLC0415 - the same
 
-    if fail_on not in {"", *_SEVERITIES}:
-        raise Problem("PC7004", f"--fail-on is one of {', '.join(_SEVERITIES)}")
+    wanted, words = frozenset(fail_on or ()), (*SEVERITIES, *rules().findings)
+    if not wanted <= set(words):
+        raise Problem("PC7004", f"--fail-on is one of {', '.join(words)}")
     with progress("reviewing", quiet=as_json):
-        report = _report(directory, since, unused_days, config)
+        report = _report(directory, against, unused_days, config)
     if html is not None:
         try:
             html.write_text(page(report), encoding="utf-8")
@@ -66,17 +70,17 @@ def review(
         sys.stdout.write(msgspec.json.encode(_plain(report)).decode() + "\n")
     else:
         _show(report)
-    if fail_on and report.at_least(fail_on):
+    if any({one.severity, one.kind} & wanted for one in report.findings):
         raise typer.Exit(_FAILED)
 
 
-def _report(directory: Path | None, since: Path | None, days: int | None, config: Path) -> Report:
+def _report(directory: Path | None, against: str, days: int | None, config: Path) -> Report:
     from portcullis.policy.source import read  # noqa: PLC0415 - slow
     from portcullis.review.grants import Known  # noqa: PLC0415 - the same
     from portcullis.review.grants_review import Asking, review  # noqa: PLC0415 - the same
 
     now = time.time()
-    before = None if since is None else read(since)
+    before = named(against, config) if against else None
     if config.exists() or directory is None:
         found = _surveyed(load(config), directory, before, days, now)
         if found is not None:

@@ -21,6 +21,7 @@ from portcullis.policy.source import read
 if TYPE_CHECKING:
     from portcullis.config import Config
     from portcullis.core.inspection_ports import Pin
+    from portcullis.policy.source import SourceFile
     from portcullis.review.threats import Model
     from portcullis.review.threats_scene import Scene
 
@@ -32,21 +33,25 @@ Output = Annotated[Path | None, typer.Option(help="Write this file, too.")]
 def threats(
     directory: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="The policy folder; default: the configuration's."),
+        typer.Argument(metavar="[DIR]", help="The policy folder; default: what is in force."),
     ] = None,
     *,
     html: Output = None,
     svg: Output = None,
-    since: Annotated[
+    against: Annotated[
         Path | None,
         typer.Option(
-            help="An older model (--json): say what changed. Exit code 5 when a threat is new or"
-            " worse."
+            metavar="MODEL",
+            help="Hold it against another model (--json): say what changed. Exit code 5 when a"
+            " threat is new or worse.",
         ),
     ] = None,
     proofs: Annotated[
         Path | None,
-        typer.Option(help="The record of a full test run: which tests proved the controls."),
+        typer.Option(
+            help="The record of a full test run: which tests proved the controls. Default: that of"
+            " the clone which this runs from."
+        ),
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
@@ -58,8 +63,8 @@ def threats(
     from portcullis.review import threats as model  # noqa: PLC0415 - slow
     from portcullis.review import threats_proofs, threats_since  # noqa: PLC0415 - the same
 
-    old = threats_since.read_model(since) if since else None
-    record = threats_proofs.read_record(proofs) if proofs else None
+    old = threats_since.read_model(against) if against else None
+    record = threats_proofs.read_record(proofs) if proofs else threats_proofs.own_record()
     with progress("drawing", quiet=as_json):
         found = model.threat_model(_scene(load(config), directory), record)
     _files(found, html, svg)
@@ -76,8 +81,20 @@ def threats(
 def _scene(config: Config, directory: Path | None) -> Scene:
     from portcullis.review.threats_scene import Scene  # noqa: PLC0415 - slow
 
-    policy = parse(read(directory or config.policy), fault)
-    return Scene(config=config, policy=policy, now=time.time(), pins=_pins(config))
+    files = read(directory) if directory else _released(config) or read(config.policy)
+    return Scene(config=config, policy=parse(files, fault), now=time.time(), pins=_pins(config))
+
+
+def _released(config: Config) -> tuple[SourceFile, ...] | None:
+    """The active release's files; None where the folder is the policy, or nothing was released."""
+    from portcullis.bootstrap.certifying import surveying  # noqa: PLC0415 - slow
+    from portcullis.bootstrap.releases import binding  # noqa: PLC0415 - the same
+
+    if not binding(config):
+        return None
+    with surveying(config) as survey:
+        active = survey.active() if survey else None
+    return active[1] if active else None
 
 
 def _pins(config: Config) -> tuple[Pin, ...] | None:

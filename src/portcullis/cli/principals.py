@@ -113,7 +113,8 @@ def show(config: Path, kind: PrincipalKind, name: str, *, as_json: bool) -> None
 
 def print_list(config: Path, kind: PrincipalKind, *, as_json: bool) -> None:
     """Print all principals of a kind."""
-    with operations(load(config)) as work:
+    settings = load(config)
+    with operations(settings) as work:
         records = work.list(kind)
     if as_json:
         print(json.dumps([msgspec.to_builtins(record) for record in records]))
@@ -122,6 +123,10 @@ def print_list(config: Path, kind: PrincipalKind, *, as_json: bool) -> None:
         sys.stderr.write(f"no {kind}s yet\n")
     for record in records:
         last = ",".join(record.roles) if record.roles else _day(record.review_at)
+        unknown = settings.operator_roles.unknown(record.roles)
+        if unknown:
+            said = f"{record.id}: not configured and worth nothing: {', '.join(unknown)}\n"
+            sys.stderr.write(said)
         print(f"{record.id:40} {record.state:9} {last:12} {record.owner}".rstrip())
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from portcullis.cli.both_ways import Remotely, Run
 from portcullis.control.releases import Releasing
 from portcullis.control.releases_api import (
     FileView,
@@ -16,21 +17,11 @@ from portcullis.control.releases_api import (
 from portcullis.core.call import Context
 from portcullis.core.release import TOLD, File, Verb
 
-_T = TypeVar("_T")
 _PATH = "/policy/releases"
 
 
-class _Run(Protocol):
-    """Runs work to its end; a refusal is recorded by this method and name."""
-
-    def __call__(self, work: Coroutine[Any, Any, _T], method: str, name: str, /) -> _T: ...
-
-
-class RemoteReleases:
-    """Asks the control plane; ``call`` takes a verb, a path and a body."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
+class RemoteReleases(Remotely):
+    """Asks the control plane."""
 
     def list(self) -> ReleaseList:
         """The newest releases."""
@@ -80,7 +71,7 @@ class RemoteReleases:
 class DirectReleases:
     """Does it itself, as ``context`` says who."""
 
-    def __init__(self, releasing: Releasing, context: Context, run: _Run) -> None:
+    def __init__(self, releasing: Releasing, context: Context, run: Run) -> None:
         self._releasing = releasing
         self._context = context
         self._run = run
@@ -96,9 +87,8 @@ class DirectReleases:
 
     def show(self, number: int) -> ReleaseDetail:
         """A release and what was counted of it."""
-        work = self._releasing.show(number)
-        found = self._run(work, "policy.release.show", str(number))
-        return ReleaseDetail.of(*found, self._releasing.needed)
+        work = ReleaseDetail.to(number, self._releasing, self._context)
+        return self._run(work, "policy.release.show", str(number))
 
     def files(self, number: int) -> ReleaseText:
         """The text of a release."""

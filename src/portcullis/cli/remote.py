@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import http.client
-import json
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-from portcullis.bootstrap import GATE_FILE, local_operator
 from portcullis.cli.alert_operations import RemoteAlerts
+from portcullis.cli.remote_call import call
+from portcullis.cli.remote_principals import RemotePrincipals
 from portcullis.control.approvals_api import ApprovalDetail, ApprovalList, ApprovalView
 from portcullis.control.behaviour_api import BaselineView, StandingList, StandingView
 from portcullis.control.breakers_api import BreakerList, BreakerReset
 from portcullis.control.catalogue_api import DefinitionView, ToolList, ToolView
-from portcullis.control.entries import JoinToken
 from portcullis.control.kills_api import KilledView, KillList, KillView, UndoneView
 from portcullis.control.limits_api import LimitList
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldList, HoldView
@@ -22,26 +20,11 @@ from portcullis.control.pruning_api import PruningView
 from portcullis.control.quarantine_api import QuarantineList
 from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
 from portcullis.control.secrets_api import RotatedView, SecretList, UseList
-from portcullis.control.shapes import (
-    EntryList,
-    EntryView,
-    JoinView,
-    PasswordView,
-    PrincipalList,
-    PrincipalView,
-    TokenView,
-)
 from portcullis.core.approval import State
-from portcullis.core.codes import CODES
-from portcullis.core.errors import Problem
 from portcullis.core.feed import IsolationScope, KillScope
-from portcullis.core.lifecycle import Verb
-from portcullis.core.ports import Entry, PrincipalRecord
-from portcullis.core.principal import PrincipalKind
 from portcullis.core.review import Disposition, Wanted
 from portcullis.identity.orders import SignedOrder
-from portcullis.identity.tokens import Minted, TokenAuthority
-from portcullis.wire.json import decode
+from portcullis.identity.tokens import TokenAuthority
 
 if TYPE_CHECKING:
     from portcullis.audit.retention_holds import HoldKind
@@ -50,53 +33,12 @@ if TYPE_CHECKING:
     from portcullis.cli.incident_operations import RemoteIncidents
     from portcullis.cli.release_operations import RemoteReleases
 
-TOKEN_SECONDS: Final = 60
-_TIMEOUT_SECONDS: Final = 30.0
-_MAX_ANSWER: Final = 16 * 2**20
 
-
-def call(
-    url: str,
-    method: str,
-    path: str,
-    token: str = "",
-    body: dict[str, Any] | None = None,
-    seconds: float = _TIMEOUT_SECONDS,
-) -> Any:
-    """One request to a gate on this machine; its decoded answer, or its refusal as a Problem.
-
-    The answer has to begin within so many seconds. Without a ``token`` it is a request that carries
-    its credential in its body.
-    """
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    if body is not None:
-        headers["content-type"] = "application/json"
-    try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        answer = connection.getresponse()
-        content = answer.read(_MAX_ANSWER)
-    except (OSError, http.client.HTTPException) as error:
-        detail = f"the gate at {url} does not answer ({type(error).__name__})"
-        hint = f"If no gate runs, remove {GATE_FILE} from the state directory."
-        raise Problem("PC7005", detail, hint=hint) from None
-    finally:
-        connection.close()
-    value = decode(content) if content else None
-    if answer.status < http.client.BAD_REQUEST:
-        return value
-    if isinstance(value, dict) and value.get("code") in CODES:
-        raise Problem(value["code"], str(value.get("detail")), hint=value.get("hint"))
-    raise Problem("PC7005", f"the gate at {url} answered {answer.status}")
-
-
-class Remote:
+class Remote(RemotePrincipals):
     """What the commands do, through the control plane at ``url``."""
 
     def __init__(self, url: str, authority: TokenAuthority) -> None:
-        self._url = url
-        self._authority = authority
+        super().__init__(url, authority)
         self.alerting = RemoteAlerts(self._call)
 
     @property
@@ -126,101 +68,6 @@ class Remote:
         from portcullis.cli.release_operations import RemoteReleases  # noqa: PLC0415 - slow
 
         return RemoteReleases(self._call)
-
-    def create(
-        self,
-        kind: PrincipalKind,
-        name: str,
-        *,
-        owner: str,
-        purpose: str = "",
-        review_at: float | None = None,
-        spiffe_id: str = "",
-        roles: tuple[str, ...] = (),
-        users: tuple[str, ...] = (),
-    ) -> PrincipalRecord:
-        """Register a principal."""
-        body: dict[str, Any] = {"kind": kind.value, "id": name, "owner": owner}
-        more = {
-            "purpose": purpose,
-            "review_at": review_at,
-            "spiffe_id": spiffe_id,
-            "roles": list(roles),
-            "users": list(users),
-        }
-        body |= {field: value for field, value in more.items() if value}
-        return self._principal("POST", "", body)
-
-    def get(self, kind: PrincipalKind, name: str) -> PrincipalRecord:
-        """One principal."""
-        return self._principal("GET", f"/{kind}/{name}")
-
-    def list(self, kind: PrincipalKind) -> tuple[PrincipalRecord, ...]:
-        """All principals of a kind."""
-        found = PrincipalList.model_validate(self._call("GET", f"/principals?kind={kind}"))
-        return tuple(view.record() for view in found.principals)
-
-    def change(
-        self, kind: PrincipalKind, name: str, verb: Verb, *, review_at: float | None = None
-    ) -> PrincipalRecord:
-        """Suspend, resume, review or revoke a principal."""
-        body = {"review_at": review_at} if verb is Verb.REVIEW else None
-        return self._principal("POST", f"/{kind}/{name}/{verb}", body)
-
-    def rotate(self, kind: PrincipalKind, name: str) -> PrincipalRecord:
-        """Make a principal's credentials worthless."""
-        return self._principal("POST", f"/{kind}/{name}/rotate")
-
-    def bearer(self, kind: PrincipalKind, name: str, *, ttl: int | None = None) -> Minted:
-        """A token that is bound to no key."""
-        found = self._call("POST", f"/principals/{kind}/{name}/tokens", {"ttl_seconds": ttl})
-        view = TokenView.model_validate(found)
-        return Minted(token=view.token, id=view.credential, expires_at=view.expires_at)
-
-    def cut(self, credential: str) -> None:
-        """Cut one credential off."""
-        self._call("POST", f"/credentials/{credential}/revoke")
-
-    def entries(self, kind: PrincipalKind, name: str) -> tuple[Entry, ...]:
-        """A principal's registration entries."""
-        query = urlencode({"kind": kind.value, "principal": name})
-        found = EntryList.model_validate(self._call("GET", f"/entries?{query}"))
-        return tuple(view.entry() for view in found.entries)
-
-    def register(
-        self, kind: PrincipalKind, name: str, selectors: tuple[str, ...], ttl: int
-    ) -> Entry:
-        """Add a registration entry."""
-        body = {
-            "kind": kind.value,
-            "principal": name,
-            "selectors": list(selectors),
-            "ttl_seconds": ttl,
-        }
-        return EntryView.model_validate(self._call("POST", "/entries", body)).entry()
-
-    def unregister(self, entry: str) -> None:
-        """Remove a registration entry."""
-        self._call("DELETE", f"/entries/{entry}")
-
-    def join(self, kind: PrincipalKind, name: str, ttl: int) -> JoinToken:
-        """A one-time join token."""
-        found = self._call("POST", f"/principals/{kind}/{name}/join", {"ttl_seconds": ttl})
-        view = JoinView.model_validate(found)
-        return JoinToken(token=view.join_token, expires_at=view.expires_at)
-
-    def set_roles(self, name: str, roles: tuple[str, ...]) -> PrincipalRecord:
-        """Give an operator other roles."""
-        return self._principal("POST", f"/operator/{name}/roles", {"roles": list(roles)})
-
-    def set_users(self, name: str, users: tuple[str, ...]) -> PrincipalRecord:
-        """Say by which names an operator is known as a user."""
-        return self._principal("POST", f"/operator/{name}/users", {"users": list(users)})
-
-    def password(self, name: str, password: str) -> str:
-        """Set an operator's password; the otpauth:// URI of its new authenticator secret."""
-        found = self._call("POST", f"/principals/operator/{name}/password", {"password": password})
-        return PasswordView.model_validate(found).otpauth
 
     def tools(self) -> tuple[ToolView, ...]:
         """The tools of the catalogue."""
@@ -409,21 +256,3 @@ class Remote:
         """Prune a segment of the log."""
         body = {"segment": segment, "before": before, "reason": reason, "dry_run": dry_run}
         return PruningView.model_validate(self._call("POST", "/prunings", body))
-
-    def _principal(
-        self, method: str, path: str, body: dict[str, Any] | None = None
-    ) -> PrincipalRecord:
-        found = self._call(method, f"/principals{path}", body)
-        return PrincipalView.model_validate(found).record()
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        seconds: float = _TIMEOUT_SECONDS,
-    ) -> Any:
-        minted = self._authority.mint(
-            PrincipalKind.OPERATOR, local_operator(), ttl=TOKEN_SECONDS, roles=("admin",)
-        )
-        return call(self._url, method, f"/api/v1{path}", minted.token, body, seconds)

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from portcullis.bootstrap import authority_of, local_operator
 from portcullis.bootstrap.foundation import DATABASE
 from portcullis.cli.operate import RunningGate, running_gate
-from portcullis.cli.remote import TOKEN_SECONDS, Remote
+from portcullis.cli.remote import Remote
+from portcullis.cli.remote_call import TOKEN_SECONDS
 from portcullis.config import Config
 from portcullis.control.approvals_api import ApprovalList, ApprovalView
 from portcullis.core.cursor import cursor_of

@@ -59,7 +59,8 @@ _SEGMENT: Final = (
 )
 """Of a path: whatever an address may hold but no dots alone and no hidden slash (RFC 3986)."""
 _CARRIED: Final = re.compile(
-    rf"/(?:(?:openai|anthropic|mcp|v1/calls|v1/sessions)(?:/{_SEGMENT})*/?|v1/bundle)(?:\?.*)?",
+    rf"/(?:(?:openai|anthropic|mcp|v1/calls|v1/sessions)(?:/{_SEGMENT})*/?"
+    r"|v1/bundle|bundles/portcullis\.tar\.gz)(?:\?.*)?",
     re.ASCII,
 )
 """What is done with an identity. What *makes* one, or a token, is never done for a caller."""
@@ -78,8 +79,9 @@ class Connector:
     It answers only requests whose ``Host`` is its own address and whose ``Origin``, if any, is
     too (DNS rebinding). With ``key``, they have to show that as ``Authorization: Bearer``, as
     ``x-api-key`` or as ``X-Portcullis-Key``: on loopback any local process could ask. Nothing
-    that passes through is logged. Only calls pass, of models, tools, the guard and sessions: with
-    any other path, such as ``/v1/svid``, a caller could take the identity away for itself.
+    that passes through is logged. Only calls pass, of models, tools, the guard and sessions, and
+    requests for bundles: with any other path, such as ``/v1/svid``, a caller could take the
+    identity away for itself.
 
     More than ``most`` connections at once, if it is said, are closed as they come. A refusal with
     a code of ``ends`` has the gate asked whether it means us.

@@ -31,6 +31,7 @@ from portcullis.config.guarded import rule_places, secret_places
 from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
 from portcullis.config.incidents import Incidents
 from portcullis.config.inspection import Inspection
+from portcullis.config.listen import Listen
 from portcullis.config.load import load as _load
 from portcullis.config.notifications import Notifications
 from portcullis.config.oauth import UpstreamOauth, apart
@@ -40,10 +41,12 @@ from portcullis.config.releases import PolicyChanges, PolicySource
 from portcullis.config.replica import Replicas, Timestamps
 from portcullis.config.retention import Retention
 from portcullis.config.review import Review
+from portcullis.config.roles import OperatorRoles, Pair, expect_roles, roles_of
 from portcullis.config.sandbox import Sandboxing
 from portcullis.config.secrets import Injection, Secrets
 from portcullis.config.tools import ToolServer, held
 from portcullis.core.errors import Problem
+from portcullis.core.rights import Roles
 from portcullis.core.spiffe import TRUST_DOMAIN
 
 __all__ = [
@@ -76,55 +79,6 @@ __all__ = [
     "UpstreamTls",
     "load",
 ]
-
-
-def _address(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the range of a port
-        msg = "expected host:port"
-        raise ValueError(msg)
-    return value
-
-
-def _loopback(value: str) -> str:
-    if _address(value).rpartition(":")[0] not in {"127.0.0.1", "[::1]", "localhost"}:
-        msg = (
-            "only loopback here (127.0.0.1, [::1], localhost); from elsewhere, agents come to"
-            " listen.mtls"
-        )
-        raise ValueError(msg)
-    return value
-
-
-Address = Annotated[str, AfterValidator(_address)]
-Loopback = Annotated[str, AfterValidator(_loopback)]
-
-
-class Listen(Section):
-    """Where to listen: ``host:port``.
-
-    ``gate`` and ``control`` are plain HTTP, ``tls`` is TLS without client certificates: all three
-    are for loopback only. ``mtls`` asks every client for its SVID. ``bootstrap`` serves, over TLS
-    with our own SVID, the two things for which nobody can have a certificate yet: the trust
-    bundle (SPIFFE federation) and enrolment. ``egress`` is the proxy through which agents reach the
-    network, and ``decisions`` Envoy's ext_authz (gRPC); both ask for SVIDs, too. ``workload`` is
-    the SPIFFE Workload API's Unix socket, relative to the state directory. ``names`` are the DNS
-    names and addresses that clients know the gate by: they stand in its certificate.
-    """
-
-    gate: Loopback = "127.0.0.1:7300"
-    control: Loopback = "127.0.0.1:7301"
-    mtls: Address | None = "127.0.0.1:7302"
-    tls: Loopback | None = None
-    bootstrap: Address | None = None
-    egress: Address | None = None
-    decisions: Address | None = None
-    workload: Path | None = Path("workload.sock")
-    names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,253}$")], ...] = (
-        "localhost",
-        "127.0.0.1",
-        "::1",
-    )
 
 
 class UpstreamTls(Section):
@@ -294,6 +248,10 @@ class Config(Section):
     limits: Limits = Limits()
     tokens: Tokens = Tokens()
     keys: KeyManagerSettings = Field(default=FileKeys(), discriminator="kind")
+    roles: OperatorRoles = Field(default_factory=dict)
+    """Operators' roles of one's own, beside those that are built in."""
+    rights_apart: tuple[Pair, ...] = ()
+    """Pairs of rights that no operator has together (docs/operators.md)."""
     identity: Identity = Identity()
     inspection: Inspection = Inspection()
     approvals: Approvals = Approvals()
@@ -343,6 +301,35 @@ class Config(Section):
                 raise ValueError(msg)
         return sandbox
 
+    @field_validator("identity")
+    @classmethod
+    def _grouped(cls, identity: Identity, info: ValidationInfo) -> Identity:
+        """Groups stand for roles that there are."""
+        for one in identity.oidc.values():
+            expect_roles(one.operators.values(), info.data.get("roles", {}))
+        return identity
+
+    @field_validator("approvals")
+    @classmethod
+    def _asked(cls, approvals: Approvals, info: ValidationInfo) -> Approvals:
+        """Rules about releases are for where somebody approves releases."""
+        changes = info.data.get("policy_changes")
+        for rule in approvals.rules:
+            if rule.releases and changes is not None and not changes.approvals:
+                msg = (
+                    f"rules: {rule.name} speaks of releases, and nobody approves one:"
+                    " set policy_changes.approvals to 1 or 2"
+                )
+                raise ValueError(msg)
+        return approvals
+
+    @field_validator("break_glass")
+    @classmethod
+    def _raised(cls, glass: BreakGlass, info: ValidationInfo) -> BreakGlass:
+        """The glass is for roles that there are, and gives such."""
+        expect_roles((*glass.may, *glass.roles), info.data.get("roles", {}))
+        return glass
+
     @field_validator("alerts")
     @classmethod
     def _told(cls, alerts: Alerts, info: ValidationInfo) -> Alerts:
@@ -362,6 +349,12 @@ class Config(Section):
                 msg = f"passkeys: required, but notifications.{name} has actions: they ask for none"
                 raise ValueError(msg)
         return console
+
+    @property
+    def operator_roles(self) -> Roles:
+        """The roles of operators: those that are built in, and the configuration's own."""
+        glass = self.break_glass
+        return roles_of(self.roles, self.rights_apart, glass.may, glass.roles)
 
 
 def load(path: Path) -> Config:

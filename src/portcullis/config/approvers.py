@@ -6,7 +6,7 @@ policy should not thereby say who judges it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -54,8 +54,16 @@ class Hours(Section):
             raise ValueError(msg)
 
 
+OF_CALLS: Final = ("risk", "calls", "servers", "over")
+"""What a rule says of held calls alone."""
+
+
 class ApproverRule(Section):
     """Who may approve the calls of which all that is said here holds.
+
+    With ``releases`` it speaks of releases of policy in place of calls, with ``incidents`` of
+    agents that are to work again after an incident. Then ``agents`` are those about which the
+    release says something else than what is in force, or the agent of the incident.
 
     ``calls`` are patterns (``*`` for any text) of what is called as the inbox shows it
     (``mail.send``), ``servers`` of where, ``agents`` of the agent or one that it acts for, and
@@ -68,6 +76,8 @@ class ApproverRule(Section):
     """
 
     name: Name
+    releases: bool = False
+    incidents: bool = False
     risk: Annotated[tuple[Risk, ...], Field(min_length=1)] | None = None
     calls: Patterns | None = None
     servers: Patterns | None = None
@@ -80,8 +90,20 @@ class ApproverRule(Section):
     teams: tuple[str, ...] | None = None
 
     def model_post_init(self, context: object, /) -> None:
-        """It says who."""
+        """It says who, and of other things than calls nothing that only calls have."""
         del context
+        of_calls = [name for name in OF_CALLS if getattr(self, name) is not None]
+        if of_calls and not self.calls_held:
+            msg = (
+                f"{of_calls[0]} is about held calls, and this rule speaks of releases or incidents:"
+                " say agents, owners, environments or during, or make a rule of its own for calls"
+            )
+            raise ValueError(msg)
         if self.operators is None and self.teams is None:
             msg = "say who may approve: operators, teams or both (empty for nobody)"
             raise ValueError(msg)
+
+    @property
+    def calls_held(self) -> bool:
+        """Whether it speaks of held calls."""
+        return not (self.releases or self.incidents)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated
 
 from pydantic import Field
 
 from portcullis.config.common import Section
-
-RoleName: TypeAlias = Literal["viewer", "approver", "responder", "investigator", "admin"]
+from portcullis.config.roles import RoleName
 
 
 class BreakGlass(Section):

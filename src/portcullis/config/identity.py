@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from portcullis.config.common import LOCAL_SECRET, SECRET, Name, Section, Url
+from portcullis.config.roles import RoleName
 from portcullis.core.spiffe import TRUST_DOMAIN
 
 
@@ -116,9 +117,7 @@ class Oidc(Section):
     jwks: str
     users: bool = True
     roles_claim: str = "groups"
-    operators: dict[str, Literal["viewer", "approver", "responder", "investigator", "admin"]] = (
-        Field(default_factory=dict)
-    )
+    operators: dict[str, RoleName] = Field(default_factory=dict)
 
 
 class Identity(Section):

@@ -299,6 +299,8 @@ def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:
             key, node = found[0]
             line = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part >= len(node.value):
+                return line  # an element that is missing
             node = node.value[part]
             line = node.start_mark.line + 1
         else:

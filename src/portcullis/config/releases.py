@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from portcullis.config.common import LOCAL_SECRET, SECRET, Guarded, Section
+from portcullis.config.common import LOCAL_SECRET, SECRET, Guarded, Name, Section
 
 
 class PolicyChanges(Section):
@@ -15,10 +15,12 @@ class PolicyChanges(Section):
     With 0 what the policy folder holds takes force by itself. With more the folder is only what
     proposals are made from. ``bundle_key`` is the private key (PEM) that signs the bundles that
     the control plane serves: P-256 for ES256, RSA for RS256; without it there is one of our own.
+    ``readers`` are applications that may fetch these bundles, by token or by certificate.
     """
 
     approvals: int = Field(default=0, ge=0, le=2)
     bundle_key: str | None = Field(default=None, pattern=LOCAL_SECRET)
+    readers: tuple[Name, ...] = ()
 
 
 class PolicySource(Section):

@@ -12,6 +12,7 @@ from portcullis.control.edge import Edge
 from portcullis.control.shapes import CREDENTIAL, PrincipalView, Shape, refusals
 from portcullis.core.desk import MOST, AgentSeen, AgentsWanted, SeenFilter, SessionsWanted
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _REFUSED: Final = refusals(*CREDENTIAL, "PC1020", "PC1021", "PC3051")
@@ -96,7 +97,7 @@ class SessionList(Shape):
 
 def router(edge: Edge, activity: Activity) -> APIRouter:
     """The routes, for any operator."""
-    made = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    made = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @made.get("/api/v1/decisions", responses=_REFUSED, openapi_extra=_BEARER)
     async def list_decisions(

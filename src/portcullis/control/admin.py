@@ -38,9 +38,11 @@ from portcullis.control.shapes import (
 )
 from portcullis.core.lifecycle import Verb
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _ONE: Final = "/api/v1/principals/{kind}/{id}"
+_MANAGE: Final = (Right.PRINCIPALS_MANAGE, Right.OPERATORS_MANAGE)
 
 
 async def alone(registry: CollectorRegistry) -> bytes:
@@ -69,6 +71,7 @@ def create_app(
     api.include_router(_readers(edge, principals, partial(figures, registry), api))
     api.include_router(_cutters(edge, principals))
     api.include_router(_writers(edge, principals))
+    api.include_router(_program_writers(edge, principals))
     api.include_router(entries_api.router(edge, services.entries("control")))
     logins = services.logins("control")
     for router in login_api.routers(edge, principals, logins):
@@ -87,7 +90,7 @@ def create_app(
 def _readers(
     edge: Edge, principals: Principals, figures: Callable[[], Awaitable[bytes]], api: Api
 ) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(
         "/api/v1/principals",
@@ -138,8 +141,8 @@ def _readers(
 
 
 def _cutters(edge: Edge, principals: Principals) -> APIRouter:
-    """What has to be quick: a responder may cut off, and nothing else."""
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "responder"))
+    """What has to be quick: cutting off."""
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.PRINCIPALS_CUT))
     changes = refusals(*CREDENTIAL, "PC1020", "PC1021", "PC2010", "PC2073", "PC1007", "PC1012")
 
     @router.post(f"{_ONE}/suspend", responses=changes, openapi_extra=_BEARER)
@@ -194,17 +197,21 @@ def _cutters(edge: Edge, principals: Principals) -> APIRouter:
 
 
 def _writers(edge: Edge, principals: Principals) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, *_MANAGE))
 
     @router.post(
         "/api/v1/principals",
         status_code=201,
-        responses=refusals(*CREDENTIAL, *BODY, "PC2009", "PC2024", "PC2027"),
+        responses=refusals(
+            *CREDENTIAL,
+            *(*BODY, "PC2009", "PC2024", "PC2027", "PC3086", "PC7043", "PC7044", "PC7046"),
+        ),
         openapi_extra=_BEARER,
     )
     async def create_principal(request: Request, body: PrincipalRequest) -> PrincipalView:
         """Register an agent, an application or an operator."""
         context, kind = request.state.context, PrincipalKind(body.kind)
+        edge.need(context, _managing(kind))
         if isinstance(body, OperatorRequest):
             made = principals.create(
                 context,
@@ -228,7 +235,10 @@ def _writers(edge: Edge, principals: Principals) -> APIRouter:
 
     @router.post(
         f"{_ONE}/resume",
-        responses=refusals(*CREDENTIAL, "PC1020", "PC1021", "PC2010", "PC2073", "PC1007", "PC1012"),
+        responses=refusals(
+            *CREDENTIAL,
+            *("PC1020", "PC1021", "PC2010", "PC2073", "PC1007", "PC1012", "PC7046"),
+        ),
         openapi_extra=_BEARER,
     )
     async def resume_principal(
@@ -238,9 +248,16 @@ def _writers(edge: Edge, principals: Principals) -> APIRouter:
     ) -> PrincipalView:
         """Let a suspended principal act again."""
         context = request.state.context
+        edge.need(context, _managing(PrincipalKind(kind)))
         return PrincipalView.of(
             await principals.change(context, PrincipalKind(kind), id, Verb.RESUME)
         )
+
+    return router
+
+
+def _program_writers(edge: Edge, principals: Principals) -> APIRouter:
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.PRINCIPALS_MANAGE))
 
     @router.post(
         f"{_ONE}/review",
@@ -284,6 +301,10 @@ def _writers(edge: Edge, principals: Principals) -> APIRouter:
         )
 
     return router
+
+
+def _managing(kind: PrincipalKind) -> Right:
+    return Right.OPERATORS_MANAGE if kind is PrincipalKind.OPERATOR else Right.PRINCIPALS_MANAGE
 
 
 def _health(edge: Edge, ready: Callable[[], bool]) -> APIRouter:

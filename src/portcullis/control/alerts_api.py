@@ -13,6 +13,7 @@ from portcullis.control.privacy_api import Reason
 from portcullis.control.shapes import BODY, CREDENTIAL, Shape, refusals
 from portcullis.core.alert import UNRESOLVED, Alert, Level, Silence, State, Verb, Wanted
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _PATH: Final = "/api/v1/alerts"
@@ -160,7 +161,7 @@ def routers(edge: Edge, alerting: Alerting) -> tuple[APIRouter, ...]:
 
 
 def _viewers(edge: Edge, alerting: Alerting) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(_PATH, responses=refusals(*CREDENTIAL, "PC1020", "PC1021"), openapi_extra=_BEARER)
     async def list_alerts(
@@ -192,7 +193,7 @@ def _viewers(edge: Edge, alerting: Alerting) -> APIRouter:
 
 
 def _responders(edge: Edge, alerting: Alerting) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "responder"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.ALERTS_SETTLE))
     refused = refusals(*CREDENTIAL, *BODY, "PC8020", "PC8021")
 
     @router.post(f"{_ONE}/acknowledge", responses=refused, openapi_extra=_BEARER)
@@ -219,7 +220,7 @@ def _responders(edge: Edge, alerting: Alerting) -> APIRouter:
 
 
 def _admins(edge: Edge, alerting: Alerting) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.ALERTS_SILENCE))
 
     @router.post(_SILENCES, responses=refusals(*CREDENTIAL, *BODY, "PC8022"), openapi_extra=_BEARER)
     async def silence_alerts(request: Request, body: SilenceRequest) -> SilenceView:

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -110,6 +110,18 @@ class Approving:
         )
         return ruled(self._settings.rules, self._settings.teams, asked, known)
 
+    async def hindrance(
+        self, context: Context, approval: Approval, shown: Shown | None
+    ) -> Problem | None:
+        """Why whoever asks may not approve this call now; None where he may, or it is decided."""
+        if shown is None or approval.state is not State.PENDING:
+            return None
+        try:
+            await self._expect_may(context, approval, shown)
+        except Problem as problem:
+            return problem
+        return None
+
     async def approve(
         self, context: Context, approval_id: str, reason: str, binding: str = ""
     ) -> Approval:
@@ -123,15 +135,10 @@ class Approving:
             shown = await self._shown(approval)
             if shown is None:
                 raise Problem("PC3042", "what was asked is not there any more")
-            owners = () if self._settings.owner_may_approve else await self._owners(shown)
-            operator = context.principal.id
-            known = await asyncio.to_thread(known_as, self._directory, operator)
-            four_eyes(operator, shown.user, owners, known)
-            qualified(await self.rules(context, approval, shown))
-            if shown.approvers > 1 and not approval.decided_by:
-                return await self._endorse(context, approval, reason)
-            await self._second(operator, approval.decided_by)
-            return await self._decide(context, approval, Verb.APPROVE, reason)
+            rules = await self._expect_may(context, approval, shown)
+            if shown.approvers > 1 and not approval.endorsed_by:
+                return await self._endorse(context, approval, reason, rules)
+            return await self._decide(context, approval, Verb.APPROVE, reason, rules)
 
     async def deny(
         self, context: Context, approval_id: str, reason: str, binding: str = ""
@@ -159,8 +166,10 @@ class Approving:
             )
             await asyncio.to_thread(self._store.lift, agent, self._clock.now())
 
-    async def _endorse(self, context: Context, approval: Approval, reason: str) -> Approval:
-        said = {"agent": approval.agent, "session": approval.session, "reason": reason}
+    async def _endorse(
+        self, context: Context, approval: Approval, reason: str, rules: tuple[str, ...]
+    ) -> Approval:
+        said = _said(approval, reason, rules)
         await self._act(context, "approval.endorsed", approval, said)
         now, by = self._clock.now(), context.principal.id
         found = await asyncio.to_thread(
@@ -170,21 +179,35 @@ class Approving:
             raise Problem("PC3042", "it was settled meanwhile: nothing was changed")
         return found
 
-    async def _second(self, operator: str, first: str) -> None:
-        """Raise Problem PC3046 when the second of two may be the first."""
+    async def _expect_may(
+        self, context: Context, approval: Approval, shown: Shown
+    ) -> tuple[str, ...]:
+        """The rules by which this operator may approve the call. Raises Problem PC3046, PC3080."""
+        operator = context.principal.id
+        owners = () if self._settings.owner_may_approve else await self._owners(shown)
+        known = await asyncio.to_thread(known_as, self._directory, operator)
+        four_eyes(operator, shown.user, owners, known)
+        rules = qualified(await self.rules(context, approval, shown))
+        first = approval.endorsed_by
         if not first:
-            return
+            return rules
         if await asyncio.to_thread(same_person, self._directory, operator, first):
             raise Problem("PC3046", "the approver has approved it already: somebody else has to")
+        return rules
 
     async def _decide(
-        self, context: Context, approval: Approval, verb: Verb, reason: str
+        self,
+        context: Context,
+        approval: Approval,
+        verb: Verb,
+        reason: str,
+        rules: tuple[str, ...] = (),
     ) -> Approval:
         state = after(approval.state, verb)
-        said = {"agent": approval.agent, "session": approval.session, "reason": reason}
+        said = _said(approval, reason, rules)
         await self._act(context, f"approval.{state}", approval, said)
         now, by = self._clock.now(), context.principal.id
-        first = approval.decided_by if verb is Verb.APPROVE else ""
+        first = approval.endorsed_by if verb is Verb.APPROVE else ""
         moved = await asyncio.to_thread(
             lambda: self._store.move(approval.id, verb, now=now, by=by, reason=reason, after=first)
         )
@@ -240,7 +263,7 @@ class Approving:
         return tuple(None if record is None else record.owner for record in records)
 
     async def _act(
-        self, context: Context, method: str, approval: Approval, said: dict[str, str]
+        self, context: Context, method: str, approval: Approval, said: dict[str, Any]
     ) -> None:
         await self._records.act(
             context,
@@ -250,3 +273,9 @@ class Approving:
             parameters=said,
             approval=approval.id,
         )
+
+
+def _said(approval: Approval, reason: str, rules: tuple[str, ...]) -> dict[str, Any]:
+    """What the record of a decision says; ``rules`` are those that let the approver decide."""
+    said = {"agent": approval.agent, "session": approval.session, "reason": reason}
+    return said | ({"rules": list(rules)} if rules else {})

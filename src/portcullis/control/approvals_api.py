@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from portcullis.control.activity_api import Cursor, Limit, Text
 from portcullis.control.approvals import Approving
+from portcullis.control.approvers_views import RuledView
 from portcullis.control.desk import Desk
 from portcullis.control.edge import Edge
 from portcullis.control.privacy_api import EventId, Reason
@@ -17,7 +18,7 @@ from portcullis.control.shapes import BODY, CREDENTIAL, PrincipalName, refusals
 from portcullis.core.approval import Approval, Shown, State
 from portcullis.core.desk import ApprovalPage, Wanted
 from portcullis.core.principal import PrincipalKind
-from portcullis.oversight.approvers import Ruled
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _ONE: Final = "/api/v1/approvals/{id}"
@@ -30,7 +31,10 @@ class _Shape(BaseModel):
 
 
 class ApprovalView(_Shape):
-    """An approval without content. Times are seconds since the epoch, 0 for not yet."""
+    """An approval without content. Times are seconds since the epoch, 0 for not yet.
+
+    ``endorsed_by`` is the first of two people where two have to approve it.
+    """
 
     id: str
     state: StateName
@@ -47,6 +51,8 @@ class ApprovalView(_Shape):
     reason: str
     reminded_at: float
     escalated_at: float
+    endorsed_by: str
+    endorsed_reason: str
 
     @classmethod
     def of(cls, approval: Approval) -> ApprovalView:
@@ -108,31 +114,19 @@ class ShownView(_Shape):
         return cls.model_validate(msgspec.json.decode(msgspec.json.encode(shown)))
 
 
-class RuledView(_Shape):
-    """A rule about who may approve the call: whom it names, and whether ``you`` are of them."""
-
-    rule: str
-    operators: list[str]
-    teams: list[str]
-    you: bool
-
-    @classmethod
-    def of(cls, found: Ruled) -> RuledView:
-        """The view of a rule."""
-        return cls.model_validate(msgspec.json.decode(msgspec.json.encode(found)))
-
-
 class ApprovalDetail(_Shape):
     """An approval; ``call`` is null once it is decided: then the call is kept no longer.
 
     ``binding`` is the digest of exactly this call: a decision may name it. Each of ``rules`` has to
-    let whoever approves it; where there is none, every approver may.
+    let whoever approves it; where there is none, every approver may. ``hindrance`` is why you may
+    not approve it, empty where you may.
     """
 
     approval: ApprovalView
     call: ShownView | None
     binding: str = ""
     rules: list[RuledView] = []
+    hindrance: str = ""
 
 
 class DecisionRequest(_Shape):
@@ -162,7 +156,7 @@ def routers(edge: Edge, approving: Approving, desk: Desk) -> tuple[APIRouter, AP
 
 
 def _viewers(edge: Edge, approving: Approving, desk: Desk) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(
         "/api/v1/approvals",
@@ -202,7 +196,7 @@ def _viewers(edge: Edge, approving: Approving, desk: Desk) -> APIRouter:
 
 
 def _approvers(edge: Edge, approving: Approving) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "approver"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.APPROVALS_DECIDE))
     decided = refusals(*CREDENTIAL, *BODY, "PC3042", "PC3046", "PC3047", "PC3055", "PC3080")
 
     @router.get(
@@ -212,11 +206,13 @@ def _approvers(edge: Edge, approving: Approving) -> APIRouter:
         """An approval with the call that waits; that it is read is recorded before."""
         approval, shown = await approving.show(request.state.context, id)
         rules = await approving.rules(request.state.context, approval, shown)
+        hindrance = await approving.hindrance(request.state.context, approval, shown)
         return ApprovalDetail(
             approval=ApprovalView.of(approval),
             call=None if shown is None else ShownView.of(shown),
             binding=approval.binding,
             rules=[RuledView.of(one) for one in rules],
+            hindrance="" if hindrance is None else hindrance.detail,
         )
 
     @router.post(f"{_ONE}/approve", responses=decided, openapi_extra=_BEARER)
@@ -243,7 +239,7 @@ def _approvers(edge: Edge, approving: Approving) -> APIRouter:
 
 
 def _writers(edge: Edge, approving: Approving) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.APPROVALS_LIFT))
 
     @router.post(
         "/api/v1/approvals/lift",

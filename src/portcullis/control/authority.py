@@ -20,6 +20,7 @@ from portcullis.control.shapes import BODY, CREDENTIAL, refusals
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 from portcullis.identity.authority import Authority
 from portcullis.identity.authority_files import State
 
@@ -113,8 +114,8 @@ class AuthorityView(_Shape):
 
 def routers(edge: Edge, domain: TrustDomain) -> tuple[APIRouter, APIRouter]:
     """The routes of the control plane: for viewers, and for administrators."""
-    readers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
-    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    readers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
+    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.AUTHORITY_ROTATE))
     changes = refusals(*CREDENTIAL, *BODY, "PC7008", "PC7010")
 
     @readers.get(

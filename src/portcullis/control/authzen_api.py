@@ -125,10 +125,16 @@ class Answered(Protocol):
 
 
 class Decides(Protocol):
-    """Decides for whoever asks; both leave a record."""
+    """Decides for whoever asks, and leaves a record of each answer."""
 
-    async def decide(self, call: Call, agent: str, session: str, asker: Context) -> Answered:
-        """Decide on an agent's call."""
+    def deadline(self) -> float:
+        """When all that is asked by a request of now has to be answered."""
+        ...
+
+    async def decide(
+        self, call: Call, agent: str, session: str, asker: Context, until: float
+    ) -> Answered:
+        """Decide on an agent's call, until a ``deadline``."""
         ...
 
     def refused(self, problem: Problem, agent: str, asker: Context) -> Answered:
@@ -158,9 +164,9 @@ class _Questions:
             raise Problem("PC3034", "this application is none of decisions.askers")
         return asker
 
-    async def one(self, asked: Partial, asker: Context) -> Decision:
+    async def one(self, asked: Partial, asker: Context, until: float | None = None) -> Decision:
         """The answer to one question; what is no question is a denial, and says so."""
-        agent = ""
+        agent, until = "", self._decides.deadline() if until is None else until
         try:
             subject, action, resource = _whole(asked)
             agent = _agent(subject, self._stands_for)
@@ -169,13 +175,13 @@ class _Questions:
         except Problem as problem:
             error = {"status": problem.status, "message": problem.detail}
             return _decision(self._decides.refused(problem, agent, asker), error=error)
-        return _decision(await self._decides.decide(call, agent, session, asker))
+        return _decision(await self._decides.decide(call, agent, session, asker, until))
 
     async def all(self, body: Evaluations, asker: Context) -> DecisionList:
-        """The answers in order, until one of them is the last."""
-        answers = []
+        """The answers in order, until one of them is the last; in time for one."""
+        answers, until = [], self._decides.deadline()
         for one in body.evaluations:
-            answer = await self.one(_defaulted(one, body), asker)
+            answer = await self.one(_defaulted(one, body), asker, until)
             answers.append(answer)
             if body.options.evaluations_semantic.over(decision=answer.decision):
                 break

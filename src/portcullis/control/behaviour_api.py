@@ -14,6 +14,7 @@ from portcullis.control.privacy_api import Reason as Why
 from portcullis.control.shapes import BODY, CREDENTIAL, refusals
 from portcullis.core.behaviour import Line, Reason
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _ONE: Final = "/api/v1/behaviour/{agent}"
@@ -127,7 +128,7 @@ def routers(edge: Edge, behaving: Behaving) -> tuple[APIRouter, APIRouter]:
 
 
 def _viewers(edge: Edge, behaving: Behaving) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get("/api/v1/behaviour", responses=refusals(*CREDENTIAL), openapi_extra=_BEARER)
     async def list_behaviour() -> StandingList:
@@ -146,7 +147,7 @@ def _viewers(edge: Edge, behaving: Behaving) -> APIRouter:
 
 
 def _admins(edge: Edge, behaving: Behaving) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.BEHAVIOUR_JUDGE))
 
     @router.post(
         f"{_ONE}/ratify",

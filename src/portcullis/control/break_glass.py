@@ -20,13 +20,13 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, Directory
 from portcullis.core.principal import PrincipalKind
-from portcullis.identity.tokens import Minted
+from portcullis.core.rights import Right
+from portcullis.identity.tokens import AUDIENCE, Minted
 from portcullis.oversight.eyes import same_person
 
 log = structlog.get_logger(__name__)
 
 MOST_LISTED: Final = 200
-_ENDS: Final = frozenset({"responder", "admin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,13 @@ class GlassParts:
     settings: BreakGlass
     longest_seconds: int
     beginning: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody may take: which roles beside his own, and for how many minutes at most."""
+
+    roles: tuple[str, ...]
+    minutes: int
 
 
 class BreakingGlass:
@@ -77,19 +84,36 @@ class BreakingGlass:
         """All that no review has closed."""
         return await asyncio.to_thread(self._book.open)
 
+    async def offered(self, context: Context) -> Offer | None:
+        """What the configuration lets whoever asks take; None for nothing, and who did already."""
+        name = context.principal.id
+        record = await asyncio.to_thread(self._directory.get, PrincipalKind.OPERATOR, name)
+        roles = () if record is None or context.principal.break_glass else record.roles
+        if not set(self._settings.may).intersection(roles):
+            return None
+        return Offer(roles=self._settings.roles, minutes=self._minutes)
+
+    @property
+    def _minutes(self) -> int:
+        return min(self._settings.minutes * 60, self._longest) // 60
+
     async def begin(
-        self, context: Context, reason: str, minutes: int, glass_id: str
+        self,
+        context: Context,
+        reason: str,
+        minutes: int,
+        glass_id: str,
+        audience: str = AUDIENCE,
     ) -> tuple[BrokenGlass, Minted]:
-        """Raise the rights of who has just shown a password and a one-time code.
+        """Raise the rights of who has just shown a password and a one-time code, or a passkey.
 
         Raises Problem PC3081 where the configuration does not let this operator, or not for so
         long; PC3082 while a review of the same person's is open.
         """
         settings, name = self._settings, context.principal.id
         seconds = minutes * 60
-        if seconds > min(settings.minutes * 60, self._longest):
-            longest = min(settings.minutes * 60, self._longest) // 60
-            raise Problem("PC3081", f"it lasts {longest} minutes at most")
+        if not 1 <= minutes <= self._minutes:
+            raise Problem("PC3081", f"it lasts {self._minutes} minutes at most, and one at least")
         async with self._beginning:
             record = await self._principals.present(PrincipalKind.OPERATOR, name)
             if not set(settings.may).intersection(record.roles):
@@ -108,6 +132,7 @@ class BreakingGlass:
                 ttl=seconds,
                 until=now + seconds,
                 roles=roles,
+                audience=audience,
                 break_glass=glass_id,
             )
             one = BrokenGlass(
@@ -127,11 +152,11 @@ class BreakingGlass:
         """Take the rights away before their time.
 
         Raises Problem PC3084 when there is no such thing, PC3085 when it is over, PC2004 for who
-        neither did it nor is a responder.
+        neither did it nor may cut anybody off.
         """
         one = await self._get(glass_id)
-        if one.operator != context.principal.id and not _ENDS.intersection(context.principal.roles):
-            raise Problem("PC2004", "this needs the role responder")
+        if one.operator != context.principal.id:
+            self._principals.roles.expect(context.principal.roles, Right.PRINCIPALS_CUT)
         now = self._clock.now()
         if not one.active(now):
             raise Problem("PC3085", "it is over")

@@ -24,6 +24,7 @@ from portcullis.core.break_glass import BrokenGlass
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.rights import Right
 from portcullis.wire.json import encode
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
@@ -131,7 +132,7 @@ def _door(edge: Edge, logins: Logins, breaking: BreakingGlass) -> APIRouter:
 
 
 def _viewers(edge: Edge, breaking: BreakingGlass) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(_PATH, responses=refusals(*CREDENTIAL, "PC1021"), openapi_extra=_BEARER)
     async def list_broken_glass() -> GlassList:
@@ -144,14 +145,14 @@ def _viewers(edge: Edge, breaking: BreakingGlass) -> APIRouter:
         openapi_extra=_BEARER,
     )
     async def end_break_glass(request: Request, id: EventId) -> GlassView:  # noqa: A002 - API
-        """Take the rights away before their time: one's own, or anybody's as a responder."""
+        """Take the rights away before their time: one's own, or with principals.cut anybody's."""
         return GlassView.of(await breaking.end(request.state.context, id))
 
     return router
 
 
 def _reviewers(edge: Edge, breaking: BreakingGlass) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.GLASS_REVIEW))
 
     @router.post(
         f"{_PATH}/{{id}}/review",

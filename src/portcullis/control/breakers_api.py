@@ -13,6 +13,7 @@ from portcullis.control.privacy_api import Reason
 from portcullis.control.shapes import BODY, CREDENTIAL, Shape, refusals
 from portcullis.core.breaker import Breaker
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _PATH: Final = "/api/v1/breakers"
@@ -71,8 +72,8 @@ class BreakerReset(Shape):
 
 def routers(edge: Edge, breaking: Breaking) -> tuple[APIRouter, APIRouter]:
     """The routes for viewers, and for administrators."""
-    viewers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
-    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    viewers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
+    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.BREAKERS_RESET))
 
     @viewers.get(_PATH, responses=refusals(*CREDENTIAL, "PC1021"), openapi_extra=_BEARER)
     async def list_breakers() -> BreakerList:

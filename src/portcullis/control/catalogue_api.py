@@ -12,6 +12,7 @@ from portcullis.control.catalogue import Catalogue, StandingName, ToolRecord
 from portcullis.control.edge import Edge
 from portcullis.control.shapes import BODY, CREDENTIAL, refusals
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 ServerName = Annotated[str, Field(pattern=NAME)]
@@ -84,8 +85,8 @@ class ToolList(_Shape):
 
 def routers(edge: Edge, catalogue: Catalogue) -> tuple[APIRouter, APIRouter]:
     """The routes of the control plane: for viewers, and for administrators."""
-    readers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
-    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    readers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
+    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.CATALOGUE_PIN))
 
     @readers.get(
         "/api/v1/catalogue", responses=refusals(*CREDENTIAL, "PC1021"), openapi_extra=_BEARER

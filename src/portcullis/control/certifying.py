@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,9 +15,12 @@ from portcullis.core.call import Context
 from portcullis.core.certificate import Certificate, Reviewed, Said
 from portcullis.core.certificate_ports import CertificateBook
 from portcullis.core.errors import Problem
-from portcullis.core.ports import Clock
+from portcullis.core.ports import Clock, Directory
+from portcullis.core.principal import PrincipalKind
 from portcullis.core.release import Release
 from portcullis.core.release_ports import ReleaseBook
+from portcullis.oversight.approvers import among, answerable
+from portcullis.oversight.eyes import known_as
 from portcullis.policy.delivery import files_of, sources
 from portcullis.review.grants import AgentSets, Report, sets_of
 from portcullis.review.grants_removed import patch, without
@@ -36,11 +39,15 @@ class CertifyingParts:
     """Where access reviews are. Who makes one has ``deciding``, who reviews ``looking``.
 
     ``survey`` reviews the active release now, and blocks; it raises Problem PC7030 when none is.
+    With ``owners_certify`` only who answers for an agent confirms it; ``teams`` says who is in
+    which team.
     """
 
     book: CertificateBook
     releases: ReleaseBook
     survey: Callable[[], Report]
+    owners_certify: bool = False
+    teams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -59,6 +66,7 @@ class Certifying:
         self,
         parts: CertifyingParts,
         releasing: Releasing,
+        directory: Directory,
         records: Records,
         clock: Clock,
         route: str,
@@ -66,6 +74,7 @@ class Certifying:
         self._parts = parts
         self._book = parts.book
         self._releasing = releasing
+        self._directory = directory
         self._records = records
         self._clock = clock
         self._route = route
@@ -116,14 +125,46 @@ class Certifying:
         """An agent's last certificates, the newest first."""
         return await asyncio.to_thread(self._book.history, agent, HISTORY)
 
+    async def owner(self, agent: str) -> str:
+        """Who answers for an agent: by the directory, or else by the policy; empty for nobody.
+
+        Raises Problem PC7030, PC7049.
+        """
+        record = await asyncio.to_thread(self._directory.get, PrincipalKind.AGENT, agent)
+        if record is not None and record.owner:
+            return record.owner
+        return (await self._sets(agent)).owner
+
+    async def hindrance(self, context: Context, agent: str) -> Problem | None:
+        """Why whoever asks may not confirm an agent; None where he may.
+
+        Raises Problem PC7030, PC7049.
+        """
+        if not self._parts.owners_certify:
+            return None
+        owner = await self.owner(agent)
+        if not owner:
+            return Problem("PC3087", f"nobody answers for {agent}: give it an owner")
+        known = await asyncio.to_thread(known_as, self._directory, context.principal.id)
+        people = answerable(owner, self._parts.teams)
+        if among(known, people):
+            return None
+        who = owner if people == (owner,) else f"the team {owner}"
+        return Problem("PC3087", f"{who} answers for {agent}")
+
     async def confirm(self, context: Context, agent: str, release: int, reason: str) -> Certificate:
         """Confirm what an agent may under a release, which has to be the one in force.
 
-        Raises Problem PC7030, PC7045, PC7049.
+        Raises Problem PC7030, PC7045, PC7049, and PC3087 for who does not answer for it where its
+        owner has to.
         """
         async with self._parts.deciding:
             active = await self._same(release)
-            sets = await self._sets(agent)
+            hindrance = await self.hindrance(context, agent)
+            if hindrance is not None:
+                raise hindrance
+            owner = await self.owner(agent)
+            sets = msgspec.structs.replace(await self._sets(agent), owner=owner)
             made = self._certificate(context, sets, active, Said.CONFIRMED, reason)
             said = {"agent": agent, "release": active.number, "policy": active.digest}
             said |= {"owner": sets.owner, "reason": reason, "grants": len(sets.declared)}
@@ -146,7 +187,8 @@ class Certifying:
             left = await asyncio.to_thread(
                 lambda: without(files, agent, grant, everybody=everybody)
             )
-            sets = await self._sets(agent)
+            owner = await self.owner(agent)
+            sets = msgspec.structs.replace(await self._sets(agent), owner=owner)
             rule = next(
                 (o.rule for o in sets.declared if grant in {o.rule, o.rule.partition(" ")[0]}),
                 grant,

@@ -12,8 +12,11 @@ from portcullis.control.certifying import Certifying
 from portcullis.control.edge import Edge
 from portcullis.control.privacy_api import Reason
 from portcullis.control.shapes import BODY, CREDENTIAL, PrincipalName, Shape, refusals
+from portcullis.core.call import Context
 from portcullis.core.certificate import Certificate
+from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 from portcullis.review.grants import AgentSets, Finding, Report
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
@@ -21,6 +24,8 @@ _PATH: Final = "/api/v1/policy/review"
 _AGENTS: Final = "/api/v1/policy/agents"
 _ONE: Final = f"{_AGENTS}/{{id}}"
 _MOST_FINDINGS: Final = 1000
+_GONE: Final = frozenset({"PC7030", "PC7049"})
+"""There is nothing to confirm."""
 GRANT: Final = r"^[!-~][ -~]{0,1022}$"
 
 
@@ -132,9 +137,31 @@ class CertificateView(Shape):
 
 
 class CertificateList(Shape):
-    """An agent's last certificates, the newest first."""
+    """An agent's last certificates, the newest first.
+
+    ``owner`` answers for it, empty for nobody. ``hindrance`` is why you may not confirm it, empty
+    where you may, if you have the right to confirm.
+    """
 
     certificates: list[CertificateView]
+    owner: str
+    hindrance: str
+
+    @classmethod
+    async def to(cls, agent: str, certifying: Certifying, context: Context) -> CertificateList:
+        """The list for whoever asks."""
+        found = await certifying.history(agent)
+        try:
+            owner, why = await certifying.owner(agent), await certifying.hindrance(context, agent)
+        except Problem as problem:
+            if problem.code not in _GONE:
+                raise
+            owner, why = "", problem
+        return cls(
+            certificates=[CertificateView.of(one) for one in found],
+            owner=owner,
+            hindrance="" if why is None else why.detail,
+        )
 
 
 class ConfirmAgentRequest(Shape):
@@ -160,12 +187,12 @@ class RevokedGrantView(Shape):
 
 
 def routers(edge: Edge, certifying: Certifying) -> tuple[APIRouter, ...]:
-    """The routes for viewers and for administrators."""
-    return _readers(edge, certifying), _writers(edge, certifying)
+    """The routes of who looks, who confirms, and who revokes."""
+    return _readers(edge, certifying), _writers(edge, certifying), _revokers(edge, certifying)
 
 
 def _readers(edge: Edge, certifying: Certifying) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
     known = refusals(*CREDENTIAL, "PC1020", "PC1021", "PC7030")
 
     @router.get(_PATH, responses=known, openapi_extra=_BEARER)
@@ -174,16 +201,18 @@ def _readers(edge: Edge, certifying: Certifying) -> APIRouter:
         return PolicyReviewView.of(await certifying.agents())
 
     @router.get(f"{_ONE}/certificates", responses=known, openapi_extra=_BEARER)
-    async def list_certificates(id: PrincipalName) -> CertificateList:  # noqa: A002 - the API's name
-        """Who said what about what an agent may."""
-        found = await certifying.history(id)
-        return CertificateList(certificates=[CertificateView.of(one) for one in found])
+    async def list_certificates(
+        request: Request,
+        id: PrincipalName,  # noqa: A002 - the API's name
+    ) -> CertificateList:
+        """Who said what about what an agent may, and whether you may confirm it."""
+        return await CertificateList.to(id, certifying, request.state.context)
 
     return router
 
 
 def _writers(edge: Edge, certifying: Certifying) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.ACCESS_CERTIFY))
     moves = (*CREDENTIAL, "PC1020", "PC1021", "PC1007", "PC1012", "PC7030")
 
     @router.post(_PATH, responses=refusals(*moves), openapi_extra=_BEARER)
@@ -193,7 +222,7 @@ def _writers(edge: Edge, certifying: Certifying) -> APIRouter:
 
     @router.post(
         f"{_ONE}/confirm",
-        responses=refusals(*CREDENTIAL, *BODY, "PC7030", "PC7045", "PC7049"),
+        responses=refusals(*CREDENTIAL, *BODY, "PC3087", "PC7030", "PC7045", "PC7049"),
         openapi_extra=_BEARER,
     )
     async def confirm_agent(
@@ -204,6 +233,12 @@ def _writers(edge: Edge, certifying: Certifying) -> APIRouter:
         """Confirm what an agent may under the release in force."""
         context = request.state.context
         return CertificateView.of(await certifying.confirm(context, id, body.release, body.reason))
+
+    return router
+
+
+def _revokers(edge: Edge, certifying: Certifying) -> APIRouter:
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.ACCESS_REVOKE))
 
     @router.post(
         f"{_ONE}/revoke-grant",

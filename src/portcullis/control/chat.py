@@ -28,6 +28,7 @@ from portcullis.core.lifecycle import State
 from portcullis.core.notice_ports import NoticeStore
 from portcullis.core.ports import Clock, Directory, Once
 from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.rights import Right, Roles
 from portcullis.oversight.notice_slack import BY_BUTTON
 
 WINDOW_SECONDS: Final = 300.0
@@ -124,7 +125,9 @@ class Chat:
         notices: NoticeStore,
         once: Once,
         clock: Clock,
+        roles: Roles,
     ) -> None:
+        self._roles = roles
         self._channels = channels
         self._approving = approving
         self._directory = directory
@@ -180,7 +183,8 @@ class Chat:
         """The operator who pressed a button, as the gate knows him now.
 
         Raises Problem PC8012 for a user whom the channel does not name, PC2007 for an operator
-        who is not registered, and PC2004 for one who is not active or is no approver.
+        who is not registered, and PC2004 for one who is not active or may not
+        decide.
         """
         name = self._channels[channel].approvers.get(pressed.user)
         if name is None:
@@ -188,8 +192,9 @@ class Chat:
         record = await asyncio.to_thread(self._directory.get, PrincipalKind.OPERATOR, name)
         if record is None:
             raise Problem("PC2007", "the operator who is named for this user is not registered")
-        if record.state is not State.ACTIVE or not {"approver", "admin"}.intersection(record.roles):
-            raise Problem("PC2004", "the operator is not active, or has not the role approver")
+        if record.state is not State.ACTIVE:
+            raise Problem("PC2004", "the operator is not active")
+        self._roles.expect(record.roles, Right.APPROVALS_DECIDE)
         return Principal(
             kind=PrincipalKind.OPERATOR,
             id=name,

@@ -17,6 +17,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.grants import Grant, Holding
 from portcullis.core.ports import Directory
 from portcullis.core.principal import PrincipalKind, Session
+from portcullis.core.rights import Right
 from portcullis.core.session_ports import SessionState
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
@@ -194,7 +195,7 @@ def operators(
 def _viewers(
     edge: Edge, connecting: Connecting, directory: Directory, where: Callable[[str, str], str]
 ) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(
         "/api/v1/grants",
@@ -234,7 +235,7 @@ def _viewers(
 
 
 def _responders(edge: Edge, connecting: Connecting) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "responder"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.GRANTS_REVOKE))
 
     @router.post(
         "/api/v1/grants/{id}/revoke",

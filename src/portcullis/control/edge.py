@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIRouter
 
 from portcullis.control.fields import FIELDS
 from portcullis.control.records import Caller, Records
@@ -24,6 +24,7 @@ from portcullis.core.credential import Presented
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Authenticator, Clock, KillFeed
 from portcullis.core.principal import Principal, PrincipalKind
+from portcullis.core.rights import Right, Roles
 from portcullis.core.trace import new_trace, trace_of
 from portcullis.wire.challenge import challenge
 from portcullis.wire.json import decode, encode
@@ -87,6 +88,13 @@ class Api(FastAPI):
             telemetry=_TELEMETRY_OFF,  # type: ignore[arg-type] # a TypedDict, made elsewhere
         )
 
+    def include_router(self, router: APIRouter, **options: Any) -> None:
+        """Take a router's routes as they are; what would change them makes each a second time."""
+        if options or router.prefix:
+            super().include_router(router, **options)
+        else:
+            self.router.routes.extend(router.routes)
+
     def warm(self) -> None:
         """Make now what the first request would: it may be one that must not wait for it."""
         scope = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
@@ -112,7 +120,8 @@ class Api(FastAPI):
 class Edge:
     """Shared by both APIs; ``route`` names the API in the records (``api`` or ``control``).
 
-    ``names`` are the names and addresses that clients know this host by.
+    ``names`` are the names and addresses that clients know this host by, ``roles`` what operators
+    may.
     """
 
     def __init__(
@@ -126,8 +135,10 @@ class Edge:
         body_bytes: int,
         receive_seconds: float,
         names: Collection[str] = LOCAL_NAMES,
+        roles: Roles,
     ) -> None:
         self.route = route
+        self.roles = roles
         self._names = frozenset(name.lower() for name in names)
         self._authenticator = authenticator
         self._feed = feed
@@ -154,17 +165,18 @@ class Edge:
         api.add_exception_handler(405, unrouted)
         return api
 
-    def door(self, kind: PrincipalKind | None = None, role: str = "") -> type[APIRoute]:
+    def door(self, kind: PrincipalKind | None = None, *rights: Right) -> type[APIRoute]:
         """The class of routes that principals of ``kind`` may use; None: the route sees to it.
 
-        ``role`` asks for an operator's role: ``viewer`` is any of them. Both stand in the API's
-        description, as ``x-principal`` and ``x-role``.
+        An operator needs one of ``rights``; where they are several, the route says which for what
+        (``need``). Both stand in the API's description, as ``x-principal`` and ``x-right``.
         """
         edge = self
 
         class Door(APIRoute):
             def __init__(self, *args: Any, **options: Any) -> None:
-                said = {"x-principal": str(kind), "x-role": role} if kind else {}
+                asked = {"x-right": [*map(str, rights)]} if rights else {}
+                said = {"x-principal": str(kind), **asked} if kind else {}
                 described = {**(options.pop("openapi_extra", None) or {}), **said}
                 super().__init__(*args, **options, openapi_extra=described)
 
@@ -175,7 +187,7 @@ class Edge:
 
                 async def guarded(request: Request) -> Response:
                     return await edge.pass_door(
-                        request, handler, kind=kind, role=role, json=json, query=query
+                        request, handler, kind=kind, rights=rights, json=json, query=query
                     )
 
                 return guarded
@@ -188,7 +200,7 @@ class Edge:
         handler: Callable[[Request], Awaitable[Response]],
         *,
         kind: PrincipalKind | None,
-        role: str,
+        rights: tuple[Right, ...],
         json: bool,
         query: frozenset[str],
     ) -> Response:
@@ -197,7 +209,7 @@ class Edge:
             single_headers(request)
             if kind is not None:
                 context = self.admit(request)
-                _allow(context.principal, kind, role)
+                self._allow(context.principal, kind, rights)
             known_query(request, query)
             body = await self.read(request) if request.method in _WITH_BODY else b""
             value = _decode(request, body) if json else None
@@ -219,6 +231,16 @@ class Edge:
         """
         presented = self.presented(request, token_of(request))
         return self.admit_as(request, self._authenticator.authenticate(presented))
+
+    def need(self, context: Context, right: Right) -> None:
+        """Raise Problem PC2004 unless the operator who asks has the right."""
+        self.roles.expect(context.principal.roles, right)
+
+    def _allow(self, principal: Principal, kind: PrincipalKind, rights: tuple[Right, ...]) -> None:
+        if principal.kind is not kind:
+            raise Problem("PC2004", f"this route is for principals of the kind {kind}")
+        if kind is PrincipalKind.OPERATOR:
+            self.roles.expect(principal.roles, *rights)
 
     def presented(self, request: Request, token: str) -> Presented:
         """What a request shows, with the token that came with it."""
@@ -351,14 +373,6 @@ def token_of(request: Request) -> str:
     if scheme.lower() not in _SCHEMES or not token:
         raise Problem("PC2002", "the Authorization scheme must be Bearer or DPoP")
     return token
-
-
-def _allow(principal: Principal, kind: PrincipalKind, role: str) -> None:
-    if principal.kind is not kind:
-        raise Problem("PC2004", f"this route is for principals of the kind {kind}")
-    held = principal.roles
-    if role and not (held if role == "viewer" else {role, "admin"}.intersection(held)):
-        raise Problem("PC2004", f"this route needs the role {role}")
 
 
 def _misshapen(error: RequestValidationError) -> Problem:

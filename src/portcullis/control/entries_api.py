@@ -21,6 +21,7 @@ from portcullis.control.shapes import (
     refusals,
 )
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _ENTRIES: Final = "/api/v1/entries"
@@ -35,7 +36,7 @@ def router(edge: Edge, entries: Entries) -> APIRouter:
 
 
 def _readers(edge: Edge, entries: Entries) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(
         _ENTRIES, responses=refusals(*CREDENTIAL, "PC1020", "PC1021"), openapi_extra=_BEARER
@@ -51,7 +52,7 @@ def _readers(edge: Edge, entries: Entries) -> APIRouter:
 
 
 def _writers(edge: Edge, entries: Entries) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.PRINCIPALS_MANAGE))
 
     @router.post(
         _ENTRIES,

@@ -27,6 +27,7 @@ from portcullis.core.credential import Presented
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.core.principal import Principal, PrincipalKind, Session
+from portcullis.core.rights import Right
 from portcullis.core.scope import narrowed
 from portcullis.core.scope import parse as parse_scope
 from portcullis.core.spiffe import ours
@@ -222,8 +223,9 @@ class TokenExchange:
 
     async def _for_another(self, asked: Asked, form: Form, holder: Principal) -> Issued:
         _unscoped(form)
-        if holder.kind is not PrincipalKind.OPERATOR or "admin" not in holder.roles:
-            detail = "requested_subject needs an operator with the role admin"
+        rights = self._principals.roles.rights(holder.roles)
+        if holder.kind is not PrincipalKind.OPERATOR or Right.PRINCIPALS_MANAGE not in rights:
+            detail = f"requested_subject needs an operator with {Right.PRINCIPALS_MANAGE}"
             raise TokenProblem("unauthorized_client", "PC2004", detail)
         kind, _, name = form.requested_subject.partition(":")
         if kind not in _WORKLOADS:

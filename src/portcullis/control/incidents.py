@@ -18,14 +18,13 @@ import asyncio
 import hashlib
 from typing import Final
 
-import msgspec
 import structlog
 from msgspec.structs import replace
 
 from portcullis.control.containment import by_itself
 from portcullis.control.entries import JoinToken
+from portcullis.control.incidents_approving import LOOK, Approved, binding_of
 from portcullis.control.incidents_led import who
-from portcullis.control.incidents_lists import Listed
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.incident import (
@@ -40,9 +39,7 @@ from portcullis.core.incident import (
     Subject,
     Ticked,
 )
-from portcullis.core.lifecycle import State
 from portcullis.core.principal import PrincipalKind
-from portcullis.oversight.eyes import answering, four_eyes, known_as
 from portcullis.oversight.incidents_playbook import named
 
 log = structlog.get_logger(__name__)
@@ -51,14 +48,11 @@ PAGE: Final = 100
 """Most incidents of one page."""
 NOTES: Final = 200
 """Most notes of one incident."""
-_BINDING: Final = 16
-"""Hexadecimal digits by which a proposal is known from others, and that a human can copy."""
 _CUTTING: Final = (Step.CONTAIN, Step.REVOKE)
 _DAY: Final = 86_400.0
-_LOOK: Final = "Look at the incident again: it says what is proposed now."
 
 
-class Incidents(Listed):
+class Incidents(Approved):
     """Opens, leads through and ends incidents. ``route`` is as in ``Principals``."""
 
     # To look at.
@@ -185,43 +179,7 @@ class Incidents(Listed):
         PC7061, PC7064, PC7067 while nobody has approved, or when the binding is of another.
         """
         work = self._reinstated(context, incident, reason, days, factor, binding)
-        return await self._finished(work)
-
-    async def approve(
-        self, context: Context, incident: str, reason: str, binding: str | None = None
-    ) -> Incident:
-        """Approve the reinstatement that was proposed, as a second person.
-
-        With a ``binding`` it is that one and no other. Raises Problem PC3046 for whoever opened or
-        proposed it, or answers for the agent, by whatever name; PC7065 when nothing is proposed,
-        PC7067 when the binding is of another.
-        """
-        async with self._parts.turn(incident):
-            found = await self._expect(incident, Step.REINSTATE)
-            asked = found.asked
-            if asked is None:
-                raise Problem("PC7065", "no reinstatement is proposed")
-            if binding is not None and binding != binding_of(asked):
-                raise Problem("PC7067", "another reinstatement was proposed meanwhile", hint=_LOOK)
-            await self._expect_apart(context.principal.id, found, asked)
-            if asked.approved_by:
-                return found
-            said = {"reason": reason, "proposed_by": asked.by}
-            said |= {"days": str(asked.days), "factor": f"{asked.factor:g}"}
-            await self._record(context, "approve", found, said)
-            approved = replace(
-                asked,
-                approved_by=who(context),
-                approved_at=self._clock.now(),
-                approval_reason=reason,
-            )
-
-            def change(one: Incident) -> Incident:
-                if one.asked != asked:
-                    raise Problem("PC7067", "another reinstatement was proposed meanwhile")
-                return replace(one, asked=approved)
-
-            return await self._change(incident, change)
+        return await self._finish(work)
 
     async def close(self, context: Context, incident: str, reason: str) -> Incident:
         """End it without letting anybody in again: the agent is revoked. Problem PC7061, PC7064."""
@@ -292,50 +250,6 @@ class Incidents(Listed):
         await self._record(context, "reinstate", found, said | {"factor": asked.factor})
         return await self._change(found.id, lambda one: replace(one, asked=asked))
 
-    async def _expect_good(self, context: Context, found: Incident, asked: Asked) -> None:
-        """Raise Problem PC7067 when the approval is not good any more: then it is taken back.
-
-        Whoever gave it is still somebody else and an operator, and nobody has cut off or isolated
-        the agent since.
-        """
-        approver = _operator(asked.approved_by)
-        why = await self._acts.contained_since(found.subject, asked.approved_at)
-        record = await asyncio.to_thread(self._directory.get, PrincipalKind.OPERATOR, approver)
-        if not why and record is not None and record.state is not State.ACTIVE:
-            why = f"{approver} is {record.state}"
-        if not why:
-            try:
-                await self._expect_apart(approver, found, asked)
-            except Problem as problem:
-                why = problem.detail
-        if not why:
-            return
-        said = {"approved_by": asked.approved_by, "reason": why}
-        await self._record(context, "lapse", found, said)
-        none = replace(asked, approved_by="", approved_at=0.0, approval_reason="")
-        await self._change(found.id, lambda one: replace(one, asked=none))
-        raise Problem("PC7067", f"the approval by {approver} does not count any more: {why}")
-
-    async def _expect_apart(self, approver: str, found: Incident, asked: Asked) -> None:
-        """Raise Problem PC3046 unless the approver is somebody else than all these."""
-
-        def names() -> tuple[tuple[str, ...], tuple[str, ...]]:
-            others = [_operator(found.by), _operator(asked.by)]
-            theirs = [name for one in others if one for name in known_as(self._directory, one)]
-            settings = self._parts.approvals
-            record = self._directory.get(PrincipalKind.AGENT, found.subject.agent)
-            if record is not None and not settings.owner_may_approve:
-                theirs += answering(record.owner, settings.teams)
-            return tuple(theirs), known_as(self._directory, approver)
-
-        theirs, own = await asyncio.to_thread(names)
-        proposer = _operator(asked.by)
-        try:
-            four_eyes(approver, proposer, theirs, own)
-        except Problem:
-            detail = "whoever opened or proposed it, or answers for the agent, does not approve it"
-            raise Problem("PC3046", detail) from None
-
     async def _known(self, subject: Subject) -> Subject:
         if subject.session:
             session = await self._acts.sessions.get(subject.session)
@@ -346,12 +260,6 @@ class Incidents(Listed):
         if record is None:
             raise Problem("PC2010", "there is no agent of this name")
         return subject
-
-
-def binding_of(asked: Asked) -> str:
-    """What a form says of the proposal that it was made for, approved or not."""
-    proposed = (asked.at, asked.by, asked.reason, asked.days, asked.factor)
-    return hashlib.sha256(msgspec.json.encode(proposed)).hexdigest()[:_BINDING]
 
 
 def _another(asked: Asked, days: int, factor: float, binding: str | None) -> bool:
@@ -365,12 +273,6 @@ def _expect_shown(asked: Asked | None, binding: str) -> None:
     """Raise Problem PC7067 unless this is what was shown: none approved yet where that is empty."""
     if not binding and asked is not None and asked.approved_by:
         detail = "a reinstatement was proposed and approved meanwhile"
-        raise Problem("PC7067", detail, hint=_LOOK)
+        raise Problem("PC7067", detail, hint=LOOK)
     if binding and (asked is None or binding != binding_of(asked)):
-        raise Problem("PC7067", "another reinstatement was proposed meanwhile", hint=_LOOK)
-
-
-def _operator(who: str) -> str:
-    """The operator's name of ``operator:NAME``; empty for what happened by itself."""
-    kind, _, name = who.partition(":")
-    return name if kind == PrincipalKind.OPERATOR else ""
+        raise Problem("PC7067", "another reinstatement was proposed meanwhile", hint=LOOK)

@@ -11,6 +11,7 @@ from portcullis.control.edge import Edge
 from portcullis.control.incidents import PAGE, Incidents
 from portcullis.control.incidents_views import (
     ContainingName,
+    IncidentDetail,
     IncidentList,
     IncidentView,
     PlaybookList,
@@ -22,6 +23,7 @@ from portcullis.control.privacy_api import Reason
 from portcullis.control.shapes import BODY, CREDENTIAL, Shape, refusals
 from portcullis.core.incident import Source, Subject
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _PATH: Final = "/api/v1/incidents"
@@ -131,7 +133,7 @@ def routers(edge: Edge, incidents: Incidents) -> tuple[APIRouter, ...]:
 
 
 def _viewers(edge: Edge, incidents: Incidents) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(_PATH, responses=refusals(*CREDENTIAL, "PC1020", "PC1021"), openapi_extra=_BEARER)
     async def list_incidents(
@@ -156,15 +158,16 @@ def _viewers(edge: Edge, incidents: Incidents) -> APIRouter:
     @router.get(
         _ONE, responses=refusals(*CREDENTIAL, "PC1020", "PC1021", "PC7060"), openapi_extra=_BEARER
     )
-    async def show_incident(id: Id) -> IncidentView:  # noqa: A002 - the API's name
+    async def show_incident(request: Request, id: Id) -> IncidentDetail:  # noqa: A002 - API
         """One incident: how far it is, what is due, and what is left to do."""
-        return IncidentView.shown(await incidents.show(id), incidents)
+        found = await incidents.show(id)
+        return await IncidentDetail.to(found, incidents, request.state.context)
 
     return router
 
 
 def _responders(edge: Edge, incidents: Incidents) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "responder"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.INCIDENTS_LEAD))
 
     @router.post(
         _PATH,
@@ -219,7 +222,7 @@ def _responders(edge: Edge, incidents: Incidents) -> APIRouter:
 
 
 def _responders_lists(edge: Edge, incidents: Incidents) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "responder"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.INCIDENTS_LEAD))
 
     @router.post(f"{_ONE}/credentials", responses=_LISTED, openapi_extra=_BEARER)
     async def settle_credential(
@@ -259,11 +262,13 @@ def _responders_lists(edge: Edge, incidents: Incidents) -> APIRouter:
 
 
 def _approvers(edge: Edge, incidents: Incidents) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "approver"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.INCIDENTS_APPROVE))
 
     @router.post(
         f"{_ONE}/approve",
-        responses=refusals(*CREDENTIAL, *BODY, "PC3046", "PC7060", "PC7061", "PC7065", "PC7067"),
+        responses=refusals(
+            *(*CREDENTIAL, *BODY, "PC3046", "PC3080", "PC7060", "PC7061", "PC7065", "PC7067")
+        ),
         openapi_extra=_BEARER,
     )
     async def approve_reinstatement(
@@ -279,7 +284,7 @@ def _approvers(edge: Edge, incidents: Incidents) -> APIRouter:
 
 
 def _admins(edge: Edge, incidents: Incidents) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.INCIDENTS_CLOSE))
 
     @router.post(
         f"{_ONE}/reinstate",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from msgspec.structs import replace
 
+from portcullis.control.finishing import Finishing
 from portcullis.control.incidents_acts import Acts, Facts, facts_of
 from portcullis.control.incidents_parts import IncidentParts
 from portcullis.control.records import Records
@@ -15,8 +16,6 @@ from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.incident import Done, Incident, Playbook, Step, Subject, after
 from portcullis.core.ports import Clock, Directory
-
-_T = TypeVar("_T")
 
 _OUT: Final = {step: step for step in Step} | {
     Step.CONTAIN: Step.STAND_DOWN,
@@ -46,7 +45,7 @@ class Led:
         self._clock = clock
         self._new_id = new_id
         self._route = route
-        self._running: set[asyncio.Future[Any]] = set()
+        self._finish = Finishing()
 
     async def show(self, incident: str) -> Incident:
         """One incident. Raises Problem PC7060 where there is none."""
@@ -88,7 +87,7 @@ class Led:
                 found = await self._begun(context, incident, step, reason, begin)
                 return await self._ended(context, found, step, await act(context, found))
 
-        return await self._finished(work())
+        return await self._finish(work())
 
     async def _begun(
         self,
@@ -133,13 +132,6 @@ class Led:
             return replace(one, steps=steps, phase=phase, until=until)
 
         return await self._change(found.id, change)
-
-    async def _finished(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Finish ``work`` even if whoever asked for it is gone meanwhile."""
-        task = asyncio.ensure_future(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
 
     async def _live(self, incident: str) -> Incident:
         """One that is not over. Raises Problem PC7060, PC7061."""

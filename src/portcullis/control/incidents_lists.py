@@ -31,7 +31,7 @@ class Listed(Led):
 
         What came of it stands in the incident, also when it failed. Raises Problem PC7065.
         """
-        return await self._finished(self._rotate_one(context, incident, reference, reason))
+        return await self._finish(self._rotate_one(context, incident, reference, reason))
 
     async def _rotate_one(
         self, context: Context, incident: str, reference: str, reason: str

@@ -51,6 +51,7 @@ class IncidentParts:
     playbooks: Mapping[str, Playbook]
     settings: Settings
     approvals: Approvals
+    environment: str = "production"
     history: History | None = None
     turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 

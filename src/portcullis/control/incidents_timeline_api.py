@@ -11,6 +11,7 @@ from portcullis.control.incidents_timeline import Form, Telling
 from portcullis.control.shapes import CREDENTIAL, Shape, refusals
 from portcullis.core.incident_ports import Page, Row
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 from portcullis.review.incident_radius import Radius, Reached, Written
 from portcullis.review.incident_timeline import MOST
 from portcullis.review.incident_words import KINDS
@@ -122,7 +123,7 @@ class RadiusView(Shape):
 
 def router(edge: Edge, telling: Telling) -> APIRouter:
     """The routes, all for viewers: nothing here shows content."""
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(
         f"{_ONE}/timeline", responses=refusals(*_READ, "PC1021", "PC3051"), openapi_extra=_BEARER

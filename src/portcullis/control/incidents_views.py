@@ -6,9 +6,12 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from portcullis.control.approvers_views import RuledView
 from portcullis.control.entries import JoinToken
-from portcullis.control.incidents import Incidents, binding_of
+from portcullis.control.incidents import Incidents
+from portcullis.control.incidents_approving import binding_of
 from portcullis.control.shapes import Shape
+from portcullis.core.call import Context
 from portcullis.core.incident import (
     ORDER,
     Asked,
@@ -314,6 +317,26 @@ class IncidentView(IncidentRow):
             asked=AskedView.of(one.asked) if one.asked is not None else None,
             probation_until=one.probation_until,
         )
+
+
+class IncidentDetail(IncidentView):
+    """An incident, and who may approve that its agent works again.
+
+    Each of ``rules`` has to let whoever approves it; where there is none, every approver may.
+    ``hindrance`` is why you may not approve what is proposed, empty where you may.
+    """
+
+    rules: list[RuledView]
+    hindrance: str
+
+    @classmethod
+    async def to(cls, one: Incident, incidents: Incidents, context: Context) -> IncidentDetail:
+        """The view of an incident for whoever asks."""
+        view = IncidentView.shown(one, incidents)
+        rules = [RuledView.of(found) for found in await incidents.rules(context, one)]
+        why = await incidents.hindrance(context, one)
+        said = {name: getattr(view, name) for name in IncidentView.model_fields}
+        return cls(**said, rules=rules, hindrance="" if why is None else why.detail)
 
 
 class ReinstatedView(Shape):

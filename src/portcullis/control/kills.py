@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Literal, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from portcullis.control.approvals import ApprovalParts
 from portcullis.control.containment import Containment
+from portcullis.control.finishing import Finishing
 from portcullis.control.records import Records
 from portcullis.core.approval import Approval, State
 from portcullis.core.call import Context
@@ -125,7 +126,7 @@ class Kills:
         self._keeping = keeping
         self._orders = orders
         self._key = key
-        self._running: set[asyncio.Future[Any]] = set()
+        self._finish = Finishing()
 
     async def kill(
         self, context: Context, scope: KillScope, value: str, reason: str, playbook: str = ""
@@ -153,7 +154,7 @@ class Kills:
         if self._incidents is not None:
             await self._incidents.unheld(scope, value)
         signed = self._signed(scope, "undo", reason, context.principal.id)
-        return self._noted(await self._apart(self._undone(context, scope, value, reason, signed)))
+        return self._noted(await self._finish(self._undone(context, scope, value, reason, signed)))
 
     async def standing(self) -> tuple[Kept, ...]:
         """Who is killed, the newest first; those that only this process knows of before them."""
@@ -169,7 +170,7 @@ class Kills:
         context = self._ordered(order, source, trace)
         if order.verb == "undo":
             work = self._undone(context, "all", EVERYONE, order.reason, signed)
-            return self._noted(await self._apart(work))
+            return self._noted(await self._finish(work))
         self._feed.sever("all", EVERYONE, order.reason)
         return self._noted(await self._killed(context, "all", EVERYONE, order.reason, signed))
 
@@ -192,14 +193,14 @@ class Kills:
             parameters={"reason": reason},
         )
         work = (
-            _within(self._apart(said), "PC6001", "it has no record"),
+            _within(self._finish(said), "PC6001", "it has no record"),
             _within(
-                self._apart(self._kept(context, scope, value, reason, signed)),
+                self._finish(self._kept(context, scope, value, reason, signed)),
                 "PC9002",
                 "a restart forgets it: the database did not take it",
             ),
             _within(
-                self._apart(self._cancelled(reason)),
+                self._finish(self._cancelled(reason)),
                 "PC9002",
                 "approvals of it could not be cancelled; they let nothing through",
             ),
@@ -223,7 +224,7 @@ class Kills:
         """The same with the incident that was asked for, or why there is none."""
         if self._incidents is None:
             return done
-        opening = self._apart(self._incidents.killed(context, done, playbook))
+        opening = self._finish(self._incidents.killed(context, done, playbook))
         found = await _within(opening, "PC9002", "no incident is open yet")
         if isinstance(found, Fault):
             return msgspec.structs.replace(done, faults=(*done.faults, found))
@@ -242,7 +243,7 @@ class Kills:
         if signed is None or self._orders is None:
             await stored
             return
-        storing = asyncio.ensure_future(self._apart(stored))
+        storing = asyncio.ensure_future(self._finish(stored))
         storing.add_done_callback(_stored)
         await asyncio.to_thread(self._orders.keep, signed)
         await asyncio.wait((storing,), timeout=ACKNOWLEDGE_SECONDS)
@@ -330,13 +331,6 @@ class Kills:
         if self._heard is not None:
             self._heard(done, self._clock.now())
         return done
-
-    async def _apart(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Finish ``work`` even if whoever asked for it is gone."""
-        task = asyncio.ensure_future(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
 
 
 def _stored(storing: asyncio.Future[None]) -> None:

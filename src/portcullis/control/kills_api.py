@@ -16,6 +16,7 @@ from portcullis.control.shapes import BODY, CREDENTIAL, Shape, refusals
 from portcullis.core.errors import Problem
 from portcullis.core.feed import Kept, KillScope
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 from portcullis.identity.orders import SignedOrder
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
@@ -43,7 +44,8 @@ class KillTarget(Shape):
 class KillRequest(KillTarget):
     """Kill it, for a reason that it hears and that stands in the log.
 
-    ``incident`` is the playbook of the incident to open about an agent or a session.
+    ``incident`` is the playbook of the incident to open about an agent or a session, which takes
+    the right to lead incidents besides.
     """
 
     reason: Reason | None = None
@@ -139,9 +141,9 @@ class KillList(Shape):
 
 def routers(edge: Edge, kills: Kills) -> tuple[APIRouter, ...]:
     """The routes: for viewers, responders and administrators, and the one for signed orders."""
-    readers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
-    cutters = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "responder"))
-    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    readers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
+    cutters = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.KILL))
+    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.KILL_LIFT))
     signed = APIRouter(route_class=edge.door())
 
     @readers.get("/api/v1/kills", responses=refusals(*CREDENTIAL, "PC1021"), openapi_extra=_BEARER)
@@ -156,6 +158,8 @@ def routers(edge: Edge, kills: Kills) -> tuple[APIRouter, ...]:
         """Cut off at once, at every gateway: requests, streams, approvals, credentials."""
         context = request.state.context
         whom, why, playbook = body.value or "", body.reason or "", body.incident or ""
+        if playbook:
+            edge.need(context, Right.INCIDENTS_LEAD)
         done = await kills.kill(context, body.scope, whom, why, playbook)
         return killed_view(done)
 

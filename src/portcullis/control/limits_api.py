@@ -12,6 +12,7 @@ from portcullis.control.limits_shapes import LimitLeft
 from portcullis.control.shapes import CREDENTIAL, Shape, refusals
 from portcullis.core.desk import MOST
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _REFUSED: Final = refusals(*CREDENTIAL, "PC1020", "PC1021", "PC3051", "PC3073", "PC3079")
@@ -30,7 +31,7 @@ class LimitList(Shape):
 
 def router(edge: Edge, limits: Limits) -> APIRouter:
     """The route, for any operator."""
-    made = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    made = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @made.get("/api/v1/limits", responses=_REFUSED, openapi_extra=_BEARER)
     async def list_limits(

@@ -14,6 +14,7 @@ from portcullis.control.live import Feed
 from portcullis.control.shapes import CREDENTIAL, refusals
 from portcullis.core.desk import LiveFilter
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 from portcullis.wire.json import encode
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
@@ -29,7 +30,7 @@ _Text = Annotated[str, Query(max_length=256)]
 
 def router(edge: Edge, feed: Feed, streams: Streams) -> APIRouter:
     """The route of those who watch; ``streams`` ends a stream with the credential behind it."""
-    made = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    made = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @made.get(
         "/api/v1/live",

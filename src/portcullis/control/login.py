@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cached_property
 from typing import Final, Protocol
 
-from portcullis.control.principals import OIDC, Principals, lasting
+from portcullis.control.giving import above, lasting
+from portcullis.control.principals import OIDC, Principals
 from portcullis.control.throttle import Throttle
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
@@ -34,8 +35,8 @@ from portcullis.identity.passwords import (
 from portcullis.identity.records import IdentityRecords
 from portcullis.identity.tokens import AUDIENCE, CONSOLE, Minted
 
-AT_ONCE: Final = 2
-"""How many passwords are verified at the same time: each takes 64 MiB and a core."""
+AT_ONCE: Final = 1
+"""How many passwords are verified at the same time: each takes 64 MiB and up to four cores."""
 WAITING: Final = 16
 """How many more logins may wait for that."""
 LONGEST_LOCK: Final = 900
@@ -222,12 +223,13 @@ class Logins:
         """Set an operator's password and a new authenticator secret; its otpauth:// URI, once.
 
         Tokens of the former ones are worthless. Raises Problem PC2010 for an unknown operator,
-        PC2004 for one that logs in at an issuer, PC1020 for a bad password.
+        PC2004 for one that logs in at an issuer, PC1020 for a bad password, PC7046 for one who has
+        a right that who asks has not.
         """
         lasting(context)
         if name.startswith(OIDC):
             raise Problem("PC2004", "this operator logs in at its issuer")
-        await self._principals.get(_KIND, name)
+        above(self._principals.roles, context, await self._principals.get(_KIND, name))
         phc = await asyncio.to_thread(hashed, password, self._cost)
         secret = totp_secret()
         sealed = await asyncio.to_thread(self._sealer.seal, secret, _purpose(name))
@@ -278,9 +280,9 @@ class Logins:
             )
             return
         if record.roles != person.roles:
-            await self._principals.set_roles(context, name, person.roles)
+            await self._principals.set_roles(context, name, person.roles, vouched=True)
         if not set(users) <= set(record.users):
-            await self._principals.set_users(context, name, users, more=True)
+            await self._principals.set_users(context, name, users, more=True, vouched=True)
 
     async def _failed(self, name: str, credential: OperatorCredential | None) -> None:
         before = 0 if credential is None else credential.failures

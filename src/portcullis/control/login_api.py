@@ -26,6 +26,7 @@ from portcullis.control.shapes import (
 )
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 from portcullis.wire.json import encode
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
@@ -33,7 +34,7 @@ _OPERATOR: Final = "/api/v1/principals/operator/{id}"
 
 
 def routers(edge: Edge, principals: Principals, logins: Logins) -> tuple[APIRouter, APIRouter]:
-    """The login, which is the way in itself, and what an administrator does to operators."""
+    """The login, which is the way in itself, and what is done to operators."""
     return _login(edge, logins), _writers(edge, principals, logins)
 
 
@@ -65,8 +66,10 @@ def _login(edge: Edge, logins: Logins) -> APIRouter:
 
 
 def _writers(edge: Edge, principals: Principals, logins: Logins) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
-    changes = refusals(*CREDENTIAL, *BODY, "PC2010", "PC2073", "PC3086")
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.OPERATORS_MANAGE))
+    changes = refusals(
+        *CREDENTIAL, *BODY, "PC2010", "PC2073", "PC3086", "PC7043", "PC7044", "PC7046"
+    )
 
     @router.post(f"{_OPERATOR}/password", status_code=201, responses=changes, openapi_extra=_BEARER)
     async def set_password(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from portcullis.config import Tokens
 from portcullis.control.containment import CUTTING, LIVING, Containment, acting, by_itself, nothing
+from portcullis.control.finishing import Finishing
+from portcullis.control.giving import above, lasting, may_give
 from portcullis.control.minting import Minting
 from portcullis.control.records import Records
 from portcullis.core.call import Context
@@ -26,27 +28,20 @@ from portcullis.core.ports import (
     Registrations,
 )
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Roles
 from portcullis.core.spiffe import parse
 from portcullis.identity.tokens import TokenAuthority
 
 log = structlog.get_logger(__name__)
 
-_T = TypeVar("_T")
 
-ROLES: Final = ("viewer", "approver", "responder", "investigator", "admin")
-"""What operators may be. Any of them reads, ``responder`` cuts off, ``admin`` does everything."""
 LOCAL: Final = "local-"
 """How the names begin of operators who hold the issuer's key instead of a registration."""
 OIDC: Final = "oidc-"
 """How the names begin of operators for whom an issuer of ID tokens vouches."""
+_BUILT_IN: Final = Roles()
 REVIEW_SECONDS: Final = 90 * 86_400
 """How long a program lives without a review, unless its owner names a date."""
-
-
-def lasting(context: Context) -> None:
-    """Raise Problem PC3086 for who broke the glass: what that gave is not made to last."""
-    if context.principal.break_glass:
-        raise Problem("PC3086", "who broke the glass changes no operators")
 
 
 class Principals(Minting):
@@ -71,7 +66,9 @@ class Principals(Minting):
         trust_domain: str,
         route: str,
         passkeys: Passkeys | None = None,
+        roles: Roles = _BUILT_IN,
     ) -> None:
+        self.roles = roles
         super().__init__(
             directory=directory,
             feed=feed,
@@ -85,7 +82,7 @@ class Principals(Minting):
         self._operators = operators
         self._trust_domain = trust_domain
         self._passkeys = passkeys
-        self._running: set[asyncio.Task[Any]] = set()
+        self._finish = Finishing()
 
     @property
     def changing(self) -> asyncio.Lock:
@@ -112,10 +109,10 @@ class Principals(Minting):
         identity of another trust domain that also stands for it (PC2024, PC2027). ``owner``, the
         team that answers for it, and ``purpose`` stand in the log in clear; ``users``, by which
         names an operator is known as a user, do not. ``vouched``: for this operator an issuer of ID
-        tokens vouches.
+        tokens vouches. Raises Problem PC3086, PC7043, PC7044, PC7046 as ``set_roles`` does.
         """
-        if kind is PrincipalKind.OPERATOR:
-            lasting(context)
+        if kind is PrincipalKind.OPERATOR and not vouched:
+            may_give(self.roles, context, roles)
         name = f"{kind}:{principal_id}"
         reserved = LOCAL if vouched else (LOCAL, OIDC)
         if kind is PrincipalKind.OPERATOR and principal_id.startswith(reserved):
@@ -168,13 +165,16 @@ class Principals(Minting):
         """Suspend, resume, review or revoke a principal; its new record.
 
         A review moves the review date on, by 90 days or to ``review_at``. Raises Problem PC2010
-        for an unknown principal, PC2073 when the verb does not apply to its state.
+        for an unknown principal, PC2073 when the verb does not apply to its state, PC7046 when an
+        operator who has more rights is resumed.
         """
         review = self._review(review_at) if verb is Verb.REVIEW else None
 
         def changed(record: PrincipalRecord) -> PrincipalRecord:
             if verb is Verb.REVIEW and record.kind is PrincipalKind.OPERATOR:
                 raise Problem("PC2073", "operators are not reviewed")
+            if verb is Verb.RESUME and record.kind is PrincipalKind.OPERATOR:
+                above(self.roles, context, record)
             state = after(record.state, verb)
             if review is None:
                 return msgspec.structs.replace(record, state=state)
@@ -186,7 +186,7 @@ class Principals(Minting):
         work = self._changed(
             context, kind, principal_id, verb, changed, release, parameters, cuts=bool(held)
         )
-        return await self._apart(acting(work) if held else work)
+        return await self._finish(acting(work) if held else work)
 
     async def rotate(
         self, context: Context, kind: PrincipalKind, principal_id: str
@@ -211,23 +211,44 @@ class Principals(Minting):
         )
 
     async def set_roles(
-        self, context: Context, principal_id: str, roles: tuple[str, ...]
+        self,
+        context: Context,
+        principal_id: str,
+        roles: tuple[str, ...],
+        *,
+        vouched: bool = False,
     ) -> PrincipalRecord:
         """Give an operator other roles; the tokens that name the old ones are worthless.
 
-        Raises Problem PC3086 for who broke the glass.
+        Raises Problem PC3086 for who broke the glass, PC7043 for a role that there is not, PC7044
+        when they give rights that nobody shall have together, PC7046 when they give, or the
+        operator has, a right that who asks has not; none of these where an issuer ``vouched``.
         """
-        lasting(context)
         kind = PrincipalKind.OPERATOR
-        return await self._outdated(context, kind, principal_id, "roles", roles)
+
+        def held(record: PrincipalRecord) -> None:
+            if not vouched:
+                above(self.roles, context, record)
+
+        if not vouched:
+            may_give(self.roles, context, roles)
+        held(await self.get(kind, principal_id))  # before his tokens are worthless
+        return await self._outdated(context, kind, principal_id, "roles", roles, held)
 
     async def set_users(
-        self, context: Context, principal_id: str, users: tuple[str, ...], *, more: bool = False
+        self,
+        context: Context,
+        principal_id: str,
+        users: tuple[str, ...],
+        *,
+        more: bool = False,
+        vouched: bool = False,
     ) -> PrincipalRecord:
         """Say by which names an operator is known as a user; the log says how many.
 
         With ``more``, beside those by which he is known. Raises Problem PC2010 for an unknown
-        operator, PC2073 for a revoked one, PC3086 for who broke the glass.
+        operator, PC2073 for a revoked one, PC3086 for who broke the glass, PC7046 when he has a
+        right that who asks has not, unless an issuer ``vouched``.
         """
         lasting(context)
         said: dict[str, int] = {}
@@ -235,6 +256,8 @@ class Principals(Minting):
         def changed(record: PrincipalRecord) -> PrincipalRecord:
             if record.state not in LIVING:
                 raise Problem("PC2073", f"nothing is left of a principal that is {record.state}")
+            if not vouched:
+                above(self.roles, context, record)
             known = tuple(sorted({*users, *(record.users if more else ())}))
             said["users"] = len(known)
             return msgspec.structs.replace(record, users=known)
@@ -257,7 +280,7 @@ class Principals(Minting):
             finally:
                 await self._feed.cut("credential", credential, reason)
 
-        await self._apart(acting(durably()))
+        await self._finish(acting(durably()))
 
     async def expire_due(self) -> int:
         """Expire whoever's review date has come; how many."""
@@ -299,6 +322,7 @@ class Principals(Minting):
         principal_id: str,
         method: str,
         roles: tuple[str, ...] | None,
+        held: Callable[[PrincipalRecord], None] = lambda _: None,
     ) -> PrincipalRecord:
         at = (math.floor(self._clock.now() * 1000) + 1) / 1000  # credentials know milliseconds
         release = self._feed.outdate(kind, principal_id, at)
@@ -306,6 +330,7 @@ class Principals(Minting):
         def changed(record: PrincipalRecord) -> PrincipalRecord:
             if record.state not in LIVING:
                 raise Problem("PC2073", f"nothing is left of a principal that is {record.state}")
+            held(record)
             new = record.roles if roles is None else tuple(sorted(set(roles)))
             return msgspec.structs.replace(record, rotated_at=at, roles=new)
 
@@ -314,7 +339,7 @@ class Principals(Minting):
         work = self._changed(
             context, kind, principal_id, method, changed, release, parameters, cuts=cuts
         )
-        return await self._apart(acting(work) if cuts else work)
+        return await self._finish(acting(work) if cuts else work)
 
     async def _changed(
         self,
@@ -372,10 +397,3 @@ class Principals(Minting):
         if at is not None and at <= now:
             raise Problem("PC1020", "review_at is not in the future")
         return now + REVIEW_SECONDS if at is None else at
-
-    async def _apart(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Finish ``work`` even if its caller is cut off meanwhile, perhaps by this very work."""
-        task = asyncio.ensure_future(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)

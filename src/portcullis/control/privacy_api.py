@@ -16,6 +16,7 @@ from portcullis.control.edge import Edge
 from portcullis.control.privacy import Erased, Privacy
 from portcullis.control.shapes import BODY, CREDENTIAL, refusals
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _TEXT: Final = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
@@ -148,13 +149,18 @@ class ContentView(_Shape):
         )
 
 
-def routers(edge: Edge, privacy: Privacy) -> tuple[APIRouter, APIRouter, APIRouter]:
-    """The routes for viewers, for investigators, and for administrators."""
-    return _viewers(edge, privacy), _investigators(edge, privacy), _writers(edge, privacy)
+def routers(edge: Edge, privacy: Privacy) -> tuple[APIRouter, ...]:
+    """The routes of who looks, reads content, erases, and holds back from erasure."""
+    return (
+        _viewers(edge, privacy),
+        _investigators(edge, privacy),
+        _erasers(edge, privacy),
+        _holders(edge, privacy),
+    )
 
 
 def _viewers(edge: Edge, privacy: Privacy) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get("/api/v1/holds", responses=refusals(*CREDENTIAL, "PC1021"), openapi_extra=_BEARER)
     async def list_holds() -> HoldList:
@@ -165,7 +171,7 @@ def _viewers(edge: Edge, privacy: Privacy) -> APIRouter:
 
 
 def _investigators(edge: Edge, privacy: Privacy) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "investigator"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.CONTENT_READ))
 
     @router.post(
         "/api/v1/content",
@@ -180,8 +186,8 @@ def _investigators(edge: Edge, privacy: Privacy) -> APIRouter:
     return router
 
 
-def _writers(edge: Edge, privacy: Privacy) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+def _erasers(edge: Edge, privacy: Privacy) -> APIRouter:
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.CONTENT_ERASE))
 
     @router.post(
         "/api/v1/erasures",
@@ -193,6 +199,12 @@ def _writers(edge: Edge, privacy: Privacy) -> APIRouter:
         """Destroy the keys of a data subject, and the content under them, for ever."""
         done = await privacy.erase(request.state.context, body.subject, body.reason)
         return ErasureView.of(done)
+
+    return router
+
+
+def _holders(edge: Edge, privacy: Privacy) -> APIRouter:
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.CONTENT_HOLD))
 
     @router.post(
         "/api/v1/holds",

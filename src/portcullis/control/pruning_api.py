@@ -16,6 +16,7 @@ from portcullis.control.records import Records
 from portcullis.control.shapes import BODY, CREDENTIAL, refusals
 from portcullis.core.call import Context
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 
@@ -65,7 +66,7 @@ def told(records: Records, context: Context, reason: str, route: str) -> Tell:
 
 def router(edge: Edge, pruning: Pruning, records: Records) -> APIRouter:
     """The routes, for administrators."""
-    routes = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    routes = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.AUDIT_PRUNE))
 
     @routes.post(
         "/api/v1/prunings",

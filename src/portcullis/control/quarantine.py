@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from portcullis.control.containment import Containment, acting
+from portcullis.control.finishing import Finishing
 from portcullis.control.records import Records
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
@@ -41,7 +41,7 @@ class Quarantining:
         self._sessions = sessions
         self._records = records
         self._route = route
-        self._running: set[asyncio.Task[None]] = set()
+        self._finish = Finishing()
 
     async def begin(self, context: Context, scope: IsolationScope, value: str, reason: str) -> None:
         """Isolate an agent or a session. ``reason`` stands in the log in clear.
@@ -59,7 +59,7 @@ class Quarantining:
             finally:
                 await self._feed.isolate(scope, value, reason, by)
 
-        await self._apart(acting(durably()))
+        await self._finish(acting(durably()))
 
     async def end(self, context: Context, scope: IsolationScope, value: str, reason: str) -> None:
         """Let somebody out. Raises Problem PC4011 when nobody of this name is in quarantine.
@@ -94,10 +94,3 @@ class Quarantining:
             route=self._route,
             parameters={"reason": reason},
         )
-
-    async def _apart(self, work: Coroutine[Any, Any, None]) -> None:
-        """Finish ``work`` even if its caller is cut off meanwhile."""
-        task = asyncio.ensure_future(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        await asyncio.shield(task)

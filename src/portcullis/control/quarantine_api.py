@@ -13,6 +13,7 @@ from portcullis.control.quarantine import Quarantining
 from portcullis.control.shapes import BODY, CREDENTIAL, Shape, refusals
 from portcullis.core.feed import Kept
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _PATH: Final = "/api/v1/quarantine"
@@ -62,9 +63,9 @@ class QuarantineView(Shape):
 
 def routers(edge: Edge, quarantining: Quarantining) -> tuple[APIRouter, APIRouter, APIRouter]:
     """The routes for viewers, for responders, and for administrators."""
-    viewers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
-    responders = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "responder"))
-    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    viewers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
+    responders = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.QUARANTINE))
+    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.QUARANTINE_LIFT))
 
     @viewers.get(_PATH, responses=refusals(*CREDENTIAL, "PC1021"), openapi_extra=_BEARER)
     async def list_quarantined() -> QuarantineList:

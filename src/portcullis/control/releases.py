@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from portcullis.control.records import Records
+from portcullis.control.releases_approvers import ApproverSettings, ReleaseApprovers
 from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, Directory
@@ -18,15 +19,19 @@ from portcullis.core.release import (
     MAX_FILES,
     MAX_SHARE,
     TOLD,
+    TRANSITIONS,
     File,
     Release,
     Stage,
+    Standing,
     Tallies,
+    Untested,
     Verb,
     after,
     text_digest,
 )
 from portcullis.core.release_ports import ReleaseBook
+from portcullis.oversight.approvers import Ruled, qualified
 from portcullis.oversight.eyes import same_person
 
 FILE_NAME: Final = r"policy/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
@@ -35,19 +40,26 @@ PAGE: Final = 200
 """The most releases of a list: the newest."""
 
 
+def _all_tested(_: tuple[File, ...], __: tuple[File, ...]) -> tuple[Untested, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class ReleaseParts:
     """Where releases are. Whoever moves one has ``deciding``.
 
     ``needed`` is how many people have to approve one; with ``binding`` the active release is the
     policy, without it the folder is. ``compiled`` gives the digest of files, or raises Problem for
-    what the gate would not take (it blocks).
+    what the gate would not take, ``untested`` what of a second text no canary beside the first
+    tests (both block).
     """
 
     book: ReleaseBook
     needed: int
     binding: bool
     compiled: Callable[[tuple[File, ...]], str]
+    untested: Callable[[tuple[File, ...], tuple[File, ...]], tuple[Untested, ...]] = _all_tested
+    approvers: ApproverSettings = field(default_factory=ApproverSettings)
     deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -60,6 +72,7 @@ class Releasing:
         self._parts = parts
         self._book = parts.book
         self._directory = directory
+        self._approvers = ReleaseApprovers(parts.approvers, parts.book, directory)
         self._records = records
         self._clock = clock
         self._route = route
@@ -78,10 +91,25 @@ class Releasing:
         """The newest releases, the newest first."""
         return await asyncio.to_thread(self._book.list, PAGE)
 
+    async def standing(self) -> Standing:
+        """What holds now, and where rolling it back leads."""
+        return await asyncio.to_thread(self._book.standing)
+
     async def show(self, number: int) -> tuple[Release, Tallies]:
         """A release and what was counted of it. Raises Problem PC7030."""
         found = await self._get(number)
         return found, await asyncio.to_thread(self._book.tallies, number)
+
+    async def untested(self, number: int) -> tuple[Untested, ...]:
+        """What of a release is the active one's until it is active. Raises Problem PC7030, PC7038.
+
+        Empty for one that is not to come.
+        """
+        found, active = await self._get(number), (await self.standing()).active
+        if active is None or (found.stage, Verb.ACTIVATE) not in TRANSITIONS:
+            return ()
+        texts = [await self.files(one) for one in (active.number, number)]
+        return await asyncio.to_thread(self._parts.untested, *texts)
 
     async def files(self, number: int) -> tuple[File, ...]:
         """Its text. Raises Problem PC7030, PC7038."""
@@ -133,19 +161,38 @@ class Releasing:
         await self._act(context, "policy.release.propose", text, said)
         return await asyncio.to_thread(self._book.propose, release, files)
 
+    async def rules(self, context: Context, number: int) -> tuple[Ruled, ...]:
+        """The rules about who may approve a release, now; ``you`` is who asks.
+
+        None of one that nobody can approve any more, or has to. Raises Problem PC7030, PC7038.
+        """
+        found = await self._get(number)
+        if not self._parts.needed or (found.stage, Verb.APPROVE) not in TRANSITIONS:
+            return ()
+        return await self._approvers.rules(found, context.principal.id, self._clock.now())
+
+    async def hindrance(self, context: Context, number: int) -> Problem | None:
+        """Why whoever asks may not approve a release now; None where he may, or nobody can."""
+        found = await self._get(number)
+        if (found.stage, Verb.APPROVE) not in TRANSITIONS:
+            return None
+        try:
+            await self._expect_may(context, found)
+        except Problem as problem:
+            return problem
+        return None
+
     async def approve(self, context: Context, number: int, note: str) -> Release:
         """Say yes to what somebody else proposed.
 
-        Raises Problem PC7030, PC7031, and PC7033 for who proposed or approved it.
+        Raises Problem PC7030, PC7031, PC7033 for who proposed or approved it, and PC3080.
         """
         async with self._parts.deciding:
             found, by = await self._get(number), context.principal.id
             after(found.stage, Verb.APPROVE)
-            others = (found.proposed_by, *(one.by for one in found.approvals))
-            for other in filter(None, others):
-                if await asyncio.to_thread(same_person, self._directory, by, other):
-                    raise Problem("PC7033", f"it was {other} who said so before")
-            await self._told(context, Verb.APPROVE, found, {"note": note})
+            rules = await self._expect_may(context, found)
+            said: dict[str, Any] = {"note": note} | ({"rules": list(rules)} if rules else {})
+            await self._told(context, Verb.APPROVE, found, said)
             return await asyncio.to_thread(
                 partial(
                     self._book.approve,
@@ -188,7 +235,8 @@ class Releasing:
     async def rollback(self, context: Context, number: int, reason: str) -> Release:
         """End a canary or a shadow; or go back from the active release to the one before.
 
-        Raises Problem PC7030, PC7031, PC7034.
+        What somebody went back to is not left that way. Raises Problem PC7025, PC7030, PC7031,
+        PC7034.
         """
         async with self._parts.deciding:
             found = await self._get(number)
@@ -223,15 +271,29 @@ class Releasing:
     async def _moves(self, found: Release, verb: Verb) -> None:
         """Refuse before it is recorded what the book would refuse after."""
         if after(found.stage, verb) is Stage.ACTIVE or verb is Verb.CANARY:
-            said = len(found.approvals)
-            if said < self._parts.needed:
-                detail = f"{said} of {self._parts.needed} people have approved {found.number}"
+            needed = self._parts.needed
+            said = await self._approvers.counted(found) if needed else 0
+            if said < needed:
+                detail = f"{said} of {needed} people have approved {found.number}"
+                if said < len(found.approvals):
+                    detail += "; others were cut off, or `approvals.rules` do not name them"
                 raise Problem("PC7032", detail)
+        if found.stage is Stage.ACTIVE and verb is Verb.ROLL_BACK:
+            (await asyncio.to_thread(self._book.standing)).before()
         if verb in {Verb.SHADOW, Verb.CANARY}:
             other = (await asyncio.to_thread(self._book.standing)).candidate
             if other is not None and other.number != found.number:
                 detail = f"release {other.number} is in {other.stage} already"
                 raise Problem("PC7031", detail)
+
+    async def _expect_may(self, context: Context, found: Release) -> tuple[str, ...]:
+        """The rules by which whoever asks may approve it. Raises Problem PC7033, PC3080."""
+        by = context.principal.id
+        others = (found.proposed_by, *(one.by for one in found.approvals))
+        for other in filter(None, others):
+            if await asyncio.to_thread(same_person, self._directory, by, other):
+                raise Problem("PC7033", f"it was {other} who said so before")
+        return qualified(await self.rules(context, found.number))
 
     async def _get(self, number: int) -> Release:
         found = await asyncio.to_thread(self._book.get, number)

@@ -7,12 +7,15 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Request
 from pydantic import Field
 
+from portcullis.control.approvers_views import RuledView
 from portcullis.control.edge import Edge
 from portcullis.control.privacy_api import Reason
 from portcullis.control.releases import FILE_NAME, Releasing
 from portcullis.control.shapes import BODY, CREDENTIAL, Shape, refusals
+from portcullis.core.call import Context
 from portcullis.core.principal import PrincipalKind
-from portcullis.core.release import MAX_BYTES, MAX_FILES, MAX_SHARE, File, Release, Tallies
+from portcullis.core.release import MAX_BYTES, MAX_FILES, MAX_SHARE, Arm, File, Release
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _PATH: Final = "/api/v1/policy/releases"
@@ -115,6 +118,19 @@ class ArmView(Shape):
 
     decisions: int
     denials: int
+    sessions: int
+
+    @classmethod
+    def of(cls, arm: Arm) -> ArmView:
+        """The view of one side."""
+        return cls(decisions=arm.decisions, denials=arm.denials, sessions=arm.sessions)
+
+
+class UntestedView(Shape):
+    """A part of the policy (limits, tools, schemas, ...) and what in it the release changes."""
+
+    part: str
+    names: list[str]
 
 
 class DifferenceView(Shape):
@@ -130,8 +146,12 @@ class DifferenceView(Shape):
 class ReleaseDetail(Shape):
     """A release, and what was counted of it in shadow or canary.
 
-    ``others`` counts differences of more kinds than are told apart; ``dropped`` are calls that were
-    too many to be compared.
+    ``hit`` is how many sessions were denied what the active release would have allowed (64 of each
+    gateway at most). ``untested`` is what no canary tests: it is the active release's until this
+    one is. ``others`` counts differences of more kinds than are told apart; ``dropped`` are calls
+    that were too many to be compared. Each of ``rules`` has to let whoever approves it; where there
+    is none, everybody may who has the right to. ``hindrance`` is why you may not approve it, empty
+    where you may.
     """
 
     release: ReleaseView
@@ -142,21 +162,34 @@ class ReleaseDetail(Shape):
     dropped: int
     others: int
     differences: list[DifferenceView]
+    rules: list[RuledView]
+    hindrance: str
+    hit: int
+    untested: list[UntestedView]
 
     @classmethod
-    def of(cls, release: Release, tallies: Tallies, needed: int) -> ReleaseDetail:
-        """The view of both."""
+    async def to(cls, number: int, releasing: Releasing, context: Context) -> ReleaseDetail:
+        """The view of a release for whoever asks. Raises Problem PC7030, PC7038."""
+        release, tallies = await releasing.show(number)
+        why = await releasing.hindrance(context, number)
         return cls(
             release=ReleaseView.of(release),
-            needed=needed,
-            canary=ArmView(decisions=tallies.canary.decisions, denials=tallies.canary.denials),
-            rest=ArmView(decisions=tallies.rest.decisions, denials=tallies.rest.denials),
+            needed=releasing.needed,
+            canary=ArmView.of(tallies.canary),
+            rest=ArmView.of(tallies.rest),
             compared=tallies.compared,
             dropped=tallies.dropped,
             others=tallies.others,
             differences=[
                 DifferenceView(agent=one.agent, name=one.name, was=one.was, now=one.now, count=n)
                 for one, n in tallies.differences.items()
+            ],
+            rules=[RuledView.of(one) for one in await releasing.rules(context, number)],
+            hindrance="" if why is None else why.detail,
+            hit=len(tallies.hit),
+            untested=[
+                UntestedView(part=one.part, names=list(one.names))
+                for one in await releasing.untested(number)
             ],
         )
 
@@ -168,7 +201,7 @@ class ReleaseText(Shape):
 
 
 def routers(edge: Edge, wide: Edge, releasing: Releasing) -> tuple[APIRouter, ...]:
-    """The routes for viewers, responders and administrators.
+    """The routes of who looks, goes back, proposes, approves, and puts into force.
 
     ``wide`` is the edge of proposals, which are longer than other bodies.
     """
@@ -176,12 +209,13 @@ def routers(edge: Edge, wide: Edge, releasing: Releasing) -> tuple[APIRouter, ..
         _viewers(edge, releasing),
         _responders(edge, releasing),
         _proposers(wide, releasing),
-        _writers(edge, releasing),
+        _approvers(edge, releasing),
+        _movers(edge, releasing),
     )
 
 
 def _viewers(edge: Edge, releasing: Releasing) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
     known = refusals(*CREDENTIAL, "PC1020", "PC1021", "PC7030", "PC7038")
 
     @router.get(_PATH, responses=refusals(*CREDENTIAL, "PC1021"), openapi_extra=_BEARER)
@@ -191,9 +225,9 @@ def _viewers(edge: Edge, releasing: Releasing) -> APIRouter:
         return ReleaseList(releases=found, needed=releasing.needed, binding=releasing.binding)
 
     @router.get(_ONE, responses=known, openapi_extra=_BEARER)
-    async def show_release(number: Number) -> ReleaseDetail:
+    async def show_release(request: Request, number: Number) -> ReleaseDetail:
         """A release, and what was counted of it."""
-        return ReleaseDetail.of(*await releasing.show(number), releasing.needed)
+        return await ReleaseDetail.to(number, releasing, request.state.context)
 
     @router.get(f"{_ONE}/files", responses=known, openapi_extra=_BEARER)
     async def show_release_files(number: Number) -> ReleaseText:
@@ -205,12 +239,12 @@ def _viewers(edge: Edge, releasing: Releasing) -> APIRouter:
 
 
 def _responders(edge: Edge, releasing: Releasing) -> APIRouter:
-    """Going back has to be quick, and leads only to what was in force before."""
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "responder"))
+    """Going back has to be quick, and leads one step to what was in force before."""
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.RELEASES_ROLLBACK))
 
     @router.post(
         f"{_ONE}/rollback",
-        responses=refusals(*CREDENTIAL, *BODY, "PC7030", "PC7031", "PC7034"),
+        responses=refusals(*CREDENTIAL, *BODY, "PC7025", "PC7030", "PC7031", "PC7034"),
         openapi_extra=_BEARER,
     )
     async def roll_release_back(
@@ -224,7 +258,7 @@ def _responders(edge: Edge, releasing: Releasing) -> APIRouter:
 
 
 def _proposers(edge: Edge, releasing: Releasing) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.RELEASES_PROPOSE))
 
     @router.post(
         _PATH,
@@ -240,13 +274,12 @@ def _proposers(edge: Edge, releasing: Releasing) -> APIRouter:
     return router
 
 
-def _writers(edge: Edge, releasing: Releasing) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
-    moves = (*CREDENTIAL, "PC1020", "PC1021", "PC1007", "PC1012", "PC7030", "PC7031")
+def _approvers(edge: Edge, releasing: Releasing) -> APIRouter:
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.RELEASES_APPROVE))
 
     @router.post(
         f"{_ONE}/approve",
-        responses=refusals(*CREDENTIAL, *BODY, "PC7030", "PC7031", "PC7033"),
+        responses=refusals(*CREDENTIAL, *BODY, "PC3080", "PC7030", "PC7031", "PC7033"),
         openapi_extra=_BEARER,
     )
     async def approve_release(
@@ -267,6 +300,13 @@ def _writers(edge: Edge, releasing: Releasing) -> APIRouter:
         """Reject a release that never decided."""
         context = request.state.context
         return ReleaseView.of(await releasing.reject(context, number, body.reason))
+
+    return router
+
+
+def _movers(edge: Edge, releasing: Releasing) -> APIRouter:
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.RELEASES_ACTIVATE))
+    moves = (*CREDENTIAL, "PC1020", "PC1021", "PC1007", "PC1012", "PC7030", "PC7031")
 
     @router.post(f"{_ONE}/shadow", responses=refusals(*moves), openapi_extra=_BEARER)
     async def shadow_release(request: Request, number: Number) -> ReleaseView:

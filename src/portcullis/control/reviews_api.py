@@ -14,6 +14,7 @@ from portcullis.control.reviews import PAGE, Looked, Reviewing
 from portcullis.control.shapes import BODY, CREDENTIAL, refusals
 from portcullis.core.principal import PrincipalKind, Session
 from portcullis.core.review import Disposition, Entry, State, Wanted
+from portcullis.core.rights import Right
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 _ONE: Final = "/api/v1/reviews/{id}"
@@ -144,7 +145,7 @@ def routers(edge: Edge, reviewing: Reviewing) -> tuple[APIRouter, APIRouter]:
 
 
 def _viewers(edge: Edge, reviewing: Reviewing) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(
         "/api/v1/reviews",
@@ -165,7 +166,7 @@ def _viewers(edge: Edge, reviewing: Reviewing) -> APIRouter:
 
 
 def _approvers(edge: Edge, reviewing: Reviewing) -> APIRouter:
-    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "approver"))
+    router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.REVIEWS_CLOSE))
 
     @router.get(
         _ONE,

@@ -15,6 +15,7 @@ from portcullis.control.secrets import Brokered, Known
 from portcullis.control.shapes import BODY, CREDENTIAL, Shape, refusals
 from portcullis.core.incident import Rotated
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 from portcullis.core.secret_ports import Use
 
 _BEARER: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
@@ -112,8 +113,8 @@ class RotatedView(Shape):
 
 def routers(edge: Edge, brokered: Brokered) -> tuple[APIRouter, APIRouter]:
     """The routes for viewers, and for administrators."""
-    viewers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "viewer"))
-    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, "admin"))
+    viewers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
+    writers = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.SECRETS_ROTATE))
 
     @viewers.get(_PATH, responses=refusals(*CREDENTIAL, "PC1021"), openapi_extra=_BEARER)
     async def list_secrets() -> SecretList:

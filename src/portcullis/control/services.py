@@ -3,128 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from portcullis.audit.feeder import Feeder
-from portcullis.config import Console, Limits, Tokens
 from portcullis.control.activity import Activity
-from portcullis.control.alerts import Alerting, AlertParts
-from portcullis.control.approvals import ApprovalParts, Approving
-from portcullis.control.behaviour import Behaving, BehaviourParts
-from portcullis.control.break_glass import BreakingGlass, GlassParts
+from portcullis.control.alerts import Alerting
+from portcullis.control.approvals import Approving
+from portcullis.control.behaviour import Behaving
+from portcullis.control.break_glass import BreakingGlass
 from portcullis.control.breakers import Breaking
 from portcullis.control.catalogue import Catalogue, Changed, unwatched
-from portcullis.control.certifying import Certifying, CertifyingParts
+from portcullis.control.certifying import Certifying
 from portcullis.control.closing import Closing
-from portcullis.control.containment import Containment
-from portcullis.control.desk import Desk, DeskParts, Meaning, unlisted
+from portcullis.control.desk import Desk, Meaning, unlisted
 from portcullis.control.edge import LOCAL_NAMES, Edge
 from portcullis.control.entries import Entries
 from portcullis.control.incidents import Incidents
 from portcullis.control.incidents_acts import Acts
 from portcullis.control.incidents_opening import AlertIncidents, KillIncidents
-from portcullis.control.incidents_parts import IncidentParts, unheld
+from portcullis.control.incidents_parts import unheld
 from portcullis.control.incidents_timeline import Telling
 from portcullis.control.kills import Kills, Opening
 from portcullis.control.live import Feed
-from portcullis.control.login import GRAIN_SECONDS, Logins
-from portcullis.control.observed import ObservedAgents
-from portcullis.control.outcomes import Outcomes
+from portcullis.control.login import Logins
 from portcullis.control.principals import Principals
-from portcullis.control.privacy import Privacy, PrivacyParts
-from portcullis.control.pruning import Pruning, PruningParts
+from portcullis.control.privacy import Privacy
+from portcullis.control.pruning import Pruning
 from portcullis.control.quarantine import Quarantining
 from portcullis.control.records import Records
-from portcullis.control.releases import ReleaseParts, Releasing
-from portcullis.control.reviews import Reviewing, ReviewParts
-from portcullis.control.secrets import Brokered, SecretParts
-from portcullis.core.breaker_ports import BreakerBook
+from portcullis.control.releases import Releasing
+from portcullis.control.reviews import Reviewing
+from portcullis.control.secrets import Brokered
+from portcullis.control.services_parts import ServiceParts
 from portcullis.core.errors import Problem
-from portcullis.core.grant_ports import Grants
-from portcullis.core.inspection_ports import Pins
-from portcullis.core.notice_ports import NoticeStore
-from portcullis.core.passkey_ports import Passkeys
-from portcullis.core.ports import Clock, Directory, Once, Operators, Recorder, Registrations, Sealer
-from portcullis.core.session_ports import SessionState, Spending
-from portcullis.identity.oidc import IdTokens
-from portcullis.identity.orders import OrderBook
-from portcullis.identity.passwords import STANDARD, Cost
 from portcullis.identity.records import IdentityRecords
-from portcullis.identity.tokens import TokenAuthority
 from portcullis.oversight.events import Events
 from portcullis.oversight.keeping import Keeping
-from portcullis.provenance.ports import LabelState, MemoryState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """The ports that the APIs stand on.
-
-    ``gateway`` names this gate in the records; ``new_id`` gives ids that never repeat (events,
-    sessions); ``version`` is the program's. ``id_tokens`` is None when no issuer of them is
-    configured; ``witnesses`` is what has the log witnessed, if anybody does; ``privacy_parts`` is
-    what there is to erase, ``pruning_parts`` what prunes the log, ``approval_parts`` what waits for
-    humans, ``review_parts`` what they look at afterwards, ``desk_parts`` what they see beside,
-    ``alert_parts`` what was raised for them, ``incident_parts`` what they do about it,
-    ``secret_parts`` what gives out secrets and is known of them; ``console_key`` is what the
-    console's forms are bound to logins with, ``feed_key`` what
-    authenticates the kill feed's frames, ``orders`` the signed orders about everybody and
-    ``kill_key`` what signs them, ``passkeys`` where those of operators are; ``grants`` is what
-    users granted at upstreams, ``notices`` what people are told of; ``argon2`` is what an
-    operator's password costs to guess; refused logins take a multiple of ``login_grain`` seconds;
-    ``outcomes`` are those of kills, for the console; ``observed`` is who is observed.
-    """
-
-    authority: TokenAuthority
-    once: Once
-    directory: Directory
-    registrations: Registrations
-    operators: Operators
-    pins: Pins
-    feed: Containment
-    sessions: SessionState
-    labels: LabelState
-    memories: MemoryState
-    spending: Spending
-    breakers: BreakerBook
-    recorder: Recorder
-    sealer: Sealer
-    clock: Clock
-    tokens: Tokens
-    limits: Limits
-    trust_domain: str
-    gateway: str
-    version: str
-    new_id: Callable[[], str]
-    id_tokens: IdTokens | None = None
-    witnesses: Feeder | None = None
-    privacy_parts: PrivacyParts | None = None
-    pruning_parts: PruningParts | None = None
-    approval_parts: ApprovalParts | None = None
-    review_parts: ReviewParts | None = None
-    behaviour_parts: BehaviourParts | None = None
-    desk_parts: DeskParts | None = None
-    alert_parts: AlertParts | None = None
-    incident_parts: IncidentParts | None = None
-    secret_parts: SecretParts | None = None
-    release_parts: ReleaseParts | None = None
-    glass_parts: GlassParts | None = None
-    certifying_parts: CertifyingParts | None = None
-    observed: ObservedAgents = field(default_factory=ObservedAgents)
-    console: Console = field(default_factory=Console)
-    console_key: bytes = b""
-    feed_key: bytes = b""
-    orders: OrderBook | None = None
-    kill_key: Ed25519PrivateKey | None = None
-    passkeys: Passkeys | None = None
-    grants: Grants | None = None
-    notices: NoticeStore | None = None
-    argon2: Cost = STANDARD
-    login_grain: float = GRAIN_SECONDS
-    outcomes: Outcomes = field(default_factory=Outcomes)
+class Services(ServiceParts):
+    """The services of the APIs, each made of these parts for the face that asks (``route``)."""
 
     def records(self) -> Records:
         """What writes the events of the APIs."""
@@ -156,6 +75,7 @@ class Services:
             body_bytes=min(self.limits.body_bytes, body_bytes),
             receive_seconds=self.limits.receive_seconds,
             names=names,
+            roles=self.operator_roles,
         )
 
     def principals(self, route: str) -> Principals:
@@ -172,6 +92,7 @@ class Services:
             trust_domain=self.trust_domain,
             route=route,
             passkeys=self.passkeys,
+            roles=self.operator_roles,
         )
 
     def entries(self, route: str) -> Entries:
@@ -306,7 +227,7 @@ class Services:
         if self.certifying_parts is None:
             raise Problem("PC7005", "what agents may is not reviewed here")
         parts, releasing = self.certifying_parts, self.releasing(route)
-        return Certifying(parts, releasing, self.records(), self.clock, route)
+        return Certifying(parts, releasing, self.directory, self.records(), self.clock, route)
 
     def kills(self, route: str) -> Kills:
         """The kill switch."""

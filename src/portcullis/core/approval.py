@@ -72,10 +72,11 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
     ``binding`` is the digest of the exact call with its caller and session. ``chain`` are those on
     whose behalf ``agent`` asks: what is denied to it is denied to them. ``name`` is what is
-    called, ``?`` where that may be content; ``why`` it is held names fields and rules. Of one that
-    waits for the second of two people, ``decided_by`` and ``reason`` are the first one's. Times are
-    seconds since the epoch, 0 for not yet: nothing is consumed from ``expires_at`` on,
-    ``settled_at`` is when it came into its state.
+    called, ``?`` where that may be content; ``why`` it is held names fields and rules.
+    ``decided_by`` is who approved or denied it, for ``reason``; where two people have to approve
+    it, ``endorsed_by`` is the first of them, for ``endorsed_reason``. Times are seconds since the
+    epoch, 0 for not yet: nothing is consumed from ``expires_at`` on, ``settled_at`` is when it came
+    into its state.
     """
 
     id: str
@@ -96,6 +97,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     escalated_at: float = 0.0
     chain: tuple[str, ...] = ()
     why: str = ""
+    endorsed_by: str = ""
+    endorsed_reason: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -97,7 +97,7 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC2003": Code(401, -32001, "Expired credential", "Get a new one at POST /v1/token."),
     "PC2004": Code(
-        403, -32001, "Wrong kind of principal", "This route is for another kind of principal."
+        403, -32001, "Not for this principal", "Another kind of principal may, or another role."
     ),
     "PC2005": Code(401, -32001, "Two credentials in one request", "Send exactly one."),
     "PC2006": Code(403, -32001, "The session is closed or expired", "Open a new session."),
@@ -335,7 +335,7 @@ CODES: Final[dict[str, Code]] = {
         403,
         -32005,
         "Not the approver's to approve",
-        "Let one of those decide; `portcullis approval show` names them.",
+        "Let one of those decide: `show` of what waits for them names them.",
     ),
     "PC3081": Code(
         403,
@@ -357,6 +357,12 @@ CODES: Final[dict[str, Code]] = {
         -32005,
         "Not with rights for a while",
         "Somebody whose own role it is has to do it.",
+    ),
+    "PC3087": Code(
+        403,
+        -32005,
+        "Not this operator's to confirm",
+        "Whoever answers for the agent confirms it (`policy_review.owners_certify`).",
     ),
     "PC3090": Code(404, -32005, "Nothing was learned of it", "See `portcullis behaviour list`."),
     "PC3091": Code(409, -32005, "Not in this phase", "`portcullis behaviour list` says which."),
@@ -766,6 +772,12 @@ CODES: Final[dict[str, Code]] = {
     "PC7024": Code(
         409, -32603, "The policy's own tests fail", "Make them pass, then try mutants again."
     ),
+    "PC7025": Code(
+        409,
+        -32603,
+        "Only one step back goes without approvals",
+        "Propose the text that you want again: `portcullis policy release propose --release N`.",
+    ),
     "PC7030": Code(
         404, -32603, "No such release of policy", "See `portcullis policy release list`."
     ),
@@ -843,6 +855,24 @@ CODES: Final[dict[str, Code]] = {
     ),
     "PC7018": Code(
         500, -32603, "Hand-written Rego cannot be used", "See the line named in the detail."
+    ),
+    "PC7043": Code(
+        400,
+        -32603,
+        "No such role",
+        "Write it under `roles` in the configuration, or give one that there is.",
+    ),
+    "PC7044": Code(
+        409,
+        -32603,
+        "Rights that nobody has together",
+        "`rights_apart` in the configuration says so: give them to two people.",
+    ),
+    "PC7046": Code(
+        403,
+        -32603,
+        "More rights than one's own",
+        "Nobody gives rights that he has not: let somebody do it who has them.",
     ),
     "PC7045": Code(
         409,

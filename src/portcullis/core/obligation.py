@@ -10,6 +10,8 @@ import msgspec
 
 EACH: Final = "*"
 """The step of a path that stands for every item of a list, and for every member of an object."""
+NAMES: Final = "{}"
+"""The last step of a column that is the names of an object's members."""
 MOST_APPROVERS: Final = 2
 
 Scalar: TypeAlias = str | int | float | bool
@@ -29,7 +31,8 @@ class MaskTreatment(StrEnum):
 class ColumnMask(msgspec.Struct, frozen=True, kw_only=True):
     """A column of a result and its treatment.
 
-    ``path`` are member names from the result's root, ``*`` for every item of a list.
+    ``path`` are member names from the result's root, ``*`` for every item of a list; with ``{}`` at
+    its end, the names of the members there.
     """
 
     path: tuple[str, ...]

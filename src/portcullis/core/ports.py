@@ -251,7 +251,9 @@ class PolicyDecisionPoint(Protocol):
     resources or prompts an agent may be shown: those some call of which could be allowed.
     ``digest`` names the policy in force (``sha256:`` hex of the compiled bundle).
     ``profile`` says what is done with what inspection finds for this caller; on any error it is
-    the strictest there is. It is asked on every call and remembers its answers.
+    the strictest there is. It is asked on every call and remembers its answers. ``lasting`` says
+    whether a decision for this caller may take long: then it is asked for beside the event loop.
+    ``decide`` may be called on any thread.
     """
 
     @property
@@ -261,6 +263,7 @@ class PolicyDecisionPoint(Protocol):
         self, kind: str, server: str, names: Sequence[str], context: Context
     ) -> frozenset[str]: ...
     def profile(self, context: Context) -> Profile: ...
+    def lasting(self, context: Context) -> bool: ...
 
 
 class Inventory(Protocol):

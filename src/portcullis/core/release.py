@@ -26,6 +26,8 @@ MAX_SHARE: Final = 50
 """The largest share of sessions, in percent, of a canary: it is held against the others."""
 MOST_DIFFERENCES: Final = 1000
 """Kinds of differences that are told apart in one process; what comes on top is one number."""
+MOST_HIT: Final = 64
+"""So many sessions that a canary newly denies something are told apart in one process."""
 
 
 class Stage(StrEnum):
@@ -153,17 +155,36 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds now: the active release, and the one in shadow or canary; None for none."""
+    """What holds now: the active release, and the one in shadow or canary; None for none.
+
+    ``back`` is what was active before the active one, to which rolling back leads. It leads one
+    step back, not further: with ``restored`` the active release is what somebody went back to.
+    """
 
     active: Release | None = None
     candidate: Release | None = None
+    back: Release | None = None
+    restored: bool = False
+
+    def before(self) -> Release:
+        """Where rolling the active release back leads. Raises Problem PC7025, PC7031."""
+        if self.restored:
+            raise Problem("PC7025", "what is active is already what somebody went back to")
+        if self.back is None:
+            raise Problem("PC7031", "there is no release to go back to")
+        return self.back
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
-    """What policy said to some sessions: how often it was asked, and how often it denied."""
+    """What policy said to some sessions: how often it was asked, and how often it denied.
+
+    ``share`` is the sum, over the ``sessions``, of each one's share of denials, from 0 to 1.
+    """
 
     decisions: int = 0
     denials: int = 0
+    sessions: int = 0
+    share: float = 0.0
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -179,12 +200,23 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True, order=True):
     now: str
 
 
+class Untested(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a policy that no canary tests, and what of it the candidate would change.
+
+    ``part`` is ``unknown`` where it cannot be told; then the name is the code that says why.
+    """
+
+    part: str
+    names: tuple[str, ...]
+
+
 class Tallies(msgspec.Struct, frozen=True, kw_only=True):
     """What was counted of a release in shadow or canary, in one process or all together.
 
     ``canary`` are the sessions for which it decided, ``rest`` the others. ``compared`` is how many
     calls both policies judged, ``dropped`` how many were too many to be. ``others`` are differences
-    of kinds beyond ``MOST_DIFFERENCES``.
+    of kinds beyond ``MOST_DIFFERENCES``. ``hit`` are fingerprints of sessions that were denied what
+    the active release would have allowed, or may have, at most ``MOST_HIT`` of a process.
     """
 
     canary: Arm = Arm()
@@ -193,6 +225,7 @@ class Tallies(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int = 0
     others: int = 0
     differences: dict[Difference, int] = {}
+    hit: frozenset[str] = frozenset()
 
 
 def text_digest(files: tuple[File, ...]) -> str:

@@ -19,9 +19,10 @@ class ReleaseBook(Protocol):
     ``move`` does a verb on a release, all of it or nothing: what is active is superseded by what is
     activated, and rolling back what is active restores what was before it. It raises Problem PC7030
     for a number that there is not, PC7031 for a verb that does not apply (another candidate is in
-    its place, nothing to go back to), PC7032 when fewer than ``needed`` have approved. ``approve``
-    adds an approval; the release is approved when there are ``needed``. The caller has judged that
-    it is another person's than the ``seen`` ones': where there are others by now, PC7031.
+    its place, nothing to go back to), PC7025 for a second step back, PC7032 when fewer than
+    ``needed`` have approved. ``approve`` adds an approval; the release is approved when there are
+    ``needed``. The caller has judged that it is another person's than the ``seen`` ones': where
+    there are others by now, PC7031.
 
     ``tally`` replaces what one gateway counted of a release; ``tallies`` adds them up.
     ``mark`` notes the revision of a bundle from a source; ``marked`` is the last one, or "".

@@ -65,7 +65,7 @@ class Unasked:
 
 
 class Decisions:
-    """Asks a line that only decides. An answer takes at most ``seconds``."""
+    """Asks a line that only decides. What is asked together takes at most ``seconds``."""
 
     def __init__(
         self,
@@ -81,14 +81,23 @@ class Decisions:
         self._clock = clock
         self._seconds = seconds
 
-    async def decide(self, call: Call, agent: str, session: str, asker: Asker) -> Decided:
-        """Decide on a call of an agent's; whatever goes wrong is a Deny, and on record."""
+    def deadline(self) -> float:
+        """When whoever asks now has to be answered, on the running loop's clock."""
+        return asyncio.get_running_loop().time() + self._seconds
+
+    async def decide(
+        self, call: Call, agent: str, session: str, asker: Asker, until: float | None = None
+    ) -> Decided:
+        """Decide on a call of an agent's; whatever goes wrong is a Deny, and on record.
+
+        ``until`` is the ``deadline`` of what is asked together; without it, this is all.
+        """
         if not _NAME.fullmatch(agent):  # it may be anything, and no log holds that
             return self.refused(
                 Problem("PC2007", "no agent has such a name"), call.route, "", asker
             )
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout_at(self.deadline() if until is None else until):
                 await self._registered(agent)
                 context = await self._context(agent, session, asker)
                 outcome = await self._pipeline.request(call, context)

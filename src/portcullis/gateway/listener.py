@@ -269,6 +269,7 @@ class Listener(uvicorn.Server):
             )
         )
         self._task: asyncio.Task[None] | None = None
+        self._told = asyncio.Event()
         self._admissions: Admissions | None = None
         if tls is not None:
 
@@ -307,6 +308,11 @@ class Listener(uvicorn.Server):
         self.servers = cast("list[asyncio.base_events.Server]", [self._admissions])
         self.started = True
 
+    async def main_loop(self) -> None:
+        """Serve until told to end (uvicorn's method, which looks ten times a second)."""
+        await self.on_tick(0)
+        await self._told.wait()
+
     async def open(self) -> None:
         """Start to accept connections."""
         self._task = asyncio.create_task(self.serve(sockets=[self._socket]))
@@ -321,6 +327,7 @@ class Listener(uvicorn.Server):
             self._socket.close()
             return
         self.should_exit = True
+        self._told.set()
         await self._task
         tasks: list[asyncio.Task[Any]] = list(self.server_state.tasks)
         if tasks:

@@ -40,7 +40,7 @@ _PATH: Final = re.compile(rf"/mcp/{NAME.strip('^$')}")
 
 log = structlog.get_logger(__name__)
 
-_API: Final = frozenset({"v1", ".well-known", "access"})
+_API: Final = frozenset({"v1", ".well-known", "access", "bundles"})
 _CALLS: Final = "v1/calls"
 """The guard API, the one route below ``/v1`` that is hot."""
 _APIS: Final = frozenset({"openai", "anthropic"})

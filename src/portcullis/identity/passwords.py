@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import threading
 import unicodedata
 from typing import Final
 
@@ -33,6 +34,10 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 STANDARD: Final = Cost()
 
+ALONE: Final = threading.Lock()
+"""Held while a hash is made: OpenSSL's threads for lanes are the process's, and two hashes at once
+wait for each other for ever, or fail (seen with OpenSSL 4.0.3)."""
+
 
 def hashed(password: str, cost: Cost) -> str:
     """A new password as a PHC string. Raises Problem PC1020 for a short or overlong one. Blocks."""
@@ -45,7 +50,8 @@ def hashed(password: str, cost: Cost) -> str:
         lanes=cost.lanes,
         memory_cost=cost.memory_kib,
     )
-    phc: str = argon2.derive_phc_encoded(_bytes(password))
+    with ALONE:
+        phc: str = argon2.derive_phc_encoded(_bytes(password))
     return phc
 
 
@@ -55,9 +61,10 @@ def nobodys(cost: Cost) -> str:
 
 
 def matches(password: str, phc: str) -> bool:
-    """Whether it is the password. Blocks for as long as the hash demands."""
+    """Whether it is the password. Blocks for as long as the hash, and one before it, demands."""
     try:
-        Argon2id.verify_phc_encoded(_bytes(password[:LONGEST]), phc)
+        with ALONE:
+            Argon2id.verify_phc_encoded(_bytes(password[:LONGEST]), phc)
     except InvalidKey:
         return False
     return True

@@ -307,7 +307,7 @@ def library() -> ModuleType | None:
     """Hyperscan, or None where it is missing or would not run: old processors crash on import."""
     try:
         subprocess.run(
-            [sys.executable, "-c", "import hyperscan"],
+            [sys.executable, "-P", "-c", "import hyperscan"],
             check=True,
             capture_output=True,
             timeout=20,

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final, TypeAlias
 
 from portcullis.core.errors import Problem
@@ -342,4 +342,10 @@ def word_expression(word: str) -> str:
 
     So `cards` holds `card`, and `discard` does not.
     """
-    return f"[^0-9A-Za-z]{forward(parse(re.escape(word), caseless=True).datum)}"
+    return "[^0-9A-Za-z]" + "".join(map(_letter, word))
+
+
+@cache
+def _letter(letter: str) -> str:
+    """A letter in either case."""
+    return forward(parse(re.escape(letter), caseless=True).datum)

@@ -11,6 +11,7 @@ import importlib
 import re
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 _sre: Final[Any] = importlib.import_module("re._parser")
@@ -87,6 +88,7 @@ _CATEGORIES: Final = {
 _EMPTY: Final = Cat(())
 
 
+@lru_cache(maxsize=4096)  # a rule is read when its pack is checked, and when it is compiled
 def parse(pattern: str, *, group: int = 0, caseless: bool = False) -> Parsed:
     r"""Read a pattern; ``group`` is the number of the group that is the datum, 0 for all.
 

@@ -1,6 +1,6 @@
-"""Who may approve what: the rules under ``approvals.rules``, asked about one call.
+"""Who may approve what: the rules under ``approvals.rules``, asked about one call or another thing.
 
-What cannot be known about a call is taken to be what the rule speaks of: a rule asks for more,
+What cannot be known about it is taken to be what the rule speaks of: a rule asks for more,
 never for less, so that then it is better to ask too few people than too many.
 """
 
@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,7 +23,7 @@ from portcullis.policy.windows import DAYS, Window
 
 
 class Ruled(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that speaks of a call: whom it names, and whether ``you``, who asked, are of them."""
+    """A rule that speaks of it: whom it names, and whether ``you``, who asked, are of them."""
 
     rule: str
     operators: tuple[str, ...]
@@ -50,17 +50,31 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     now: float
 
 
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """What else the rules are asked about: a release of policy, or an incident's reinstatement.
+
+    ``agents`` are those that it is about, and ``owners`` who answers for them; None stands for one
+    that nobody knows. ``now`` is in seconds since the epoch.
+    """
+
+    kind: Literal["release", "incident"]
+    agents: tuple[str | None, ...]
+    owners: tuple[str | None, ...]
+    environment: str
+    now: float
+
+
 def ruled(
     rules: Iterable[ApproverRule],
     teams: Mapping[str, Iterable[str]],
-    asked: Asked,
+    asked: Asked | Beside,
     known: Iterable[str],
 ) -> tuple[Ruled, ...]:
-    """The rules that speak of a call, and whether whoever is ``known`` by these names qualifies.
+    """The rules that speak of it, and whether whoever is ``known`` by these names qualifies.
 
     Names are compared without case, and whole: they give a right.
     """
-    own = frozenset(map(_folded, known))
+    own = tuple(known)
     found = []
     for rule in rules:
         if not speaks(rule, asked):
@@ -74,22 +88,51 @@ def ruled(
                 rule=rule.name,
                 operators=rule.operators or (),
                 teams=rule.teams or (),
-                you=not own.isdisjoint(map(_folded, people)),
+                you=among(own, people),
             )
         )
     return tuple(found)
 
 
-def qualified(found: Iterable[Ruled]) -> None:
-    """Raise Problem PC3080 when one of the rules does not name the approver; it says who may."""
+def answerable(owner: str, teams: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Who answers for what this owner owns, by whole names: a team's members, or else itself.
+
+    Whoever happens to be called as a team is has nothing of it by that.
+    """
+    own = _folded(owner)
+    named = [tuple(team) for name, team in teams.items() if _folded(name) == own]
+    return tuple(dict.fromkeys(one for team in named for one in team)) if named else (owner,)
+
+
+def among(known: Iterable[str], people: Iterable[str]) -> bool:
+    """Whether somebody who is ``known`` by these names is one of the people, by a whole name."""
+    return not frozenset(map(_folded, known)).isdisjoint(map(_folded, people))
+
+
+def qualified(found: Iterable[Ruled]) -> tuple[str, ...]:
+    """The names of the rules by which somebody may approve, for the record.
+
+    Raises Problem PC3080 when one of them does not name the approver; it says who may.
+    """
+    found = tuple(found)
     for one in found:
         if not one.you:
             detail = f"by the rule {one.rule}, those who may approve this are: {one}"
             raise Problem("PC3080", detail)
+    return tuple(one.rule for one in found)
 
 
-def speaks(rule: ApproverRule, asked: Asked) -> bool:
-    """Whether all that a rule says holds of a call, as far as it is known."""
+def speaks(rule: ApproverRule, asked: Asked | Beside) -> bool:
+    """Whether all that a rule says holds of what is asked, as far as it is known."""
+    if isinstance(asked, Beside):
+        return (
+            (rule.releases if asked.kind == "release" else rule.incidents)
+            and _matches(rule.agents, asked.agents)
+            and _matches(rule.owners, asked.owners)
+            and _there(rule, asked)
+        )
+    if not rule.calls_held:
+        return False
     one, shown = asked.approval, asked.shown
     called = f"{one.server}.{one.name}" if one.server else one.name
     cut = one.name == HIDDEN or len(one.name) >= MOST_NAMED
@@ -99,9 +142,15 @@ def speaks(rule: ApproverRule, asked: Asked) -> bool:
         and _matches(rule.servers, (one.server,))
         and _matches(rule.agents, shown.agents)
         and _matches(rule.owners, asked.owners)
-        and (rule.environments is None or asked.environment in rule.environments)
         and (rule.over is None or _over(rule.over, shown.arguments))
-        and (rule.during is None or _window(rule.during).open_at(asked.now))
+        and _there(rule, asked)
+    )
+
+
+def _there(rule: ApproverRule, asked: Asked | Beside) -> bool:
+    """Whether the place and the time are the rule's."""
+    return (rule.environments is None or asked.environment in rule.environments) and (
+        rule.during is None or _window(rule.during).open_at(asked.now)
     )
 
 

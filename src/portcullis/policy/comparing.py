@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from portcullis.core.call import Action, Call, Context
-from portcullis.core.release import MOST_DIFFERENCES, Difference
+from portcullis.core.release import MOST_DIFFERENCES, MOST_HIT, Difference, Tallies
 from portcullis.core.verdict import Allow, Deny
+from portcullis.policy.weighing import fingerprint
 
 MOST_WAITING: Final = 1024
 """Calls that wait to be compared; what comes on top is dropped, and counted."""
@@ -42,6 +43,7 @@ class Comparing:
         )
         self._lock = threading.Lock()
         self._found: dict[Difference, int] = {}
+        self._hit: set[str] = set()
         self._compared = self._dropped = self._others = 0
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="policy-comparing", daemon=True)
@@ -54,14 +56,20 @@ class Comparing:
                 self._waiting.put_nowait((call, context, verdict))
                 return
         self._dropped += 1
+        if self._reverse and isinstance(verdict, Deny):  # nobody knows whose doing that is
+            with self._lock:
+                self._note(context)
 
-    def counted(self) -> tuple[int, int, int, dict[Difference, int]]:
-        """How many were compared, dropped, and differ beyond those kinds; each kind and how often.
-
-        The mapping is a copy.
-        """
+    def counted(self) -> Tallies:
+        """What was compared until now; nothing of either side."""
         with self._lock:
-            return self._compared, self._dropped, self._others, dict(self._found)
+            return Tallies(
+                compared=self._compared,
+                dropped=self._dropped,
+                others=self._others,
+                differences=dict(self._found),
+                hit=frozenset(self._hit),
+            )
 
     def close(self) -> None:
         """End. What waits is not compared any more. Blocks for one decision at most."""
@@ -81,6 +89,8 @@ class Comparing:
             said = _labels(was, now)
             with self._lock:
                 self._compared += 1
+                if isinstance(was, Allow) and isinstance(now, Deny):
+                    self._note(context)
                 if said is not None:
                     self._count(
                         Difference(
@@ -90,6 +100,10 @@ class Comparing:
                             now=said[1],
                         )
                     )
+
+    def _note(self, context: Context) -> None:
+        if context.session is not None and len(self._hit) < MOST_HIT:
+            self._hit.add(fingerprint(context.session.id))
 
     def _count(self, difference: Difference) -> None:
         if difference in self._found or len(self._found) < MOST_DIFFERENCES:

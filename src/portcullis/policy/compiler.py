@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import msgspec
 from portcullis.core.containment import RISKS
 from portcullis.policy.containment import contained, model
 from portcullis.policy.data_access import access_data, binding_data
+from portcullis.policy.data_link import masking, unbound
 from portcullis.policy.egress import egress_data
 from portcullis.policy.grants import conditional, granted, plain, rule_name, rules_of
 from portcullis.policy.handwritten import modules as handwritten
@@ -53,7 +54,7 @@ def compile_policy(policy: Policy) -> Bundle:
     modules += handwritten(policy.handwritten)
     data: dict[str, dict[str, Any]] = {
         "policy": {
-            "agents": {agent.name.value: _agent(agent) for agent in policy.agents},
+            "agents": {agent.name.value: _agent(agent, policy) for agent in policy.agents},
             "roles": {
                 role.name.value: _role(role, policy.tools)
                 | {"inspection": profile(policy.inspection, role.inspection)}
@@ -74,7 +75,7 @@ def compile_policy(policy: Policy) -> Bundle:
     return Bundle(tuple(modules), msgspec.json.encode(data, order="sorted").decode())
 
 
-def _agent(agent: Agent) -> dict[str, Any]:
+def _agent(agent: Agent, policy: Policy) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "role": agent.role.value,
         "owner": agent.owner,
@@ -87,7 +88,11 @@ def _agent(agent: Agent) -> dict[str, Any]:
             "rule": f"{until.entry.path} @ {until.entry.place.origin}",
         }
     if agent.observe is not None:
-        entry["observe"] = agent.observe.data()
+        role = next(one for one in policy.roles if one.name.value == agent.role.value)
+        entry["observe"] = agent.observe.data() | {
+            "hidden": dict.fromkeys(masking(role, policy.tools, observed=True), True),
+            "unbound": dict.fromkeys(unbound(role, policy.tools), True),
+        }
     return entry
 
 
@@ -114,16 +119,15 @@ def _grants(role: Role) -> Iterator[tuple[str, str]]:
 
 def _bound(bound: Bound) -> dict[str, Any]:
     """A bound, as ``bounds.held`` tests it; ``path`` is the session's value it must equal."""
-    return {
+    entry: dict[str, Any] = {
         "argument": bound.argument,
         "kind": bound.kind,
         "value": None if bound.session else bound.value,
-        "path": list(bound.session),
-        "session": bool(bound.session),
-        "optional": bound.kind not in {"required", "equals"},
-        "reason": _reason(bound),
         "rule": f"{bound.entry.path} @ {bound.entry.place.origin}",
     }
+    if bound.session:
+        entry |= {"path": list(bound.session), "session": True}
+    return entry
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
@@ -154,12 +158,6 @@ def _observable(tool: Tool) -> bool:
     return observable(tool.risk, highest, carries=carries)
 
 
-def _reason(bound: Bound) -> str:
-    if bound.session:
-        return f"{bound.argument} must equal session.{'.'.join(bound.session)}"
-    return f"{bound.argument} breaks its bound {bound.kind}"
-
-
 def _role(role: Role, tools: tuple[Tool, ...]) -> dict[str, Any]:
     permissions: dict[str, dict[str, str]] = {}
     for one in role.permissions:
@@ -169,6 +167,7 @@ def _role(role: Role, tools: tuple[Tool, ...]) -> dict[str, Any]:
     globs = [entry for entry in role.allowed_resources if "*" in entry.value]
     exact = [entry for entry in role.allowed_resources if "*" not in entry.value]
     found = {
+        "granted": f"granted by the role {role.name.value}",
         "permissions": permissions,
         "allowed_tools": plain(role.allowed_tools),
         "denied_tools": {entry.value: entry.rule for entry in role.denied_tools},
@@ -183,10 +182,11 @@ def _role(role: Role, tools: tuple[Tool, ...]) -> dict[str, Any]:
         "server_requests": plain(role.server_requests),
         "egress": egress_data(role.egress),
     }
-    reach = list(_reach(role, tools))
+    named = tuple(_tools(role, tools))
+    reach = list(_reach(role, named))
     found["reach"] = {name: grant.rule for name, grant in reversed(reach) if grant.terms.plain}
     on_terms = {
-        "tools": conditional(_tools(role, tools)),
+        "tools": conditional(named),
         "features": conditional((one.value, one) for one in role.provider_features),
         "resources": conditional((one.value, one) for one in exact),
         "prompts": conditional((one.value, one) for one in role.allowed_prompts),
@@ -224,9 +224,9 @@ def _regex(glob: str) -> str:
     return "^(?s:" + ".*".join(re.escape(part) for part in glob.split("*")) + ")$"
 
 
-def _reach(role: Role, tools: tuple[Tool, ...]) -> Iterator[tuple[str, Grant]]:
+def _reach(role: Role, named: Iterable[tuple[str, Grant]]) -> Iterator[tuple[str, Grant]]:
     """The servers on which the role has anything at all, with the grants that say so."""
-    for name, grant in _tools(role, tools):
+    for name, grant in named:
         if not denies(role, name):
             yield server_of(name), grant
     for entries in (role.allowed_resources, role.allowed_prompts, role.server_requests):

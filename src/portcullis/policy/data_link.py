@@ -12,6 +12,7 @@ from portcullis.policy.model import Agent, Role, Tool
 from portcullis.policy.source import Faults, Place
 
 ANYWHERE: Final = "*"
+_BARE: Final = "Write `data: none` at the grant where it shows nothing of the kind."
 
 
 def link_data(
@@ -66,16 +67,27 @@ def _link(role: Role, mine: dict[str, Tool | None], tools: Iterable[Tool], fault
             _bindings(role, access, tool.data, name, faults)
         elif server_of(name) in shown and (tool is None or tool.data is None):
             _unbound(role, _place(access, role), f"{name} has no `data:`", faults)
+    hidden = _masked(role, tools)
     for grant in (*role.allowed_resources, *role.allowed_prompts):
+        if grant.terms.bare:
+            continue
         if server_of(grant.value) in shown:
             _unbound(role, grant.place, f"{grant.value} is bound to none of it", faults)
+        elif not hidden.isdisjoint((server_of(grant.value), ANYWHERE)):
+            faults.add(
+                grant.place,
+                f"{grant.value} has no columns: the masks of the role {role.name.value}"
+                " would not hold for it",
+                _BARE,
+                "PC7003",
+            )
 
 
 def _unbound(role: Role, place: Place, what: str, faults: Faults) -> None:
     faults.add(
         place,
         f"{what}: the data_access of the role {role.name.value} would not hold for it",
-        "Give the tool a `data:`; `data: none` where it shows none of this.",
+        "Give the tool a `data:`; `data: none`, also of what is read, where it shows nothing.",
         "PC7003",
     )
 
@@ -110,13 +122,39 @@ def _reaches(dimension: Dimension | None) -> bool:
     return dimension is not None and dimension.yes is not False
 
 
-def masking(role: Role, tools: Iterable[Tool]) -> frozenset[str]:
-    """The servers any of whose results are masked for a role, or cut; ``*`` for all."""
+def masking(role: Role, tools: Sequence[Tool], *, observed: bool = False) -> frozenset[str]:
+    """The servers any of whose results are masked for a role, or cut; ``*`` for all.
+
+    Of an agent that is ``observed``, who may use what no grant names, those of all tools count.
+    """
+    listed = {tool.name.value: tool for tool in tools}
+    mine = [tool for name in _callable(role, tools) if (tool := listed.get(name)) is not None]
+    bound = [tool for tool in mine if tool.data]
+    if observed:
+        bound = [tool for tool in tools if tool.data or _masks(tool.obligations)]
+    return _masked(role, tools).union(server_of(tool.name.value) for tool in bound)
+
+
+def unbound(role: Role, tools: Iterable[Tool]) -> tuple[str, ...]:
+    """The tools without ``data:`` of servers that show what the role's ``data_access`` names."""
+    reached = set() if role.data_access is None else role.data_access.dimensions.keys()
+    known = list(tools)
+    shown = {
+        server_of(tool.name.value)
+        for tool in known
+        if any(binding.dimensions & reached for binding in tool.data or ())
+    }
+    names = (tool.name.value for tool in known if tool.data is None)
+    return tuple(name for name in names if server_of(name) in shown)
+
+
+def _masked(role: Role, tools: Iterable[Tool]) -> frozenset[str]:
+    """The servers any of whose results have masked columns for a role; ``*`` for all."""
     own, listed = role.obligations, {tool.name.value: tool for tool in tools}
     found = {ANYWHERE} if own is not None and own.mask else set()
     for name in _callable(role, listed.values()):
         tool = listed.get(name)
-        if tool is not None and (tool.data or _masks(tool.obligations)):
+        if tool is not None and _masks(tool.obligations):
             found.add(server_of(name))
     found.update(
         server_of(one.value) for one in role.allowed_tools if _masks(one.terms.obligations)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -18,8 +17,10 @@ from portcullis.core.inspection import Profile
 from portcullis.core.limits import Limit
 from portcullis.core.quarantine import Quarantine
 from portcullis.policy.compiler import GRANTS, Bundle
-from portcullis.policy.loops import MOST_STEPS, Cost, cost
+from portcullis.policy.custom import Custom, Unanswered
+from portcullis.policy.machines import Machines, Program, kept, known
 from portcullis.policy.observe import Observe
+from portcullis.policy.slices import CATALOGUE, GIVEN, Parts, divided
 from portcullis.policy.syntax import BUILTINS
 from portcullis.policy.windows import Window
 
@@ -30,8 +31,8 @@ PROFILE: Final = "data.portcullis.profile"
 _CUSTOM: Final = "custom/"
 _GATHERED: Final = "handwritten.rego"
 _TOLD: Final = "package portcullis.handwritten\n\ndenials := input.denials\n"
-"""Hand-written packages are evaluated by regorus' interpreter, in which an error is an error and a
-denial that goes wrong refuses; its VM would go on (docs/policy-language.md). What they deny is
+"""Hand-written packages are evaluated by regorus' interpreter (``custom``), in which an error is an
+error and a denial that goes wrong refuses; its VM would go on. What they deny is
 handed to the VM with the question. Published is what they say, which OPA evaluates whole."""
 
 _RULE: Final = re.compile(r"^(?!package |import )[A-Za-z_]", re.MULTILINE)
@@ -40,17 +41,6 @@ _LONG: Final = 5000
 """Lines of a merged module, from which on there is another: the VM takes 20 000 in one."""
 _EXCEEDS: Final = "exceeds max"
 _TOO_MANY: Final = "Grants have too many conditions (`when:`): some 1 500 fit into one policy."
-
-_thread: Final = threading.local()
-"""Each thread's VMs, by the digests of the policies in them: ``known``, the newest last.
-
-regorus' objects may be used, and dropped, only by the thread that made them; an engine's own
-attribute could be dropped by any thread, so this cache belongs to the threads.
-"""
-
-
-_MOST: Final = 3
-"""Policies that a thread keeps ready: the one in force, a candidate beside it, and what comes."""
 
 
 class EngineFault(Exception):  # noqa: N818 - the design's term; it never leaves this package
@@ -62,7 +52,8 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     ``schemas`` are the JSON Schema fragments of arguments, ``tolerated`` the rules of suspicious
     values that do not hold for one, by qualified tool and argument. ``entities`` maps each entity
-    that the policy names to the place where it does. ``profiles`` are those of its roles.
+    that the policy names to the place where it does. ``profiles`` are those of its roles, each
+    once.
     ``models`` are its tools by qualified name, ``containments`` what is done about questions, by
     agent; without one nothing is asked. ``roles`` says which role each agent has.
     ``quarantine`` is what goes on in it, ``limits`` are all that there are. ``terminated`` are the
@@ -73,7 +64,7 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     bundle: Bundle
     digest: str
-    program: bytes
+    program: Program
     schemas: dict[str, dict[str, Any]]
     tolerated: dict[str, dict[str, frozenset[str]]] = {}
     entities: dict[str, str] = {}
@@ -90,18 +81,29 @@ class CompiledPolicy(msgspec.Struct, frozen=True, kw_only=True):
     observed: tuple[tuple[str, Observe], ...] = ()
 
 
+class Input(NamedTuple):
+    """An input document (JSON text), the agent that it is about, and the tools that it names.
+
+    Of agents and tools that stand in the text alone, the engine may know nothing.
+    """
+
+    text: str
+    agent: str
+    tools: Sequence[str] = ()
+
+
 class Engine(Protocol):
     """Evaluates bundles, from any thread."""
 
-    def compile(self, bundle: Bundle) -> bytes:
+    def compile(self, bundle: Bundle) -> Program:
         """The bundle in the engine's own form; may be slow.
 
         Raises Problem PC7002 for Rego that does not compile or that calls a built-in which is
         not on the list.
         """
 
-    def evaluate(self, policy: CompiledPolicy, entry: str, question: str) -> str:
-        """The JSON of the rule ``entry`` for an input (JSON text), or raise EngineFault.
+    def evaluate(self, policy: CompiledPolicy, entry: str, asked: Input) -> str:
+        """The JSON of the rule ``entry`` for an input, or raise EngineFault.
 
         An undefined rule is anything that is not the JSON of an answer.
         """
@@ -110,17 +112,18 @@ class Engine(Protocol):
 class RegorusEngine:
     """regorus in process."""
 
-    def compile(self, bundle: Bundle) -> bytes:
-        """Check the built-ins, compile, and return the program in binary form."""
+    def compile(self, bundle: Bundle) -> Program:
+        """Check the built-ins, compile, and divide the data (``slices``)."""
         try:
-            ours, theirs = _ours(bundle), _handwritten(bundle)
+            parts = divided(bundle)
+            ours, theirs = _ours(bundle, whole=parts is None), _handwritten(bundle)
             seen = [_seen(*module) for module in (*ours, *theirs)]
             own = {name for one in seen for name in one.own}
             refused = sorted({name for one in seen for name in one.calls} - own - BUILTINS)
             assigns = any(one.assigns for one in seen[: len(ours)])
-            program = regorus.Program.compile_from_modules("{}", ours, [DECISION, VISIBLE, PROFILE])
-            binary: bytes = program.serialize_binary()
+            code = _compiled(ours)
         except RuntimeError as error:
+            error.__traceback__ = None  # its frames hold what only this thread may drop
             text = str(error).partition("Stack backtrace")[0].strip()
             hint = _TOO_MANY if _EXCEEDS in text else None
             raise Problem("PC7002", f"the Rego does not compile: {text}", hint=hint) from None
@@ -128,22 +131,30 @@ class RegorusEngine:
             raise Problem("PC7002", f"built-ins not on the list: {', '.join(refused)}")
         if assigns:
             raise Problem("PC7002", "a rule's body assigns: regorus' VM misjudges undefined there")
-        return binary
+        return Program(code=code, parts=parts or Parts(documents=(bundle.data,)))
 
-    def evaluate(self, policy: CompiledPolicy, entry: str, question: str) -> str:
-        """Evaluate on this thread's VM, loading the policy's program on first sight."""
-        known = _known()
+    def evaluate(self, policy: CompiledPolicy, entry: str, asked: Input) -> str:
+        """Evaluate on a VM of this thread's, which loads what it needs on first sight."""
+        parts = policy.program.parts
+        number = parts.places.get(asked.agent, 0)
+        held: Machines | None = None
         try:
-            held = known.get(policy.digest)
+            held = known(policy.digest)
             if held is None:
-                held = _add(known, policy)
-            vm, second = held
-            if second is not None and entry == DECISION:
-                question = _with_denials(second, question)
+                held = kept(policy.digest, Machines(policy.program, _custom(policy)))
+            question = asked.text
+            if held.custom is not None and entry == DECISION:
+                question = held.custom.with_denials(question)
+            if asked.tools:
+                question = parts.asked(question, asked.tools, listed=entry == VISIBLE)
+            vm = held.at(number)
             vm.set_input_json(question)
             answer: str = vm.execute_entry_point(entry)
+        except Unanswered:
+            raise EngineFault("hand-written packages") from None
         except BaseException as error:
-            known.pop(policy.digest, None)  # a VM that failed is not used again
+            if held is not None:
+                held.forget(number)
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
                 # A Rust panic is not an Exception, and is a fault like any other.
                 raise EngineFault(type(error).__name__) from None
@@ -151,45 +162,18 @@ class RegorusEngine:
         return answer
 
 
-class _Custom(NamedTuple):
-    """What evaluates hand-written packages, and what that costs."""
-
-    engine: Any
-    cost: Cost
-
-
-def _known() -> dict[str, tuple[Any, _Custom | None]]:
-    try:
-        known: dict[str, tuple[Any, _Custom | None]] = _thread.known
-    except AttributeError:
-        known = _thread.known = {}
-    return known
+def _compiled(modules: list[tuple[str, str]]) -> bytes:
+    made = regorus.Program.compile_from_modules("{}", modules, [DECISION, VISIBLE, PROFILE])
+    binary: bytes = made.serialize_binary()
+    return binary
 
 
-def _add(
-    known: dict[str, tuple[Any, _Custom | None]], policy: CompiledPolicy
-) -> tuple[Any, _Custom | None]:
-    while len(known) >= _MOST:
-        del known[next(iter(known))]
-    made = known[policy.digest] = (_load(policy), _interpreter(policy.bundle))
-    return made
-
-
-def _load(policy: CompiledPolicy) -> Any:
-    program, partial = regorus.Program.deserialize_binary(policy.program)
-    if partial:
-        raise EngineFault("the program is incomplete")
-    vm = regorus.Rvm()
-    vm.load_program(program)
-    vm.set_data_json(policy.bundle.data)
-    return vm
-
-
-def _ours(bundle: Bundle) -> list[tuple[str, str]]:
+def _ours(bundle: Bundle, *, whole: bool) -> list[tuple[str, str]]:
     """The modules for the VM, which takes few modules but long ones.
 
     Those of roles are merged, by what they import; those with nothing but comments are left out.
-    The VM is told what hand-written packages deny.
+    The VM is told what hand-written packages deny and, without the ``whole`` of the data, what the
+    catalogue says of the tools in question.
     """
     kept, merged = [], dict[str, list[list[str]]]()
     for name, text in bundle.modules:
@@ -202,12 +186,17 @@ def _ours(bundle: Bundle) -> list[tuple[str, str]]:
                     parts.append([])
                 parts[-1] += [line for line in lines if not line.startswith(_HEAD)]
         elif not name.startswith(_CUSTOM):
-            kept.append((name, text))
+            kept.append((name, text if whole else text.replace(CATALOGUE, GIVEN)))
     for head, parts in merged.items():
         kept += [(f"grants{len(kept)}.rego", "\n".join([head, *part])) for part in parts]
     if _handwritten(bundle):
         kept = [(name, _TOLD if name == _GATHERED else text) for name, text in kept]
     return kept
+
+
+def handwritten(bundle: Bundle) -> bool:
+    """Whether it has packages that are asked in a process of their own."""
+    return any(name.startswith(_CUSTOM) for name, _ in bundle.modules)
 
 
 def _handwritten(bundle: Bundle) -> list[tuple[str, str]]:
@@ -216,28 +205,10 @@ def _handwritten(bundle: Bundle) -> list[tuple[str, str]]:
     return found and [*found, *(one for one in bundle.modules if one[0] == _GATHERED)]
 
 
-def _interpreter(bundle: Bundle) -> _Custom | None:
+def _custom(policy: CompiledPolicy) -> Custom | None:
     """What evaluates hand-written packages; None where there are none."""
-    modules = _handwritten(bundle)
-    if not modules:
-        return None
-    engine = regorus.Engine()
-    for name, text in modules:
-        engine.add_policy(name, text)
-    engine.add_data_json(bundle.data)
-    texts = tuple(text for name, text in modules if name.startswith(_CUSTOM))
-    return _Custom(engine, cost(texts, json.loads(bundle.data)["policy"]))
-
-
-def _with_denials(custom: _Custom, question: str) -> str:
-    asked = json.loads(question)
-    if custom.cost.steps(asked, len(question)) > MOST_STEPS:
-        raise EngineFault("too much for the loops of the hand-written packages")
-    custom.engine.set_input_json(question)
-    denials = json.loads(custom.engine.eval_rule_as_json("data.portcullis.handwritten.denials"))
-    if not isinstance(denials, list):
-        raise EngineFault("the hand-written packages do not answer")
-    return json.dumps({**asked, "denials": denials})
+    modules = _handwritten(policy.bundle)
+    return Custom(policy.digest, modules, policy.bundle.data) if modules else None
 
 
 class _Seen(NamedTuple):

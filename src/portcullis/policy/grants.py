@@ -21,11 +21,14 @@ from portcullis.policy.yaml import Entry, Reader
 
 TERMS: Final = ("when", "during", "environments", "until", "reason")
 TOOL_TERMS: Final = (*TERMS, "obligations")
+SHOWN_TERMS: Final = (*TERMS, "data")
 _SPELT: Final = re.compile(r"^[0-9]|[^A-Za-z0-9]")
 ENVIRONMENT: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 _ENVIRONMENT_FORM: Final = "a word such as production"
 _OF_TOOLS: Final = frozenset({"permissions", "allowed_tools"})
 """The lists whose conditions may ask about arguments, and whose grants may oblige."""
+SHOWN: Final = frozenset({"allowed_resources", "allowed_prompts"})
+"""The lists of what a server shows, which has neither columns nor records."""
 
 
 def read_grants(
@@ -109,7 +112,7 @@ def read_terms(reader: Reader, keys: dict[str, yaml.Node], path: str) -> Terms:
     """The terms among a mapping's keys."""
     when = read_condition(reader, keys["when"], f"{path}.when") if "when" in keys else None
     argued = when is not None and when.tree is not None and when.argued
-    if argued and _terms(path.rpartition("[")[0]) is TERMS:
+    if argued and _terms(path.rpartition("[")[0]) is not TOOL_TERMS:
         reader.fault(keys["when"], f"{path}.when: only tools have arguments to ask about")
     reason = reader.text(keys["reason"], f"{path}.reason") if "reason" in keys else None
     form = "a window's name"
@@ -121,6 +124,7 @@ def read_terms(reader: Reader, keys: dict[str, yaml.Node], path: str) -> Terms:
         else None,
         when=when,
         obligations=read_obligations(reader, f"{path}.obligations", keys.get("obligations")),
+        bare="data" in keys and _bare(reader, keys["data"], f"{path}.data"),
         reason="" if reason is None else reason.value,
     )
 
@@ -135,9 +139,18 @@ def read_environments(reader: Reader, node: yaml.Node | None, path: str) -> Envi
     return Environments(tuple(entry.value for entry in found), Entry("", reader.place(node), path))
 
 
+def _bare(reader: Reader, node: yaml.Node, path: str) -> bool:
+    if reader.value(node, path) == "none":
+        return True
+    hint = "Say it of what shows nothing that is masked or out of reach; leave it out else."
+    reader.fault(node, f"{path} can only be none", hint)
+    return False
+
+
 def _terms(path: str) -> tuple[str, ...]:
     """The terms that grants of a list can have."""
-    return TOOL_TERMS if path.rpartition(".")[2] in _OF_TOOLS else TERMS
+    name = path.rpartition(".")[2]
+    return TOOL_TERMS if name in _OF_TOOLS else SHOWN_TERMS if name in SHOWN else TERMS
 
 
 def _once(

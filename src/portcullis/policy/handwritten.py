@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from portcullis.core.codes import CODES
+from portcullis.policy.custom import tried
 from portcullis.policy.loops import endless, tangled
 from portcullis.policy.source import Faults, Place, SourceFile
-from portcullis.policy.syntax import Tree, Wrong, dotted, faults, found, parsed, references, tried
+from portcullis.policy.syntax import Tree, Wrong, dotted, faults, found, parsed, references
 from portcullis.policy.yaml import PRINTABLE
 
 SUFFIX: Final = ".rego"

@@ -3,7 +3,8 @@
 regorus' interpreter runs for as long as it takes, and who sends a list of thousands to two nested
 loops decides how long that is. So the loops of each rule are counted when a package is loaded, and
 what they come to is computed from the question before it is asked. It errs upwards: each loop over
-what a rule gathers counts as one in all of that rule's.
+what a rule gathers counts as one in all of that rule's. Rules that make lists longer than what the
+question holds are beyond it; what it does not foresee ends by the clock (``policy.custom``).
 """
 
 from __future__ import annotations

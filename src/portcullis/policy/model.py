@@ -57,7 +57,8 @@ class Environments:
 class Terms:
     """When a grant holds, and what it obliges to. All of them have to; None asks nothing.
 
-    ``reason`` is for whoever reads the policy.
+    ``bare``: what it shows is nothing that masks or ``data_access`` hide, says the policy
+    (``data: none`` of a resource or prompt). ``reason`` is for whoever reads the policy.
     """
 
     environments: Environments | None = None
@@ -65,6 +66,7 @@ class Terms:
     during: Entry | None = None
     when: Condition | None = None
     obligations: Obligations | None = None
+    bare: bool = False
     reason: str = ""
 
     @property

@@ -12,6 +12,7 @@ from portcullis.core.call import RiskClass
 from portcullis.core.obligation import (
     EACH,
     MOST_APPROVERS,
+    NAMES,
     ColumnMask,
     MaskTreatment,
     Obligations,
@@ -33,7 +34,7 @@ def read_obligations(
     """Read obligations; None says nothing. ``mask``: whether there are results with columns.
 
     Columns are named by their path in the result, as under ``results:``; ``*`` and ``[]`` both
-    mean every item.
+    mean every item, and ``{}`` at the end the names of an object's members.
     """
     if node is None:
         return None
@@ -98,7 +99,7 @@ def _masks(reader: Reader, path: str, node: yaml.Node | None) -> tuple[ColumnMas
     if not pairs:
         reader.fault(node, f"{path} masks nothing", 'Such as {"customers.*.iban": mask}.')
     for key, value in pairs:
-        steps = steps_of(key.value)
+        steps = _column(key.value)
         if steps is None or not re.fullmatch(_PATH, key.value):
             reader.fault(value, f"{path}: {key.value} is no path", 'Such as "customers.*.iban".')
             continue
@@ -110,6 +111,15 @@ def _masks(reader: Reader, path: str, node: yaml.Node | None) -> tuple[ColumnMas
     if len(found) > _MOST:
         reader.fault(node, f"{path} names more than {_MOST} columns", "Name what holds them.")
     return tuple(found.values())
+
+
+def _column(text: str) -> tuple[str, ...] | None:
+    """The steps of a column's path, which may end in the names of members: ``accounts{}``."""
+    if not text.endswith(NAMES):
+        return steps_of(text)
+    holder = text.removesuffix(NAMES)
+    steps = steps_of(holder) if holder else ()
+    return None if steps is None else (*steps, NAMES)
 
 
 def _approvers(

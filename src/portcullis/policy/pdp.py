@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import gc
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +33,9 @@ from portcullis.policy.engine import (
     CompiledPolicy,
     Engine,
     EngineFault,
+    Input,
     RegorusEngine,
+    handwritten,
 )
 from portcullis.policy.grammar import parse
 from portcullis.policy.inspection import CHANNELS, STRICTEST, profile
@@ -76,7 +81,24 @@ def compile_files(
 
     ``fragment`` says what is wrong with a JSON Schema fragment, or None.
     """
-    policy = parse(files, fragment)
+    with _uncollected():
+        return compile_parsed(parse(files, fragment), engine)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing that a policy is made of is garbage before it is made; looking takes a third."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def compile_parsed(policy: Policy, engine: Engine) -> CompiledPolicy:
+    """Compile a policy that the grammar accepted. Raises Problem PC7002."""
     bundle = compile_policy(policy)
     return CompiledPolicy(
         bundle=bundle,
@@ -92,7 +114,7 @@ def compile_files(
             if tool.tolerated
         },
         entities=_entities(policy),
-        profiles=tuple(profile(policy.inspection, role.inspection) for role in policy.roles),
+        profiles=_profiles(policy),
         models=models(policy),
         containments=_containments(policy),
         roles={agent.name.value: agent.role.value for agent in policy.agents},
@@ -100,7 +122,7 @@ def compile_files(
             role.name.value: terminated(role.egress) for role in policy.roles if role.egress
         },
         limits=policy.limits,
-        masking={role.name.value: masking(role, policy.tools) for role in policy.roles},
+        masking=_masking(policy),
         quarantine=policy.quarantine.rules(),
         windows=policy.windows,
         moments=_moments(policy),
@@ -112,6 +134,12 @@ def compile_files(
     )
 
 
+def _profiles(policy: Policy) -> tuple[Profile, ...]:
+    """Those of the roles, each once: most roles have the same."""
+    found = (profile(policy.inspection, role.inspection) for role in policy.roles)
+    return tuple({encode(one): one for one in found}.values())
+
+
 def _moments(policy: Policy) -> tuple[int, ...]:
     """Every instant that the policy compares the time to."""
     dated = [agent.expires for agent in policy.agents]
@@ -120,6 +148,14 @@ def _moments(policy: Policy) -> tuple[int, ...]:
     dated += [one.until for one in observed]
     begins = {one.begin for one in observed}
     return tuple(sorted({one.seconds for one in dated if one is not None} | begins))
+
+
+def _masking(policy: Policy) -> dict[str, frozenset[str]]:
+    watched = {agent.role.value for agent in policy.agents if agent.observe is not None}
+    names = {role.name.value: role for role in policy.roles}
+    return {
+        name: masking(role, policy.tools, observed=name in watched) for name, role in names.items()
+    }
 
 
 def _containments(policy: Policy) -> dict[str, Containment]:
@@ -150,6 +186,8 @@ def load(folder: Path, fragment: Fragment, engine: Engine | None = None) -> Comp
 class _InForce(msgspec.Struct, frozen=True):
     """A policy and what it has answered: each question's bytes and the verdict.
 
+    Of a long question that would take long, the digest stands for the bytes.
+
     What policy may call is pure (``engine.BUILTINS``), so the same question has the same answer
     for as long as the policy is in force.
     """
@@ -158,11 +196,13 @@ class _InForce(msgspec.Struct, frozen=True):
     calendar: Calendar
     answers: dict[bytes, Allow | Deny]
     profiles: dict[str, Profile]
+    lasting: bool
 
     @classmethod
     def begin(cls, policy: CompiledPolicy) -> _InForce:
         """One that has answered nothing yet."""
-        return cls(policy, Calendar(policy.windows, policy.moments), {}, {})
+        lasting = handwritten(policy.bundle)
+        return cls(policy, Calendar(policy.windows, policy.moments), {}, {}, lasting)
 
 
 class RegoPdp:
@@ -203,16 +243,19 @@ class RegoPdp:
         force = self._force
         try:
             question = self._question(force, call, context)
-            known = force.answers.get(question)
+            short = len(question) <= _SHORT
+            key = question if short or not force.lasting else hashlib.sha256(question).digest()
+            known = force.answers.get(key)
             if known is not None:
                 return known
-            verdict = self._ask(force.policy, question)
+            asked = Input(question.decode(), context.principal.id, (f"{call.server}.{call.name}",))
+            verdict = self._ask(force.policy, asked)
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
             return _fault(force.policy)
-        if self._remember and len(question) <= _SHORT:
+        if self._remember and (short or force.lasting):
             if len(force.answers) >= self._remember:
                 force.answers.clear()
-            force.answers[question] = verdict
+            force.answers[key] = verdict
         return verdict
 
     def question(self, call: Call, context: Context) -> bytes:
@@ -231,8 +274,8 @@ class RegoPdp:
             return Now()
         return force.calendar.at(self._clock.now())
 
-    def _ask(self, policy: CompiledPolicy, question: bytes) -> Allow | Deny:
-        answer = _answer(self._engine.evaluate(policy, DECISION, question.decode()))
+    def _ask(self, policy: CompiledPolicy, asked: Input) -> Allow | Deny:
+        answer = _answer(self._engine.evaluate(policy, DECISION, asked))
         if answer.allow:
             return Allow(
                 rule=answer.rule,
@@ -266,12 +309,16 @@ class RegoPdp:
                 listing = Listing(
                     kind, server, some, *who(context), self._environment, *self._now(force)
                 )
-                found |= _names(
-                    self._engine.evaluate(force.policy, VISIBLE, encode(listing).decode())
-                )
+                text, tools = encode(listing).decode(), [f"{server}.{name}" for name in some]
+                asked = Input(text, context.principal.id, tools)
+                found |= _names(self._engine.evaluate(force.policy, VISIBLE, asked))
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
             return frozenset()
         return found
+
+    def lasting(self, context: Context) -> bool:  # noqa: ARG002 - a canary's may be another
+        """Whether a decision may take long: hand-written packages are asked in a process."""
+        return self._force.lasting
 
     def model(self, server: str, tool: str) -> ToolModel | None:
         """What the policy in force says that a tool means; None for one that it does not list."""
@@ -326,7 +373,8 @@ class RegoPdp:
             return known
         try:
             question = encode({"principal": who(context)[0]}).decode()
-            found = _profile(self._engine.evaluate(force.policy, PROFILE, question))
+            asked = Input(question, agent)
+            found = _profile(self._engine.evaluate(force.policy, PROFILE, asked))
         except (EngineFault, msgspec.MsgspecError, TypeError, ValueError):
             return STRICTEST
         if len(force.profiles) >= self._remember:

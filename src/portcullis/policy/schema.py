@@ -19,7 +19,7 @@ from portcullis.core.obligation import MOST_APPROVERS, MaskTreatment
 from portcullis.policy.egress import HOST
 from portcullis.policy.expressions import MAX_CHARACTERS
 from portcullis.policy.grammar import KEYS, LISTS, NAME, RESOURCE, VERBS
-from portcullis.policy.grants import ENVIRONMENT, TERMS, TOOL_TERMS
+from portcullis.policy.grants import ENVIRONMENT, SHOWN, SHOWN_TERMS, TERMS, TOOL_TERMS
 from portcullis.policy.inspection import CHANNELS, INJECTION, OPAQUE
 from portcullis.policy.resource_limits import KEYS as RESOURCES
 from portcullis.policy.windows import DAYS, TIME, ZONE
@@ -92,7 +92,7 @@ def _window() -> Schema:
 
 def _role() -> Schema:
     lists = {
-        name: _list(_entry(_pattern(*LISTS[name]), word, _of_tools(name)))
+        name: _list(_entry(_pattern(*LISTS[name]), word, _terms(_known(name))))
         for name, word in KEYS.items()
     }
     denied = _pattern(*LISTS["denied_tools"])
@@ -114,11 +114,12 @@ def _role() -> Schema:
     )
 
 
-def _of_tools(name: str) -> bool:
-    return name == "allowed_tools"
+def _known(name: str) -> tuple[str, ...]:
+    """The terms of a list's entries."""
+    return TOOL_TERMS if name == "allowed_tools" else SHOWN_TERMS if name in SHOWN else TERMS
 
 
-def _terms(*, of_tools: bool) -> dict[str, Schema]:
+def _terms(known: tuple[str, ...]) -> dict[str, Schema]:
     when = {
         "anyOf": [
             {"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS},
@@ -134,18 +135,19 @@ def _terms(*, of_tools: bool) -> dict[str, Schema]:
         "reason": _TEXT,
     }
     found["obligations"] = _obligations()
-    return {name: found[name] for name in (TOOL_TERMS if of_tools else TERMS)}
+    found["data"] = {"const": "none"}
+    return {name: found[name] for name in known}
 
 
-def _entry(short: Schema, word: str, of_tools: bool) -> Schema:  # noqa: FBT001 - private
-    long = _object({word: short, **_terms(of_tools=of_tools)}, required=(word,))
+def _entry(short: Schema, word: str, terms: dict[str, Schema]) -> Schema:
+    long = _object({word: short, **terms}, required=(word,))
     return {"anyOf": [short, long]}
 
 
 def _permission() -> Schema:
     verbs = {verb: _pattern(RESOURCE) for verb in VERBS}
     one = [{"required": [verb]} for verb in VERBS]
-    return {**_object({**verbs, **_terms(of_tools=True)}), "oneOf": one}
+    return {**_object({**verbs, **_terms(TOOL_TERMS)}), "oneOf": one}
 
 
 def _environments() -> Schema:
@@ -162,7 +164,7 @@ def _egress() -> Schema:
             "terminate": _FLAG,
             "plain": _FLAG,
             "inject": _TEXT,
-            **_terms(of_tools=False),
+            **_terms(TERMS),
         },
         required=("host",),
     )

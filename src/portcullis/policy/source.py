@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,9 @@ TESTS: Final = "tests"
 """The subfolder that is no part of a policy: what tests it (``policy.testing``)."""
 _SHOWN: Final = 20
 """How many faults one report shows."""
+_MARGIN: Final = " " * 5
+"""As wide as a line's number."""
+_COPY: Final = "Put the file itself there, or a link that stays inside the folder."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +57,22 @@ class Faults:
         self._found.append((place, message, hint, code))
 
     def raise_any(self) -> None:
-        """Raise one Problem for all faults: the first one's code and hint, every excerpt."""
+        """Raise one Problem for all faults, with every excerpt; its code is the first one's.
+
+        A single fault's hint is the Problem's; of several, each stands below its excerpt.
+        """
         if not self._found:
             return
         self._found.sort(key=lambda fault: (fault[0].file, fault[0].line, fault[0].column))
-        shown = [self._show(place, message) for place, message, _, _ in self._found[:_SHOWN]]
+        _, _, hint, code = self._found[0]
+        alone = len(self._found) == 1
+        shown = [
+            self._show(place, message) + (f"\n{_MARGIN} = {hint}" if hint and not alone else "")
+            for place, message, hint, _ in self._found[:_SHOWN]
+        ]
         if len(self._found) > _SHOWN:
             shown.append(f"and {len(self._found) - _SHOWN} more")
-        _, _, hint, code = self._found[0]
-        raise Problem(code, "\n".join(shown), hint=hint or None)
+        raise Problem(code, "\n".join(shown), hint=(alone and hint) or None)
 
     def _show(self, place: Place, message: str) -> str:
         lines = self._lines.get(place.file, [])
@@ -69,7 +81,7 @@ class Faults:
         number = f"{place.line:5d}"
         caret = " " * (place.column - 1) + "^"
         text = lines[place.line - 1].replace("\t", " ")
-        return f"{place}: {message}\n{number} | {text}\n{' ' * len(number)} | {caret}"
+        return f"{place}: {message}\n{number} | {text}\n{_MARGIN} | {caret}"
 
 
 def read(folder: Path) -> tuple[SourceFile, ...]:
@@ -110,12 +122,43 @@ def _policy(entry: Path) -> bool:
 
 
 def _read_one(folder: Path, path: Path) -> SourceFile:
-    name = f"{folder.resolve().name}/{path.name}"
-    body = path.read_bytes()
+    return SourceFile(f"{folder.resolve().name}/{path.name}", text_of(folder, path, "PC7002"))
+
+
+def text_of(folder: Path, path: Path, code: str) -> str:
+    """The text of a file below ``folder``, no longer than ``MAX_FILE_BYTES``.
+
+    Links are followed as far as they stay below the folder, as those of a mounted ConfigMap do: of
+    what lies elsewhere, reports would show lines to whoever may see a report. Raises Problem
+    ``code``, and OSError for a file that cannot be read.
+    """
+    name = f"{folder.resolve().name}/{path.relative_to(folder)}"
+    body = _body(folder, path)
+    if body is None:
+        raise Problem(code, f"{name}: not a file of this folder", hint=_COPY)
     if len(body) > MAX_FILE_BYTES:
-        raise Problem("PC7002", f"{name}: larger than {MAX_FILE_BYTES} bytes")
+        raise Problem(code, f"{name}: larger than {MAX_FILE_BYTES} bytes")
     try:
-        return SourceFile(name, body.decode("utf-8"))
+        return body.decode("utf-8")
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
-        raise Problem("PC7002", f"{name}:{line}: not valid UTF-8") from None
+        raise Problem(code, f"{name}:{line}: not valid UTF-8") from None
+
+
+def root_of(folder: Path) -> Path:
+    """The folder that no file of this one may lie outside of: of tests, the policy's."""
+    return folder.parent if folder.name == TESTS else folder
+
+
+def _body(folder: Path, path: Path) -> bytes | None:
+    """What is in it; None for what is no plain file, or lies outside the folder."""
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # waits for no pipe
+    try:
+        found, place = os.fstat(opened), path.resolve(strict=True)
+        inside = place.is_relative_to(folder.resolve()) and os.path.samestat(found, place.stat())
+        if not inside or not stat.S_ISREG(found.st_mode):
+            return None
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    finally:
+        os.close(opened)

@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from portcullis.core.call import Call, Context
 from portcullis.core.containment import Containment
 from portcullis.core.inspection import Profile
-from portcullis.core.release import Arm, Tallies
+from portcullis.core.release import Tallies
 from portcullis.core.verdict import Allow, Deny
 from portcullis.policy.comparing import Comparing, Decide
 from portcullis.policy.pdp import RegoPdp
+from portcullis.policy.weighing import Weighing
 
 _PARTS: Final = 10_000
 """Into how many parts sessions fall: a hundredth of a percent each."""
@@ -31,8 +34,7 @@ class Staged:
         self.share = share
         self._parts = share * _PARTS // 100
         self._salt = salt.encode() + b"\0"
-        self._canary = [0, 0]
-        self._rest = [0, 0]
+        self._canary, self._rest = Weighing(), Weighing()
         self._comparing = Comparing(active, reverse=True) if share else Comparing(candidate.decide)
 
     def chosen(self, context: Context) -> bool:
@@ -49,28 +51,20 @@ class Staged:
             verdict = active(call, context)
             self._comparing.put(call, context, verdict)
             return verdict
+        if context.session is None:
+            return active(call, context)  # no canary ever has such: they say nothing about one
         if self.chosen(context):
-            verdict, arm = self.candidate.decide(call, context), self._canary
+            verdict, side = self.candidate.decide(call, context), self._canary
             self._comparing.put(call, context, verdict)
         else:
-            verdict, arm = active(call, context), self._rest
-            if context.session is None:
-                return verdict  # no canary ever has such: they say nothing about one
-        arm[0] += 1
-        arm[1] += isinstance(verdict, Deny)
+            verdict, side = active(call, context), self._rest
+        side.count(context.session.id, denied=isinstance(verdict, Deny))
         return verdict
 
     def tallies(self) -> Tallies:
         """What was counted until now, in this process."""
-        compared, dropped, others, differences = self._comparing.counted()
-        return Tallies(
-            canary=Arm(decisions=self._canary[0], denials=self._canary[1]),
-            rest=Arm(decisions=self._rest[0], denials=self._rest[1]),
-            compared=compared,
-            dropped=dropped,
-            others=others,
-            differences=differences,
-        )
+        found = self._comparing.counted()
+        return msgspec.structs.replace(found, canary=self._canary.arm(), rest=self._rest.arm())
 
     def close(self) -> None:
         """Compare nothing more. Blocks for one decision at most."""
@@ -125,6 +119,13 @@ class StagedPdp(RegoPdp):
         staged = self._staged
         found = super().masks(server, context)
         return found or (staged is not None and staged.candidate.masks(server, context))
+
+    def lasting(self, context: Context) -> bool:
+        """See RegoPdp: whichever of the two decides."""
+        staged = self._staged
+        if staged is not None and staged.chosen(context):
+            return staged.candidate.lasting(context)
+        return super().lasting(context)
 
     def profile(self, context: Context) -> Profile:
         """See RegoPdp."""

@@ -46,6 +46,8 @@ BUILTINS: Final = frozenset(
 
 _INSERTED: Final = {"concat": 0, "regex.replace": 2}
 """Which argument of a function is repeated for each of the others."""
+_MAKERS: Final = frozenset({"array.concat", *_INSERTED})
+"""Whose value may be longer than all that they are given."""
 _LITERAL_TEXTS: Final = frozenset({"String", "RawString"})
 
 _PLACE: Final = re.compile(r"--> [^\n]*?:(\d+):(\d+)")
@@ -73,7 +75,7 @@ def parsed(text: str) -> Tree | Wrong:
         engine.add_policy("module.rego", text)
         return json.loads(engine.get_ast_as_json())[0]["ast"]
     except (RuntimeError, ValueError, RecursionError) as error:
-        return _said(error, "not Rego v1")
+        return told(str(error), "not Rego v1")
 
 
 _TOKENS: Final = re.compile(
@@ -116,12 +118,13 @@ def tried(text: str, rule: str) -> Wrong | None:
         engine.set_input_json("{}")
         engine.eval_rule_as_json(rule)
     except RuntimeError as error:
-        return _said(error, "cannot be evaluated")
+        return told(str(error), "cannot be evaluated")
     return None
 
 
-def _said(error: Exception, what: str) -> Wrong:
-    said = str(error).partition("Stack backtrace")[0]
+def told(error: str, what: str) -> Wrong:
+    """An error of the engine's, at its place."""
+    said = error.partition("Stack backtrace")[0]
     place, reason = _PLACE.search(said), _REASON.search(said)
     return Wrong(
         int(place[1]) if place else 1,
@@ -165,7 +168,15 @@ def _literal(params: list[Tree], at: int) -> bool:
 
 
 def _machine(tree: Tree) -> Iterator[Wrong]:
-    """What regorus' virtual machine judges in its own way where something is undefined."""
+    """What regorus' virtual machine judges in its own way where something is undefined.
+
+    And what would take all memory: each of its steps may, however few there are.
+    """
+    for call in found(tree, "Call"):
+        name = dotted(call["fcn"])
+        if name in _MAKERS and not all(map(_given, call["params"])):
+            hint = "Give it what stands in the call, such as input.arguments.NAME, and literals."
+            yield _wrong(call, f"{name} is given what was made before", hint)
     for node in found(tree, "AssignExpr"):
         hint = "Write `some x in [EXPRESSION]`, or compare with ==."
         yield _wrong(node, "a body assigns (:= or =)", hint)
@@ -175,6 +186,18 @@ def _machine(tree: Tree) -> Iterator[Wrong]:
             if not all(_defined(head, set()) for head in heads):
                 hint = "Write `[x | ...; some x in [EXPRESSION]]`."
                 yield _wrong(node, "a comprehension gathers variables and literals", hint)
+
+
+def _given(node: Tree) -> bool:
+    """Whether it stands in the question, in data or in the text."""
+    kind, inner = next(iter(node.items()))
+    if kind == "Array":
+        return all(map(_given, inner["items"]))
+    if kind == "RefBrack":
+        return _given(inner["refr"]) and bool(_LITERALS & inner["index"].keys())
+    if kind == "RefDot":
+        return _given(inner["refr"])
+    return kind in _LITERALS or (kind == "Var" and inner["value"] in {"input", "data"})
 
 
 _LITERALS: Final = frozenset({"String", "RawString", "Number", "Bool", "Null"})

@@ -42,6 +42,25 @@ class Entry:
         return f"{self.path} {self.value} @ {self.place.origin}"
 
 
+_CHARACTER: Final = {
+    "'": re.compile("''|."),
+    '"': re.compile(r"\\x..|\\u.{4}|\\U.{8}|\\.|."),
+}
+"""How one character of a text is written between quotes of either kind."""
+
+
+def _written(line: str, node: yaml.ScalarNode, offset: int) -> int:
+    """Where in its line a character of a text stands; the line begins where the text does."""
+    character = _CHARACTER.get(node.style or "")
+    if character is None:
+        return offset
+    at = 1
+    for _ in range(offset):
+        found = character.match(line, at)
+        at = found.end() if found else at
+    return at
+
+
 class Reader:
     """Reads nodes of one file as what the grammar expects; what does not fit becomes a fault."""
 
@@ -73,8 +92,9 @@ class Reader:
         """Note a fault at a character of a text; of one of several lines, at its beginning."""
         place = self.place(node)
         if isinstance(node, yaml.ScalarNode) and node.start_mark.line == node.end_mark.line:
-            at = place.column + offset + (1 if node.style else 0)
-            place = Place(place.file, place.line, at)
+            line = self._file.text.splitlines()[node.start_mark.line]
+            at = node.start_mark.column + _written(line[node.start_mark.column :], node, offset)
+            place = Place(place.file, place.line, at + 1)
         self._faults.add(place, message, hint)
 
     def pairs(self, node: yaml.Node, path: str) -> list[tuple[Entry, yaml.Node]]:

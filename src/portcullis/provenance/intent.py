@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping
 from importlib import resources
 from typing import Final
 
-import yaml
-
+from portcullis.config.yaml import shipped
 from portcullis.core.containment import ToolModel
 from portcullis.provenance.stems import stem
 from portcullis.provenance.words import Words
@@ -20,7 +19,7 @@ def _lexicon() -> Mapping[str, frozenset[str]]:
     """From each stem of tools' names to the stems of what users say for it."""
     text = resources.files("portcullis.provenance").joinpath("intents.yaml").read_text("utf-8")
     found: dict[str, frozenset[str]] = {}
-    for group in yaml.safe_load(text).values():
+    for group in shipped(text).values():
         said = frozenset(map(stem, group["words"]))
         for word in map(stem, group["tools"]):
             found[word] = found.get(word, frozenset()) | said

@@ -66,8 +66,9 @@ class AgentSets(msgspec.Struct, frozen=True, kw_only=True):
     """The four sets of one agent, and its access reviews.
 
     ``reachable`` is None where nobody knows what servers offer; ``registered`` where nobody knows
-    who can log in. ``due`` is when somebody has to have looked next (0: never), ``confirmed_at``,
-    ``confirmed_by`` and ``confirmed_release`` are about the last time.
+    who can log in. ``owner`` answers for it: by the directory, or else by the policy. ``due`` is
+    when somebody has to have looked next (0: never), ``confirmed_at``, ``confirmed_by`` and
+    ``confirmed_release`` are about the last time.
     """
 
     agent: str
@@ -119,10 +120,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         for one in self.findings:
             found[one.severity] += 1
         return found
-
-    def at_least(self, severity: str) -> bool:
-        """Whether something is as grave as that."""
-        return any(RANK[one.severity] <= RANK[severity] for one in self.findings)
 
 
 class Confirmed(msgspec.Struct, frozen=True, kw_only=True):

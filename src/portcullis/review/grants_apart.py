@@ -123,7 +123,7 @@ def reviewed_apart(
     """
     if job.size < LARGE:
         return reviewed(job)
-    argv = [sys.executable, "-m", "portcullis.review.grants_apart"]
+    argv = [sys.executable, "-P", "-m", "portcullis.review.grants_apart"]
     try:
         with subprocess.Popen(  # noqa: S603 - our own module
             argv,

@@ -19,7 +19,7 @@ from portcullis.policy.compiler import compile_policy
 from portcullis.policy.engine import RegorusEngine
 from portcullis.policy.grammar import parse
 from portcullis.policy.model import Grant, Policy
-from portcullis.policy.pdp import RegoPdp, compile_files
+from portcullis.policy.pdp import RegoPdp, compile_parsed
 from portcullis.policy.source import SourceFile
 from portcullis.review.reach import highest
 from portcullis.review.replay_side import At, unconditional
@@ -42,7 +42,7 @@ class Effective:
     ) -> None:
         self.policy: Policy = parse(files, fault)
         engine = RegorusEngine()
-        compiled = compile_files(files, fault, engine)
+        compiled = compile_parsed(self.policy, engine)
         self.digest = compiled.digest
         bundle = compile_policy(_always(self.policy))
         program = engine.compile(bundle)

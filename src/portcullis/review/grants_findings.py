@@ -10,8 +10,8 @@ from importlib import resources
 from typing import Final
 
 import msgspec
-import yaml
 
+from portcullis.config.yaml import shipped
 from portcullis.policy.model import Agent, Policy
 from portcullis.review.grants import RANK, AgentSets, Finding, Grant, Known
 from portcullis.review.grants_effective import Effective
@@ -47,7 +47,7 @@ class Rules(msgspec.Struct, frozen=True):
 def rules() -> Rules:
     """What ships with the program."""
     text = (resources.files("portcullis.review") / _FILE).read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), Rules)
+    return msgspec.convert(shipped(text), Rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,9 @@ def _agents(looked: Looked) -> Iterator[Finding]:
         agent = written[one.agent]
         if not one.owner:
             yield _finding("ownerless", one.agent, f"{one.agent} has no owner", who, *where)
+        if agent.owner and agent.owner.casefold() != one.owner.casefold():
+            text = f"{one.agent}: {agent.owner} by the policy, {one.owner} by the directory"
+            yield _finding("owners", one.agent, text, who, *where)
         if one.due and one.due <= looked.now:
             late = int((looked.now - one.due) // _DAY)
             yield _finding("overdue", one.agent, f"{one.agent}: due for {_days(late)}", who, *where)

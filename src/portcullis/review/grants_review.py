@@ -96,7 +96,7 @@ def _sets(
     return AgentSets(
         agent=name,
         role=role.name.value,
-        owner=agent.owner or (registered or {}).get(name, ""),
+        owner=(registered or {}).get(name, "") or agent.owner,
         rule=agent.name.rule,
         place=agent.name.place.origin,
         declared=granted(role, mine),

@@ -78,6 +78,7 @@ def _role_text(
     body = [*_granting(mined, raw, role, evidence), *_beside(raw, role)]
     lines = [
         f"# Mined for {_flat(agent.name.value)} from {said}.",
+        f"# Not learned from: {_unlearned(evidence)}.",
         f"# It takes the place of the role {role.name.value}. Read it before you activate it.",
         "version: 1",
         "",
@@ -88,6 +89,12 @@ def _role_text(
     if limits:
         lines += ["", "limits:", *(f"  {key}: {_flow(one)}" for key, one in limits.items())]
     return "\n".join(lines) + "\n"
+
+
+def _unlearned(evidence: Evidence) -> str:
+    """How many calls taught nothing, and why."""
+    refused, failed, suspect = evidence.refused, evidence.failed, evidence.suspect
+    return f"{refused} refused, {failed} failed or without a result, {suspect} of attacked sessions"
 
 
 def _granting(

@@ -24,7 +24,8 @@ def lines(found: Proposal) -> Iterator[str]:
     counts = f"{len(found.entries)} grants from {len(evidence.learned)} of {evidence.seen} calls"
     yield (
         f"{agent}: {counts} (not learned from: {evidence.refused} refused,"
-        f" {evidence.failed} failed, {evidence.unnamed} of what no entry can name,"
+        f" {evidence.failed} failed or without a result,"
+        f" {evidence.unnamed} of what no entry can name,"
         f" {evidence.suspect} of attacked sessions)"
     )
     yield f"replayed {told.decisions} decisions; legitimate calls lost: {lost}"

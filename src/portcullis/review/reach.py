@@ -72,13 +72,15 @@ def reach(policy: Policy) -> tuple[Reach, ...]:
     """What each agent of a policy can reach, by name."""
     roles = {role.name.value: role for role in policy.roles}
     tools = {tool.name.value: tool for tool in policy.tools}
+    held = {agent.role.value for agent in policy.agents}
+    known = {name: _reach(role, tools) for name, role in roles.items() if name in held}
     return tuple(
-        _reach(agent.name.value, roles[agent.role.value], tools)
+        msgspec.structs.replace(known[agent.role.value], agent=agent.name.value)
         for agent in sorted(policy.agents, key=lambda one: one.name.value)
     )
 
 
-def _reach(agent: str, role: Role, tools: dict[str, Tool]) -> Reach:
+def _reach(role: Role, tools: dict[str, Tool]) -> Reach:
     names = tuple(sorted(_granted(role, tools.values())))
     known = [tools[name] for name in names if name in tools]
     undescribed = tuple(name for name in names if name not in tools or not _described(tools[name]))
@@ -89,7 +91,7 @@ def _reach(agent: str, role: Role, tools: dict[str, Tool]) -> Reach:
         return tuple(sorted({tool.name.value for tool in wanted} | set(undescribed) | named))
 
     return Reach(
-        agent=agent,
+        agent="",
         role=role.name.value,
         tools=names,
         private=those((tool for tool in known if _private(tool)), *_READ, "feature"),

@@ -17,7 +17,7 @@ from portcullis.review.mapping import register
 from portcullis.review.threats_acting import ACTING
 from portcullis.review.threats_data import Kind, kinds
 from portcullis.review.threats_map import Zone, zones
-from portcullis.review.threats_proofs import Proof, Record, proofs
+from portcullis.review.threats_proofs import Proof, Record, Run, proofs, run_of
 from portcullis.review.threats_rating import (
     COVERAGES,
     LEVELS,
@@ -85,7 +85,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment's threat model. Threats stand in the order in which to look at them.
 
     ``made`` is ISO 8601, ``proven`` when the tests ran that are named, empty when that is not
-    known. ``limits`` are what the gate as such does not protect from.
+    known, ``run`` which run of them it was. ``limits`` are what the gate as such does not protect
+    from.
     """
 
     format: str = FORMAT
@@ -99,6 +100,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     threats: tuple[Threat, ...]
     names: dict[str, str]
     limits: tuple[str, ...]
+    run: Run | None = None
 
     def counts(self) -> dict[str, int]:
         """How many threats there are of each coverage."""
@@ -132,6 +134,7 @@ def threat_model(scene: Scene, record: Record | None = None) -> Model:
         threats=tuple(found),
         names={name: said for name, said in known.names.items() if name in used},
         limits=register().limits,
+        run=run_of(record, scene.now) if record else None,
     )
 
 

@@ -102,10 +102,7 @@ def parts(model: Model) -> Iterator[Part]:
     counts = model.counts()
     said = ", ".join(f"{counts[one.value]} {TITLES[one].lower()}" for one in Coverage)
     yield Line(f"Made {model.made} from configuration and policy: {said}.")
-    if model.proven:
-        yield Line(f"Tests are those of the full run of {model.proven}.")
-    else:
-        yield Line("No record of a test run was given: see --proofs.")
+    yield Line(_tested(model))
     for coverage in Coverage:
         yield Heading(TITLES[coverage])
         cells = tuple(_cells([one for one in model.threats if one.coverage is coverage]))
@@ -137,6 +134,21 @@ def parts(model: Model) -> Iterator[Part]:
     )
     yield Heading("What the gate does not protect from")
     yield Grid(("Limit",), tuple((one,) for one in model.limits))
+
+
+def _tested(model: Model) -> str:
+    """Whose tests are named."""
+    run = model.run
+    if run is None:
+        return "No record of a test run is here, so no control is known to be proven: see --proofs."
+    age = "less than a day" if not run.days else f"{run.days} day{'s' if run.days > 1 else ''}"
+    what = f"version {run.version}" + (f", commit {run.commit[:12]}" if run.commit else "")
+    same = (
+        "the code that runs here"
+        if run.same
+        else "other code than what runs here, of which nothing is proven by it"
+    )
+    return f"Tests are those of the full run of {run.made}, {age} ago, of {what}: {same}."
 
 
 def differences(found: tuple[Change, ...]) -> Iterator[str]:

@@ -197,11 +197,14 @@ class SqlApprovals:
         noted = update(APPROVALS).where(
             row.id == approval_id,
             row.state == State.PENDING,
-            row.decided_by == "",
+            row.endorsed_by == "",
             row.expires_at > now,
         )
         with self._writing.begin() as connection:
-            if connection.execute(noted.values(decided_by=by, reason=reason)).rowcount != 1:
+            if (
+                connection.execute(noted.values(endorsed_by=by, endorsed_reason=reason)).rowcount
+                != 1
+            ):
                 return None
             return _get(connection, approval_id)
 
@@ -287,7 +290,7 @@ def _moved(
         if verb in {Verb.APPROVE, Verb.CONSUME}:
             moving = moving.where(APPROVALS.c.expires_at > now)
         if verb is Verb.APPROVE:
-            moving = moving.where(APPROVALS.c.decided_by == endorsed)
+            moving = moving.where(APPROVALS.c.endorsed_by == endorsed)
         if connection.execute(moving.values(values | {"state": after(state, verb)})).rowcount == 1:
             return _get(connection, approval_id)
     return None

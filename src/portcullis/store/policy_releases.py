@@ -166,7 +166,7 @@ class SqlReleases:
             if stage is Stage.ACTIVE and standing.active is not None:
                 _put(connection, standing.active, Verb.SUPERSEDE, at=at)
             if found.stage is Stage.ACTIVE and verb is Verb.ROLL_BACK:
-                before = _before(connection)
+                before = standing.before()
                 _put(connection, before, Verb.RESTORE, at=at, by=by, reason=reason)
             if stage in _STAGED and stage is not found.stage:
                 forget(connection, number)  # what was counted at one stage says nothing of another
@@ -226,16 +226,27 @@ def _standing(connection: Connection) -> Standing:
     rows = connection.execute(select(POLICY_RELEASES).where(_ROWS.stage.in_(wanted))).mappings()
     found = {release.stage: release for release in map(_release, rows)}
     candidate = found.get(Stage.SHADOW) or found.get(Stage.CANARY)
-    return Standing(active=found.get(Stage.ACTIVE), candidate=candidate)
+    active = found.get(Stage.ACTIVE)
+    return Standing(
+        active=active,
+        candidate=candidate,
+        back=_before(connection),
+        restored=active is not None and _restored(connection, active),
+    )
 
 
-def _before(connection: Connection) -> Release:
+def _before(connection: Connection) -> Release | None:
     """The release that was active last, of those that were superseded."""
     query = select(POLICY_RELEASES).where(_ROWS.stage == Stage.SUPERSEDED.value)
     row = connection.execute(query.order_by(_ROWS.active_at.desc()).limit(1)).mappings().first()
-    if row is None:
-        raise Problem("PC7031", "there is no release to go back to")
-    return _release(row)
+    return None if row is None else _release(row)
+
+
+def _restored(connection: Connection, active: Release) -> bool:
+    """Whether it became active when another one was rolled back: both are of one moment."""
+    then = _ROWS.stage == Stage.ROLLED_BACK.value, _ROWS.changed_at == active.active_at
+    was = select(_ROWS.number).where(*then, _ROWS.active_at > 0).limit(1)
+    return connection.execute(was).first() is not None
 
 
 def _find(connection: Connection, number: int) -> Release | None:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0028"
+REVISION: Final = "0031"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -228,6 +228,8 @@ APPROVALS: Final = Table(
     Column("sealed", LargeBinary, nullable=True),
     Column("chain", Text, nullable=False, server_default=""),
     Column("why", String(200), nullable=False, server_default=""),
+    Column("endorsed_by", String(63), nullable=False, server_default=""),
+    Column("endorsed_reason", String(200), nullable=False, server_default=""),
     CheckConstraint(f"state IN ({_APPROVAL_STATES})", name="approvals_state"),
     Index("ix_approvals_state", "state", "created_at", "id"),
     Index("ix_approvals_agent", "agent", "state", "created_at", "id"),

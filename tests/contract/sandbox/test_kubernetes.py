@@ -253,7 +253,7 @@ async def test_whoever_stops_waiting_for_a_start_leaves_no_pod(cluster, kubernet
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    for _ in range(200):
+    for _ in range(600):
         if not kubernetes._abandoned:
             break
         await asyncio.sleep(0.05)

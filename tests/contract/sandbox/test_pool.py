@@ -57,7 +57,7 @@ async def test_a_claim_beyond_those_that_are_ready_is_served(pool):
     tasks = [pool.run(Task(title=str(n), code=f"print({n})")) for n in range(3)]
     found = await asyncio.gather(*tasks)
     assert [one.stdout for one in found] == [b"0\n", b"1\n", b"2\n"]
-    for _ in range(100):
+    for _ in range(600):
         if pool.ready == 1:
             break
         await asyncio.sleep(0.05)

@@ -242,7 +242,7 @@ async def test_it_dies_with_whoever_made_it(sandbox, tmp_path):
     finally:
         gate.kill()
         await gate.wait()
-    for _ in range(50):
+    for _ in range(300):
         if not running(f"^sleep 54.{os.getpid()}$"):
             break
         await asyncio.sleep(0.1)
@@ -337,7 +337,7 @@ async def test_whoever_stops_waiting_for_a_start_leaves_no_box(sandbox):
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    for _ in range(400):
+    for _ in range(600):
         if groups() <= before:
             break
         await asyncio.sleep(0.05)

@@ -193,7 +193,12 @@ def test_of_two_people_the_first_endorses_and_another_approves_after_that_one(re
     store = opened(reopen())
     claim(store, wanted())
     endorsed = store.endorse("a1", now=110.0, by="bea", reason="fine")
-    assert (endorsed.state, endorsed.decided_by, endorsed.reason) == (State.PENDING, "bea", "fine")
+    assert (endorsed.state, endorsed.endorsed_by, endorsed.endorsed_reason) == (
+        State.PENDING,
+        "bea",
+        "fine",
+    )
+    assert (endorsed.decided_by, endorsed.reason) == ("", "")
     assert store.sealed("a1") == b"what is shown", "the second sees it, too"
     assert store.endorse("a1", now=111.0, by="cy", reason="me too") is None
     again = opened(reopen())
@@ -202,6 +207,7 @@ def test_of_two_people_the_first_endorses_and_another_approves_after_that_one(re
     assert again.move("a1", Verb.APPROVE, now=112.0, by="cy", after="dan") is None
     approved = again.move("a1", Verb.APPROVE, now=112.0, by="cy", reason="so", after="bea")
     assert (approved.state, approved.decided_by, approved.reason) == (State.APPROVED, "cy", "so")
+    assert (approved.endorsed_by, approved.endorsed_reason) == ("bea", "fine")
     assert claim(again, wanted("a3")).outcome == "consumed"
 
 

@@ -296,7 +296,7 @@ async def watched(reopen, clock):
 
 
 async def becomes(expected, ask):
-    for _ in range(500):
+    for _ in range(3000):
         if ask() == expected:
             break
         await asyncio.sleep(0.01)

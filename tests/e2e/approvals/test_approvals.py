@@ -148,10 +148,14 @@ async def test_of_two_people_the_second_is_somebody_else(desk):
         assert (await desk.decide("bea", approval, "approve"))[1]["code"] == "PC3046"
         assert handle(await client.call_tool("update", update)) == approval
         _, waits = await desk.ask("dan", "GET", f"/{approval}")
-        assert (waits["approval"]["state"], waits["approval"]["decided_by"]) == ("pending", "bea")
+        first = waits["approval"]
+        assert (first["state"], first["endorsed_by"], first["decided_by"]) == ("pending", "bea", "")
+        assert waits["hindrance"] == ""
+        assert "already" in (await desk.ask("bea", "GET", f"/{approval}"))[1]["hindrance"]
         assert waits["call"]["arguments"] == update, "the second sees what the first saw"
         status, second = await desk.decide("dan", approval, "approve")
         assert (status, second["state"], second["decided_by"]) == (200, "approved", "dan")
+        assert second["endorsed_by"] == "bea"
         assert not (await client.call_tool("update", update)).is_error
     mine = [event.method for event in desk.stage.events() if event.approval == approval]
     assert mine.count("approval.endorsed") == 1

@@ -88,6 +88,10 @@ async def test_who_is_not_named_by_the_rule_approves_nothing_and_is_told_who_may
     assert desk.mails() == 1
     refusal = await standins.eventually(desk.stage, lambda event: event.code == "PC3080")
     assert (refusal.principal, refusal.verdict) == ("dan", "deny")
+    approved = await standins.eventually(
+        desk.stage, lambda event: event.method == "approval.approved"
+    )
+    assert (approved.principal, approved.parameters["rules"]) == ("eve", ["mail"])
 
 
 async def test_both_of_two_people_have_to_be_named_and_anybody_may_deny(desk):

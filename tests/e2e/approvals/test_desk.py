@@ -61,7 +61,7 @@ async def opened(house, approval):
 
 async def soon(looked_up):
     """What is there in a moment: some things are written beside the call."""
-    for _ in range(200):
+    for _ in range(600):
         found = await looked_up()
         if found is not None:
             return found

@@ -101,7 +101,7 @@ async def settled(desk):
     size = len(desk.stage.events())
     place = desk.stage.gate.audit_directory
     source = Source(place, own_verifier(place))
-    for _ in range(100):
+    for _ in range(600):
         if source.refresh() >= size:
             break
         await asyncio.sleep(0.05)

@@ -110,7 +110,7 @@ async def shown(config: Path, event: str, why: str) -> dict[str, Any]:
 
 async def soon(config: Path) -> tuple[Event, dict[str, Any]]:
     """The result's event and its content, as soon as both are on disk."""
-    for _ in range(200):
+    for _ in range(600):
         for event in events(config, OWN):
             if event.type == "tool_result":
                 with contextlib.suppress(Problem):

@@ -49,7 +49,7 @@ async def shown(desk: Desk, event: str) -> dict[str, Any]:
 
 async def kept(desk: Desk, event: Any) -> dict[str, Any]:
     """What ``shown`` has, once it is on disk."""
-    for _ in range(200):
+    for _ in range(1500):
         with contextlib.suppress(Problem):
             return await shown(desk, event.id)
         await asyncio.sleep(0.02)
@@ -68,7 +68,7 @@ async def answered(desk: Desk, event: Any) -> Any:
 
 async def last_result(desk: Desk, after: int) -> Any:
     """The result of the next model call, once the log has it."""
-    for _ in range(200):
+    for _ in range(1500):
         events = [event for event in desk.stage.events() if event.type == "llm_result"]
         if len(events) > after:
             return events[-1]

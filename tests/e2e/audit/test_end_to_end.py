@@ -45,7 +45,7 @@ async def ticketed(stage: Stage, token: str) -> str:
         await client.call_tool("create", {"customer_id": "C-1001", **WORDS})
     contents = stage.gate.services.privacy_parts.contents
     event = [event.id for event in stage.events() if event.type == "tool_call"][-1]
-    for _ in range(200):
+    for _ in range(1500):
         with contextlib.suppress(Problem):
             contents.read(event)
             return event

@@ -202,10 +202,10 @@ async def test_every_kind_of_exporter_gets_what_an_agent_did_and_says_when_it_is
             async with mcp_client(stage, "orders", token) as client:
                 await client.call_tool("search", {"customer_id": "C-1001"})
             call = await eventually(stage, lambda one: one.type == "tool_call")
-            behind = await eventually(stage, lambda one: one.method == "audit.export.behind", 10)
+            behind = await eventually(stage, lambda one: one.method == "audit.export.behind")
             assert (behind.type, behind.parameters["exporter"]) == ("admin", "siem")
             hook.judge = lambda *_: None
-            await eventually(stage, lambda one: one.method == "audit.export.recovered", 10)
+            await eventually(stage, lambda one: one.method == "audit.export.recovered")
             lines = tmp_path / "out.jsonl"
 
             def seen() -> list[bool]:

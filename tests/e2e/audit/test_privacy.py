@@ -19,7 +19,7 @@ from portcullis.audit.query import find
 from portcullis.audit.subjects_erasure import Plan, Stores
 from portcullis.audit.verify import own_verifier, read_head, verify
 from portcullis.cli.audit import app
-from portcullis.cli.remote import call
+from portcullis.cli.remote_call import call
 from portcullis.config import load
 from portcullis.control.containment import by_itself
 from portcullis.core.errors import Problem
@@ -51,7 +51,7 @@ async def ticketed(stage: Stage, token: str) -> str:
         await client.call_tool("create", {"customer_id": "C-1001", **words})
     contents = stage.gate.services.privacy_parts.contents
     event = [event.id for event in stage.events() if event.type == "tool_call"][-1]
-    for _ in range(200):
+    for _ in range(1500):
         with contextlib.suppress(Problem):
             contents.read(event)
             return event
@@ -62,7 +62,7 @@ async def ticketed(stage: Stage, token: str) -> str:
 async def published(stage: Stage, index: int) -> None:
     """Return when a signed head covers the entry."""
     directory = stage.gate.audit_directory
-    for _ in range(200):
+    for _ in range(1500):
         if read_head(directory, own_verifier(directory)).size > index:
             return
         await asyncio.sleep(0.02)

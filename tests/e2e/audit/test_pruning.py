@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from portcullis.bootstrap import local_operator, retention
 from portcullis.cli.audit import app
-from portcullis.cli.remote import call
+from portcullis.cli.remote_call import call
 from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
 from standins import AGENT, Stage, agent_token, mcp_client, staged
@@ -67,7 +67,7 @@ async def busy(folder: Path, **limits: Any) -> AsyncIterator[Stage]:
             for number in range(CALLS):
                 words = {"subject": f"Parcel {number}", "body": "It lies at the depot"}
                 await client.call_tool("create", {"customer_id": "C-1001", **words})
-        for _ in range(200):
+        for _ in range(1500):
             if stage.gate.services.recorder.size <= json_size(stage):
                 break
             await asyncio.sleep(0.02)
@@ -118,7 +118,7 @@ async def test_a_gate_prunes_by_itself_what_is_past_its_maximum(
     monkeypatch.setattr(retention, "_SOON_SECONDS", 0.1)
     monkeypatch.setattr(retention, "_DAY_SECONDS", 0.2)
     async with busy(tmp_path, default={"max_days": 1e-6}) as stage:
-        for _ in range(200):
+        for _ in range(600):
             acts = [event for event in stage.events() if event.method == "audit.prune"]
             if acts and sum(event.type == "tool_call" for event in stage.events()) < CALLS // 2:
                 break

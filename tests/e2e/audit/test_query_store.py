@@ -154,7 +154,7 @@ async def test_a_running_gate_keeps_the_projection_up(tmp_path: Path) -> None:
             await client.call_tool("search", {"customer_id": "C-1001"})
         command = ["access", "--agent", AGENT, "--json", "-c", str(stage.config)]
         tools: list[dict[str, Any]] = []
-        for _ in range(50):  # an event is there once its checkpoint is signed
+        for _ in range(300):  # an event is there once its checkpoint is signed
             asked = await asyncio.to_thread(CliRunner().invoke, app, command)
             rows = [json.loads(line) for line in asked.stdout.splitlines()]
             tools = [row for row in rows if row["action"] == "tool"]
@@ -167,7 +167,7 @@ async def test_a_running_gate_keeps_the_projection_up(tmp_path: Path) -> None:
         projection = SqlProjection(open_sqlite(stage.config.parent / "state/portcullis.db"))
         position = projection.position("gate").next
         stage.gate.services.recorder.enqueue(event(0))
-        for _ in range(100):  # and the gate itself goes on
+        for _ in range(600):  # and the gate itself goes on
             if projection.position("gate").next > position:
                 return
             await asyncio.sleep(0.05)

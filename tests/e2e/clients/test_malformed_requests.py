@@ -94,7 +94,7 @@ async def test_malformed_model_requests(stage, vector):
 
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
         await asyncio.gather(*(send(http, number) for number in range(PER_OPERATION)))
-    for _ in range(100):
+    for _ in range(1500):
         recorded = {event.trace_id for event in stage.events()}
         if recorded >= set(seen):
             break

@@ -6,7 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 import standins
+from authenticators import Authenticator
 from console.people import housed
+from console.windows import SCREEN, Window, chromium
 from e2e.approvals.desk import furnished, policy
 from portcullis.cli.operator import app
 
@@ -116,7 +118,7 @@ async def test_rights_for_a_while_do_what_the_role_may_not_and_somebody_else_rev
 
 
 async def told(house):
-    for _ in range(150):
+    for _ in range(1500):
         _, found = await said(house, "GET", "/api/v1/alerts", house.bearer("vic"))
         for one in found["alerts"]:
             if one["rule"] == "glass-broken":
@@ -160,3 +162,147 @@ async def test_it_is_open_to_those_whom_the_configuration_names_and_only_for_so_
     assert (status, refused["code"]) == (401, "PC2070")
     _, found = await said(house, "GET", PATH, house.bearer("vic"))
     assert not {"sam", "dee"} & {one["operator"] for one in found["broken"]}
+
+
+async def test_in_the_console_password_and_code_raise_the_rights_of_that_login_for_a_while(house):
+    await house.desk.operator("pat", "approver")
+    secrets, person = await house.enrol("pat"), house.person("pat")
+    before = house.person("pat")
+    shown = secrets.fields()
+    fields = {"reason": WHY, "minutes": "5", "password": shown["password"], "code": shown["code"]}
+    page = (await person.get("/glass", accept="text/html")).text
+    assert 'action="/glass/begin"' in page
+    assert "glass-passkey" not in page, "there is no passkey yet"
+    wrong = await person.act("/glass/begin", **fields | {"password": "not the password"})
+    assert (wrong.status, wrong.code, wrong.cookie) == (401, "PC2070", "")
+    assert "not the password" not in wrong.text
+    forged = await person.send("/glass/begin", fields)
+    assert (forged.code, forged.cookie) == ("PC2081", "")
+    fields["code"] = secrets.fields()["code"]
+    late = await person.act("/glass/begin", **{**fields, "minutes": "31"})
+    assert (late.code, late.cookie) == ("PC3081", "")
+
+    fields["code"] = secrets.fields()["code"]
+    done = person.into(await person.act("/glass/begin", **fields))
+    assert (done.status, done.place) == (303, "/"), done.text
+    lasts = int(done.headers["set-cookie"].lower().partition("max-age=")[2].partition(";")[0])
+    assert 0 < lasts <= 300
+    bearer = {"authorization": f"Bearer {person.token}"}
+    assert (await house.api("GET", "/api/v1/version", **bearer)).code == "PC2032"
+    page = (await person.get("/", accept="text/html")).text
+    assert "The glass is broken" in page
+    assert WHY in page
+    assert (await before.act("/agents/none/resume", reason="x")).code == "PC2004"
+    raised = await person.act("/agents/none/resume", reason="x")
+    assert raised.code not in {"PC2004", ""}
+    refusal = await standins.eventually(
+        house.desk.stage, lambda event: event.code == raised.code and event.principal == "pat"
+    )
+    assert refusal.parameters["break_glass"]
+    assert (await person.add(Authenticator())).code == "PC3086", "nothing that lasts"
+
+    glass = next(one for one in await listed(house) if one["operator"] == "pat")
+    stranger = await house.person("vic").act("/glass/end", glass=glass["id"])
+    assert stranger.code == "PC2004"
+    ended = await person.act("/glass/end", glass=glass["id"])
+    assert (ended.status, ended.place) == (303, "/login")
+    assert (await person.get("/", accept="text/html")).code == "PC4001"
+    own = await before.act("/glass/review", glass=glass["id"], judgement="justified", reason="x")
+    assert own.code == "PC2004"
+    amy = house.person("amy")
+    nothing = await amy.act("/glass/review", glass=glass["id"], judgement="so so", reason="x")
+    assert nothing.code == "PC1020"
+    done = await amy.act("/glass/review", glass=glass["id"], judgement="justified", reason="seen")
+    assert (done.status, done.place) == (303, "/glass")
+    assert "justified by <bdi>amy" in (await amy.get("/glass", accept="text/html")).text
+
+
+async def listed(house):
+    return (await said(house, "GET", PATH, house.bearer("vic")))[1]["broken"]
+
+
+async def test_only_ones_own_passkey_shown_for_this_breaks_the_glass(house):
+    await house.desk.operator("kim", "approver")
+    await house.desk.operator("lee", "approver")
+    person, phone = house.person("kim"), Authenticator()
+    assert (await person.add(phone)).status == 200
+    other, lees = house.person("lee"), Authenticator()
+    assert (await other.add(lees)).status == 200
+    wanted = {"reason": WHY, "minutes": "5"}
+
+    async def tried(who, key, *, begin="/glass/passkey/begin"):
+        own = begin.startswith("/glass")
+        begun = (await (who.act(begin) if own else who.send(begin, {}))).json()
+        answer = key.show(begun["options"], origin=person.base)
+        shown = {"ceremony": begun["ceremony"], "credential": answer}
+        return shown, await person.act("/glass/passkey", **wanted, **shown)
+
+    for who, key, begin in (
+        (person, lees, "/glass/passkey/begin"),
+        (other, phone, "/glass/passkey/begin"),
+        (person, phone, "/login/passkey/begin"),
+    ):
+        _, refused = await tried(who, key, begin=begin)
+        assert (refused.status, refused.code, refused.cookie) == (401, "PC2083", ""), begin
+    shown, done = await tried(person, phone)
+    assert (done.status, done.json()) == (200, {"next": "/"}), done.text
+    assert (await person.act("/glass/passkey", **wanted, **shown)).code == "PC2083", "once"
+    raised = house.person("kim")
+    raised.token = done.cookie
+    assert "The glass is broken" in (await raised.get("/", accept="text/html")).text
+    (glass,) = [one for one in await listed(house) if one["operator"] == "kim"]
+    assert glass["roles"] == ["admin", "approver"]
+    await raised.act("/glass/end", glass=glass["id"])
+
+
+async def test_a_browser_breaks_the_glass_by_a_passkey_and_somebody_else_reviews_it(house):
+    name, reason = "joy", "the queue burns"
+    await house.desk.operator(name, "approver")
+    async with chromium() as browser:
+        context = await browser.new_context(viewport=SCREEN)
+        window = Window(await context.new_page(), house.base)
+        page = window.page
+        page.set_default_timeout(15_000)
+
+        async def enter(who):
+            cookie = {"name": "portcullis", "value": house.person(who).token, "url": house.base}
+            await context.add_cookies([cookie])
+
+        await enter(name)
+        await device(context, page)
+        await window.open("/account")
+        await page.get_by_role("button", name="Add a passkey").click()
+        await page.get_by_role("cell", name="This device", exact=True).wait_for()
+        await page.get_by_role("link", name="Break the glass").click()
+        form = page.locator("#glass-passkey")
+        await form.get_by_label("minutes").fill("7")
+        await form.get_by_label("Why").fill(reason)
+        assert await window.faults() == []
+        await form.get_by_role("button").click()
+        await page.wait_for_url(f"{house.base}/")
+        banner = page.locator(".banner.glass", has_text=reason)
+        assert "joy acts as admin, approver" in await banner.inner_text()
+        await banner.get_by_role("link").click()
+        await page.get_by_role("button", name="End it for joy").click()
+        await page.wait_for_url("**/login")
+
+        await enter("amy")
+        await window.open("/glass")
+        row = page.get_by_role("row", name="joy")
+        await row.get_by_text("Review what joy did").click()
+        await row.get_by_label("It was").select_option("not justified")
+        await row.get_by_label("Because").fill("the queue was well")
+        assert await window.faults() == []
+        assert await window.overflow() <= 0
+        await row.get_by_role("button", name="Close the review").click()
+        await page.get_by_text("unjustified by amy").wait_for()
+        await context.close()
+
+
+async def device(context, page):
+    """A passkey device in the browser (WebDriver's virtual authenticator)."""
+    devtools = await context.new_cdp_session(page)
+    await devtools.send("WebAuthn.enable")
+    options = {"protocol": "ctap2", "transport": "internal", "automaticPresenceSimulation": True}
+    options |= {"hasResidentKey": True, "hasUserVerification": True, "isUserVerified": True}
+    await devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})

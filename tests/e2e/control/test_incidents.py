@@ -135,7 +135,7 @@ def test_a_kill_offers_an_incident_and_false_alarms_are_stood_down(deployment):
         refused = deployment.run("kill", *words, "--incident", "hostile-agent", code=2)
         assert "PC7004" in refused.err
     made = ("--agent", "shop-1", "--reason", "it loops", "--playbook", "runaway-cost")
-    one = deployment.json("incident", "open", *made, "--alert", "a-1", "--since", "3")
+    one = deployment.json("incident", "open", *made, "--alert", "a-1", "--days", "3")
     assert (one["containing"], one["source"], one["source_id"]) == ("quarantine", "alert", "a-1")
     deployment.run("incident", "step", one["id"], "contain", "--reason", "now")
     let_out = ("agent", "release", "shop-1", "--reason", "x")

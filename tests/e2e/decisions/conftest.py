@@ -18,7 +18,7 @@ from portcullis.wire.envoy import authorization_pb2 as wire
 
 DOMAIN = "demo.portcullis.example"
 SIDECAR = f"spiffe://{DOMAIN}/mesh/sidecar"
-AGENTS = ("worker", "doomed", "isolated", "killed", "rival", "sourced", "minded")
+AGENTS = ("worker", "doomed", "isolated", "killed", "rival", "sourced", "minded", "counted")
 POLICY = """\
 version: 1
 agents:
@@ -29,6 +29,9 @@ agents:
   ghost: {role: worker, owner: team}
   sourced: {role: sourced, owner: team}
   minded: {role: minded, owner: team}
+  counted: {role: worker, owner: team}
+limits:
+  few: {for: {agent: counted}, per: agent, calls: 4/day, concurrency: 1}
 roles:
   worker:
     allowed_tools: [kb.search, desk.find, kb.say, {tool: kb.export, obligations: {approvers: 1}}]

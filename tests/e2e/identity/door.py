@@ -313,7 +313,7 @@ async def opened(
         serving.close()
 
 
-async def until(condition, seconds: float = 3.0) -> None:
+async def until(condition, seconds: float = 60.0) -> None:
     for _ in range(round(seconds / 0.005)):
         if condition():
             return

@@ -39,7 +39,10 @@ def held(pid):
     """The inodes of a process's sockets."""
     found = set()
     for each in Path(f"/proc/{pid}/fd").iterdir():
-        target = str(each.readlink())
+        try:
+            target = str(each.readlink())
+        except FileNotFoundError:  # it was closed meanwhile
+            continue
         if target.startswith("socket:["):
             found.add(target[8:-1])
     return found

@@ -148,10 +148,13 @@ class Drill:
         approve = ("incident", "approve", self.number, "--reason", "I looked at all of it")
         approve += ("--proposal", asked)
         await self.terminal.run(*approve, refused="PC3046")  # whoever proposed it
-        second = folder / "bea"
-        second.touch(mode=0o600)
-        second.write_text(self.desk.operators["bea"]["authorization"].split()[1])
-        await self.terminal.run(*approve, "--token", f"file:{second}")
+        for name, refused in (("ada", "PC3080"), ("bea", "")):  # the rule names bea
+            second = folder / name
+            second.touch(mode=0o600)
+            second.write_text(self.desk.operators[name]["authorization"].split()[1])
+            await self.terminal.run(*approve, "--token", f"file:{second}", refused=refused)
+        shown = await self.terminal.run("incident", "show", self.number)
+        assert "by the rule back: bea; not you" in shown
         with pytest.raises(RuntimeError, match="PC4001"):  # not before it acts
             await self.desk.open()
         done = await self.do("step", "reinstate")
@@ -160,7 +163,9 @@ class Drill:
 
 
 async def test_from_an_attack_to_a_reinstatement_in_the_terminal(tmp_path: Path) -> None:
-    async with standins.staged(tmp_path / "stage", policy=policy()) as stage:
+    rule = {"name": "back", "incidents": True, "agents": [NAME], "operators": ["bea"]}
+    settings = {"approvals": {"rules": [rule]}}
+    async with standins.staged(tmp_path / "stage", policy=policy(), settings=settings) as stage:
         desk = await furnished(stage)
         terminal = Terminal(desk)
         key = leaf_key()

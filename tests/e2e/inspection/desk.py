@@ -230,7 +230,7 @@ async def desks(folder, **sections):
             yield Desk(stage, served)
 
 
-async def until(condition, seconds=5):
+async def until(condition, seconds=60):
     """Wait for a condition that takes an await to see."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - what it asks has no event for it

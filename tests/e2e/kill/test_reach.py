@@ -120,7 +120,7 @@ async def said(client, tool, arguments):
         return str(error.error)
 
 
-async def until(found, seconds=5):
+async def until(found, seconds=60):
     async with asyncio.timeout(seconds):
         while not found():  # noqa: ASYNC110 - other tasks make it so
             await asyncio.sleep(0.01)

@@ -200,7 +200,7 @@ async def test_parallel_calls_never_overspend_and_are_settled_by_usage(working):
 
 
 async def settled(working, key, value):
-    for _ in range(100):
+    for _ in range(1500):
         found = await counted(working, key)
         if value in found.values():
             yield found
@@ -216,7 +216,7 @@ async def test_only_so_many_at_once(working):
             )
             for _ in range(2)
         ]
-        for _ in range(200):
+        for _ in range(1500):
             if sum(await counts(working, "few|")) == 2:
                 break
             await asyncio.sleep(0.02)
@@ -224,7 +224,7 @@ async def test_only_so_many_at_once(working):
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        for _ in range(200):
+        for _ in range(1500):
             if not isinstance(said := await working.say("crowd"), str):
                 break
             await asyncio.sleep(0.02)

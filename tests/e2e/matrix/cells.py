@@ -37,7 +37,7 @@ def cells(control: str, phases: str, *routes: str, argument: str = "route"):
     return pytest.mark.parametrize(argument, cases, indirect=argument == "route")
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait for what another process, or the log, will show."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - no event comes from a file

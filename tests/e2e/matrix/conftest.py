@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
-from e2e.matrix.deployment import deployed
+from e2e.matrix.deployment import PORTCULLIS, deployed
 from e2e.matrix.routes import route_of
+from wrappers import wrapper
 
 
 @pytest.fixture(scope="module")
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded(tmp_path_factory):
+    with wrapper(tmp_path_factory.mktemp("wrappers")) as command:
+        PORTCULLIS[:] = command
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +49,8 @@ def recorded(route):
     """Wait for an event of this test with this code; other fields are compared too."""
 
     async def wait(code: str, **fields: str):
-        for _ in range(150):
+        end, pause = time.monotonic() + 60, 0.02
+        while time.monotonic() < end:
             for event in route.events():
                 if (
                     event.id not in route.before
@@ -48,7 +58,8 @@ def recorded(route):
                     and all(getattr(event, name) == value for name, value in fields.items())
                 ):
                     return event
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 1.3)
         new = [(e.type, e.code) for e in route.events() if e.id not in route.before]
         raise AssertionError(f"no event with {code} {fields} among {new}")
 

@@ -37,7 +37,9 @@ from portcullis.demo.serve import serving
 from portcullis.identity.bundle import decode
 from portcullis.policy.windows import DAYS
 
-PORTCULLIS = [sys.executable, "-c", "from portcullis.cli import main; main()"]
+ITSELF = (sys.executable, "-c", "from portcullis.cli import main; main()")
+PORTCULLIS = [*ITSELF]
+"""What is run as ``portcullis``; in this folder's tests a fork of what has loaded (`wrappers`)."""
 HERE = Path(__file__).parent
 APPLICATION = "matrix"
 RIVAL = "rival-agent"

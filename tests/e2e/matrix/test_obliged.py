@@ -39,7 +39,7 @@ async def test_masked_columns_do_not_reach_the_agent(
     seen = await route.told(result(route, CUSTOMERS), tmp_path, token=obliged)
     assert seen.passed
     (customer,) = json.loads(seen.text)["customers"]
-    assert re.fullmatch(r"<ID#[0-9a-f]{8}>", customer.pop("id"))
+    assert re.fullmatch(r"<ID#[0-9a-f]{16}>", customer.pop("id"))
     assert customer == {"name": "Ada", "iban": "[IBAN]"}
     await until(lambda: "IBAN" in repr([event.findings for event in told()]), 5)
     if route.name != "mcp-stdio":  # which would start a process for it

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e.matrix.cells import ALL, EVERY, begun, cells, until
-from e2e.matrix.deployment import deployed
+from e2e.matrix.deployment import ITSELF, PORTCULLIS, deployed
 from e2e.matrix.routes import route_of
 from portcullis.core.errors import Problem
 
@@ -46,13 +46,18 @@ def wrapper(token):
 
 @contextlib.asynccontextmanager
 async def breaking(folder, case):
-    """A deployment whose log breaks; a gate that ends with a broken log says so."""
+    """A deployment whose log breaks; a gate that ends with a broken log says so.
+
+    Its wrapper is a process of its own from the beginning: it is found by its environment.
+    """
+    loaded, PORTCULLIS[:] = [*PORTCULLIS], ITSELF
     running = deployed(folder)
     deployment = await running.__aenter__()
     says = contextlib.nullcontext() if case == "mcp-stdio" else pytest.raises(Problem, match="6001")
     try:
         yield deployment
     finally:  # what the test found wrong goes before what the gate says
+        PORTCULLIS[:] = loaded
         with says:
             await running.__aexit__(None, None, None)
 

@@ -193,7 +193,7 @@ class Drill:
         assert drift.parameters["agent"] == NAME
         assert any("crm.delete_customer" in one for one in drift.parameters["widened"])
         store = self.stage.gate.services.alert_parts.store
-        for _ in range(400):
+        for _ in range(600):
             raised = await asyncio.to_thread(store.page, Wanted(), "", 50)
             if "policy-drift" in {one.rule for one in raised}:
                 return

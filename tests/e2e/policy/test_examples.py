@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from mcp import Client, MCPError
 from mcp.server.mcpserver import MCPServer
@@ -82,6 +84,7 @@ class Shop(Desk):
 
     done: list[Any]
     clients: dict[str, Client]
+    known: set[str]
     stack: contextlib.AsyncExitStack
 
     async def client(self, server: str) -> Client:
@@ -102,6 +105,16 @@ class Shop(Desk):
             return answer.content[0].text[:6]
         return answer.structured_content or answer.content[0].text
 
+    async def become(self, agent: str) -> None:
+        """Go on as an agent, in a new session."""
+        if agent not in self.known:
+            await self.stage.register(PrincipalKind.AGENT, agent)
+        self.known.add(agent)
+        self.clients.clear()
+        self.session, self.token = await self.stage.open_session(
+            self.application, agent, subject={}
+        )
+
     async def shown(self, server: str) -> set[str]:
         """The tools that the agent is shown of a server."""
         return {tool.name for tool in (await (await self.client(server)).list_tools()).tools}
@@ -115,11 +128,20 @@ def _refusal(error: BaseException) -> MCPError:
 
 
 @contextlib.asynccontextmanager
-async def shop(folder: Path, example: str, agent: str, **subject: str) -> AsyncIterator[Shop]:
+async def shop(
+    folder: Path,
+    example: str,
+    agent: str,
+    changed: Mapping[str, str] | None = None,
+    **subject: str,
+) -> AsyncIterator[Shop]:
     stages: list[standins.Stage] = []
     done: list[Any] = []
     served = company(stages, done).streamable_http_app()
     policy = (EXAMPLES / example / "policy.yaml").read_text(encoding="utf-8")
+    for was, now in (changed or {}).items():
+        assert was in policy
+        policy = policy.replace(was, now)
     async with served.router.lifespan_context(served), serving(served) as url:
         settings = {"mcp": {name: {"url": f"{url}/mcp"} for name in SERVERS}}
         async with (
@@ -129,7 +151,7 @@ async def shop(folder: Path, example: str, agent: str, **subject: str) -> AsyncI
             stages.append(stage)
             await stage.register(PrincipalKind.AGENT, agent)
             one = Shop(stage, await stage.register(PrincipalKind.APPLICATION, "helpdesk"))
-            one.done, one.clients, one.stack = done, {}, stack
+            one.done, one.clients, one.known, one.stack = done, {}, {agent}, stack
             one.session, one.token = await stage.open_session(
                 one.application, agent, subject=subject
             )
@@ -169,7 +191,20 @@ async def test_a_support_agent_does_its_verbs_for_its_customer_and_is_shown_noth
         assert [name for name, _ in one.done] == ["search", "create", "send_email"]
 
 
-async def test_an_infrastructure_agent_sees_its_namespaces_no_secrets_and_fifty_calls(
+async def asks(one: Shop, characters: int, most: int) -> str:
+    """Ask a model something so long, for at most so many tokens; the code of a refusal."""
+    said = [{"role": "user", "content": "word " * (characters // 5)}]
+    async with standins.openai_client(one.stage, one.token) as client:
+        try:
+            await client.chat.completions.create(
+                model="gpt-standin:say", messages=said, max_tokens=most
+            )
+        except openai.APIStatusError as error:
+            return str(error.code)
+    return ""
+
+
+async def test_infrastructure_sees_its_namespaces_no_secrets_and_a_session_has_calls_and_tokens(
     tmp_path: Path,
 ) -> None:
     async with shop(tmp_path, "infrastructure", "infra-agent-1") as one:
@@ -191,6 +226,37 @@ async def test_an_infrastructure_agent_sees_its_namespaces_no_secrets_and_fifty_
             assert await one.call("ansible.ansible_check") == {"result": "done"}
         assert (await one.call("ansible.ansible_check")).startswith("PC3")
         assert len(one.done) == 50, "what was refused took nothing"
+        for agent, tokens in (("infra-agent-1", 100_000), ("data-agent-1", 50_000)):
+            await one.become(agent)
+            assert await asks(one, 100, tokens + 1) == "PC3078"
+            much = tokens * 8 // 10, tokens * 3 // 10  # seven tenths of them at most, four in fact
+            assert await asks(one, *much) == ""
+            assert await asks(one, *much) == "PC3071"
+            assert await asks(one, 100, 100) == "", "what is left is left"
+        for _ in range(98):
+            assert await one.call("sql.sql_read") == {"result": "done"}
+        assert await one.call("sql.sql_read") == "PC3071", "its models' calls are two of a hundred"
+        assert await asks(one, 100, 100) == "PC3071"
+        assert len(one.done) == 50 + 98
+
+
+async def test_a_session_has_its_seconds_and_then_nothing_goes_on(tmp_path: Path) -> None:
+    """The example's own limits, but of two seconds."""
+    changed = {"seconds: 300}": "seconds: 2}", "seconds: 120}": "seconds: 2}"}
+    async with shop(tmp_path, "infrastructure", "infra-agent-1", changed) as one:
+        for agent, tool in (
+            ("infra-agent-1", "ansible.ansible_check"),
+            ("data-agent-1", "web.api_get"),
+        ):
+            await one.become(agent)
+            said = await one.call(tool)
+            assert said in ({"result": "done"}, "PC3075"), "a slow machine may be late"
+            async with asyncio.timeout(60):
+                while said != "PC3075":
+                    await asyncio.sleep(0.2)
+                    said = await one.call(tool)
+            assert await asks(one, 100, 100) == "PC3075"
+            assert one.stage.events()[-1].reason.endswith("2 seconds since the session was opened")
 
 
 async def test_reads_are_free_modifications_are_logged_first_and_the_rest_waits_for_a_human(

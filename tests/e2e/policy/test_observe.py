@@ -31,6 +31,7 @@ pytestmark = pytest.mark.anyio
 
 NAME = "newcomer-1"
 MINE = {"customer_id": "C-1001"}
+ARTICLE = "kb://articles/returns"
 SECONDS = 12
 
 
@@ -78,12 +79,32 @@ async def listed(stage, token, server):
         return {tool.name for tool in (await client.list_tools()).tools}
 
 
+async def reads(stage, token):
+    """What comes of reading a resource before it is listed, after, and one that nobody lists."""
+    codes = []
+    async with standins.mcp_client(stage, "kb", token) as client:
+
+        async def one(uri):
+            try:
+                await client.read_resource(uri)
+            except MCPError as error:
+                codes.append(code_in(error.error.data))
+            else:
+                codes.append("")
+
+        await one(ARTICLE)
+        assert ARTICLE in {str(found.uri) for found in (await client.list_resources()).resources}
+        await one(ARTICLE)
+        await one(f"{ARTICLE}?to=me")
+    return codes
+
+
 async def activated(stage, text):
     """Put a policy in force in the running gate."""
     count = sum(one.method == "policy.activate" for one in stage.events())
     place = stage.config.parent / "policy/support.yaml"
     await asyncio.to_thread(place.write_text, text)
-    for _ in range(200):
+    for _ in range(600):
         stage.gate.reload_policy()
         await asyncio.sleep(0.05)
         found = [one for one in stage.events() if one.method == "policy.activate"]
@@ -130,6 +151,7 @@ async def test_a_newcomer_is_observed_loudly_for_a_time_and_then_a_draft_says_wh
             "mail.send": "PC3001",  # nothing is sent
             "crm.delete_customer": "PC3001",  # nothing is deleted
         }
+        assert await reads(stage, token) == ["PC3001", "", "PC3001"]
         assert await listed(stage, token, "tickets") >= {"list", "create"}
         assert await listed(stage, token, "mail") == set()
         agents, own = [(await viewer.get(one)).text for one in ("/agents", f"/agents/{NAME}")]
@@ -149,7 +171,7 @@ async def test_a_newcomer_is_observed_loudly_for_a_time_and_then_a_draft_says_wh
         drafted = await standins.eventually(
             stage, lambda one: one.method == "policy.drafted", seconds=10
         )
-        assert (drafted.parameters["lost"], drafted.parameters["observed"]) == (0, 1)
+        assert (drafted.parameters["lost"], drafted.parameters["observed"]) == (0, 2)
         place = tmp_path / "state" / DRAFTS / drafted.parameters["draft"]
         await told_of(stage)
     looked_at(place)
@@ -158,7 +180,7 @@ async def test_a_newcomer_is_observed_loudly_for_a_time_and_then_a_draft_says_wh
 async def told_of(stage):
     """There is an alert for the observation, and one for the draft."""
     store = stage.gate.services.alert_parts.store
-    for _ in range(100):
+    for _ in range(600):
         rules = {one.rule for one in await asyncio.to_thread(store.page, Wanted(), "", 50)}
         if {"agent-observed", "policy-drafted"} <= rules:
             return
@@ -173,6 +195,7 @@ def looked_at(place: Path):
     assert side.compiled.observed == ()
     (role,) = [one for one in side.policy.roles if one.name.value == f"mined-{NAME}"]
     assert [one.value for one in role.allowed_tools] == ["tickets.list"]
+    assert [one.value for one in role.allowed_resources] == [f"kb.{ARTICLE}"]
     assert [one.value for one in role.denied_tools] == ["orders.get"]
     report = json.loads((place / "report.json").read_text())
     assert report["lost"] == []

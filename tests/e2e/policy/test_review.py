@@ -61,7 +61,7 @@ async def house(tmp_path_factory, anyio_backend):
             await made.register(PrincipalKind.AGENT, "unnamed-1")
             _, token = await made.open_session(desk.application, NAME, subject=MINE)
             assert await tried(made, token, "orders.search", MINE | {"limit": 5}) == ""
-            for _ in range(50):  # until the log's entry is signed
+            for _ in range(300):  # until the log's entry is signed
                 report = await told(made, "review")
                 if any(one["used"] for one in report["agents"]):
                     break
@@ -152,7 +152,7 @@ async def test_a_widening_that_nobody_confirmed_is_told_and_ends_when_somebody_d
 
 async def raised(store):
     """The agents of the alarm about drift."""
-    for _ in range(100):
+    for _ in range(300):
         found = await asyncio.to_thread(store.page, Wanted(), "", 100)
         agents = {one.group["parameters.agent"] for one in found if one.rule == "policy-drift"}
         if {NAME, "twin-1"} <= agents:

@@ -196,7 +196,7 @@ LOOK = {
 }
 
 
-async def until(found, seconds=5.0):
+async def until(found, seconds=60.0):
     """Wait for something to be so; what it was in the end."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds

@@ -4,6 +4,9 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
+import sys
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -17,6 +20,9 @@ from portcullis.policy.bundles.archive import pack, unpack
 
 pytestmark = pytest.mark.anyio
 
+READERS = "policy_changes: {readers: [opa-1]}\ntokens: {bearer: loopback}\n"
+PORTCULLIS = Path(sys.executable).with_name("portcullis")
+OWNED = ("--owner", "ann", "--purpose", "reads policy", "--json")
 LISTEN = '{gate: "127.0.0.1:0", control: "127.0.0.1:0", mtls: "127.0.0.1:0", workload: null}'
 
 
@@ -75,9 +81,33 @@ class House:
 
 @pytest.fixture(scope="module")
 async def producer(tmp_path_factory, anyio_backend):
-    async with House(tmp_path_factory.mktemp("producer") / "here", "gpt-*").running() as made:
+    async with House(
+        tmp_path_factory.mktemp("producer") / "here", "gpt-*", more=READERS
+    ).running() as made:
         await until(made.active)
         yield made
+
+
+@contextlib.asynccontextmanager
+async def connected(producer, name):
+    """The command that shows an application's certificate for it, as it runs beside a program."""
+    join = await asyncio.to_thread(
+        commands.run, "application", "join", name, "--json", cwd=producer.folder
+    )
+    assert join.returncode == 0, join.stderr
+    process = await asyncio.create_subprocess_exec(
+        *(PORTCULLIS, "application", "connect", name, "--json"),
+        *("--join-token", "env:JOIN"),
+        cwd=producer.folder,
+        env=os.environ | {"JOIN": json.loads(join.stdout)["join_token"]},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(60):
+            yield json.loads(await process.stdout.readline())["base"]
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def until(found, seconds=20):
@@ -115,6 +145,28 @@ async def test_opa_gets_a_signed_bundle_and_waits_for_the_next(producer):
         assert second.status_code == 200
         assert b"claude" in unpack(second.content)["data.json"]
         assert int(json.loads(unpack(second.content)[".manifest"])["revision"].split("-")[0]) == 2
+
+
+async def test_a_program_fetches_it_by_its_certificate_or_token_only_when_it_is_named(producer):
+    path = "/bundles/portcullis.tar.gz"
+    asked = {}
+    async with httpx2.AsyncClient(timeout=30) as http:
+        for kind, name in (("application", "opa-1"), ("application", "shop"), ("agent", "shop-1")):
+            done = await asyncio.to_thread(
+                commands.run, kind, "create", name, *OWNED, cwd=producer.folder
+            )
+            assert done.returncode == 0, done.stderr
+            shown = {"authorization": f"Bearer {json.loads(done.stdout)['token']}"}
+            for url in (producer.gate.control_url, producer.gate.gate_url):
+                answer = await http.get(f"{url}{path}", headers=shown)
+                asked.setdefault(name, []).append((answer.status_code, answer.content[:2]))
+        assert (await http.get(f"{producer.gate.gate_url}{path}")).status_code == 401
+        assert asked["opa-1"] == [(200, b"\x1f\x8b")] * 2
+        assert {status for name in ("shop", "shop-1") for status, _ in asked[name]} == {403}
+        async with connected(producer, "opa-1") as base:
+            by_certificate = await http.get(f"{base}{path}")
+    assert by_certificate.status_code == 200
+    assert ".signatures.json" in unpack(by_certificate.content)
 
 
 class Shelf:

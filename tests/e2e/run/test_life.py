@@ -126,14 +126,14 @@ async def test_the_launchers_death_ends_the_box_and_leaves_nothing(house):
     mark = f"mark-{os.getpid()}-death"
     async with house.running("worker-1", "--", *STAYS, mark) as process:
         await up(process)
-        for _ in range(100):  # the agent may be up a moment before the launcher has tidied up
+        for _ in range(1500):  # the agent may be up a moment before the launcher has tidied up
             if not left_behind(process):
                 break
             await asyncio.sleep(0.02)
         assert not left_behind(process)
         process.kill()
         await ended(process)
-        for _ in range(100):
+        for _ in range(1500):
             if not of_this_run(mark):
                 break
             await asyncio.sleep(0.02)

@@ -59,7 +59,7 @@ async def test_it_is_known_which_agent_had_access_to_what(place):
     )
     assert event.principal == AGENT
     versions = dict(one.rsplit("@", 1) for one in event.secrets)
-    for _ in range(100):
+    for _ in range(300):
         found = await place.command("access", "--agent", AGENT)
         if any(one["scope"] == "probe-b" for one in found):
             break
@@ -77,7 +77,7 @@ async def test_it_is_known_which_agent_had_access_to_what(place):
 
 async def test_what_the_gate_used_by_itself_is_known_as_well(place):
     assert await place.ask("probe-a") == "hello"
-    for _ in range(100):
+    for _ in range(300):
         found = await place.command("access", "--secret", "env:SIEM_KEY")
         if found:
             break

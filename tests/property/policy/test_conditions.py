@@ -155,12 +155,12 @@ class Interpreter:
     def compile(self, bundle):
         return b""
 
-    def evaluate(self, policy, entry, question):
+    def evaluate(self, policy, entry, asked):
         engine = regorus.Engine()
         for name, module in policy.bundle.modules:
             engine.add_policy(name, module)
         engine.add_data_json(policy.bundle.data)
-        engine.set_input_json(question)
+        engine.set_input_json(asked.text)
         return engine.eval_rule_as_json(entry)
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from effort import examples
+from policies import asked_of
 from policy_questions import drawn, of, questions
 from portcullis.policy.engine import DECISION, RegorusEngine
 from portcullis.policy.explain import explained
@@ -31,9 +32,9 @@ def test_the_steps_hold_exactly_where_the_decision_allows():
     for seed in range(examples(10)):
         policy, source = drawn(seed)
         for asked in filter(well_formed, questions(source, 12)):
-            text = json.dumps(of(DECISION, asked))
-            answer = json.loads(engine.evaluate(policy, DECISION, text))
-            steps = explained(policy.bundle, text.encode())
+            question = asked_of(of(DECISION, asked))
+            answer = json.loads(engine.evaluate(policy, DECISION, question))
+            steps = explained(policy.bundle, question.text.encode())
             outer = [step for step in steps if not step.depth]
             assert all(step.held for step in outer) == answer["allow"], (seed, asked, answer, steps)
             assert all(step.held for step in outer[:-1])

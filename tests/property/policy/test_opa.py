@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from effort import NIGHT
 from opa import needs_opa, opa, opa_server
+from policies import asked_of
 from policy_questions import drawn, of, questions
 from portcullis.core.release import File
 from portcullis.policy.bundles.layout import built
@@ -37,7 +38,7 @@ def settled(entry, answer):
 
 def ours(engine, policy, entry, asked):
     try:
-        text = engine.evaluate(policy, entry, json.dumps(asked))
+        text = engine.evaluate(policy, entry, asked_of(asked))
     except EngineFault:
         return None
     return json.loads(text)

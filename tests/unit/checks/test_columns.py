@@ -40,7 +40,7 @@ def test_each_treatment_leaves_nothing_of_the_value():
     hashed = hidden({"customers": [{"iban": "x"}, {"iban": "x"}]}, mask("*.*.iban", "hash"))
     first, second = (one["iban"] for one in hashed["customers"])
     assert first == second
-    assert first == f"<IBAN#{commit(bytes('IBAN', 'ascii') + bytes(1) + b'x')[-8:]}>"
+    assert first == f"<IBAN#{commit(bytes('IBAN', 'ascii') + bytes(1) + b'x')[-16:]}>"
     assert CUSTOMERS["customers"][0]["iban"] == "DE12", "the original is as it was"
 
 
@@ -50,6 +50,28 @@ def test_whole_branches_lists_and_empty_values_are_columns_too():
     assert hidden(document, mask("a.b.*", "drop")) == {"a": {"b": []}, "d": "x"}
     assert hidden({"a": {"c": None}}, mask("a.c")) == {"a": {"c": "[C]"}}
     assert hidden([{"iban": 1}, {"iban": 2}], mask("*.iban")) == [{"iban": "[IBAN]"}] * 2
+
+
+def test_the_names_of_members_are_columns_of_their_own():
+    document = {"by": {"ada@x.org": {"iban": "DE12"}, "bea@x.org": {"iban": "DE13"}}}
+    starred = hidden(document, mask("by.*"))
+    assert starred == {"by": {"ada@x.org": "[BY]", "bea@x.org": "[BY]"}}, "values only"
+    plain = hidden(document, mask("by.{}"), mask("by.*.iban"))
+    assert plain == {"by": {"[BY]": {"iban": "[IBAN]"}, "[BY]_2": {"iban": "[IBAN]"}}}
+    hashed = hidden([document, document], mask("by.{}", "hash"))
+    assert hashed[0] == hashed[1]
+    assert f"<BY#{commit(b'BY' + bytes(1) + b'ada@x.org')[-16:]}>" in hashed[0]["by"]
+    assert "x.org" not in repr(hidden(document, mask("by.{}"), mask("by.*")))
+    assert hidden(document, mask("by.{}", "drop")) == {"by": {}}
+    assert "x.org" not in repr(hidden({"by": [document["by"]]}, mask("by.{}")))
+    assert hidden({"by": {}}, mask("by.{}")) == {"by": {}}
+    with pytest.raises(Unreadable):
+        hidden({"by": "ada@x.org"}, mask("by.{}"))
+    with pytest.raises(Problem, match="names"):
+        hidden(document, mask("by.{}"), fits=lambda new: "ada@x.org" in new["by"])
+    fixed = {"ada@x.org": 1}
+    with pytest.raises(Problem, match="names"):
+        hidden(fixed, mask("{}", "drop"), fits=lambda new: new == fixed)
 
 
 def test_a_list_stands_for_its_items_where_one_was_expected():

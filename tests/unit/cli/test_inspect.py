@@ -61,6 +61,10 @@ class Trickle(io.BytesIO):
         return super().read1(7)
 
 
+def failing(words):
+    return [part for word in words.split(",") for part in ("--fail-on", word)]
+
+
 @pytest.fixture
 def run(monkeypatch, capfdbinary):
     """Run the command on an input; returns (exit code, answers, stderr)."""
@@ -210,7 +214,7 @@ def test_a_line_that_is_too_deep_keeps_no_other_from_being_read(run, place):
     ],
 )
 def test_a_hook_fails_when_what_it_names_is_found(run, fail_on, text, code):
-    got, _, err = run(text, "--source", "tool", "--fail-on", fail_on)
+    got, _, err = run(text, "--source", "tool", *failing(fail_on))
     assert got == code
     assert ("error: PC302" in err) == (code == 3)
 
@@ -224,14 +228,14 @@ def test_a_name_that_nothing_finds_is_a_usage_error_and_not_a_silent_pass(run, o
 
 @pytest.mark.parametrize("fail_on", ["secret", "API_KEY", "injection,secret", "health"])
 def test_a_hook_that_could_never_fail_is_a_usage_error(run, fail_on):
-    code, answers, err = run(SECRET, "--only", "NAME", "--fail-on", fail_on)
+    code, answers, err = run(SECRET, "--only", "NAME", *failing(fail_on))
     assert (code, answers) == (2, [])
     assert f"--fail-on {fail_on.rpartition(',')[2]}: no rule" in err
     assert "hint: Leave --only out" in err
 
 
 def test_a_hook_that_can_fail_for_what_it_looks_for_runs(run):
-    assert run(SECRET, "--only", "NAME", "--fail-on", "personal,NAME,hidden,suspect")[0] == 0
+    assert run(SECRET, "--only", "NAME", *failing("personal,NAME,hidden,suspect"))[0] == 0
     assert run(SECRET, "--only", "API_KEY", "--fail-on", "secret")[0] == 3
 
 

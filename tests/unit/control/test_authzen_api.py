@@ -28,9 +28,14 @@ class Said:
 
 class Decides:
     def __init__(self):
-        self.asked = []
+        self.asked, self.until, self.asked_at = [], [], 0
 
-    async def decide(self, asked, agent, session, asker):
+    def deadline(self):
+        self.asked_at += 1
+        return float(self.asked_at)
+
+    async def decide(self, asked, agent, session, asker, until):
+        self.until.append(until)
         self.asked.append((asked.server, asked.name, agent, session, asker.principal.id))
         return Said(Allow(rule="roles.r @ f:1", policy="sha256:aa"), "e-1")
 
@@ -71,6 +76,14 @@ def test_a_question_is_put_as_the_call_that_it_is(pdp, world, decides):
         },
     )
     assert decides.asked == [("kb", "search", "shop-1", "s-1", "web")]
+
+
+def test_what_is_asked_together_is_answered_in_the_time_of_one(pdp, world, decides):
+    several = QUESTION | {"evaluations": [{}, {}, {}]}
+    headers = world.bearer("application", "web")
+    assert len(pdp.post(ALL, json=several, headers=headers).json()["evaluations"]) == 3
+    assert pdp.post(ALL, json=QUESTION, headers=headers).json()["decision"]
+    assert decides.until == [1.0, 1.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize(

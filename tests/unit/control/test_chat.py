@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from portcullis.control.chat import Buttons, Chat
 from portcullis.core.errors import Problem
+from portcullis.core.rights import Roles
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +34,7 @@ class Desk:
             notices=None,
             once=self,
             clock=self,
+            roles=Roles(),
         )
 
     def now(self):

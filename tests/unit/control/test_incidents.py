@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from portcullis.config import Approvals
-from portcullis.control.incidents import binding_of
+from portcullis.control.incidents_approving import binding_of
 from portcullis.core.alert import Alert, Level, Words
 from portcullis.core.errors import Problem
 from portcullis.core.incident import Phase, Source, Step, Subject
@@ -585,3 +585,34 @@ async def test_the_owner_of_the_agent_approves_only_where_that_is_configured(led
     assert (await led.refused(led.incidents.approve(owner, led.one.id, "x"))).code == "PC3046"
     led.again(approvals=Approvals(owner_may_approve=True))
     assert (await led.incidents.approve(owner, led.one.id, "x")).asked.approved_by
+
+
+async def test_whom_a_rule_about_the_incident_does_not_name_approves_nothing(led):
+    for name in ("sue", "tom"):
+        led.world.register("operator", name, ["approver"])
+    rules = [
+        {"name": "back", "incidents": True, "agents": ["shop-*"], "teams": ["sre"]},
+        {"name": "elsewhere", "incidents": True, "agents": ["pay-*"], "operators": []},
+        {"name": "calls", "operators": []},
+    ]
+    settings = {"rules": rules, "teams": {"sre": ["sue", "tom"]}}
+    led.again(approvals=Approvals.model_validate(settings))
+    await led.opened()
+    await led.until("audited")
+    assert await led.incidents.hindrance(led.bob, led.one) is None, "nothing is proposed yet"
+    await led.take("reinstate")
+    problem = await led.refused(led.incidents.approve(led.bob, led.one.id, "fine"))
+    assert (problem.code, "the rule back" in problem.detail) == ("PC3080", True)
+    (rule,) = await led.incidents.rules(led.bob, led.one)
+    assert (rule.rule, str(rule), rule.you) == ("back", "the team sre", False)
+    assert (await led.incidents.hindrance(led.bob, led.one)).code == "PC3080"
+    sue = led.world.context("sue", "approver")
+    assert await led.incidents.hindrance(sue, led.one) is None
+    await led.incidents.approve(sue, led.one.id, "looked at it")
+    settings["teams"]["sre"] = ["tom"]
+    led.again(approvals=Approvals.model_validate(settings))
+    lapsed = await led.refused(led.take("reinstate"))
+    assert (lapsed.code, "the rule back" in lapsed.detail) == ("PC7067", True)
+    await led.incidents.approve(led.world.context("tom", "approver"), led.one.id, "me too")
+    found, _ = await led.take("reinstate")
+    assert found.phase == "reinstated"

@@ -2,20 +2,33 @@
 
 import asyncio
 import dataclasses
+from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from sqlalchemy import update
 
 from databases import new_database
 from domains import MemoryRecorder, WallClock
 from policies import context
+from portcullis.config import Approvals
 from portcullis.control.records import Records
 from portcullis.control.releases import ReleaseParts, Releasing
+from portcullis.control.releases_approvers import ApproverSettings
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import State
 from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import PrincipalKind
-from portcullis.core.release import Arm, Difference, File, Release, Stage, Tallies, text_digest
+from portcullis.core.release import (
+    Arm,
+    Difference,
+    File,
+    Release,
+    Stage,
+    Tallies,
+    Verb,
+    text_digest,
+)
 from portcullis.gateway.records import new_id
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.policy_releases import SqlReleases
@@ -28,14 +41,18 @@ FIRST, SECOND, THIRD = ((File(name="policy/a.yaml", text=text),) for text in ("1
 
 
 class Book:
-    def __init__(self, folder, needed=1, *, binding=True):
+    def __init__(self, folder, needed=1, *, binding=True, **more):
         engine = new_database(folder / "portcullis.db")
         self.engine, self.recorder = engine, MemoryRecorder()
         self.book = SqlReleases(engine, sealer_at(folder))
         self.directory = SqlDirectory(engine)
         records = Records(gateway="g", recorder=self.recorder, clock=WallClock(), new_id=new_id)
         self.parts = ReleaseParts(
-            book=self.book, needed=needed, binding=binding, compiled=lambda files: "sha256:x"
+            book=self.book,
+            needed=needed,
+            binding=binding,
+            compiled=lambda files: "sha256:x",
+            **more,
         )
         self.records = records
         self.service = Releasing(self.parts, self.directory, records, WallClock(), "control")
@@ -145,6 +162,19 @@ async def test_going_back_restores_what_was_in_force_before(tmp_path):
     assert await refused(at.service.activate(operator("bob"), 3)) == "PC7031"
 
 
+async def test_nobody_goes_back_step_by_step_to_what_nobody_wants_any_more(tmp_path):
+    at = Book(tmp_path, needed=0)
+    for files in (SECOND, THIRD):
+        await at.service.activate(operator("ann"), await at.proposed(files))
+    await at.service.rollback(operator("rae"), 3, "broken")
+    assert await refused(at.service.rollback(operator("rae"), 2, "and further")) == "PC7025"
+    with pytest.raises(Problem, match="PC7025"):  # whoever asks the book itself
+        at.book.move(2, Verb.ROLL_BACK, by="rae", at=9.0, reason="and further")
+    await at.service.activate(operator("ann"), await at.proposed(FIRST))
+    await at.service.rollback(operator("rae"), 4, "no")
+    assert at.stages() == {1: "superseded", 2: "active", 3: "rolled_back", 4: "rolled_back"}
+
+
 async def test_one_candidate_at_a_time_and_its_shadow_needs_no_approval(tmp_path):
     at = Book(tmp_path)
     first, second = await at.proposed(), await at.proposed(THIRD)
@@ -191,7 +221,7 @@ async def test_nothing_is_moved_that_is_not_on_record(tmp_path):
     for work in (
         at.service.activate(operator("ann"), number),
         at.service.canary(operator("ann"), number, 5),
-        at.service.rollback(operator("ann"), 1, "back"),
+        at.service.shadow(operator("ann"), number),
         at.service.propose(operator("ann"), THIRD, "more"),
     ):
         assert await refused(work) == "PC6001"
@@ -218,9 +248,93 @@ async def test_what_gateways_count_adds_up_and_begins_anew_at_another_stage(tmp_
     await at.service.shadow(operator("ann"), number)
     kind = Difference(agent="a", name="s.t", was="allow read", now="PC3001")
     for gateway, times in (("g1", 2), ("g2", 3), ("g2", 4)):
-        one = Tallies(canary=Arm(decisions=times, denials=1), differences={kind: times})
+        canary = Arm(decisions=times, denials=1, sessions=1, share=0.5)
+        hit = frozenset({"both", gateway})
+        one = Tallies(canary=canary, differences={kind: times}, hit=hit)
         at.book.tally(number, gateway, one)
     found = at.book.tallies(number)
-    assert (found.canary, found.differences) == (Arm(decisions=6, denials=2), {kind: 6})
+    assert found.canary == Arm(decisions=6, denials=2, sessions=2, share=1.0)
+    assert (found.differences, found.hit) == ({kind: 6}, {"both", "g1", "g2"})
     await at.service.canary(operator("ann"), number, 5)
     assert at.book.tallies(number) == Tallies()
+
+
+def ruled(*rules, **touched):
+    """Rules about releases; a release is about what the last line of its text names."""
+    approvals = Approvals.model_validate(
+        {"rules": [{"name": f"rule-{n}", "releases": True, **one} for n, one in enumerate(rules)]}
+    )
+
+    def about(old, new):
+        return {name: (owner,) for name, owner in touched.items() if old != new}
+
+    return {"approvers": ApproverSettings(approvals, "production", about)}
+
+
+async def test_whom_a_rule_about_the_release_does_not_name_approves_nothing(tmp_path):
+    rules = (
+        {"operators": ["bob", "cid"]},
+        {"agents": ["pay-*"], "operators": ["cid"]},
+        {"owners": ["shop"], "operators": []},
+    )
+    at = Book(tmp_path, **ruled(*rules, **{"pay-1": "finance"}))
+    number = await at.proposed()
+    for name, rule in (("dan", "rule-0"), ("bob", "rule-1")):
+        with pytest.raises(Problem) as caught:
+            await at.service.approve(operator(name), number, "yes")
+        assert (caught.value.code, f"the rule {rule}" in caught.value.detail) == ("PC3080", True)
+        assert (await at.service.hindrance(operator(name), number)).code == "PC3080"
+    assert [one.you for one in await at.service.rules(operator("bob"), number)] == [True, False]
+    assert await at.service.hindrance(operator("cid"), number) is None
+    await at.approved(number, "cid")
+    assert (await at.service.activate(operator("ann"), number)).stage is Stage.ACTIVE
+    assert await at.service.rules(operator("bob"), number) == (), "there is nothing to approve"
+
+
+async def test_an_approval_counts_only_while_the_rules_name_who_gave_it(tmp_path):
+    at = Book(tmp_path, **ruled({"operators": ["bob", "cid"]}))
+    number = await at.proposed()
+    await at.approved(number, "bob")
+    stricter = ruled({"agents": ["pay-*"], "operators": ["cid"]}, **{"pay-1": "finance"})
+    at.parts = dataclasses.replace(at.parts, **stricter)
+    at.service = at.another()
+    with pytest.raises(Problem) as caught:
+        await at.service.activate(operator("ann"), number)
+    assert (caught.value.code, "0 of 1" in caught.value.detail) == ("PC7032", True)
+    assert await refused(at.service.canary(operator("ann"), number, 10)) == "PC7032"
+    await at.approved(number, "cid")
+    assert (await at.service.activate(operator("ann"), number)).stage is Stage.ACTIVE
+
+
+async def test_what_somebody_approved_who_was_cut_off_since_counts_no_more(tmp_path):
+    at = Book(tmp_path)
+    record = PrincipalRecord(
+        kind=PrincipalKind.OPERATOR,
+        id="bob",
+        owner="ops",
+        state=State.ACTIVE,
+        roles=("admin",),
+        created_at=1.0,
+    )
+    at.directory.create(record)
+    number = await at.proposed()
+    await at.approved(number, "bob")
+    at.directory.put(msgspec.structs.replace(record, state=State.SUSPENDED))
+    assert await refused(at.service.activate(operator("ann"), number)) == "PC7032"
+    await at.approved(number, "cid")
+    assert (await at.service.activate(operator("ann"), number)).stage is Stage.ACTIVE
+
+
+async def test_hours_of_a_rule_are_those_of_the_approval(tmp_path):
+    now = datetime.now(UTC)
+    days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    day, hour = days[now.weekday()], {"from": "00:00", "to": "24:00"}
+    at = Book(tmp_path, **ruled({"operators": ["bob"], "during": {"days": [day], **hour}}))
+    first = await at.proposed()
+    assert await refused(at.service.approve(operator("cid"), first, "yes")) == "PC3080"
+    other = days[(now.weekday() + 3) % 7]
+    closed = ruled({"operators": [], "during": {"days": [other], **hour}})
+    at.parts = dataclasses.replace(at.parts, **closed)
+    at.service = at.another()
+    await at.approved(first, "cid")
+    assert (await at.service.activate(operator("ann"), first)).stage is Stage.ACTIVE

@@ -89,6 +89,14 @@ async def test_whatever_goes_wrong_is_a_no(agent, session, line, code):
         assert where["route"] == call().route
 
 
+async def test_of_questions_that_go_together_the_last_ones_are_too_late():
+    asked = decisions(Line(seconds=0.15), 0.5)
+    until = asked.deadline()
+    said = [await asked.decide(call(), "worker", "", ASKER, until) for _ in range(5)]
+    assert isinstance(said[0].verdict, Allow)
+    assert said[-1].verdict.code == "PC3037"
+
+
 def test_what_is_no_question_is_recorded_under_its_route():
     line = Line()
     said = decisions(line).refused(Problem("PC1020", "no"), Route.EXT_AUTHZ, "", ASKER)

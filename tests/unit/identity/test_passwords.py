@@ -1,4 +1,5 @@
 import base64
+import threading
 import unicodedata
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,6 +27,21 @@ def test_a_password_is_matched_and_nothing_else_is():
     for wrong in ("", "correct horse batter", "correct horse battery ", "Correct horse battery"):
         assert not matches(wrong, phc)
     assert hashed("correct horse battery", CHEAP) != phc
+
+
+def test_passwords_are_matched_from_several_threads_at_once_and_none_waits_for_ever():
+    phc = hashed("correct horse battery", Cost(iterations=1, lanes=4, memory_kib=1024))
+    found = []
+
+    def match():
+        found.extend(matches("correct horse battery", phc) for _ in range(10))
+
+    threads = [threading.Thread(target=match, daemon=True) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(60)
+    assert found == [True] * 40
 
 
 def test_a_password_is_the_same_however_its_accents_were_typed():

@@ -2,11 +2,11 @@
 
 import pytest
 
-from portcullis.config import Approvals
+from portcullis.config import Approvals, Config
 from portcullis.core.approval import Approval, Shown, State
 from portcullis.core.call import RiskClass
 from portcullis.core.errors import Problem
-from portcullis.oversight.approvers import Asked, qualified, ruled, speaks
+from portcullis.oversight.approvers import Asked, Beside, answerable, qualified, ruled, speaks
 
 MONDAY_NOON = 1_795_435_200.0  # 2026-11-23T12:00:00Z
 
@@ -149,3 +149,61 @@ def test_a_rule_with_nobody_stops_everybody():
 def test_a_rule_that_says_what_nobody_meant_does_not_load(rules):
     with pytest.raises(ValueError, match="rules"):
         Approvals.model_validate({"rules": rules})
+
+
+@pytest.mark.parametrize(
+    ("rule", "others"),
+    [
+        ({}, None),
+        ({"agents": ["pay-*"]}, {"agents": ["shop-*"]}),
+        ({"owners": ["finance"]}, {"owners": ["shop team"]}),
+        ({"environments": ["production"]}, {"environments": ["staging"]}),
+    ],
+)
+def test_a_rule_speaks_of_releases_or_of_incidents_and_then_of_no_call(rule, others):
+    def about(kind, given, agents=("pay-1", "x"), owners=("finance",)):
+        rule = settings(given | {f"{kind}s": True}).rules[0]
+        beside = {
+            one: speaks(
+                rule,
+                Beside(
+                    kind=one,
+                    agents=agents,
+                    owners=owners,
+                    environment="production",
+                    now=MONDAY_NOON,
+                ),
+            )
+            for one in ("release", "incident")
+        }
+        assert not speaks(rule, asked())
+        assert not beside["incident" if kind == "release" else "release"]
+        return beside[kind]
+
+    for kind in ("release", "incident"):
+        assert about(kind, rule)
+        assert about(kind, rule, agents=(None,), owners=(None,)), "what cannot be known holds"
+        assert others is None or not about(kind, others)
+        if "agents" in rule:
+            assert not about(kind, rule, agents=()), "it is about no agent"
+
+
+@pytest.mark.parametrize("term", [{"over": {"x": 1}}, {"risk": ["read"]}, {"calls": ["a"]}])
+def test_what_only_calls_have_is_no_term_of_another_rule(term):
+    with pytest.raises(ValueError, match="is about held calls"):
+        settings({"releases": True} | term)
+
+
+def test_a_rule_about_releases_is_for_where_somebody_approves_them():
+    rule = {"name": "policy", "releases": True, "operators": ["bea"]}
+    whole = {"trust_domain": "example.test", "approvals": {"rules": [rule]}}
+    with pytest.raises(ValueError, match="policy speaks of releases, and nobody approves one"):
+        Config.model_validate(whole)
+    assert Config.model_validate(whole | {"policy_changes": {"approvals": 1}}).approvals.rules
+
+
+def test_a_teams_members_answer_for_what_it_owns_and_not_whoever_is_called_as_it_is():
+    teams = {"Ops": ("sue", "kim@shop.example"), "none": ()}
+    assert answerable("ops", teams) == ("sue", "kim@shop.example")
+    assert answerable("none", teams) == ()
+    assert answerable("sue", teams) == ("sue",)

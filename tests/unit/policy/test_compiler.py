@@ -11,8 +11,6 @@ def test_a_bound_says_what_it_asks_and_where_it_stands():
         "value": None,
         "path": ["subject", "customer_id"],
         "session": True,
-        "optional": False,
-        "reason": "customer_id must equal session.subject.customer_id",
         "rule": "tools.orders.search.arguments.customer_id.equals @ policy/main.yaml:22",
     }
 

@@ -5,6 +5,7 @@ import functools
 import pytest
 
 from policies import call, context, pdp_of, policy_of, session_of
+from portcullis.core.codes import CODES
 from portcullis.core.errors import Problem
 from portcullis.core.verdict import Allow
 
@@ -143,6 +144,26 @@ def test_the_caret_stands_under_the_word_that_is_wrong():
 
 
 @pytest.mark.parametrize(
+    "when",
+    [
+        r'"arguments.n == \"a\u0041\" adn true"',
+        "'arguments.n == ''a'' adn true'",
+        "arguments.n == 3 adn true",
+    ],
+)
+def test_the_caret_counts_what_is_written_and_not_what_it_says(when):
+    lines = refused(when).detail.splitlines()
+    assert lines[1][lines[2].index("^") :].startswith("adn")
+
+
+def test_each_of_several_faults_comes_with_its_own_hint():
+    problem = refused('"arguments.n = 3", unitl: "2099-01-01"')
+    assert problem.hint == CODES["PC7002"].hint
+    assert "^\n      = Compare with ==.\n" in problem.detail
+    assert problem.detail.endswith("^\n      = Did you mean until?")
+
+
+@pytest.mark.parametrize(
     ("body", "says"),
     [
         ("x := input.arguments.n", "assigns"),
@@ -155,6 +176,8 @@ def test_the_caret_stands_under_the_word_that_is_wrong():
         ("count([input.arguments.s | true]) == 0", "a comprehension gathers"),
         ("input.x with input as {}", "`with`"),
         ("unknown == 1", "undefined variable"),
+        ("some x in [array.concat(input.arguments.l, [1])]; array.concat(x, x)[0]", "made before"),
+        ("concat(``, [s | some s in input.arguments.l]) != ``", "made before"),
     ],
 )
 def test_a_snippet_is_the_body_of_one_rule_and_asks_nothing_that_engines_judge_apart(body, says):

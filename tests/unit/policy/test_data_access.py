@@ -4,7 +4,9 @@ import pytest
 
 from policies import call, context, pdp_of, policy_of, session_of
 from portcullis.core.errors import Problem
-from portcullis.core.verdict import Deny
+from portcullis.core.verdict import Allow, Deny
+from portcullis.policy.engine import RegorusEngine
+from portcullis.policy.pdp import RegoPdp
 
 POLICY = """\
 version: 1
@@ -191,6 +193,41 @@ def test_what_could_not_be_enforced_does_not_load(old, new, problem, message):
     assert message in caught.value.detail
     assert "policy/main.yaml:" in caught.value.detail
     assert caught.value.code == problem
+
+
+MASKED = """\
+version: 1
+agents: {a: {role: r}}
+roles:
+  r:
+    allowed_tools: [crm.get, docs.find]
+    {WHAT}
+    {MASKS}
+tools:
+  crm.get: {risk: read, obligations: {mask: {iban: mask}}}
+"""
+
+
+def test_what_has_no_columns_is_not_read_past_the_masks_of_its_server_unless_policy_says_so():
+    def read(what, masks="{}"):
+        return policy_of(MASKED.replace("{WHAT}", what).replace("    {MASKS}\n", masks))
+
+    own = "    obligations: {mask: {name: drop}}\n"
+    bare = "allowed_resources: [{resource: 'crm.file:///*', data: none}]"
+    for what, masks in (
+        ("allowed_resources: ['crm.file:///*']", ""),
+        ("allowed_prompts: [{prompt: crm.summary, until: '2099-01-01'}]", ""),
+        ("allowed_resources: ['docs.file:///*']", own),
+    ):
+        with pytest.raises(Problem, match=r"has no columns: the masks of the role r") as caught:
+            read(what, masks)
+        assert caught.value.code == "PC7003"
+        assert "data: none" in caught.value.hint
+    read("allowed_resources: ['docs.file:///*']", "")
+    pdp = RegoPdp(read(bare, own), RegorusEngine())
+    assert isinstance(pdp.decide(call("resource", "crm.file:///x"), context("a")), Allow)
+    with pytest.raises(Problem, match="can only be none"):
+        read(bare.replace("none", "all"), "")
 
 
 def test_a_role_that_inherits_reaches_both_and_a_no_of_either_holds():

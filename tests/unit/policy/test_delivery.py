@@ -112,7 +112,9 @@ async def test_a_candidate_is_put_to_work_counted_and_ended(house):
     first = house.policy.pdp.staged
     decided = sum(house.code() == "PC3012" for _ in range(4))
     assert decided in {0, 4}
-    arms = (Arm(decisions=4, denials=4), Arm()) if decided else (Arm(), Arm(decisions=4))
+    seen = Arm(decisions=4, sessions=1)
+    denied = Arm(decisions=4, denials=4, sessions=1, share=1.0)
+    arms = (denied, Arm()) if decided else (Arm(), seen)
     await house.until(
         lambda: (
             (house.book.tallies(2).canary, house.book.tallies(2).rest) == arms

@@ -8,7 +8,7 @@ from portcullis.core.codes import CODES
 from portcullis.core.errors import Problem
 from portcullis.core.verdict import Allow, Deny
 from portcullis.policy.compiler import Bundle
-from portcullis.policy.engine import BUILTINS, DECISION, EngineFault, RegorusEngine
+from portcullis.policy.engine import BUILTINS, DECISION, EngineFault, Input, RegorusEngine
 from portcullis.policy.pdp import RegoPdp
 
 
@@ -114,7 +114,7 @@ class _Broken:
     def compile(self, bundle):
         return b""
 
-    def evaluate(self, policy, entry, question):
+    def evaluate(self, policy, entry, asked):
         if self.answer is None:
             raise EngineFault
         return self.answer
@@ -146,10 +146,10 @@ def test_whatever_is_not_an_answer_is_a_deny(answer):
 def test_an_engine_that_failed_once_decides_again():
     policy, engine = policy_of(SUPPORT), RegorusEngine()
     with pytest.raises(EngineFault):
-        engine.evaluate(policy, DECISION, "not JSON")
-    assert engine.evaluate(policy, DECISION, "{}").startswith("{")
+        engine.evaluate(policy, DECISION, Input("not JSON", ""))
+    assert engine.evaluate(policy, DECISION, Input("{}", "")).startswith("{")
     with pytest.raises(EngineFault):
-        engine.evaluate(policy, "data.no.such.rule", "{}")
+        engine.evaluate(policy, "data.no.such.rule", Input("{}", ""))
 
 
 def test_many_roles_with_conditions_and_tools_with_bounds_are_one_policy():

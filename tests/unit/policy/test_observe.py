@@ -160,3 +160,31 @@ def test_an_end_that_is_too_far_ahead_is_refused():
     with pytest.raises(Problem) as refused:
         require_near(COMPILED.observed, END - MOST_SECONDS - 1)
     assert (refused.value.code, "new" in refused.value.detail) == ("PC7040", True)
+
+
+HIDDEN = """\
+version: 1
+agents: {new: {role: small, observe: {until: "2026-11-05T00:00:00Z", reason: trial}}}
+roles:
+  small: {allowed_tools: [kube.get], data_access: {namespaces: [monitoring]}}
+tools:
+  crm.find: {risk: read, obligations: {mask: {iban: mask}}}
+  kube.get: {risk: read, data: {namespaces: {argument: namespace}}}
+  kube.dump: {risk: read}
+  kube.version: {risk: read, data: none}
+"""
+
+
+def test_what_masks_and_data_access_could_not_hold_for_is_not_observed():
+    pdp = RegoPdp(compiled(HIDDEN), RegorusEngine(), clock=CLOCK)
+
+    def observed(action, *targets):
+        found = (pdp.decide(call(action, target=one), context(agent="new")) for one in targets)
+        return [isinstance(one, Allow) for one in found]
+
+    for action in (Action.RESOURCE, Action.COMPLETE):
+        assert observed(action, "crm.f://x", "kube.f://x", "kb.f://x") == [False, False, True]
+    assert observed(Action.PROMPT, "crm.p", "kube.p", "kb.p") == [False, False, True]
+    assert observed(Action.TOOL, "crm.find", "kube.version", "kube.dump") == [True, True, False]
+    assert pdp.masks("crm", context(agent="new"))
+    assert pdp.visible("tools", "kube", ["dump", "version"], context(agent="new")) == {"version"}

@@ -41,8 +41,8 @@ roles:
     denied_tools: [{tool: kb.x, reason: y}]
     models: [{model: m, until: "2027-01-01"}]
     provider_features: [{feature: openai.x, until: "2027-01-01"}]
-    allowed_resources: [{resource: kb.x, until: "2027-01-01"}]
-    allowed_prompts: [{prompt: kb.x, until: "2027-01-01"}]
+    allowed_resources: [{resource: kb.x, until: "2027-01-01", data: none}]
+    allowed_prompts: [{prompt: kb.x, until: "2027-01-01", data: none}]
     server_requests: [{request: kb.roots/list, until: "2027-01-01"}]
     egress: [{host: api.example, until: "2027-01-01", terminate: true, methods: [GET], paths: [/a]}]
     inspection:

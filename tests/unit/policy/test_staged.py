@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from policies import SUPPORT, call, context, pdp_of, policy_of, session_of
-from portcullis.core.release import Arm, Difference
+from portcullis.core.release import MOST_HIT, Arm, Difference
 from portcullis.core.verdict import Allow
+from portcullis.policy import weighing
 from portcullis.policy.engine import RegorusEngine
 from portcullis.policy.pdp import RegoPdp
 from portcullis.policy.spike import caused, spiked
@@ -83,8 +84,10 @@ def test_a_canary_is_a_share_of_sessions_each_of_which_sees_one_policy(staged):
     assert 50 <= len(chosen) <= 115
     assert chosen == {n for n in range(400) if canary.chosen(in_session(n))}
     found = counted(canary, 3 * len(chosen))
-    assert found.canary == Arm(decisions=3 * len(chosen), denials=3 * len(chosen))
-    assert found.rest == Arm(decisions=1200 - 3 * len(chosen))
+    mine = len(chosen)
+    assert found.canary == Arm(decisions=3 * mine, denials=3 * mine, sessions=mine, share=mine)
+    assert found.rest == Arm(decisions=1200 - 3 * mine, sessions=400 - mine)
+    assert len(found.hit) == min(mine, MOST_HIT)
     assert sum(found.differences.values()) + found.dropped == 3 * len(chosen)
     _, other = staged(TIGHT, 20, salt="b")
     assert {n for n in range(400) if other.chosen(in_session(n))} != chosen
@@ -115,18 +118,20 @@ def test_a_call_without_a_session_is_never_a_canarys_and_counts_for_neither_side
     ("canary", "rest", "expected"),
     [
         ((20, 20), (20, 0), True),
+        ((6, 6), (54, 0), True),
         ((60, 30), (60, 0), True),
+        ((40, 10.5), (360, 0.5), True),
         ((1000, 120), (9000, 450), True),
-        ((19, 19), (1000, 0), False),  # too few to say
-        ((1000, 1000), (19, 0), False),
-        ((4000, 4), (9000, 0), False),  # too few denials
+        ((4, 4), (1000, 0), False),  # too few to say
+        ((1000, 1000), (4, 0), False),
+        ((20, 1), (180, 0), False),  # one session, whatever it repeats
         ((40, 12), (40, 8), False),  # what chance does
         ((1000, 500), (1000, 500), False),
         ((1000, 0), (1000, 900), False),  # less than the others
     ],
 )
 def test_a_canary_has_spiked_when_chance_does_not_explain_its_denials(canary, rest, expected):
-    arms = [Arm(decisions=one[0], denials=one[1]) for one in (canary, rest)]
+    arms = [Arm(sessions=one[0], share=one[1]) for one in (canary, rest)]
     assert spiked(*arms) is expected
 
 
@@ -136,8 +141,33 @@ def test_calls_that_neither_policy_grants_take_no_canary_back(staged):
     for _ in range(30):
         pdp.decide(call(target="orders.nothing"), in_session(mine))
     found = counted(canary, 30)
-    assert found.canary == Arm(decisions=30, denials=30)
+    assert found.canary == Arm(decisions=30, denials=30, sessions=1, share=1.0)
     assert not caused(found)
-    for _ in range(5):
-        pdp.decide(ASKED, in_session(mine))
-    assert caused(counted(canary, 35))
+
+
+def test_one_session_that_repeats_what_the_canary_denies_takes_it_not_back_and_three_may(staged):
+    pdp, canary = staged(TIGHT, 50)
+    sessions = [in_session(n) for n in range(400) if canary.chosen(in_session(n))][:20]
+    long = msgspec.structs.replace(ASKED, body=bytes(65_537))  # too long to be compared
+    for number in range(200):
+        pdp.decide(long if number % 2 else ASKED, sessions[0])
+    for one in sessions:
+        pdp.decide(call(target="kb.search"), one)
+    for one in [in_session(n) for n in range(900) if not canary.chosen(in_session(n))][:180]:
+        pdp.decide(call(target="kb.search"), one)
+    found = counted(canary, 120)
+    assert (found.canary.denials, len(found.hit)) == (200, 1)
+    assert (found.canary.sessions, found.canary.share) == (20, pytest.approx(200 / 201))
+    assert not caused(found)
+    assert not spiked(found.canary, found.rest)
+    for one in sessions[1:3]:
+        pdp.decide(ASKED, one)
+    assert caused(counted(canary, 122))
+
+
+def test_sessions_without_end_are_weighed_in_bounded_memory(monkeypatch):
+    monkeypatch.setattr(weighing, "MOST_SESSIONS", 10)
+    side = weighing.Weighing()
+    for number in range(100):
+        side.count(f"s{number}", denied=number % 2 == 0)
+    assert side.arm() == Arm(decisions=100, denials=50, sessions=100, share=50.0)

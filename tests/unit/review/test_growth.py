@@ -206,7 +206,7 @@ def test_the_command_names_each_gain_and_fails_the_build(tmp_path: Path) -> None
         "    models:", "    provider_features: [openai.web_search]\n    models:"
     )
     parsed(tmp_path / "n", changed)
-    words = ["reach", str(tmp_path / "n"), "--since", str(tmp_path / "o"), "--fail-on", "new"]
+    words = ["reach", str(tmp_path / "n"), "--against", str(tmp_path / "o"), "--fail-on", "new"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 5
     told = done.stdout.splitlines()[-4:]

@@ -171,10 +171,10 @@ def test_the_command_fails_a_build_for_what_it_is_told_to(tmp_path: Path) -> Non
     for word in ("trifecta", "ladder"):
         assert run(tmp_path / "new", "--fail-on", word)[0] == 5
         assert run(tmp_path / "old", "--fail-on", word)[0] == 0
-    code, lines = run(tmp_path / "new", "--since", tmp_path / "old", "--fail-on", "new")
+    code, lines = run(tmp_path / "new", "--against", tmp_path / "old", "--fail-on", "new")
     assert code == 5
     assert lines[-1]["tools"] == ["mail.send", "people.add", "people.find"]
-    same = (tmp_path / "new", "--since", tmp_path / "new", "--fail-on", "new")
+    same = (tmp_path / "new", "--against", tmp_path / "new", "--fail-on", "new")
     assert run(*same)[0] == 0
     shown = CliRunner().invoke(app, ["reach", str(tmp_path / "new")]).stdout
     assert "helper (helper): TRIFECTA" in shown

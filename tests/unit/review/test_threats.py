@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 import policies
+from databases import new_database
+from portcullis.bootstrap.keys import keys_of
 from portcullis.catalogue.schema import fault
 from portcullis.cli.policy import app
 from portcullis.config import load
@@ -19,7 +22,9 @@ from portcullis.core.call import RiskClass
 from portcullis.core.containment import Confidentiality
 from portcullis.core.errors import Problem
 from portcullis.core.inspection_ports import Pin
+from portcullis.core.release import File, Release, Stage, text_digest
 from portcullis.core.verdict import Allow
+from portcullis.identity.sealing import Envelope
 from portcullis.policy import source
 from portcullis.policy.engine import RegorusEngine
 from portcullis.policy.grammar import parse
@@ -31,7 +36,14 @@ from portcullis.review.threats_acting import ACTING
 from portcullis.review.threats_data import kinds
 from portcullis.review.threats_layout import MOST, layout
 from portcullis.review.threats_map import Node, Zone
-from portcullis.review.threats_proofs import Record, read_record
+from portcullis.review.threats_proofs import (
+    PLACE,
+    Record,
+    Run,
+    code_digest,
+    own_record,
+    read_record,
+)
 from portcullis.review.threats_rating import (
     Coverage,
     Impact,
@@ -44,6 +56,7 @@ from portcullis.review.threats_scene import Scene
 from portcullis.review.threats_since import changes, read_model
 from portcullis.review.threats_svg import svg
 from portcullis.review.threats_text import html, markdown
+from portcullis.store.policy_releases import SqlReleases
 
 EXAMPLES = Path(__file__).parents[3] / "examples/policies"
 ENGINE = RegorusEngine()
@@ -409,6 +422,7 @@ def test_every_name_in_a_model_is_one_of_the_deployments(model):
 
 def test_a_record_of_tests_says_which_proved_a_control(model, place):
     cells = [cell for cell in register().cells() if cell[0] == "approval"]
+    assert "no control is known to be proven" in markdown(model())
     name = "/".join(map(str, cells[0]))
     record = Record(made="2026-11-01T00:00:00+00:00", version="1", cells={name: ("tests/x.py::y",)})
     found = model(record=record)
@@ -417,9 +431,69 @@ def test_a_record_of_tests_says_which_proved_a_control(model, place):
     assert cover["approval"].tests == ("tests/x.py::y",)
     assert cover["row-scope"].proven == 0
     assert "tests/x.py::y" in html(found)
-    (place / "bad.json").write_text('{"approval/mcp-http/request": []}')
-    with pytest.raises(Problem, match="PC7053"):
-        read_record(place / "bad.json")
+    for bad in ('{"approval/mcp-http/request": []}', '{"made": "x", "version": "1", "cells": {}}'):
+        (place / "bad.json").write_text(bad)
+        with pytest.raises(Problem, match="PC7053"):
+            read_record(place / "bad.json")
+
+
+def test_a_record_says_how_old_it_is_and_whether_it_is_of_this_code(model):
+    made = datetime.fromtimestamp(NOW - 3 * 86400 - 9, UTC).isoformat()
+    record = Record(made=made, version="9", commit="c" * 40, digest=code_digest(), cells={})
+    found = model(record=record)
+    assert found.run == Run(made=made, days=3, version="9", commit="c" * 40, same=True)
+    said = f"{made}, 3 days ago, of version 9, commit cccccccccccc: the code that runs here."
+    assert said in markdown(found)
+    for other in ("", "0" * 64):
+        stale = model(record=msgspec.structs.replace(record, digest=other))
+        assert not stale.run.same
+        assert "other code than what runs here, of which nothing is proven" in markdown(stale)
+
+
+def test_a_clone_finds_what_its_own_last_run_left(tmp_path):
+    record = Record(made="2026-11-01T00:00:00+00:00", version="1", cells={})
+    (tmp_path / "build").mkdir()
+    (tmp_path / PLACE).write_bytes(msgspec.json.encode(record))
+    assert own_record(tmp_path) is None  # a folder that happens to be named so
+    (tmp_path / "pyproject.toml").touch()
+    assert own_record(tmp_path) == record
+    (tmp_path / PLACE).write_text("{")
+    assert own_record(tmp_path) is None
+    (tmp_path / PLACE).unlink()
+    assert own_record(tmp_path) is None
+
+
+SETTINGS = {
+    "upstream-tls": (C, "https://crm.example", "http://crm.example"),
+    "witnesses": (C, "audit: {", "audit: {witnesses: w.policy, "),
+    "replicas": (C, "audit: {", 'audit: {replicate: [{name: far, store: "s3://b/x"}], '),
+    "owner": (P, ", owner: team", ""),
+    "exact-hosts": (P, "a.example", '"*.a.example"'),
+}
+
+
+def test_every_setting_that_is_no_control_is_read_where_it_is_set(model):
+    assert set(SETTINGS) == set(kinds().settings)
+    config = swap(CONFIG, "mcp:", "audit: {checkpoint_seconds: 9}\nmcp:")
+    policy = swap(POLICY, "models: [gpt-*]", "models: [gpt-*]\n    egress: [{host: a.example}]")
+    plain = _settings(model(config, policy))
+    on, off = ("upstream-tls", "exact-hosts"), ("witnesses", "replicas")
+    assert plain == dict.fromkeys(on, True) | dict.fromkeys(off, False)
+    for name, (where, old, new) in SETTINGS.items():
+        changed = {C: config, P: policy}
+        changed[where] = swap(changed[where], old, new)
+        was = plain.get(name, True)
+        assert _settings(model(changed[C], changed[P])) == plain | {name: not was}, name
+
+
+def _settings(found: Model) -> dict[str, bool]:
+    """Each setting that a threat names, and whether it acts wherever it is named."""
+    acts: dict[str, bool] = {}
+    for cover in (cover for threat in found.threats for cover in threat.controls):
+        if cover.control in kinds().settings:
+            assert (cover.cells, cover.tests) == (0, ())
+            acts[cover.control] = acts.get(cover.control, True) and not cover.off
+    return acts
 
 
 def test_what_changed_between_two_models_is_told_worst_first(model):
@@ -574,13 +648,43 @@ def test_the_command_writes_a_model_and_says_when_it_got_worse(deployed):
     assert shown.stdout.startswith("# Threat model of example.org")
     assert "<svg" in (deployed / "t.html").read_text()
     ET.parse(deployed / "t.svg")  # noqa: S314 - made here
-    same = run.invoke(app, ["threats", "--since", "old.json"])
+    same = run.invoke(app, ["threats", "--against", "old.json"])
     assert (same.exit_code, same.stdout) == (0, "")
     config = swap(CONFIG, "sandbox: strict", "sandbox: none")
     (deployed / "portcullis.yaml").write_text(config)
-    worse = run.invoke(app, ["threats", "--since", "old.json"])
+    worse = run.invoke(app, ["threats", "--against", "old.json"])
     assert worse.exit_code == 5
     assert worse.stdout.startswith("worse    process-on-machine, process mcp.files: uncovered")
+
+
+def test_the_model_is_of_what_is_in_force_where_the_folder_is_not(deployed):
+    (deployed / "portcullis.yaml").write_text(CONFIG + "\npolicy_changes: {approvals: 1}\n")
+    config = load(deployed / "portcullis.yaml")
+    config.state.mkdir(mode=0o700)
+    engine = new_database(config.state / "portcullis.db")
+    book = SqlReleases(engine, Envelope(keys_of(config, create=True)))
+    files = (File(name="policy/p.yaml", text=POLICY),)
+    book.first(
+        Release(
+            number=0,
+            digest="sha256:" + "0" * 64,
+            text=text_digest(files),
+            origin="folder",
+            proposed_by="",
+            proposed_at=1.0,
+            stage=Stage.ACTIVE,
+            changed_at=1.0,
+            active_at=1.0,
+        ),
+        files,
+    )
+    engine.dispose()
+    run = CliRunner()
+    before = run.invoke(app, ["threats", "--json"])
+    (deployed / "old.json").write_text(before.stdout)
+    (deployed / "policy/p.yaml").write_text(swap(POLICY, "containment: {}\n", ""))
+    assert run.invoke(app, ["threats", "--against", "old.json"]).exit_code == 0
+    assert run.invoke(app, ["threats", "policy", "--against", "old.json"]).exit_code == 5
 
 
 def test_what_is_no_model_is_refused(tmp_path):

@@ -6,12 +6,14 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import column, insert, inspect, table, text
 
+from portcullis.core.approval import Verb
 from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import State
 from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import PrincipalKind
+from portcullis.store.approvals import SqlApprovals
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import migrate, open_sqlite
 from portcullis.store.tables import METADATA, REVISION
@@ -178,4 +180,34 @@ def test_errors_of_the_database_do_not_quote_what_was_written(path):
     with engine.connect() as connection, pytest.raises(Exception, match="sessions") as refused:
         connection.execute(text("INSERT INTO sessions (id) VALUES (:v)"), {"v": secret})
     assert secret not in str(refused.value)
+    engine.dispose()
+
+
+def test_who_endorsed_a_call_under_the_version_before_is_still_the_first_of_two(path):
+    engine = open_sqlite(path)
+    asked = {
+        "binding": "b" * 64,
+        **dict.fromkeys(("session", "action", "server", "name"), "x"),
+        "agent": "shop-1",
+        "risk": "read",
+        "created_at": 1.0,
+        "expires_at": 2e9,
+        **dict.fromkeys(("settled_at", "reminded_at", "escalated_at"), 0.0),
+        "decided_by": "bea",
+        "reason": "fine",
+    }
+    config = Config()
+    config.set_main_option("script_location", "portcullis.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0028")
+        for state in ("pending", "approved"):
+            row = asked | {"id": state, "state": state}
+            connection.execute(insert(table("approvals", *map(column, row))).values(row))
+    migrate(engine)
+    store = SqlApprovals(engine)
+    waits, decided = store.get("pending"), store.get("approved")
+    assert (waits.endorsed_by, waits.endorsed_reason, waits.decided_by) == ("bea", "fine", "")
+    assert (decided.endorsed_by, decided.decided_by, decided.reason) == ("", "bea", "fine")
+    assert store.move("pending", Verb.APPROVE, now=3.0, by="cy", after="bea").decided_by == "cy"
     engine.dispose()

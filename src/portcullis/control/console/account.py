@@ -30,10 +30,10 @@ class AccountPages:
         """The page, and what its forms are sent to."""
         doors = self.doors
         return [
-            doors.page(ACCOUNT, self._page, role=""),
-            doors.form("/account/passkeys/begin", self._begin, role=""),
-            doors.form("/account/passkeys", self._add, role=""),
-            doors.form("/account/passkeys/remove", self._remove, role=""),
+            doors.page(ACCOUNT, self._page, right=None),
+            doors.form("/account/passkeys/begin", self._begin, right=None),
+            doors.form("/account/passkeys", self._add, right=None),
+            doors.form("/account/passkeys/remove", self._remove, right=None),
         ]
 
     async def _page(self, request: Request, visitor: Visitor) -> Response:

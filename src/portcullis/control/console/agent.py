@@ -34,12 +34,16 @@ from portcullis.core.errors import Problem
 from portcullis.core.incident import Subject
 from portcullis.core.lifecycle import TRANSITIONS, State, Verb
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 
 SPANS: Final = {"24h": (3600.0, 24), "7d": (21_600.0, 28)}
 """What the drawing may be of: seconds of each bar, and how many."""
-_ROLES: Final = {Verb.SUSPEND: "responder", Verb.REVOKE: "responder", Verb.RESUME: "admin"}
+_RIGHTS: Final = {
+    Verb.SUSPEND: Right.PRINCIPALS_CUT,
+    Verb.REVOKE: Right.PRINCIPALS_CUT,
+    Verb.RESUME: Right.PRINCIPALS_MANAGE,
+}
 _WORDS: Final = (Word.RATIFY, Word.RESET)
-_JUDGES: Final = "admin"
 _LINES: Final = 200
 _PHASES: Final = {
     Phase.LEARNING: "is being learned",
@@ -81,10 +85,10 @@ class AgentPages:
         """The page, what may be done to the agent, and what may be said of its behaviour."""
         doors = self.doors
         return [
-            doors.form("/agents/{name}/kill", self._kill, role="responder"),
-            doors.form("/agents/{name}/undo", self._undo, role="admin"),
+            doors.form("/agents/{name}/kill", self._kill, right=Right.KILL),
+            doors.form("/agents/{name}/undo", self._undo, right=Right.KILL_LIFT),
             doors.page("/agents/{name}", self._show, query=frozenset({"span"})),
-            *map(self._changing, _ROLES),
+            *map(self._changing, _RIGHTS),
             *map(self._judging, _WORDS),
         ]
 
@@ -114,23 +118,24 @@ class AgentPages:
             decisions=[Happening.seen(one) for one in detail.decisions],
             sessions=detail.sessions,
             may={
-                verb.value: (state, verb) in TRANSITIONS and visitor.may(role)
-                for verb, role in _ROLES.items()
+                verb.value: (state, verb) in TRANSITIONS and visitor.may(right)
+                for verb, right in _RIGHTS.items()
             }
             | {
-                "kill": against.killed is None and visitor.may("responder"),
-                "undo": against.killed is not None and visitor.may("admin"),
+                "kill": against.killed is None and visitor.may(Right.KILL),
+                "undo": against.killed is not None and visitor.may(Right.KILL_LIFT),
             },
             against=against,
             incident=await self.incidents.of(Subject(agent=name)),
-            leads=visitor.may("responder"),
+            cuts=visitor.may(Right.KILL) or visitor.may(Right.QUARANTINE),
+            leads=visitor.may(Right.INCIDENTS_LEAD),
             stands=stands,
             usual=usual[:_LINES],
             phases=_PHASES,
             words={
                 word.value: stands is not None
                 and (stands.standing.phase, word) in PHASES
-                and visitor.may(_JUDGES)
+                and visitor.may(Right.BEHAVIOUR_JUDGE)
                 for word in _WORDS
             },
             spark=Sparkline.of(await self.activity.course(name, *SPANS[span])),
@@ -151,7 +156,7 @@ class AgentPages:
                 return await self._told(request, visitor, problem)
             return _back(name)
 
-        return self.doors.form(f"/agents/{{name}}/{verb}", changed, role=_ROLES[verb])
+        return self.doors.form(f"/agents/{{name}}/{verb}", changed, right=_RIGHTS[verb])
 
     def _judging(self, word: Word) -> Route:
         async def judged(request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
@@ -164,7 +169,7 @@ class AgentPages:
                 return await self._told(request, visitor, problem)
             return _back(name, "#behaviour")
 
-        return self.doors.form(f"/agents/{{name}}/{word}", judged, role=_JUDGES)
+        return self.doors.form(f"/agents/{{name}}/{word}", judged, right=Right.BEHAVIOUR_JUDGE)
 
     async def _told(self, request: Request, visitor: Visitor, problem: Problem) -> Response:
         """The page again with what was wrong; what the page could not show is raised on."""

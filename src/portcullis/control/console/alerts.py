@@ -19,15 +19,16 @@ from portcullis.control.console.door import Doors, Visitor
 from portcullis.control.console.guard import only
 from portcullis.control.console.reasons import reason_of
 from portcullis.control.console.render import Pages
+from portcullis.control.drifts import RULE, drift
 from portcullis.control.incidents_opening import agent_of
+from portcullis.control.releases import Releasing
 from portcullis.core.alert import UNRESOLVED, Alert, Level, State, Verb, Wanted
 from portcullis.core.errors import Problem
+from portcullis.core.rights import Right
 
 FILTERS: Final = frozenset({"state", "level", "rule"})
 ALL: Final = "all"
 _PAGE: Final = 50
-_SETTLES: Final = "responder"
-_SILENCES: Final = "admin"
 _UNITS: Final = {"minutes": 60, "hours": 3600, "days": 86_400}
 _DIGITS: Final = 6
 _HINT: Final = (
@@ -45,6 +46,7 @@ class AlertPages:
     pages: Pages
     alerting: Alerting
     activity: Activity
+    releasing: Releasing
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -52,8 +54,8 @@ class AlertPages:
         return [
             doors.page("/alerts", self._list, query=FILTERS | {"cursor"}),
             doors.page("/silences", self._silences, query=frozenset({"rule", "alert"})),
-            doors.form("/silences", self._silence, role=_SILENCES),
-            doors.form("/silences/{id}/end", self._end, role=_SILENCES),
+            doors.form("/silences", self._silence, right=Right.ALERTS_SILENCE),
+            doors.form("/silences/{id}/end", self._end, right=Right.ALERTS_SILENCE),
             doors.page("/alerts/{id}", self._show),
             *map(self._settling, Verb),
         ]
@@ -98,10 +100,11 @@ class AlertPages:
             "alert.html",
             status=200 if problem is None else problem.status,
             alert=alert,
+            drift=drift(alert, await self.releasing.list()) if alert.rule == RULE else None,
             agents=sorted(await self.activity.some([name])) if name else [],
-            settles=visitor.may(_SETTLES) and alert.state in UNRESOLVED,
-            leads=visitor.may(_SETTLES),
-            silences=visitor.may(_SILENCES),
+            settles=visitor.may(Right.ALERTS_SETTLE) and alert.state in UNRESOLVED,
+            leads=visitor.may(Right.INCIDENTS_LEAD),
+            silences=visitor.may(Right.ALERTS_SILENCE),
             units=tuple(_UNITS),
             problem=problem,
             form=form or {},
@@ -119,7 +122,7 @@ class AlertPages:
                 return await self._page(request, visitor, self.doors.record(request, problem), form)
             return RedirectResponse(f"/alerts/{alert}", status_code=303)
 
-        return self.doors.form(f"/alerts/{{id}}/{verb}", settled, role=_SETTLES)
+        return self.doors.form(f"/alerts/{{id}}/{verb}", settled, right=Right.ALERTS_SETTLE)
 
     async def _silences(self, request: Request, visitor: Visitor) -> Response:
         return await self._quiet(request, visitor)
@@ -140,7 +143,7 @@ class AlertPages:
             rows=await self.alerting.silences(),
             rule=request.query_params.get("rule", ""),
             by=_lines(await self.alerting.show(alert)) if alert else "",
-            may=visitor.may(_SILENCES),
+            may=visitor.may(Right.ALERTS_SILENCE),
             units=tuple(_UNITS),
             problem=problem,
             form=form or {},

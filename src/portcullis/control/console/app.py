@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.routing import BaseRoute
 
 from portcullis.control.closing import Closing
+from portcullis.control.comparing import Comparing
 from portcullis.control.connecting import Connecting
 from portcullis.control.console import (
     agents,
@@ -30,6 +31,7 @@ from portcullis.control.console.connect import ConnectPages
 from portcullis.control.console.containment import ContainmentPages
 from portcullis.control.console.cutting import Cutting
 from portcullis.control.console.door import Doors
+from portcullis.control.console.glass import GlassPages
 from portcullis.control.console.guard import NAME, Csrf, Hosts
 from portcullis.control.console.history import HistoryPages
 from portcullis.control.console.incident_steps import IncidentSteps
@@ -38,6 +40,7 @@ from portcullis.control.console.links import Links
 from portcullis.control.console.login import LoginPages
 from portcullis.control.console.passkeys import Handles, PasskeyKeeping, PasskeyLogins
 from portcullis.control.console.policy import PolicyPages
+from portcullis.control.console.releases import ReleasePages
 from portcullis.control.console.render import Pages
 from portcullis.control.console.streams import Streams
 from portcullis.control.desk import Meaning, unlisted
@@ -47,6 +50,7 @@ from portcullis.control.services import Services
 from portcullis.control.tools import Standing
 from portcullis.core.passkey_ports import Passkeys
 from portcullis.identity.once import LocalOnce
+from portcullis.policy.pdp import PRODUCTION
 from portcullis.review.threats import Model
 
 ROUTE = "console"
@@ -61,6 +65,7 @@ class ConsoleParts:
     they are kept, ``streams`` what ends them when the gate stops, ``limits`` what counts,
     ``tools`` what runs where, ``meaning`` what tools mean, ``connecting`` what
     users connect their accounts with, ``threats`` what draws the threat model, if anything.
+    ``environment`` is the gate's, to policy; ``logs`` are the folders of all logs.
     """
 
     services: Services
@@ -73,6 +78,8 @@ class ConsoleParts:
     connecting: Connecting | None = None
     tools: tuple[Standing, ...] = ()
     threats: Callable[[], Model] | None = None
+    environment: str = PRODUCTION
+    logs: Callable[[], tuple[str, ...]] = tuple
 
 
 def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
@@ -97,6 +104,8 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
     principals = services.principals(ROUTE)
     records, handles = services.identity_records(), Handles(key)
     ceremonies = Ceremonies(key, clock, LocalOnce(clock))
+    showing = PasskeyLogins(parts.passkeys, handles, clock, ceremonies)
+    breaking_glass = services.breaking_glass(ROUTE)
     login = LoginPages(
         doors,
         pages,
@@ -104,7 +113,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
         Links(
             services.authority, services.once, records, clock, services.tokens.operator_ttl_seconds
         ),
-        PasskeyLogins(parts.passkeys, handles, clock, ceremonies),
+        showing,
         principals,
         clock,
         passkeys_required=settings.passkeys == "required",
@@ -113,6 +122,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
     approving, activity = services.approvals(ROUTE), services.activity()
     behaving, kills, outcomes = services.behaving(ROUTE), services.kills(ROUTE), services.outcomes
     cutting = Cutting(services.feed, services.observed)
+    alerting, releasing = services.alerting(ROUTE), services.releasing(ROUTE)
     quarantining, incidents = services.quarantining(ROUTE), services.incidents(ROUTE)
     incident_pages = IncidentPages(doors=doors, pages=pages, incidents=incidents)
     return [
@@ -140,7 +150,15 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
             doors=doors,
             pages=pages,
             certifying=services.certifying(ROUTE),
-            releasing=services.releasing(ROUTE),
+            releasing=releasing,
+            alerting=alerting,
+        ).routes(),
+        *ReleasePages(
+            doors=doors,
+            pages=pages,
+            releasing=releasing,
+            comparing=Comparing(releasing, parts.environment, parts.logs),
+            clock=clock,
         ).routes(),
         *ContainmentPages(
             doors=doors,
@@ -160,13 +178,27 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
             doors=doors, pages=pages, incidents=incidents, telling=services.telling(ROUTE)
         ).routes(),
         *AlertPages(
-            doors=doors, pages=pages, alerting=services.alerting(ROUTE), activity=activity
+            doors=doors,
+            pages=pages,
+            alerting=alerting,
+            activity=activity,
+            releasing=releasing,
         ).routes(),
         *sessions.routes(
             doors, pages, activity, Closing(services.sessions, services.records(), ROUTE)
         ),
         *login.routes(),
         *(ConnectPages(doors, pages, parts.connecting).routes() if parts.connecting else ()),
+        *GlassPages(
+            doors=doors,
+            pages=pages,
+            breaking=breaking_glass,
+            logins=parts.logins,
+            showing=showing,
+            keeping=keeping,
+            clock=clock,
+            passkeys_required=login.passkeys_required,
+        ).routes(),
         *AccountPages(doors, pages, keeping).routes(),
         assets.route(),
         doors.unknown(),

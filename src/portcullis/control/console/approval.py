@@ -25,6 +25,7 @@ from portcullis.core.approval import Approval, Shown, State
 from portcullis.core.call import RiskClass
 from portcullis.core.errors import Problem
 from portcullis.core.names import HIDDEN
+from portcullis.core.rights import Right
 from portcullis.provenance.judge import NOWHERE
 from portcullis.wire.json import decode, encode
 
@@ -148,6 +149,7 @@ def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list
         context = visitor.context
         approval, shown = await approving.show(context, request.path_params["id"])
         rules = await approving.rules(context, approval, shown)
+        hindrance = await approving.hindrance(context, approval, shown)
         similar = None if shown is None else await desk.similar(context, approval, shown)
         before, following = await _neighbours(desk, approval, filters)
 
@@ -163,7 +165,7 @@ def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list
                 name=named(approval),
                 decidable=approval.state is State.PENDING and shown is not None,
                 rules=rules,
-                qualified=all(one.you for one in rules),
+                hindrance=hindrance,
                 filters=filters,
                 before=before,
                 following=following,
@@ -197,11 +199,11 @@ def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list
                 return await page(request, visitor, filters, answered, form)
             return RedirectResponse(await after(desk, done, filters), status_code=303)
 
-        return doors.form(f"/approvals/{{id}}/{verb}", decided, role="approver")
+        return doors.form(f"/approvals/{{id}}/{verb}", decided, right=Right.APPROVALS_DECIDE)
 
     return [
         *_beside(doors, approving, drawing),
-        doors.page("/approvals/{id}", show, role="approver", query=FILTERS),
+        doors.page("/approvals/{id}", show, right=Right.APPROVALS_DECIDE, query=FILTERS),
         decide("approve"),
         decide("deny"),
     ]
@@ -226,7 +228,9 @@ def _beside(doors: Doors, approving: Approving, drawing: Drawing) -> list[Route]
 
     return [
         doors.page("/approvals", listed, query=FILTERS),
-        doors.page("/approvals/{id}/whole", whole, role="approver", query=frozenset({"part"})),
+        doors.page(
+            "/approvals/{id}/whole", whole, right=Right.APPROVALS_DECIDE, query=frozenset({"part"})
+        ),
     ]
 
 

@@ -17,10 +17,10 @@ from portcullis.control.console.guard import only
 from portcullis.control.console.reasons import reason_of
 from portcullis.control.console.render import Pages
 from portcullis.core.errors import Problem
+from portcullis.core.rights import Right
 
 MOST: Final = 200
 """How many stand on the page; it says how many more there are."""
-_RESETS: Final = "admin"
 _SHOWN: Final = frozenset({"PC1020", "PC4012"})
 
 
@@ -44,7 +44,7 @@ def routes(doors: Doors, pages: Pages, breaking: Breaking) -> list[Route]:
             status=200 if problem is None else problem.status,
             rows=found[:MOST],
             more=max(len(found) - MOST, 0),
-            resets=visitor.may(_RESETS),
+            resets=visitor.may(Right.BREAKERS_RESET),
             problem=problem,
             form=form or {},
         )
@@ -64,5 +64,5 @@ def routes(doors: Doors, pages: Pages, breaking: Breaking) -> list[Route]:
 
     return [
         doors.page("/breakers", breakers),
-        doors.form("/breakers/reset", reset, role=_RESETS),
+        doors.form("/breakers/reset", reset, right=Right.BREAKERS_RESET),
     ]

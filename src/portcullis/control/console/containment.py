@@ -29,6 +29,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.feed import EVERYONE, Kept
 from portcullis.core.lifecycle import State
 from portcullis.core.ports import Clock
+from portcullis.core.rights import Right
 from portcullis.core.session_ports import SessionState
 
 EVERYBODY: Final = "everybody"
@@ -36,8 +37,6 @@ EVERYBODY: Final = "everybody"
 QUERY: Final = frozenset({"agent", "session", "done", "page"})
 _PAGE: Final = 50
 _BESIDE: Final = 20
-_CUTS: Final = "responder"
-_MENDS: Final = "admin"
 _TYPED: Final = frozenset({"role", "all"})
 _HINT: Final = (
     "Name an agent, a session by its id, or a role: letters, digits, -, _ and . alone; and say why "
@@ -73,10 +72,10 @@ class ContainmentPages:
         doors = self.doors
         return [
             doors.page(PLACE, self._show, query=QUERY),
-            doors.form(f"{PLACE}/kill", self._kill, role=_CUTS),
-            doors.form(f"{PLACE}/undo", self._undo, role=_MENDS),
-            doors.form(f"{PLACE}/quarantine", self._isolate, role=_CUTS),
-            doors.form(f"{PLACE}/release", self._release, role=_MENDS),
+            doors.form(f"{PLACE}/kill", self._kill, right=Right.KILL),
+            doors.form(f"{PLACE}/undo", self._undo, right=Right.KILL_LIFT),
+            doors.form(f"{PLACE}/quarantine", self._isolate, right=Right.QUARANTINE),
+            doors.form(f"{PLACE}/release", self._release, right=Right.QUARANTINE_LIFT),
         ]
 
     async def _show(self, request: Request, visitor: Visitor) -> Response:
@@ -116,9 +115,14 @@ class ContainmentPages:
                 and (told.verb, told.scope) == ("killed", "session")
                 and not self.sessions.is_open(told.value)
             ),
-            may={"cut": visitor.may(_CUTS), "mend": visitor.may(_MENDS)},
+            may={
+                "cut": visitor.may(Right.KILL),
+                "isolate": visitor.may(Right.QUARANTINE),
+                "undo": visitor.may(Right.KILL_LIFT),
+                "release": visitor.may(Right.QUARANTINE_LIFT),
+            },
             everybody=EVERYBODY,
-            playbooks=self.incidents.playbooks,
+            playbooks=self.incidents.playbooks if visitor.may(Right.INCIDENTS_LEAD) else (),
             problem=problem,
             form=form or {},
             sent=sent,
@@ -133,6 +137,8 @@ class ContainmentPages:
             body = asked(KillRequest, _said(form), _HINT)
             if body.scope in _TYPED:
                 typed(form, body.value or EVERYBODY, "what it would cut off")
+            if body.incident and not visitor.may(Right.INCIDENTS_LEAD):
+                raise Problem("PC2004", f"an incident takes the right {Right.INCIDENTS_LEAD}")
             await self.kills.kill(
                 visitor.context,
                 body.scope,

@@ -31,6 +31,7 @@ from portcullis.core.break_glass import BrokenGlass
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.core.principal import PrincipalKind
+from portcullis.core.rights import Right
 from portcullis.identity.tokens import CONSOLE, TokenAuthority
 
 __all__ = ["Doors", "FormHandler", "PageHandler", "Visitor"]
@@ -97,26 +98,26 @@ class Doors:
         path: str,
         handler: PageHandler,
         *,
-        role: str = "viewer",
+        right: Right | None = Right.LOOK,
         query: frozenset[str] = _NONE,
     ) -> Route:
-        """A page for those who have the role; ``""`` is everybody who is logged in."""
+        """A page for those who have the right; None is everybody who is logged in."""
 
         async def answered(request: Request) -> Response:
             if led_here(request):
                 return self._continued(request)
-            visitor = await self._visitor(request, role)
+            visitor = await self._visitor(request, right)
             known_query(request, query)
             return await handler(request, visitor)
 
         return self._route(path, "GET", answered)
 
-    def form(self, path: str, handler: FormHandler, *, role: str) -> Route:
+    def form(self, path: str, handler: FormHandler, *, right: Right | None) -> Route:
         """What a form of ours is sent to."""
 
         async def answered(request: Request) -> Response:
             own_page(request, self._hosts.asked(request))
-            visitor = await self._visitor(request, role)
+            visitor = await self._visitor(request, right)
             known_query(request, _NONE)
             form = await self._form(request)
             self._csrf.check(visitor.context.principal.credential, request, form)
@@ -129,7 +130,7 @@ class Doors:
         path: str,
         handler: PageHandler,
         *,
-        role: str = "viewer",
+        right: Right | None = Right.LOOK,
         query: frozenset[str] = _NONE,
     ) -> Route:
         """Server-sent events; the handler's StreamingResponse ends when the login does."""
@@ -137,7 +138,7 @@ class Doors:
         async def answered(request: Request) -> Response:
             if led_here(request):
                 raise Problem("PC2081", "Sec-Fetch-Site says that another site sent it")
-            visitor = await self._visitor(request, role)
+            visitor = await self._visitor(request, right)
             known_query(request, query)
             response = await handler(request, visitor)
             if isinstance(response, StreamingResponse):
@@ -154,7 +155,7 @@ class Doors:
             del request, visitor
             raise Problem("PC1010", "the console has no such page")
 
-        page = self.page("/{path:path}", handler, role="")
+        page = self.page("/{path:path}", handler, right=None)
         return _Pages(page.path, page.endpoint, methods=["GET"], include_in_schema=False)
 
     def open_page(
@@ -224,15 +225,15 @@ class Doors:
         route = Route(path, endpoint, methods=[method], include_in_schema=False)
         return route
 
-    async def _visitor(self, request: Request, role: str) -> Visitor:
+    async def _visitor(self, request: Request, right: Right | None) -> Visitor:
         """Who asks. Raises Problem PC2004, PC2086 and those of ``_admitted``."""
         visitor = self._admitted(request)
-        if role and not visitor.roles:
+        if right and not visitor.roles:
             hint = "Add a passkey under Account, then log in with it."
             raise Problem("PC2086", "this login reaches nothing but the account", hint=hint)
-        if role and not visitor.may(role):
-            raise Problem("PC2004", f"this needs the role {role}")
-        if not visitor.roles:
+        if right:
+            self._edge.roles.expect(visitor.roles, right)
+        if not visitor.rights:
             return visitor
         waiting, glass = await self._waiting(), await self._glass()
         request.state.visitor = visitor = replace(visitor, waiting=waiting, glass=glass)
@@ -255,6 +256,7 @@ class Doors:
             csrf=self._csrf.token(principal.credential),
             expires_at=principal.expires_at,
             since=self._authority.verify(token, CONSOLE).auth_time,
+            rights=self._edge.roles.rights(principal.roles),
         )
         return visitor
 

@@ -23,6 +23,7 @@ from portcullis.core.approval import Approval, State
 from portcullis.core.call import RiskClass
 from portcullis.core.desk import Wanted
 from portcullis.core.errors import Problem
+from portcullis.core.rights import Right
 from portcullis.wire.json import encode
 
 ALL: Final = "all"
@@ -183,7 +184,7 @@ def routes(doors: Doors, pages: Pages, desk: Desk, approving: Approving) -> list
 
     return [
         doors.page("/", inbox, query=FILTERS | {"cursor", "done"}),
-        doors.form("/agents/{name}/lift", lift, role="admin"),
+        doors.form("/agents/{name}/lift", lift, right=Right.APPROVALS_LIFT),
     ]
 
 
@@ -205,6 +206,6 @@ def _following(approvals: Iterable[Approval], decided: Approval) -> Approval | N
 def _note(approval: Approval) -> str:
     if approval.state is not State.PENDING:
         return f"by {visible(approval.decided_by)}" if approval.decided_by else ""
-    if approval.decided_by:
-        return f"approved by {visible(approval.decided_by)}, one more"
+    if approval.endorsed_by:
+        return f"approved by {visible(approval.endorsed_by)}, one more"
     return "escalated" if approval.escalated_at else "reminded" if approval.reminded_at else ""

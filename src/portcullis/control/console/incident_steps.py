@@ -24,6 +24,7 @@ from portcullis.control.incidents_api import (
     TickRequest,
 )
 from portcullis.core.errors import Problem
+from portcullis.core.rights import Right
 
 _GONE: Final = "PC7060"
 _HINT: Final = "Say why in one line of at most 200 characters: it stands in the log."
@@ -41,12 +42,12 @@ class IncidentSteps:
     page: IncidentPages
 
     def routes(self) -> list[Route]:
-        """All of them, for the roles of the API."""
+        """All of them, for the rights of the API."""
         plain = ("reason",)
         incidents = self.incidents
         return [
             *(
-                self._form(f"steps/{name}", "responder", plain, self._why(act))
+                self._form(f"steps/{name}", Right.INCIDENTS_LEAD, plain, self._why(act))
                 for name, act in (
                     ("contain", incidents.contain),
                     ("revoke", incidents.revoke),
@@ -55,18 +56,25 @@ class IncidentSteps:
                 )
             ),
             self._form(
-                "credentials", "responder", ("reference", "how", "reason"), self._credential
+                "credentials",
+                Right.INCIDENTS_LEAD,
+                ("reference", "how", "reason"),
+                self._credential,
             ),
-            self._form("findings", "responder", ("finding", "verdict", "reason"), self._finding),
-            self._form("checklist", "responder", ("item", "reason"), self._tick),
-            self._form("notes", "responder", ("text",), self._note),
-            self._form("approve", "approver", ("binding", "reason"), self._approve),
-            self._form("close", "admin", ("typed", "reason"), self._close),
-            self._form("stand-down", "admin", plain, self._why(incidents.stand_down)),
-            self.doors.form(f"{PLACE}/{{id}}/reinstate", self._reinstate, role="admin"),
+            self._form(
+                "findings", Right.INCIDENTS_LEAD, ("finding", "verdict", "reason"), self._finding
+            ),
+            self._form("checklist", Right.INCIDENTS_LEAD, ("item", "reason"), self._tick),
+            self._form("notes", Right.INCIDENTS_LEAD, ("text",), self._note),
+            self._form("approve", Right.INCIDENTS_APPROVE, ("binding", "reason"), self._approve),
+            self._form("close", Right.INCIDENTS_CLOSE, ("typed", "reason"), self._close),
+            self._form("stand-down", Right.INCIDENTS_CLOSE, plain, self._why(incidents.stand_down)),
+            self.doors.form(
+                f"{PLACE}/{{id}}/reinstate", self._reinstate, right=Right.INCIDENTS_CLOSE
+            ),
         ]
 
-    def _form(self, path: str, role: str, names: tuple[str, ...], act: Acting) -> Route:
+    def _form(self, path: str, right: Right, names: tuple[str, ...], act: Acting) -> Route:
         async def sent(request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
             only(form, *names)
             incident = request.path_params["id"]
@@ -76,7 +84,7 @@ class IncidentSteps:
                 return await self._told(request, visitor, form, problem)
             return RedirectResponse(f"{PLACE}/{incident}#due", status_code=303)
 
-        return self.doors.form(f"{PLACE}/{{id}}/{path}", sent, role=role)
+        return self.doors.form(f"{PLACE}/{{id}}/{path}", sent, right=right)
 
     def _why(self, act: Callable[..., Awaitable[object]]) -> Acting:
         """What takes nothing but a reason."""

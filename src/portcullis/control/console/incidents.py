@@ -16,8 +16,9 @@ from portcullis.control.console.door import Doors, Visitor
 from portcullis.control.console.guard import only
 from portcullis.control.console.render import Pages
 from portcullis.control.entries import JoinToken
-from portcullis.control.incidents import Incidents, binding_of
+from portcullis.control.incidents import Incidents
 from portcullis.control.incidents_api import LONGEST_DAYS, NOTE, IncidentRequest
+from portcullis.control.incidents_approving import binding_of
 from portcullis.core.errors import Problem
 from portcullis.core.incident import (
     ORDER,
@@ -28,6 +29,7 @@ from portcullis.core.incident import (
     Step,
     Subject,
 )
+from portcullis.core.rights import Right
 
 FILTERS: Final = frozenset({"state", "subject"})
 STATES: Final = ("unresolved", "all")
@@ -36,7 +38,6 @@ _NEW: Final = frozenset({"agent", "session", "alert", "playbook"})
 _PAGE: Final = 50
 _LISTED: Final = 50
 """How many findings stand on one page, and how many notes; it says how many more there are."""
-_LEADS: Final = "responder"
 _HINT: Final = "Name an agent or a session, and say why in one line of at most 200 characters."
 
 
@@ -53,8 +54,8 @@ class IncidentPages:
         doors = self.doors
         return [
             doors.page(PLACE, self._list, query=FILTERS | {"cursor"}),
-            doors.page(f"{PLACE}/new", self._new, role=_LEADS, query=_NEW),
-            doors.form(PLACE, self._open, role=_LEADS),
+            doors.page(f"{PLACE}/new", self._new, right=Right.INCIDENTS_LEAD, query=_NEW),
+            doors.form(PLACE, self._open, right=Right.INCIDENTS_LEAD),
             doors.page(f"{PLACE}/{{id}}", self._show, query=frozenset({"findings"})),
         ]
 
@@ -79,7 +80,7 @@ class IncidentPages:
             about=linked({kind: name}) if kind in {"agent", "session"} else "",
             given=given,
             states=STATES,
-            leads=visitor.may(_LEADS),
+            leads=visitor.may(Right.INCIDENTS_LEAD),
             cursor=cursor,
             first=linked(given),
             following=linked(given, cursor=found[-1].id) if len(found) == _PAGE else "",
@@ -154,6 +155,8 @@ class IncidentPages:
             way=_way(found),
             guidance=playbook.step(due).guidance if due is not None else "",
             playbook=playbook,
+            rules=await self.incidents.rules(visitor.context, found),
+            hindrance=await self.incidents.hindrance(visitor.context, found),
             binding=binding_of(found.asked) if found.asked is not None else "",
             unticked=self.incidents.unticked(found, due) if due is not None else {},
             checklist={
@@ -165,9 +168,9 @@ class IncidentPages:
             credentials=sorted(found.credentials or (), key=lambda one: one.settled),
             notes=found.notes[-_LISTED:],
             earlier=max(len(found.notes) - _LISTED, 0),
-            leads=visitor.may(_LEADS),
-            approves=visitor.may("approver"),
-            administers=visitor.may("admin"),
+            leads=visitor.may(Right.INCIDENTS_LEAD),
+            approves=visitor.may(Right.INCIDENTS_APPROVE),
+            administers=visitor.may(Right.INCIDENTS_CLOSE),
             closes=(found.phase, Step.CLOSE) in TRANSITIONS,
             stands=(found.phase, Step.STAND_DOWN) in TRANSITIONS,
             longest_days=LONGEST_DAYS,

@@ -60,7 +60,7 @@ class LoginPages:
             doors.open_form("/login/link", self._link),
             doors.open_form("/login/passkey/begin", self._begin),
             doors.open_form("/login/passkey", self._passkey),
-            doors.form("/logout", self._logout, role=""),
+            doors.form("/logout", self._logout, right=None),
         ]
 
     async def _page(self, request: Request) -> Response:

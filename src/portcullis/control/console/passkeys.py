@@ -11,6 +11,7 @@ from typing import Any, Final
 from portcullis.control.console.ceremonies import Ceremonies
 from portcullis.control.console.relying import RelyingParty, named
 from portcullis.control.console.visitor import Visitor
+from portcullis.control.giving import lasting
 from portcullis.control.principals import LOCAL, OIDC, Principals
 from portcullis.core.errors import Problem
 from portcullis.core.passkey_ports import Passkey, Passkeys
@@ -38,11 +39,15 @@ class Handles:
 
 @dataclass(frozen=True, slots=True)
 class ShownPasskey:
-    """A passkey as it was shown at a login: ``control.login.Shown``."""
+    """A passkey as it was shown at a login: ``control.login.Shown``.
+
+    ``holder`` is whose the ceremony is; ``only`` the operator whose passkey it has to be, empty for
+    anybody's.
+    """
 
     ceremonies: Ceremonies
+    holder: str
     ceremony: str
-
     party: RelyingParty
     state: Any
     answer: str
@@ -50,10 +55,13 @@ class ShownPasskey:
     store: Passkeys
     handles: Handles
     clock: Clock
+    only: str = ""
 
     def owner(self) -> str:
-        """Whose it is; empty when it is nobody's."""
+        """Whose it is; empty when it is nobody's. Raises Problem PC2083 for somebody else's."""
         found = self.store.get(self.passkey)
+        if found is not None and self.only not in {"", found.operator}:
+            raise Problem("PC2083", "it is another operator's", hint="Use a passkey of yours.")
         return "" if found is None else found.operator
 
     def prove(self) -> None:
@@ -63,7 +71,7 @@ class ShownPasskey:
             raise Problem("PC2083", "it was removed")
         handle = self.handles.of(found.operator)
         counter = self.party.shown(self.state, self.answer, found, handle)
-        self.ceremonies.spend(self.party.origin, self.ceremony)
+        self.ceremonies.spend(self.holder, self.ceremony)
         if not self.store.used(found.id, counter, self.clock.now()):
             raise Problem("PC2084", "its counter is not beyond that of its last login")
 
@@ -83,23 +91,32 @@ class PasskeyLogins:
         """Whether browsers have passkeys under this origin."""
         return RelyingParty(origin).possible
 
-    def begin(self, origin: str) -> dict[str, Any]:
-        """The options for the browser, and the ceremony's name."""
-        options, state = RelyingParty(origin).get()
-        return {"ceremony": self._ceremonies.begin(origin, state), "options": options}
+    def begin(self, origin: str, visitor: Visitor | None = None) -> dict[str, Any]:
+        """The options for the browser, and the ceremony's name.
 
-    def shown(self, origin: str, ceremony: str, answer: str) -> ShownPasskey:
+        Of a ``visitor`` it is for this login alone: not to log in, but to confirm who it is.
+        """
+        options, state = RelyingParty(origin).get()
+        ceremony = self._ceremonies.begin(_asker(origin, visitor), state)
+        return {"ceremony": ceremony, "options": options}
+
+    def shown(
+        self, origin: str, ceremony: str, answer: str, visitor: Visitor | None = None
+    ) -> ShownPasskey:
         """What the browser answered, for ``Logins.passkey``. Raises Problem PC2083."""
+        holder = _asker(origin, visitor)
         return ShownPasskey(
             self._ceremonies,
+            holder,
             ceremony,
             RelyingParty(origin),
-            self._ceremonies.end(origin, ceremony),
+            self._ceremonies.end(holder, ceremony),
             answer,
             named(answer),
             self._store,
             self._handles,
             self._clock,
+            "" if visitor is None else visitor.name,
         )
 
 
@@ -196,6 +213,7 @@ class PasskeyKeeping:
         await asyncio.to_thread(self._store.remove, visitor.name, passkey)
 
     def _check(self, visitor: Visitor) -> None:
+        lasting(visitor.context)
         if not self.allowed(visitor):
             raise Problem("PC2085", "this operator logs in another way")
         if not self.fresh(visitor):
@@ -215,6 +233,11 @@ class PasskeyKeeping:
 
 def _holder(visitor: Visitor, origin: str) -> str:
     return f"{origin} {visitor.context.principal.credential}"
+
+
+def _asker(origin: str, visitor: Visitor | None) -> str:
+    """Whose ceremony it is: nobody's yet, or one login's, for another end than adding a passkey."""
+    return origin if visitor is None else f"{_holder(visitor, origin)} again"
 
 
 def _first(visitor: Visitor, known: tuple[Passkey, ...]) -> None:

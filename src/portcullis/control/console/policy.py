@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from portcullis.control.alerts import Alerting
 from portcullis.control.certifying import Certifying
 from portcullis.control.certifying_api import GRANT
 from portcullis.control.console.asked import number
@@ -18,16 +19,21 @@ from portcullis.control.console.door import Doors, Visitor
 from portcullis.control.console.guard import only
 from portcullis.control.console.reasons import reason_of
 from portcullis.control.console.render import Pages
+from portcullis.control.drifts import drifts
 from portcullis.control.releases import Releasing
 from portcullis.core.call import RiskClass
 from portcullis.core.errors import Problem
+from portcullis.core.release import Stage
+from portcullis.core.rights import Right
 from portcullis.review.grants import SEVERITIES, AgentSets, Report, sets_of
 
 MOST: Final = 200
 """How many agents, and findings, stand on a page; it says how many more there are."""
 _RELEASES: Final = 10
-_CERTIFIES: Final = "admin"
-_SHOWN: Final = frozenset({"PC1020", "PC7035", "PC7045", "PC7047", "PC7048", "PC7049"})
+_COMING: Final = frozenset({Stage.PROPOSED, Stage.APPROVED, Stage.SHADOW, Stage.CANARY})
+_CERTIFIES: Final = Right.ACCESS_CERTIFY
+_REVOKES: Final = Right.ACCESS_REVOKE
+_SHOWN: Final = frozenset({"PC1020", "PC3087", "PC7035", "PC7045", "PC7047", "PC7048", "PC7049"})
 _YES: Final = "yes"
 
 
@@ -39,16 +45,17 @@ class PolicyPages:
     pages: Pages
     certifying: Certifying
     releasing: Releasing
+    alerting: Alerting
 
     def routes(self) -> list[Route]:
         """The pages and their forms."""
         doors = self.doors
         return [
             doors.page("/policy", self._all),
-            doors.form("/policy/review", self._review, role=_CERTIFIES),
+            doors.form("/policy/review", self._review, right=_CERTIFIES),
             doors.page("/policy/agents/{name}", self._one),
-            doors.form("/policy/agents/{name}/confirm", self._confirm, role=_CERTIFIES),
-            doors.form("/policy/agents/{name}/revoke", self._revoke, role=_CERTIFIES),
+            doors.form("/policy/agents/{name}/confirm", self._confirm, right=_CERTIFIES),
+            doors.form("/policy/agents/{name}/revoke", self._revoke, right=_REVOKES),
         ]
 
     async def _all(self, request: Request, visitor: Visitor) -> Response:
@@ -65,6 +72,7 @@ class PolicyPages:
             agents=agents[:MOST],
             more=max(len(agents) - MOST, 0),
             releases=releases,
+            drifts=await drifts(self.alerting, self.releasing),
             needed=self.releasing.needed,
             binding=self.releasing.binding,
             may=visitor.may(_CERTIFIES),
@@ -103,8 +111,13 @@ class PolicyPages:
             sets=sets,
             classes=_classes(sets),
             findings=[one for one in report.findings if name in one.agents],
+            coming=[o for o in await self.releasing.list() if o.stage in _COMING][:_RELEASES],
+            drifts=[o for o in await drifts(self.alerting, self.releasing) if o.agent == name],
             history=await self.certifying.history(name),
             may=visitor.may(_CERTIFIES),
+            owner=await self.certifying.owner(name),
+            hindrance=await self.certifying.hindrance(visitor.context, name),
+            revokes=visitor.may(_REVOKES),
             binding=self.releasing.binding,
             problem=problem,
             form=form or {},
@@ -138,7 +151,7 @@ class PolicyPages:
         except Problem as problem:
             return await self._again(request, visitor, problem, form)
         if revoked.release:
-            return RedirectResponse("/policy#releases", status_code=303)
+            return RedirectResponse(f"/policy/releases/{revoked.release}", status_code=303)
         return await self._agent(request, visitor, patch=revoked.patch)
 
     async def _again(

@@ -19,10 +19,10 @@ from portcullis.control.console.door import Doors, Visitor
 from portcullis.control.console.guard import only
 from portcullis.control.console.render import Pages
 from portcullis.core.desk import SessionsWanted
+from portcullis.core.rights import Right
 
 FILTERS: Final = frozenset({"agent", "application"})
 _PAGE: Final = 50
-_CLOSES: Final = "responder"
 
 
 def routes(doors: Doors, pages: Pages, activity: Activity, closing: Closing) -> list[Route]:
@@ -38,7 +38,7 @@ def routes(doors: Doors, pages: Pages, activity: Activity, closing: Closing) -> 
             "sessions.html",
             rows=found.sessions,
             given=given,
-            closes=visitor.may(_CLOSES),
+            closes=visitor.may(Right.SESSIONS_CLOSE),
             cursor=query.get("cursor", ""),
             first=linked(given),
             following=linked(given, cursor=found.following) if found.following else "",
@@ -52,5 +52,5 @@ def routes(doors: Doors, pages: Pages, activity: Activity, closing: Closing) -> 
 
     return [
         doors.page("/sessions", sessions, query=FILTERS | {"cursor"}),
-        doors.form("/sessions/{id}/close", close, role=_CLOSES),
+        doors.form("/sessions/{id}/close", close, right=Right.SESSIONS_CLOSE),
     ]

@@ -9,8 +9,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
-import yaml
 
+from portcullis.config.yaml import shipped
 from portcullis.execution.sandbox.bpf import Alternatives, assemble, refuse
 
 _PACKAGE: Final = "portcullis.execution.sandbox"
@@ -72,7 +72,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def _file() -> _File:
     text = files(_PACKAGE).joinpath("syscalls.yaml").read_text("utf-8")
-    return msgspec.convert(yaml.safe_load(text), _File)
+    return msgspec.convert(shipped(text), _File)
 
 
 @cache

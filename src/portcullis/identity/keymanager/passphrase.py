@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from portcullis.core.errors import Problem
 from portcullis.identity.keymanager.ring import KEY_BYTES, RingKeyManager
+from portcullis.identity.passwords import ALONE
 
 _NONCE: Final = 12
 _SALT: Final = 16
@@ -79,7 +80,9 @@ class PassphraseKeyManager(RingKeyManager):
                 lanes=derivation.lanes,
                 memory_cost=derivation.memory_kib,
             )
-            self._derived = derivation, AESGCM(kdf.derive(self._passphrase.encode()))
+            with ALONE:
+                key = kdf.derive(self._passphrase.encode())
+            self._derived = derivation, AESGCM(key)
         return self._derived[1]
 
 

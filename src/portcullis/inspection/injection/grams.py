@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, reduce
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -110,28 +109,26 @@ class Grams:
     def __init__(
         self, classes: Mapping[str, Iterable[str]], weights: Mapping[str, float], bias: float
     ) -> None:
-        hashed = cache(_hash)
-        names = ["", *classes]
         self._bias = round(bias * _SCALE)
         self._weights = weights
         self._classes = {
             word.encode(): name.encode() for name, words in classes.items() for word in words
         }
-        self._hashes = np.array([hashed(name.encode()) for name in names], dtype=np.uint64)
+        self._hashes = _hashed(["", *classes])[0]
         self._alike = np.zeros(1 << _BITS, dtype=np.uint8)
         self._table = np.zeros(1 << _BITS, dtype=np.int16)
-        placed = [(_place(hashed(word), _ALONE), name) for word, name in self._classes.items()]
-        for place, name in placed:
-            self._alike[place] = names.index(name.decode())
-        found = [(place, weights.get(name.decode(), 0.0)) for place, name in placed]
-        for gram, weight in weights.items():
-            first, *rest = gram.encode().split(b" ")
-            if rest:
-                found.append((_pair(hashed(first), hashed(rest[0])), weight))
-            elif gram not in classes:
-                found.append((_place(hashed(first), _ALONE), weight))
-        scaled = np.array([round(weight * _SCALE) for _, weight in found], dtype=np.int16)
-        np.add.at(self._table, np.array([place for place, _ in found], dtype=np.int64), scaled)
+        numbers = {name.encode(): number for number, name in enumerate(classes, 1)}
+        placed = _placed(_hashed(map(bytes.decode, self._classes))[0] * _ALONE)
+        self._alike[placed] = [numbers[name] for name in self._classes.values()]
+        self._weigh(placed, [weights.get(name.decode(), 0.0) for name in self._classes.values()])
+        hashes, goes_on = _hashed(weights)
+        begins = ~np.concatenate((np.zeros(1, dtype=bool), goes_on))[:-1]
+        paired = goes_on[begins]
+        first = begins.nonzero()[0]
+        weighs = np.array([0.0 if one in classes else weight for one, weight in weights.items()])
+        self._weigh(_placed(hashes[first[~paired]] * _ALONE), weighs[~paired])
+        first = first[paired]
+        self._weigh(_placed(hashes[first] * _FIRST + hashes[first + 1] * _NEXT), weighs[paired])
 
     def strongest(self, data: bytes) -> Strongest:
         """The strongest run in a slice of folded text, of at most 8 KiB."""
@@ -160,6 +157,11 @@ class Grams:
         found = (gram.decode(errors="replace") for _, gram in grams(tokens(run), self._classes))
         weighed = {gram: self._weights.get(gram, 0.0) for gram in found}
         return {gram: weight for gram, weight in weighed.items() if weight > 0}
+
+    def _weigh(self, places: Places, weights: Sequence[float] | NDArray[np.float64]) -> None:
+        """Add to the weights of places, of which one may stand there several times."""
+        scaled = np.rint(np.asarray(weights, dtype=np.float64) * _SCALE).astype(np.int16)
+        np.add.at(self._table, places, scaled)
 
     def _weighed(self, data: bytes, starts: Places) -> tuple[Sums, Sums]:
         """The weight of what begins at each token, and (but for the last) that of its pair."""
@@ -204,15 +206,12 @@ def _lowest(sums: Sums) -> Sums:
     return lowest
 
 
-def _hash(token: bytes) -> int:
-    """What a token's hash is in a slice."""
-    values = (int(_VALUES[byte]) for byte in reversed(token))
-    return reduce(lambda hashed, value: (hashed + value) * _RADIX % _WORDS, values, 0)
-
-
-def _place(hashed: int, factor: np.uint64) -> int:
-    return hashed * int(factor) % _WORDS >> int(_SHIFT)
-
-
-def _pair(first: int, second: int) -> int:
-    return (first * int(_FIRST) + second * int(_NEXT)) % _WORDS >> int(_SHIFT)
+def _hashed(grams: Iterable[str]) -> tuple[Hashes, NDArray[np.bool_]]:
+    """What the hashes of all tokens of grams are in a slice, and which are not a gram's last."""
+    data = np.frombuffer("".join(f"{gram}\n" for gram in grams).encode(), dtype=np.uint8)
+    ends = (data <= ord(" ")).nonzero()[0]
+    starts = np.concatenate((np.zeros(1, dtype=np.int64), ends + 1))[:-1]
+    values = _VALUES.take(data)  # what parts them weighs nothing
+    values *= _UP.take(np.arange(1, len(data) + 1) - starts.repeat(ends + 1 - starts))
+    hashes: Hashes = np.add.reduceat(values, starts)
+    return hashes, data[ends] == ord(" ")

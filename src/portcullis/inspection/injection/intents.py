@@ -17,8 +17,8 @@ from importlib import resources
 from typing import Any, Final
 
 import msgspec
-import yaml
 
+from portcullis.config.yaml import shipped
 from portcullis.core.errors import Problem
 
 _SEPARATOR: Final = r"(?:[^0-9a-z.\x80-\xff]{1,2})"
@@ -66,7 +66,7 @@ class Rule(msgspec.Struct, frozen=True):
 def builtin() -> Grammar:
     """The grammar that is shipped."""
     text = resources.files(__package__).joinpath("intents.yaml").read_text(encoding="utf-8")
-    return parse(yaml.safe_load(text))
+    return parse(shipped(text))
 
 
 def parse(document: Any) -> Grammar:

@@ -11,8 +11,8 @@ from importlib import resources
 from typing import Annotated
 
 import msgspec
-import yaml
 
+from portcullis.config.yaml import shipped
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Source
 from portcullis.inspection.injection.grams import Grams
@@ -70,7 +70,7 @@ def heads(model: Model) -> dict[str, Grams]:
 
 def lexicon() -> Classes:
     """The words of each class, in all languages."""
-    document: dict[str, dict[str, str]] = yaml.safe_load(_read("lexicon.yaml"))
+    document: dict[str, dict[str, str]] = shipped(_read("lexicon.yaml"))
     return {
         name: tuple(word for words in languages.values() for word in words.split())
         for name, languages in document.items()
@@ -79,8 +79,8 @@ def lexicon() -> Classes:
 
 def weights(table: str) -> dict[str, float]:
     """The lines of a table: hundredths, a tab, a gram."""
-    lines = (line.split("\t") for line in table.splitlines())
-    return {gram: int(weight) / 100 for weight, gram in lines}
+    hundredths, names = (table.replace("\n", "\t").split("\t")[at::2] for at in (0, 1))
+    return {name: int(weight) / 100 for weight, name in zip(hundredths, names, strict=False)}
 
 
 def _read(name: str) -> str:

@@ -5,19 +5,26 @@ package portcullis.bounds
 import rego.v1
 
 # Whether a bound of a tool's argument holds. One that is absent breaks no bound but these: it is
-# required, or must equal something.
+# required, or must equal something. First what most arguments come to.
 held(bound) if {
-	bound.optional
-	not present(bound.argument)
+	bound.kind == "maximum"
+	is_number(input.arguments[bound.argument])
+	input.arguments[bound.argument] <= bound.value
 } else if {
-	bound.optional
+	bound.kind == "max_length"
+	is_string(input.arguments[bound.argument])
+	count(input.arguments[bound.argument]) <= bound.value
+} else if {
 	kept(bound.kind, input.arguments[bound.argument], bound.value)
+} else if {
+	not bound.kind in {"required", "equals"}
+	not present(bound.argument)
 } else if {
 	bound.kind == "required"
 	given(bound.argument)
 } else if {
 	bound.kind == "equals"
-	bound.path == []
+	not bound.path
 	same(input.arguments[bound.argument], bound.value)
 } else if {
 	bound.kind == "equals"
@@ -26,10 +33,11 @@ held(bound) if {
 	scoped(input.arguments[bound.argument], object.get(input.session, bound.path, null))
 }
 
+reason(bound) := concat("", [bound.argument, " must equal session.", concat(".", bound.path)]) if {
+	bound.session
+} else := concat("", [bound.argument, " breaks its bound ", bound.kind])
+
 kept(kind, value, wanted) if {
-	kind == "maximum"
-	at_most(value, wanted)
-} else if {
 	kind == "enum"
 	one_of(value, wanted)
 } else if {
@@ -40,7 +48,8 @@ kept(kind, value, wanted) if {
 	not_longer(value, wanted)
 } else if {
 	kind == "minimum"
-	at_least(value, wanted)
+	is_number(value)
+	value >= wanted
 }
 
 present(name) if name in object.keys(input.arguments)

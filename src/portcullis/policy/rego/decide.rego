@@ -69,13 +69,15 @@ refuse(code, reason, rule) := {
 	"risk": risk,
 }
 
-permit(rule) := object.union(granted_by(rule), {"observed": true, "reason": observed_reason}) if {
+permit(rule) := granted_by(rule) if {
+	not agent.observe
+} else := object.union(granted_by(rule), {"observed": true, "reason": observed_reason}) if {
 	observed_by(rule)
 } else := granted_by(rule)
 
 granted_by(rule) := {
 	"allow": true,
-	"reason": concat("", ["granted by the role ", role_name]),
+	"reason": role.granted,
 	"rule": rule,
 	"risk": risk,
 	"clear": cleared,
@@ -179,6 +181,7 @@ tool_grant(tool) := role.allowed_tools[tool] if {
 } else := role.permissions[data.policy.catalogue[tool].verb][data.policy.catalogue[tool].resource] if {
 	role.permissions[data.policy.catalogue[tool].verb][data.policy.catalogue[tool].resource]
 } else := on_terms("tools", tool)[0].rule if {
+	role.conditional.tools[tool]
 	count(on_terms("tools", tool)) > 0
 } else := observed_tool(tool)
 
@@ -268,18 +271,20 @@ tool_decision := refuse("PC3002", concat("", ["the role ", role_name, " denies t
 } else := refuse("PC3001", concat("", ["the role ", role_name, " does not grant this tool"]), "") if {
 	not target_grant
 } else := refuse("PC3007", "the session's task did not declare this tool", "session.grant") if {
+	not input.session == null
 	not in_session_grant(target)
 } else := refuse("PC3015", "the arguments are not as the session's task declared them", "session.grant") if {
 	not in_task_bounds
 } else := refuse("PC3029", data_refused[0].reason, data_refused[0].rule) if {
+	listed.data
 	count(data_refused) > 0
 } else := permit(target_grant) if {
 	count(broken) == 0
-} else := refuse("PC3008", needs_session[0].reason, needs_session[0].rule) if {
+} else := refuse("PC3008", bounds.reason(needs_session[0]), needs_session[0].rule) if {
 	count(needs_session) > 0
-} else := refuse("PC3004", out_of_scope[0].reason, out_of_scope[0].rule) if {
+} else := refuse("PC3004", bounds.reason(out_of_scope[0]), out_of_scope[0].rule) if {
 	count(out_of_scope) > 0
-} else := refuse("PC3012", broken[0].reason, broken[0].rule) if {
+} else := refuse("PC3012", bounds.reason(broken[0]), broken[0].rule) if {
 	count(broken) > 0
 }
 
@@ -457,24 +462,33 @@ visible := [name |
 
 shown(name) if {
 	input.kind == "tools"
-	not tool_denial(qualified(name))
-	tool_grant(qualified(name))
-	in_session_grant(qualified(name))
+	tool_shown(qualified(name))
 }
 
 shown(name) if {
+	input.kind != "tools"
+	other_shown(name)
+}
+
+tool_shown(tool) if {
+	tool_grant(tool)
+	not tool_denial(tool)
+	in_session_grant(tool)
+}
+
+other_shown(name) if {
 	input.kind in {"resources", "resource_templates"}
 	resource_grant(qualified(name), name)
 }
 
-shown(name) if {
+other_shown(name) if {
 	input.kind == "prompts"
 	prompt_grant(qualified(name))
 }
 
 # Defined elsewhere under a name of its own: regorus' interpreter mixes up the parameters of one
 # function that two modules define.
-shown(name) if observed_shown(name)
+other_shown(name) if observed_shown(name)
 
 qualified(name) := concat(".", [input.server, name])
 

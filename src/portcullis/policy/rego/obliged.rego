@@ -18,7 +18,11 @@ owing if {
 	role.owing
 }
 
-owing if count(grant_obligations) > 0
+owing if {
+	input.action == "tool"
+	role.conditional.tools[target]
+	count(grant_obligations) > 0
+}
 
 obliged := [one |
 	some part in [

@@ -10,8 +10,8 @@ import data.portcullis.terms
 
 # It ends by the clock, and does not begin sooner than it may last.
 observing if {
-	is_string(input.time)
 	agent.observe.from <= input.time
+	is_string(input.time)
 	terms.before(agent.observe.until)
 }
 
@@ -21,8 +21,8 @@ default observed_rule := ""
 observed_rule := agent.observe.rule if observing
 
 observed_by(rule) if {
-	observed_rule != ""
-	rule == observed_rule
+	rule == agent.observe.rule
+	observing
 }
 
 observed_reason := concat("", ["not granted by the role ", role_name, ": observed"])
@@ -35,6 +35,7 @@ on_some_terms(kind, name) if {
 observed_tool(tool) := observed_rule if {
 	observing
 	data.policy.catalogue[tool].observable
+	not agent.observe.unbound[tool]
 	not on_some_terms("tools", tool)
 }
 
@@ -43,13 +44,20 @@ observed_server if {
 	not role.denied_servers[input.server]
 }
 
-observed_prompt(prompt) if {
+# Where a server's results are masked or cut, what has neither columns nor records is not read.
+observed_readable if {
 	observed_server
+	not agent.observe.hidden[input.server]
+	not agent.observe.hidden["*"]
+}
+
+observed_prompt(prompt) if {
+	observed_readable
 	not on_some_terms("prompts", prompt)
 }
 
 observed_resource(resource, uri) if {
-	observed_server
+	observed_readable
 	bounds.plain_uri(uri)
 	not on_some_terms("resources", resource)
 	count([entry | some entry in role.resources.globs; regex.match(entry.regex, resource)]) == 0

@@ -9,7 +9,7 @@ import yaml
 
 from portcullis.core.call import Action
 from portcullis.core.errors import Problem
-from portcullis.policy.source import MAX_FILE_BYTES, Faults, SourceFile
+from portcullis.policy.source import Faults, SourceFile, root_of, text_of
 from portcullis.policy.testing.expectations import read_expected, read_object
 from portcullis.policy.testing.model import PRODUCTION, Case, Expected
 from portcullis.policy.testing.moments import FORM, moment
@@ -83,13 +83,7 @@ def _refuse(folder: Path, entry: Path) -> None:
 
 def _file(folder: Path, path: Path) -> SourceFile:
     name = f"{folder.resolve().name}/{path.name}"
-    body = path.read_bytes()
-    if len(body) > MAX_FILE_BYTES:
-        raise Problem("PC7022", f"{name}: larger than {MAX_FILE_BYTES} bytes")
-    try:
-        return SourceFile(name, body.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise Problem("PC7022", f"{name}: not valid UTF-8") from None
+    return SourceFile(name, text_of(root_of(folder), path, "PC7022"))
 
 
 class _Cases:

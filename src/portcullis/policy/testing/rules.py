@@ -11,7 +11,7 @@ import regorus
 
 from portcullis.core.errors import Problem
 from portcullis.policy.compiler import Bundle
-from portcullis.policy.source import MAX_FILE_BYTES, SourceFile
+from portcullis.policy.source import SourceFile, root_of, text_of
 from portcullis.policy.testing.cases import SUFFIX
 from portcullis.policy.testing.model import Ruled
 
@@ -23,7 +23,10 @@ def read_rules(*folders: Path) -> tuple[SourceFile, ...]:
     found = []
     for folder in folders:
         paths = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
-        found += [SourceFile(f"{folder.resolve().name}/{path.name}", _text(path)) for path in paths]
+        found += [
+            SourceFile(f"{folder.resolve().name}/{path.name}", _text(folder, path))
+            for path in paths
+        ]
     return tuple(found)
 
 
@@ -58,16 +61,11 @@ def run_rules(files: tuple[SourceFile, ...], bundle: Bundle) -> tuple[Ruled, ...
         raise Problem("PC7023", f"a test rule cannot be evaluated: {text}") from None
 
 
-def _text(path: Path) -> str:
+def _text(folder: Path, path: Path) -> str:
     try:
-        body = path.read_bytes()
-        if len(body) > MAX_FILE_BYTES:
-            raise Problem("PC7023", f"{path.name}: larger than {MAX_FILE_BYTES} bytes")
-        return body.decode("utf-8")
+        return text_of(root_of(folder), path, "PC7023")
     except OSError as error:
         raise Problem("PC7023", f"cannot read {path.name}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise Problem("PC7023", f"{path.name}: not valid UTF-8") from None
 
 
 def _holds(engine: Any, rule: str) -> bool:

@@ -6,6 +6,7 @@ from alembic import context
 
 from portcullis.store import (  # noqa: F401 - theirs are among those
     tables_break_glass,
+    tables_canaries,
     tables_certificates,
     tables_grants,
     tables_observed,

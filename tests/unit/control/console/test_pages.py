@@ -168,7 +168,7 @@ def test_of_very_many_arguments_the_first_are_shown():
         ({"reminded_at": 1.0}, "reminded"),
         ({"reminded_at": 1.0, "escalated_at": 2.0}, "escalated"),
         ({"state": State.DENIED, "decided_by": "bea"}, "by bea"),
-        ({"reminded_at": 1.0, "decided_by": "bea"}, "approved by bea, one more"),
+        ({"reminded_at": 1.0, "endorsed_by": "bea"}, "approved by bea, one more"),
         ({"state": State.EXPIRED}, ""),
     ],
 )

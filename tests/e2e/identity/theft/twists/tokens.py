@@ -100,7 +100,7 @@ async def partner_svid(scene: Scene, *, sign="es256", sub="", claims=None) -> An
     mine = f"spiffe://{PARTNER}/ns/p-{scene.id}"
     await scene.another("p", spiffe_id=mine)
     right = forge.es256(scene.at.partner_jwt)
-    for _ in range(20):  # a new registration is known within a fraction of a second
+    for _ in range(300):  # a new registration is known within a fraction of a second
         good = await exchange_svid(scene.at, _svid(scene, right, mine, {}), scene.thief.dpop)
         if good.status == 200:
             break
