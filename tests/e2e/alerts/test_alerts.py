@@ -112,9 +112,10 @@ class House:
         return [one for one in some if f'alert="{alert}"' in one["text"]]
 
     def says(self, alert):
-        """The one message in the chat about an alert, as it is now."""
-        (message,) = self.shown(alert)
-        return message["text"]
+        """The one message in the chat about an alert, as it is now; empty before there is one."""
+        texts = [message["text"] for message in self.shown(alert)]
+        assert len(texts) <= 1
+        return "".join(texts)
 
     def mails(self, alert):
         found = [

@@ -286,7 +286,7 @@ def of(button):
     return {"verb": button["action_id"], "approval": button["value"]}
 
 
-async def until(wanted, seconds=20):
+async def until(wanted, seconds=60):
     end = time.monotonic() + seconds
     while not wanted():
         assert time.monotonic() < end
