@@ -193,6 +193,8 @@ async def taken_back(desk, drill, ada):
         if not await ada.page.locator("main [data-row]").count():
             break
         await asyncio.sleep(0.5)
+    else:
+        raise AssertionError("the alarm goes on")
     await ada.open("/policy")
     assert "nobody approved that" not in await ada.page.inner_text("main")
 

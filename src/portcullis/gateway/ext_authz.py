@@ -30,6 +30,7 @@ from portcullis.gateway.decisions import Asker, Decisions
 from portcullis.gateway.live import Connection, Live
 from portcullis.gateway.outcome import recorded
 from portcullis.gateway.records import new_id
+from portcullis.identity.splicing import close, copy
 from portcullis.wire import ext_authz as codec
 from portcullis.wire.envoy import SERVICE
 from portcullis.wire.envoy import authorization_pb2 as wire
@@ -41,8 +42,6 @@ StandsFor: TypeAlias = Callable[[SpiffeId], tuple[PrincipalKind, str]]
 
 _MAX_REQUEST: Final = 256 * 1024
 _STREAMS: Final = 256
-_PIECE: Final = 64 * 1024
-_FLUSH_SECONDS: Final = 1.0
 
 
 class Authorizer:
@@ -146,7 +145,7 @@ class Door:
         except OSError as error:
             log.info("ext_authz_client_left", reason=error.strerror)
         finally:
-            await _close(writer)
+            await close(writer)
 
     def _admitted(self, connection: Connection, source: str) -> bool:
         peer, holder = connection.peer, connection.principal
@@ -171,7 +170,7 @@ class Door:
                 place.unlink()
             inner_reader, inner_writer = await asyncio.open_unix_connection(sock=behind)
             self._callers[name] = (connection, source)
-            ways = (_copy(reader, inner_writer), _copy(inner_reader, writer))
+            ways = (copy(reader, inner_writer), copy(inner_reader, writer))
             copying = {asyncio.ensure_future(way) for way in ways}
             try:
                 await asyncio.wait(copying, return_when=asyncio.FIRST_COMPLETED)
@@ -179,7 +178,7 @@ class Door:
                 del self._callers[name]
                 for task in copying:
                     task.cancel()
-                await _close(inner_writer)
+                await close(inner_writer)
 
     def _handler(self) -> grpc.GenericRpcHandler:
         handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
@@ -224,19 +223,3 @@ def _principal(connection: Connection) -> Principal:
         expires_at=peer.expires_at,
         issued_at=peer.issued_at,
     )
-
-
-async def _close(writer: StreamWriter) -> None:
-    """Send what is left, if the other side takes it in time."""
-    writer.close()
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_FLUSH_SECONDS):
-            await writer.wait_closed()
-    writer.transport.abort()
-
-
-async def _copy(reader: StreamReader, writer: StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while piece := await reader.read(_PIECE):
-            writer.write(piece)
-            await writer.drain()

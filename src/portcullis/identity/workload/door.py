@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from asyncio import StreamReader, StreamWriter
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -23,12 +22,11 @@ import structlog
 
 from portcullis.core.errors import Problem
 from portcullis.identity.attest.unix import Process, credentials
+from portcullis.identity.splicing import PIECE, close, copy
 from portcullis.identity.workload.bounds import Bounds
 
 log = structlog.get_logger(__name__)
 
-_PIECE: Final = 64 * 1024
-_FLUSH_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.1
 
 
@@ -137,13 +135,13 @@ class Door:
 async def _splice(public: socket.socket, private: socket.socket, ended: asyncio.Event) -> None:
     """Copy both ways until one side closes or the peer's process ends."""
     async with contextlib.AsyncExitStack() as stack:
-        reader, writer = await asyncio.open_unix_connection(sock=public, limit=_PIECE)
-        stack.push_async_callback(_close, writer)  # last: what gRPC said last still goes out
-        inner_reader, inner_writer = await asyncio.open_unix_connection(sock=private, limit=_PIECE)
-        stack.push_async_callback(_close, inner_writer)
+        reader, writer = await asyncio.open_unix_connection(sock=public, limit=PIECE)
+        stack.push_async_callback(close, writer)  # last: what gRPC said last still goes out
+        inner_reader, inner_writer = await asyncio.open_unix_connection(sock=private, limit=PIECE)
+        stack.push_async_callback(close, inner_writer)
         ways = (
-            _copy(reader, inner_writer),
-            _copy(inner_reader, writer),
+            copy(reader, inner_writer),
+            copy(inner_reader, writer),
             ended.wait(),
         )
         copying = {asyncio.ensure_future(way) for way in ways}
@@ -152,19 +150,3 @@ async def _splice(public: socket.socket, private: socket.socket, ended: asyncio.
         finally:
             for task in copying:
                 task.cancel()
-
-
-async def _close(writer: StreamWriter) -> None:
-    """Send what is left, if the other side takes it in time."""
-    writer.close()
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_FLUSH_SECONDS):
-            await writer.wait_closed()
-    writer.transport.abort()
-
-
-async def _copy(reader: StreamReader, writer: StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while piece := await reader.read(_PIECE):
-            writer.write(piece)
-            await writer.drain()
