@@ -10,10 +10,8 @@ What stays is ended with the page, and must not have ended in a fault until then
 import contextlib
 import os
 import re
-import secrets
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from docs_pages import Command, File, sections
+from ports import free_port
 
 SECONDS = 90
 SILENT = 2
@@ -193,22 +192,8 @@ def absent(wanted: tuple[str, ...], text: str) -> str:
 
 
 def free_ports() -> dict[str, str]:
-    """A free port for each that pages name, of those that the system gives to nobody by chance.
-
-    A page ends its gate and starts it again, and between the two nobody else shall get its port.
-    """
-    with ExitStack() as stack:
-        free = [_held(stack) for _ in PORTS]
-    return dict(zip(PORTS, free, strict=True))
-
-
-def _held(stack: ExitStack) -> str:
-    """A port that is nobody's else, held until ``stack`` ends."""
-    while True:
-        port = secrets.choice(range(16_000, 32_000))
-        with contextlib.suppress(OSError):
-            stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            return str(port)
+    """A free port for each that pages name."""
+    return {name: str(free_port()) for name in PORTS}
 
 
 def _set(step: Command | File) -> list[str]:

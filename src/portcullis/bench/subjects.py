@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shlex
 import signal
 import socket
@@ -99,13 +100,21 @@ def running(folder: Path, *, beside: str | None) -> Iterator[tuple[Subject, ...]
         yield tuple(found)
 
 
+_PORTS: Final = range(10_000, 16_000)
+"""Below those that systems give to connections, which could take one before it is listened on."""
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody listens on."""
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for port in random.sample(_PORTS, len(_PORTS)):
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+            if len(found) == count:
+                break
+    return found
 
 
 def spawn(argv: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:

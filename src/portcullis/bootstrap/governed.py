@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from portcullis.bootstrap.firewall import Detectors, findable, known, warm
-from portcullis.bootstrap.releases import FolderNotice, binding, guarding, held, recording
+from portcullis.bootstrap.releases import FolderNotice, InForce, binding, guarding, held, recording
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.schema import fault
 from portcullis.config import Config
@@ -82,6 +82,8 @@ async def governed(
 
     rules = Role.of(services.gateway.rpartition("/")[2]).rules
     notice = FolderNotice(config, services, refused) if rules and bound else None
+    found_there: asyncio.Queue[InForce] = asyncio.Queue()
+    records = rules and not bound
     policy = PolicyReload(
         config.policy,
         fragment=fault,
@@ -91,6 +93,7 @@ async def governed(
         report=report,
         held=files,
         noticed=notice,
+        in_force=lambda *those: found_there.put_nowait(those) if records else None,
     )
     services.feed.by_role(policy.pdp.role_of, policy.pdp.roles)
     if services.release_parts is None:
@@ -105,7 +108,9 @@ async def governed(
         taken=release,
     )
     return Governed(
-        policy.pdp, policy.reload, partial(_works, services, policy, delivery, rules, bound)
+        policy.pdp,
+        policy.reload,
+        partial(_works, services, policy, delivery, rules, found_there if records else None),
     )
 
 
@@ -114,11 +119,12 @@ def _works(
     policy: PolicyReload,
     delivery: Delivery,
     rules: bool,  # noqa: FBT001 - bound by partial
-    bound: bool,  # noqa: FBT001 - the same
+    found_there: asyncio.Queue[InForce] | None,
     alarm: Alarm,
 ) -> tuple[Awaitable[object], ...]:
     works: tuple[Awaitable[object], ...] = (policy.run(), delivery.run())
     if rules:
         works += (guarding(services, alarm),)
-        works += () if bound else (recording(services, policy),)
+    if found_there is not None:
+        works += (recording(services, found_there),)
     return works

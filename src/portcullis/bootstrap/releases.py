@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 from sqlalchemy import Engine
@@ -28,9 +28,11 @@ from portcullis.store.policy_releases import SqlReleases
 
 if TYPE_CHECKING:
     from portcullis.control.services import Services
-    from portcullis.policy.reload import PolicyReload
 
 _LOOK_SECONDS: Final = 1.0
+
+InForce: TypeAlias = tuple[tuple[SourceFile, ...], str]
+"""The files of a policy, and the digest of what they compile to."""
 
 log = structlog.get_logger(__name__)
 
@@ -200,15 +202,16 @@ async def _guard(book: ReleaseBook, services: Services, alarm: Alarm) -> None:
     alarm.raised("policy.rollback", f"release:{candidate.number}", reason)
 
 
-async def recording(services: Services, policy: PolicyReload) -> None:
-    """Keep on record what the folder put in force by itself; for the one that rules."""
-    book, last = _parts(services).book, None
+async def recording(services: Services, found_there: asyncio.Queue[InForce]) -> None:
+    """Keep on record each policy that the folder put in force; for the one that rules."""
+    book = _parts(services).book
     while True:
-        if policy.files is not last:
-            files, digest = files_of(policy.files), policy.pdp.digest
-            release = _found(files, digest, services.clock.now())
-            with contextlib.suppress(Problem):  # it is tried again
-                found = policy.files
+        found, digest = await found_there.get()
+        files = files_of(found)
+        release = _found(files, digest, services.clock.now())
+        while True:
+            try:
                 await asyncio.to_thread(book.took, release, files)
-                last = found
-        await asyncio.sleep(_LOOK_SECONDS)
+                break
+            except Problem:  # it is tried again
+                await asyncio.sleep(_LOOK_SECONDS)

@@ -28,7 +28,8 @@ class PolicyReload:
     that a half-written file is not taken for a policy, and compiles what it read. ``adopt`` is
     called with each policy just before it takes force (on the event loop, with no decision in
     between) and may refuse it with a Problem; ``report`` is called with each Problem, once per
-    content. ``files`` is the text of what is in force.
+    content. ``files`` is the text of what is in force, of which ``in_force`` is told each time,
+    at first in the constructor.
 
     With ``held`` that is the policy, and nothing in the folder takes force: another content than
     it held last is told to ``noticed``, once each, and also what the folder holds at first.
@@ -46,6 +47,7 @@ class PolicyReload:
         seconds: float = 1.0,
         held: tuple[SourceFile, ...] | None = None,
         noticed: Callable[[tuple[SourceFile, ...]], Awaitable[None]] | None = None,
+        in_force: Callable[[tuple[SourceFile, ...], str], None] = lambda _files, _digest: None,
     ) -> None:
         self._folder = folder
         self._fragment = fragment
@@ -56,12 +58,14 @@ class PolicyReload:
         self._seconds = seconds
         self._held = held is not None
         self._noticed = noticed
+        self._in_force = in_force
         self._engine = RegorusEngine()
         self._now = asyncio.Event()
         self.files = read(folder) if held is None else held
         policy = compile_files(self.files, self._fragment, self._engine)
         adopt(policy)
         self.pdp = StagedPdp(policy, self._engine, environment=environment, clock=clock)
+        in_force(self.files, policy.digest)
 
     def reload(self) -> None:
         """Have ``run`` look at once at what is there now (SIGHUP)."""
@@ -82,6 +86,7 @@ class PolicyReload:
             self._adopt(policy)
             self.pdp.swap(policy)
         self.files = files
+        self._in_force(files, policy.digest)
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from portcullis.cli.addresses import addresses
 from portcullis.config import load
+from ports import free_port
 
 PORTCULLIS = Path(sys.executable).with_name("portcullis")
 
@@ -52,13 +52,10 @@ def home(tmp_path):
     """A folder with the configuration of a gate on ports of its own."""
     made = ran(tmp_path, PORTCULLIS, "init")
     assert made.returncode == 0
-    with contextlib.ExitStack() as held:
-        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        ports = [one.getsockname()[1] for one in free]
     file = tmp_path / "portcullis.yaml"
     text = file.read_text()
-    for usual, port in zip(("7300", "7301", "7302"), ports, strict=True):
-        text = text.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{port}")
+    for usual in ("7300", "7301", "7302"):
+        text = text.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{free_port()}")
     file.write_text(text)
     return tmp_path
 

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import standins
 from e2e.processes.fleet import LOOK, PATIENCE, PORTCULLIS, fleet, until
 from needs import needs_namespaces, needs_redis
 from portcullis.config.places import gateway_file
+from ports import free_port
 from redis_servers import redis_server
 
 pytestmark = [pytest.mark.anyio, needs_namespaces, needs_redis]
@@ -69,8 +69,7 @@ def namespace():
 
 @pytest.fixture
 def server():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="pc-"))
     options = ("--port", str(port), "--bind", HERE, "--protected-mode", "no")
     with namespace(), redis_server(folder, *options):

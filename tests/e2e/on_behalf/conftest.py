@@ -18,13 +18,13 @@ from e2e.on_behalf.peers import (
     Mailbox,
     authority,
     brain,
-    free_port,
     mailbox,
 )
 from portcullis import bootstrap
 from portcullis.control.console.guard import NAME
 from portcullis.core.principal import PrincipalKind
 from portcullis.demo.stage import Running
+from ports import free_port
 from standins import AGENT, Stage, mcp_client, staged, support_policy
 
 SECONDS = 40

@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 import secrets
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,17 +29,13 @@ from needs import NODE
 from portcullis.demo.model import StandinModel
 from portcullis.demo.serve import Receive, Scope, Send, answer, serving
 from portcullis.demo.tools.host import running
+from ports import free_port
 
 HERE = Path(__file__).parent
 PROVIDER = NODE / "oidc-provider/lib/index.js"
 CLIENT = "gate"
 APP = "http://127.0.0.1:1/app"
 """Where an application of somebody else's has its users come back to."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @dataclass

@@ -25,6 +25,7 @@ from portcullis.audit.verify import verify
 from portcullis.bootstrap import SystemClock
 from portcullis.bootstrap.witness import opened_witness
 from portcullis.core.errors import Problem
+from ports import free_port
 from witnesses import Clock, witness_thread, written_policy
 
 pytestmark = pytest.mark.anyio
@@ -140,11 +141,6 @@ async def test_a_quorum_that_comes_back_is_told_and_what_waited_is_published(bor
         await becomes(lambda: shown(born) == 4)
         await becomes(lambda: told == [True, False])
         log.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def made_key(place, name: str = "w1.example") -> str:

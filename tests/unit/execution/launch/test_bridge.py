@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from portcullis.execution.launch import bridge
+from ports import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -30,8 +31,7 @@ async def bridged(folder, *command):
     control.bind(str(folder / "control"))
     control.listen(1)
     control.settimeout(0)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = await asyncio.start_unix_server(echo, str(folder / "echo"))
     with (folder / "out").open("wb") as out:
         process = await asyncio.create_subprocess_exec(

@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import json
 import secrets
-import socket
 import ssl
 import threading
 import time
@@ -29,6 +28,7 @@ from portcullis.oversight.notice_mail import mail
 from portcullis.oversight.notice_slack import post
 from portcullis.oversight.notice_text import plain
 from portcullis.oversight.notice_webhook import body
+from ports import free_port
 from receivers import http_receiver, server_tls
 
 pytestmark = [
@@ -181,8 +181,7 @@ async def test_a_peer_that_hangs_or_talks_garbage_costs_bounded_time_and_may_hav
 
 
 async def test_an_address_where_nobody_listens_certainly_got_nothing():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     teller = WebhookTeller(f"http://127.0.0.1:{port}/", Web(None), lambda: ["k"], Clock())
     with pytest.raises(Later) as found:
         await teller.tell(message(), "")
