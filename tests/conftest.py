@@ -17,6 +17,7 @@ import structlog
 from controls import register
 from portcullis import __version__
 from portcullis.review.threats_proofs import PLACE, code_digest
+from postgres_servers import postgres_server
 
 CELLS = pytest.StashKey[dict]()
 
@@ -54,6 +55,13 @@ def _logs_as_before():
     yield
     if structlog.is_configured():
         structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server, for all tests of this process that ask for one."""
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture

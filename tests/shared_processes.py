@@ -14,7 +14,7 @@ from portcullis.core.principal import Session
 from portcullis.identity.keymanager.file import FileKeyManager
 from portcullis.store.counters_redis import RedisCounter
 from portcullis.store.counters_sqlite import SharedCounter
-from portcullis.store.engine import open_sqlite
+from portcullis.store.engine import open_store
 from portcullis.store.once import SharedOnce
 from portcullis.store.spent import SqlSpent
 from portcullis.store.vaults_shared import SharedVaults
@@ -52,9 +52,9 @@ def hide_all(path, values, results):
     results.put({value: vaults.vault("s1", 0.0).hide("A", value) for value in values})
 
 
-def take_all(folder, times, results):
+def take_all(place, times, results):
     """How many of so many calls the budget of the session s1, which is 10, has let pass."""
-    engine = open_sqlite(folder / "portcullis.db")
+    engine = open_store(place)
     spending = SqlSpent(engine)
     session = Session(
         id="s1", agent="a", application="web", user="u", prompt="", subject={}, grant=None,
@@ -112,7 +112,7 @@ def open_databases(paths, results):
 
 def _opened(path):
     try:
-        open_sqlite(path).dispose()
+        open_store(path).dispose()
     except Problem as problem:
         return str(problem)
     return "ok"

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, insert, text
 
 from portcullis.bench.console_standing import stand
 from portcullis.bootstrap import GATE, founded
-from portcullis.bootstrap.foundation import DATABASE
+from portcullis.bootstrap.records import records
 from portcullis.config import Config
 from portcullis.core.approval import Approval, Shown, State
 from portcullis.core.call import RiskClass
@@ -21,7 +21,6 @@ from portcullis.core.lifecycle import State as Life
 from portcullis.core.ports import Sealer
 from portcullis.core.principal import PrincipalKind, Session
 from portcullis.oversight.sealing import seal
-from portcullis.store.engine import open_sqlite
 from portcullis.store.sealed import session_purpose
 from portcullis.store.tables import (
     APPROVALS,
@@ -81,7 +80,7 @@ def fill(config: Config, sizes: Sizes) -> Filled:
     now = time.time()
     with contextlib.ExitStack() as stack:
         sealer = founded(stack, config, GATE).sealer
-        engine = open_sqlite(config.state / DATABASE)
+        engine = records(config)
         stack.callback(engine.dispose)
         waiting = [_approval(number, sizes, now) for number in range(sizes.approvals)]
         with engine.begin() as connection:

@@ -24,8 +24,8 @@ from portcullis.bootstrap.alarm import LoggedAlarm
 from portcullis.bootstrap.alerts_rules import Rules
 from portcullis.bootstrap.alerts_watching import Watching
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.incidents import by_alert
+from portcullis.bootstrap.records import records
 from portcullis.bootstrap.secrets import baited
 from portcullis.config import Config
 from portcullis.config.places import Role
@@ -47,7 +47,6 @@ from portcullis.core.errors import Problem
 from portcullis.gateway.records import changed, new_id
 from portcullis.oversight.alerts.builtin import builtin
 from portcullis.store.alerts import SqlAlerts
-from portcullis.store.engine import open_sqlite
 
 _LOOK_SECONDS: Final = 0.25
 _KEPT_SECONDS: Final = 90 * 86_400.0
@@ -200,7 +199,7 @@ async def alerting(
     Raises Problem PC7002 when the configured rules cannot be read.
     """
     role = Role.of(services.gateway.rpartition("/")[2])
-    engine = open_sqlite(config.state / DATABASE)
+    engine = records(config)
     try:
         gather = config.alerts.gather_minutes * 60.0
         store = SqlAlerts(engine, services.clock, new_id, gather)

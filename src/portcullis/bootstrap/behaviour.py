@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from portcullis.audit.export.source import Position, Source, event_of
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.foundation import DATABASE
+from portcullis.bootstrap.records import records
 from portcullis.checks.unusual import Catalogue as Meanings
 from portcullis.checks.unusual import Unusual
 from portcullis.config import Config
@@ -34,7 +34,6 @@ from portcullis.core.ports import Clock
 from portcullis.gateway.records import changed
 from portcullis.oversight.behaviour.learner import Bounds, Learner
 from portcullis.store.behaviour import FollowedLevels, SqlBehaviour
-from portcullis.store.engine import open_sqlite
 
 _BATCH: Final = 64
 """Most entries of one log that are learned from at once: the line's thread waits no longer."""
@@ -67,7 +66,7 @@ async def behaving(
     role_of: Callable[[str], str | None],
 ) -> AsyncIterator[FollowedLevels]:
     """The levels, followed beside the block; in the process that rules, learned beside it too."""
-    engine = open_sqlite(config.state / DATABASE)
+    engine = records(config)
     try:
         levels = FollowedLevels(engine, services.clock, thresholds_of(config.behaviour))
         levels.refresh()

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import structlog
 
-from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.keys import keys_of
+from portcullis.bootstrap.records import recorded, records
 from portcullis.bootstrap.surveying import Survey, survey_of
 from portcullis.config import Config
 from portcullis.config.places import Role
@@ -26,7 +26,6 @@ from portcullis.identity.sealing import Envelope
 from portcullis.policy.source import SourceFile
 from portcullis.review.grants import Confirmed
 from portcullis.review.grants_apart import end, reviewed_apart
-from portcullis.store.engine import open_sqlite
 
 DRIFT: Final = "policy.drift"
 DRIFT_ENDED: Final = "policy.drift.end"
@@ -44,11 +43,10 @@ log = structlog.get_logger(__name__)
 @contextlib.contextmanager
 def surveying(config: Config) -> Iterator[Survey | None]:
     """A survey for a command; None where there is no record store yet."""
-    path = config.state / DATABASE
-    if not path.exists():
+    if not recorded(config):
         yield None
         return
-    engine = open_sqlite(path)
+    engine = records(config)
     try:
         yield survey_of(config, engine, Envelope(keys_of(config)))
     finally:
@@ -59,7 +57,7 @@ async def reviewing(config: Config, services: Services) -> None:
     """Review what is in force when it is another, and once in a while; only who rules does."""
     if not Role.of(services.gateway.rpartition("/")[2]).rules:
         return
-    engine = open_sqlite(config.state / DATABASE)
+    engine = records(config)
     survey = survey_of(config, engine, services.sealer)
     try:
         await _Watch(config, services, survey).run()

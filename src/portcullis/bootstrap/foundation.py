@@ -29,6 +29,7 @@ from portcullis.bootstrap.floor import read_by_all
 from portcullis.bootstrap.incidents import incident_parts
 from portcullis.bootstrap.keys import SystemClock, keys_of
 from portcullis.bootstrap.on_behalf import grants_of
+from portcullis.bootstrap.records import LOCK, records
 from portcullis.bootstrap.releases import release_parts
 from portcullis.bootstrap.secrets import secret_parts_of
 from portcullis.bootstrap.sharing import once_of, sessions_of
@@ -64,7 +65,6 @@ from portcullis.store.behaviour import SqlBehaviour
 from portcullis.store.break_glass import SqlBreakGlass
 from portcullis.store.breakers import SqlBreakers
 from portcullis.store.directory import SqlDirectory
-from portcullis.store.engine import open_sqlite
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.labels import SqlLabels
 from portcullis.store.memories import SqlMemories
@@ -72,6 +72,7 @@ from portcullis.store.notices import SqlNotices
 from portcullis.store.operators import SqlOperators
 from portcullis.store.passkeys import SqlPasskeys
 from portcullis.store.pins import SqlPins
+from portcullis.store.postgresql import only
 from portcullis.store.precedents import SqlPrecedents
 from portcullis.store.projection import SqlProjection
 from portcullis.store.registrations import SqlRegistrations
@@ -79,12 +80,8 @@ from portcullis.store.reviews import SqlReviews
 from portcullis.store.sessions import forget_ended
 from portcullis.store.spent import SqlSpent
 
-DATABASE = "portcullis.db"
-"""Below the state directory: principals, sessions and what else is kept in tables."""
 CONTENT = "content"
 """Below the state directory: what of calls is kept, a file for each log."""
-LOCK = "control.lock"
-"""Below the state directory: held by the one process that rules the deployment."""
 CA = "ca"
 """Below the state directory: the trust domain's authority."""
 
@@ -123,8 +120,10 @@ def founded(
         witnesses=witnesses,
     )
     stack.callback(recorder.close)
-    engine = open_sqlite(state / DATABASE)
+    engine = records(config)
     stack.callback(engine.dispose)
+    if role.rules:
+        stack.enter_context(only(engine, "control"))
     stores = Stores(state / "keys", state / CONTENT, sealer, name, recorder.subjects)
     book = HoldBook(*ruling_logs(config))
     precedents = SqlPrecedents(engine, name, recorder.subjects, stores)

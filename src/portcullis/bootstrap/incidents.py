@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -13,6 +12,7 @@ from sqlalchemy import Engine
 
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.incidents_history import history_of
+from portcullis.bootstrap.records import records
 from portcullis.config import Config
 from portcullis.config.places import Role
 from portcullis.control.containment import by_itself
@@ -22,7 +22,6 @@ from portcullis.core.alert import UNRESOLVED, Alert, Level, Wanted
 from portcullis.core.errors import Problem
 from portcullis.core.incident_ports import Rotations
 from portcullis.oversight.incidents_playbook import named, playbooks
-from portcullis.store.engine import open_sqlite
 from portcullis.store.incidents import FollowedProbations, SqlIncidents
 
 log = structlog.get_logger(__name__)
@@ -50,9 +49,9 @@ def incident_parts(config: Config, engine: Engine, rotations: Rotations) -> Inci
 
 
 @contextlib.asynccontextmanager
-async def probation(database: Path, services: Services) -> AsyncIterator[FollowedProbations]:
+async def probation(config: Config, services: Services) -> AsyncIterator[FollowedProbations]:
     """Who is on probation, followed beside the block; in every process."""
-    engine = open_sqlite(database)
+    engine = records(config)
     try:
         found = FollowedProbations(engine, services.clock)
         found.refresh()

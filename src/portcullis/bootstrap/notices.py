@@ -17,8 +17,8 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from portcullis.audit.export.stream import SyslogTarget
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.keys import SystemClock, keys_of
+from portcullis.bootstrap.records import recorded, records
 from portcullis.bootstrap.secret_sources import given_out, sources_of, used_by
 from portcullis.config import Config
 from portcullis.config.notifications import (
@@ -47,7 +47,6 @@ from portcullis.execution.notify.webhook import WebhookTeller
 from portcullis.gateway.records import changed, new_id
 from portcullis.identity.sealing import Envelope
 from portcullis.oversight.telling import Channel
-from portcullis.store.engine import open_sqlite
 from portcullis.store.notices import SqlNotices
 
 _FORGET_EVERY: Final = 3600.0
@@ -156,11 +155,10 @@ async def told_once(config: Config, name: str) -> None:
 @contextlib.contextmanager
 def notices_of(config: Config) -> Iterator[SqlNotices | None]:
     """The notices, for a command; None when there is no database."""
-    path = config.state / DATABASE
-    if not path.is_file():
+    if not recorded(config):
         yield None
         return
-    engine = open_sqlite(path)
+    engine = records(config)
     try:
         yield SqlNotices(engine)
     finally:

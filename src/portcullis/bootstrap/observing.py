@@ -16,8 +16,8 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.mining import scopes_of
+from portcullis.bootstrap.records import records
 from portcullis.bootstrap.releases import binding, held
 from portcullis.config import Config
 from portcullis.config.places import Role, logs_of
@@ -30,7 +30,6 @@ from portcullis.policy.source import SourceFile, read
 from portcullis.review.mine import Proposal, propose
 from portcullis.review.mine_report import folder
 from portcullis.review.replay_asked import events
-from portcullis.store.engine import open_sqlite
 from portcullis.store.observed import Observation, SqlObservations
 
 DRAFTS: Final = "policy-drafts"
@@ -50,7 +49,7 @@ async def observing(config: Config, services: Services, pdp: RegoPdp) -> None:
     """Tell of observations for ever; only who rules does."""
     if not Role.of(services.gateway.rpartition("/")[2]).rules:
         return
-    engine = open_sqlite(config.state / DATABASE)
+    engine = records(config)
     try:
         watch = _Observing(config, services, pdp, SqlObservations(engine))
         await watch.run()

@@ -18,7 +18,6 @@ from portcullis.bootstrap.bundles import taking_bundles
 from portcullis.bootstrap.certifying import reviewing
 from portcullis.bootstrap.decisions import deciding, opinions
 from portcullis.bootstrap.firewall import Keeper, detectors, ending, firewall
-from portcullis.bootstrap.foundation import DATABASE
 from portcullis.bootstrap.governed import governed
 from portcullis.bootstrap.incidents import probation, resuming
 from portcullis.bootstrap.limits import limiting
@@ -152,7 +151,7 @@ async def assembled(
             behaving(config, services, registry, alarm, policy.pdp.role_of)
         )
         breakers = await stack.enter_async_context(breaking(config, services, registry, alarm))
-        probations = await stack.enter_async_context(probation(config.state / DATABASE, services))
+        probations = await stack.enter_async_context(probation(config, services))
         isolate = Isolate(services.feed, policy.pdp)
         sources = await stack.enter_async_context(brokering(services))
         limit, left = await stack.enter_async_context(

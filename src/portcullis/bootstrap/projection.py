@@ -16,11 +16,10 @@ from sqlalchemy import Engine
 from portcullis.audit.export.source import Source
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.background import background
-from portcullis.bootstrap.foundation import DATABASE
+from portcullis.bootstrap.records import recorded, records
 from portcullis.config import Config
 from portcullis.config.places import Role, audit_directory, gateway_logs
 from portcullis.core.errors import Problem
-from portcullis.store.engine import open_sqlite
 from portcullis.store.projection import Projector, SqlProjection
 
 _START_SECONDS: Final = 2.0
@@ -90,7 +89,7 @@ class _Kept:
             directory = audit_directory(self._config, name)
             source = Source(directory, own_verifier(directory))
             if self._engine is None:
-                self._engine = open_sqlite(self._config.state / DATABASE)
+                self._engine = records(self._config)
             self._projectors[name] = Projector(SqlProjection(self._engine), name, source)
         return self._projectors[name]
 
@@ -139,11 +138,10 @@ async def _keep_up(kept: _Kept) -> None:
 @contextlib.contextmanager
 def projection_of(config: Config) -> Iterator[SqlProjection | None]:
     """The projection, for a command; None when there is no database."""
-    path = config.state / DATABASE
-    if not path.is_file():
+    if not recorded(config):
         yield None
         return
-    engine = open_sqlite(path)
+    engine = records(config)
     try:
         yield SqlProjection(engine)
     finally:

@@ -13,6 +13,7 @@ import structlog
 from portcullis.audit.note import Verifier
 from portcullis.audit.witness import Witness, open_witness
 from portcullis.bootstrap.keys import SystemClock
+from portcullis.bootstrap.records import DATABASE, LOCK
 from portcullis.config.identity import FileKeys, KeyManagerSettings
 from portcullis.core.credential import Peer
 from portcullis.core.errors import Problem
@@ -102,7 +103,8 @@ def gate_around(directory: Path) -> Path | None:
     """The state directory of a gate that is or holds ``directory``: no place for its witness."""
     place = directory.resolve()
     around = (place, *place.parents)
-    return next((folder for folder in around if (folder / "portcullis.db").exists()), None)
+    known = (DATABASE, LOCK)
+    return next((one for one in around if any((one / name).exists() for name in known)), None)
 
 
 def _unsealed(directory: Path) -> bool:

@@ -57,6 +57,7 @@ _COMMANDS: Final = {
     "policy": "Policy: check, decide, test, diff, release, mine, review and more.",
     "inspect": "Say what the gate would find in a text, or in JSON lines.",
     "keys": "The key that seals what is at rest: status, rotate.",
+    "migrate": "Move the records into another database: sqlite-to-postgres.",
     "grant": "Accounts that users connected at upstreams: list, revoke.",
     "audit": "The log: query, access, export, verify, prove, witness and more.",
     "evidence": "Evidence for compliance frameworks: gaps, export, verify.",
@@ -158,7 +159,7 @@ def main() -> None:
 def _fault(error: Exception) -> Problem:
     """The problem that an error is which nobody foresaw: what the database or the machine says."""
     said = getattr(error, "orig", None) or error  # the driver's own error, without the statement
-    if type(said).__module__ == "sqlite3":
+    if type(said).__module__.partition(".")[0] in {"sqlite3", "psycopg"}:
         hint = "Free it (a full disk, another process, file modes) and say it again."
         return Problem("PC7005", f"the database cannot be used: {said}", hint=hint)
     if isinstance(said, OSError) and said.strerror:

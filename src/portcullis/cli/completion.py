@@ -157,7 +157,7 @@ def _values(one: Mapping[str, Any], before: Sequence[str]) -> Iterable[tuple[str
 
 def _rows(before: Sequence[str], query: str, *values: str) -> list[tuple[str, str]]:
     """What the database holds, which is only read; nothing where it cannot be."""
-    place = _state(before) / "portcullis.db"
+    place = _state(before) / "portcullis.db"  # names in a server's database are not completed
     if not place.is_file():
         return []
     until = time.monotonic() + _SECONDS

@@ -38,6 +38,7 @@ from portcullis.cli.doctor_policy import released
 from portcullis.cli.doctor_rules import readings
 from portcullis.cli.doctor_secrets import opened
 from portcullis.cli.doctor_secrets import secrets as told_of_secrets
+from portcullis.cli.doctor_store import server as database_server
 from portcullis.cli.operate import RunningGate, running_gate, running_gateways
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.config import Config, McpUpstream, load
@@ -154,7 +155,7 @@ def _keys(config: Config) -> Iterator[Finding]:
         yield Finding("keys", ok=True, found=f"{config.keys.kind}: they will be made")
         return
     yield _tried("keys", config.keys.kind, partial(authority_of, config))
-    yield from _database(config.state / "portcullis.db")
+    yield from _database(config)
     files = Files(config.state / CA)
     try:
         raw = files.raw_state()
@@ -168,8 +169,12 @@ def _keys(config: Config) -> Iterator[Finding]:
         yield Finding("trust domain", not said, said or config.trust_domain, "See `ca show`.")
 
 
-def _database(path: Path) -> Iterator[Finding]:
+def _database(config: Config) -> Iterator[Finding]:
     """Whether the database can be read; nothing is made or changed."""
+    if config.store.url is not None:
+        yield database_server(config)
+        return
+    path = config.state / "portcullis.db"
     if not path.exists():
         return
     try:

@@ -21,7 +21,7 @@ from portcullis.bootstrap import keys_of
 from portcullis.bootstrap.evidence import evidence_signer, quorum_of, settings
 from portcullis.bootstrap.evidence_logs import evidence_logs
 from portcullis.bootstrap.floor import EVIDENCE
-from portcullis.bootstrap.foundation import DATABASE
+from portcullis.bootstrap.records import recorded, records
 from portcullis.cli.audit_lines import clean, print_json
 from portcullis.cli.audit_lines import moment as instant
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
@@ -39,7 +39,6 @@ from portcullis.review.mapping import FRAMEWORKS
 from portcullis.review.package import require, write
 from portcullis.review.package import verify as verify_package
 from portcullis.review.subject import Review, Verified, moment
-from portcullis.store.engine import open_sqlite
 from portcullis.store.pins import SqlPins
 
 _FAILED = 5
@@ -187,16 +186,15 @@ def _review(
 
 
 def _deployment(config: Config) -> Deployment:
-    place = config.state / DATABASE
-    if not place.exists():
+    if not recorded(config):
         return deployment(config, (), ())
-    with _engine(place) as pins:
+    with _engine(config) as pins:
         return settings(config, pins)
 
 
 @contextlib.contextmanager
-def _engine(place: Path) -> Iterator[SqlPins]:
-    engine = open_sqlite(place)
+def _engine(config: Config) -> Iterator[SqlPins]:
+    engine = records(config)
     try:
         yield SqlPins(engine)
     finally:

@@ -175,19 +175,17 @@ def verify(
 @contextlib.contextmanager
 def _opened(config: Path, incident: str) -> Iterator[tuple[Incident, History]]:
     """An incident and the history, with the logs projected as far as they are signed."""
-    from portcullis.bootstrap.foundation import DATABASE  # noqa: PLC0415 - slow
     from portcullis.bootstrap.incidents_history import history_of  # noqa: PLC0415 - slow
-    from portcullis.store.engine import open_sqlite  # noqa: PLC0415 - slow
+    from portcullis.bootstrap.records import recorded, records  # noqa: PLC0415 - slow
     from portcullis.store.incidents import SqlIncidents  # noqa: PLC0415 - slow
     from portcullis.store.projection import SqlProjection  # noqa: PLC0415 - slow
 
     if _ID.fullmatch(incident) is None:
         raise Problem("PC7004", "an id is of letters, digits and -")
     loaded = load(config)
-    place = loaded.state / DATABASE
-    if not place.is_file():
+    if not recorded(loaded):
         raise Problem("PC7005", f"there is no record store in {loaded.state}")
-    engine = open_sqlite(place)
+    engine = records(loaded)
     try:
         found = SqlIncidents(engine).get(incident)
         if found is None:

@@ -17,6 +17,7 @@ from portcullis.audit import keys as log_keys
 from portcullis.audit import subjects
 from portcullis.audit.subjects import SUBJECTS_FILE
 from portcullis.bootstrap import founded, keys_of, local_operator, own_log
+from portcullis.bootstrap.records import recorded, records
 from portcullis.cli.operate import running_gateways
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.progress import progress
@@ -30,11 +31,8 @@ from portcullis.identity.keys import issuer_key, kill_key
 from portcullis.identity.records import IdentityRecords
 from portcullis.identity.sealing import Envelope
 from portcullis.store import sealed as columns
-from portcullis.store.engine import open_sqlite
 
 app = typer.Typer(no_args_is_help=True)
-
-DATABASE = "portcullis.db"
 
 
 class Holdings(NamedTuple):
@@ -50,7 +48,7 @@ class Holdings(NamedTuple):
 def status(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
     """Say where the keys are, which version is in use, and what is still under older ones."""
     settings = load(config)
-    if not (settings.state / DATABASE).exists():
+    if not recorded(settings):
         detail = f"nothing is sealed yet: there is no gate's state in {settings.state}"
         raise Problem("PC7005", detail, hint="Start one with `portcullis up`.")
     manager = keys_of(settings)
@@ -128,7 +126,7 @@ def _held(state: Path, engine: Engine, sealer: Sealer) -> Holdings:
 
 @contextlib.contextmanager
 def _database(settings: Config) -> Iterator[Engine]:
-    engine = open_sqlite(settings.state / DATABASE)
+    engine = records(settings)
     try:
         yield engine
     finally:

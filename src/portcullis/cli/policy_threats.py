@@ -99,14 +99,12 @@ def _released(config: Config) -> tuple[SourceFile, ...] | None:
 
 def _pins(config: Config) -> tuple[Pin, ...] | None:
     """What is pinned; None where there is no gate's database yet."""
-    from portcullis.bootstrap.foundation import DATABASE  # noqa: PLC0415 - slow
-    from portcullis.store.engine import open_sqlite  # noqa: PLC0415 - the same
+    from portcullis.bootstrap.records import recorded, records  # noqa: PLC0415 - slow
     from portcullis.store.pins import SqlPins  # noqa: PLC0415 - the same
 
-    place = config.state / DATABASE
-    if not place.exists():
+    if not recorded(config):
         return None
-    engine = open_sqlite(place)
+    engine = records(config)
     try:
         return SqlPins(engine).all()
     finally:

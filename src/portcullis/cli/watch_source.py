@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from portcullis.bootstrap import authority_of, local_operator
-from portcullis.bootstrap.foundation import DATABASE
+from portcullis.bootstrap.records import recorded, records
 from portcullis.cli.operate import RunningGate, running_gate
 from portcullis.cli.remote import Remote
 from portcullis.cli.remote_call import TOKEN_SECONDS
@@ -29,7 +29,6 @@ from portcullis.core.principal import PrincipalKind
 from portcullis.identity.tokens import TokenAuthority
 from portcullis.store.approvals import SqlApprovals
 from portcullis.store.approvals_pages import LIVE
-from portcullis.store.engine import open_sqlite
 
 _MOST: Final = 1000
 """So many are watched, the oldest; the others move up."""
@@ -142,11 +141,10 @@ class Watching:
         if gate is not None:
             yield _OfGate(Remote(gate.control, self._issuer()))
             return
-        path = self._config.state / DATABASE
-        if not path.is_file():
+        if not recorded(self._config):
             yield _Nothing()
             return
-        engine = open_sqlite(path)
+        engine = records(self._config)
         try:
             yield _OfStore(SqlApprovals(engine))
         finally:

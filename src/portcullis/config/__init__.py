@@ -44,6 +44,7 @@ from portcullis.config.review import Review
 from portcullis.config.roles import OperatorRoles, Pair, expect_roles, roles_of
 from portcullis.config.sandbox import Sandboxing
 from portcullis.config.secrets import Injection, Secrets
+from portcullis.config.store import Store
 from portcullis.config.tools import ToolServer, held
 from portcullis.core.errors import Problem
 from portcullis.core.rights import Roles
@@ -266,6 +267,7 @@ class Config(Section):
     console: Console = Console()
     feed: Feed = Feed()
     counters: Counters = Counters()
+    store: Store = Store()
     prices: Path | None = None
     """What models cost, before what is known of them anyway (docs/limits.md)."""
     audit: Audit = Audit()

@@ -236,6 +236,7 @@ _SECTIONS: Final = {
     "incidents": _anchored_incidents,
     "notifications": _anchored_notifications,
     "policy_changes": _anchored_counters,
+    "store": _anchored_counters,
     "policy_source": _anchored_policy_source,
     "audit": _anchored_audit,
     "inspection": _anchored_inspection,

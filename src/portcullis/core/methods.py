@@ -118,6 +118,8 @@ METHODS: Final[dict[str, str]] = {
     "jwt_svid.validate": "A workload had a JWT-SVID checked (recorded when it is refused).",
     "keys.rotate": "There is a new version of the key that seals what is at rest.",
     "keys.sealed": "Everything was sealed anew.",
+    "store.move": "Somebody began to move the records into another database.",
+    "store.moved": "All records were moved into another database, and compared.",
     "kills.kill": "Somebody was cut off everywhere: an agent, a session, a role or everybody.",
     "kills.list": "An operator asked who is killed (recorded when it is refused).",
     "kills.order": "A signed order was refused.",

@@ -34,6 +34,7 @@ from portcullis.core.desk import (
     Step,
 )
 from portcullis.core.principal import PrincipalKind
+from portcullis.store.dialect import whole
 from portcullis.store.directory import record_of
 from portcullis.store.keyset import WALK, beyond, bound, unindexed, until
 from portcullis.store.tables import (
@@ -129,7 +130,7 @@ class SqlActivity:
                 .subquery()
                 .c
             )
-            piece = cast((newest.at - since) / seconds, Integer)  # cut off, not rounded
+            piece = whole((newest.at - since) / seconds)
             refused = func.sum(cast(newest.verdict == _DENIED, Integer))
             query = select(piece, func.count(), refused, func.min(newest.at)).group_by(piece)
             found = {row[0]: row[1:] for row in connection.execute(query)}

@@ -44,6 +44,7 @@ from portcullis.core.ports import Clock
 from portcullis.oversight.alerts.gathering import ended, silenced
 from portcullis.oversight.notices_alerts import ALERT
 from portcullis.store.alerts_putting import ENDED, Putting, decode, keep
+from portcullis.store.dialect import alone, writing
 from portcullis.store.tables import (
     ALERT_MEMORY,
     ALERT_POSITIONS,
@@ -73,7 +74,7 @@ class SqlAlerts:
         self, engine: Engine, clock: Clock, new_id: Callable[[], str], gather: float
     ) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "alerts")
         self._clock = clock
         self._new_id = new_id
         self._gather = gather
@@ -273,6 +274,7 @@ class SqlAlerts:
         """Drop alerts of which nothing came since then, and silences that ended."""
         gone = select(literal(ALERT) + _ROW.id).where(_ROW.last_at < before)
         with self._writing.begin() as connection:
+            alone(connection, "notices")
             connection.execute(delete(NOTICE_SUBJECTS).where(NOTICE_SUBJECTS.c.subject.in_(gone)))
             connection.execute(delete(ALERTS).where(_ROW.last_at < before))
             connection.execute(delete(ALERT_SILENCES).where(ALERT_SILENCES.c.until < before))

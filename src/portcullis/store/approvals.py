@@ -28,6 +28,7 @@ from portcullis.core.approval import Approval, Claimed, State, Verb, after, befo
 from portcullis.core.approval_ports import Told
 from portcullis.core.desk import ApprovalPage, Wanted
 from portcullis.store.approvals_pages import COLUMNS, LIVE, page
+from portcullis.store.dialect import writing
 from portcullis.store.keyset import unindexed
 from portcullis.store.tables import APPROVALS, FREEZES
 
@@ -39,7 +40,7 @@ class SqlApprovals:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "approvals")
         self._damaged: set[str] = set()
 
     def claim(self, wanted: Approval, sealed: bytes, *, most: int, now: float) -> Claimed:

@@ -15,6 +15,7 @@ from portcullis.core.behaviour import Line, Phase, RiskLevel, Standing, Threshol
 from portcullis.core.ports import Clock
 from portcullis.oversight.behaviour.learner import lines
 from portcullis.oversight.behaviour.profile import Profile
+from portcullis.store.dialect import Version, data_version, unseen, writing
 from portcullis.store.tables import BEHAVIOUR, BEHAVIOUR_POSITIONS
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,7 @@ class SqlBehaviour:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "behaviour")
 
     def list(self) -> tuple[Standing, ...]:
         """See BehaviourStore."""
@@ -202,10 +203,10 @@ class FollowedLevels:
 
     async def watch(self) -> None:
         """Follow what whoever learns says, until cancelled."""
-        seen = -1
+        seen = unseen()
         failing = False
         connection = await asyncio.to_thread(self._engine.connect)
-        reading: asyncio.Future[int] | None = None
+        reading: asyncio.Future[Version] | None = None
         try:
             while True:
                 reading = asyncio.ensure_future(asyncio.to_thread(self._follow, connection, seen))
@@ -222,16 +223,10 @@ class FollowedLevels:
                 await asyncio.wait([reading])  # its thread still uses the connection
             connection.close()
 
-    def _follow(self, connection: Connection, seen: int) -> int:
+    def _follow(self, connection: Connection, seen: Version) -> Version:
         """Read again if somebody wrote since ``seen``; the version now."""
-        version = _version(connection)
+        with connection.begin():
+            version = data_version(connection)
         if version != seen:
             self.refresh()
         return version
-
-
-def _version(connection: Connection) -> int:
-    """SQLite's ``data_version``: another one when somebody else wrote."""
-    with connection.begin():
-        found: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
-        return found

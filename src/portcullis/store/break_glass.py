@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Engine, RowMapping, insert, select, update
 
 from portcullis.core.break_glass import BrokenGlass
+from portcullis.store.dialect import writing
 from portcullis.store.tables_break_glass import BREAK_GLASS
 
 
@@ -16,7 +17,7 @@ class SqlBreakGlass:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine)
 
     def begin(self, one: BrokenGlass) -> None:
         """Add one."""

@@ -9,11 +9,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 import structlog
 from sqlalchemy import Connection, Delete, Engine, Row, Select, Update, delete, select, update
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.breaker import Breaker, Key, Scope, State, Verb, after
 from portcullis.core.errors import Problem
+from portcullis.store.dialect import Version, data_version, unseen, upsert, writing
 from portcullis.store.tables import BREAKERS
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ class SqlBreakers:
 
     def __init__(self, engine: Engine, gateway: str) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "breakers")
         self._gateway = gateway
         self._known: dict[Key, Breaker] = {}
         self._held: dict[Key, Breaker] = {}
@@ -116,9 +116,9 @@ class SqlBreakers:
 
     async def watch(self, seconds: float = 0.1) -> None:
         """See BreakerBook."""
-        seen = -1
+        seen = unseen()
         connection = await asyncio.to_thread(self._engine.connect)
-        reading: asyncio.Future[tuple[int, dict[Key, Breaker] | None]] | None = None
+        reading: asyncio.Future[tuple[Version, dict[Key, Breaker] | None]] | None = None
         try:
             while True:
                 before = self._changes
@@ -126,7 +126,7 @@ class SqlBreakers:
                 try:
                     version, loaded = await asyncio.shield(reading)
                 except Exception:  # noqa: BLE001 - it is read again; the kill feed is stale then
-                    seen = -1
+                    seen = unseen()
                 else:
                     if loaded is not None and before == self._changes:
                         seen = version
@@ -168,8 +168,8 @@ class SqlBreakers:
     def _opened(self, breaker: Breaker) -> tuple[Breaker, bool]:
         with self._writing.begin() as connection:
             row = _row(breaker)
-            made = connection.execute(insert(BREAKERS).values(row).on_conflict_do_nothing())
-            if made.rowcount == 1:
+            new = upsert(connection, BREAKERS).values(row).on_conflict_do_nothing()
+            if connection.execute(new.returning(_COLUMNS.scope)).first() is not None:
                 return breaker, True
             found = _one(connection, breaker.key)
             if found.state is not State.HALF_OPEN:
@@ -233,10 +233,10 @@ def _load(connection: Connection) -> dict[Key, Breaker]:
     return {one.key: one for one in found}
 
 
-def _changes(connection: Connection, seen: int) -> tuple[int, dict[Key, Breaker] | None]:
-    """The database's version (SQLite's data_version) and, unless it is ``seen``, what is in it."""
+def _changes(connection: Connection, seen: Version) -> tuple[Version, dict[Key, Breaker] | None]:
+    """The database's version and, unless it is ``seen``, what is in it."""
     with connection.begin():
-        version: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        version = data_version(connection)
         return version, None if version == seen else _load(connection)
 
 

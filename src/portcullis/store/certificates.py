@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Engine, RowMapping, delete, func, insert, select
 
 from portcullis.core.certificate import Certificate, Reviewed, Said
+from portcullis.store.dialect import writing
 from portcullis.store.tables_certificates import CERTIFICATES, CERTIFICATES_DUE, POLICY_REVIEWS
 
 _FIELDS: Final = Certificate.__struct_fields__
@@ -18,7 +19,7 @@ class SqlCertificates:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "certificates")
 
     def confirmed(self) -> dict[str, Certificate]:
         """The last confirmation of each agent."""

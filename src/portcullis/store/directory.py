@@ -11,6 +11,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.lifecycle import TRANSITIONS, State, Verb
 from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import PrincipalKind
+from portcullis.store.dialect import writing
 from portcullis.store.tables import PRINCIPALS
 
 _EXPIRING: Final = sorted(state for state, verb in TRANSITIONS if verb is Verb.EXPIRE)
@@ -21,11 +22,12 @@ class SqlDirectory:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._writing = writing(engine)
 
     def create(self, record: PrincipalRecord) -> None:
         """Register a principal. Raises Problem PC2009 when it or its ``spiffe_id`` exists."""
         try:
-            with self._engine.begin() as connection:
+            with self._writing.begin() as connection:
                 connection.execute(insert(PRINCIPALS).values(_row(record)))
         except IntegrityError:
             if self.get(record.kind, record.id) is not None:
@@ -77,7 +79,7 @@ class SqlDirectory:
             .values(_row(record))
         )
         try:
-            with self._engine.begin() as connection:
+            with self._writing.begin() as connection:
                 return connection.execute(change).rowcount == 1
         except IntegrityError:
             self._refuse_second(record)

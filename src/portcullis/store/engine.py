@@ -1,4 +1,4 @@
-"""Opening the database: SQLite in WAL mode, migrated to the newest schema."""
+"""Opening the record store: SQLite in WAL mode, or PostgreSQL; migrated to the newest schema."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from portcullis.core.errors import Problem
+from portcullis.store import dialect, postgresql
 from portcullis.store.tables import REVISION
 
 _PRAGMAS = (
@@ -23,6 +24,9 @@ _PRAGMAS = (
     "busy_timeout = 5000",
     "secure_delete = ON",  # a closed session's prompt does not stay in free pages
 )
+
+_PATIENCE = ("SET LOCAL lock_timeout = '300s'", "SET LOCAL statement_timeout = 0")
+"""A migration is waited for, and may take its time."""
 
 
 def open_sqlite(path: Path) -> Engine:
@@ -41,7 +45,7 @@ def open_sqlite(path: Path) -> Engine:
         raise Problem("PC7001", f"cannot open {path}: {error.strerror}") from None
     engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
     event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", dialect.begun)
     try:
         if mode & 0o077:
             hint = f"Run `chmod go-rwx {path}`."
@@ -60,10 +64,33 @@ def open_sqlite(path: Path) -> Engine:
     return engine
 
 
-def migrate(engine: Engine) -> None:
+def open_store(place: Path | str, *, pool: int = postgresql.POOL) -> Engine:
+    """The database in a file, or that of an address of PostgreSQL with so many connections.
+
+    It is migrated as needed. Raises Problem PC7001 as ``open_sqlite`` does, and for a server that
+    is not there or not fit (``postgresql.check``).
+    """
+    if isinstance(place, Path):
+        return open_sqlite(place)
+    engine = postgresql.connect(place, pool=pool)
+    try:
+        postgresql.check(engine)
+        if _revision(engine) != REVISION:
+            migrate(engine)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise Problem("PC7001", f"store: {postgresql.reason(error)}") from None
+    except Problem:
+        engine.dispose()
+        raise
+    return engine
+
+
+def migrate(engine: Engine, revision: str = "head") -> None:
     """Bring the schema to its newest version, in one transaction; a second process waits.
 
-    Raises Problem PC7001 for a database of a version that we do not know.
+    An older ``revision`` brings it back to that. Raises Problem PC7001 for a database of a version
+    that we do not know.
     """
     from alembic import command  # noqa: PLC0415 - slow to import and rarely needed
     from alembic.config import Config  # noqa: PLC0415 - the same
@@ -71,10 +98,17 @@ def migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", "portcullis.store:migrations")
-    with engine.execution_options(portcullis_immediate=True).begin() as connection:
+    with dialect.writing(engine).begin() as connection:
+        if connection.dialect.name == dialect.POSTGRESQL:
+            for setting in _PATIENCE:
+                connection.exec_driver_sql(setting)
+        dialect.alone(connection, "migrations")
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            if revision == "head":
+                command.upgrade(config, revision)
+            else:
+                command.downgrade(config, revision)
         except CommandError:
             raise Problem("PC7001", "the database is of another, newer version") from None
 
@@ -96,9 +130,3 @@ def _prepare(connection: Any, entry: ConnectionPoolEntry) -> None:
     for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    """Begin for real, so that changes of the schema are part of the transaction too."""
-    immediate = connection.get_execution_options().get("portcullis_immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

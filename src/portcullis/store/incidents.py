@@ -16,6 +16,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.incident import Incident, Phase
 from portcullis.core.ports import Clock
 from portcullis.store.changes import Changes
+from portcullis.store.dialect import unseen, writing
 from portcullis.store.tables import INCIDENTS
 
 log = structlog.get_logger(__name__)
@@ -33,7 +34,7 @@ class SqlIncidents:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "incidents")
 
     def open(self, incident: Incident) -> Incident:
         """See IncidentStore."""
@@ -117,12 +118,12 @@ class FollowedProbations:
 
     async def watch(self) -> None:
         """Follow whoever reinstates, until cancelled."""
-        seen, failing = -1, False
+        seen, failing = unseen(), False
         changes = Changes(self._engine)
         try:
             while True:
                 try:
-                    version = changes.version()
+                    version = await changes.now()
                     if version != seen:
                         await asyncio.to_thread(self.refresh)
                         seen = version

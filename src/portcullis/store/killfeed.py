@@ -16,6 +16,7 @@ from portcullis.core.lifecycle import State
 from portcullis.core.ports import Clock, Directory, PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.store import killfeed_rows as rows
+from portcullis.store.dialect import Version, unseen
 from portcullis.store.killfeed_memory import ROTATED, Standings
 from portcullis.store.killfeed_rows import UNSAID, Key, Known, why
 from portcullis.store.tables import CUTS, ISOLATIONS
@@ -227,9 +228,9 @@ class LocalKillFeed:
 
     async def watch(self, seconds: float = 0.1) -> None:
         """Follow other processes' changes, at most ``seconds`` behind, until cancelled."""
-        seen = -1
+        seen = unseen()
         connection = await asyncio.to_thread(self._engine.connect)
-        reading: asyncio.Future[tuple[int, Known | None]] | None = None
+        reading: asyncio.Future[tuple[Version, Known | None]] | None = None
         try:
             while True:
                 before = self._changes
@@ -237,7 +238,7 @@ class LocalKillFeed:
                 try:
                     version, loaded = await asyncio.shield(reading)
                 except Exception:  # noqa: BLE001 - whatever it was, something may be missed
-                    seen = -1
+                    seen = unseen()
                     self._is_stale(stale=True)
                 else:
                     if loaded is not None and before == self._changes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 import msgspec
-from sqlalchemy import Connection, Delete, Engine, Table, delete, insert, select
+from sqlalchemy import Connection, Delete, Engine, Table, delete, select
 
 from portcullis.core.feed import Kept
 from portcullis.core.lifecycle import State
 from portcullis.core.principal import PrincipalKind
+from portcullis.store.dialect import Version, data_version, upsert, writing
 from portcullis.store.tables import CUTS, ISOLATIONS, PRINCIPALS
 
 Key: TypeAlias = tuple[str, str]
@@ -62,24 +63,27 @@ def load(connection: Connection) -> Known:
     return known
 
 
-def changes(connection: Connection, seen: int) -> tuple[int, Known | None]:
-    """The database's version (SQLite's data_version) and, unless it is ``seen``, what is in it."""
+def changes(connection: Connection, seen: Version) -> tuple[Version, Known | None]:
+    """The database's version and, unless it is ``seen``, what is in it."""
     with connection.begin():
-        version: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        version = data_version(connection)
         return version, None if version == seen else load(connection)
 
 
 def write(engine: Engine, table: Table, key: Key, reason: str, at: float, by: str) -> None:
     """Keep one cut or isolation, durably; it replaces the one there was."""
     row = {"scope": key[0], "value": key[1], "reason": reason[:_WIDTH], "made_at": at}
-    with engine.begin() as connection:
-        connection.execute(_without(table, key))
-        connection.execute(insert(table).values(row | {"made_by": by}))
+    new = {"reason": row["reason"], "made_at": at, "made_by": by}
+    with writing(engine).begin() as connection:
+        putting = upsert(connection, table).values(row | new)
+        connection.execute(
+            putting.on_conflict_do_update(index_elements=["scope", "value"], set_=new)
+        )
 
 
 def erase(engine: Engine, table: Table, key: Key) -> bool:
     """Take one back, durably; False when there was none."""
-    with engine.begin() as connection:
+    with writing(engine).begin() as connection:
         return connection.execute(_without(table, key)).rowcount == 1
 
 

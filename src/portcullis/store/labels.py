@@ -13,13 +13,13 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 from sqlalchemy import Connection, Engine, delete, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Sealer
 from portcullis.core.principal import Session
 from portcullis.provenance.labels import Labels
+from portcullis.store.dialect import asking, upsert, writing
 from portcullis.store.tables import SESSION_LABELS, SESSIONS
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -42,8 +42,8 @@ class SqlLabels:
     """Implements ``provenance.ports.LabelState`` over SQL. Use it from one event loop."""
 
     def __init__(self, engine: Engine, sealer: Sealer) -> None:
-        self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._asking = asking(engine)
+        self._writing = writing(engine)
         self._sealer = sealer
         self._waiting: list[_Waiting] = []
         self._turn = asyncio.Lock()
@@ -87,7 +87,7 @@ class SqlLabels:
                 one.done.set_result(outcome)
 
     def _select(self, session: str) -> Labels:
-        with self._engine.connect() as connection:
+        with self._asking.connect() as connection:
             return self._row(connection, session)
 
     def _row(self, connection: Connection, session: str) -> Labels:
@@ -104,7 +104,10 @@ class SqlLabels:
 
     def _store(self, batch: Sequence[_Waiting]) -> list[_Outcome]:
         """Write all that can be written, in one transaction; what became of each."""
+        held = select(SESSIONS.c.id).with_for_update(key_share=True)
         with self._writing.begin() as connection:
+            for name in sorted({one.session.id for one in batch}):  # as everybody
+                connection.execute(held.where(SESSIONS.c.id == name))
             return [self._merged(connection, one) for one in batch]
 
     def _merged(self, connection: Connection, one: _Waiting) -> _Outcome:
@@ -118,7 +121,7 @@ class SqlLabels:
             return _unwritten()
         row = {"session": name, "expires_at": one.session.expires_at, "document": document}
         connection.execute(
-            insert(SESSION_LABELS)
+            upsert(connection, SESSION_LABELS)
             .values(row)
             .on_conflict_do_update(
                 index_elements=[SESSION_LABELS.c.session], set_={"document": document}

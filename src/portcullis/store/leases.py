@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Engine, case, delete, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Engine, case, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.errors import Problem
 from portcullis.core.secret_ports import Rotation, Use
+from portcullis.store.dialect import Insert, upsert, writing
 from portcullis.store.tables_secrets import SECRET_ROTATIONS, SECRET_USES
 from portcullis.store.versions import count, version
 
@@ -26,25 +26,17 @@ class SqlLeases:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine)
 
     def add(self, uses: Sequence[Use]) -> None:
         """See Leases."""
         if not uses:
             return
-        adding = insert(SECRET_USES)
-        new = adding.excluded
-        merged = adding.on_conflict_do_update(
-            index_elements=_ONE,
-            set_={
-                "first": case((new.first < _USES.first, new.first), else_=_USES.first),
-                "last": case((new.last > _USES.last, new.last), else_=_USES.last),
-                "count": _USES.count + new.count,
-            },
-        )
+        rows = [msgspec.structs.asdict(one) for one in uses]
+        rows.sort(key=lambda row: [row[name] for name in _ONE])  # as everybody: nobody waits twice
         try:
             with self._writing.begin() as connection:
-                connection.execute(merged, [msgspec.structs.asdict(one) for one in uses])
+                connection.execute(_merging(connection), rows)
         except SQLAlchemyError:
             raise Problem("PC9002", "uses of secrets cannot be written down") from None
 
@@ -73,14 +65,13 @@ class SqlLeases:
     def rotated(self, rotation: Rotation) -> None:
         """See Leases."""
         row = msgspec.structs.asdict(rotation)
-        adding = insert(SECRET_ROTATIONS).values(row)
-        replaced = adding.on_conflict_do_update(
-            index_elements=["reference"],
-            set_={name: value for name, value in row.items() if name != "reference"},
-        )
+        new = {name: value for name, value in row.items() if name != "reference"}
         try:
             with self._writing.begin() as connection:
-                connection.execute(replaced)
+                adding = upsert(connection, SECRET_ROTATIONS).values(row)
+                connection.execute(
+                    adding.on_conflict_do_update(index_elements=["reference"], set_=new)
+                )
                 count(connection, SECRET_ROTATIONS)
         except SQLAlchemyError:
             raise Problem("PC9002", "a rotation cannot be written down") from None
@@ -110,6 +101,19 @@ class SqlLeases:
                 return version(connection, SECRET_ROTATIONS)
         except SQLAlchemyError:
             raise Problem("PC9002", "rotations cannot be read") from None
+
+
+def _merging(connection: Connection) -> Insert:
+    adding = upsert(connection, SECRET_USES)
+    new = adding.excluded
+    return adding.on_conflict_do_update(
+        index_elements=_ONE,
+        set_={
+            "first": case((new.first < _USES.first, new.first), else_=_USES.first),
+            "last": case((new.last > _USES.last, new.last), else_=_USES.last),
+            "count": _USES.count + new.count,
+        },
+    )
 
 
 def _use(row: Any) -> Use:

@@ -13,13 +13,13 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Sealer
 from portcullis.provenance import memories
 from portcullis.provenance.labels import MAX_TRUSTED, Labels
+from portcullis.store.dialect import alone, upsert, writing
 from portcullis.store.tables import MEMORY_LABELS
 
 MAX_RECORDS: Final = 65_536
@@ -33,7 +33,7 @@ class SqlMemories:
 
     def __init__(self, engine: Engine, sealer: Sealer, *, records: int = MAX_RECORDS) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine)
         self._sealer = sealer
         self._most = records
 
@@ -72,6 +72,7 @@ class SqlMemories:
             if not memories.keep(self._rows(connection, store, records or ()), records, labels):
                 return
         with self._writing.begin() as connection:
+            alone(connection, "memories", store)
             known = self._rows(connection, store, records or ())
             changed = memories.keep(known, records, labels)
             column = MEMORY_LABELS.c.store
@@ -84,7 +85,7 @@ class SqlMemories:
                 row = {"id": _id(store, name), "store": store}
                 document = self._sealer.seal(_encode(whole), memory_purpose(row["id"]))
                 connection.execute(
-                    insert(MEMORY_LABELS)
+                    upsert(connection, MEMORY_LABELS)
                     .values({**row, "document": document})
                     .on_conflict_do_update(
                         index_elements=[MEMORY_LABELS.c.id], set_={"document": document}

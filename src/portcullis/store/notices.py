@@ -14,10 +14,8 @@ from sqlalchemy import (
     Engine,
     RowMapping,
     Select,
-    Text,
     and_,
     case,
-    cast,
     delete,
     func,
     insert,
@@ -34,6 +32,7 @@ from portcullis.core.notice import Happening, Notice
 from portcullis.core.notice_ports import Filing
 from portcullis.store.approvals import approval_of
 from portcullis.store.approvals_pages import COLUMNS
+from portcullis.store.dialect import writing
 from portcullis.store.tables import APPROVALS, NOTICE_SUBJECTS, NOTICES
 
 _STAGE: Final = case(
@@ -45,6 +44,8 @@ _STAGE: Final = case(
 """How far an approval has come, as ``oversight.notices.stage`` says it."""
 _NOTICES: Final = select(NOTICES.c.id, NOTICES.c.document)
 _GRAVE: Final = (RiskClass.DELETE, RiskClass.EXTERNAL, RiskClass.MODIFY, RiskClass.READ)
+_RANKS: Final = {one.value: number for number, one in enumerate(_GRAVE)}
+_FIRST: Final = -1
 _LOUD: Final = {
     Level.CRITICAL.value: -3,
     Level.HIGH.value: -2,
@@ -71,7 +72,7 @@ class SqlNotices:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "notices")
         self._damaged: set[str] = set()
 
     def changes(self, channel: str, limit: int) -> tuple[Approval, ...]:
@@ -135,13 +136,9 @@ class SqlNotices:
 
     def due(self, channel: str, now: float, latest: float) -> Notice | None:
         """The gravest that is due, and of these the one that is for longest; see the port."""
-        at, text = NOTICES.c.due, cast(NOTICES.c.document, Text)
-        sound = func.json_valid(text) == 1
-        risk = case((sound, func.json_extract(text, "$.risk")))
-        level = case((sound, func.json_extract(text, "$.alert.level")))
-        query = _NOTICES.where(NOTICES.c.channel == channel, or_(at <= now, at > latest)).order_by(
-            case(_LOUD, value=level, else_=_gravest(risk)), at
-        )
+        at = NOTICES.c.due
+        query = _NOTICES.where(NOTICES.c.channel == channel, or_(at <= now, at > latest))
+        query = query.order_by(NOTICES.c.rank, at)
         odd: list[str] = []
         with self._engine.connect() as connection, connection.execute(query) as rows:
             found = next(self._undamaged(rows.mappings(), odd), None)
@@ -222,8 +219,13 @@ class SqlNotices:
 
 def _gravest(risk: ColumnElement[Any]) -> ColumnElement[int]:
     """By what the gravest comes first; what has no risk (an agent that is frozen) before all."""
-    rank = {one.value: number for number, one in enumerate(_GRAVE)}
-    return case(rank, value=risk, else_=-1)
+    return case(_RANKS, value=risk, else_=_FIRST)
+
+
+def _rank(notice: Notice) -> int:
+    """What is told first: an alert by its level, anything else by its risk."""
+    gravest = _RANKS.get(notice.risk, _FIRST)
+    return gravest if notice.alert is None else _LOUD.get(notice.alert.level, gravest)
 
 
 def _sound(row: RowMapping) -> Approval | None:
@@ -253,6 +255,7 @@ def _keep(connection: Connection, notice: Notice, gathers: str = "") -> None:
         "due": notice.next_at if notice.state == "due" else None,
         "state": notice.state,
         "document": _encode(notice),
+        "rank": _rank(notice),
     }
     changed = connection.execute(update(NOTICES).where(NOTICES.c.id == notice.id).values(values))
     if not changed.rowcount:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Engine, delete, insert, select
 
+from portcullis.store.dialect import writing
 from portcullis.store.tables_observed import OBSERVED
 
 
@@ -28,6 +29,7 @@ class SqlObservations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._writing = writing(engine, "observed")
 
     def unfinished(self) -> tuple[Observation, ...]:
         """Those that have not ended, or whose policy is still to be mined."""
@@ -46,6 +48,6 @@ class SqlObservations:
     def put(self, one: Observation) -> None:
         """Write one down, in place of what was known of it."""
         key = (OBSERVED.c.agent == one.agent) & (OBSERVED.c.until == one.until)
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(delete(OBSERVED).where(key))
             connection.execute(insert(OBSERVED).values(msgspec.structs.asdict(one)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, delete, insert, select, update
 
 from portcullis.core.ports import OperatorCredential
+from portcullis.store.dialect import writing
 from portcullis.store.tables import OPERATOR_CREDENTIALS as ROWS
 
 
@@ -13,6 +14,7 @@ class SqlOperators:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._writing = writing(engine, "operators")
 
     def get(self, name: str) -> OperatorCredential | None:
         """The operator's credential, or None."""
@@ -23,13 +25,13 @@ class SqlOperators:
     def put(self, credential: OperatorCredential) -> None:
         """Set or replace an operator's credential."""
         row = {name: getattr(credential, name) for name in credential.__struct_fields__}
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(delete(ROWS).where(ROWS.c.name == credential.name))
             connection.execute(insert(ROWS).values(row))
 
     def remove(self, name: str) -> bool:
         """Take an operator's credential away; False when there was none."""
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             return connection.execute(delete(ROWS).where(ROWS.c.name == name)).rowcount == 1
 
     def spend(self, name: str, counter: int) -> bool:
@@ -39,7 +41,7 @@ class SqlOperators:
             .where(ROWS.c.name == name, ROWS.c.counter < counter)
             .values(counter=counter, failures=0, locked_until=0.0)
         )
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             return connection.execute(change).rowcount == 1
 
     def failed(self, name: str, failures: int, locked_until: float) -> None:
@@ -49,5 +51,5 @@ class SqlOperators:
             .where(ROWS.c.name == name)
             .values(failures=failures, locked_until=locked_until)
         )
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(change)

@@ -6,6 +6,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from portcullis.core.passkey_ports import Passkey
+from portcullis.store.dialect import writing
 from portcullis.store.tables import PASSKEYS as ROWS
 
 
@@ -14,6 +15,7 @@ class SqlPasskeys:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._writing = writing(engine)
 
     def get(self, passkey: str) -> Passkey | None:
         """The passkey, or None."""
@@ -34,7 +36,7 @@ class SqlPasskeys:
         """Add a new one; False when there is one of this id."""
         row = {name: getattr(passkey, name) for name in passkey.__struct_fields__}
         try:
-            with self._engine.begin() as connection:
+            with self._writing.begin() as connection:
                 connection.execute(insert(ROWS).values(row))
         except IntegrityError:
             return False
@@ -49,16 +51,16 @@ class SqlPasskeys:
             .where(ROWS.c.id == passkey, beyond | uncounted)
             .values(sign_count=sign_count, used_at=at)
         )
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             return connection.execute(change).rowcount == 1
 
     def remove(self, operator: str, passkey: str) -> bool:
         """Take one of the operator's away; False when it has none of this id."""
         ours = (ROWS.c.id == passkey) & (ROWS.c.operator == operator)
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             return connection.execute(delete(ROWS).where(ours)).rowcount == 1
 
     def forget(self, operator: str) -> None:
         """Take all of an operator's away."""
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(delete(ROWS).where(ROWS.c.operator == operator))

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from portcullis.core.inspection_ports import Pin, Sighting
+from portcullis.store.dialect import writing
 from portcullis.store.tables import PINS, SIGHTINGS
 from portcullis.store.versions import count, version
 
@@ -17,7 +18,7 @@ class SqlPins:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "pins")
 
     def version(self) -> int:
         """A number that grows with every change."""

@@ -7,7 +7,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.errors import Problem
@@ -23,6 +22,7 @@ from portcullis.core.release import (
     after,
     text_digest,
 )
+from portcullis.store.dialect import upsert, writing
 from portcullis.store.policy_tallies import counted, forget, put
 from portcullis.store.tables_releases import POLICY_RELEASES, POLICY_SOURCES, POLICY_TEXTS
 from portcullis.store.versions import count, version
@@ -45,7 +45,7 @@ class SqlReleases:
 
     def __init__(self, engine: Engine, sealer: Sealer) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "policy_releases")
         self._sealer = sealer
 
     def version(self) -> int:
@@ -184,9 +184,13 @@ class SqlReleases:
 
     def mark(self, source: str, revision: str) -> None:
         """See ReleaseBook."""
-        row = upsert(POLICY_SOURCES).values(source=source, revision=revision)
-        row = row.on_conflict_do_update(index_elements=["source"], set_={"revision": revision})
-        self._write(lambda connection: connection.execute(row))
+        new = {"revision": revision}
+
+        def write(connection: Connection) -> None:
+            row = upsert(connection, POLICY_SOURCES).values(source=source, revision=revision)
+            connection.execute(row.on_conflict_do_update(index_elements=["source"], set_=new))
+
+        self._write(write)
 
     def marked(self, source: str) -> str:
         """See ReleaseBook."""

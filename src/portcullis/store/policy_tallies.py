@@ -73,7 +73,7 @@ def counted(connection: Connection, number: int) -> Tallies:
         .order_by(total.desc(), *kinds)
         .limit(MOST_DIFFERENCES)
     )
-    found = connection.execute(query).all()
+    kinds_found = connection.execute(query).all()
     return Tallies(
         canary=_arm("canary", row, weighed),
         rest=_arm("rest", row, weighed),
@@ -82,7 +82,7 @@ def counted(connection: Connection, number: int) -> Tallies:
         others=int(row["others"]),
         differences={
             Difference(agent=one[0], name=one[1], was=one[2], now=one[3]): int(one[4])
-            for one in found
+            for one in kinds_found
         },
         hit=frozenset().union(*map(_hit, connection.execute(hit).scalars())),
     )

@@ -24,6 +24,7 @@ from portcullis.audit.subjects_erasure import Stores
 from portcullis.core.desk import Precedent
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
+from portcullis.store.dialect import alone, writing
 from portcullis.store.tables import PRECEDENTS
 
 MOST_BYTES: Final = 256 * 1024
@@ -46,6 +47,7 @@ class SqlPrecedents:
 
     def __init__(self, engine: Engine, own: str, keys: SubjectKeys, stores: Stores) -> None:
         self._engine = engine
+        self._writing = writing(engine)
         self._own = own
         self._keys = keys
         self._stores = stores
@@ -80,7 +82,7 @@ class SqlPrecedents:
         gone = delete(PRECEDENTS).where(PRECEDENTS.c.event == event_id)
 
         def work() -> None:
-            with self._engine.begin() as connection:
+            with self._writing.begin() as connection:
                 connection.execute(gone)
 
         self._write(work)
@@ -116,7 +118,7 @@ class SqlPrecedents:
                 found = connection.execute(select(row.event, row.log, row.handle)).all()
             keys = self._stores.content_keys({(log, handle) for _, log, handle in found})
             erased = [event for event, log, handle in found if (log, handle) not in keys]
-            with self._engine.begin() as connection:
+            with self._writing.begin() as connection:
                 connection.execute(delete(PRECEDENTS).where(row.at < before))
                 for event in erased:
                     connection.execute(delete(PRECEDENTS).where(row.event == event))
@@ -131,7 +133,8 @@ class SqlPrecedents:
     def _replace(self, event: Event, row: Mapping[str, Any] | None) -> None:
         key = {"agent": event.principal, "server": event.server, "name": event.name}
         same = [PRECEDENTS.c[name] == value for name, value in key.items()]
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
+            alone(connection, "precedents", event.principal)
             connection.execute(delete(PRECEDENTS).where(*same))
             if row is not None:
                 connection.execute(insert(PRECEDENTS).values({**key, **row}))

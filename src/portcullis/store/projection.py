@@ -31,11 +31,17 @@ from portcullis.core.errors import Problem
 from portcullis.core.event import NOT_REQUIRED, Event, EventType
 from portcullis.review.incident_about import about
 from portcullis.store import reviews
+from portcullis.store.dialect import alone, storable, writing
 from portcullis.store.tables import AUDIT_ABOUT, AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_POSITIONS
 
 BATCH: Final = 256
 """Most entries in one transaction: the gate's other writers wait for it some ten milliseconds."""
 
+_NAME: Final = "projection"
+_FOUND: Final = 10_000
+"""Most numbers that are held in memory for whoever asks."""
+_LONGEST: Final = 2000
+"""Bytes: an index of PostgreSQL takes 2704 in a row. Whoever asks for more gets more than that."""
 _EQUAL: Final = ("type", "principal", "session", "verdict", "code", "risk", "trace", "user",
                  "credential", "method")  # fmt: skip
 _DECISIONS: Final = (EventType.DECISION, EventType.TOOL_CALL, EventType.LLM_CALL)
@@ -67,7 +73,7 @@ class SqlProjection:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine)
 
     def position(self, log: str) -> Position:
         """How far a log is projected."""
@@ -90,15 +96,16 @@ class SqlProjection:
             {"log": log, "number": number, "type": kind}
             for number, event in events
             if event is not None
-            for kind in dict.fromkeys(one[:256] for one in event.finding_types())
+            for kind in dict.fromkeys(storable(one[:256]) for one in event.finding_types())
         ]
         told = [
             {"log": log, "number": number, "subject": one, "at": event.time.timestamp()}
             for number, event in events
             if event is not None
-            for one in about(event)
+            for one in dict.fromkeys(map(storable, about(event)))
         ]
         with self._writing.begin() as connection:
+            alone(connection, _NAME, log)
             if _position(connection, log) != reached:
                 return False
             for table in (AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_ABOUT):
@@ -124,6 +131,7 @@ class SqlProjection:
         for start in range(0, len(numbers), BATCH):
             some = numbers[start : start + BATCH]
             with self._writing.begin() as connection:
+                alone(connection, _NAME, log)
                 for table in (AUDIT_EVENTS, AUDIT_FINDINGS, AUDIT_ABOUT):
                     here = table.c.log == log, table.c.number.in_(some)
                     connection.execute(delete(table).where(*here))
@@ -131,18 +139,27 @@ class SqlProjection:
     def restart(self, log: str) -> None:
         """Forget a log's position: its rows no longer count, and are replaced one by one."""
         with self._writing.begin() as connection:
+            alone(connection, _NAME, log)
             reviews.restart(connection, log)
             _move(connection, log, Position())
 
     def find(self, log: str, wanted: Filter, reached: Position) -> Iterator[int]:
-        """The numbers of the entries before ``reached`` that fit, ascending."""
+        """The numbers of the entries before ``reached`` that fit, ascending.
+
+        No transaction is open while the caller looks at one.
+        """
         query = (
             select(AUDIT_EVENTS.c.number)
             .where(AUDIT_EVENTS.c.log == log, *_within(reached.next), *_fits(wanted))
             .order_by(AUDIT_EVENTS.c.number)
+            .limit(_FOUND)
         )
-        with self._engine.connect() as connection:
-            yield from connection.execute(query).scalars()
+        found: Sequence[int] = (-1,)
+        while found:
+            with self._engine.connect() as connection:
+                page = query.where(AUDIT_EVENTS.c.number > found[-1])
+                found = connection.execute(page).scalars().all()
+            yield from found
 
     def access(self, agent: str, since: float = 0.0, *, logs: Collection[str]) -> Iterator[Access]:
         """What an agent has asked for, over these logs and all sessions, since a time."""
@@ -171,8 +188,9 @@ class SqlProjection:
             .order_by(*what)
         )
         with self._engine.connect() as connection:
-            for found in connection.execute(query).mappings():
-                yield Access(agent=agent, **found)
+            rows = connection.execute(query).mappings().all()
+        for found in rows:
+            yield Access(agent=agent, **found)
 
 
 class Projector:
@@ -249,21 +267,26 @@ def _row(log: str, number: int, event: Event) -> dict[str, Any]:
         "number": number,
         "at": event.time.timestamp(),
         "type": event.type.value,
-        "principal": event.principal,
-        "session": event.session,
-        "credential": event.credential,
+        "principal": _text(event.principal),
+        "session": _text(event.session),
+        "credential": _text(event.credential),
         "user": event.commitments.get("user", ""),
         "subject": event.commitments.get("subject", ""),
-        "action": event.action,
-        "method": event.method,
-        "server": event.server,
-        "name": event.name,
+        "action": _text(event.action),
+        "method": _text(event.method),
+        "server": _text(event.server),
+        "name": _text(event.name),
         "risk": event.risk,
         "verdict": event.verdict,
         "code": event.code,
-        "trace": event.trace_id,
+        "trace": _text(event.trace_id),
         "approval": "" if event.approval == NOT_REQUIRED else event.approval,
     }
+
+
+def _text(value: str) -> str:
+    """What a caller chose, as any database takes it into an index."""
+    return storable(value).encode()[:_LONGEST].decode(errors="ignore")
 
 
 def _within(end: int | ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
@@ -273,7 +296,7 @@ def _within(end: int | ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
 
 def _fits(wanted: Filter) -> list[ColumnElement[bool]]:
     row = AUDIT_EVENTS.c
-    fits = [row[name] == value for name in _EQUAL if (value := getattr(wanted, name))]
+    fits = [row[name] == _text(value) for name in _EQUAL if (value := getattr(wanted, name))]
     if wanted.tool:
         qualified = row.server + "." + row.name
         fits.append((row.name == wanted.tool) | (qualified == wanted.tool))

@@ -6,6 +6,7 @@ from sqlalchemy import Engine, delete, insert, select
 
 from portcullis.core.ports import Entry
 from portcullis.core.principal import PrincipalKind
+from portcullis.store.dialect import writing
 from portcullis.store.tables import ENTRIES, JOIN_TOKENS
 from portcullis.store.versions import count, version
 
@@ -15,6 +16,7 @@ class SqlRegistrations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._writing = writing(engine)
 
     def version(self) -> int:
         """A number that grows with every change of the entries."""
@@ -47,13 +49,13 @@ class SqlRegistrations:
             "ttl_seconds": entry.ttl_seconds,
             "created_at": entry.created_at,
         }
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(insert(ENTRIES).values(row))
             count(connection, ENTRIES)
 
     def remove(self, entry_id: str) -> bool:
         """Remove an entry; False for an unknown one."""
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             found = connection.execute(delete(ENTRIES).where(ENTRIES.c.id == entry_id)).rowcount
             if found:
                 count(connection, ENTRIES)
@@ -69,7 +71,7 @@ class SqlRegistrations:
             "principal": principal_id,
             "expires_at": expires_at,
         }
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(insert(JOIN_TOKENS).values(row))
 
     def joining(self, digest: bytes, now: float) -> tuple[PrincipalKind, str] | None:
@@ -84,7 +86,7 @@ class SqlRegistrations:
     def joined(self, digest: bytes, now: float) -> tuple[PrincipalKind, str] | None:
         """Consume a join token: whom it stands for, or None (unknown, used, past its time)."""
         consume = delete(JOIN_TOKENS).where(JOIN_TOKENS.c.digest == digest).returning(JOIN_TOKENS)
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             row = connection.execute(consume).one_or_none()
             connection.execute(delete(JOIN_TOKENS).where(JOIN_TOKENS.c.expires_at <= now))
         if row is None or row.expires_at <= now:
@@ -96,5 +98,5 @@ class SqlRegistrations:
         change = delete(JOIN_TOKENS).where(
             JOIN_TOKENS.c.kind == kind.value, JOIN_TOKENS.c.principal == principal_id
         )
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(change)

@@ -29,11 +29,13 @@ from sqlalchemy.sql.expression import FromClause
 
 from portcullis.core.event import Event
 from portcullis.core.review import Act, Entry, State, Verb, Wanted, act_of, entry_of
+from portcullis.store.dialect import alone, storable, writing
 from portcullis.store.tables import AUDIT_EVENTS, AUDIT_POSITIONS, REVIEW_ACTS, REVIEWS
 
 _EARLY: Final = -1
 """The number of an act that is on record, before the log is read as far."""
 _BATCH: Final = 256
+_ACTS: Final = "reviews"
 _MADE: Final = tuple(one.name for one in REVIEWS.c if one.name != "number")
 
 
@@ -63,8 +65,16 @@ def project(
     column = REVIEW_ACTS.c.number
     here = [REVIEW_ACTS.c.log == log, column >= first, column < following]
     connection.execute(delete(REVIEW_ACTS).where(*here, column.not_in(gone)))
+    if acts:
+        alone(connection, _ACTS)
     if entries:
-        rows = [{name: one[name] for name in (*_MADE, "number")} for one in entries]
+        rows = [
+            {
+                name: storable(one[name]) if isinstance(one[name], str) else one[name]
+                for name in (*_MADE, "number")
+            }
+            for one in entries
+        ]
         connection.execute(insert(REVIEWS), rows)
     for number, act in acts:
         connection.execute(delete(REVIEW_ACTS).where(REVIEW_ACTS.c.id == act.id))
@@ -82,7 +92,7 @@ class SqlReviews:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, _ACTS)
 
     def get(self, entry_id: str) -> Entry | None:
         """One entry."""

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Column, Engine, Select, select, update
 
 from portcullis.core.ports import Sealer
+from portcullis.store.dialect import writing
 from portcullis.store.tables import (
     APPROVALS,
     MEMORY_LABELS,
@@ -59,7 +60,7 @@ def reseal(engine: Engine, sealer: Sealer) -> None:
     Raises Problem PC7010, having changed nothing of the column, for a value that does not open.
     """
     for column in COLUMNS:
-        with engine.begin() as connection:
+        with writing(engine).begin() as connection:
             for key, value in connection.execute(_query(column)).all():
                 if sealer.current(value):
                     continue

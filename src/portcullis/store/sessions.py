@@ -20,6 +20,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import SEALED, Clock, Sealer
 from portcullis.core.principal import Proposal, Session
 from portcullis.store.changes import Changes
+from portcullis.store.dialect import Version, alone, asking, free, unseen, writing
 from portcullis.store.labels import forget_labels
 from portcullis.store.proposals import SharedProposals
 from portcullis.store.sealed import forget_plain, session_purpose
@@ -31,6 +32,7 @@ PROPOSALS: Final = 64
 KEYS: Final = 16_384
 """How many keys have proposals at most; the key that proposed longest ago goes first."""
 _BATCH: Final = 256
+_EXPIRED: Final = "expired"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Session).decode
@@ -48,6 +50,7 @@ class LocalSessionState:
 
     def __init__(self, engine: Engine, clock: Clock, sealer: Sealer) -> None:
         self._engine = engine
+        self._writing = writing(engine)
         self._clock = clock
         self._sealer = sealer
         self._sessions: dict[str, Session] = {}
@@ -55,7 +58,8 @@ class LocalSessionState:
         self._expiries: list[tuple[float, str]] = []
         self._saying = asyncio.Lock()
         self._proposals: OrderedDict[str, deque[Proposal]] = OrderedDict()
-        with engine.begin() as connection:
+        with self._writing.begin() as connection:
+            alone(connection, _EXPIRED)
             _purge_expired(connection, clock.now())
             rows = connection.execute(select(SESSIONS.c.id, SESSIONS.c.document)).all()
             opened = [(row, self._opened(row.id, row.document, plain=True)) for row in rows]
@@ -171,20 +175,21 @@ class LocalSessionState:
             "document": self._sealed(session),
         }
         try:
-            with self._engine.begin() as connection:
-                _purge_expired(connection, now)
+            with self._writing.begin() as connection:
+                if free(connection, _EXPIRED):
+                    _purge_expired(connection, now)
                 connection.execute(insert(SESSIONS).values(row))
         except IntegrityError:
             raise Problem("PC2009", f"the session {session.id} exists") from None
 
     def _update(self, session: Session) -> bool:
         change = update(SESSIONS).where(SESSIONS.c.id == session.id)
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             done = connection.execute(change.values(document=self._sealed(session)))
         return done.rowcount == 1
 
     def _delete(self, session_id: str) -> None:
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session_id))
             forget_labels(connection, session=session_id)
             forget_spent(connection, session=session_id)
@@ -208,7 +213,8 @@ def forget_ended(engine: Engine, now: float) -> None:
     Raises Problem PC6001 when it may still be there.
     """
     try:
-        with engine.begin() as connection:
+        with writing(engine).begin() as connection:
+            alone(connection, _EXPIRED)
             _purge_expired(connection, now)
             over = update(APPROVALS).where(APPROVALS.c.expires_at <= now)
             connection.execute(over.values(sealed=None))
@@ -218,7 +224,10 @@ def forget_ended(engine: Engine, now: float) -> None:
 
 
 def _purge_expired(connection: Connection, now: float) -> None:
-    """Delete the sessions that have ended, with what they learned and used."""
+    """Delete the sessions that have ended, with what they learned and used.
+
+    The caller is alone with ``_EXPIRED``: who deletes many rows does so in no order.
+    """
     connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
     forget_labels(connection, expired=now)
     forget_spent(connection, expired=now)
@@ -242,10 +251,10 @@ class SharedSessionState(LocalSessionState):
         proposals: SharedProposals | None = None,
     ) -> None:
         super().__init__(engine, clock, sealer)
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._asking = asking(engine)
         self._shared = proposals
         self._changes = Changes(engine)
-        self._read_at: dict[str, int] = {}
+        self._read_at: dict[str, Version] = {}
         """What the database's version was before a session was read, if not earlier."""
 
     async def say(self, session_id: str, text: str) -> Session | None:
@@ -293,8 +302,8 @@ class SharedSessionState(LocalSessionState):
     async def get(self, session_id: str) -> Session | None:
         """The session, or None when it is unknown, closed or expired."""
         try:
-            version = self._changes.version()
-            if self._read_at.get(session_id) == version:
+            version = self._changes.version() if self._changes.instant else unseen()
+            if self._changes.instant and self._read_at.get(session_id) == version:
                 return await super().get(session_id)
             session = await asyncio.to_thread(self._select, session_id)
         except (SQLAlchemyError, sqlite3.Error):
@@ -333,7 +342,8 @@ class SharedSessionState(LocalSessionState):
         """In one transaction, so that nobody else's turn is lost."""
         query = select(SESSIONS.c.document).where(SESSIONS.c.id == session_id)
         with self._writing.begin() as connection:
-            document = connection.execute(query).scalar_one_or_none()
+            held = query.with_for_update(key_share=True)
+            document = connection.execute(held).scalar_one_or_none()
             if document is None:
                 return None
             session = self._opened(session_id, document)
@@ -346,6 +356,6 @@ class SharedSessionState(LocalSessionState):
 
     def _select(self, session_id: str) -> Session | None:
         query = select(SESSIONS.c.document).where(SESSIONS.c.id == session_id)
-        with self._engine.connect() as connection:
+        with self._asking.connect() as connection:
             document = connection.execute(query).scalar_one_or_none()
         return None if document is None else self._opened(session_id, document)

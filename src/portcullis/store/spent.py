@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Collection
 
 from sqlalchemy import Connection, Engine, delete, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Measure, Session
+from portcullis.store.dialect import upsert, writing
 from portcullis.store.tables import SESSION_SPENT, SESSIONS
 
 _COLUMNS = SESSION_SPENT.c
@@ -25,7 +25,7 @@ class SqlSpent:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine)
         self._turn = asyncio.Lock()
 
     async def take(self, session: Session, measures: Collection[Measure]) -> Measure | None:
@@ -51,7 +51,7 @@ class SqlSpent:
     def _take(self, session: Session, measures: Collection[Measure]) -> Measure | None:
         with self._writing.connect() as connection:
             _expect_open(connection, session)
-            for measure in measures:
+            for measure in sorted(measures):  # as everybody: nobody waits for each other
                 limit = session.budget[measure]
                 row = {
                     "session": session.id,
@@ -60,7 +60,7 @@ class SqlSpent:
                     "amount": 1,
                 }
                 counted = (
-                    insert(SESSION_SPENT)
+                    upsert(connection, SESSION_SPENT)
                     .values(row)
                     .on_conflict_do_update(
                         index_elements=[_COLUMNS.session, _COLUMNS.measure],
@@ -86,7 +86,9 @@ class SqlSpent:
 
 
 def _expect_open(connection: Connection, session: Session) -> None:
+    """Of a session that is open here nothing is forgotten before the transaction ends."""
     query = select(SESSIONS.c.id).where(SESSIONS.c.id == session.id)
+    query = query.with_for_update(read=True, key_share=True)
     if connection.execute(query).one_or_none() is None:
         raise Problem("PC2006", "the session has been closed or has expired")
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0031"
+REVISION: Final = "0032"
 """The last migration."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
@@ -389,12 +389,13 @@ NOTICES: Final = Table(
     Column("due", Double, nullable=True),
     Column("state", String(16), nullable=False),
     Column("document", LargeBinary, nullable=False),
+    Column("rank", Integer, nullable=False, server_default="-1"),
     Index("ix_notices_channel", "channel", "due"),
     Index("ix_notices_gathers", "channel", "gathers", "opened_at"),
 )
 """What channels are told: ``document`` is JSON of ``core.notice.Notice``; ``due`` is when the
 channel is to be told next, NULL while it knows all. Calls of the same kind come under one notice,
-by what it ``gathers``."""
+by what it ``gathers``. The lowest ``rank`` is told first."""
 
 NOTICE_SUBJECTS: Final = Table(
     "notice_subjects",
@@ -502,7 +503,13 @@ INCIDENTS: Final = Table(
     Column("probation_until", Double, nullable=False),
     Column("factor", Double, nullable=False),
     Column("document", LargeBinary, nullable=False),
-    Index("ix_incidents_one", "subject", unique=True, sqlite_where=text("unresolved = 1")),
+    Index(
+        "ix_incidents_one",
+        "subject",
+        unique=True,
+        sqlite_where=text("unresolved = 1"),
+        postgresql_where=text("unresolved = 1"),
+    ),
     Index("ix_incidents_subject", "subject", "id"),
     Index("ix_incidents_probation_until", "probation_until"),
 )

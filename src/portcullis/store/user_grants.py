@@ -24,6 +24,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.grants import Grant, Holding, Link
 from portcullis.core.ports import Sealer
 from portcullis.core.secret import Secret
+from portcullis.store.dialect import writing
 from portcullis.store.sealed import forget_plain
 from portcullis.store.tables_grants import CONNECT_LINKS, USER_GRANTS, USER_TOKENS
 
@@ -63,7 +64,7 @@ class SqlGrants:
 
     def __init__(self, engine: Engine, keys: SubjectKeys, sealer: Sealer) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(portcullis_immediate=True)
+        self._writing = writing(engine, "user_grants")
         self._keys = keys
         self._sealer = sealer
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, select
 
+from portcullis.store.dialect import upsert
 from portcullis.store.tables import VERSIONS
 
 
@@ -15,8 +16,6 @@ def version(connection: Connection, table: Table) -> int:
 
 def count(connection: Connection, table: Table) -> None:
     """Count a change of the table, in the transaction that makes it."""
-    counted = (
-        update(VERSIONS).where(VERSIONS.c.name == table.name).values(value=VERSIONS.c.value + 1)
-    )
-    if connection.execute(counted).rowcount == 0:
-        connection.execute(insert(VERSIONS).values(name=table.name, value=1))
+    first = upsert(connection, VERSIONS).values(name=table.name, value=1)
+    more = {"value": VERSIONS.c.value + 1}
+    connection.execute(first.on_conflict_do_update(index_elements=["name"], set_=more))

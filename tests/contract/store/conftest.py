@@ -1,13 +1,12 @@
-"""Every store adapter passes these suites; a new database joins with one factory in ``STORES``."""
+"""Every store adapter passes these suites, on every database; ``databases`` makes them."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from databases import KINDS, Database
 from portcullis.identity.sealing import Envelope
-from portcullis.store.engine import open_sqlite
 from sealers import sealer_at
 
 
@@ -22,25 +21,25 @@ class TurnableClock:
         return self.time
 
 
-def _sqlite(folder: Path) -> Engine:
-    return open_sqlite(folder / "portcullis.db")
-
-
-STORES = {"sqlite": _sqlite}
-
-
 @pytest.fixture
 def clock() -> TurnableClock:
     return TurnableClock()
 
 
-@pytest.fixture(params=sorted(STORES))
-def reopen(request, tmp_path) -> Iterator[Callable[[], Engine]]:
+@pytest.fixture(params=KINDS)
+def database(request, tmp_path) -> Iterator[Database]:
+    """A new database of each kind, with all tables and no row."""
+    with Database.of(request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def reopen(database) -> Iterator[Callable[[], Engine]]:
     """Opens the same database anew each time, as a restart would."""
     engines: list[Engine] = []
 
     def open_again() -> Engine:
-        engines.append(STORES[request.param](tmp_path))
+        engines.append(database.open())
         return engines[-1]
 
     yield open_again

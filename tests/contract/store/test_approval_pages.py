@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from sqlalchemy import insert
 
+from databases import KINDS, Database
 from plans import planned, slow
 from portcullis.core.approval import Approval, State, Verb
 from portcullis.core.approval_ports import ApprovalStore
@@ -81,16 +82,15 @@ FILTERS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory):
-    from databases import new_database  # noqa: PLC0415 - its import migrates a database
-
-    engine = new_database(tmp_path_factory.mktemp("pages") / "portcullis.db")
-    settled = itertools.cycle([*[State.PENDING] * 8, *State])
-    rows = [row(number, state=next(settled)) for number in range(2000)]
-    fill(engine, rows)
-    yield engine, rows
-    engine.dispose()
+@pytest.fixture(scope="module", params=KINDS)
+def filled(request, tmp_path_factory):
+    with Database.of(request, tmp_path_factory.mktemp("pages")) as database:
+        engine = database.open()
+        settled = itertools.cycle([*[State.PENDING] * 8, *State])
+        rows = [row(number, state=next(settled)) for number in range(2000)]
+        fill(engine, rows)
+        yield engine, rows
+        engine.dispose()
 
 
 @pytest.mark.parametrize("fields", FILTERS, ids=str)

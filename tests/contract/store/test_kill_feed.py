@@ -1,11 +1,11 @@
 import asyncio
 import contextlib
-import sqlite3
 import time
 import timeit
 
 import pytest
 
+from databases import holding, refuse
 from portcullis.core.feed import Standing
 from portcullis.core.lifecycle import State
 from portcullis.core.ports import PrincipalRecord
@@ -106,28 +106,24 @@ async def test_a_cut_holds_even_when_it_cannot_be_written(engine, feed):
 
 
 async def test_what_is_said_while_the_database_is_locked_is_written_in_its_order(engine, feed):
-    locked = sqlite3.connect(engine.url.database, isolation_level=None)
-    locked.execute("BEGIN IMMEDIATE")
-    cutting = asyncio.create_task(feed.cut("agent", "shop-1", "first"))
-    await asyncio.sleep(0.05)
-    lifting = asyncio.create_task(feed.lift("agent", "shop-1"))
-    await asyncio.sleep(0.05)
-    assert feed.reason(agent(), None) == "first"
-    locked.execute("ROLLBACK")
+    with holding(engine, "cuts"):
+        cutting = asyncio.create_task(feed.cut("agent", "shop-1", "first"))
+        await asyncio.sleep(0.05)
+        lifting = asyncio.create_task(feed.lift("agent", "shop-1"))
+        await asyncio.sleep(0.05)
+        assert feed.reason(agent(), None) == "first"
     await asyncio.gather(cutting, lifting)
     assert feed.reason(agent(), None) is None
     assert await feed.kept() == ()
     # The other way round: who is cut off again, while that is being taken back, stays cut off.
     await feed.cut("agent", "shop-1", "first")
-    locked.execute("BEGIN IMMEDIATE")
-    lifting = asyncio.create_task(feed.lift("agent", "shop-1"))
-    await asyncio.sleep(0.05)
-    cutting = asyncio.create_task(feed.cut("agent", "shop-1", "first"))
-    await asyncio.sleep(0.05)
-    seen = []
-    feed.subscribe(lambda: seen.append(feed.reason(agent(), None)))
-    locked.execute("ROLLBACK")
-    locked.close()
+    with holding(engine, "cuts"):
+        lifting = asyncio.create_task(feed.lift("agent", "shop-1"))
+        await asyncio.sleep(0.05)
+        cutting = asyncio.create_task(feed.cut("agent", "shop-1", "first"))
+        await asyncio.sleep(0.05)
+        seen = []
+        feed.subscribe(lambda: seen.append(feed.reason(agent(), None)))
     await asyncio.gather(cutting, lifting)
     assert set(seen) == {"first"}
     assert [(one.value, one.durable) for one in await feed.kept()] == [("shop-1", True)]
@@ -341,10 +337,7 @@ async def test_a_feed_that_loses_its_tables_is_stale_until_they_are_back(engine,
 
 
 async def test_following_others_never_drops_an_own_cut(engine, watched):
-    with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "CREATE TRIGGER refuse BEFORE INSERT ON cuts BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
+    refuse(engine, "cuts")
     with pytest.raises(Exception, match="no"):
         await watched.cut("agent", "shop-1", "leaked")
     register(engine, PrincipalKind.AGENT, "shop-2")

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select, update
 
+from databases import stored
 from portcullis.core.containment import ArgumentRole, Confidentiality
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Session
@@ -100,7 +101,7 @@ async def test_labels_lie_sealed_and_go_with_their_session(engine, clock, sealer
         assert connection.execute(select(SESSION_LABELS.c.session)).scalars().all() == ["open"]
 
 
-async def test_nothing_of_an_ended_session_is_left_in_the_files(tmp_path, engine, clock, sealer):
+async def test_nothing_of_an_ended_session_is_left(engine, clock, sealer):
     labels, state = SqlLabels(engine, sealer), LocalSessionState(engine, clock, sealer)
     for name, ends in (("closed", 600), ("expired", 60)):
         await state.open(session(name, clock.now() + ends))
@@ -110,7 +111,7 @@ async def test_nothing_of_an_ended_session_is_left_in_the_files(tmp_path, engine
     assert len(documents) == 2
 
     def left():
-        files = b"".join(path.read_bytes() for path in tmp_path.glob("portcullis.db*"))
+        files = stored(engine)
         return [document in files for document in documents]
 
     assert left() == [True, True]

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from portcullis.core.secret_ports import Rotation, Use
-from portcullis.store.engine import open_sqlite
 from portcullis.store.leases import SqlLeases
 
 USE = Use(
@@ -23,10 +22,8 @@ USE = Use(
 
 
 @pytest.fixture
-def leases(tmp_path):
-    engine = open_sqlite(tmp_path / "portcullis.db")
-    yield SqlLeases(engine)
-    engine.dispose()
+def leases(engine):
+    return SqlLeases(engine)
 
 
 def with_(**fields):

@@ -1,12 +1,11 @@
 import asyncio
-import contextlib
 import secrets
-from pathlib import Path
 
 import msgspec
 import pytest
 from sqlalchemy import update
 
+from databases import locked, stored
 from portcullis.core.errors import Problem
 from portcullis.core.ports import OperatorCredential
 from portcullis.core.principal import Proposal, Session
@@ -202,15 +201,6 @@ async def test_what_the_gate_closed_is_not_open_to_what_still_runs_beside_it(reo
     assert (beside.is_open("s1"), beside.is_open("s2")) == (False, True)
 
 
-@contextlib.contextmanager
-def locked(engine, other):
-    """Nobody can write to the database meanwhile, and ``engine`` does not wait for it."""
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-    with other.execution_options(portcullis_immediate=True).begin():
-        yield
-
-
 async def test_the_end_of_a_session_that_is_not_durable_is_told_and_tried_again(
     adapter, engine, reopen, clock, sealer
 ):
@@ -218,7 +208,7 @@ async def test_the_end_of_a_session_that_is_not_durable_is_told_and_tried_again(
     for name in ("s1", "s2"):
         await state.open(session(clock, name))
         await state.propose(name, [proposal()])
-    with locked(engine, reopen()):
+    with locked(engine, reopen(), "sessions"):
         for name in ("s1", "s2"):
             with pytest.raises(Problem, match=r"PC9002.*not durable"):
                 await state.close(name)
@@ -260,16 +250,16 @@ def put(engine, clock, name, document):
         connection.execute(SESSIONS.insert().values(row))
 
 
-def nowhere(folder: Path, text: bytes) -> bool:
-    return not any(text in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+def nowhere(engine, text: bytes) -> bool:
+    return text not in stored(engine)
 
 
-async def test_a_prompt_is_nowhere_in_the_clear(adapter, engine, clock, sealer, tmp_path):
+async def test_a_prompt_is_nowhere_in_the_clear(adapter, engine, clock, sealer):
     state = adapter(engine, clock, sealer)
     await state.open(session(clock))
     assert (await state.get("s1")).prompt == "where is my order?"
-    assert nowhere(tmp_path, b"where is my order")
-    assert nowhere(tmp_path, b"C-1")
+    assert nowhere(engine, b"where is my order")
+    assert nowhere(engine, b"C-1")
 
 
 async def test_what_ended_sessions_said_is_nowhere_once_it_is_to_be_forgotten(
@@ -283,8 +273,8 @@ async def test_what_ended_sessions_said_is_nowhere_once_it_is_to_be_forgotten(
     await state.close("closed")
     clock.time += 2
     forget_ended(engine, clock.now())
-    assert nowhere(tmp_path, before["closed"])
-    assert nowhere(tmp_path, before["expired"])
+    assert nowhere(engine, before["closed"])
+    assert nowhere(engine, before["expired"])
     assert await state.get("open") is not None
     assert documents(engine).keys() == {"open"}
 
@@ -296,10 +286,10 @@ async def test_sessions_from_before_they_were_sealed_go_on_and_are_sealed(
     for number in range(30):
         each = session(clock, f"old-{number}")
         put(engine, clock, each.id, msgspec.msgpack.encode(each))
-    assert not nowhere(tmp_path, b"where is my order")
+    assert not nowhere(engine, b"where is my order")
     state = adapter(reopen(), clock, sealer)
     assert await state.get("old-7") == session(clock, "old-7")
-    assert nowhere(tmp_path, b"where is my order")
+    assert nowhere(engine, b"where is my order")
     again = adapter(reopen(), clock, sealer)
     assert await again.get("old-7") == session(clock, "old-7")
 

@@ -72,9 +72,9 @@ async def test_a_hundred_that_take_at_once_get_ten_of_ten(state, reopen):
     assert await each[0].left(one) == {"calls": 40, "effects": 0}
 
 
-def test_processes_that_take_at_once_get_no_more_than_there_is(reopen, clock, sealer, tmp_path):
+def test_processes_that_take_at_once_get_no_more_than_there_is(reopen, clock, sealer, database):
     asyncio.run(LocalSessionState(reopen(), clock, sealer).open(session()))
-    assert sum(in_processes(take_all, *[(tmp_path, 25)] * 4)) == 10
+    assert sum(in_processes(take_all, *[(database.place, 25)] * 4)) == 10
 
 
 @pytest.mark.parametrize("kind", [LocalSessionState, SharedSessionState])

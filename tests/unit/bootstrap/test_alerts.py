@@ -17,7 +17,8 @@ from portcullis.bootstrap import alerts_watching
 from portcullis.bootstrap.alerts import Alerts, alerting
 from portcullis.bootstrap.alerts_rules import Rules
 from portcullis.bootstrap.alerts_watching import Watching
-from portcullis.bootstrap.foundation import DATABASE, founded
+from portcullis.bootstrap.foundation import founded
+from portcullis.bootstrap.records import DATABASE
 from portcullis.config import Config
 from portcullis.config.places import GATE, audit_directory
 from portcullis.core.alert import Level, Raised, Step, Wanted, Words

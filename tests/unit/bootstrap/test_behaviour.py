@@ -11,8 +11,9 @@ import pytest
 
 from portcullis.audit.log import open_log
 from portcullis.bootstrap.behaviour import Learning
-from portcullis.bootstrap.foundation import DATABASE, founded
+from portcullis.bootstrap.foundation import founded
 from portcullis.bootstrap.keys import SystemClock
+from portcullis.bootstrap.records import DATABASE
 from portcullis.config import Config
 from portcullis.config.behaviour import Behaviour, Bounds
 from portcullis.config.places import GATE, audit_directory

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
-from databases import new_database
+from databases import each_kind, each_test, new_database  # noqa: F401 - fixtures
 from domains import MemoryRecorder, WallClock
 from policies import context
 from portcullis.config import Approvals

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from databases import new_database
+from databases import each_kind, each_test, new_database  # noqa: F401 - fixtures
 from plans import planned, slow
 from portcullis.core.approval import Approval, State
 from portcullis.core.call import RiskClass
@@ -54,7 +54,8 @@ def row(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory):
+def filled(each_kind, tmp_path_factory):  # noqa: F811 - it is made anew for each
+    del each_kind
     engine = new_database(tmp_path_factory.mktemp("activity") / "portcullis.db")
     rows = [row(number) for number in range(COUNT)]
     with engine.begin() as connection:

@@ -5,7 +5,7 @@ import itertools
 import msgspec
 import pytest
 
-from databases import new_database
+from databases import each_kind, each_test, new_database  # noqa: F401 - fixtures
 from portcullis.audit.export.source import Position
 from portcullis.core.alert import (
     EVIDENCE,

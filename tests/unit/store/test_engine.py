@@ -16,7 +16,8 @@ from portcullis.core.principal import PrincipalKind
 from portcullis.store.approvals import SqlApprovals
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import migrate, open_sqlite
-from portcullis.store.tables import METADATA, REVISION
+from portcullis.store.schema import METADATA
+from portcullis.store.tables import REVISION
 from shared_processes import in_processes, open_databases
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import insert, select
 
-from databases import new_database
+from databases import changed, each_kind, each_test, new_database, opened  # noqa: F401 - fixtures
 from histories import BEGAN, SHOP, Past
 from plans import planned
 from portcullis.core.event import Event, EventType
 from portcullis.core.incident import Subject
 from portcullis.review.incident_about import LONGEST, POLICY, about
-from portcullis.store.engine import open_sqlite
+from portcullis.store.engine import migrate
 from portcullis.store.happened import SqlHappened
 from portcullis.store.projection import SqlProjection
 from portcullis.store.tables import AUDIT_ABOUT, AUDIT_EVENTS, AUDIT_POSITIONS
@@ -22,7 +20,8 @@ COUNT = 6000
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory):
+def filled(each_kind, tmp_path_factory):  # noqa: F811 - it is made anew for each
+    del each_kind
     engine = new_database(tmp_path_factory.mktemp("happened") / "portcullis.db")
     empty = dict.fromkeys(("credential", "user", "subject", "trace", "code", "method"), "")
     rows = [
@@ -165,13 +164,9 @@ def test_an_event_is_about_whom_it_names(made, whom) -> None:
 
 def test_an_upgrade_has_the_logs_projected_anew(tmp_path) -> None:
     engine = new_database(tmp_path / "portcullis.db")
-    with engine.execution_options(portcullis_immediate=True).begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", "portcullis.store:migrations")
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0021")
-        connection.exec_driver_sql("INSERT INTO audit_positions VALUES ('gate', 7, '00')")
+    migrate(engine, "0021")
+    changed(engine, "INSERT INTO audit_positions VALUES ('gate', 7, '00')")
     engine.dispose()
-    engine = open_sqlite(tmp_path / "portcullis.db")
+    engine = opened(tmp_path / "portcullis.db")
     assert SqlHappened(engine).reached() == {}
     engine.dispose()

@@ -6,7 +6,7 @@ import threading
 import pytest
 from msgspec.structs import replace
 
-from databases import new_database
+from databases import each_kind, each_test, new_database  # noqa: F401 - fixtures
 from portcullis.checks.limits_plan import Plans
 from portcullis.core.behaviour import RiskLevel
 from portcullis.core.errors import Problem

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from databases import new_database
+from databases import each_kind, each_test, new_database  # noqa: F401 - fixtures
 from exported import event
 from portcullis.audit.log import open_log
 from portcullis.audit.retention_holds import HoldBook

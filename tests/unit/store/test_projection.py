@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from databases import new_database
+from databases import each_kind, each_test, new_database  # noqa: F401 - fixtures
 from exported import START, event
 from portcullis.audit.export.source import Position, Source
 from portcullis.audit.log import open_log
@@ -209,3 +209,19 @@ def test_a_position_that_no_log_has_is_made_anew(world: World) -> None:
 def test_findings_whose_types_begin_alike_hold_nothing_up(world: World) -> None:
     world.write(event(0, findings=("A" * 300 + "1@a", "A" * 300 + "2@b")), event(1))
     assert world.caught_up() == 2
+
+
+def test_names_that_no_index_takes_hold_nothing_up(world: World) -> None:
+    odd = "a\0b"
+    long = "".join(f"{number:x}\u2713" for number in range(4000))
+    world.write(event(0, name=odd), event(1, name=long, session=long), event(2, name="read"))
+    world.caught_up()
+    assert world.found(tool="read") == [2]
+    assert world.found(session=long) == [1]
+
+
+def test_what_is_found_comes_in_pieces_and_is_all_of_it(world: World, monkeypatch) -> None:
+    monkeypatch.setattr("portcullis.store.projection._FOUND", 7)
+    world.write(*(event(number, risk="delete" if number % 2 else "read") for number in range(50)))
+    world.caught_up()
+    assert world.found(risk="delete") == list(range(1, 50, 2))

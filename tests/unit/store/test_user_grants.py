@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-
 import pytest
 
-from databases import new_database
+from databases import changed, each_kind, each_test, new_database, opened, stored  # noqa: F401 - fixtures
 from portcullis.audit.keys import shared_subjects
 from portcullis.core.errors import Problem
 from portcullis.core.grants import Grant, Holding, Link
@@ -60,7 +57,7 @@ def test_neither_the_token_nor_the_user_is_in_the_file(grants, path) -> None:
     grants.vouch("s1", ADA.user, Secret("an.id.token"), 100.0)
     link = Link(holding=ADA, session="s1", expires_at=100.0, by="application:desk")
     grants.offer("d1", link, 1.0)
-    written = b"".join(one.read_bytes() for one in path.parent.glob("portcullis.db*"))
+    written = stored(opened(path))
     for text in (b"refresh-token-in-clear", b"an.id.token", ADA.user.encode()):
         assert text not in written
 
@@ -110,11 +107,11 @@ def test_a_row_that_was_altered_or_moved_does_not_open(grants, path) -> None:
     grants.put(
         grant("g2", Holding(upstream="files", application="desk", user=ADA.user)), Secret("x")
     )
-    with contextlib.closing(sqlite3.connect(path)) as file, file:
-        file.execute(
-            "UPDATE user_grants SET sealed = (SELECT sealed FROM user_grants WHERE id = 'g2')"
-            " WHERE id = 'g1'"
-        )
+    changed(
+        opened(path),
+        "UPDATE user_grants SET sealed = (SELECT sealed FROM user_grants WHERE id = 'g2')"
+        " WHERE id = 'g1'",
+    )
     with pytest.raises(Problem, match="PC6005"):
         grants.find(ADA)
     assert [one.id for one in grants.all()] == ["g2"]  # the others can still be ended

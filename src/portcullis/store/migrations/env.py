@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from portcullis.store import (  # noqa: F401 - theirs are among those
-    tables_break_glass,
-    tables_canaries,
-    tables_certificates,
-    tables_grants,
-    tables_observed,
-    tables_releases,
-    tables_secrets,
-)
-from portcullis.store.tables import METADATA
+from portcullis.store.schema import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],

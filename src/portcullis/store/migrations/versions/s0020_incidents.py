@@ -31,6 +31,7 @@ def upgrade() -> None:
         ["subject"],
         unique=True,
         sqlite_where=sa.text("unresolved = 1"),
+        postgresql_where=sa.text("unresolved = 1"),
     )
     op.create_index("ix_incidents_subject", "incidents", ["subject", "id"])
     op.create_index("ix_incidents_probation_until", "incidents", ["probation_until"])

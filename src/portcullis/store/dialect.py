@@ -1,0 +1,139 @@
+"""What SQLite and PostgreSQL say differently, in one place: the stores say it one way.
+
+A store reads through its engine, where every transaction sees the database as it was at one
+moment, and writes through ``writing(engine, ...)``. In SQLite a writer is alone from its first
+statement. In PostgreSQL each statement of a writer sees what was committed before it, so whoever
+reads something to decide what it writes says beforehand what it is alone with: a name, for all
+writers of that name (``writing``), a name and a key (``alone``), or a row (``with_for_update``,
+which SQLite has no need of). See docs/decisions/036-records-in-postgresql.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import Connection, Engine, Integer, Table, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+POSTGRESQL: Final = "postgresql"
+SQLITE: Final = "sqlite"
+
+Version: TypeAlias = int | str
+"""What stands for all that is committed in a database."""
+Insert: TypeAlias = sqlite.Insert | postgresql.Insert
+"""An INSERT that may say what happens ON CONFLICT, in the same words for both."""
+
+_WRITES: Final = "portcullis_immediate"
+_ALONE: Final = "portcullis_alone"
+_NOBODY: Final = -1
+_UNSEEN: Final = text("SELECT pg_current_snapshot()::text")
+_TAKE: Final = text("SELECT pg_advisory_xact_lock(:key)")
+_KEEP: Final = text("SELECT pg_try_advisory_lock(:key)")
+_TRY: Final = text("SELECT pg_try_advisory_xact_lock(:key)")
+
+
+def writing(engine: Engine, name: str = "") -> Engine:
+    """The same database for whoever writes.
+
+    With a name, its transactions come one after the other, in whatever process: what one reads
+    is still so when it commits. A transaction that waits for another for too long fails.
+    """
+    options: dict[str, Any] = {_WRITES: True, _ALONE: name}
+    if engine.dialect.name == POSTGRESQL:
+        options["isolation_level"] = "READ COMMITTED"
+    return engine.execution_options(**options)
+
+
+def asking(engine: Engine) -> Engine:
+    """The same database for whoever asks it one thing at a time, with nothing before or behind."""
+    if engine.dialect.name != POSTGRESQL:
+        return engine
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def begun(connection: Connection) -> None:
+    """Begin a transaction as its engine says; a listener for SQLAlchemy's event of that name."""
+    options = connection.get_execution_options()
+    if connection.dialect.name == SQLITE:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")
+    elif options.get(_ALONE):
+        alone(connection, options[_ALONE])
+
+
+def alone(connection: Connection, name: str, key: str = "") -> None:
+    """Be the only transaction with this name and key, waiting for another, until it ends."""
+    if connection.dialect.name == POSTGRESQL:
+        connection.execute(_TAKE, {"key": _number(name, key)})
+
+
+def free(connection: Connection, name: str) -> bool:
+    """The same without waiting; False when another transaction has it, which does the work."""
+    if connection.dialect.name != POSTGRESQL:
+        return True
+    taken: bool = connection.execute(_TRY, {"key": _number(name, "")}).scalar_one()
+    return taken
+
+
+def kept(connection: Connection, name: str) -> bool:
+    """The same of PostgreSQL for as long as the connection is open."""
+    taken: bool = connection.execute(_KEEP, {"key": _number("process", name)}).scalar_one()
+    return taken
+
+
+def upsert(connection: Connection, table: Table) -> Insert:
+    """An INSERT into a table that may say ``on_conflict_do_update`` or ``..._do_nothing``."""
+    if connection.dialect.name == POSTGRESQL:
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def data_version(connection: Connection) -> Version:
+    """Something else after every commit of anybody else's, and perhaps without one.
+
+    Two that are the same mean that nothing was committed between them. In a transaction it stands
+    for what that sees. In SQLite it is ``data_version``, in PostgreSQL the snapshot: which
+    transactions had ended.
+    """
+    if connection.dialect.name == POSTGRESQL:
+        seen: str = connection.execute(_UNSEEN).scalar_one()
+        return seen
+    version: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+    return version
+
+
+def unseen() -> Version:
+    """A version that no database has."""
+    return _NOBODY
+
+
+def storable(value: str) -> str:
+    """Text as any database keeps it: PostgreSQL has no NUL, and none has half a surrogate pair."""
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+class whole(FunctionElement[int]):  # noqa: N801 - it is written as the functions of SQL are
+    """A number of 0 or more without what is behind its point: neither rounds it."""
+
+    type = Integer()
+    inherit_cache = True
+    name = "whole"
+
+
+@compiles(whole, POSTGRESQL)
+def _floored(element: whole, compiler: SQLCompiler, **more: Any) -> str:
+    return f"CAST(floor({compiler.process(element.clauses, **more)}) AS INTEGER)"
+
+
+@compiles(whole)
+def _cut(element: whole, compiler: SQLCompiler, **more: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **more)} AS INTEGER)"
+
+
+def _number(name: str, key: str) -> int:
+    """What PostgreSQL calls a lock: 64 bits."""
+    said = f"portcullis\0{name}\0{key}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), signed=True)
