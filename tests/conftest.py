@@ -2,6 +2,7 @@
 
 In a full run (``make test``) every cell of the matrix control x route x phase must have been
 filled by a test that passed, or be declared inapplicable; a cell that is both is an error too.
+No more than a few tests may have passed only when they were tried again.
 """
 
 import gc
@@ -20,6 +21,8 @@ from portcullis.review.threats_proofs import PLACE, code_digest
 from postgres_servers import postgres_server
 
 CELLS = pytest.StashKey[dict]()
+AGAIN = 5
+"""So many tests may pass at the second try; of a fault that comes now and then, more would."""
 
 # A shell that begins the tests in the background has them ignore these, and all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,8 +46,11 @@ class Filled:
 
     def __init__(self):
         self.cells = {}
+        self.again = set()
 
     def pytest_runtest_logreport(self, report):
+        if report.outcome == "rerun":
+            self.again.add(report.nodeid)
         for name, cell in report.user_properties:
             if name == "cell" and report.when == "call" and report.passed:
                 self.cells.setdefault(tuple(cell), []).append(report.nodeid)
@@ -117,7 +123,7 @@ def _commit():
 def pytest_sessionfinish(session, exitstatus):
     if not os.environ.get("PORTCULLIS_FULL_RUN") or hasattr(session.config, "workerinput"):
         return
-    filled = session.config.stash[CELLS].cells
+    filled, again = session.config.stash[CELLS].cells, session.config.stash[CELLS].again
     empty = [cell for cell in register().cells() if tuple(map(str, cell)) not in filled]
     report = session.config.rootpath / PLACE
     report.parent.mkdir(exist_ok=True)
@@ -127,6 +133,12 @@ def pytest_sessionfinish(session, exitstatus):
     record |= {"digest": code_digest(), "cells": cells}
     report.write_text(json.dumps(record, indent=1))
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if again:
+        reporter.section(f"{len(again)} tests tried again, of at most {AGAIN}", yellow=True)
+        for test in sorted(again):
+            reporter.line(test)
+    if len(again) > AGAIN:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if empty:
         reporter.section("controls without proof", red=True)
         for control, route, phase in empty:
