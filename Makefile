@@ -3,8 +3,10 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 11
+SOAK ?= build/soak.jsonl
 
-.PHONY: run setup setup-dev packages check test nightly crash opa bench bench-peers eval-detection train-injection lock docs docs-site clean
+.PHONY: run setup setup-dev packages check test nightly crash chaos opa bench bench-peers bench-fleet bench-fleet-peers soak eval-detection train-injection lock docs docs-site clean
 
 run: setup ## start the gate with the demonstration, and stay up
 	$(BIN)/portcullis demo
@@ -41,6 +43,8 @@ test: setup-dev packages .venv-docs/.done .venv-manifests/.done .venv-opa/.done 
 	tools/run-tests
 
 nightly: packages .venv-opa/.done crash ## slow: what `make test` does a little of, at length; see docs/testing.md
+	$(MAKE) chaos SEED=$$(date +%Y%m%d)
+	$(MAKE) soak SOAK=build/soak-$$(date +%Y%m%d).jsonl
 	PORTCULLIS_NIGHTLY=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 3600 \
 		-o faulthandler_timeout=0 -m nightly
 
@@ -48,6 +52,9 @@ crash: setup-dev ## slow: 500 random kill -9 under load, of logs and of gates, w
 	PORTCULLIS_LOG_KILLS=440 PORTCULLIS_GATE_KILLS=60 $(BIN)/pytest --numprocesses 2 --dist worksteal \
 		-o faulthandler_timeout=0 \
 		tests/e2e/audit/test_kill.py tests/e2e/audit/test_crash.py
+
+chaos: setup-dev packages ## slow: 200 rounds of faults in a fleet under load, resumable; see docs/chaos.md
+	PYTHONPATH=tests $(BIN)/python -m chaos.storm --seed $(SEED)
 
 opa: setup-dev .venv-opa/.done ## hold 10 000 decisions of the compiled policy against the real OPA
 	PORTCULLIS_NIGHTLY=1 $(BIN)/pytest --timeout 1800 -o faulthandler_timeout=0 \
@@ -69,6 +76,22 @@ bench-peers: setup .venv-peers/.done ## measure the firewall beside two others, 
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
+
+bench-fleet: setup ## slow: three hours in cells that are kept in build/fleet.jsonl, beside two others
+	mkdir -p build
+	$(BIN)/portcullis bench fleet --seconds 1200 --rounds 20 --cells build/fleet.jsonl \
+		--litellm .venv-peers-litellm/bin/python --contextforge .venv-peers-contextforge/bin/python
+
+bench-fleet-peers: .venv-peers-litellm/.done .venv-peers-contextforge/.done ## two gateways of others, each in an environment of its own
+
+.venv-peers-litellm/.done .venv-peers-contextforge/.done: .venv-%/.done: requirements/%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+soak: setup ## slow: an hour of a fleet under load whose processes are killed, kept in SOAK
+	mkdir -p build
+	$(BIN)/portcullis bench soak --cells $(SOAK)
 
 lock: setup-dev ## make the locks anew, without any address in them
 	tools/lock
@@ -97,5 +120,5 @@ docs-site: .venv-docs/.done ## build/docs: docs/ as pages, in an environment of 
 	touch $@
 
 clean: ## remove what make made; keys and logs of your own gates stay
-	rm -rf .venv .venv-peers .venv-docs .venv-manifests .venv-opa build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf .venv .venv-peers .venv-peers-litellm .venv-peers-contextforge .venv-docs .venv-manifests .venv-opa build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		src/*.egg-info tests/node/node_modules portcullis-state/demo

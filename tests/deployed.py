@@ -11,6 +11,7 @@ SETS = {
     "base": DEPLOY / "kubernetes/base",
     "split": DEPLOY / "kubernetes/overlays/split",
     "boxes": DEPLOY / "kubernetes/overlays/boxes",
+    "fleet": DEPLOY / "kubernetes/overlays/fleet",
     "agent": DEPLOY / "kubernetes/overlays/agent",
 }
 IMAGE = "registry.example.org/tools@sha256:" + "0" * 64

@@ -23,13 +23,23 @@ needs_namespaces = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("ip"),
     reason="needs root and iproute2: see `make packages`",
 )
+needs_netfilter = pytest.mark.skipif(
+    not (shutil.which("iptables") and shutil.which("cc")),
+    reason="needs Debian's iptables and gcc: see `make packages`",
+)
 needs_boxes = pytest.mark.skipif(
     not shutil.which("bwrap"), reason="needs Debian's bubblewrap: see `make packages`"
+)
+needs_systemd = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="needs Debian's systemd: see `make packages`"
 )
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 needs_softhsm = pytest.mark.skipif(
     not (shutil.which("softhsm2-util") and SOFTHSM.exists()),
     reason="needs Debian's softhsm2: see `make packages`",
+)
+needs_promtool = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="needs Debian's prometheus: see `make packages`"
 )
 needs_kubectl = pytest.mark.skipif(
     not shutil.which("kubectl"), reason="needs kubectl, 1.27 or newer: see `make packages`"

@@ -16,7 +16,10 @@ from portcullis.store.counters_redis import RedisCounter
 from portcullis.store.counters_sqlite import SharedCounter
 from portcullis.store.engine import open_store
 from portcullis.store.once import SharedOnce
+from portcullis.store.once_redis import RedisOnce
+from portcullis.store.shared_server import Server
 from portcullis.store.spent import SqlSpent
+from portcullis.store.vaults_redis import RedisVaults
 from portcullis.store.vaults_shared import SharedVaults
 
 KEY = bytes(range(32))
@@ -29,7 +32,9 @@ _SERVER.set_forkserver_preload([
         "store.counters_sqlite",
         "store.engine",
         "store.once",
+        "store.once_redis",
         "store.spent",
+        "store.vaults_redis",
         "store.vaults_shared",
     )
 ])  # fmt: skip
@@ -42,14 +47,22 @@ class Clock:
 
 def spend_all(path, keys, results):
     """How many of the keys it was allowed to spend, and since when it remembers."""
-    once = SharedOnce(path, Clock())
+    at_server = isinstance(path, str)
+    once = RedisOnce(_server(path), Clock()) if at_server else SharedOnce(path, Clock())
     results.put((sum(once.spend(key, time.time() + 60) for key in keys), once.since))
 
 
 def hide_all(path, values, results):
     """The placeholders of values in one session."""
-    vaults = SharedVaults(path, KEY, Clock())
+    if isinstance(path, str):
+        vaults = RedisVaults(_server(path), KEY, Clock())
+    else:
+        vaults = SharedVaults(path, KEY, Clock())
     results.put({value: vaults.vault("s1", 0.0).hide("A", value) for value in values})
+
+
+def _server(url):
+    return Server(url, "shop.test", seconds=10.0)
 
 
 def take_all(place, times, results):

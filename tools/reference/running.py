@@ -11,6 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from portcullis import bootstrap
+from portcullis.bootstrap.hosts_logs import age_gauge
 from portcullis.cli import logs
 from portcullis.config import load
 from portcullis.control import agents_api, authzen_api, runs_api
@@ -51,6 +52,7 @@ async def _described(folder: Path) -> Described:
     file = folder / "portcullis.yaml"
     file.write_text(yaml.safe_dump(_settings(folder)), encoding="utf-8")
     async with bootstrap.running_gate(load(file)) as gate:
+        age_gauge(gate.registry)  # where the store is PostgreSQL
         issued = gate.services.authority.mint(
             PrincipalKind.OPERATOR, "docs", ttl=60, roles=("viewer",)
         )
@@ -93,6 +95,7 @@ def _settings(folder: Path) -> dict[str, Any]:
                 "to": ["ops@docs.example"],
             }
         },
+        "telemetry": {"traces": {"endpoint": _NOWHERE, "ratio": 0}},
         "audit": {
             "exporters": [{"name": "siem", "kind": "otlp", "url": _NOWHERE}],
             "replicate": [{"name": "copy", "store": f"file://{folder / 'copy'}"}],

@@ -135,7 +135,7 @@ class Feeder:
     def start(self) -> None:
         """Ask the witnesses for the first time, at most ``seconds`` long.
 
-        Raises Problem PC6002 when one of them has seen what this log does not hold: the log and
+        Raises Problem PC6032 when one of them has seen what this log does not hold: the log and
         all that lies beside it were put back to an older state. Witnesses that cannot be reached
         do not keep the log from working: nothing is published, and ``lost`` says so.
         """
@@ -160,10 +160,11 @@ class Feeder:
         if conflict:
             self.close()
             hint = (
-                "The log was put back to an older state, or rewritten. Restore the newest one. If"
-                " it is the witness that is wrong, take it out of the policy."
+                "The log was put back to an older state, or rewritten. Restore the newest one; if"
+                " that is gone, `portcullis backup fence` begins a new log beside this one. If it"
+                " is the witness that is wrong, take it out of the policy."
             )
-            raise Problem("PC6002", f"witness {conflict}", hint=hint)
+            raise Problem("PC6032", f"witness {conflict}", hint=hint)
 
     def watch(self, changed: Callable[[bool, str], None]) -> None:
         """Have ``changed`` called, from any thread, when the quorum is lost (True) or back.

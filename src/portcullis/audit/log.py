@@ -355,9 +355,9 @@ def open_log(
 
     ``origin`` is the log's name in checkpoints, such as ``example.com/gate``. ``sealer`` keeps
     its keys. ``queue`` bounds the events that wait for the disk. ``witnesses`` is a feeder of this
-    log that was not started. Raises Problem PC6001 (the disk refuses), PC6002 (damaged, put back
-    to an older state, or its keys are gone), PC6003 (another writer), PC6006 (its key is not that
-    of the witness policy), PC7001 (impossible origin), PC7010 (its keys do not open).
+    log that was not started. Raises Problem PC6001 (the disk refuses), PC6002 (damaged, or its
+    keys are gone), PC6003 (another writer), PC6006 (its key is not that of the witness policy),
+    PC6032 (put back), PC7001 (impossible origin), PC7010 (its keys do not open).
     """
     folder = directory / "journal"
     if not folder.exists() and (keys / SIGNER_FILE).exists():

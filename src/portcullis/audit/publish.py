@@ -24,26 +24,19 @@ VKEY: Final = "log.vkey"
 Offer = Callable[[Checkpoint, bytes], None]
 
 
-class Publisher:
-    """Keeps the tree over the journal and its files up to date.
+class Derived:
+    """The tree over the journal, and what is made from it: tiles and entry bundles.
 
-    Give it only what is durable, in order. Nothing is signed before it is in the tiles, and no
-    tile is in the way of a reader that holds an older checkpoint. ``offer`` is told of each head
-    and has it witnessed; without it every head is a checkpoint.
+    Give it only what is durable, in order. No tile is in the way of a reader that holds an older
+    checkpoint.
     """
 
-    def __init__(
-        self, directory: Path, signer: Signer, tree: Tree, offer: Offer | None = None
-    ) -> None:
+    def __init__(self, directory: Path, tree: Tree) -> None:
         self._directory = directory
-        self._offer = offer
-        self._signer = signer
         self._tree = tree
         self._tail: list[bytes] = []
         self._tiles = TileWriter(directory)
         self._written: list[Tile] = []
-        self.published = -1
-        """How many entries the last head covers."""
 
     @property
     def size(self) -> int:
@@ -64,8 +57,8 @@ class Publisher:
         for tile in tiles:
             self._tiles.write(tile)
 
-    def publish(self) -> None:
-        """Write the unfinished tiles and sign the head over everything added so far."""
+    def complete(self) -> bytes:
+        """Write the unfinished tiles; the root of everything added so far."""
         if self._tail:
             self._tiles.write_bundle(self._tree.size // TILE_WIDTH, self._tail)
         partial = self._tree.partial()
@@ -73,7 +66,28 @@ class Publisher:
             if tile not in self._written:
                 self._tiles.write(tile)
         self._written = partial
-        checkpoint = Checkpoint(self._signer.name, self._tree.size, self._tree.root())
+        return self._tree.root()
+
+
+class Publisher(Derived):
+    """Keeps what is derived from the journal up to date, and signs it.
+
+    Nothing is signed before it is in the tiles. ``offer`` is told of each head and has it
+    witnessed; without it every head is a checkpoint.
+    """
+
+    def __init__(
+        self, directory: Path, signer: Signer, tree: Tree, offer: Offer | None = None
+    ) -> None:
+        super().__init__(directory, tree)
+        self._offer = offer
+        self._signer = signer
+        self.published = -1
+        """How many entries the last head covers."""
+
+    def publish(self) -> None:
+        """Write the unfinished tiles and sign the head over everything added so far."""
+        checkpoint = Checkpoint(self._signer.name, self._tree.size, self.complete())
         note = checkpoint.sign(self._signer)
         replace(self._directory / (HEAD if self._offer else CHECKPOINT), note)
         self.published = self._tree.size

@@ -85,12 +85,16 @@ class Recipients:
         """Who can read what is sealed from now on."""
         return tuple(self._keys)
 
+    def wrap(self, key: bytes, purpose: bytes) -> dict[str, bytes]:
+        """A key for each recipient, by its name; ``purpose`` is HPKE's ``info``."""
+        return {name: SUITE.encrypt(key, one, purpose) for name, one in self._keys.items()}
+
     def seal(
         self, event_id: str, fields: Mapping[str, bytes], commitments: Mapping[str, str]
     ) -> dict[str, bytes]:
         """The envelopes of an event's fields, in place of their values."""
         key = os.urandom(_KEY)
-        keys = {name: SUITE.encrypt(key, one, _info(event_id)) for name, one in self._keys.items()}
+        keys = self.wrap(key, _info(event_id))
         cipher, sealed = AESGCM(key), {}
         for field, value in fields.items():
             committed, nonce = commitments.get(field, ""), os.urandom(_NONCE)
@@ -106,6 +110,17 @@ class Identity:
     def __init__(self, key: X25519PrivateKey) -> None:
         self._key = key
         self.name = name_of(key.public_key())
+
+    def unwrap(self, keys: Mapping[str, bytes], purpose: bytes) -> bytes:
+        """The key that was sealed to this one. Raises Problem PC6051 when none was."""
+        wrapped = keys.get(self.name)
+        try:
+            if wrapped is not None:
+                return SUITE.decrypt(wrapped, self._key, purpose)
+        except (InvalidTag, ValueError):
+            raise Problem("PC6052", "the key does not open: it was altered") from None
+        names = ", ".join(keys)
+        raise Problem("PC6051", f"it was sealed to {names}, and this key is {self.name}")
 
     def open(self, event_id: str, field: str, envelope: bytes) -> tuple[bytes, str]:
         """A field's value, and the commitment that stands with it.

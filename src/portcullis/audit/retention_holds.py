@@ -14,12 +14,16 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 import msgspec
 
 from portcullis.audit.export.source import event_of
+from portcullis.audit.files import read
 from portcullis.audit.query import entries
 from portcullis.audit.subjects import SubjectKeys
 from portcullis.audit.verify import own_verifier
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event, EventType
 
+HOLDS: Final = "holds.json"
+"""Below the state directory of a host whose control plane is elsewhere."""
+_MOST_BYTES: Final = 2**20
 HOLD: Final = "audit.hold"
 RELEASE: Final = "audit.release"
 ERASE: Final = "audit.erase"
@@ -71,6 +75,38 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
                 return f"{event.principal_kind}:{event.principal}" == self.target
             case "subject":
                 return True
+
+
+class Holds(Protocol):
+    """What is on hold. Both block, as far as they have to read."""
+
+    def in_force(self) -> tuple[Hold, ...]:
+        """The holds in force, oldest first. Raises Problem when that cannot be told."""
+        ...
+
+    def unfinished(self, tag: str) -> bool:
+        """Whether an erasure of this tag (hex) was begun and not ended, as of ``in_force``."""
+        ...
+
+
+class HoldFile:
+    """The holds as the control plane of another host says them, in a file of this one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def in_force(self) -> tuple[Hold, ...]:
+        """See Holds. Problem PC6002 without the file: then nobody knows what may be destroyed."""
+        try:
+            raw = read(self._path, _MOST_BYTES)
+            return msgspec.json.decode(raw, type=tuple[Hold, ...])
+        except (OSError, msgspec.MsgspecError):
+            raise Problem("PC6002", f"{self._path.name} cannot be read") from None
+
+    def unfinished(self, tag: str) -> bool:
+        """Never: it is the control plane that goes on with them."""
+        del tag
+        return False
 
 
 class HoldBook:

@@ -18,7 +18,7 @@ import msgspec
 from portcullis.audit import content
 from portcullis.audit.content import Field, Held
 from portcullis.audit.keys import DERIVED_FILE, HANDLES_FILE, destroy_derived, open_subjects
-from portcullis.audit.retention_holds import Hold, HoldBook, refusing
+from portcullis.audit.retention_holds import Hold, Holds, refusing
 from portcullis.audit.subjects import SubjectKeys
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Sealer
@@ -82,7 +82,7 @@ class Stores:
         with self._all() as stores:
             return {log: store.tag(name) for log, store in stores.items()}
 
-    def plan(self, name: str, book: HoldBook) -> Plan | Hold:
+    def plan(self, name: str, book: Holds) -> Plan | Hold:
         """What would be destroyed, or the hold that forbids it. Blocks; changes nothing."""
         holds = book.in_force()
         with self._all() as stores:

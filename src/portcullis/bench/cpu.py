@@ -1,4 +1,4 @@
-"""Processor time of other processes, read from Linux's /proc (proc(5))."""
+"""Processor time and memory of other processes, read from Linux's /proc (proc(5))."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _PROC: Final = Path("/proc")
 _SESSION, _UTIME, _STIME = 3, 11, 12  # fields of /proc/PID/stat, counted after the command's name
 
@@ -34,6 +35,15 @@ def seconds(pids: Iterable[int]) -> float:
         if fields:
             ticks += int(fields[_UTIME]) + int(fields[_STIME])
     return ticks / _TICK
+
+
+def resident_mb(pid: int) -> float:
+    """Memory of a process that is in RAM, in MiB; 0 of one that is gone."""
+    try:
+        pages = int((_PROC / str(pid) / "statm").read_text(encoding="ascii").split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return pages * _PAGE / 2**20
 
 
 def _stat(pid: int) -> list[str]:

@@ -91,8 +91,11 @@ def configuration(
     return path
 
 
-def agent_token(config: Path) -> str:
-    """Register the agent that makes the calls; its token. The gate must not run yet."""
+def agent_token(config: Path, kind: PrincipalKind = PrincipalKind.AGENT, name: str = AGENT) -> str:
+    """Register the agent that makes the calls; its token. The gate must not run yet.
+
+    Or another principal that is to have one.
+    """
     settings, now = load(config), SystemClock().now()
     me = Principal(
         kind=PrincipalKind.OPERATOR,
@@ -108,9 +111,9 @@ def agent_token(config: Path) -> str:
         principals = founded(stack, settings, own_log(settings)).principals("cli")
 
         async def made() -> str:
-            agent, purpose = PrincipalKind.AGENT, "makes the calls that are measured"
-            await principals.create(context, agent, AGENT, owner="bench", purpose=purpose)
-            return (await principals.bearer(context, agent, AGENT)).token
+            purpose = "makes the calls that are measured"
+            await principals.create(context, kind, name, owner="bench", purpose=purpose)
+            return (await principals.bearer(context, kind, name)).token
 
         return asyncio.run(made())
 

@@ -47,7 +47,8 @@ class Settings:
     """What to measure. ``connections`` and ``streams`` are those of all victims together.
 
     A victim has its even share of each, at least one. ``rate`` is the neighbour's, in calls a
-    second over ``neighbours`` connections.
+    second over ``neighbours`` connections. ``store`` refers to the address of an empty database of
+    PostgreSQL that keeps the records.
     """
 
     gateways: int = 8
@@ -57,6 +58,7 @@ class Settings:
     rate: float = 80.0
     neighbours: int = 8
     via: Via = "unix"
+    store: str | None = None
     folder: Path | None = None
 
 
@@ -88,6 +90,7 @@ def measure_kill(settings: Settings, say: Callable[[str], None]) -> Report:
                 victims=settings.kills,
                 via=settings.via,
                 files=files,
+                store=settings.store,
             )
         )
         say(f"opening {settings.kills * (each_idle + each_stream)} connections")
@@ -127,7 +130,8 @@ def measure_kill(settings: Settings, say: Callable[[str], None]) -> Report:
             found, "neighbours_p99_change_percent", "<=", NEIGHBOURS_PERCENT
         ),
     }
-    return report(f"bench kill --via {settings.via}", at, found, targets)
+    where = "" if settings.store is None else " --store"
+    return report(f"bench kill --via {settings.via}{where}", at, found, targets)
 
 
 def figures(kills: Sequence[Kill], ended: kill_load.Outcome, gateways: int) -> dict[str, float]:

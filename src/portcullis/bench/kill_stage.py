@@ -101,10 +101,13 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged(folder: Path, *, gateways: int, victims: int, via: Via, files: int) -> Iterator[Stage]:
+def staged(
+    folder: Path, *, gateways: int, victims: int, via: Via, files: int, store: str | None = None
+) -> Iterator[Stage]:
     """Start the upstream, the server of the feed where there is one, and the deployment.
 
-    All of it ends with the block. ``files`` is how many files each process may need. Raises
+    All of it ends with the block. ``files`` is how many files each process may need, ``store`` a
+    reference to the address of an empty database for the records. Raises
     Problem PC7007 when it may not have as many, or when a process does not answer, PC7005 without
     a server for ``redis``.
     """
@@ -116,6 +119,8 @@ def staged(folder: Path, *, gateways: int, victims: int, via: Via, files: int) -
         )
         _add_agents(folder, victims)
         _add(path, "evidence", {"frameworks": []})  # several gateways, several logs
+        if store is not None:
+            _add(path, "store", {"url": store})
         if via == "redis":
             _add(path, "feed", {"via": "redis", "url": _secret(folder, _redis(stack, folder))})
 

@@ -95,12 +95,13 @@ def _running(place: Path, counts: tuple[int, ...]) -> Iterator[dict[int, Subject
             child = start(folder.name, (*gate.command(config), "--workers", str(count)))
             ready(folder.name, child, control, "/readyz")
             if count > 1:  # one is the control plane too, in one process
-                _until_all_serve(config, count)
+                until_all_serve(config, count)
             subjects[count] = Subject(folder.name, port, _PATH, token, child.pid)
         yield subjects
 
 
-def _until_all_serve(path: Path, count: int) -> None:
+def until_all_serve(path: Path, count: int) -> None:
+    """Wait until so many workers listen. Raises Problem PC7007 when they do not."""
     config, until = load(path), time.monotonic() + _PATIENCE
     while len(gateway_files(config)) < count:
         if time.monotonic() > until:

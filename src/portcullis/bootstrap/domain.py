@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -157,14 +158,17 @@ class Domain:
         )
 
 
-def opened(config: Config, services: Services) -> Domain:
+def opened(
+    config: Config, services: Services, doubted: Callable[[], bool] = lambda: False
+) -> Domain:
     """Open the trust domain, on the loop that the process runs on.
 
     Who rules is the authority's only writer; a gateway follows it, and raises Problem PC7008 when
-    there is none yet.
+    there is none yet. ``doubted`` says that what it follows may not be what counts.
     """
     rules = Role.of(services.gateway.rpartition("/")[2]).rules
-    authority: Authority | Following = (open_authority if rules else follow_authority)(
+    follow = partial(follow_authority, doubted=doubted)
+    authority: Authority | Following = (open_authority if rules else follow)(
         config.state / CA,
         trust_domain=config.trust_domain,
         settings=config.identity,

@@ -102,7 +102,7 @@ def _ports(config: Config, urls: Mapping[str, str]) -> set[int]:
     listen = config.listen
     addresses = (
         *(listen.gate, listen.control, listen.mtls, listen.tls, listen.bootstrap),
-        *(listen.egress, listen.decisions),
+        *(listen.egress, listen.decisions, listen.relay),
     )
     found = {int(one.rpartition(":")[2]) for one in addresses if one is not None}
     return {*found, *map(_port, urls.values())} - {0}

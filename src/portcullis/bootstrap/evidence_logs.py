@@ -8,9 +8,20 @@ from typing import Final
 from portcullis.audit.keys import SIGNER_FILE
 from portcullis.audit.publish import CHECKPOINT
 from portcullis.audit.verify import own_verifier
+from portcullis.bootstrap.figures import shown_lately
 from portcullis.bootstrap.presence import GATE_FILE, found_in, present
 from portcullis.config import Config
-from portcullis.config.places import VKEY, Role, audit_directory, gateway_file, logs_of, own_log
+from portcullis.config.places import (
+    CONTROL,
+    GATE,
+    VKEY,
+    Role,
+    audit_directory,
+    gateway_file,
+    log_name,
+    logs_of,
+    own_log,
+)
 from portcullis.core.errors import Problem
 from portcullis.review.logs import Log, Logs
 
@@ -62,16 +73,18 @@ def ruling(config: Config) -> str:
         running = None
     if running is None:
         return own_log(config)
-    return next(
-        (name for name in logs_of(config) if Role.of(name) is running.role), own_log(config)
-    )
+    own = log_name(config, GATE if running.role is Role.ALONE else CONTROL)
+    return own if own in logs_of(config) else own_log(config)
 
 
 def _rests(config: Config, name: str) -> bool:
     """Whether nobody writes a log that is not the ruling one."""
     if Role.of(name).rules:
         return True
-    return present(gateway_file(config, name)) is None
+    process = name.partition(".")[0]
+    if name != log_name(config, process):
+        return True
+    return present(gateway_file(config, process)) is None and not shown_lately(config, process)
 
 
 def _keys(config: Config) -> dict[str, Path]:

@@ -139,11 +139,18 @@ def _resolved(secrets: SecretSource, reference: str) -> Callable[[], str]:
 
 
 def _tls(name: str, authorities: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or newer against ``authorities`` alone, or the system's."""
+    return trusting(f"audit.exporters: {name}", authorities)
+
+
+def trusting(place: str, authorities: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 or newer against ``authorities`` alone, or the system's.
+
+    Raises Problem PC7001, which names the ``place`` in the configuration.
+    """
     try:
         context = ssl.create_default_context(cafile=authorities)
     except OSError as error:
-        detail = f"audit.exporters: {name}: ca: {error.strerror or 'no certificate in it'}"
+        detail = f"{place}: ca: {error.strerror or 'no certificate in it'}"
         raise Problem("PC7001", detail) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

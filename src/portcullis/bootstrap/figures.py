@@ -65,6 +65,14 @@ def _page(config: Config, own: bytes) -> bytes:
     return generate_latest(registry)
 
 
+def shown_lately(config: Config, name: str) -> bool:
+    """Whether a gateway, of this host or another one, has shown figures within the last while."""
+    try:
+        return time.time() - gateway_figures(config, name).stat().st_mtime < OLD_SECONDS
+    except OSError:
+        return False
+
+
 def _pages(config: Config) -> Iterator[tuple[str, bytes]]:
     for place in sorted(gateway_figures(config, "x").parent.glob("*.prom")):
         with contextlib.suppress(Exception):  # another user's, or gone meanwhile: none of ours

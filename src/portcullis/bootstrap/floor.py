@@ -55,7 +55,7 @@ def _positions(config: Config, name: str, directory: Path, *, lasting: bool) -> 
     for replica in config.audit.replicate:
         note = read(directory / REPLICAS / replica.name, MAX_NOTE)
         yield open_checkpoint(note, verifier).size
-    if config.evidence.frameworks:
+    if config.evidence.frameworks and not config.apart:  # it is the control plane's
         facts = read(config.state / EVIDENCE / FACTS, _MAX_FACTS)
         at = msgspec.json.decode(facts, type=_Folded).logs.get(name)
         yield at.size if at is not None else 0

@@ -20,10 +20,11 @@ from portcullis.audit.log import AuditLog, open_log
 from portcullis.audit.pruning import Pruner
 from portcullis.audit.quorum import load_quorum
 from portcullis.audit.recipients import load_recipients
-from portcullis.audit.retention_holds import HoldBook
+from portcullis.audit.retention_holds import HOLDS, HoldBook, HoldFile
 from portcullis.audit.subjects import SubjectKeys
 from portcullis.audit.subjects_erasure import Stores, content_path
 from portcullis.audit.verify import own_verifier
+from portcullis.bootstrap.elsewhere import erases_elsewhere
 from portcullis.bootstrap.feed import killed
 from portcullis.bootstrap.floor import read_by_all
 from portcullis.bootstrap.incidents import incident_parts
@@ -32,7 +33,7 @@ from portcullis.bootstrap.on_behalf import grants_of
 from portcullis.bootstrap.records import LOCK, records
 from portcullis.bootstrap.releases import release_parts
 from portcullis.bootstrap.secrets import secret_parts_of
-from portcullis.bootstrap.sharing import once_of, sessions_of
+from portcullis.bootstrap.sharing import once_of, server_of, sessions_of
 from portcullis.bootstrap.surveying import certifying_parts
 from portcullis.config import Config
 from portcullis.config.places import GATE, Role, audit_directory, gateway_logs, ruling_logs
@@ -72,11 +73,11 @@ from portcullis.store.notices import SqlNotices
 from portcullis.store.operators import SqlOperators
 from portcullis.store.passkeys import SqlPasskeys
 from portcullis.store.pins import SqlPins
-from portcullis.store.postgresql import only
 from portcullis.store.precedents import SqlPrecedents
 from portcullis.store.projection import SqlProjection
 from portcullis.store.registrations import SqlRegistrations
 from portcullis.store.reviews import SqlReviews
+from portcullis.store.ruling import only
 from portcullis.store.sessions import forget_ended
 from portcullis.store.spent import SqlSpent
 
@@ -96,9 +97,12 @@ def founded(
 
     The stack closes it. The name says what the process is to the deployment (``places.Role``).
     ``sealer`` is the configured one by default. Raises Problem PC6003 while another process
-    writes the log, or rules where this one would, PC7010 when what is sealed does not open.
+    writes the log, or rules where this one would, PC7010 when what is sealed does not open, PC7081
+    for anything but a gateway in a folder whose control plane is elsewhere.
     """
     clock, state, role = SystemClock(), config.state, Role.of(name)
+    if config.apart and role is not Role.GATEWAY:
+        raise Problem("PC7081", f"{state} is the folder of gateways, not of a control plane")
     try:
         for folder in (state, state / "keys"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,10 +126,9 @@ def founded(
     stack.callback(recorder.close)
     engine = records(config)
     stack.callback(engine.dispose)
-    if role.rules:
-        stack.enter_context(only(engine, "control"))
+    rule = stack.enter_context(only(engine, "control")) if role.rules else None
     stores = Stores(state / "keys", state / CONTENT, sealer, name, recorder.subjects)
-    book = HoldBook(*ruling_logs(config))
+    book = HoldFile(state / HOLDS) if config.apart else HoldBook(*ruling_logs(config))
     precedents = SqlPrecedents(engine, name, recorder.subjects, stores)
     stack.callback(precedents.close)
 
@@ -144,6 +147,7 @@ def founded(
         book,
         _contents(stack, config, name, recorder.subjects, lambda: stores.held(book.in_force())),
         forget,
+        erases_elsewhere(config, engine, sealer),
     )
     directory = SqlDirectory(engine)
     feed = LocalKillFeed(engine, directory, clock)
@@ -151,7 +155,8 @@ def founded(
     orders = OrderBook(state, order_key.public_key(), clock)
     if orders.killed is not None:
         killed(feed, orders.killed, rules=role.rules)
-    once = once_of(stack, config, role, clock)
+    server = server_of(stack, config, role)
+    once = once_of(stack, config, role, clock, server)
     approvals = SqlApprovals(engine)
     alerts = SqlAlerts(engine, clock, new_id, config.alerts.gather_minutes * 60.0)
     issuer = issuer_key(state / "keys", sealer)
@@ -176,11 +181,12 @@ def founded(
         operators=SqlOperators(engine),
         pins=SqlPins(engine),
         feed=feed,
+        rule=rule,
         labels=SqlLabels(engine, sealer),
         memories=SqlMemories(engine, sealer),
         spending=SqlSpent(engine),
         breakers=SqlBreakers(engine, origin),
-        sessions=sessions_of(stack, config, role, engine, clock, sealer),
+        sessions=sessions_of(stack, config, role, engine, clock, sealer, server),
         recorder=recorder,
         sealer=sealer,
         clock=clock,

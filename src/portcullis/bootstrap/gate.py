@@ -17,12 +17,13 @@ from portcullis.bootstrap.egress import egressing
 from portcullis.bootstrap.evidence import Evidence
 from portcullis.bootstrap.feed import publishing
 from portcullis.bootstrap.foundation import founded
+from portcullis.bootstrap.leaving import doors
 from portcullis.bootstrap.listening import enforcement, for_agents, for_operators, listening
 from portcullis.bootstrap.notices import telling
 from portcullis.bootstrap.parts import assembled
 from portcullis.bootstrap.presence import GATE_FILE, presence
 from portcullis.config import Config
-from portcullis.config.places import GATE, Role, audit_directory
+from portcullis.config.places import GATE, Role, audit_directory, log_name
 from portcullis.control.services import Services
 from portcullis.execution.tls import upstream_tls
 from portcullis.gateway.live import Live
@@ -66,7 +67,8 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
     Raises Problem when it cannot start: configuration, policy, keys, log or addresses.
     """
     async with contextlib.AsyncExitStack() as stack:
-        services = founded(stack, config, GATE)
+        own = log_name(config, GATE)
+        services = founded(stack, config, own)
         domain = opened(config, services)
         live = Live(services.feed, domain.trust, config.trust_domain, services.clock)
         services.feed.subscribe(live.sweep)
@@ -82,21 +84,22 @@ async def running_gate(config: Config) -> AsyncIterator[Gate]:
         agents = await enforcement(stack, parts, domain)
         operators = for_operators(parts, domain, ready=lambda: not agents.router.draining)
         # The control plane opens first and closes last: operators act while the gate drains.
-        wanted = (*operators, *for_agents(parts, domain, agents.router))
-        urls = await listening(stack, parts, wanted)
-        urls |= await listening_envoy(stack, parts, domain)
-        urls |= await egressing(stack, parts, domain, urls)
-        stack.callback(agents.drain)
+        urls = await listening(stack, parts, operators)
+        door = await stack.enter_async_context(doors())
+        urls |= await listening(door(), parts, for_agents(parts, domain, agents.router))
+        urls |= await listening_envoy(door(), parts, domain)
+        urls |= await egressing(door(), parts, domain, urls)
+        stack.push_async_callback(agents.leave, config.limits.drain_notice_seconds)
         told = telling(*(config, services, parts.registry, urls["control"], parts.alerts.subscribe))
         await stack.enter_async_context(told)
         workload = await stack.enter_async_context(domain.workload_api())
-        evidence = Evidence(config, services, parts.registry, GATE)
+        evidence = Evidence(config, services, parts.registry, own)
         await stack.enter_async_context(background(evidence.run()))
         say(urls)
         yield Gate(
             urls,
             workload,
-            audit_directory(config),
+            audit_directory(config, own),
             services,
             domain,
             parts.reload_policy,

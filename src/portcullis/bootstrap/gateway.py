@@ -15,6 +15,8 @@ from typing import Final
 
 import structlog
 
+from portcullis.bootstrap.announcing import announced, announcing
+from portcullis.bootstrap.background import background
 from portcullis.bootstrap.deciding import listening_envoy
 from portcullis.bootstrap.domain import opened
 from portcullis.bootstrap.egress import egressing
@@ -22,11 +24,14 @@ from portcullis.bootstrap.feed import following
 from portcullis.bootstrap.figures import showing
 from portcullis.bootstrap.foundation import CA, founded
 from portcullis.bootstrap.gate import Gate
+from portcullis.bootstrap.hosts_erased import erasing
+from portcullis.bootstrap.hosts_followed import following_files
+from portcullis.bootstrap.leaving import doors
 from portcullis.bootstrap.listening import enforcement, for_agents, listening
 from portcullis.bootstrap.parts import assembled
 from portcullis.bootstrap.presence import presence
 from portcullis.config import Config
-from portcullis.config.places import Role, audit_directory, gateway_file, gateway_name
+from portcullis.config.places import Role, audit_directory, gateway_file, gateway_name, log_name
 from portcullis.execution.tls import upstream_tls
 from portcullis.gateway.live import Live
 from portcullis.identity.authority_files import STATE
@@ -47,13 +52,21 @@ async def running_gateway(
     """Run the gateway called ``name`` until the block ends; then drain and close.
 
     ``told`` is told what it waits for. Raises Problem when it cannot start: PC6003 while another
-    process has this name, PC7004 for a name that no gateway can have.
+    process has this name, PC7004 for a name that no gateway can have, PC7083 for one that belongs
+    to another host's log.
     """
     async with contextlib.AsyncExitStack() as stack:
         gateway_name(name)
-        await _founded(config, told)
-        services = founded(stack, config, name)
-        domain = opened(config, services)
+        own = log_name(config, name)
+        if config.apart:
+            sealer, followed = await stack.enter_async_context(following_files(config, told))
+            services = founded(stack, config, own, sealer)
+            domain = opened(config, services, followed.doubted)
+        else:
+            await _founded(config, told)
+            services = founded(stack, config, own)
+            domain = opened(config, services)
+        found = await stack.enter_async_context(announced(config, services, name, own))
         live = Live(services.feed, domain.trust, config.trust_domain, services.clock)
         services.feed.subscribe(live.sweep)
         domain.trust.subscribe(live.sweep)
@@ -66,18 +79,29 @@ async def running_gateway(
         await stack.enter_async_context(following(config, services, name, live))
         say = stack.enter_context(presence(gateway_file(config, name), Role.GATEWAY))
         await stack.enter_async_context(showing(config, name, parts.registry))
-        agents = await enforcement(stack, parts, domain)
-        agents.router.report(lambda: not services.feed.stale() and not services.recorder.failure)
+        await stack.enter_async_context(announcing(found, parts.registry, parts.digest))
+        await stack.enter_async_context(background(erasing(config, services, found)))
+        agents = await enforcement(stack, parts, domain, found)
+        if found is not None:
+            found.say(agents.urls)  # others have to find what it begins to keep
+        agents.router.report(
+            lambda: not (services.feed.stale() or parts.behind()) and not services.recorder.failure
+        )
         await _fresh(services.feed.stale, told)
-        urls = await listening(stack, parts, for_agents(parts, domain, agents.router), shared=True)
-        urls |= await listening_envoy(stack, parts, domain, shared=True)
-        urls |= await egressing(stack, parts, domain, urls, shared=True)
-        stack.callback(agents.drain)
+        door = await stack.enter_async_context(doors())
+        wanted = for_agents(parts, domain, agents.router)
+        urls = await listening(door(), parts, wanted, shared=True)
+        urls |= await listening_envoy(door(), parts, domain, shared=True)
+        urls |= await egressing(door(), parts, domain, urls, shared=True)
+        urls |= agents.urls
+        stack.push_async_callback(agents.leave, config.limits.drain_notice_seconds)
         say(urls)
+        if found is not None:
+            found.say(urls)
         yield Gate(
             urls,
             None,
-            audit_directory(config, name),
+            audit_directory(config, own),
             services,
             domain,
             parts.reload_policy,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import structlog
 
@@ -28,13 +29,20 @@ from portcullis.policy.staged import StagedPdp
 
 log = structlog.get_logger(__name__)
 
+BEHIND_SECONDS: Final = 180.0
+"""So long a process may decide by another release than the active one, or the lease if longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Governed:
-    """The policy of a process. ``reload`` looks at the folder at once."""
+    """The policy of a process. ``reload`` looks at the folder at once.
+
+    ``behind``: what decides may not be the active release, for longer than that may be.
+    """
 
     pdp: StagedPdp
     reload: Callable[[], None]
+    behind: Callable[[], bool]
     works: Callable[[Alarm], tuple[Awaitable[object], ...]]
     """What keeps it up, to be run beside."""
 
@@ -97,7 +105,7 @@ async def governed(
     )
     services.feed.by_role(policy.pdp.role_of, policy.pdp.roles)
     if services.release_parts is None:
-        return Governed(policy.pdp, policy.reload, lambda _: (policy.run(),))
+        return Governed(policy.pdp, policy.reload, lambda: False, lambda _: (policy.run(),))
     delivery = Delivery(
         services.release_parts.book,
         policy,
@@ -105,11 +113,14 @@ async def governed(
         binding=bound,
         check=candidate,
         report=report,
+        clock=services.clock,
         taken=release,
+        patience=max(BEHIND_SECONDS, config.feed.lease_seconds),
     )
     return Governed(
         policy.pdp,
         policy.reload,
+        delivery.behind,
         partial(_works, services, policy, delivery, rules, found_there if records else None),
     )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import Final
 
 from portcullis.config import Config
+from portcullis.core.errors import Problem
 from portcullis.core.ports import KeyManager, Sealer
 from portcullis.execution.secrets import local_secrets
 from portcullis.gateway.records import new_id
@@ -31,13 +33,23 @@ class SystemClock:
 
 
 def keys_of(config: Config, *, create: bool | None = None) -> KeyManager:
-    """The configured key manager; see ``key_manager`` for ``create`` and its Problems."""
+    """The configured key manager; see ``key_manager`` for ``create`` and its Problems.
+
+    Where the control plane is elsewhere no key is made: it is brought here.
+    """
     sources = local_secrets(os.environ)
 
     def secret(reference: str) -> str:
         return sources.resolve(reference).reveal()
 
-    return key_manager(config.keys, state=config.state, secret=secret, create=create)
+    opened = partial(key_manager, config.keys, state=config.state, secret=secret)
+    if not config.apart:
+        return opened(create=create)
+    try:
+        return opened(create=False)
+    except Problem as problem:
+        hint = "Bring it from the control plane's host: see docs/hosts.md."
+        raise Problem(problem.code, problem.detail, hint=hint) from None
 
 
 def authority_of(config: Config, sealer: Sealer | None = None) -> TokenAuthority:

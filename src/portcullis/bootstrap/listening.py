@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from fastapi import APIRouter
@@ -14,9 +15,10 @@ from portcullis.bootstrap.background import background
 from portcullis.bootstrap.bundles import serving
 from portcullis.bootstrap.deciding import authzen
 from portcullis.bootstrap.domain import Domain
+from portcullis.bootstrap.leaving import doors
 from portcullis.bootstrap.notices import chat
 from portcullis.bootstrap.parts import Parts
-from portcullis.bootstrap.sharing import relay_of, taking
+from portcullis.bootstrap.relaying import relay_of, taking
 from portcullis.bootstrap.threatening import threatened
 from portcullis.config import Config
 from portcullis.config.places import logs_of
@@ -26,6 +28,7 @@ from portcullis.control import (
     agents_api,
     alerts_api,
     approvals_api,
+    backups_api,
     behaviour_api,
     breakers_api,
     bundles_api,
@@ -58,6 +61,7 @@ from portcullis.control.runs_api import Runs
 from portcullis.control.tools import standing
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
+from portcullis.core.relay_ports import Peers
 from portcullis.gateway.guard import Guard
 from portcullis.gateway.http import App
 from portcullis.gateway.listener import Listener
@@ -88,22 +92,24 @@ class Enforcement(NamedTuple):
     door: Door | None
     runs: Runs
     bundles: Bundles | None
+    urls: Mapping[str, str]
+    """Where the gateways of other hosts bring what they pass on."""
 
-    def drain(self) -> None:
-        """Refuse what comes from now on."""
+    async def leave(self, notice: float) -> None:
+        """Say for so many seconds that it will end; whoever waits for something is answered."""
+        self.router.drain()
+        await asyncio.sleep(notice)
         if self.bundles is not None:
             self.bundles.close()
-        self.guard.drain()
         self.runs.drain()
-        self.router.drain()
         if self.door is not None:
             self.door.drain()
 
 
 async def enforcement(
-    stack: contextlib.AsyncExitStack, parts: Parts, domain: Domain
+    stack: contextlib.AsyncExitStack, parts: Parts, domain: Domain, peers: Peers | None = None
 ) -> Enforcement:
-    """Put together what serves agents; the stack ends it."""
+    """Put together what serves agents; the stack ends it. ``peers`` are other hosts' gateways."""
     config, services = parts.config, parts.services
     guard = Guard(
         parts.pipeline,
@@ -117,6 +123,7 @@ async def enforcement(
         standing=parts.standing,
     )
     await stack.enter_async_context(background(guard.run()))
+    stack.callback(guard.drain)
     runs = runs_api.of(services)
     bundles = serving(config, services) if services.release_parts is not None else None
     router = Router(
@@ -146,10 +153,11 @@ async def enforcement(
         limits=config.limits,
         metrics=parts.metrics,
         names=config.listen.names,
-        elsewhere=relay_of(stack, config, services, parts.mcp, parts.here),
+        elsewhere=relay_of(stack, parts, domain, peers),
+        tracer=parts.tracer,
     )
-    door = await taking(stack, config, services, parts.live, router, parts.here)
-    return Enforcement(router, guard, door, runs, bundles)
+    door, urls = await taking(stack, parts, domain, router, guard.busy)
+    return Enforcement(router, guard, door, runs, bundles, urls)
 
 
 def for_agents(parts: Parts, domain: Domain, router: Router) -> tuple[Wanted, ...]:
@@ -228,6 +236,7 @@ def for_operators(
             *certifying_api.routers(edge, services.certifying("control")),
             *privacy_api.routers(edge, services.privacy("control")),
             pruning_api.router(edge, services.pruning(), services.records()),
+            backups_api.router(edge, services.backups("control")),
             *_grants(parts, edge),
             *(chat_api.router(edge, one) for one in (chat(config, services),) if one),
         ),
@@ -279,7 +288,7 @@ async def listening(
     *,
     shared: bool = False,
 ) -> dict[str, str]:
-    """Open the listeners that are configured; their URLs by name. The stack closes them.
+    """Open the listeners that are configured; their URLs by name. The stack closes them together.
 
     ``shared`` listeners stand beside those of other processes at the same addresses.
     """
@@ -290,7 +299,8 @@ async def listening(
             problem, EventType.ERROR, source=peer, **({"method": "http"} | who)
         )
 
-    urls = {}
+    urls: dict[str, str] = {}
+    opened = await stack.enter_async_context(doors())
     for one in wanted:
         if one.address is None:
             continue
@@ -306,8 +316,9 @@ async def listening(
             shared=shared,
         )
         await listener.open()
-        stack.push_async_callback(listener.close)
+        door = opened()
+        door.push_async_callback(listener.close)
         for close in one.closing:
-            stack.callback(close)
+            door.callback(close)
         urls[one.name] = listener.url
     return urls

@@ -38,6 +38,7 @@ from portcullis.bootstrap.sharing import (
     sweeping,
     vaults_of,
 )
+from portcullis.bootstrap.telemetry import tracing
 from portcullis.bootstrap.tools import EndsWithSession, boxed, boxes_of, own_tools
 from portcullis.catalogue.inventory import LocalInventory
 from portcullis.catalogue.pins import PinBook
@@ -78,6 +79,7 @@ from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import Records, new_id
+from portcullis.gateway.tracing import Tracer
 from portcullis.gateway.underway import Underway
 from portcullis.wire.mcp_state import Seal
 
@@ -95,6 +97,7 @@ class Parts:
     pipeline: Pipeline
     reload_policy: Callable[[], None]
     meaning: Meaning
+    digest: Callable[[], str]
     mcp: Mcp
     book: PinBook
     conversations: Conversations
@@ -109,6 +112,8 @@ class Parts:
     secrets: SecretSource | SecretBroker
     terminated: Callable[[str], tuple[str, ...]]
     decisions: Decisions
+    behind: Callable[[], bool]
+    tracer: Tracer | None
 
 
 @contextlib.asynccontextmanager
@@ -163,7 +168,7 @@ async def assembled(
             )
         )
         checks = (
-            Contain(services.feed, sessions),
+            Contain(services.feed, sessions, policy.behind),
             isolate,
             AgentBreaker(breakers),
             restore,
@@ -249,6 +254,7 @@ async def assembled(
             pipeline=pipeline,
             reload_policy=policy.reload,
             meaning=policy.pdp.model,
+            digest=lambda: policy.pdp.digest,
             mcp=mcp,
             book=book,
             conversations=conversations,
@@ -262,5 +268,7 @@ async def assembled(
             alerts=alarm,
             secrets=sources,
             terminated=policy.pdp.terminated,
+            tracer=tracing(stack, config, services, sources, registry),
             decisions=deciding(config, services, policy.pdp, inventory, checks, records, metrics),
+            behind=policy.behind,
         )

@@ -84,7 +84,7 @@ def run_replicas(
             one.name,
             directory,
             verifier,
-            open_objects(_settings(one, used_by(secrets, f"replicate.{one.name}"), name)),
+            open_objects(settings_of(one, used_by(secrets, f"replicate.{one.name}"), name)),
             clock=clock,
             notice=notice,
             lag_seconds=one.lag_seconds,
@@ -109,7 +109,8 @@ def _worker(task: Shipper | Stamper, what: str, seconds: float, most: float) -> 
     return Worker(f"{what}-{task.name}", task.step, failed, seconds=seconds, most=most)
 
 
-def _settings(replica: Replica, secrets: SecretSource, name: str = GATE) -> StoreSettings:
+def settings_of(replica: Replica, secrets: SecretSource, name: str = GATE) -> StoreSettings:
+    """Where the log called ``name`` is shipped to. Raises Problem PC5007 for keys."""
     return StoreSettings(
         url=replica.store if Role.of(name).alone else f"{replica.store.rstrip('/')}/{name}",
         region=replica.region or "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
@@ -46,7 +47,8 @@ async def upkeep(config: Config, services: Services, sleep: Sleep = asyncio.slee
         return
     work = services.reviews("gate")
     await sleep(_SOON_SECONDS)
-    with projection_of(config) as projection:
+    with contextlib.ExitStack() as stack:
+        projection = await _opened(stack, config, sleep)
         for minute in itertools.count():
             if projection is not None:
                 await _read(config, projection, own)
@@ -55,6 +57,18 @@ async def upkeep(config: Config, services: Services, sleep: Sleep = asyncio.slee
                     await each()
                 except Exception as error:  # noqa: BLE001 - nothing ends it but the gate's end
                     log.warning("reviews_not_kept", fault=_named(error))
+            await sleep(_LOOK_SECONDS)
+
+
+async def _opened(
+    stack: contextlib.ExitStack, config: Config, sleep: Sleep
+) -> SqlProjection | None:
+    """The projection, as soon as the store can be used; nothing else waits for that."""
+    while True:
+        try:
+            return await asyncio.to_thread(stack.enter_context, projection_of(config))
+        except Problem as problem:
+            log.warning("reviews_not_kept", fault=problem.code)
             await sleep(_LOOK_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""What the gateways of one machine share beside the database, and the way from one to another.
+"""What the gateways of a deployment share beside the database, and the way from one to another.
 
 One process alone keeps all of it in its memory. A ``portcullis mcp`` has a caller of its own, who
 may speak to gateways too: it shares the placeholders. See docs/state-of-gateways.md.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,49 +18,48 @@ import structlog
 from sqlalchemy import Engine
 
 from portcullis.audit.keys import DIGESTS, shared_subjects
-from portcullis.checks.contain import Contain
 from portcullis.checks.overheard import Called, LocalCalled
 from portcullis.config import Config
 from portcullis.config.places import Role
 from portcullis.control.services import Services
-from portcullis.core.call import Context
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock, Once, Sealer
 from portcullis.core.relay_ports import Claims
 from portcullis.core.session_ports import SessionState
-from portcullis.gateway.live import Live
+from portcullis.execution.secrets import local_secrets
 from portcullis.gateway.mcp import Mcp
-from portcullis.gateway.mcp_conversations import Conversations, modern_key
+from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.owned import Owned
-from portcullis.gateway.relay import Ids, Relay
-from portcullis.gateway.relay_door import Door
-from portcullis.gateway.router import Router
+from portcullis.gateway.relay import Ids
 from portcullis.identity.keymanager import KEYS
 from portcullis.identity.keys import derived, issuer_key
 from portcullis.identity.once import LocalOnce
 from portcullis.oversight.recent import LocalRemembered, Remembered
 from portcullis.store.called import SharedCalled
+from portcullis.store.called_redis import RedisCalled
 from portcullis.store.claims import SharedClaims
+from portcullis.store.claims_redis import RedisClaims
 from portcullis.store.once import SharedOnce
-from portcullis.store.proposals import SharedProposals
+from portcullis.store.once_redis import RedisOnce
+from portcullis.store.proposals import Proposals, SharedProposals
+from portcullis.store.proposals_redis import RedisProposals
 from portcullis.store.recent import SharedRecent
+from portcullis.store.recent_redis import RedisRecent
 from portcullis.store.sessions import LocalSessionState, SharedSessionState
 from portcullis.store.sessions_watched import WatchedSessionState
+from portcullis.store.shared_server import Server
 from portcullis.store.vaults import LocalVaults
+from portcullis.store.vaults_redis import RedisVaults
 from portcullis.store.vaults_shared import SharedVaults
 
 SHARED = "shared"
 """Below the state directory: what the processes that run share, and no restart of all needs."""
-SOCKETS = "gateways"
-"""Below the state directory: where each gateway takes what others pass on to it."""
-_SILENCE_SECONDS = 90.0
-"""A gateway that was asked and says nothing for so long has failed; streams say more often."""
-
 _SWEEP_SECONDS = 30.0
 
 log = structlog.get_logger(__name__)
 
 _Stack: TypeAlias = contextlib.ExitStack | contextlib.AsyncExitStack
+AnyVaults: TypeAlias = LocalVaults | SharedVaults | RedisVaults
 
 
 def shares(role: Role) -> bool:
@@ -67,36 +67,65 @@ def shares(role: Role) -> bool:
     return role in {Role.CONTROL, Role.GATEWAY}
 
 
-def once_of(stack: _Stack, config: Config, role: Role, clock: Clock) -> Once:
+def server_of(stack: _Stack, config: Config, role: Role) -> Server | None:
+    """Where all of this lies for the gateways of several hosts, if anywhere; the stack closes it.
+
+    Raises Problem PC7085 for its address, and those of the reference.
+    """
+    if config.shared.url is None or role.alone:
+        return None
+    url = local_secrets(os.environ).resolve(config.shared.url).reveal()
+    server = Server(url, config.trust_domain)
+    stack.callback(server.close)
+    return server
+
+
+def once_of(
+    stack: _Stack, config: Config, role: Role, clock: Clock, server: Server | None = None
+) -> Once:
     """What remembers proofs; the stack closes it."""
     if not shares(role):
         return LocalOnce(clock)
+    if server is not None:
+        return RedisOnce(server, clock, skew=config.tokens.clock_skew_seconds)
     once = SharedOnce(_place(config, "once"), clock)
     stack.callback(once.close)
     return once
 
 
-def vaults_of(stack: _Stack, config: Config, services: Services) -> LocalVaults | SharedVaults:
+def vaults_of(stack: _Stack, config: Config, services: Services) -> AnyVaults:
     """The placeholders of sessions; the stack closes them."""
     if _role(services) not in {Role.GATEWAY, Role.WRAPPER}:
         return LocalVaults(services.clock)
     key = secret(config, services.sealer, "vaults")
+    server = _server(stack, config, services)
+    if server is not None:
+        return RedisVaults(server, key, services.clock)
     vaults = SharedVaults(_place(config, "vaults"), key, services.clock)
     stack.callback(vaults.close)
     return vaults
 
 
 def sessions_of(
-    stack: _Stack, config: Config, role: Role, engine: Engine, clock: Clock, sealer: Sealer
+    stack: _Stack,
+    config: Config,
+    role: Role,
+    engine: Engine,
+    clock: Clock,
+    sealer: Sealer,
+    server: Server | None = None,
 ) -> SessionState:
     """The sessions; the stack closes what is shared of them. Raises what their making raises."""
     if role.alone:
         return LocalSessionState(engine, clock, sealer)
-    proposals = None
+    proposals: Proposals | None = None
     if shares(role):
         key = secret(config, sealer, "proposals")
-        proposals = SharedProposals(_place(config, "proposals"), key)
-        stack.callback(proposals.close)
+        if server is not None:
+            proposals = RedisProposals(server, key)
+        else:
+            proposals = file = SharedProposals(_place(config, "proposals"), key)
+            stack.callback(file.close)
     kind = WatchedSessionState if role is Role.CONTROL else SharedSessionState
     sessions = kind(engine, clock, sealer, proposals)
     stack.callback(sessions.shut)
@@ -107,6 +136,9 @@ def called_of(stack: _Stack, config: Config, services: Services) -> Called:
     """What sessions have called; the stack closes it."""
     if _role(services) is not Role.GATEWAY:
         return LocalCalled()
+    server = _server(stack, config, services)
+    if server is not None:
+        return RedisCalled(server, services.clock)
     called = SharedCalled(_place(config, "called"))
     stack.callback(called.close)
     return called
@@ -116,7 +148,11 @@ def steps_of(stack: _Stack, config: Config, services: Services) -> Remembered:
     """The last calls of sessions; the stack closes them."""
     if _role(services) is not Role.GATEWAY:
         return LocalRemembered()
-    recent = SharedRecent(_place(config, "recent"), secret(config, services.sealer, "recent"))
+    key = secret(config, services.sealer, "recent")
+    server = _server(stack, config, services)
+    if server is not None:
+        return RedisRecent(server, key)
+    recent = SharedRecent(_place(config, "recent"), key)
     stack.callback(recent.close)
     return recent
 
@@ -135,15 +171,15 @@ def digests_of(stack: _Stack, config: Config, services: Services) -> Callable[[s
     return lambda subject, value: keys.shared(subject).commitment(value)
 
 
-async def sweeping(vaults: LocalVaults | SharedVaults, sessions: SessionState) -> None:
+async def sweeping(vaults: AnyVaults, sessions: SessionState) -> None:
     """Have vaults forgotten whose sessions nobody knows any more, for ever.
 
     A gateway forgets those of sessions that it knew; one that was killed leaves its own behind.
     """
-    while isinstance(vaults, SharedVaults) and isinstance(sessions, SharedSessionState):
+    while not isinstance(vaults, LocalVaults) and isinstance(sessions, SharedSessionState):
         await asyncio.sleep(_SWEEP_SECONDS)
         try:
-            vaults.forget(await sessions.ended(vaults.keys()))
+            await vaults.forget(await sessions.ended(await vaults.keys()))
         except Problem as problem:
             log.warning("vaults_not_swept", code=problem.code)
 
@@ -166,73 +202,15 @@ def conversations_of(
         return Conversations(mcp), None
     name = _name(services)
     key = secret(config, services.sealer, "relay")
-    claims = SharedClaims(_place(config, "claims"), name)
-    stack.callback(claims.close)
+    claims: Claims
+    server = _server(stack, config, services)
+    if server is not None:
+        claims = RedisClaims(server, name)
+    else:
+        claims = file = SharedClaims(_place(config, "claims"), name)
+        stack.callback(file.close)
     ids = Ids(calls=Owned("calls", name, key), sessions=Owned("sessions", name, key))
     return Conversations(mcp, ids.sessions, claims, name), Among(name, key, ids, claims)
-
-
-def relay_of(
-    stack: _Stack, config: Config, services: Services, mcp: Mcp, here: Among | None
-) -> Relay | None:
-    """The way to the other gateways; the stack closes it."""
-    if here is None:
-        return None
-    channels, contain = mcp.channels, Contain(services.feed, services.sessions)
-
-    def stays(server: str) -> bool:
-        return server in channels.servers() and channels.spawns(server)
-
-    def claimed(server: str, context: Context) -> str | None:
-        return modern_key(server, context) if stays(server) else None
-
-    relay = Relay(
-        here.name,
-        sockets(config),
-        here.key,
-        ids=here.ids,
-        claims=here.claims,
-        claimed=claimed,
-        stays=stays,
-        contained=contain.denied,
-        clock=services.clock,
-        seconds=max(_SILENCE_SECONDS, config.limits.idle_seconds),
-    )
-    stack.callback(relay.close)
-    return relay
-
-
-async def taking(
-    stack: contextlib.AsyncExitStack,
-    config: Config,
-    services: Services,
-    live: Live,
-    router: Router,
-    here: Among | None,
-) -> Door | None:
-    """Take what other gateways pass on, until the stack ends."""
-    if here is None:
-        return None
-    limits = config.limits
-    door = Door(
-        router,
-        here.name,
-        sockets(config),
-        here.key,
-        live=live,
-        clock=services.clock,
-        seconds=limits.receive_seconds,
-        drain_seconds=limits.drain_seconds,
-    )
-    await stack.enter_async_context(door.open())
-    return door
-
-
-def sockets(config: Config) -> Path:
-    """The folder of the gateways' sockets, made when it is missing."""
-    folder = config.state / SOCKETS
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
 
 
 def secret(config: Config, sealer: Sealer, purpose: str) -> bytes:
@@ -240,8 +218,18 @@ def secret(config: Config, sealer: Sealer, purpose: str) -> bytes:
     return derived(issuer_key(config.state / "keys", sealer), purpose)
 
 
+def _server(stack: _Stack, config: Config, services: Services) -> Server | None:
+    """The server that this process has already; or one for it."""
+    if config.shared.url is None:
+        return None
+    if isinstance(services.once, RedisOnce):
+        return services.once.server
+    return server_of(stack, config, _role(services))
+
+
 def _name(services: Services) -> str:
-    return services.gateway.rpartition("/")[2]
+    """What this process is called, whatever its log is since a restore (``places.log_name``)."""
+    return services.gateway.rpartition("/")[2].partition(".")[0]
 
 
 def _role(services: Services) -> Role:

@@ -13,6 +13,7 @@ from portcullis.bootstrap.local import local_operator
 from portcullis.bootstrap.parts import Parts, assembled
 from portcullis.bootstrap.presence import GATE_FILE, present
 from portcullis.config import Config, McpUpstream
+from portcullis.config.places import log_name
 from portcullis.control.services import Services
 from portcullis.core.call import Context
 from portcullis.core.credential import Peer, Presented
@@ -141,7 +142,7 @@ async def _first_free(stack: contextlib.AsyncExitStack, config: Config, server: 
     for number in range(1, _WRAPPERS + 1):
         name = f"mcp-{server}" if number == 1 else f"mcp-{server}-{number}"
         try:
-            services = founded(stack, config, name)
+            services = founded(stack, config, log_name(config, name))
         except Problem as problem:
             if problem.code != "PC6003" or number == _WRAPPERS:
                 raise

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import structlog
 
+from portcullis.bootstrap.leaving import longest
 from portcullis.bootstrap.presence import present
 from portcullis.config import Config
 from portcullis.config.places import gateway_file
@@ -27,8 +28,9 @@ BACK_OFF: Final = (0.25, 30.0)
 """Seconds before a child is started again: at first, doubled each time, and at most."""
 STEADY_SECONDS: Final = 60.0
 """One that has run for so long begins anew."""
-_MARGIN_SECONDS: Final = 5.0
-"""How long a child may take to end beside the time in which its calls may finish."""
+START_SECONDS: Final = 60.0
+"""So long a child may take until it serves."""
+_LOOK_SECONDS: Final = 0.05
 _PORTCULLIS: Final = (sys.executable, "-P", "-c", "from portcullis.cli import main; main()")
 
 log = structlog.get_logger(__name__)
@@ -92,6 +94,8 @@ class Workers:
         self._record = record
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._ending = asyncio.Event()
+        self._renewed: set[str] = set()
+        self._renewing: asyncio.Task[None] | None = None
 
     def ready(self) -> bool:
         """Whether any of them serves."""
@@ -107,6 +111,16 @@ class Workers:
             if self._serves(name):
                 _signal(child, signal.SIGHUP)
 
+    def renew(self) -> None:
+        """Have each of them end and begin anew, one after the other, while the others serve.
+
+        A child reads the programs and the configuration as they are then. The first that does not
+        come to serve is the last: the others go on as they are, and it is started again as if it
+        had ended by itself. Asked again meanwhile, this does nothing.
+        """
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew())
+
     async def run(self) -> None:
         """Keep all of them running, until ``end``; cancelled, end them at once."""
         try:
@@ -120,18 +134,49 @@ class Workers:
     async def end(self) -> None:
         """Have all of them drain; return when none runs, after a bounded time in any case."""
         self._ending.set()
+        if self._renewing is not None:
+            self._renewing.cancel()
         for child in self._children.values():
             _signal(child, signal.SIGTERM)
         waiting = [asyncio.ensure_future(one.wait()) for one in self._children.values()]
         if not waiting:
             return
-        seconds = self._config.limits.drain_seconds + _MARGIN_SECONDS
+        seconds = longest(self._config.limits)
         _, late = await asyncio.wait(waiting, timeout=seconds)
         if late:
             log.warning("gateways_killed", count=len(late))
             for child in self._children.values():
                 _signal(child, signal.SIGKILL)
             await asyncio.wait(waiting)
+
+    async def _renew(self) -> None:
+        for name in self._names:
+            child = self._children.get(name)
+            if child is not None:
+                self._renewed.add(name)
+                _signal(child, signal.SIGTERM)
+                await self._over(child)
+            if not await self._back(name, child):
+                log.error("renewal_stopped", gateway=name)
+                return
+
+    async def _over(self, child: asyncio.subprocess.Process) -> None:
+        """Wait for its end, which has a bound."""
+        try:
+            async with asyncio.timeout(longest(self._config.limits)):
+                await child.wait()
+        except TimeoutError:
+            log.warning("gateways_killed", count=1)
+            _signal(child, signal.SIGKILL)
+            await child.wait()
+
+    async def _back(self, name: str, before: asyncio.subprocess.Process | None) -> bool:
+        """Whether another than ``before`` serves, in time."""
+        for _ in range(round(START_SECONDS / _LOOK_SECONDS)):
+            if self._children.get(name) is not before and self._serves(name):
+                return True
+            await asyncio.sleep(_LOOK_SECONDS)
+        return False
 
     async def _keep(self, name: str) -> None:
         wait, most = BACK_OFF
@@ -154,6 +199,10 @@ class Workers:
             if self._ending.is_set():
                 self._say("gateway.end", ended)
                 return
+            if name in self._renewed:
+                self._renewed.discard(name)
+                self._say("gateway.end", ended)
+                continue
             if loop.time() - began > STEADY_SECONDS:
                 wait = BACK_OFF[0]
             log.error("gateway_ended", **ended, again_seconds=wait)

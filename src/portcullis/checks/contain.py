@@ -1,10 +1,13 @@
 """Contain: who is cut off gets nothing, in any phase; and nobody does while that is unknown.
 
+Nor does anybody while the policy in force is, for longer than it takes to put one in force.
+
 The end of a session is the mildest cut: what still runs in it gets nothing more either.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 from portcullis.core.call import Call, Context, Result
@@ -15,19 +18,29 @@ from portcullis.core.verdict import PASS, Deny, Verdict
 
 _CLOSED: Final = Deny(code="PC2006", reason="the session has been closed or has expired")
 _STALE: Final = Deny(code="PC4002", reason="the containment feed may have missed something")
+_BEHIND: Final = Deny(code="PC4006", reason="the active release of policy is not in force here")
 
 
 class Contain(Check):
-    """Consults feed and session before a call, on its result and on every chunk of a stream."""
+    """Consults feed and session before a call, on its result and on every chunk of a stream.
+
+    ``behind`` says that what would decide is not the policy in force.
+    """
 
     name: ClassVar[str] = "contain"
 
-    def __init__(self, feed: KillFeed, sessions: SessionState) -> None:
+    def __init__(
+        self,
+        feed: KillFeed,
+        sessions: SessionState,
+        behind: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._feed = feed
         self._sessions = sessions
+        self._behind = behind
 
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
-        """Deny PC4002 (feed stale), PC4001 (principal or session cut off), PC2006 (it is over)."""
+        """Deny PC4002 (feed stale), PC4001 (cut off), PC2006 (it is over), PC4006 (policy)."""
         del call, facts
         return self.denied(context) or PASS
 
@@ -50,4 +63,4 @@ class Contain(Check):
             return Deny(code="PC4001", reason=reason)
         if context.session is not None and not self._sessions.is_open(context.session.id):
             return _CLOSED
-        return None
+        return _BEHIND if self._behind() else None

@@ -17,7 +17,7 @@ from portcullis.checks import output
 from portcullis.checks.authorize import on_behalf
 from portcullis.checks.content import Content, read
 from portcullis.checks.growing import LONG, Scorers, Sight, beginning
-from portcullis.checks.looking import HELD, OPAQUE, Look, Seen, look, refused, scored
+from portcullis.checks.looking import HELD, OPAQUE, Look, Seen, clear, look, refused, scored
 from portcullis.checks.planted import Planted
 from portcullis.checks.restore import ARGUMENTS
 from portcullis.checks.rules import RuleBook, Rules, whose
@@ -88,6 +88,8 @@ class Inspect(Check):
 
     async def prepare(self, call: Call, context: Context) -> object:
         """The content of the request, or the Deny of more than can be read."""
+        if context.session is not None:
+            await self._means.vaults.refresh(context.session.id, context.session.opened_at)
         if call.stream:
             await self._warm(context)
         return await self._content(*request_texts(call))
@@ -217,6 +219,10 @@ class Inspect(Check):
                 return Seen()
         else:
             readings = self._means.inspector.read(content.texts, wanted)
+        if clear(content.texts, readings) and not content.opaque:
+            if context.session is not None:
+                self._vault(call, context)  # it is in use
+            return Seen()
         how = self._look(call, context, channel, rules, content.fixed)
         how = replace(how, error=True) if error else how
         seen = look(content.texts, readings, how)

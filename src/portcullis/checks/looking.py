@@ -23,7 +23,7 @@ from portcullis.core.inspection import (
 )
 from portcullis.core.verdict import Deny, Finding
 from portcullis.inspection.honeytokens import HONEYTOKEN
-from portcullis.inspection.inspector import Reading
+from portcullis.inspection.inspector import NOTHING, Reading
 from portcullis.inspection.links import foreign
 from portcullis.wire.texts import where
 
@@ -173,6 +173,13 @@ def _spans(text: str, reading: Reading, how: Look) -> tuple[Span, ...]:
     elif how.rules.tokenises(how.channel):
         found += treat.placeholders(text, Treatment.TOKENISE)
     return tuple(treat.merged(found))
+
+
+def clear(texts: Sequence[Text], readings: Sequence[Reading]) -> bool:
+    """Whether there is nothing to decide on: nothing was seen, nothing looks like a placeholder."""
+    return all(reading is NOTHING for reading in readings) and not any(
+        "<" in text.text for text in texts
+    )
 
 
 def _look_at(text: Text, reading: Reading, how: Look, seen: Seen) -> None:

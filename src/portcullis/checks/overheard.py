@@ -7,6 +7,7 @@ as confidential as the tools of this server that it has called, and as the memor
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, Final, Protocol
@@ -32,11 +33,15 @@ class Called(Protocol):
     """What sessions have called at which servers, by name; for all gateways that share it.
 
     Of a session at a server that is not known any more ``names`` has nothing: then it may be
-    anything. What cannot be read or written raises: the caller denies.
+    anything. ``since`` is when the session began (seconds since the epoch): where what it called
+    before may have been forgotten, the name of anything, "", is noted too. What cannot be read or
+    written raises: the caller denies.
     """
 
-    def note(self, session: str, server: str, name: str) -> None: ...  # noqa: D102 - see above
-    def names(self, session: str, server: str) -> Collection[str]: ...  # noqa: D102 - see above
+    async def note(  # noqa: D102 - see above
+        self, session: str, server: str, name: str, since: float = math.inf
+    ) -> None: ...
+    async def names(self, session: str, server: str) -> Collection[str]: ...  # noqa: D102 - see above
 
 
 class LocalCalled:
@@ -45,14 +50,15 @@ class LocalCalled:
     def __init__(self) -> None:
         self._called: OrderedDict[tuple[str, str], set[str]] = OrderedDict()
 
-    def note(self, session: str, server: str, name: str) -> None:
+    async def note(self, session: str, server: str, name: str, since: float = math.inf) -> None:
         """See Called."""
+        del since
         self._called.setdefault((session, server), set()).add(name)
         self._called.move_to_end((session, server))
         if len(self._called) > _CALLED:
             self._called.popitem(last=False)
 
-    def names(self, session: str, server: str) -> Collection[str]:
+    async def names(self, session: str, server: str) -> Collection[str]:
         """See Called."""
         return self._called.get((session, server), ())
 
@@ -87,7 +93,8 @@ class Overheard(Check):
                 await self._heard(call, context, call.payload.get("params", {}))
         elif context.session is not None and _reads(call):
             known = self._model(call.server, call.name) if call.action is Action.TOOL else None
-            self._called.note(context.session.id, call.server, call.name if known else _ANYTHING)
+            session, name = context.session, call.name if known else _ANYTHING
+            await self._called.note(session.id, call.server, name, session.opened_at)
 
     async def prepare_result(self, call: Call, context: Context, result: Result) -> object:
         """Learn from a notification before it goes on."""
@@ -111,7 +118,7 @@ class Overheard(Check):
         if call.action is Action.PROTOCOL and call.within:  # the server says what it belongs to
             called = [one.name if one.action is Action.TOOL else _ANYTHING for one in call.within]
         else:
-            called = self._called.names(session.id, call.server) or (_ANYTHING,)
+            called = await self._called.names(session.id, call.server) or (_ANYTHING,)
         learned = Labels()
         stores: set[str] = set()
         for name in called:

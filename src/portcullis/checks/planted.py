@@ -18,6 +18,8 @@ from portcullis.wire.texts import replaced
 PLACE: Final = "system prompt"
 """Where each session's canary is planted."""
 
+_SESSIONS: Final = 1024
+"""Of so many our text is remembered."""
 _FOREIGN: Final = frozenset({Source.TOOL, Source.DOCUMENT})
 _PROMPTS: Final = frozenset({"messages", "input", "system", "instructions"})
 """Members of requests in which a text of the system is a prompt, and not a setting."""
@@ -29,6 +31,7 @@ class Planted:
     def __init__(self, key: bytes, canaries: Canaries) -> None:
         self._key = key
         self._canaries = canaries
+        self._known: dict[tuple[str, Envelope, bool], str] = {}
 
     def wrapped(self, text: str, session: str) -> str:
         """A text in the session's envelope, for whoever passes it to a model."""
@@ -53,9 +56,20 @@ class Planted:
         payload = replaced(payload, wraps) if wraps else payload
         if not (foreign or content.opaque or any(map(_prompts, content.texts))):
             return payload
-        canary = self.canary(session) if rules.canaries else ""
-        ours = system_text(self._nonce(session), rules.envelope, canary)
+        ours = self._ours(session, rules.envelope, canaries=rules.canaries)
         return with_system(call.method, payload, ours) if ours else payload
+
+    def _ours(self, session: str, mode: Envelope, *, canaries: bool) -> str:
+        """Our text for a session: it is always the same, and its requests come one by one."""
+        key, known = (session, mode, canaries), self._known
+        ours = known.get(key)
+        if ours is None:
+            canary = self.canary(session) if canaries else ""
+            ours = system_text(self._nonce(session), mode, canary)
+            if len(known) >= _SESSIONS:
+                known.pop(next(iter(known), key), None)
+            known[key] = ours
+        return ours
 
     def canary(self, session: str) -> str:
         """What may never be seen again."""

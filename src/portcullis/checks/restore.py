@@ -36,11 +36,17 @@ class Restore(Check):
         self._inventory = inventory
         self._book = book
 
+    async def prepare(self, call: Call, context: Context) -> object:
+        """Know what other gateways have hidden in this session."""
+        if context.session is not None and _may_hold(call):
+            await self._vaults.refresh(context.session.id, context.session.opened_at)
+        return None
+
     def judge(self, call: Call, context: Context, facts: object) -> Verdict:
         """Transform the call when it holds placeholders of this session."""
         del facts
         session = context.session
-        if session is None or call.action not in _RESTORED or b"<" not in call.body:
+        if session is None or not _may_hold(call):
             return PASS
         vault = self._vaults.vault(session.id, session.opened_at)
         links = self._book.rules(context).links
@@ -73,3 +79,7 @@ class Restore(Check):
             return float(value) if "number" in types else value
         except ValueError:
             return value
+
+
+def _may_hold(call: Call) -> bool:
+    return call.action in _RESTORED and b"<" in call.body

@@ -43,6 +43,7 @@ class Rules:
     _treated: dict[tuple[Channel, frozenset[Treatment]], bool] = field(
         default_factory=dict, compare=False
     )
+    _injection: dict[Source, Treatment] = field(default_factory=dict, compare=False)
 
     def treatment(self, channel: Channel, entity: str, category: Category) -> Treatment:
         """What is done with an entity on a channel."""
@@ -50,7 +51,11 @@ class Rules:
 
     def injection(self, source: Source) -> Treatment:
         """What is done with a text of that source that looks like instructions."""
-        return strictest(p.injection.get(source, Treatment.BLOCK) for p in self.profiles)
+        found = self._injection.get(source)
+        if found is None:
+            found = strictest(p.injection.get(source, Treatment.BLOCK) for p in self.profiles)
+            self._injection[source] = found
+        return found
 
     def opaque(self, channel: Channel) -> Treatment:
         """What is done with content that cannot be read."""

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "up": "Run the gate and its control plane.",
     "control": "Run the control plane alone.",
     "gateway": "Run one enforcement point, under a control plane.",
+    "restart": "Have the workers of `up --workers` begin anew, one after the other.",
     "demo": "Watch a support agent work through the gate.",
     "init": "Write a configuration and a policy to start from.",
     "doctor": "Say what is missing on this machine and what to do.",
@@ -57,6 +58,7 @@ _COMMANDS: Final = {
     "policy": "Policy: check, decide, test, diff, release, mine, review and more.",
     "inspect": "Say what the gate would find in a text, or in JSON lines.",
     "keys": "The key that seals what is at rest: status, rotate.",
+    "backup": "Copy all of it while it runs: create, verify, restore, fence.",
     "migrate": "Move the records into another database: sqlite-to-postgres.",
     "grant": "Accounts that users connected at upstreams: list, revoke.",
     "audit": "The log: query, access, export, verify, prove, witness and more.",
@@ -186,7 +188,7 @@ def _end(problem: Problem) -> NoReturn:
 
 def exit_code(problem: Problem) -> int:
     """The exit code that stands for a problem."""
-    if problem.code in {"PC6005", "PC6020"}:
+    if problem.code in {"PC6005", "PC6020", "PC6033"}:
         return _VERIFICATION
     if problem.code in {"PC7004", "PC7006"}:
         return _USAGE

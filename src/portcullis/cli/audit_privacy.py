@@ -53,6 +53,8 @@ def erase(
         return
     print(f"erased: {done.keys} keys, {done.fields} fields of content")
     print(f"  recorded as {done.subject}")
+    if done.elsewhere:
+        note(f"{', '.join(done.elsewhere)}: they destroy what they have as soon as they run")
     if done.derived:
         note("commitments from before subjects had keys of their own cannot be linked any more")
 

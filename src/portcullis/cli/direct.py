@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from portcullis.audit.pruned import PRUNE
 from portcullis.audit.retention_holds import HoldKind
@@ -19,6 +20,8 @@ from portcullis.control.approvals_api import (
     ShownView,
 )
 from portcullis.control.approvers_views import RuledView
+from portcullis.control.backups import CREATE, CREATED
+from portcullis.control.backups_api import BegunView
 from portcullis.control.behaviour_api import (
     BaselineView,
     LineView,
@@ -64,6 +67,7 @@ class Direct(DirectPrincipals):
         self._catalogue = services.catalogue("cli")
         self._privacy = services.privacy("cli")
         self._pruning = services.pruning()
+        self._backups = services.backups("cli")
         self._approving = services.approvals("cli")
         self._desk = services.desk("cli")
         self._kills = services.kills("cli")
@@ -101,6 +105,16 @@ class Direct(DirectPrincipals):
         """Read the content of an event."""
         work = self._privacy.content(self._context, event, reason)
         return ContentView.of(event, *self._run(work, "content.read", event))
+
+    def backup(self, recipients: Sequence[str], reason: str, *, root_key: bool) -> BegunView:
+        """Record that a backup is about to be made."""
+        work = self._backups.begin(self._context, recipients, reason, root_key=root_key)
+        return BegunView.of(self._run(work, CREATE, ""))
+
+    def backed_up(self, backup: str, digest: str, size: int) -> None:
+        """Record what was made."""
+        work = self._backups.made(self._context, backup, digest, size)
+        self._run(work, CREATED, backup)
 
     def holds(self) -> tuple[HoldView, ...]:
         """The legal holds in force."""

@@ -23,7 +23,7 @@ from portcullis.audit.files import read
 from portcullis.audit.note import MAX_NOTE
 from portcullis.audit.publish import CHECKPOINT
 from portcullis.audit.quorum import Quorum, load_quorum
-from portcullis.bootstrap import CA, authority_of
+from portcullis.bootstrap import CA, authority_of, keys_of
 from portcullis.bootstrap.notices import references
 from portcullis.bootstrap.secret_sources import Sources
 from portcullis.catalogue.schema import fault
@@ -31,6 +31,7 @@ from portcullis.cli.doctor_boxes import boxes
 from portcullis.cli.doctor_channels import channel
 from portcullis.cli.doctor_egress import egress
 from portcullis.cli.doctor_finding import Finding, reachable
+from portcullis.cli.doctor_hosts import hosts
 from portcullis.cli.doctor_oauth import oauth
 from portcullis.cli.doctor_observed import observed
 from portcullis.cli.doctor_operators import operators
@@ -48,6 +49,7 @@ from portcullis.core.errors import Problem
 from portcullis.execution.secrets import Secrets
 from portcullis.identity.authority_files import Files, parse_state
 from portcullis.identity.in_force import attention
+from portcullis.identity.keys import ISSUER
 from portcullis.identity.workload.socket import MAX_PATH
 from portcullis.inspection import packs
 from portcullis.inspection.build import rules_of
@@ -107,10 +109,13 @@ def _upstreams(config: Config, sources: Sources) -> Iterator[Finding]:
     secrets = sources.registry
     yield from (_tried(*reading) for reading in readings(config))
     yield from _keys(config)
+    yield from hosts(config)
     yield from _addresses(config)
     yield from _witnesses(config)
-    if config.counters.via == "redis":
-        yield _counts(config, secrets)
+    if config.counters.via == "redis" or config.feed.via == "redis" or config.shared.url:
+        from portcullis.cli.doctor_redis import servers  # noqa: PLC0415 - Redis's client is slow
+
+        yield from servers(config, secrets)
     for name, settings in config.notifications.items():
         for reference in references(settings):
             what = f"secret of notifications.{name}"
@@ -132,16 +137,6 @@ def _upstreams(config: Config, sources: Sources) -> Iterator[Finding]:
         yield Finding("upstreams", ok=False, found="none", do=do)
 
 
-def _counts(config: Config, secrets: Secrets) -> Finding:
-    """Whether the server of limits' counts keeps them."""
-    from portcullis.cli.doctor_counts import counts  # noqa: PLC0415 - Redis's client is slow
-
-    try:
-        return Finding("counts", *counts(config, secrets))
-    except Problem as problem:
-        return Finding("counts", ok=False, found=problem.detail, do=problem.hint)
-
-
 def _inspection(settings: Inspection) -> None:
     """Load all rules, and run the examples of the packs that do not ship."""
     rules_of(settings.packs, settings.without, settings.dictionaries)
@@ -151,6 +146,10 @@ def _inspection(settings: Inspection) -> None:
 
 def _keys(config: Config) -> Iterator[Finding]:
     """Whether what is sealed opens, and whether the authority can go on by itself."""
+    if config.apart and not (config.state / "keys" / ISSUER).exists():
+        yield _tried("keys", f"{config.keys.kind}: brought here", partial(keys_of, config))
+        yield from _database(config)
+        return
     if not (config.state / "keys").is_dir():
         yield Finding("keys", ok=True, found=f"{config.keys.kind}: they will be made")
         return
@@ -329,13 +328,14 @@ def _running(config: Config, running: RunningGate | None) -> Iterator[Finding]:
     gateways = running_gateways(config)
     if running is not None:
         yield Finding("control", ok=True, found=f"{running.control} runs, process {running.pid}")
-    elif gateways:
-        found = f"none runs: {', '.join(gateways)} refuse everything"
+    elif gateways and not config.apart:
+        lease = config.feed.lease_seconds
+        found = f"none runs: {', '.join(gateways)} refuse everything within {lease:g} s"
         yield Finding("control", ok=False, found=found, do="Start `portcullis control`.")
     for name, one in gateways.items():
         found = f"{one.gate or one.mtls} runs, process {one.pid}"
         yield Finding(f"gateway {name}", ok=True, found=found)
-    if running is not None and not gateways:
+    if running is not None and not gateways and config.store.url is None:
         do = "Start `portcullis gateway --name NAME`."
         yield Finding("gateway", ok=False, found="none runs", do=do)
 

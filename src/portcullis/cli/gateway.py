@@ -11,6 +11,7 @@ import typer
 import uvloop
 
 from portcullis import bootstrap
+from portcullis.bootstrap.leaving import longest
 from portcullis.bootstrap.presence import found_in
 from portcullis.cli import logs
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
@@ -19,9 +20,7 @@ from portcullis.config import Config, Listen, load
 from portcullis.config.places import gateway_file, gateway_name
 from portcullis.core.errors import Problem
 
-_LISTENERS = ("gate", "tls", "mtls")
-_MARGIN_SECONDS = 5.0
-"""How long it may take to end beside the time in which its calls may finish."""
+_LISTENERS = ("gate", "tls", "mtls", "relay")
 
 
 def gateway(
@@ -29,7 +28,9 @@ def gateway(
     config: ConfigFile = DEFAULT_CONFIG,
     listen: Annotated[
         list[str] | None,
-        typer.Option(help="gate=HOST:PORT, tls=... or mtls=...: in place of the configuration's."),
+        typer.Option(
+            help="gate=HOST:PORT, tls=..., mtls=... or relay=...: in place of the configuration's."
+        ),
     ] = None,
     tied: Annotated[
         bool, typer.Option("--tied", help="End when standard input does, as with SIGTERM.")
@@ -47,7 +48,7 @@ def gateway(
 
 
 async def _serve(config: Config, name: str, *, tied: bool) -> None:
-    stop = Stop(name, tied=config.limits.drain_seconds + _MARGIN_SECONDS if tied else None)
+    stop = Stop(name, tied=longest(config.limits) if tied else None)
     async with contextlib.AsyncExitStack() as stack:
         running = bootstrap.running_gateway(config, name, told=partial(say, name=name))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ from portcullis.cli.alert_operations import RemoteAlerts
 from portcullis.cli.remote_call import call
 from portcullis.cli.remote_principals import RemotePrincipals
 from portcullis.control.approvals_api import ApprovalDetail, ApprovalList, ApprovalView
+from portcullis.control.backups_api import BegunView
 from portcullis.control.behaviour_api import BaselineView, StandingList, StandingView
 from portcullis.control.breakers_api import BreakerList, BreakerReset
 from portcullis.control.catalogue_api import DefinitionView, ToolList, ToolView
@@ -92,6 +94,15 @@ class Remote(RemotePrincipals):
         """Read the content of an event."""
         body = {"event": event, "reason": reason}
         return ContentView.model_validate(self._call("POST", "/content", body))
+
+    def backup(self, recipients: Sequence[str], reason: str, *, root_key: bool) -> BegunView:
+        """Record that a backup is about to be made."""
+        body = {"recipients": list(recipients), "reason": reason, "root_key": root_key}
+        return BegunView.model_validate(self._call("POST", "/backups", body))
+
+    def backed_up(self, backup: str, digest: str, size: int) -> None:
+        """Record what was made."""
+        self._call("POST", f"/backups/{backup}/made", {"digest": digest, "bytes": size})
 
     def holds(self) -> tuple[HoldView, ...]:
         """The legal holds in force."""

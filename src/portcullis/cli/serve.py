@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import resource
 import signal
@@ -21,6 +22,8 @@ from portcullis.control.console.guard import own_url
 from portcullis.core.errors import Problem
 
 T = TypeVar("T")
+AGAIN_SECONDS = 0.05
+"""How soon whoever waits for the control tries again: a fraction of any lease."""
 
 
 def say(line: str, name: str = "") -> None:
@@ -91,9 +94,13 @@ class Stop:
             asked.remove_done_callback(cancel)
             asked.cancel()
 
-    async def wait(self, reload: Callable[[], None]) -> None:
-        """Return when it is to end; until then, SIGHUP calls ``reload``."""
+    async def wait(
+        self, reload: Callable[[], None], *, renew: Callable[[], None] | None = None
+    ) -> None:
+        """Return when it is to end; until then, SIGHUP calls ``reload`` and SIGUSR2 ``renew``."""
         self._loop.add_signal_handler(signal.SIGHUP, reload)
+        if renew is not None:
+            self._loop.add_signal_handler(signal.SIGUSR2, renew)
         await self._asked.wait()
         say("draining", self._name)
 
@@ -123,19 +130,28 @@ async def patiently(
     stack: contextlib.AsyncExitStack,
     config: Config,
     start: Callable[[], contextlib.AbstractAsyncContextManager[bootstrap.Gate]],
+    *,
+    wait: bool = False,
 ) -> bootstrap.Gate:
-    """Start what rules; a command that has the log open gets time to finish, another gate not."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    """Start what rules; a command that has the log open gets time to finish, another gate not.
+
+    With ``wait`` it stands by for as long as another rules.
+    """
+    until = math.inf if wait else time.monotonic() + PATIENCE_SECONDS
+    said = not wait
     while True:
         try:
             return await stack.enter_async_context(start())
         except Problem as problem:
             if problem.code != "PC6003":
                 raise
-            other = running_gate(config)
+            if not said:
+                say("stands by: another process has the control")
+                said = True
+            other = None if wait else running_gate(config)
             if other is not None:
                 what = f"process {other.pid}, {other.gate or other.control}"
                 raise Problem("PC6003", f"a gate runs here already: {what}") from None
             if time.monotonic() > until:
                 raise
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(AGAIN_SECONDS)

@@ -33,7 +33,10 @@ def up(
         ),
     ] = 1,
 ) -> None:
-    """Run the gate and its control plane until SIGTERM or Ctrl-C; SIGHUP reloads the policy."""
+    """Run the gate and its control plane until SIGTERM or Ctrl-C; SIGHUP reloads the policy.
+
+    With workers, `portcullis restart` has each begin anew while the others serve.
+    """
     settings = load(config)
     uvloop.run(_alone(settings) if workers == 1 else _supervised(settings, config, workers))
 
@@ -79,7 +82,7 @@ async def _supervised(config: Config, file: Path, count: int) -> None:
         say(f"workers   {', '.join(names_of(count))}")
         keeping = asyncio.create_task(workers.run())
         try:
-            await Stop().wait(reload)
+            await Stop().wait(reload, renew=workers.renew)
         finally:
             await workers.end()
             await keeping

@@ -7,9 +7,9 @@ or a secret given by value is a Problem PC7001 that names the file, the line and
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from portcullis.config.alerts import Alerts
 from portcullis.config.approvals import Approvals
@@ -28,6 +28,7 @@ from portcullis.config.exporters import Exporters
 from portcullis.config.feed import Feed
 from portcullis.config.guard import Toolset
 from portcullis.config.guarded import rule_places, secret_places
+from portcullis.config.hosts import expect_common
 from portcullis.config.identity import FileKeys, Identity, KeyManagerSettings
 from portcullis.config.incidents import Incidents
 from portcullis.config.inspection import Inspection
@@ -44,7 +45,9 @@ from portcullis.config.review import Review
 from portcullis.config.roles import OperatorRoles, Pair, expect_roles, roles_of
 from portcullis.config.sandbox import Sandboxing
 from portcullis.config.secrets import Injection, Secrets
+from portcullis.config.shared import Shared
 from portcullis.config.store import Store
+from portcullis.config.telemetry import Telemetry
 from portcullis.config.tools import ToolServer, held
 from portcullis.core.errors import Problem
 from portcullis.core.rights import Roles
@@ -180,6 +183,9 @@ class Limits(Section):
     processes: int = Field(default=32, ge=1)
     audit_queue: int = Field(default=8192, ge=1)
     drain_seconds: float = Field(default=10, ge=0)
+    """How long what runs may go on when a gate ends."""
+    drain_notice_seconds: float = Field(default=0, ge=0, le=300)
+    """How long it says before, at ``/readyz``, that it will: as long as a load balancer needs."""
 
 
 class Tokens(Section):
@@ -231,6 +237,9 @@ class Config(Section):
     """The whole file."""
 
     trust_domain: str = Field(pattern=TRUST_DOMAIN)
+    control_plane: Literal["here", "elsewhere"] = "here"
+    """Whether this state folder has the control plane, or only gateways of one that has another
+    (docs/hosts.md)."""
     state: Path = Path("portcullis-state")
     policy: Path = Path("policy")
     environment: Name = "production"
@@ -268,10 +277,12 @@ class Config(Section):
     feed: Feed = Feed()
     counters: Counters = Counters()
     store: Store = Store()
+    shared: Shared = Shared()
     prices: Path | None = None
     """What models cost, before what is known of them anyway (docs/limits.md)."""
     audit: Audit = Audit()
     evidence: Evidence = Evidence()
+    telemetry: Telemetry = Telemetry()
     secrets: Secrets = Secrets()
 
     @field_validator("guard", "tools")
@@ -351,6 +362,18 @@ class Config(Section):
                 msg = f"passkeys: required, but notifications.{name} has actions: they ask for none"
                 raise ValueError(msg)
         return console
+
+    @model_validator(mode="after")
+    def _reached(self) -> Self:
+        """What a gateway has without the control plane's folder is where both can reach it."""
+        if self.apart:
+            expect_common(self)
+        return self
+
+    @property
+    def apart(self) -> bool:
+        """Whether the control plane has another state folder, on another host as a rule."""
+        return self.control_plane == "elsewhere"
 
     @property
     def operator_roles(self) -> Roles:

@@ -18,7 +18,7 @@ class Feed(Section):
     since such an address may hold a password.
     """
 
-    lease_seconds: Annotated[float, Field(ge=0.2, le=60)] = 1.0
+    lease_seconds: Annotated[float, Field(ge=0.2, le=3600)] = 1.0
     heartbeat_seconds: Annotated[float, Field(ge=0.05, le=20)] = 0.25
     via: Literal["unix", "redis"] = "unix"
     url: Annotated[str, Field(pattern=LOCAL_SECRET)] | None = None

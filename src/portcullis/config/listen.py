@@ -28,7 +28,15 @@ def _loopback(value: str) -> str:
     return value
 
 
+def _reached(value: str) -> str:
+    if _address(value).rpartition(":")[0] in {"0.0.0.0", "[::]", "*"}:  # noqa: S104 - refused
+        msg = "the address by which other gateways reach this one"
+        raise ValueError(msg)
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
+Reached = Annotated[str, AfterValidator(_reached)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
 
 
@@ -39,7 +47,9 @@ class Listen(Section):
     are for loopback only. ``mtls`` asks every client for its SVID. ``bootstrap`` serves, over TLS
     with our own SVID, the two things for which nobody can have a certificate yet: the trust
     bundle (SPIFFE federation) and enrolment. ``egress`` is the proxy through which agents reach the
-    network, and ``decisions`` Envoy's ext_authz (gRPC); both ask for SVIDs, too. ``workload`` is
+    network, and ``decisions`` Envoy's ext_authz (gRPC); both ask for SVIDs, too. ``relay`` is
+    where gateways of other hosts bring requests for what this one keeps, and asks for a gateway's
+    SVID. ``workload`` is
     the SPIFFE Workload API's Unix socket, relative to the state directory. ``names`` are the DNS
     names and addresses that clients know the gate by: they stand in its certificate.
     """
@@ -51,6 +61,7 @@ class Listen(Section):
     bootstrap: Address | None = None
     egress: Address | None = None
     decisions: Address | None = None
+    relay: Reached | None = None
     workload: Path | None = Path("workload.sock")
     names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,253}$")], ...] = (
         "localhost",

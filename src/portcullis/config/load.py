@@ -147,6 +147,13 @@ def _anchored_audit(section: dict[str, Any], base: Path) -> dict[str, Any]:
     return found
 
 
+def _anchored_telemetry(section: dict[str, Any], base: Path) -> dict[str, Any]:
+    traces = _anchored_paths(section.get("traces"), base, ("ca",))
+    if isinstance(traces, dict) and isinstance(traces.get("headers"), dict):
+        traces = traces | {"headers": _anchored_paths(traces["headers"], base, ())}
+    return section | {"traces": traces}
+
+
 def _anchored_replica(replica: Any, base: Path) -> Any:
     """Its keys; the ``file:`` of its store is a URL."""
     if not isinstance(replica, dict):
@@ -237,11 +244,13 @@ _SECTIONS: Final = {
     "notifications": _anchored_notifications,
     "policy_changes": _anchored_counters,
     "store": _anchored_counters,
+    "shared": _anchored_counters,
     "policy_source": _anchored_policy_source,
     "audit": _anchored_audit,
     "inspection": _anchored_inspection,
     "identity": _anchored_identity,
     "evidence": _anchored_evidence,
+    "telemetry": _anchored_telemetry,
     "tools": _anchored_tools,
     "secrets": _anchored_secrets,
     "egress": _anchored_egress,

@@ -1,7 +1,8 @@
 """Which processes a deployment has, and where each keeps what is its own.
 
 A log's name says what its writer is: ``gate`` is everything in one process, ``control`` the
-control plane alone, ``mcp-...`` a ``portcullis mcp``; every other name is a gateway's.
+control plane alone, ``mcp-...`` a ``portcullis mcp``; every other name is a gateway's. In a folder
+that was restored from a backup a point and the time of that follow (``log_name``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _WRAPPERS: Final = "mcp"
 _LOGS: Final = "logs"
 _GATEWAYS: Final = "gateways"
 VKEY: Final = "log.vkey"
+EPOCH: Final = "epoch"
+"""Below the state directory, where it was restored: what the names of its logs end in since."""
 
 
 class Role(StrEnum):
@@ -42,6 +45,7 @@ class Role(StrEnum):
     @classmethod
     def of(cls, log: str) -> Role:
         """The role of whoever writes the log of this name."""
+        log = log.partition(".")[0]
         if log == GATE:
             return cls.ALONE
         if log == CONTROL:
@@ -81,10 +85,25 @@ def gateway_name(name: str) -> str:
     return name
 
 
+def log_name(config: Config, process: str) -> str:
+    """What the log of a process is called: as the process, until its folder was restored.
+
+    From then on each has a new one, since the old logs went on after the backup was made: who
+    added to the copy would write another history. Raises Problem PC7001.
+    """
+    try:
+        epoch = (config.state / EPOCH).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return process
+    except (OSError, ValueError) as error:
+        raise Problem("PC7001", f"{config.state / EPOCH} cannot be read: {error}") from None
+    return f"{process}.{epoch}"
+
+
 def audit_directory(config: Config, name: str = GATE) -> Path:
     """Where a log lies, by its name."""
     match Role.of(name):
-        case Role.ALONE:
+        case Role.ALONE if name == GATE:
             return config.state / "log"
         case Role.WRAPPER:
             return config.state / _WRAPPERS / name
@@ -113,17 +132,24 @@ def own_log(config: Config) -> str:
     The gate's, unless there is only that of a control plane.
     """
     split = audit_directory(config, CONTROL).exists() and not audit_directory(config).exists()
-    return CONTROL if split else GATE
+    return log_name(config, CONTROL if split else GATE)
 
 
 def ruling_logs(config: Config) -> tuple[Path, ...]:
     """Where the logs lie that tell of holds and erasures: those of who rules, or ruled."""
-    return audit_directory(config, GATE), audit_directory(config, CONTROL)
+    names = {GATE, CONTROL, log_name(config, GATE), log_name(config, CONTROL)}
+    names |= {name for name in logs_of(config) if Role.of(name).rules}
+    return tuple(audit_directory(config, name) for name in sorted(names))
 
 
 def gateway_file(config: Config, name: str) -> Path:
     """What a running gateway says of itself."""
     return config.state / _GATEWAYS / f"{name}.json"
+
+
+def gateway_feed(config: Config, name: str) -> Path:
+    """What a gateway keeps of the kill feed, for when it starts again."""
+    return config.state / _GATEWAYS / f"{name}.feed"
 
 
 def gateway_figures(config: Config, name: str) -> Path:

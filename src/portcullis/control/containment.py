@@ -41,9 +41,10 @@ class Containment(KillFeed, Protocol):
     stands against anybody. ``acknowledged`` says what the gateways made of all that changed so far.
     ``changing`` is held by whoever reads a record to write it back. ``watch`` follows other
     processes until cancelled; ``relay`` is what takes changes to them. ``push`` acts on what
-    another process published, ``lease`` says whether that is fresh, and ``lapsed`` that it may be
-    so no more. ``by_role`` says which role an agent has, ``policy_changed`` that it may be another;
-    ``has_role`` whether anybody has one, None where no policy is known.
+    another process published and ``pushed`` is all of that; ``lease`` says whether it is fresh, and
+    ``lapsed`` that it may be so no more. ``by_role`` says which role an agent has,
+    ``policy_changed`` that it may be another; ``has_role`` whether anybody has one, None where no
+    policy is known.
     """
 
     changing: asyncio.Lock
@@ -82,6 +83,7 @@ class Containment(KillFeed, Protocol):
     def push(  # noqa: D102 - the same
         self, standings: Iterable[Standing], *, whole: bool = False
     ) -> None: ...
+    def pushed(self) -> tuple[Standing, ...]: ...  # noqa: D102 - the same
     def lease(self, fresh: Callable[[], bool] | None) -> None: ...  # noqa: D102 - the same
     def lapsed(self) -> None: ...  # noqa: D102 - the same
 

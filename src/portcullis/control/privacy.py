@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -17,8 +17,8 @@ from portcullis.audit.retention_holds import (
     HOLD,
     RELEASE,
     Hold,
-    HoldBook,
     HoldKind,
+    Holds,
     held_problem,
 )
 from portcullis.audit.subjects_erasure import Stores, subject_name
@@ -36,13 +36,27 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 
     ``subject`` is what stands for the subject in the record of it, ``fields`` counts those of
     content that went with the keys. ``derived`` says that the keys
-    of all commitments from before subjects had keys of their own went with it.
+    of all commitments from before subjects had keys of their own went with it. ``elsewhere`` are
+    the gateways of other hosts, which destroy what they have as soon as they run.
     """
 
     subject: str
     keys: int
     fields: int
     derived: bool
+    elsewhere: tuple[str, ...] = ()
+
+
+class ErasesElsewhere(Protocol):
+    """Gateways that have their keys on other hosts. Both block."""
+
+    def others(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    def erase(self, name: str) -> None:
+        """Have each of them erase a subject as soon as it can, durably."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +65,15 @@ class PrivacyParts:
 
     ``book`` has the holds, ``contents`` is None where no content was ever kept. ``forget``
     destroys what is left of sessions that have ended, and blocks. Whoever destroys or holds
-    something has ``acting``.
+    something has ``acting``. ``elsewhere`` has gateways of other hosts destroy what they have.
     """
 
     own: str
     stores: Stores
-    book: HoldBook
+    book: Holds
     contents: ContentStore | None
     forget: Callable[[], None]
+    elsewhere: ErasesElsewhere | None = None
     acting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def expire(self, before: Mapping[str, float]) -> int:
@@ -103,14 +118,24 @@ class Privacy:
             plan = await asyncio.to_thread(self._stores.plan, name, self._book)
             if isinstance(plan, Hold):
                 raise held_problem(plan)
-            tag = plan.tags[self._own].hex()
-            if not (plan.keys or plan.derived or self._book.unfinished(tag)):
+            tag, elsewhere = plan.tags[self._own].hex(), self._parts.elsewhere
+            others = () if elsewhere is None else await asyncio.to_thread(elsewhere.others)
+            if not (plan.keys or plan.derived or others or self._book.unfinished(tag)):
                 raise Problem("PC6041", "no log has a key of this subject")
-            said = {"subject": tag, "reason": reason, "keys": plan.keys}
+            tags = {log: one.hex() for log, one in plan.tags.items()}
+            said = {"subject": tag, "tags": tags, "reason": reason, "keys": plan.keys}
             await self._act(context, ERASE, tag, said)
             keys, fields = await asyncio.to_thread(self._stores.erase, plan)
             await asyncio.to_thread(self._parts.forget)
-            erased = Erased(subject=tag, keys=keys, fields=fields, derived=bool(plan.derived))
+            if others and elsewhere is not None:
+                await asyncio.to_thread(elsewhere.erase, name)
+            erased = Erased(
+                subject=tag,
+                keys=keys,
+                fields=fields,
+                derived=bool(plan.derived),
+                elsewhere=others,
+            )
             await self._act(context, ERASED, tag, msgspec.structs.asdict(erased))
             return erased
 

@@ -41,17 +41,22 @@ class ErasureRequest(_Shape):
 
 
 class ErasureView(_Shape):
-    """What is gone: keys, fields of content, and whether older commitments went as a whole."""
+    """What is gone: keys, fields of content, and whether older commitments went as a whole.
+
+    ``elsewhere`` are the gateways of other hosts, which destroy what they have as soon as they run.
+    """
 
     subject: str
     keys: int
     fields: int
     derived: bool
+    elsewhere: list[str] = []
 
     @classmethod
     def of(cls, done: Erased) -> ErasureView:
         """The view of an erasure."""
-        return cls(**{name: getattr(done, name) for name in cls.model_fields})
+        found = {name: getattr(done, name) for name in cls.model_fields}
+        return cls(**found | {"elsewhere": list(done.elsewhere)})
 
 
 class HoldRequest(_Shape):

@@ -9,6 +9,7 @@ from functools import partial
 from portcullis.control.activity import Activity
 from portcullis.control.alerts import Alerting
 from portcullis.control.approvals import Approving
+from portcullis.control.backups import Backups
 from portcullis.control.behaviour import Behaving
 from portcullis.control.break_glass import BreakingGlass
 from portcullis.control.breakers import Breaking
@@ -317,6 +318,12 @@ class Services(ServiceParts):
         if self.privacy_parts is None or self.pruning_parts is None:
             raise Problem("PC7005", "there is no log to prune here")
         return Pruning(self.pruning_parts, self.privacy_parts)
+
+    def backups(self, route: str) -> Backups:
+        """The service that has backups on record."""
+        if self.review_parts is None:
+            raise Problem("PC7005", "there is no log to back up here")
+        return Backups(self.records(), self.review_parts.size, self.new_id, route)
 
     def logins(self, route: str) -> Logins:
         """The operators' logins; one in a process, since it counts failures."""

@@ -26,6 +26,7 @@ from portcullis.control.releases import ReleaseParts
 from portcullis.control.reviews import ReviewParts
 from portcullis.control.secrets import SecretParts
 from portcullis.core.breaker_ports import BreakerBook
+from portcullis.core.feed import Rule
 from portcullis.core.grant_ports import Grants
 from portcullis.core.inspection_ports import Pins
 from portcullis.core.notice_ports import NoticeStore
@@ -54,7 +55,8 @@ class ServiceParts:
     console's forms are bound to logins with, ``feed_key`` what
     authenticates the kill feed's frames, ``orders`` the signed orders about everybody and
     ``kill_key`` what signs them, ``passkeys`` where those of operators are; ``grants`` is what
-    users granted at upstreams, ``notices`` what people are told of; ``argon2`` is what an
+    users granted at upstreams, ``notices`` what people are told of; ``rule`` is that of
+    the process which rules; ``argon2`` is what an
     operator's password costs to guess; refused logins take a multiple of ``login_grain`` seconds;
     ``outcomes`` are those of kills, for the console; ``observed`` is who is observed;
     ``operator_roles`` is what operators may.
@@ -104,6 +106,7 @@ class ServiceParts:
     passkeys: Passkeys | None = None
     grants: Grants | None = None
     notices: NoticeStore | None = None
+    rule: Rule | None = None
     argon2: Cost = STANDARD
     login_grain: float = GRAIN_SECONDS
     outcomes: Outcomes = field(default_factory=Outcomes)

@@ -10,6 +10,7 @@ import msgspec
 
 from portcullis.core.obligation import Obligations
 from portcullis.core.principal import Principal, Session
+from portcullis.core.trace import Trace
 
 
 class Route(StrEnum):
@@ -129,7 +130,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Around a call: who, in which session, from where.
 
     ``source`` is the peer's address (``127.0.0.1:5123``, ``unix``, ``stdio``); ``trace_id`` is
-    32 hex digits (W3C trace context); ``received_at`` is seconds since the epoch.
+    32 hex digits (W3C trace context); ``received_at`` is seconds since the epoch. ``trace`` takes
+    the spans of a request that is traced.
     """
 
     principal: Principal
@@ -137,6 +139,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     trace_id: str
     received_at: float
+    trace: Trace | None = None
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

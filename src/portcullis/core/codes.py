@@ -435,6 +435,19 @@ CODES: Final[dict[str, Code]] = {
     "PC4005": Code(
         500, -32603, "The kill feed cannot be published", "One control plane runs per deployment."
     ),
+    "PC4006": Code(
+        503,
+        -32004,
+        "The policy in force is not known here",
+        "The gate fails closed until it can take the active release: see"
+        " `portcullis policy release list` and the gateway's log.",
+    ),
+    "PC4007": Code(
+        500,
+        -32603,
+        "The snapshot that a gateway kept cannot be used",
+        "It waits for the control plane. Somebody wrote into its state directory, or copied it.",
+    ),
     "PC4010": Code(
         403,
         -32004,
@@ -690,6 +703,12 @@ CODES: Final[dict[str, Code]] = {
         "The witness has lost what it saw",
         "Restore its newest state. If that is gone, start one with a new key.",
     ),
+    "PC6009": Code(
+        502,
+        -32011,
+        "The log of a gateway on another host cannot be brought here",
+        "Both hosts name the same store under `audit.replicate`: see docs/hosts.md.",
+    ),
     "PC6030": Code(
         409, -32011, "Another process delivers for this exporter", "Stop it, or let it go on."
     ),
@@ -709,6 +728,24 @@ CODES: Final[dict[str, Code]] = {
         -32011,
         "The log is larger than may be brought here",
         "Allow more with --max-bytes, where TMPDIR has room for it; or verify it where it lies.",
+    ),
+    "PC6032": Code(
+        500,
+        -32011,
+        "The log is older than what witnesses have seen",
+        "Put the newest state back; or begin a new log with `portcullis backup fence`.",
+    ),
+    "PC6033": Code(
+        422, -32011, "The backup does not verify", "Take another one, and keep this as it is."
+    ),
+    "PC6034": Code(
+        409, -32011, "There is a deployment already", "Restore into a folder that is empty."
+    ),
+    "PC6035": Code(
+        422,
+        -32011,
+        "That is no newer copy of the log",
+        "Name a copy that goes on where the backup ends, or say --without-newer-log.",
     ),
     "PC6040": Code(
         409, -32011, "A legal hold is in force", "It ends with `portcullis audit release`."
@@ -983,6 +1020,46 @@ CODES: Final[dict[str, Code]] = {
         -32603,
         "The attempts to escape could not be made",
         "See `portcullis sandbox show`; a box needs /usr/bin/python3 of this machine.",
+    ),
+    "PC7081": Code(
+        409,
+        -32603,
+        "Not on this host",
+        "The control plane is elsewhere (`control_plane` in portcullis.yaml): do it there.",
+    ),
+    "PC7082": Code(
+        500,
+        -32603,
+        "What the control plane published is not as it published it",
+        "Somebody wrote into the database, or it was restored: restart the control plane.",
+    ),
+    "PC7083": Code(
+        409,
+        -32603,
+        "The name is another gateway's",
+        "A name stays with its log's key: give this gateway another --name.",
+    ),
+    "PC7085": Code(
+        500,
+        -32603,
+        "The address of Valkey or Redis is not good",
+        "See docs/redis.md: `rediss://USER:PASSWORD@HOST/`, or `plaintext=allowed` on a network of"
+        " your own.",
+    ),
+    "PC7086": Code(
+        503,
+        -32603,
+        "Valkey or Redis cannot be used",
+        "See docs/redis.md, and start it, or give its user what it needs.",
+    ),
+    "PC7087": Code(
+        503,
+        -32603,
+        "Another version of the program says what this one cannot read",
+        "Upgrade step by step: the processes of a deployment may be one format apart.",
+    ),
+    "PC7088": Code(
+        500, -32603, "Not restarted", "The others go on as they are; see `portcullis doctor`."
     ),
     # Range PC8, telling people
     "PC8001": Code(502, -32603, "A channel did not take the message", "See the detail."),

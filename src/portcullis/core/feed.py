@@ -70,7 +70,8 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     """All that stands after update ``sequence`` of ``epoch``, for the follower that asked.
 
     ``nonce`` is the follower's own, so that nothing old can pass for it. ``at`` is the publisher's
-    monotonic time, as in every frame of its: it grows with each.
+    monotonic time, as in every frame of its: it grows with each. ``format`` is that of what the
+    processes of a deployment say to each other (``core.formats``).
     """
 
     epoch: str
@@ -79,6 +80,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     to: str
     nonce: bytes
     standings: tuple[Standing, ...]
+    format: int = 1
 
 
 class Update(msgspec.Struct, frozen=True, tag="update"):
@@ -88,6 +90,7 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
     sequence: int
     at: float
     standings: tuple[Standing, ...]
+    format: int = 1
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
@@ -96,10 +99,42 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     epoch: str
     sequence: int
     at: float
+    format: int = 1
 
 
 Said: TypeAlias = Snapshot | Update | Heartbeat
-"""What the publisher says. An epoch is one publisher's life."""
+"""What the publisher says. An epoch is one publisher's life: see ``epoch_of``."""
+
+
+def epoch_of(term: int, life: str) -> str:
+    """What a publisher calls its life. ``term`` is later than that of whoever ruled before it."""
+    return f"{term:016x}-{life}"
+
+
+def term_of(epoch: str) -> int:
+    """The term in an epoch; 0 in those that older versions make."""
+    term, found, _ = epoch.partition("-")
+    return int(term, 16) if found else 0
+
+
+class LastSnapshot(msgspec.Struct, frozen=True):
+    """What a gateway knew when it last heard of its publisher, for when it starts again.
+
+    It is good for the gateway of that name, on the machine since it booted (``boot``) and for
+    ``lease`` seconds after ``heard``, when the frame was made that said ``at`` and was the
+    ``sequence``-th update's of ``epoch`` or a heartbeat after it. ``heard`` is by a clock that
+    nobody sets and that goes on while the machine sleeps.
+    """
+
+    gateway: str
+    boot: str
+    heard: float
+    lease: float
+    epoch: str
+    sequence: int
+    at: float
+    standings: tuple[Standing, ...]
+    format: int = 1
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -162,6 +197,17 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 0
     own: float = 0.0
     within: float = 0.0
+
+
+class Rule(Protocol):
+    """Being the one process that rules a deployment."""
+
+    def begin(self) -> int:
+        """Begin to publish: a term that is later than any before. It blocks."""
+        ...
+
+    async def keep(self) -> None:
+        """Hold on to it; return when another process rules."""
 
 
 class Relay(Protocol):

@@ -26,8 +26,11 @@ class Vaults(Protocol):
 
     ``vault`` never returns another key's vault. ``since`` is when the key was made (seconds since
     the epoch): no vault of a key gives a number that an earlier one of the same key has given.
+    ``refresh`` comes before: it has ``vault`` know what was hidden elsewhere until then, and awaits
+    what takes long. Both raise Problem PC7050 when a vault cannot be read.
     """
 
+    async def refresh(self, key: str, since: float = math.inf) -> None: ...
     def vault(self, key: str, since: float = math.inf) -> Vault: ...
 
 

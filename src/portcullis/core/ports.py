@@ -36,10 +36,12 @@ class Authenticator(Protocol):
     must cache the verification of tokens by digest and cost microseconds on a hit; it never
     caches a refusal, never answers from a cache past expiry, and checks the binding every time.
     Unless ``spend``, a proof that is good once is not used up: whoever asks so passes the request
-    on to another gateway, where it is.
+    on to another gateway, where it is. ``authenticated`` is the same, with ``spend``, for who can
+    wait: what was used may be remembered in a server that all gateways share.
     """
 
     def authenticate(self, presented: Presented, *, spend: bool = True) -> Principal: ...
+    async def authenticated(self, presented: Presented) -> Principal: ...
 
 
 class KeyManager(Protocol):
@@ -205,12 +207,14 @@ class Once(Protocol):
     (seconds since the epoch); when it can hold no more, it returns False: nobody gets in. One
     ``holder``, where it is known, has only a share of the room, so that it cannot lock out others.
     ``since`` is when its memory began, in seconds since the epoch: what was made before may have
-    been used, so whoever asks refuses it.
+    been used, so whoever asks refuses it. ``spent`` is ``spend`` for who can wait: where the memory
+    is elsewhere, the other blocks for one answer.
     """
 
     @property
     def since(self) -> float: ...
     def spend(self, key: bytes, until: float, holder: str = "") -> bool: ...
+    async def spent(self, key: bytes, until: float, holder: str = "") -> bool: ...
 
 
 class SecretSource(Protocol):

@@ -54,6 +54,7 @@ class Right(StrEnum):
     CONTENT_ERASE = "content.erase"
     CONTENT_HOLD = "content.hold"
     AUDIT_PRUNE = "audit.prune"
+    BACKUP_MAKE = "backup.make"
 
 
 MEANING: Final[Mapping[Right, str]] = MappingProxyType(
@@ -97,6 +98,7 @@ MEANING: Final[Mapping[Right, str]] = MappingProxyType(
         Right.CONTENT_ERASE: "erase what is kept of a person",
         Right.CONTENT_HOLD: "hold content back from erasure, and end that",
         Right.AUDIT_PRUNE: "prune the log",
+        Right.BACKUP_MAKE: "put backups on record",
     }
 )
 """Each right in the words of the docs, which list them."""

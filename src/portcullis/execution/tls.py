@@ -87,17 +87,25 @@ class WebTls:
 
 
 class SpiffeTls:
-    """TLS 1.2 or newer, HTTP/1.1, and exactly this workload at the other end.
+    """TLS 1.2 or newer, HTTP/1.1 or another ``protocol``, and exactly this workload at the end.
 
     Its chain must end in the bundle of its own trust domain, as that bundle is when the
     connection is made; host names do not matter. A connection is not used again once the
     authority that vouched for it has left the bundle.
     """
 
-    def __init__(self, workload: SpiffeId, trust: Trust, own: OwnSvid | None = None) -> None:
+    def __init__(
+        self,
+        workload: SpiffeId,
+        trust: Trust,
+        own: OwnSvid | None = None,
+        *,
+        protocol: str = "http/1.1",
+    ) -> None:
         self.untrusted = f"the upstream's certificate is not of {workload.trust_domain}"
         self._workload = workload
         self._trust = trust
+        self._protocol = protocol
         self._shown = _Shown(own)
         self._anchors: tuple[bytes, ...] = ()
         self._context: ssl.SSLContext | None = None
@@ -114,7 +122,7 @@ class SpiffeTls:
             context.check_hostname = False
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any authority in it is one
-            context.set_alpn_protocols(["http/1.1"])
+            context.set_alpn_protocols([self._protocol])
             context.load_verify_locations(cadata=pem(bundle.x509))
         self._shown.give(context, fresh=fresh)
         self._context, self._anchors = context, bundle.x509

@@ -11,6 +11,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.ports import Authenticator, Clock
 from portcullis.core.principal import PrincipalKind, Session
 from portcullis.core.session_ports import SessionState
+from portcullis.core.trace import Trace
 from portcullis.gateway.http import Request
 from portcullis.wire.target import target
 
@@ -27,7 +28,13 @@ class Access:
         self._clock = clock
 
     async def admit(
-        self, shown: Presented, *, source: str, trace_id: str, spend: bool = True
+        self,
+        shown: Presented,
+        *,
+        source: str,
+        trace_id: str,
+        spend: bool = True,
+        trace: Trace | None = None,
     ) -> Context:
         """The context of an agent's call; unless ``spend``, a proof may be shown once more.
 
@@ -35,7 +42,10 @@ class Access:
         when the credential is a session's token and that session is not open for this agent or
         for one on whose behalf it acts.
         """
-        principal = self._authenticator.authenticate(shown, spend=spend)
+        if spend:
+            principal = await self._authenticator.authenticated(shown)
+        else:
+            principal = self._authenticator.authenticate(shown, spend=False)
         if principal.kind is not PrincipalKind.AGENT:
             problem = Problem("PC2004", "this route is for agents")
             problem.credential = principal.credential
@@ -51,6 +61,7 @@ class Access:
             source=source,
             trace_id=trace_id,
             received_at=self._clock.now(),
+            trace=trace,
         )
 
 

@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from portcullis.core.errors import Problem
+from portcullis.gateway.accepting import queued
 from portcullis.gateway.live import Connection, Live
 from portcullis.gateway.tls import ServerTls, refusal
 from portcullis.wire.certificates import verified_chain
@@ -33,6 +34,8 @@ BURST: Final = 4
 """Sockets that are accepted in a row."""
 PAUSE: Final = 0.002
 """Seconds between two such rows, in which everybody else is served."""
+_LEAVING: Final = 1.0
+"""Seconds that handshakes still get when nothing more is accepted."""
 _OUT_OF_FILES: Final = 0.2
 """Seconds until the next attempt when no socket could be accepted."""
 
@@ -78,6 +81,17 @@ class Admissions:
         """Begin to accept from a socket that listens and does not block."""
         self._accepting = asyncio.get_running_loop().create_task(self._accept(listening))
 
+    async def leave(self, listening: socket.socket) -> None:
+        """Accept no more than what is connected already, and let handshakes end, for a moment."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+        with contextlib.suppress(OSError):  # no more files
+            for accepted, source in queued(listening):
+                self._enter(accepted, source)
+        if self._unfinished:
+            seconds = min(self._seconds, _LEAVING)
+            await asyncio.wait(tuple(self._unfinished), timeout=seconds)
+
     def close(self) -> None:
         """Accept no more, and end the handshakes that are not done."""
         if self._accepting is not None:
@@ -95,16 +109,14 @@ class Admissions:
         self._refused(problem, source, method="tls", **who)
 
     async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            for _ in range(BURST):
-                try:
-                    accepted, address = await loop.sock_accept(listening)
-                except OSError as error:  # no more files, or a peer that is gone already
-                    log.warning("accept_failed", reason=error.strerror)
-                    await asyncio.sleep(_OUT_OF_FILES)
-                    continue
-                self._enter(accepted, f"{address[0]}:{address[1]}")
+            await _readable(listening)  # what is accepted here is not lost to a cancellation
+            try:
+                for accepted, source in queued(listening, BURST):
+                    self._enter(accepted, source)
+            except OSError as error:  # no more files
+                log.warning("accept_failed", reason=error.strerror)
+                await asyncio.sleep(_OUT_OF_FILES)
             await asyncio.sleep(PAUSE)
 
     def _enter(self, accepted: socket.socket, source: str) -> None:
@@ -162,6 +174,22 @@ class _Arrival(asyncio.Protocol):
             return
         transport.set_protocol(served)
         served.connection_made(transport)
+
+
+async def _readable(listening: socket.socket) -> None:
+    """Return when somebody is to be accepted."""
+    loop = asyncio.get_running_loop()
+    there = loop.create_future()
+
+    def found() -> None:
+        if not there.done():
+            there.set_result(None)
+
+    loop.add_reader(listening.fileno(), found)
+    try:
+        await there
+    finally:
+        loop.remove_reader(listening.fileno())
 
 
 def _hang_up(accepted: socket.socket, transport: asyncio.Transport) -> None:

@@ -118,11 +118,9 @@ class EgressProxy:
             if asked is None:
                 return False
             self._live.check(visit.connection)
-            if self.draining:
-                raise Problem("PC5013", "the gate is shutting down")
             context = await self._admitted(visit, asked)
             with self._share(context), self._live.running(context, visit.connection):
-                return await self._serve(visit, asked, context)
+                return await self._serve(visit, asked, context) and not self.draining
         except Problem as problem:
             await self._refuse(visit, asked, context, problem)
         except asyncio.CancelledError as error:

@@ -10,8 +10,8 @@ from typing import Final
 import h11
 
 from portcullis.core.errors import Problem
+from portcullis.gateway.bounded import MAX_HEAD
 from portcullis.gateway.egress_stream import Pace, Stream
-from portcullis.gateway.listener import MAX_HEAD
 from portcullis.wire import ratelimit
 from portcullis.wire.egress import written
 from portcullis.wire.json import encode

@@ -13,8 +13,8 @@ import h11
 from portcullis.core.egress import Destination
 from portcullis.core.egress_ports import Dialer
 from portcullis.core.errors import Problem
+from portcullis.gateway.bounded import MAX_HEAD
 from portcullis.gateway.egress_stream import PIECE, Pace
-from portcullis.gateway.listener import MAX_HEAD
 from portcullis.wire.egress import written
 
 _SWITCHED: Final = 101

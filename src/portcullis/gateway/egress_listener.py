@@ -8,7 +8,9 @@ from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from portcullis.core.errors import Problem
+from portcullis.gateway.accepting import hold_off
 from portcullis.gateway.admission import Admissions, Refused
+from portcullis.gateway.bounded import LEAVING
 from portcullis.gateway.listener import bound
 from portcullis.gateway.live import Connection, Live
 from portcullis.gateway.tls import ServerTls
@@ -79,6 +81,7 @@ class EgressListener:
         self._proxy = proxy
         self._places = places
         self._drain_seconds = drain_seconds
+        self._shared = shared
         self._socket = bound(address, shared=shared)
         self._socket.listen(_BACKLOG)
         self._admissions = Admissions(
@@ -103,14 +106,19 @@ class EgressListener:
         self._admissions.start(self._socket)
 
     async def close(self) -> None:
-        """Accept no more; what runs may go on for a while, then it is cut."""
+        """Accept no more; what runs, or is asked at once, may go on for a while, then it is cut."""
         self._proxy.draining = True
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if self._shared:
+            await hold_off(self._socket)
+        await self._admissions.leave(self._socket)
         self._admissions.close()
         await self._admissions.wait_closed()
         self._socket.close()
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._drain_seconds
-        while self._proxy.running and loop.time() < until:  # noqa: ASYNC110 - once, at the end
+        while self._serving and loop.time() < began + self._drain_seconds:
+            if not self._proxy.running and loop.time() > began + LEAVING:
+                break
             await asyncio.sleep(0.02)
         for connection in tuple(self._serving.values()):
             connection.abort()

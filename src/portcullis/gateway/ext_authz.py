@@ -90,8 +90,7 @@ class Authorizer:
 class Door:
     """Hands admitted connections on to gRPC, and knows whose each is.
 
-    ``peers`` are the SPIFFE IDs that may ask; ``refused`` records who may not. ``draining`` lets
-    nobody in any more.
+    ``peers`` are the SPIFFE IDs that may ask; ``refused`` records who may not.
     """
 
     def __init__(
@@ -107,12 +106,13 @@ class Door:
         self._refused = refused
         self._callers: dict[str, tuple[Connection, str]] = {}
         self._private = Path()
+        self._answering = 0
         self.draining = False
 
     @property
     def running(self) -> int:
-        """What has to end by itself before the listener closes: nothing, answers are short."""
-        return 0
+        """How many answers are being made."""
+        return self._answering
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -140,7 +140,7 @@ class Door:
         peername = writer.get_extra_info("peername")
         source = f"{peername[0]}:{peername[1]}" if peername else ""
         try:
-            if not self.draining and self._admitted(connection, source):
+            if self._admitted(connection, source):
                 await self._served(reader, writer, connection, source)
         except OSError as error:
             log.info("ext_authz_client_left", reason=error.strerror)
@@ -193,6 +193,7 @@ class Door:
         request: wire.CheckRequest,
         context: ServicerContext[wire.CheckRequest, wire.CheckResponse],
     ) -> wire.CheckResponse:
+        self._answering += 1
         try:
             connection, source = self._caller(context.peer())
             return await self._authorizer.check(request, _principal(connection), source)
@@ -201,6 +202,8 @@ class Door:
         except Exception:
             log.exception("ext_authz_failed")
             return codec.denied(Problem("PC9002", "the question could not be handled"))
+        finally:
+            self._answering -= 1
 
     def _caller(self, peer: str) -> tuple[Connection, str]:
         """Who is at the other end. Raises Problem PC2022 or, for nobody known, PC2020."""

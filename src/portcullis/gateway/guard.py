@@ -127,6 +127,10 @@ class Guard:
             elif now >= begun.until:
                 self._fail(begun, Problem("PC5021", "no result came in time"))
 
+    def busy(self) -> bool:
+        """Whether calls run of which nobody has reported."""
+        return bool(len(self._running))
+
     def drain(self) -> None:
         """End all that runs, and begin no more."""
         self._running.close()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from portcullis.core.errors import Problem
-from portcullis.core.trace import new_trace, trace_of
+from portcullis.core.trace import Trace, new_trace, trace_of
 from portcullis.gateway.live import Connection
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -67,7 +67,8 @@ _LOCAL_ORIGIN: Final = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:
 class Request:
     """A request's head. ``headers`` has lower-case names, each with its one value.
 
-    Call ``check`` before anything is read from it. ``started`` says that its answer has begun;
+    Call ``check`` before anything is read from it. ``started`` says that its answer has begun,
+    under the HTTP ``status``; ``trace`` takes its spans, if it is traced;
     ``connection`` is what it came on (``gateway.live``), if the listener says so.
     """
 
@@ -82,6 +83,8 @@ class Request:
         "scope",
         "source",
         "started",
+        "status",
+        "trace",
         "trace_id",
     )
 
@@ -90,6 +93,8 @@ class Request:
         self.receive = receive
         self._send = send
         self.started = False
+        self.status = 0
+        self.trace: Trace | None = None
         self.connection: Connection | None = scope.get("portcullis.connection")
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -115,7 +120,8 @@ class Request:
 
     async def send(self, message: Message) -> None:
         """Send a part of the answer (ASGI)."""
-        self.started = True
+        if not self.started:
+            self.started, self.status = True, message.get("status", 0)
         await self._send(message)
 
     def check(self) -> None:

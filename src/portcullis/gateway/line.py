@@ -17,8 +17,10 @@ from portcullis.core.check import Check, Progress, StreamJudge
 from portcullis.core.containment import Look
 from portcullis.core.errors import Problem
 from portcullis.core.obligation import joined
-from portcullis.core.verdict import PASS, Allow, Deny, Finding, Hold, Transform
+from portcullis.core.trace import Trace
+from portcullis.core.verdict import PASS, Allow, Deny, Finding, Hold, Transform, Verdict
 from portcullis.gateway.outcome import PENDING, Held, Outcome
+from portcullis.gateway.tracing import checking, judged
 from portcullis.wire.json import encode
 
 log = structlog.get_logger(__name__)
@@ -51,7 +53,9 @@ class Line:
         self._chunk = tuple(c for c in checks if _overrides(c, "judge_chunk"))
         self._passing = tuple(c for c in checks if _overrides(c, "judge_passing"))
 
-    async def request(self, call: Call, context: Context) -> Outcome:
+    async def request(  # noqa: C901 - it is read as a whole, and runs for every call
+        self, call: Call, context: Context
+    ) -> Outcome:
         """Decide on a call; what no check grants is denied.
 
         What a check holds is judged by the others too: any of them may deny it, all may hold it.
@@ -63,8 +67,11 @@ class Line:
         try:
             for check in self._request:
                 name = check.name
-                facts = await check.prepare(call, context) if name in self._prepares else None
-                verdict = check.judge(call, context, facts)
+                if context.trace is not None:
+                    verdict = await self._traced(context.trace, check, call, context)
+                else:
+                    facts = await check.prepare(call, context) if name in self._prepares else None
+                    verdict = check.judge(call, context, facts)
                 if verdict is PASS:
                     continue
                 if isinstance(verdict, Deny):
@@ -85,6 +92,14 @@ class Line:
         if holds:
             return _held(holds, granted, call, findings)
         return _outcome(granted, call, "", findings)
+
+    async def _traced(self, trace: Trace, check: Check, call: Call, context: Context) -> Verdict:
+        with checking(trace, "request", check.name) as span:
+            prepares = check.name in self._prepares
+            facts = await check.prepare(call, context) if prepares else None
+            verdict = check.judge(call, context, facts)
+            judged(span, verdict)
+        return verdict
 
     async def lookups(self, call: Call, context: Context) -> list[Look]:
         """What the checks would look up before they ask about a call. Raises what they raise."""
@@ -124,10 +139,10 @@ class Line:
         try:
             for check in self._result:
                 name = check.name
-                facts = None
-                if name in self._looks_back:
-                    facts = await check.prepare_result(call, context, result)
-                verdict = check.judge_result(call, context, result, facts)
+                if context.trace is not None:
+                    verdict = await self._traced_back(context.trace, check, call, context, result)
+                else:
+                    verdict = await self._looked_back(check, call, context, result)
                 if isinstance(verdict, Hold):  # it has been done: nobody can still decide on it
                     verdict = Deny(code="PC3023", reason=verdict.reason)
                 if isinstance(verdict, Deny):
@@ -140,6 +155,22 @@ class Line:
             denied = _refusal(error, name, call)
             return Judged(result=result, findings=findings, denied=denied, check=name)
         return Judged(result=result, findings=findings)
+
+    async def _looked_back(
+        self, check: Check, call: Call, context: Context, result: Result
+    ) -> Verdict:
+        facts = None
+        if check.name in self._looks_back:
+            facts = await check.prepare_result(call, context, result)
+        return check.judge_result(call, context, result, facts)
+
+    async def _traced_back(
+        self, trace: Trace, check: Check, call: Call, context: Context, result: Result
+    ) -> Verdict:
+        with checking(trace, "result", check.name) as span:
+            verdict = await self._looked_back(check, call, context, result)
+            judged(span, verdict)
+        return verdict
 
     def stream(self, call: Call, context: Context) -> StreamJudge | Deny | None:
         """Who judges the streamed answer's texts: the first check that wants to."""

@@ -13,210 +13,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from asyncio import TimerHandle
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from portcullis.core.errors import Problem
+from portcullis.gateway.accepting import hold_off, queued
 from portcullis.gateway.admission import Admissions, Refused
+from portcullis.gateway.bounded import KEEP_ALIVE, BoundedProtocol
 from portcullis.gateway.http import App
 from portcullis.gateway.live import Connection, Live
 from portcullis.gateway.tls import ServerTls
-from portcullis.wire.json import encode
 
-MAX_HEAD: Final = 65_536
-"""Most bytes of a request's line and headers together."""
-MAX_PIPELINED: Final = 8
-"""Most requests that may wait on a connection for the answer to an earlier one."""
-
-KEEP_ALIVE: Final = 75.0
-"""Seconds that a connection is kept without a request."""
 _BACKLOG: Final = 1024
-_CLOSE_SECONDS: Final = 1.0
-"""How long an idle client may take to answer the end of TLS when the gate closes."""
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with bounded requests, readers that must read, and recorded refusals.
-
-    A request, head and body, must arrive within ``seconds``; one timer serves the connection.
-    What surrounds bodies (heads, trailers) is bounded by ``MAX_HEAD``, and trailers are dropped
-    (RFC 9110 section 6.5.1). A peer that leaves more than three quarters of what waits for it
-    for ``stalled_seconds`` is dropped: it would hold its call, and our memory, for ever.
-    Each listener makes a subclass that sets ``refused``, ``live`` and the seconds.
-    ``connection`` is given to it when it comes out of an ``Admission``.
-    """
-
-    refused: ClassVar[Refused]
-    live: ClassVar[Live]
-    seconds: ClassVar[float]
-    stalled_seconds: ClassVar[float]
-
-    _timer: TimerHandle | None = None
-    _reader_timer: TimerHandle | None = None
-    _begun = False
-    _bare = 0
-    connection: Connection | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
-        super().connection_made(transport)
-        under_tls = self.connection is not None
-        self.connection = self.connection or Connection(transport.abort)
-        self._extra: dict[str, Any] = {"portcullis.connection": self.connection}
-        if under_tls:
-            self._extra["portcullis.peer"] = self.connection.peer
-        self._await_request()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting, and end what runs for a client that has left."""
-        self._arrived()
-        self._stop_watching()
-        super().connection_lost(exc)
-        if self.connection is not None:
-            self.connection.lost()
-            self.live.disconnect(self.connection)
-
-    def data_received(self, data: bytes) -> None:
-        """Count the bytes since the last that belonged to a body."""
-        if self._timer is None and not self._busy():
-            self._await_request()
-        self._bare += len(data)
-        super().data_received(data)
-        if self._bare > MAX_HEAD:
-            self._cut(Problem("PC1011", f"the head is larger than {MAX_HEAD} bytes"))
-
-    def on_message_begin(self) -> None:
-        """Start a request's clock, whatever else the connection is doing."""
-        super().on_message_begin()
-        cast("dict[str, Any]", self.scope).update(self._extra)
-        self._begun = True
-        if self._timer is None:
-            self._await_request()
-
-    def on_headers_complete(self) -> None:
-        """The head is complete: what follows is body, and trailers that nobody reads.
-
-        The parser takes no body after an Upgrade, so the body would be read as the next request.
-        """
-        if self.parser.should_upgrade():
-            raise ValueError("upgrade")  # the parser stops, and the connection is refused
-        super().on_headers_complete()
-        self.headers = []
-        if self.connection is not None and self.live.retired(self.connection):
-            self.cycle.keep_alive = False
-        if len(self.pipeline) > MAX_PIPELINED:
-            raise ValueError("pipeline")
-
-    def on_body(self, body: bytes) -> None:
-        """What arrived was body, which its reader bounds."""
-        self._bare = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """The request is complete: stop its clock, and go on reading to see a client leave."""
-        self._begun, self._bare = False, 0
-        self._arrived()
-        super().on_message_complete()
-        if not self.pipeline:
-            self.flow.resume_reading()
-
-    def pause_writing(self) -> None:
-        """Watch a peer that reads more slowly than we write."""
-        super().pause_writing()
-        self._watch_reader()
-
-    def resume_writing(self) -> None:
-        """The peer reads again."""
-        super().resume_writing()
-        if not self.transport.is_closing():
-            self._stop_watching()
-
-    def on_response_complete(self) -> None:
-        """Watch that the peer takes the rest when this was the last answer."""
-        lasts = KEEP_ALIVE if self.connection is None else self.live.lasts(self.connection)
-        self.timeout_keep_alive = min(KEEP_ALIVE, max(0.0, lasts))  # type: ignore[assignment]
-        super().on_response_complete()
-        if self.transport.is_closing():
-            self._watch_reader()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close, though the peer may not have read everything."""
-        super().timeout_keep_alive_handler()
-        self._watch_reader()
-
-    def shutdown(self) -> None:
-        """Close when idle; a client that does not answer the end of TLS is not waited for."""
-        super().shutdown()
-        if self.scheme == "https" and self.transport.is_closing():
-            self.loop.call_later(_CLOSE_SECONDS, self.transport.abort)
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, recorded, as a problem document."""
-        del msg  # uvicorn's one sentence says less than the code does
-        self._cut(Problem("PC1011", "the bytes are not a well-formed HTTP/1.1 request"))
-
-    def _busy(self) -> bool:
-        cycle: Any = self.cycle  # None before the first request, whatever uvicorn's types say
-        return cycle is not None and not cycle.response_complete
-
-    def _await_request(self) -> None:
-        self._timer = self.loop.call_later(self.seconds, self._too_slow)
-
-    def _arrived(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _too_slow(self) -> None:
-        self._timer = None
-        if self._begun or self._bare:
-            self._cut(Problem("PC1012", f"the request took longer than {self.seconds:g} s"))
-        else:
-            self.transport.close()
-            self._watch_reader()
-
-    def _watch_reader(self) -> None:
-        self._stop_watching()
-        waiting = self.transport.get_write_buffer_size()
-        if waiting:
-            self._reader_timer = self.loop.call_later(self.stalled_seconds, self._unread, waiting)
-
-    def _stop_watching(self) -> None:
-        if self._reader_timer is not None:
-            self._reader_timer.cancel()
-            self._reader_timer = None
-
-    def _unread(self, before: int) -> None:
-        if 4 * self.transport.get_write_buffer_size() > 3 * before:
-            self.transport.abort()
-        else:
-            self._watch_reader()
-
-    def _cut(self, problem: Problem) -> None:
-        self._arrived()
-        if self.transport.is_closing():
-            return
-        peer = f"{self.client[0]}:{self.client[1]}" if self.client else "unix"
-        problem = type(self).refused(problem, peer)
-        if self._busy() and (self.pipeline or not self._unanswered()):
-            self.transport.abort()  # our refusal would be read as part of another answer
-            return
-        body = encode(problem.document())
-        head = (
-            f"HTTP/1.1 {problem.status} Refused\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
-        self._watch_reader()
-
-    def _unanswered(self) -> bool:
-        """Whether the request that is arriving is the one that is being served."""
-        return self.cycle.more_body and not self.cycle.response_started
 
 
 class Listener(uvicorn.Server):
@@ -242,6 +52,7 @@ class Listener(uvicorn.Server):
     ) -> None:
         self._socket = bound(address, shared=shared)
         self._socket.listen(_BACKLOG)
+        self._shared = shared
         protocol: type[BoundedProtocol] = type(
             "ListenerProtocol",
             (BoundedProtocol,),
@@ -268,6 +79,7 @@ class Listener(uvicorn.Server):
                 timeout_graceful_shutdown=max(1, round(drain_seconds)),
             )
         )
+        self._protocol = protocol
         self._task: asyncio.Task[None] | None = None
         self._told = asyncio.Event()
         self._admissions: Admissions | None = None
@@ -322,10 +134,22 @@ class Listener(uvicorn.Server):
             await asyncio.sleep(0.001)
 
     async def close(self) -> None:
-        """Stop accepting, let running requests finish within their time, cancel the rest."""
+        """Stop accepting, let running requests finish within their time, cancel the rest.
+
+        Whoever is connected already is served: what the kernel queued, what is asked on idle
+        connections. Each is told that it was the last answer.
+        """
         if self._task is None:
             self._socket.close()
             return
+        if self._told.is_set():
+            await asyncio.wait({self._task})
+            return
+        self._protocol.leaving = True
+        for connection in tuple(self.server_state.connections):
+            cast("BoundedProtocol", connection).leave()
+        with self._socket.dup() as last:
+            await self._leave(last)
         self.should_exit = True
         self._told.set()
         await self._task
@@ -334,6 +158,22 @@ class Listener(uvicorn.Server):
             await asyncio.wait(tasks, timeout=2)
         for connection in tuple(self.server_state.connections):
             connection.transport.abort()
+
+    async def _leave(self, last: socket.socket) -> None:
+        """Take whom the kernel has queued; ``last`` is what holds the socket open."""
+        if self._shared:
+            await hold_off(last)
+        if self._admissions is not None:
+            await self._admissions.leave(last)
+            return
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # no more files
+            for accepted, _ in queued(last):
+                await loop.connect_accepted_socket(
+                    lambda: self._protocol(self.config, self.server_state, {}), accepted
+                )
 
 
 def bound(address: str, *, shared: bool = False) -> socket.socket:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.limit_ports import Standing
 from portcullis.core.ports import Forwarder, UpstreamRequest, UpstreamResponse
 from portcullis.core.verdict import Deny
+from portcullis.gateway import tracing
 from portcullis.gateway.http import Request, send_json
 from portcullis.gateway.live import cuttable, quietly
 from portcullis.gateway.outcome import Recorded, recorded
@@ -57,6 +58,8 @@ _WAITING: Final = frozenset({"PC3070", "PC3071", "PC3072"})
 """Problems that are over when their Retry-After says so, if that is at most ``_SOON`` seconds."""
 _SOON: Final = 60
 _OK, _ERROR = 200, 400
+_MODELS: Final = 1024
+"""Of so many names it is remembered who serves them."""
 
 
 class ModelRoutes:
@@ -76,6 +79,7 @@ class ModelRoutes:
         self._forwarder = forwarder
         self._upstreams = upstreams
         self._limits = limits
+        self._serving = lru_cache(_MODELS)(self._server)
 
     async def __call__(self, request: Request, context: Context, api: str, path: str) -> None:
         """Serve one request. Problems before a call exists are raised to the router."""
@@ -138,7 +142,7 @@ class ModelRoutes:
             stream=asked.stream,
         )
 
-    def _serving(self, api: str, model: str) -> str:
+    def _server(self, api: str, model: str) -> str:
         """The upstream that serves a model, or no name; policy is asked either way."""
         for name, upstream in self._upstreams.items():
             if upstream.shape == api and any(fnmatchcase(model, g) for g in upstream.serves):
@@ -150,7 +154,15 @@ class ModelRoutes:
         call = exchange.outcome.call
         if not call.server:
             raise Problem("PC5012", "no configured upstream serves this model")
-        request, began = exchange.request, perf_counter()
+        trace = exchange.context.trace
+        if trace is None:
+            return await self._exchanged(exchange)
+        literal = call.name in self._upstreams[call.server].serves
+        with tracing.asking(trace, call, literal=literal) as span:
+            return await self._exchanged(replace(exchange, span=span))
+
+    async def _exchanged(self, exchange: Exchange) -> Awaitable[None]:
+        request, call, began = exchange.request, exchange.outcome.call, perf_counter()
         response = await self._forwarder.send(
             UpstreamRequest(
                 upstream=call.server,
@@ -163,6 +175,8 @@ class ModelRoutes:
             )
         )
         exchange = replace(exchange, status=response.status, waited=perf_counter() - began)
+        if exchange.span is not None:
+            exchange.span.attributes["http.response.status_code"] = response.status
         try:
             kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
             if response.status == _OK and call.stream and kind == "text/event-stream":
@@ -177,6 +191,7 @@ class ModelRoutes:
 
     async def _json(self, exchange: Exchange, response: UpstreamResponse) -> Awaitable[None]:
         raw = await response.read()
+        exchange.heard()
         try:
             payload = decode(raw, max_values=MAX_ANSWER_VALUES)
         except Problem as problem:
@@ -261,6 +276,7 @@ class ModelRoutes:
                 end += ready
             elif ready:
                 await out.send(ready)
+        exchange.heard()
         result = decoder.end()
         end += held.rest()
         result = held.summary(result)
@@ -371,6 +387,7 @@ def _request_headers(exchange: Exchange) -> tuple[tuple[str, str], ...]:
         value = request.text(name)
         if value is not None:
             headers.append((name.decode(), value))
+    headers += tracing.told(exchange.context.trace, exchange.span)
     key = request.text(b"idempotency-key")
     if key is not None:
         headers.append(("idempotency-key", _own_key(exchange.context, key)))

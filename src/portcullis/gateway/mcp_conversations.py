@@ -97,7 +97,7 @@ class Conversations:
             await conversation.close(at_once=at_once)
         finally:
             if mine:
-                self._released(conversation)
+                await self._released(conversation)
 
     async def reap(self) -> None:
         """End the conversations that have been idle for too long."""
@@ -159,7 +159,10 @@ class Conversations:
         if conversation.server not in channels.servers():
             raise Problem("PC5012", "no MCP server of this name is configured")
         if self._claims is not None and self._stays(conversation):
-            self._claims.claim(conversation.key, self._name)
+            await self._claims.claim(conversation.key, self._name)
+            begun = self._open.get(conversation.key)
+            if begun is not None and not begun.lost:  # by another request, meanwhile
+                return begun
         limit = limits.mcp_sessions
         own = [c for c in self._open.values() if c.owner[:2] == conversation.owner[:2]]
         full = len(self._open) >= limit or len(own) >= max(1, limit // _SHARE)
@@ -176,12 +179,12 @@ class Conversations:
         self._open[conversation.key] = conversation
         return conversation
 
-    def _released(self, conversation: Conversation) -> None:
+    async def _released(self, conversation: Conversation) -> None:
         """Let go the claim; where that fails it stays with this gateway, which may begin anew."""
         if self._claims is None or not self._stays(conversation):
             return
         try:
-            self._claims.release(conversation.key, self._name)
+            await self._claims.release(conversation.key, self._name)
         except Problem as problem:
             log.warning("claim_not_released", server=conversation.server, code=problem.code)
 

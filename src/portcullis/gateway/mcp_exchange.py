@@ -16,6 +16,8 @@ import structlog
 from portcullis.core.call import Action, Context, ToolSpec
 from portcullis.core.containment import Look
 from portcullis.core.errors import Problem
+from portcullis.core.trace import UNTRACED
+from portcullis.gateway import tracing
 from portcullis.gateway.mcp import GONE, Emit, Mcp, make_call, summary
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.mcp_rounds import Rounds
@@ -253,8 +255,12 @@ class Exchange(Stream):
         if conversation.era is Era.MODERN:
             schema = call.tool.input_schema if call.tool else None
             headers = compute(self._version, call.method, call.payload["params"], schema)
-        channel = await conversation.channel()
-        answer = await self._forward(channel.request(call.payload, headers))
+        trace = self._context.trace
+        with UNTRACED if trace is None else tracing.asking(trace, call) as span:
+            if told := tracing.told(trace, span):
+                headers = {**headers, **dict(told)}
+            channel = await conversation.channel()
+            answer = await self._forward(channel.request(call.payload, headers))
         if answer is None:
             raise Problem("PC5008", "the server ended the request without an answer")
         if isinstance(answer, Response):

@@ -29,7 +29,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "portcullis_decision_seconds",
-            "From decoded call to recorded decision.",
+            "From decoded call to recorded decision, where nobody was asked.",
             ["route"],
             buckets=_BUCKETS,
             registry=registry,
@@ -96,7 +96,8 @@ class Metrics:
             )
             self._children[call.route, code] = found
         found[0].inc()
-        found[1].observe(seconds)
+        if not verdict.approval:  # else it waited for people, not for us
+            found[1].observe(seconds)
 
     def withheld(self, call: Call, denied: Deny) -> None:
         """Count a result that was not passed on."""

@@ -26,7 +26,9 @@ from portcullis.core.event import Event, EventType
 from portcullis.core.inspection import request_channel, result_channel
 from portcullis.core.ports import Recorder
 from portcullis.core.secret_use import holding
+from portcullis.core.trace import part
 from portcullis.core.verdict import Allow, Deny, Finding, Transform
+from portcullis.gateway import tracing
 from portcullis.gateway.line import Judged, Line
 from portcullis.gateway.live import ended
 from portcullis.gateway.metrics import Metrics
@@ -99,7 +101,8 @@ class Pipeline:
             if isinstance(outcome.verdict, Deny) or outcome.risk is RiskClass.READ:
                 self._recorder.enqueue(event)
             else:
-                await self._durable(event, outcome, context)
+                with part(context.trace, "record"):
+                    await self._durable(event, outcome, context)
                 late = self.chunk(call, context)  # cut off while the record was being written
                 if late is not None:
                     self.failed(outcome, context, Problem(late.code, late.reason))
@@ -121,13 +124,18 @@ class Pipeline:
             self._going.discard(outcome.event)
         if outcome is not decided:
             self.records.unrecorded(outcome.event)
-        self._metrics.found(request_channel(call.action), outcome.findings)
-        self._metrics.decided(outcome.call, outcome.verdict, perf_counter() - started)
+        self._counted(outcome, context, perf_counter() - started)
         if self._approvals is not None and not call.looked_up_for:
             self._approvals.noted(outcome.call, context, outcome.verdict)
         self._tell(lambda one: one.decided(outcome.call, context, outcome.verdict))
         holding(context, outcome.used)
         return outcome
+
+    def _counted(self, outcome: Outcome, context: Context, seconds: float) -> None:
+        if context.trace is not None:
+            tracing.decided(context.trace, outcome, context)
+        self._metrics.found(request_channel(outcome.call.action), outcome.findings)
+        self._metrics.decided(outcome.call, outcome.verdict, seconds)
 
     def _goes(self, outcome: Outcome, meanwhile: Meanwhile | None) -> None:
         self._going.add(outcome.event)
@@ -145,7 +153,8 @@ class Pipeline:
             if await self._looked(outcome, context, look):
                 outcome = await self._line.request(call, context)
         if outcome.held is not None:
-            outcome = await self._held(outcome, call, context)
+            with part(context.trace, "approval"):
+                outcome = await self._held(outcome, call, context)
         if isinstance(outcome.verdict, Allow):
             outcome = await self._line.going(outcome, context)
         return outcome
@@ -199,6 +208,8 @@ class Pipeline:
 
     async def permits(self, call: Call, context: Context) -> bool:
         """Whether the line would allow a call of the gate's own, which leaves no record."""
+        if context.trace is not None:  # nor spans: there may be one for each tool of a list
+            context = msgspec.structs.replace(context, trace=None)
         return isinstance((await self._line.request(call, context)).verdict, Allow)
 
     async def _durable(self, event: Event, outcome: Outcome, context: Context) -> None:
@@ -285,6 +296,8 @@ class Pipeline:
             denied = Deny(code=problem.code, reason=problem.detail)
         if denied is not None:
             self._metrics.withheld(outcome.call, denied)
+        if context.trace is not None:
+            tracing.concluded(context.trace, outcome, judged.result, denied)
         self._finished(outcome, context, judged.result, denied)
         return denied or judged.result
 
@@ -329,6 +342,8 @@ class Pipeline:
         ``result`` says how many bytes had gone on until then, where that is known.
         """
         self._metrics.failed(outcome.call, problem)
+        if context.trace is not None:
+            tracing.failed(context.trace, outcome, problem.code)
         self._enqueue_or_log(self.records.failure(outcome, context, problem, result))
         denied = Deny(code=problem.code, reason=problem.detail)
         self._finished(outcome, context, None, denied)

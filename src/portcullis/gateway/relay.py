@@ -1,22 +1,20 @@
-"""Requests for what another gateway of this machine keeps: passed on to it, and its answer back.
+"""Requests for what another gateway keeps: passed on to it, and its answer back.
 
 Any connection of a client's may reach any gateway. A guard call that was decided on elsewhere, a
 legacy MCP session, a server process for which a conversation stays: its gateway is known by its id
 (``gateway.owned``) or by a claim. The request is authenticated here, though no proof is used up,
-and passed on over the other gateway's Unix socket, which authenticates it in full. Containment
-holds at both: here it is asked before the request goes and for each piece of the answer.
+and passed on to the other gateway (``gateway.relay_ways``), which authenticates it in full.
+Containment holds at both: here it is asked before the request goes and for each piece of the
+answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -29,7 +27,7 @@ from portcullis.core.verdict import Deny
 from portcullis.gateway.http import Request, send_head
 from portcullis.gateway.live import LEFT, ended
 from portcullis.gateway.owned import Owned
-from portcullis.identity.attest.unix import credentials
+from portcullis.gateway.relay_ways import Ways
 from portcullis.wire import relay as wire
 from portcullis.wire.mcp import LEGACY_VERSIONS
 from portcullis.wire.relay import Head, Kind
@@ -62,7 +60,7 @@ class Kept:
 
 
 class Relay:
-    """The way from the gateway ``name`` to the others, whose sockets lie in ``folder``.
+    """What takes requests from the gateway ``name`` to the others, by ``ways``.
 
     ``claimed`` says of an MCP server and a caller under which key a modern conversation is kept
     in one place; None where it need not be. ``contained`` says why a caller is cut off. An owner
@@ -72,7 +70,7 @@ class Relay:
     def __init__(
         self,
         name: str,
-        folder: Path,
+        ways: Ways,
         key: bytes,
         *,
         ids: Ids,
@@ -84,7 +82,7 @@ class Relay:
         seconds: float,
     ) -> None:
         self._name = name
-        self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._ways = ways
         self._key = key
         self._ids = ids
         self._claims = claims
@@ -93,10 +91,6 @@ class Relay:
         self._contained = contained
         self._clock = clock
         self._seconds = seconds
-
-    def close(self) -> None:
-        """Pass on no more."""
-        os.close(self._folder)
 
     def concerns(self, request: Request, first: str, rest: str) -> bool:
         """Whether another gateway may keep what a request is for."""
@@ -117,16 +111,16 @@ class Relay:
         if kept is None:
             return False
         self._allow(context)
-        owner = kept.owner or self._claims.claim(kept.claim, self._name)
+        owner = kept.owner or await self._claims.claim(kept.claim, self._name)
         for _ in range(_ATTEMPTS):
             if owner == self._name:
                 return False
             try:
-                reader, writer = await self._connected(owner)
+                reader, writer = await self._ways.to(owner)
             except (FileNotFoundError, ConnectionRefusedError):
                 if kept.owner:
                     raise Problem(kept.gone, "the gateway that kept it is gone") from None
-                owner = self._claims.take(kept.claim, self._name, owner)
+                owner = await self._claims.take(kept.claim, self._name, owner)
             except OSError:
                 break
             else:
@@ -149,19 +143,6 @@ class Relay:
         version = request.headers.get(b"mcp-protocol-version", b"").decode("latin-1")
         modern = first == "mcp" and version and version not in LEGACY_VERSIONS
         return bool(modern) and self._stays(rest)
-
-    async def _connected(self, owner: str) -> tuple[StreamReader, StreamWriter]:
-        """A connection to a gateway, by its folder's handle: a path may be too long (unix(7))."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.setblocking(False)  # noqa: FBT003 - the standard library's signature
-        try:
-            connection.connect(f"/proc/self/fd/{self._folder}/{owner}.sock")
-            if credentials(connection)[1] != os.geteuid():
-                raise PermissionError(owner)
-            return await asyncio.open_unix_connection(sock=connection)
-        except BaseException:
-            connection.close()
-            raise
 
     async def _exchange(
         self,

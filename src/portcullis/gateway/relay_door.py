@@ -1,7 +1,8 @@
-"""Where other gateways of this machine hand in requests for what this one keeps.
+"""Where other gateways hand in requests for what this one keeps.
 
-The socket is its user's alone (0600, and the kernel says who connects), and what comes must have
-been made by a gateway, for this one, just now. The request is then served as if it had come here:
+On this machine that is a socket of its user's alone (0600, and the kernel says who connects). From
+other hosts they come under TLS, with the SVID that only gateways have. What comes must have been
+made by a gateway, for this one, just now. The request is then served as if it had come here:
 authenticated in full, by the same router, within reach of a cut.
 """
 
@@ -9,20 +10,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from portcullis.core.errors import Problem
+from portcullis.core.formats import STRANGE
 from portcullis.core.ports import Clock
-from portcullis.gateway.http import App, Message, Scope, send_json
+from portcullis.core.spiffe import SpiffeId
+from portcullis.gateway.admission import Refused
+from portcullis.gateway.http import App, Message, Scope, Send, send_json
 from portcullis.gateway.live import Connection, Live
 from portcullis.gateway.relay import RELAYED, read_frame
+from portcullis.gateway.relay_ways import PROTOCOL
 from portcullis.identity.attest.unix import credentials
 from portcullis.wire import relay as wire
 from portcullis.wire.json import encode
@@ -31,12 +37,21 @@ from portcullis.wire.relay import Head, Kind, Start
 log = structlog.get_logger(__name__)
 
 _BACKLOG: Final = 1024
+QUIET: Final = 1.0
+"""Seconds after which whoever uses what is kept here would have asked again."""
+_LOOK: Final = 0.05
+_LAST: Final = 0.02
 
 
 class Door:
-    """The socket of the gateway ``name`` in ``folder``. A head may take ``seconds`` to arrive.
+    """The socket of the gateway ``name`` in ``folder``, and what a listener has ``connected``.
 
-    At the end what runs may take ``drain_seconds`` more, from ``drain`` on.
+    A head may take ``seconds`` to arrive. From other hosts only ``gateway`` may come, by its SPIFFE
+    ID; who else does is ``refused``, on record.
+
+    At the end what runs may take ``drain_seconds`` more, from ``drain`` on: what others ask for
+    meanwhile is served, for as long as they do and while this gateway is ``busy`` with what others
+    may still ask for.
     """
 
     def __init__(
@@ -46,19 +61,27 @@ class Door:
         folder: Path,
         key: bytes,
         *,
+        gateway: SpiffeId,
+        refused: Refused,
         live: Live,
         clock: Clock,
         seconds: float,
         drain_seconds: float,
+        busy: Callable[[], bool],
     ) -> None:
         self._app = app
         self._name = name
         self._folder = folder
         self._key = key
+        self._gateway = gateway
+        self._refused = refused
         self._live = live
         self._clock = clock
         self._seconds = seconds
         self._drain_seconds = drain_seconds
+        self._busy = busy
+        self.draining = False
+        self._asked_at = -math.inf
         self._running: set[asyncio.Task[None]] = set()
         self._until = 0.0
 
@@ -70,12 +93,13 @@ class Door:
         try:
             yield
         finally:
-            server.close()
-            (self._folder / f"{self._name}.sock").unlink(missing_ok=True)
             self.drain()
+            await self._quiet()
+            (self._folder / f"{self._name}.sock").unlink(missing_ok=True)
+            await asyncio.sleep(_LAST)  # whoever has found it is let in
+            server.close()
             if self._running:
-                seconds = max(0.0, self._until - asyncio.get_running_loop().time())
-                await asyncio.wait(self._running, timeout=seconds)
+                await asyncio.wait(self._running, timeout=self._left())
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
@@ -84,6 +108,18 @@ class Door:
         """From now on, what runs has ``drain_seconds``, whether the socket is closed or not."""
         if not self._until:
             self._until = asyncio.get_running_loop().time() + self._drain_seconds
+
+    def _left(self) -> float:
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
+    async def _quiet(self) -> None:
+        """Return when nobody has asked for a while, or when the time is over."""
+        loop = asyncio.get_running_loop()
+        while self._left():
+            asked = self._asked_at + QUIET > loop.time()
+            if not (asked or self._running or self._busy()):
+                return
+            await asyncio.sleep(min(_LOOK, self._left()))
 
     def _listening(self) -> socket.socket:
         """Nobody else runs under this name: whoever does holds its log."""
@@ -106,25 +142,60 @@ class Door:
         listening.setblocking(False)  # noqa: FBT003 - the standard library's signature
         return listening
 
+    @property
+    def running(self) -> int:
+        """How many requests of other gateways there are."""
+        return len(self._running)
+
+    async def connected(
+        self, reader: StreamReader, writer: StreamWriter, connection: Connection
+    ) -> None:
+        """Serve a connection from another host, whose certificate was verified."""
+        peer = connection.peer
+        tls = writer.get_extra_info("ssl_object")
+        if peer is not None and peer.id == self._gateway:
+            if tls.selected_alpn_protocol() == PROTOCOL:
+                await self._serve_one(reader, writer)
+            writer.close()
+            return
+        host, port = writer.get_extra_info("peername")[:2]
+        name = "" if peer is None else str(peer.id)
+        problem = Problem("PC7051", "only gateways of this deployment pass requests on")
+        self._refused(problem, f"{host}:{port}", principal=name)
+        writer.transport.abort()
+
     async def _enter(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Serve a connection of this machine, if it is of the same user."""
+        try:
+            same = credentials(writer.get_extra_info("socket"))[1] == os.geteuid()
+        except Problem:
+            same = False
+        if same:
+            await self._serve_one(reader, writer)
+        else:
+            log.warning("relay_refused", reason="another user")
+        writer.close()
+
+    async def _serve_one(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         try:
-            head = await self._admitted(reader, writer)
+            head = await self._admitted(reader, _Sending(writer))
             if head is not None:
                 await self._serve(head, reader, writer)
         except (OSError, EOFError):
             log.info("relay_left")
         finally:
-            writer.close()
+            self._asked_at = asyncio.get_running_loop().time()
 
-    async def _admitted(self, reader: StreamReader, writer: StreamWriter) -> Head | None:
-        """The head of a request that a gateway has passed on; what comes from others is dropped."""
+    async def _admitted(self, reader: StreamReader, send: Send) -> Head | None:
+        """The head of a request that a gateway has passed on; what comes from others is dropped.
+
+        A gateway whose heads cannot be read here is told so.
+        """
         try:
-            if credentials(writer.get_extra_info("socket"))[1] != os.geteuid():
-                raise Problem("PC7051", "another user")
             async with asyncio.timeout(self._seconds):
                 kind, content = await read_frame(reader)
             if kind is not Kind.HEAD:
@@ -132,6 +203,8 @@ class Door:
             return wire.open_head(content, self._key, to=self._name, now=self._clock.now())
         except (Problem, TimeoutError) as error:
             log.warning("relay_refused", reason=getattr(error, "detail", "too slow"))
+            if isinstance(error, Problem) and error.code == STRANGE:
+                await send_json(send, error.status, encode(error.document()))
             return None
 
     async def _serve(self, head: Head, reader: StreamReader, writer: StreamWriter) -> None:

@@ -24,6 +24,7 @@ from portcullis.gateway.live import Live, ended
 from portcullis.gateway.llm import ModelRoutes, answer
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
+from portcullis.gateway.tracing import Tracer
 from portcullis.wire import ratelimit
 from portcullis.wire.challenge import challenge
 from portcullis.wire.json import encode
@@ -78,10 +79,10 @@ class Elsewhere(Protocol):
 
 
 class Router:
-    """The ASGI application of the gate's listeners. ``draining`` refuses new calls.
+    """The ASGI application of the gate's listeners. One that is ``draining`` says so, and serves.
 
     ``names`` are the DNS names and addresses that clients know the gate by; ``elsewhere`` is the
-    way to other gateways, where there are any.
+    way to other gateways, where there are any; ``tracer`` draws the requests that are traced.
     """
 
     def __init__(
@@ -98,9 +99,11 @@ class Router:
         metrics: Metrics,
         names: Collection[str],
         elsewhere: Elsewhere | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._names = frozenset(name.lower() for name in names)
         self._elsewhere = elsewhere
+        self._tracer = tracer
         self._access = access
         self._live = live
         self._pipeline = pipeline
@@ -120,7 +123,7 @@ class Router:
         self._health = ready
 
     def drain(self) -> None:
-        """Refuse what comes from now on; what runs may finish."""
+        """Say at ``/readyz`` that this gate will end; what still comes is served."""
         self.draining = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,6 +136,8 @@ class Router:
         first, rest = _parted(scope["path"])
         request = Request(scope, receive, send)
         context: Context | None = None
+        if self._tracer is not None and first not in _API:
+            request.trace = self._tracer.begin(request, first)
         self._in_flight += 1
         try:
             self._check(request)
@@ -158,6 +163,11 @@ class Router:
             await self._refuse(request, context, first, rest, fault)
         finally:
             self._in_flight -= 1
+            self._traced(request)
+
+    def _traced(self, request: Request) -> None:
+        if self._tracer is not None and request.trace is not None:
+            self._tracer.end(request.trace, request.status)
 
     async def _report(self, scope: Scope, send: Send) -> None:
         ready = scope["path"] == _LIVES or (
@@ -173,8 +183,6 @@ class Router:
         request.check()
         if request.connection is not None:
             self._live.check(request.connection)
-        if self.draining:
-            raise Problem("PC5013", "the gate is shutting down")
         if self._in_flight > self._limits.calls_in_flight:
             raise Problem("PC5006", f"more than {self._limits.calls_in_flight} calls at once")
 
@@ -189,6 +197,7 @@ class Router:
             source=request.source,
             trace_id=request.trace_id,
             spend=spend,
+            trace=request.trace,
         )
 
     @contextmanager
@@ -234,6 +243,8 @@ class Router:
 
         When another answer has begun, the connection is closed instead.
         """
+        if request.trace is not None:
+            request.trace.root.code = problem.code
         principal = context.principal if context else None
         shown = request.connection.principal if request.connection else None
         who = principal or shown

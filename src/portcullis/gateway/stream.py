@@ -10,6 +10,7 @@ import msgspec
 
 from portcullis.core.call import Context, Result
 from portcullis.core.errors import Problem
+from portcullis.core.trace import Span
 from portcullis.gateway.http import Request, send_head
 from portcullis.gateway.outcome import Outcome
 from portcullis.wire.model import Frame, ModelRequest, Shape
@@ -47,6 +48,13 @@ class Exchange:
     waited: float = 0.0
     told: Sequence[tuple[bytes, bytes]] = ()
     """Headers of our own for its answer."""
+    span: Span | None = None
+    """The asking of the upstream, of a call that is traced."""
+
+    def heard(self) -> None:
+        """The upstream has said all."""
+        if self.span is not None:
+            self.span.end()
 
 
 class HeldBack:

@@ -69,18 +69,26 @@ class _Waiting:
 class _Growing:
     """A text that is shown as it comes: the pieces that are not settled, and edits within them."""
 
-    __slots__ = ("_edits", "_pieces", "length")
+    __slots__ = ("_edits", "_pieces", "_unread", "length")
 
     def __init__(self) -> None:
         self.length = 0
+        self._unread: list[str] = []
         self._pieces: deque[tuple[_Waiting, Path, int, str]] = deque()
         self._edits: deque[Edit] = deque()
 
     def add(self, frame: _Waiting, slot: Slot) -> None:
         """Take the next piece."""
         self._pieces.append((frame, slot.path, self.length, slot.text))
+        self._unread.append(slot.text)
         self.length += len(slot.text)
         frame.pieces += 1
+
+    def unread(self) -> str:
+        """What came since this was last asked."""
+        text = "".join(self._unread)
+        self._unread.clear()
+        return text
 
     def settle(self, progress: Progress) -> None:
         """Carry out what was decided, and free the pieces that it covers."""
@@ -160,6 +168,7 @@ class Judged:
         self._free = 0
         self._size = 0
         self._open: dict[str, _Growing | _Gathering] = {}
+        self._unread: dict[str, _Growing] = {}
         self._closed: set[str] = set()
         self._known: set[tuple[Path, str]] = set()
         self._changed: dict[tuple[str, bool], str] = {}
@@ -168,14 +177,16 @@ class Judged:
         self.frames = 0
 
     def feed(self, frames: Iterable[Frame]) -> bytes:
-        """Take frames, give back what is ready."""
+        """Take frames, give back what is ready. What comes together is judged together."""
         ready: list[bytes] = []
         for frame in frames:
             self.frames += 1
             self._take(frame)
-            self._release(ready)
             if self._size > self._limit:
-                raise Problem("PC5004", f"more than {self._limit} bytes of a stream wait")
+                self._grown(ready)
+                if self._size > self._limit:
+                    raise Problem("PC5004", f"more than {self._limit} bytes of a stream wait")
+        self._grown(ready)
         return b"".join(ready)
 
     def rest(self) -> bytes:
@@ -216,6 +227,13 @@ class Judged:
         if not frame.held:
             self._free = len(self._queue)
 
+    def _grown(self, ready: list[bytes]) -> None:
+        """Have judged what came of the texts that grow, and release what is free by then."""
+        for key, text in self._unread.items():
+            text.settle(_said(self._judge.text(key, text.unread(), last=False)))
+        self._unread.clear()
+        self._release(ready)
+
     def _release(self, ready: list[bytes]) -> None:
         while self._free and not self._queue[0].pieces:
             self._free -= 1
@@ -242,7 +260,7 @@ class Judged:
             text.add(waiting, slot)
         else:
             text.add(waiting, slot)
-            text.settle(_said(self._judge.text(slot.key, slot.text, last=False)))
+            self._unread[slot.key] = text
 
     def _begin(self, slot: Slot) -> _Growing | _Gathering:
         if slot.key in self._closed:
@@ -297,7 +315,8 @@ class Judged:
             text = self._open.pop(key)
             self._closed.add(key)
             if isinstance(text, _Growing):
-                text.settle(_said(self._judge.text(key, "", last=True)))
+                self._unread.pop(key, None)
+                text.settle(_said(self._judge.text(key, text.unread(), last=True)))
                 continue
             whole = text.text()
             sealed = text.sealed and is_sealed(whole)

@@ -19,7 +19,8 @@ from portcullis.identity.private import exclusive, read_private, write_private
 
 Kind: TypeAlias = Literal["root", "signing", "jwt"]
 STATE: Final = "state.json"
-_OURS: Final = ("root-", "signing-", "jwt-")
+PREFIXES: Final = ("root-", "signing-", "jwt-")
+"""How the names of keys' and certificates' files begin."""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +110,7 @@ class Files:
 
     def any(self) -> bool:
         """Whether there is any key or certificate."""
-        return any(path.name.startswith(_OURS) for path in self.directory.iterdir())
+        return any(path.name.startswith(PREFIXES) for path in self.directory.iterdir())
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -124,7 +125,7 @@ class Files:
         kept |= {f"{key.name}.key" for key in state.keys if key.state != "retired"}
         try:
             for path in self.directory.iterdir():
-                if path.name.startswith(_OURS) and path.name not in kept:
+                if path.name.startswith(PREFIXES) and path.name not in kept:
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise Problem("PC7001", f"cannot tidy {self.directory}: {error.strerror}") from None

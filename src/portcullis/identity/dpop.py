@@ -84,8 +84,13 @@ def verify(
         raise Problem("PC2043", "the signature is not that of the key in the proof")
     spent = hashlib.sha256(f"{thumbprint} {claims.jti}".encode()).digest()
     if spend and not once.spend(spent, claims.iat + WINDOW + skew + 1):
-        raise Problem("PC2046", "the proof has been used, or too many are in use")
+        raise used()
     return thumbprint
+
+
+def used() -> Problem:
+    """Problem PC2046."""
+    return Problem("PC2046", "the proof has been used, or too many are in use")
 
 
 def _hold(claims: _Claims, method: str, url: str, now: float, skew: float, since: float) -> None:

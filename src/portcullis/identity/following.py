@@ -34,7 +34,8 @@ class Following(Issuing):
     """Issues under the keys that are in force, as another process changes them. For any threads.
 
     ``run`` looks for changes. When it could not for ``DOUBT_SECONDS``, a key may have been retired
-    unseen: then the bundle is empty until it can again, so that no certificate is trusted.
+    unseen: then the bundle is empty until it can again, so that no certificate is trusted. So it
+    is while the files are ``doubted``, which are copies where the control plane is elsewhere.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Following(Issuing):
         sealer: Sealer,
         clock: Clock,
         new_id: Callable[[], str],
+        doubted: Callable[[], bool] = lambda: False,
     ) -> None:
         if not files.directory.is_dir() or files.raw_state() is None:
             raise Problem("PC7008", "there is no authority yet", hint="Start the control plane.")
@@ -54,6 +56,7 @@ class Following(Issuing):
         self._files = files
         self._sealer = sealer
         self._lock = threading.Lock()
+        self._doubted = doubted
         self._seen = clock.monotonic()
         self._nobody: Bundle | None = None
 
@@ -94,6 +97,8 @@ class Following(Issuing):
                     log.warning("authority_not_read", code=problem.code, detail=said)
 
     def _read(self) -> bool:
+        if self._doubted():
+            raise Problem("PC7008", "the files were not compared with the control plane's")
         raw = self._files.raw_state()
         changed = raw != self._in_force.raw
         if changed:
@@ -114,9 +119,10 @@ def follow_authority(
     sealer: Sealer,
     clock: Clock,
     new_id: Callable[[], str],
+    doubted: Callable[[], bool] = lambda: False,
 ) -> Following:
     """The authority whose files lie in ``directory``, which another process keeps.
 
     Arguments and Problems are those of ``open_authority``; PC7008 also when there is none yet.
     """
-    return Following(Files(directory), trust_domain, settings, sealer, clock, new_id)
+    return Following(Files(directory), trust_domain, settings, sealer, clock, new_id, doubted)

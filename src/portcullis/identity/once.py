@@ -6,7 +6,7 @@ import heapq
 from collections import Counter
 from typing import Final
 
-from portcullis.core.ports import Clock
+from portcullis.core.ports import Clock, Once
 
 CAPACITY: Final = 262_144
 """Keys remembered at once, some 200 bytes each: 4 000 proofs a second for a minute."""
@@ -56,6 +56,10 @@ class LocalOnce:
             self._held[holder] += 1
         return True
 
+    async def spent(self, key: bytes, until: float, holder: str = "") -> bool:
+        """The same."""
+        return self.spend(key, until, holder)
+
     def _forget(self) -> None:
         _, key, holder = heapq.heappop(self._ends)
         self._seen.discard(key)
@@ -63,3 +67,32 @@ class LocalOnce:
             self._held[holder] -= 1
             if not self._held[holder]:
                 del self._held[holder]
+
+
+class Later:
+    """An ``Once`` that takes note of what is to be spent, which ``all`` then does."""
+
+    def __init__(self, once: Once) -> None:
+        self._once = once
+        self._noted: list[tuple[bytes, float, str]] = []
+
+    @property
+    def since(self) -> float:
+        """See Once."""
+        return self._once.since
+
+    def spend(self, key: bytes, until: float, holder: str = "") -> bool:
+        """Take note of it."""
+        self._noted.append((key, until, holder))
+        return True
+
+    async def spent(self, key: bytes, until: float, holder: str = "") -> bool:
+        """See Once."""
+        return await self._once.spent(key, until, holder)
+
+    async def all(self) -> bool:
+        """Whether all that was noted is spent now, for the first time."""
+        for one in self._noted:
+            if not await self._once.spent(*one):
+                return False
+        return True

@@ -76,6 +76,11 @@ class OrderBook:
         """Why everything is killed by the last order, or None. A file that is no order kills."""
         return self._killed
 
+    def look(self) -> str | None:
+        """``killed``, as the file has it now."""
+        self._load()
+        return self._killed
+
     def accept(self, signed: SignedOrder) -> Order:
         """Check an order that has just come; it is used up. Raises Problem PC4003.
 

@@ -13,14 +13,14 @@ from typing import Final
 from portcullis.core.errors import Problem
 
 MAX_BYTES: Final = 2**20
-"""The largest file that is read."""
+"""The largest file that is read, as a rule."""
 
 
-def read_private(path: Path) -> bytes | None:
+def read_private(path: Path, most: int = MAX_BYTES) -> bytes | None:
     """The content of a file that nobody else can open, or None when there is none.
 
-    Raises Problem PC7001 when it is open to others, is not ours, is not a regular file, is
-    larger than ``MAX_BYTES``, or cannot be read.
+    Raises Problem PC7001 when it is open to others, is not ours, is not a regular file, has more
+    than ``most`` bytes, or cannot be read.
     """
     try:
         # Judged by its descriptor: what was judged is what is read. A FIFO must not hang us.
@@ -34,9 +34,9 @@ def read_private(path: Path) -> bytes | None:
         if not stat.S_ISREG(found.st_mode):
             raise Problem("PC7001", f"{path} is not a file")
         refuse_open(path, found)
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise Problem("PC7001", f"{path} exceeds {MAX_BYTES} bytes")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise Problem("PC7001", f"{path} exceeds {most} bytes")
     return content
 
 

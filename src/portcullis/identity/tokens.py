@@ -24,7 +24,7 @@ from portcullis.core.spiffe import SpiffeId
 from portcullis.identity import dpop, jws
 from portcullis.identity.claims import Actor, Claims, Confirmation, Grant
 from portcullis.identity.keys import thumbprint
-from portcullis.identity.once import LocalOnce
+from portcullis.identity.once import Later, LocalOnce
 from portcullis.wire.json import decode, encode
 
 __all__ = [
@@ -182,7 +182,21 @@ class TokenAuthority:
             problem.credential = self._fingerprint(presented)
             raise
 
-    def _authenticated(self, presented: Presented, audience: str, *, spend: bool) -> Principal:
+    async def authenticated(self, presented: Presented, audience: str = AUDIENCE) -> Principal:
+        """The same, and spends the proof last; it blocks nobody. See Authenticator."""
+        once = Later(self._once)
+        try:
+            principal = self._authenticated(presented, audience, spend=True, once=once)
+            if not await once.all():
+                raise dpop.used()
+        except Problem as problem:
+            problem.credential = self._fingerprint(presented)
+            raise
+        return principal
+
+    def _authenticated(
+        self, presented: Presented, audience: str, *, spend: bool, once: Once | None = None
+    ) -> Principal:
         token, peer = presented.token, presented.peer
         now = self._clock.now()
         holder = None if peer is None else self._holder(peer, now)
@@ -204,7 +218,7 @@ class TokenAuthority:
         if binding is None:
             self._unbound(known, presented)
         elif binding.jkt is not None and presented.dpop:
-            self._proof(presented, token, binding.jkt, now, spend=spend)
+            self._proof(presented, token, binding.jkt, now, spend=spend, once=once)
         else:
             hold(binding, peer, None)
         if peer is None:
@@ -317,6 +331,7 @@ class TokenAuthority:
         now: float,
         *,
         spend: bool = True,
+        once: Once | None = None,
     ) -> str:
         return dpop.verify(
             presented.dpop,
@@ -324,7 +339,7 @@ class TokenAuthority:
             url=presented.url,
             token=token,
             now=now,
-            once=self._once,
+            once=once or self._once,
             spend=spend,
             skew=self._skew,
             jkt=jkt,

@@ -117,12 +117,7 @@ class Canaries:
         """
         data = _ascii(text)
         few = data.translate(None, self._others)
-        escaped = (
-            b"%" in few
-            or b"\\" in few
-            or (b"&" in few and b"&#" in data)
-            or (b"0x" in few and b"0x" in data)
-        )
+        escaped = _escapes(few, data)
         if not escaped and not self._literal(few.replace(b"&", b"")):
             return ()
         flat = data.translate(None, _DROPPED)
@@ -138,6 +133,12 @@ class Canaries:
                 if place:
                     found.setdefault(place, Leak(place=place, encoding=encoding or name))
         return tuple(found.values())
+
+    def absent(self, text: str) -> bool:
+        """Whether it is plain that no canary is in a text, nor in any of which it was joined."""
+        data = _ascii(text)
+        few = data.translate(None, self._others)
+        return not (_escapes(few, data) or self._literal(few.replace(b"&", b"")))
 
     def _literal(self, few: bytes) -> bool:
         """Whether any literal stands in a text from which only other characters were taken."""
@@ -190,6 +191,16 @@ class Canaries:
 
     def _hash(self, message: str) -> bytes:
         return hmac.digest(self._key, message.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def _escapes(few: bytes, data: bytes) -> bool:
+    """Whether characters may be escaped in a text, of which ``few`` are those that matter."""
+    return (
+        b"%" in few
+        or b"\\" in few
+        or (b"&" in few and b"&#" in data)
+        or (b"0x" in few and b"0x" in data)
+    )
 
 
 def _bodies(before: bytes, after: bytes) -> Iterator[tuple[str, bytes]]:

@@ -25,6 +25,7 @@ HONEYTOKEN: Final = "honeytoken"
 SHORTEST: Final = 12
 LONGEST: Final = 256
 """In letters and digits: a shorter one is found by chance, a longer one not in a stream."""
+_SEPARATORS: Final = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 _ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 
 
@@ -55,6 +56,13 @@ class Honeytokens(Canaries):
                 seen.setdefault(place, Leak(place=place, encoding=encoding))
         return (*found, *seen.values())
 
+    def absent(self, text: str) -> bool:
+        """Whether it is plain that neither is in a text, nor in any of which it was joined."""
+        if not super().absent(text):
+            return False
+        flat = _flat(_plain(text)) if self._forms else ""
+        return not any(form in flat for form, _, _ in self._forms)
+
 
 def _plain(text: str) -> str:
     """A text without the escapes that stand in it as they are, and without wide letters."""
@@ -69,7 +77,9 @@ def _plain(text: str) -> str:
 
 def _flat(text: str) -> str:
     """Letters and digits alone, in lower case: what separates and escapes is left out."""
-    return "".join(filter(str.isalnum, text)).lower() if not text.isalnum() else text.lower()
+    if text.isascii():
+        return text.encode().translate(None, _SEPARATORS).decode().lower()
+    return "".join(filter(str.isalnum, text)).lower()
 
 
 def _forms(reference: str, secret: Secret) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from portcullis.core.inspection import (
     Text,
 )
 from portcullis.inspection.ner import Recogniser
-from portcullis.inspection.normalise import FLOOD, Layers, layers, plain
+from portcullis.inspection.normalise import FLOOD, Layers, bare, layers, plain
 
 _RANK: Final = {verdict: rank for rank, verdict in enumerate(InjectionVerdict)}
 _LOCATED: Final = 1 << 14
@@ -67,6 +67,10 @@ class CanaryFinder(Protocol):
 
     def find(self, text: str, session: str = "", /) -> Sequence[Leak]:
         """Canaries that stand in the text, also encoded."""
+        ...
+
+    def absent(self, text: str, /) -> bool:
+        """Whether it is plain that there are none, in no text of which this one was joined."""
         ...
 
 
@@ -117,6 +121,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return clean and not (self.matches or self.hidden or self.leaks)
 
 
+NOTHING: Final = Reading()
+"""Of a text in which nothing was seen."""
+
+
 class _View(msgspec.Struct, frozen=True):
     """A text that stands for the text at ``index``; ``layer`` is empty for the text itself."""
 
@@ -160,7 +168,12 @@ class Inspector:
         conversation that grew by what passed goes on to pass.
         """
         began = self._spent()
+        whole = "\n".join([text.text for text in texts])
+        if len(whole) <= _TOGETHER and bare(whole):
+            return self._bare(texts, whole, wanted)
         layered = [Layers(text.text) if text.number else layers(text.text) for text in texts]
+        if len(whole) <= _TOGETHER and all(map(_hides_nothing, texts, layered)):
+            return self._bare(texts, whole, wanted)
         views = [
             view
             for index, (text, found) in enumerate(zip(texts, layered, strict=True))
@@ -173,6 +186,25 @@ class Inspector:
         return [
             self._reading(text, found.tricks, mine, wanted)
             for text, found, mine in zip(texts, layered, seen, strict=True)
+        ]
+
+    def _bare(self, texts: Sequence[Text], whole: str, wanted: Wanted) -> list[Reading]:
+        """The readings of texts that hide nothing: few texts do, and to see that once is cheap.
+
+        In most of these nothing is found either.
+        """
+        rules = self._patterns if wanted.entities is None else self._patterns.only(wanted.entities)
+        shown = ["" if text.sealed else text.text for text in texts]
+        scanned = rules.scan(shown, [text.key for text in texts])
+        if sum(map(len, scanned)) > MAX_FOUND:
+            raise Problem("PC3025", f"more than {MAX_FOUND} findings")
+        finder = self._canaries if wanted.canaries else None
+        alert = bool(self._recognisers) or not (finder is None or finder.absent(whole))
+        return [
+            self._reading(text, (), [(_View(index, "", text.text), matches)], wanted)
+            if matches or alert or text.source in wanted.injection
+            else NOTHING
+            for index, (text, matches) in enumerate(zip(texts, scanned, strict=True))
         ]
 
     def name(self, text: Text, wanted: Wanted) -> Reading:
@@ -311,6 +343,10 @@ def _groups(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
             low, size = at, 0
         size += len(text)
     yield low, len(texts)
+
+
+def _hides_nothing(text: Text, found: Layers) -> bool:
+    return found.text is text.text and not (found.decoded or found.tricks)
 
 
 def _views(index: int, text: str, found: Layers) -> list[_View]:

@@ -95,11 +95,18 @@ class Layers(NamedTuple):
 
 def layers(text: str) -> Layers:
     """Undo what hides. Never fails, linear in the text, bounded by DEPTH and BUDGET."""
-    if text.isascii():
-        raw = text.encode()
-        if _ANY(ANYWHERE, raw, 0, len(raw))[0][0] < 0:
-            return Layers(text)
-    return _Work(text).layers()
+    return Layers(text) if bare(text) else _Work(text).layers()
+
+
+def bare(text: str) -> bool:
+    """Whether there is nothing to undo in a text, nor in any of which it was put together.
+
+    No expression in `_ANY` asks where a text begins or ends, so a whole has what its parts have.
+    """
+    if not text.isascii():
+        return False
+    raw = text.encode()
+    return bool(_ANY(ANYWHERE, raw, 0, len(raw))[0][0] < 0)
 
 
 def plain(text: str) -> str:

@@ -85,7 +85,7 @@ class Asking:
         ):  # who may not ask does not ask through another
             return self._refused(Claimed(outcome="frozen"), hold)
         wanted = self._wanted(call, context, hold)
-        shown = self._shown(call, context, hold)
+        shown = await self._shown(call, context, hold)
         claimed = await asyncio.to_thread(self._claim, wanted, shown)
         found = claimed.approval
         if found is None:
@@ -165,7 +165,7 @@ class Asking:
             expires_at=min(expires, session.expires_at) if session else expires,
         )
 
-    def _shown(self, call: Call, context: Context, hold: Hold) -> Shown:
+    async def _shown(self, call: Call, context: Context, hold: Hold) -> Shown:
         session, principal = context.session, context.principal
         name = f"{call.server}.{call.name}"
         return Shown(
@@ -183,7 +183,7 @@ class Asking:
             reason=hold.reason,
             rule=hold.rule,
             questions=hold.questions,
-            recent=self._recent.of(context),
+            recent=await self._recent.of(context),
             labels=dict(hold.labels),
             approvers=hold.approvers,
         )

@@ -21,11 +21,11 @@ class Remembered(Protocol):
     """Keeps the last ``STEPS`` of those steps under a key that ``acts``, and of the others.
 
     Neither method raises: what cannot be kept is forgotten, as a restart forgets all. ``of``
-    returns them in no order.
+    returns them in no order; ``add`` awaits nothing.
     """
 
     def add(self, key: str, step: Step, *, acts: bool) -> None: ...  # noqa: D102 - see above
-    def of(self, key: str) -> tuple[Step, ...]: ...  # noqa: D102 - see above
+    async def of(self, key: str) -> tuple[Step, ...]: ...  # noqa: D102 - see above
 
 
 class LocalRemembered:
@@ -44,7 +44,7 @@ class LocalRemembered:
             self._steps.popitem(last=False)
         kept[acts].append(step)
 
-    def of(self, key: str) -> tuple[Step, ...]:
+    async def of(self, key: str) -> tuple[Step, ...]:
         """See Remembered."""
         return tuple(chain(*self._steps.get(key, ())))
 
@@ -69,9 +69,9 @@ class Recent:
         acts = isinstance(verdict, Allow) and verdict.risk is not RiskClass.READ
         self._steps.add(_key(context), step, acts=acts)
 
-    def of(self, context: Context) -> tuple[Step, ...]:
+    async def of(self, context: Context) -> tuple[Step, ...]:
         """The last calls of the caller's session, the oldest first."""
-        return tuple(sorted(self._steps.of(_key(context)), key=lambda step: step.at))
+        return tuple(sorted(await self._steps.of(_key(context)), key=lambda step: step.at))
 
 
 def _key(context: Context) -> str:

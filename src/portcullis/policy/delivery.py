@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from portcullis.core.errors import Problem
+from portcullis.core.ports import Clock
 from portcullis.core.release import File, Release, Stage, Standing, Tallies
 from portcullis.core.release_ports import ReleaseBook
 from portcullis.policy.engine import CompiledPolicy
@@ -19,6 +20,7 @@ from portcullis.policy.staged import Staged
 FOLDER: Final = "policy"
 """What the folder of a release's files is called, wherever they came from."""
 _FLUSH_TICKS: Final = 5
+_AGAIN_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +30,9 @@ class Delivery:
 
     With ``binding`` the active release is the policy; without, the folder is, and only candidates
     are followed. ``check`` refuses a candidate with a Problem, ``report`` is told of each Problem.
-    ``taken`` is the release that takes force, or has.
+    ``taken`` is the release that takes force, or has. One that could not be taken is tried again.
+    After ``patience`` seconds in which what is active was not known or not taken it is ``behind``:
+    more than compiling takes (``policy.apart``), since nothing else is done meanwhile.
     """
 
     def __init__(
@@ -40,8 +44,10 @@ class Delivery:
         binding: bool,
         check: Callable[[CompiledPolicy], None],
         report: Callable[[Problem], None],
+        clock: Clock,
         taken: Release | None = None,
         seconds: float = 0.2,
+        patience: float = 180.0,
     ) -> None:
         self._book = book
         self._policy = policy
@@ -50,11 +56,19 @@ class Delivery:
         self._check = check
         self._report = report
         self._seconds = seconds
+        self._clock = clock
+        self._patience = patience
+        self._current = clock.monotonic()  # when it was known to be at what the book says
+        self._again: float | None = None  # when what was refused is tried again
         self._version = -1
         self._work: tuple[int, Stage, int] | None = None
         self._refused: tuple[int, str] | None = None
         self._flushed: Tallies | None = None
         self.taken = taken
+
+    def behind(self) -> bool:
+        """Whether another policy than the active one may be deciding here, for too long."""
+        return self._binding and self._clock.monotonic() - self._current > self._patience
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -71,26 +85,31 @@ class Delivery:
 
     async def _look(self) -> None:
         try:
+            began = self._clock.monotonic()
             version = await asyncio.to_thread(self._book.version)
-            if version == self._version:
+            if version == self._version and (self._again is None or began < self._again):
+                self._current = began if self._again is None else self._current
                 return
             standing = await asyncio.to_thread(self._book.standing)
         except Problem:
             return  # it is read again; the kill feed is stale when nothing can be read
-        if await self._follow(standing):
+        if await self._follow(standing, version):
             self._version = version
+            self._current = began if self._again is None else self._current
 
-    async def _follow(self, standing: Standing) -> bool:
+    async def _follow(self, standing: Standing, version: int) -> bool:
         """Do what stands. False when the book could not be read: it is tried again."""
         active, candidate = standing.active, standing.candidate
         try:
             if self._binding and active is not None and _other(active, self.taken):
+                self._again = self._clock.monotonic() + _AGAIN_SECONDS
                 await self._take(active)
+            self._again = None
             await self._put_to_work(candidate)
         except Problem as problem:
             if problem.code == "PC9002":
                 return False
-            self._tell(problem)
+            self._tell(version, problem)
         return True
 
     async def _take(self, active: Release) -> None:
@@ -137,8 +156,8 @@ class Delivery:
         except Problem:
             log.warning("policy_tallies_not_written", release=work[0])
 
-    def _tell(self, problem: Problem) -> None:
-        said = (self._version, str(problem))
+    def _tell(self, version: int, problem: Problem) -> None:
+        said = (version, str(problem))
         if said != self._refused:
             self._refused = said
             self._report(problem)

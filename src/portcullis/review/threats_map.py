@@ -164,6 +164,9 @@ def _readers(scene: Scene) -> Iterator[Node]:
         yield Node(name=authority.name, detail="time stamps")
     for exporter in audit.exporters:
         yield Node(name=exporter.name, detail=f"exporter, {exporter.kind}")
+    traces = scene.config.telemetry.traces
+    if traces is not None:
+        yield Node(name="traces", detail=_address(traces.endpoint))
 
 
 def _address(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import OrderedDict
 from pathlib import Path
@@ -38,8 +39,9 @@ class SharedCalled:
         self._noted: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         """What need not be written again."""
 
-    def note(self, session: str, server: str, name: str) -> None:
+    async def note(self, session: str, server: str, name: str, since: float = math.inf) -> None:
         """See Called."""
+        del since
         key = (session, server, name)
         if key in self._noted:
             return
@@ -59,7 +61,7 @@ class SharedCalled:
         if len(self._noted) > MOST:
             self._noted.popitem(last=False)
 
-    def names(self, session: str, server: str) -> frozenset[str]:
+    async def names(self, session: str, server: str) -> frozenset[str]:
         """See Called."""
         try:
             return frozenset(name for (name,) in self._file.read(_NAMES, (session, server)))

@@ -38,7 +38,7 @@ class SharedClaims:
         with _usable(), self._file.write() as run:
             run("DELETE FROM claims WHERE gateway = ?", (gateway,))
 
-    def claim(self, key: str, gateway: str) -> str:
+    async def claim(self, key: str, gateway: str) -> str:
         """See Claims."""
         with _usable():
             found = self._file.read(_OWNER, (key,))
@@ -49,14 +49,14 @@ class SharedClaims:
                 run("DELETE FROM claims WHERE number <= ?", ((made.lastrowid or 0) - MOST,))
                 return str(run(_OWNER, (key,)).fetchone()[0])
 
-    def take(self, key: str, gateway: str, gone: str) -> str:
+    async def take(self, key: str, gateway: str, gone: str) -> str:
         """See Claims."""
         with _usable(), self._file.write() as run:
             run(_TAKEN, (gateway, key, gone))
             run(_NEW, (key, gateway))
             return str(run(_OWNER, (key,)).fetchone()[0])
 
-    def release(self, key: str, gateway: str) -> None:
+    async def release(self, key: str, gateway: str) -> None:
         """See Claims."""
         with _usable(), self._file.write() as run:
             run("DELETE FROM claims WHERE key = ? AND gateway = ?", (key, gateway))

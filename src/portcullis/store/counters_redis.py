@@ -11,10 +11,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
 
 from portcullis.core.errors import Problem
 from portcullis.core.limits import (
@@ -31,8 +27,10 @@ from portcullis.core.limits import (
 from portcullis.core.ports import Clock
 from portcullis.store.counters import LEASE, changes
 from portcullis.store.counters_lua import END, RENEW, RESERVE
+from portcullis.store.redis_address import FAULTS, connected, parsed
+from portcullis.store.redis_health import forgets
+from portcullis.store.redis_script import Script
 
-_KEEPS: Final = "noeviction"
 _ROUNDS: Final = 20
 """Most pieces of the index that are looked at for one page."""
 
@@ -42,22 +40,21 @@ log = structlog.get_logger(__name__)
 class RedisCounter:
     """Implements ``core.limit_ports.Counter``. ``url`` may hold a password: it is shown nowhere.
 
-    ``name`` sets the deployment's counts apart from others' in the same server.
+    ``name`` sets the deployment's counts apart from others' in the same server. Where the address
+    names ``replicas``, a reservation that so many do not have within half of ``seconds`` is denied,
+    and stays counted. Raises Problem PC7085 for an address that is not good.
     """
 
     def __init__(self, url: str, name: str, clock: Clock, *, seconds: float = 1.0) -> None:
         self._clock = clock
         self._prefix = f"portcullis:{{{name}}}:limits:"
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            retry=Retry(NoBackoff(), 1),  # a connection of the pool may have gone meanwhile
-            decode_responses=True,
-        )
-        self._reserve = self._redis.register_script(RESERVE)
-        self._end = self._redis.register_script(END)
-        self._renew = self._redis.register_script(RENEW)
+        address = parsed(url)
+        self._replicas = address.replicas
+        self._patience = int(seconds * 500)
+        self._redis = connected(address, seconds=seconds, decode=True)
+        self._reserve = Script(RESERVE)
+        self._end = Script(END)
+        self._renew = Script(RENEW)
 
     async def reserve(
         self, reservation: str, wants: Sequence[Want], *, hold: float
@@ -109,7 +106,7 @@ class RedisCounter:
                     self._prefix + "#index", least, "+", 0, count
                 )
                 keys = [str(key) for key in found_keys]  # decode_responses says so
-            except RedisError as error:
+            except FAULTS as error:
                 raise _uncounted(error) from None
             found += [one for one in await self._looked(keys) if one is not None]
             if len(found) >= count or len(keys) < count:
@@ -124,23 +121,9 @@ class RedisCounter:
         reached.
         """
         try:
-            kept, memory = await self._redis.info("persistence"), await self._redis.info("memory")
-            if not kept.get("aof_enabled") and await self._snapshots() == "":
-                return "it writes nothing to its disk"
-        except RedisError as error:
+            return await forgets(self._redis)
+        except FAULTS as error:
             raise _uncounted(error) from None
-        policy = memory.get("maxmemory_policy", _KEEPS)
-        if memory.get("maxmemory") and policy != _KEEPS:
-            return f"it forgets counts when its memory is full ({policy})"
-        return ""
-
-    async def _snapshots(self) -> str | None:
-        """When it takes snapshots; None where it does not tell."""
-        try:
-            found = await self._redis.config_get("save")
-        except ResponseError:
-            return None
-        return str(found.get("save", ""))
 
     async def close(self) -> None:
         """See Counter."""
@@ -161,7 +144,7 @@ class RedisCounter:
                 arguments += ["r", want.interval, want.burst, 0]
             elif isinstance(want, Slot):
                 arguments += ["s", want.ceiling, 0, 0]
-        said = await self._run(self._reserve, keys, arguments)
+        said = await self._run(self._reserve, keys, arguments, held=bool(reservation))
         if said[0] == 0:
             return Over(int(said[1]), float(said[2]))
         pairs = zip(said[1::2], said[2::2], strict=True)
@@ -194,16 +177,23 @@ class RedisCounter:
                     asking.hmget(self._prefix + key, "v", "e", "k")
                     asking.zrange(self._prefix + key, 0, -1, withscores=True)
                 said = await asking.execute(raise_on_error=False)
-        except RedisError as error:
+        except FAULTS as error:
             raise _uncounted(error) from None
         return [
             _used(key, said[index * 2], said[index * 2 + 1], now) for index, key in enumerate(keys)
         ]
 
-    async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    async def _run(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Any], *, held: bool = False
+    ) -> Any:
+        """What a script says; ``held`` has what it wrote be with the replicas, too."""
         try:
-            return await script(keys=keys, args=arguments)
-        except RedisError as error:
+            if held and self._replicas:
+                return await script.held(
+                    self._redis, keys, arguments, self._replicas, self._patience
+                )
+            return await script.run(self._redis, keys, arguments)
+        except FAULTS as error:
             raise _uncounted(error) from None
 
 

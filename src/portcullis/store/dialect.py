@@ -11,9 +11,10 @@ which SQLite has no need of). See docs/decisions/036-records-in-postgresql.md.
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, Engine, Integer, Table, text
+from sqlalchemy import Connection, Double, Engine, Integer, Table, TextClause, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -27,6 +28,7 @@ Version: TypeAlias = int | str
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
 """An INSERT that may say what happens ON CONFLICT, in the same words for both."""
 
+_READABLE: Final = "portcullis: readable since "
 _WRITES: Final = "portcullis_immediate"
 _ALONE: Final = "portcullis_alone"
 _NOBODY: Final = -1
@@ -105,9 +107,45 @@ def data_version(connection: Connection) -> Version:
     return version
 
 
+def horizon_of(version: Version) -> str | None:
+    """The transaction before which all had ended when a version was read; None: it is not known.
+
+    Each row that is there now and was not then is of that transaction or a later one.
+    """
+    return version.partition(":")[0] if isinstance(version, str) else None
+
+
+def since(table: Table, horizon: str) -> TextClause:
+    """Whether PostgreSQL's row is of the transaction ``horizon`` or a later one.
+
+    Numbers of transactions begin again after 2**32; how long ago each was does not.
+    """
+    then = text(f"age({table.name}.xmin) <= age(CAST(CAST(:horizon AS text) AS xid))")
+    return then.bindparams(horizon=str(int(horizon) % 2**32))
+
+
 def unseen() -> Version:
     """A version that no database has."""
     return _NOBODY
+
+
+def say_readable(connection: Connection, table: str, since: int) -> None:
+    """Say of a schema, at one of its tables, the last migration that programs have to know."""
+    if connection.dialect.name == POSTGRESQL:
+        connection.exec_driver_sql(f"COMMENT ON TABLE {table} IS '{_READABLE}{since}'")
+    else:
+        connection.exec_driver_sql(f"PRAGMA user_version = {since}")
+
+
+def readable(connection: Connection, table: str) -> float:
+    """What ``say_readable`` said; infinity where nothing was said."""
+    if connection.dialect.name == POSTGRESQL:
+        asked = text("SELECT obj_description(CAST(:name AS regclass), 'pg_class')")
+        said: str = connection.execute(asked, {"name": table}).scalar_one() or ""
+        since = said.removeprefix(_READABLE)
+        return int(since) if said.startswith(_READABLE) and since.isdecimal() else math.inf
+    found: int = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    return found or math.inf
 
 
 def storable(value: str) -> str:
@@ -131,6 +169,26 @@ def _floored(element: whole, compiler: SQLCompiler, **more: Any) -> str:
 @compiles(whole)
 def _cut(element: whole, compiler: SQLCompiler, **more: Any) -> str:
     return f"CAST({compiler.process(element.clauses, **more)} AS INTEGER)"
+
+
+class moment(FunctionElement[float]):  # noqa: N801 - the same
+    """The time of the database's clock, in seconds since the epoch, when it gets there."""
+
+    type = Double()
+    inherit_cache = True
+    name = "moment"
+
+
+@compiles(moment, POSTGRESQL)
+def _on_server(element: moment, compiler: SQLCompiler, **more: Any) -> str:
+    del element, compiler, more
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+@compiles(moment)
+def _here(element: moment, compiler: SQLCompiler, **more: Any) -> str:
+    del element, compiler, more
+    return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
 def _number(name: str, key: str) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from portcullis.core.errors import Problem
 from portcullis.store import dialect, postgresql
-from portcullis.store.tables import REVISION
+from portcullis.store.tables import READABLE, REVISION
 
 _PRAGMAS = (
     "journal_mode = WAL",
@@ -25,6 +25,8 @@ _PRAGMAS = (
     "secure_delete = ON",  # a closed session's prompt does not stay in free pages
 )
 
+_VERSIONS = "alembic_version"
+"""Where the version of a schema stands."""
 _PATIENCE = ("SET LOCAL lock_timeout = '300s'", "SET LOCAL statement_timeout = 0")
 """A migration is waited for, and may take its time."""
 
@@ -33,7 +35,7 @@ def open_sqlite(path: Path) -> Engine:
     """The database in the file ``path``, created (0600) and migrated as needed.
 
     Raises Problem PC7001 when the file is open to other users, is not a database of ours, or is
-    of a newer version.
+    of a newer version, unless that says that programs as old as this one may use it.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,7 +53,7 @@ def open_sqlite(path: Path) -> Engine:
             hint = f"Run `chmod go-rwx {path}`."
             raise Problem("PC7001", "the database is open to other users", hint=hint)
         fcntl.flock(lock, fcntl.LOCK_EX)  # SQLite does not wait while another turns WAL on
-        if _revision(engine) != REVISION:
+        if not _usable(engine):
             migrate(engine)
     except DatabaseError:
         engine.dispose()
@@ -75,7 +77,7 @@ def open_store(place: Path | str, *, pool: int = postgresql.POOL) -> Engine:
     engine = postgresql.connect(place, pool=pool)
     try:
         postgresql.check(engine)
-        if _revision(engine) != REVISION:
+        if not _usable(engine):
             migrate(engine)
     except SQLAlchemyError as error:
         engine.dispose()
@@ -111,12 +113,23 @@ def migrate(engine: Engine, revision: str = "head") -> None:
                 command.downgrade(config, revision)
         except CommandError:
             raise Problem("PC7001", "the database is of another, newer version") from None
+        if revision == "head":
+            dialect.say_readable(connection, _VERSIONS, int(READABLE))
+
+
+def _usable(engine: Engine) -> bool:
+    """Whether the schema is ours, or that of a newer program which may run beside this one."""
+    found = _revision(engine)
+    if found is None or found <= REVISION:
+        return found == REVISION
+    with engine.connect() as connection:
+        return dialect.readable(connection, _VERSIONS) <= int(REVISION)
 
 
 def _revision(engine: Engine) -> str | None:
     """The version of the schema in the database, or None in a new one."""
     with engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
+        if not inspect(connection).has_table(_VERSIONS):
             return None
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
         revision: str | None = found.scalar_one_or_none()

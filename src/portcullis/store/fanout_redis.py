@@ -16,11 +16,10 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from portcullis.core.fanout import FIRST_PAUSE, LONGEST_PAUSE, MAX_FRAME, MAX_WAITING, Heard
+from portcullis.store.redis_address import one_node, parsed
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +33,8 @@ class _Channel:
     """
 
     def __init__(self, url: str, hears: tuple[str, ...], silence: float) -> None:
-        self._url = url
+        self._address = parsed(url)
+        self._turn = -1
         self._hears = hears
         self._silence = silence
         self._queue: deque[tuple[str, bytes]] = deque()
@@ -73,13 +73,8 @@ class _Channel:
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[tuple[Redis, PubSub]]:
-        client = Redis.from_url(
-            self._url,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=self._silence,
-            socket_connect_timeout=self._silence,
-        )
+        self._turn += 1  # of a cluster, another node
+        client = one_node(self._address, self._turn, seconds=self._silence)
         pubsub = client.pubsub()
         try:
             await pubsub.subscribe(*self._hears)

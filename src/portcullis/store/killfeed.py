@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 from sqlalchemy import Engine, Table
@@ -16,7 +16,7 @@ from portcullis.core.lifecycle import State
 from portcullis.core.ports import Clock, Directory, PrincipalRecord
 from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.store import killfeed_rows as rows
-from portcullis.store.dialect import Version, unseen
+from portcullis.store.dialect import unseen
 from portcullis.store.killfeed_memory import ROTATED, Standings
 from portcullis.store.killfeed_rows import UNSAID, Key, Known, why
 from portcullis.store.tables import CUTS, ISOLATIONS
@@ -24,6 +24,9 @@ from portcullis.store.tables import CUTS, ISOLATIONS
 __all__ = ["ROTATED", "LocalKillFeed", "why"]
 
 log = structlog.get_logger(__name__)
+
+PATIENCE: Final = 5.0
+"""Seconds that a database has to answer."""
 
 _Value = TypeVar("_Value", str, float)
 
@@ -226,32 +229,50 @@ class LocalKillFeed:
         self._changes += 1
         self._tell()
 
+    def pushed(self) -> tuple[Standing, ...]:
+        """All that another process pushed and that stands."""
+        return tuple(self._memory.pushed.values())
+
     async def watch(self, seconds: float = 0.1) -> None:
-        """Follow other processes' changes, at most ``seconds`` behind, until cancelled."""
+        """Follow other processes' changes, at most ``seconds`` behind, until cancelled.
+
+        A database that has not answered for ``PATIENCE`` counts as one that cannot be read.
+        """
         seen = unseen()
         connection = await asyncio.to_thread(self._engine.connect)
-        reading: asyncio.Future[tuple[Version, Known | None]] | None = None
+        reading: asyncio.Future[rows.Found] | None = None
         try:
             while True:
                 before = self._changes
                 reading = asyncio.ensure_future(asyncio.to_thread(rows.changes, connection, seen))
+                await asyncio.wait([reading], timeout=PATIENCE)
+                if not reading.done():
+                    self._is_stale(stale=True)
                 try:
-                    version, loaded = await asyncio.shield(reading)
+                    version, found = await asyncio.shield(reading)
                 except Exception:  # noqa: BLE001 - whatever it was, something may be missed
                     seen = unseen()
                     self._is_stale(stale=True)
                 else:
-                    if loaded is not None and before == self._changes:
-                        seen = version
-                        was, self._memory.known = self._memory.known, loaded
-                        if loaded.cutting() != was.cutting():
-                            self._adopt_all()
+                    if found is None or before == self._changes:
+                        seen = version if self._found(found) else unseen()
                     self._is_stale(stale=False)
                 await asyncio.sleep(seconds)
         finally:
             if reading is not None:
                 await asyncio.wait([reading])  # its thread still uses the connection
             connection.close()
+
+    def _found(self, found: Known | rows.Changed | None) -> bool:
+        """Act on what the database has; False when it has to be read anew, and whole."""
+        was = self._memory.known
+        known = found.over(was) if isinstance(found, rows.Changed) else found or was
+        if known is None:
+            return False
+        self._memory.known = known
+        if known.cutting() != was.cutting():
+            self._adopt_all()
+        return True
 
     async def _keep(self, table: Table, key: Key, reason: str, by: str) -> None:
         """Make what acts already durable, after all that was said of anybody before."""

@@ -6,15 +6,27 @@ import asyncio
 import math
 import secrets
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
 
+from portcullis.core import formats
 from portcullis.core.fanout import Line
-from portcullis.core.feed import Acknowledgement, Ask, Present, Said, Snapshot, Standing, Swept
+from portcullis.core.feed import (
+    EVERYONE,
+    Acknowledgement,
+    Ask,
+    Present,
+    Said,
+    Snapshot,
+    Standing,
+    Swept,
+)
 from portcullis.core.ports import Clock
 from portcullis.store.killfeed_following import Following, Made, changed
 from portcullis.store.killfeed_frames import ForgedError, Frames, Refusals
+from portcullis.store.killfeed_kept import KeptSnapshot
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +35,8 @@ _AGAIN: Final = 30.0
 _UNHURRIED: Final = 0.002
 """Seconds after which a gateway that had no call to end says so: others have, and need the
 processors that they share."""
+_SILENT: Final = 1.0
+"""Seconds, or four heartbeats, without a good frame after which nobody publishes."""
 _LEAVING: Final = 0.05
 """Seconds in which its last word gets away."""
 
@@ -32,6 +46,10 @@ class Followed(Protocol):
 
     def push(self, standings: Iterable[Standing], *, whole: bool = False) -> None:
         """Act on it."""
+
+    def pushed(self) -> tuple[Standing, ...]:
+        """All that was pushed and stands."""
+        ...
 
     def lease(self, fresh: Callable[[], bool] | None) -> None:
         """Be stale whenever ``fresh`` is not."""
@@ -45,7 +63,9 @@ class Follower:
 
     With ``binding``, the feed is stale from the beginning and whenever the lease is over;
     otherwise what is pushed acts, and the database is followed as before. ``swept`` says what the
-    gateway has ended so far.
+    gateway has ended so far. With ``kept`` it goes on from the snapshot on disk, where that is
+    good, and keeps one. ``ordered`` (it blocks) says why everybody is killed by an order that lies
+    here, if so: it is asked while the publisher is silent, and acts until that speaks again.
     """
 
     def __init__(
@@ -60,6 +80,8 @@ class Follower:
         heartbeat_seconds: float,
         swept: Callable[[], Swept] = Swept,
         binding: bool = True,
+        kept: KeptSnapshot | None = None,
+        ordered: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._name = name
         self._feed = feed
@@ -71,11 +93,19 @@ class Follower:
         self._binding = binding
         self._following = Following(name, lease_seconds)
         self._refusals = Refusals("feed_frame_refused", clock)
+        self.strange: int | None = None  # the format of what is said, where it is not read here
         self._asked_at = -math.inf
         self._was_fresh = False
         self._timer: asyncio.TimerHandle | None = None
+        self._kept = kept
+        self._ordered = ordered
+        self._obeyed: str | None = None
+        self._heard_at = clock.monotonic()
+        self._forgetting: set[asyncio.Task[None]] = set()
         if binding:
             feed.lease(self.fresh)
+        if kept is not None:
+            self._resume(kept)
 
     def fresh(self) -> bool:
         """Whether it knows all that was published up to a lease ago."""
@@ -91,15 +121,50 @@ class Follower:
                 if since > (_AGAIN if knows else self._heartbeat):
                     self._ask()
                 self._present()
+                self._look()
+                self._keep()
+                await self._obey()
                 await asyncio.wait((joined,), timeout=self._heartbeat)
             joined.result()
         finally:
             self._present(leaving=True)
             await asyncio.sleep(_LEAVING)
+            if self._kept is not None:
+                await asyncio.gather(*self._forgetting, return_exceptions=True)
+                await asyncio.to_thread(self._kept.close)
             joined.cancel()
             await asyncio.gather(joined, return_exceptions=True)
             if self._timer is not None:
                 self._timer.cancel()
+
+    def _resume(self, kept: KeptSnapshot) -> None:
+        """Go on where the process before it was, if that is known and not too long ago."""
+        found = kept.load()
+        if found is None:
+            return
+        self._following.resume(found.epoch, found.sequence, found.at, found.heard)
+        self._feed.push(found.standings)  # beside what else is known by now
+        seconds = round(self._following.fresh_until - self._clock.monotonic(), 1)
+        log.warning("feed_resumed", sequence=found.sequence, fresh_for=seconds)
+
+    def _keep(self) -> None:
+        known = self._following
+        heard = known.heard
+        if self._kept is not None and heard is not None and not self._forgetting:
+            self._kept.keep(heard, known.epoch, known.sequence, known.at, self._feed.pushed)
+
+    async def _obey(self) -> None:
+        """While nobody is there to publish it, an order to kill everybody comes by its file."""
+        if not self._silent():
+            self._obeyed = None
+            return
+        reason = await asyncio.to_thread(self._ordered)
+        if reason is not None and reason != self._obeyed and self._silent():
+            self._obeyed = reason
+            self._feed.push((Standing("all", EVERYONE, reason),))
+
+    def _silent(self) -> bool:
+        return self._clock.monotonic() - self._heard_at > max(_SILENT, 4 * self._heartbeat)
 
     def _ask(self) -> None:
         nonce = secrets.token_bytes(16)
@@ -121,6 +186,12 @@ class Follower:
         except ForgedError:
             self._refusals.add(reason="forged")
             return
+        if not formats.readable(said.format, formats.FORMAT):
+            if self.strange != said.format:
+                log.error("feed_format_unknown", code=formats.STRANGE, format=said.format)
+            self.strange = said.format
+            return
+        self.strange = None
         made = self._following.hear(said)
         if made is Made.REFUSED:
             if not isinstance(said, Snapshot):
@@ -128,10 +199,12 @@ class Follower:
         elif made in {Made.MISSED, Made.UNKNOWN}:
             if made is Made.MISSED:
                 log.warning("feed_update_missed", sequence=said.sequence)
+                self._forget()
                 self._look()
             if began - self._asked_at > self._heartbeat or made is Made.MISSED:
                 self._ask()
         else:
+            self._heard_at = began
             self._act(said, made, began, before)
 
     def _act(self, said: Said, made: Made, began: float, before: Swept) -> None:
@@ -144,13 +217,30 @@ class Follower:
         runs, connections = swept.runs - before.runs, swept.connections - before.connections
         own = round((self._clock.monotonic() - began) * 1000, 3)
         acted = Acknowledgement(self._name, said.epoch, said.sequence, runs, connections, own)
-        loop = asyncio.get_running_loop()
         if made is Made.WHOLE:
             self._present()
-        if runs or made is Made.WHOLE:
-            loop.call_soon(self._say, acted)  # those who were cut off are told first
-        else:
-            loop.call_later(_UNHURRIED, self._say, acted)
+        hurried = bool(runs) or made is Made.WHOLE  # those who were cut off are told first
+        self._forget(partial(self._say_soon, acted, 0.0 if hurried else _UNHURRIED))
+
+    def _say_soon(self, frame: Acknowledgement, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._say, frame)
+
+    def _forget(self, then: Callable[[], None] = lambda: None) -> None:
+        """What is on disk lacks something from now on: take it away, then do the rest."""
+        if self._kept is None:
+            then()
+            return
+        task = asyncio.ensure_future(self._forgotten(self._kept, then))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
+
+    async def _forgotten(self, kept: KeptSnapshot, then: Callable[[], None]) -> None:
+        try:
+            await kept.forget()
+        except OSError as error:  # it is counted as one that did not act, and bound by its lease
+            log.warning("feed_snapshot_not_forgotten", fault=error.strerror)
+            return
+        then()
 
     def _look(self) -> None:
         """Tell the feed when it becomes stale or fresh, and look again when the lease is over."""

@@ -5,7 +5,9 @@
     in step --the lease is over--> stale, but in step: the next good frame makes it fresh
 
 A frame is good when it is of the epoch it is in step with, and was made after the last one. Those
-of another epoch change nothing: it asks, and a publisher that lives answers. How old a frame is,
+of an epoch of a later term change nothing yet: it asks, and the publisher answers. Publishers of
+another epoch that do not rule since (``core.feed``) are refused for good, and so is what a snapshot
+leaves out that is known to be there: none of it takes a cut back. How old a frame is,
 it computes: a snapshot answers a question of its own, so that the publisher's clock read ``at`` no
 earlier than when the question left. What is delayed on the way is therefore as old as it is.
 An answer that took long says little: the best of the last few counts, less what clocks may drift.
@@ -18,7 +20,7 @@ from collections import deque
 from enum import StrEnum
 from typing import Final
 
-from portcullis.core.feed import Heartbeat, Said, Snapshot, Standing, Update
+from portcullis.core.feed import Heartbeat, Said, Snapshot, Standing, Update, term_of
 
 _ASKED: Final = 8
 """How many questions may be open: an answer that is late is an answer."""
@@ -56,7 +58,8 @@ class Following:
 
     def __init__(self, name: str, lease_seconds: float) -> None:
         self._name = name
-        self._lease = lease_seconds
+        self._lease = lease_seconds * (1.0 - _DRIFT)
+        self._latest = ("", 0)  # the last epoch that was heard of, and its last update
         self._asked: dict[bytes, float] = {}
         self._bounds: deque[tuple[float, float]] = deque(maxlen=_BOUNDS)
         self._origin = 0.0  # ours minus the publisher's, at the least
@@ -77,33 +80,54 @@ class Following:
         while len(self._asked) > _ASKED:
             del self._asked[next(iter(self._asked))]
 
+    def resume(self, epoch: str, sequence: int, at: float, heard: float) -> None:
+        """Go on where it was when the publisher's time was ``at``, which was here ``heard``.
+
+        To be in step is to know all that was published up to then: whoever calls this has it. What
+        the publisher says from now on is good, or something is missing, as ever.
+        """
+        self.epoch, self.sequence, self.at = epoch, sequence, at
+        self._latest = epoch, sequence
+        self._origin = heard - at
+        self._bounds.append((at, self._origin))
+        self._in_step = True
+
+    @property
+    def heard(self) -> float | None:
+        """When the latest good frame was made, at the earliest; None while it is not in step."""
+        return self.at + self._origin if self._in_step else None
+
     def hear(self, frame: Said) -> Made:
         """Take the next authentic frame."""
+        if self._outranked(frame.epoch):
+            return Made.REFUSED
+        latest, sequence = self._latest
+        same = frame.epoch == latest
+        self._latest = frame.epoch, max(sequence, frame.sequence) if same else frame.sequence
         if isinstance(frame, Snapshot):
             return self._whole(frame)
+        return self._next(frame)
+
+    def _next(self, frame: Update | Heartbeat) -> Made:
         if not self._in_step or frame.epoch != self.epoch:
             return Made.UNKNOWN
-        if frame.at <= self.at or frame.sequence < self.sequence:
+        updates = isinstance(frame, Update)
+        expected = self.sequence + 1 if updates else self.sequence
+        if frame.at <= self.at or frame.sequence < expected:
             return Made.REFUSED
-        if isinstance(frame, Update):
-            if frame.sequence == self.sequence:
-                return Made.REFUSED
-            missed = frame.sequence > self.sequence + 1
-        else:
-            missed = frame.sequence > self.sequence
-        if missed:
+        if frame.sequence > expected:
             self._in_step = False
             return Made.MISSED
         self._good(frame)
-        return Made.FRESH if isinstance(frame, Heartbeat) else Made.CHANGED
+        return Made.CHANGED if updates else Made.FRESH
 
     def _whole(self, frame: Snapshot) -> Made:
         asked = self._asked.pop(frame.nonce, None)
         if asked is None or frame.to != self._name:
             return Made.REFUSED
         same = self._in_step and frame.epoch == self.epoch and frame.sequence == self.sequence
-        if self._in_step and frame.epoch == self.epoch and frame.sequence < self.sequence:
-            return Made.REFUSED  # what it asked for before has come since
+        if frame.sequence < self._latest[1]:
+            return Made.REFUSED  # more has come since, or is missing
         self._asked = {nonce: at for nonce, at in self._asked.items() if at > asked}
         self._in_step = True
         if frame.epoch != self.epoch:
@@ -113,6 +137,12 @@ class Following:
         self._compare(asked, frame.at)
         self._good(frame)
         return Made.FRESH if same else Made.WHOLE
+
+    def _outranked(self, epoch: str) -> bool:
+        """Whether a publisher is not to be heard: another rules since, or as long."""
+        latest = self._latest[0]
+        known = term_of(latest)
+        return bool(known) and epoch != latest and term_of(epoch) <= known
 
     def _compare(self, asked: float, at: float) -> None:
         """Take what one answer says of the two clocks."""

@@ -1,6 +1,7 @@
 """The feed's frames on the wire: MessagePack behind an HMAC-SHA256.
 
-Each direction has its own label, so that nothing a follower said can come back as an order.
+Each direction has its own label, so that nothing a follower said can come back as an order, and so
+has what it keeps for itself.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from typing import Final, TypeVar
 import msgspec
 import structlog
 
-from portcullis.core.feed import Answered, Said
+from portcullis.core.feed import Answered, LastSnapshot, Said
 from portcullis.core.ports import Clock
 
 log = structlog.get_logger(__name__)
 
 _SIZE: Final = sha256().digest_size
 _DOWN, _UP = b"portcullis/feed/v1/down\0", b"portcullis/feed/v1/up\0"
+_KEPT: Final = b"portcullis/feed/v1/kept\0"
 
 _Frame = TypeVar("_Frame")
 
 _encode = msgspec.msgpack.Encoder().encode
 _said: Callable[[bytes], Said] = msgspec.msgpack.Decoder(Said).decode
 _answered: Callable[[bytes], Answered] = msgspec.msgpack.Decoder(Answered).decode
+_last: Callable[[bytes], LastSnapshot] = msgspec.msgpack.Decoder(LastSnapshot).decode
 
 
 class ForgedError(ValueError):
@@ -53,6 +56,14 @@ class Frames:
     def answered(self, frame: bytes) -> Answered:
         """What a follower said. Raises ForgedError."""
         return self._read(_UP, frame, _answered)
+
+    def keep(self, snapshot: LastSnapshot) -> bytes:
+        """What a follower keeps for itself."""
+        return self._sign(_KEPT, _encode(snapshot))
+
+    def kept(self, content: bytes) -> LastSnapshot:
+        """What a follower kept. Raises ForgedError."""
+        return self._read(_KEPT, content, _last)
 
     def _sign(self, label: bytes, body: bytes) -> bytes:
         return hmac.digest(self._key, label + body, "sha256") + body

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from portcullis.core import formats
 from portcullis.core.fanout import Hub
 from portcullis.core.feed import (
     Acknowledgement,
@@ -20,6 +21,8 @@ from portcullis.core.feed import (
     Swept,
     Told,
     Update,
+    epoch_of,
+    term_of,
 )
 from portcullis.core.ports import Clock
 from portcullis.store.killfeed_frames import ForgedError, Frames, Refusals
@@ -79,7 +82,8 @@ class Publisher:
     """Implements ``core.feed.Relay`` over a hub. Use it from one event loop; ``run`` it.
 
     ``standings`` is all that stands, for snapshots. ``own`` is the gateway that this process is
-    itself, if any.
+    itself, if any. ``term`` is that of its rule; once a gateway follows a publisher of a later one
+    nobody obeys this one any more, and ``outranked`` is called.
     """
 
     def __init__(
@@ -92,6 +96,8 @@ class Publisher:
         lease_seconds: float,
         heartbeat_seconds: float,
         own: Own | None = None,
+        term: int = 0,
+        outranked: Callable[[], None] = lambda: None,
     ) -> None:
         self._standings = standings
         self._hub = hub
@@ -100,7 +106,8 @@ class Publisher:
         self._lease = lease_seconds
         self._heartbeat = heartbeat_seconds
         self._own = own
-        self._epoch = secrets.token_hex(8)
+        self._outranked = outranked
+        self._epoch = epoch_of(term, secrets.token_hex(8))
         self._sequence = 0
         self._at = 0.0
         self._members: dict[str, _Member] = {}
@@ -126,7 +133,7 @@ class Publisher:
         swept = Swept() if self._own is None else self._own.swept()
         self._published[self._sequence] = (now, swept)
         self._published.pop(self._sequence - _REMEMBERED, None)
-        update = Update(self._epoch, self._sequence, now, tuple(standings))
+        update = Update(self._epoch, self._sequence, now, tuple(standings), formats.FORMAT)
         self._hub.send(self._frames.say(update))
 
     async def acknowledged(self, seconds: float) -> tuple[Told, ...]:
@@ -159,7 +166,7 @@ class Publisher:
         serving = asyncio.ensure_future(self._hub.run(self._hear))
         try:
             while not serving.done():
-                heartbeat = Heartbeat(self._epoch, self._sequence, self._now())
+                heartbeat = Heartbeat(self._epoch, self._sequence, self._now(), formats.FORMAT)
                 self._hub.send(self._frames.say(heartbeat))
                 await asyncio.wait((serving,), timeout=self._heartbeat)
             serving.result()
@@ -176,8 +183,9 @@ class Publisher:
             return
         if isinstance(said, Ask):
             self._asked_by(said)
-        elif said.epoch != self._epoch:
-            return  # it will ask
+        elif said.epoch != self._epoch:  # else it will ask
+            if term_of(said.epoch) > term_of(self._epoch):
+                self._outranked()
         elif isinstance(said, Present):
             self._seen(said, now)
         else:
@@ -196,7 +204,10 @@ class Publisher:
         asking, self._asking = self._asking, {}
         standings = self._standings()
         for gateway, nonce in asking.items():
-            said = Snapshot(self._epoch, self._sequence, self._now(), gateway, nonce, standings)
+            said = Snapshot(
+                *(self._epoch, self._sequence, self._now(), gateway, nonce, standings),
+                format=formats.FORMAT,
+            )
             self._hub.send(self._frames.say(said), gateway)
 
     def _seen(self, said: Present, now: float) -> None:

@@ -40,17 +40,23 @@ def occupied(engine: Engine) -> tuple[str, ...]:
 
 
 def move(
-    source: Engine, target: Engine, advance: Callable[[int], None] = lambda _: None
+    source: Engine,
+    target: Engine,
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    alone: bool = True,
 ) -> tuple[Carried, ...]:
     """Copy every record into the tables of ``target``, which are empty; all or nothing.
 
-    Nobody can write to the source meanwhile. What the target then has is read again and compared,
-    row by row, before it is committed. ``advance`` is told of rows. Raises Problem PC7001 when the
-    target holds something or does not take a value, PC6005 when it has another than it was given.
+    Nobody can write to the source meanwhile or, if not ``alone``, it is copied as it was at one
+    moment. What the target then has is read again and compared, row by row, before it is
+    committed. ``advance`` is told of rows. Raises Problem PC7001 when the target holds something or
+    does not take a value, PC6005 when it has another than it was given.
     """
     table = METADATA.sorted_tables[0]
     try:
-        with writing(source).begin() as old, writing(target).begin() as new:
+        reading = writing(source) if alone else source
+        with reading.begin() as old, writing(target).begin() as new:
             moved = []
             for table in METADATA.sorted_tables:
                 if new.execute(select(text("1")).select_from(table).limit(1)).first():
@@ -65,6 +71,16 @@ def move(
             return tuple(moved)
     except SQLAlchemyError as error:
         raise Problem("PC7001", f"{table.name} cannot be moved: {reason(error)}") from None
+
+
+def summed(engine: Engine) -> tuple[Carried, ...]:
+    """What every table holds, as ``move`` says it. Raises Problem PC7001."""
+    try:
+        with engine.begin() as connection:
+            tables = METADATA.sorted_tables
+            return tuple(_summed(table, _rows(connection, table)) for table in tables)
+    except SQLAlchemyError as error:
+        raise Problem("PC7001", f"the records cannot be read: {reason(error)}") from None
 
 
 def _put(old: Connection, new: Connection, table: Table, advance: Callable[[int], None]) -> Carried:

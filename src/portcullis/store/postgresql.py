@@ -8,11 +8,9 @@ driver's messages are replaced: PostgreSQL quotes rows in them.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import re
 import select
-from collections.abc import Iterator
 from typing import Any, Final
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -34,6 +32,9 @@ _SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "60000",
     "timezone": "UTC",
     "client_min_messages": "error",
+    "tcp_keepalives_idle": "10",  # a host that is gone lets go of what it had
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
 }
 _CONNECT: Final[dict[str, Any]] = {
     "connect_timeout": 5,
@@ -108,30 +109,6 @@ def check(engine: Engine) -> None:
         found = f"store: the database is in {encoding} and sorted by {collation}"
         hint = "Make it with `createdb --template=template0 --encoding=UTF8 --locale=C NAME`."
         raise Problem("PC7001", found, hint=hint)
-
-
-@contextlib.contextmanager
-def only(engine: Engine, name: str) -> Iterator[None]:
-    """Be the only process with this name on a server's database, as long as the block lasts.
-
-    Raises Problem PC6003 when another is. Of an SQLite file, which is of one machine, its own
-    processes see to that.
-    """
-    if engine.dialect.name != dialect.POSTGRESQL:
-        yield
-        return
-    try:
-        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    except SQLAlchemyError as error:
-        raise Problem("PC7001", f"store: {reason(error)}") from None
-    with connection:
-        try:
-            if not dialect.kept(connection, name):
-                detail = f"another process has the {name} of this database"
-                raise Problem("PC6003", detail, hint="Stop it first: `store.url` says which it is.")
-            yield
-        finally:
-            connection.invalidate()  # and with it goes what it kept
 
 
 def reason(error: SQLAlchemyError) -> str:

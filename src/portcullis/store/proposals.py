@@ -6,7 +6,7 @@ import hmac
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Proposal
@@ -23,6 +23,16 @@ CREATE INDEX proposal_key ON proposal (key, tag, number);
 """
 
 
+class Proposals(Protocol):
+    """What models proposed, at whichever gateway. Each raises Problem PC7050."""
+
+    async def add(self, key: str, proposals: Sequence[Proposal]) -> None: ...  # noqa: D102
+    async def take(  # noqa: D102
+        self, key: str, names: Collection[str], digest: str
+    ) -> str | None: ...
+    async def forget(self, key: str) -> None: ...  # noqa: D102
+
+
 class SharedProposals:
     """The proposals of all gateways that open the same file with the same ``key`` of 32 bytes.
 
@@ -34,22 +44,22 @@ class SharedProposals:
         self._key = key
         self._file = Volatile(path, _SCHEMA)
 
-    def add(self, key: str, proposals: Sequence[Proposal]) -> None:
+    async def add(self, key: str, proposals: Sequence[Proposal]) -> None:
         """Remember what a model proposed under ``key``."""
         number = 0
         try:
             with self._file.write() as run:
                 for one in proposals:
-                    row = (key, self._tag(one.name, one.digest), one.event)
+                    row = (key, tag(self._key, one.name, one.digest), one.event)
                     last = run("INSERT INTO proposal (key, tag, event) VALUES (?, ?, ?)", row)
                     number = last.lastrowid or 0
                 run("DELETE FROM proposal WHERE number <= ?", (number - MOST,))
         except sqlite3.Error:
             raise _unusable() from None
 
-    def take(self, key: str, names: Collection[str], digest: str) -> str | None:
+    async def take(self, key: str, names: Collection[str], digest: str) -> str | None:
         """The event of the oldest proposal of this call under ``key``, which is consumed."""
-        tags = [self._tag(name, digest) for name in names]
+        tags = [tag(self._key, name, digest) for name in names]
         query = "SELECT number, event FROM proposal WHERE key = ? AND tag = ? LIMIT 1"
         try:
             found = [row for tag in tags for row in self._file.read(query, (key, tag))]
@@ -61,7 +71,7 @@ class SharedProposals:
         except sqlite3.Error:
             raise _unusable() from None
 
-    def forget(self, key: str) -> None:
+    async def forget(self, key: str) -> None:
         """Remember nothing under ``key`` any more."""
         try:
             with self._file.write() as run:
@@ -73,9 +83,11 @@ class SharedProposals:
         """Use it no more."""
         self._file.close()
 
-    def _tag(self, name: str, digest: str) -> bytes:
-        said = f"{name}\0{digest}".encode("utf-8", "surrogatepass")
-        return hmac.digest(self._key, said, "sha256")
+
+def tag(key: bytes, name: str, digest: str) -> bytes:
+    """What stands for a call: 32 bytes, of which only who has the key can make any."""
+    said = f"{name}\0{digest}".encode("utf-8", "surrogatepass")
+    return hmac.digest(key, said, "sha256")
 
 
 def _unusable() -> Problem:

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 MOST: Final = 131_072
 """Steps of all sessions; the oldest go first."""
+_OFTEN: Final = 16
+"""After so many steps, what is too old is taken out: every call adds one."""
 _NONCE: Final = 12
 _SCHEMA: Final = """
 CREATE TABLE step (
@@ -52,22 +54,22 @@ class SharedRecent:
 
     def add(self, key: str, step: Step, *, acts: bool) -> None:
         """See Remembered."""
-        nonce = os.urandom(_NONCE)
-        sealed = nonce + self._cipher.encrypt(nonce, _encode(step), key.encode())
+        sealed = seal(self._cipher, key, step)
         try:
             with self._file.write() as run:
                 row = (key, acts, sealed)
                 last = run("INSERT INTO step (key, acts, sealed) VALUES (?, ?, ?)", row)
-                run(_OLD, (key, acts, key, acts, STEPS))
-                run("DELETE FROM step WHERE number <= ?", ((last.lastrowid or 0) - MOST,))
+                if not (number := last.lastrowid or 0) % _OFTEN:
+                    run(_OLD, (key, acts, key, acts, STEPS))
+                    run("DELETE FROM step WHERE number <= ?", (number - MOST,))
         except sqlite3.Error as error:
             log.warning("recent_failed", error=type(error).__name__)
 
-    def of(self, key: str) -> tuple[Step, ...]:
+    async def of(self, key: str) -> tuple[Step, ...]:
         """See Remembered."""
         try:
             rows = [row for acts in (0, 1) for row in self._file.read(_LAST, (key, acts, STEPS))]
-            return tuple(self._open(key, sealed) for (sealed,) in rows)
+            return tuple(unseal(self._cipher, key, sealed) for (sealed,) in rows)
         except (sqlite3.Error, InvalidTag, msgspec.MsgspecError) as error:
             log.warning("recent_failed", error=type(error).__name__)
             return ()
@@ -76,5 +78,13 @@ class SharedRecent:
         """Use it no more."""
         self._file.close()
 
-    def _open(self, key: str, sealed: bytes) -> Step:
-        return _decode(self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], key.encode()))
+
+def seal(cipher: AESGCM, key: str, step: Step) -> bytes:
+    """A step, for this key alone."""
+    nonce = os.urandom(_NONCE)
+    return nonce + cipher.encrypt(nonce, _encode(step), key.encode())
+
+
+def unseal(cipher: AESGCM, key: str, sealed: bytes) -> Step:
+    """The step. Raises InvalidTag or MsgspecError."""
+    return _decode(cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], key.encode()))

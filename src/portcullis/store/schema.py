@@ -7,6 +7,7 @@ from portcullis.store import (  # noqa: F401 - theirs are among those
     tables_canaries,
     tables_certificates,
     tables_grants,
+    tables_hosts,
     tables_observed,
     tables_releases,
     tables_secrets,

@@ -20,6 +20,7 @@ from portcullis.store.tables import (
     SESSIONS,
 )
 from portcullis.store.tables_grants import CONNECT_LINKS
+from portcullis.store.tables_hosts import GATEWAYS, SHARED_FILES
 from portcullis.store.tables_releases import POLICY_TEXTS
 
 
@@ -39,6 +40,8 @@ COLUMNS: Final = (
     SealedColumn(APPROVALS.c.id, APPROVALS.c.sealed, "approvals"),
     SealedColumn(CONNECT_LINKS.c.digest, CONNECT_LINKS.c.document, "connect_links"),
     SealedColumn(POLICY_TEXTS.c.number, POLICY_TEXTS.c.sealed, "policy_texts"),
+    SealedColumn(SHARED_FILES.c.name, SHARED_FILES.c.sealed, "shared_files"),
+    SealedColumn(GATEWAYS.c.name, GATEWAYS.c.sealed, "gateways"),
 )
 """All of them; `portcullis keys` counts and re-seals what is listed here."""
 

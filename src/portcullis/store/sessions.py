@@ -22,7 +22,7 @@ from portcullis.core.principal import Proposal, Session
 from portcullis.store.changes import Changes
 from portcullis.store.dialect import Version, alone, asking, free, unseen, writing
 from portcullis.store.labels import forget_labels
-from portcullis.store.proposals import SharedProposals
+from portcullis.store.proposals import Proposals
 from portcullis.store.sealed import forget_plain, session_purpose
 from portcullis.store.spent import forget_spent
 from portcullis.store.tables import APPROVALS, SESSIONS
@@ -248,7 +248,7 @@ class SharedSessionState(LocalSessionState):
         engine: Engine,
         clock: Clock,
         sealer: Sealer,
-        proposals: SharedProposals | None = None,
+        proposals: Proposals | None = None,
     ) -> None:
         super().__init__(engine, clock, sealer)
         self._asking = asking(engine)
@@ -275,13 +275,13 @@ class SharedSessionState(LocalSessionState):
         if self._shared is None:
             await super().propose(key, proposals)
         else:
-            self._shared.add(key, proposals)
+            await self._shared.add(key, proposals)
 
     async def proposed(self, key: str, names: frozenset[str], digest: str) -> Proposal | None:
         """The same, of all processes; its name is any of those asked for."""
         if self._shared is None:
             return await super().proposed(key, names, digest)
-        event = self._shared.take(key, names, digest)
+        event = await self._shared.take(key, names, digest)
         return None if event is None else Proposal(name=min(names), digest=digest, event=event)
 
     def shut(self) -> None:
@@ -329,7 +329,7 @@ class SharedSessionState(LocalSessionState):
             self._sessions.pop(session_id, None)
             self._proposals.pop(session_id, None)
             if self._shared is not None:
-                self._shared.forget(session_id)
+                await self._shared.forget(session_id)
         self._read_at = {key: at for key, at in self._read_at.items() if key in self._sessions}
 
     def _still(self, session_ids: Sequence[str]) -> set[str]:

@@ -30,8 +30,10 @@ from sqlalchemy import (
 from portcullis.core import approval
 from portcullis.core.lifecycle import State
 
-REVISION: Final = "0032"
+REVISION: Final = "0033"
 """The last migration."""
+READABLE: Final = "0033"
+"""The last one that a program has to know to use this schema: what came after only adds to it."""
 
 METADATA: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
 

@@ -84,6 +84,9 @@ class LocalVaults:
         self._complete_since = clock.now()
         """A session that was opened later has its vault here, or has had none."""
 
+    async def refresh(self, key: str, since: float = math.inf) -> None:
+        """See Vaults: nobody else hides anything."""
+
     def vault(self, key: str, since: float = math.inf) -> LocalVault:
         """See Vaults; new when the key has none (any more)."""
         now = self._clock.monotonic()

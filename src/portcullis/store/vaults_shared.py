@@ -15,7 +15,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 from cryptography.exceptions import InvalidTag
@@ -55,13 +55,19 @@ WHERE vault.key = ? ORDER BY hidden.number
 _Read: TypeAlias = Callable[[str, tuple[object, ...]], list[Any]]
 
 
+class Keeper(Protocol):
+    """Where vaults are shared."""
+
+    def add(self, vault: SharedVault, entity: str, value: str) -> str: ...  # noqa: D102 - see hide
+
+
 class SharedVault:
     """Implements ``core.inspection_ports.Vault``: what is in one vault as far as it was read.
 
-    ``id`` is 0 while the file has none of this key.
+    ``id`` is 0 while there is none of this key.
     """
 
-    def __init__(self, vaults: SharedVaults, key: str, since: float) -> None:
+    def __init__(self, vaults: Keeper, key: str, since: float) -> None:
         self._vaults = vaults
         self.key = key
         self.since = since
@@ -144,6 +150,9 @@ class SharedVaults:
             with self._file.write() as run:
                 run("INSERT INTO vaults VALUES (?, 0, 0)", (clock.now(),))
 
+    async def refresh(self, key: str, since: float = math.inf) -> None:
+        """See Vaults: nothing, since each look at a vault reads the file."""
+
     def vault(self, key: str, since: float = math.inf) -> SharedVault:
         """See Vaults: what any gateway has hidden until now. Raises Problem PC7050."""
         found = self._read.get(key)
@@ -174,7 +183,7 @@ class SharedVaults:
             if not vault.id:
                 self._make(run, vault)
             number, placeholder = vault.next(entity)
-            sealed = self._seal(vault, number, entity, placeholder, value)
+            sealed = seal(self._cipher, vault, number, (entity, placeholder, value))
             run("INSERT INTO hidden VALUES (?, ?, ?)", (vault.id, number, sealed))
             change = "UPDATE vault SET size = size + ?, used_at = ? WHERE id = ?"
             run(change, (size, now, vault.id))
@@ -192,19 +201,22 @@ class SharedVaults:
         ended = [key for key in self._read if not is_open(key)]
         if ended:
             with contextlib.suppress(Problem):
-                self.forget(ended)
+                self._forget(ended)
         until = self._clock.monotonic() - _KEPT_SECONDS
         for key in [key for key, one in self._read.items() if one.asked_at <= until]:
             if key not in ended:
                 del self._read[key]
 
-    def keys(self) -> tuple[str, ...]:
+    async def keys(self) -> tuple[str, ...]:
         """Whose vaults there are, whoever made them. Raises Problem PC7050."""
         with _usable():
             return tuple(key for (key,) in self._file.read("SELECT key FROM vault"))
 
-    def forget(self, keys: Collection[str]) -> None:
+    async def forget(self, keys: Collection[str]) -> None:
         """Forget vaults, in the file and its log. Raises Problem PC7050: then try it again."""
+        self._forget(keys)
+
+    def _forget(self, keys: Collection[str]) -> None:
         found = []
         with _usable(), self._file.write() as run:
             for key in keys:
@@ -231,7 +243,7 @@ class SharedVaults:
         vault.state(*rows[0][:4])
         for *_, number, sealed in rows:
             if number is not None:
-                vault.adopt(number, *self._open(vault, number, sealed))
+                vault.adopt(number, *unseal(self._cipher, vault, number, sealed))
 
     def _make(self, run: Run, vault: SharedVault) -> None:
         """A vault gives no number that an earlier one of its key may have given."""
@@ -267,17 +279,18 @@ class SharedVaults:
         for (size,) in gone:
             run("UPDATE vaults SET vaults = vaults - 1, size = size - ?", (size,))
 
-    def _seal(
-        self, vault: SharedVault, number: int, entity: str, placeholder: str, value: str
-    ) -> bytes:
-        nonce = os.urandom(_NONCE)
-        plain = f"{entity}\0{placeholder}\0{value}".encode("utf-8", "surrogatepass")
-        return nonce + self._cipher.encrypt(nonce, plain, _bound(vault, number))
 
-    def _open(self, vault: SharedVault, number: int, sealed: bytes) -> list[str]:
-        """Entity, placeholder and value of a row."""
-        plain = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(vault, number))
-        return plain.decode("utf-8", "surrogatepass").split("\0", 2)
+def seal(cipher: AESGCM, vault: SharedVault, number: int, said: tuple[str, str, str]) -> bytes:
+    """Entity, placeholder and value, for this row alone."""
+    nonce = os.urandom(_NONCE)
+    plain = "\0".join(said).encode("utf-8", "surrogatepass")
+    return nonce + cipher.encrypt(nonce, plain, _bound(vault, number))
+
+
+def unseal(cipher: AESGCM, vault: SharedVault, number: int, sealed: bytes) -> list[str]:
+    """Entity, placeholder and value of a row. Raises InvalidTag."""
+    plain = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(vault, number))
+    return plain.decode("utf-8", "surrogatepass").split("\0", 2)
 
 
 def _bound(vault: SharedVault, number: int) -> bytes:

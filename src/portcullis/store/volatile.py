@@ -19,6 +19,7 @@ from threading import Lock
 from typing import Any, Final, TypeAlias
 
 from portcullis.core.errors import Problem
+from portcullis.core.formats import FORMAT, read
 from portcullis.identity.private import exclusive
 
 WAIT_SECONDS: Final = 0.05
@@ -42,7 +43,7 @@ class Volatile:
 
     ``fresh`` says that nobody else had it open: then it is empty. Faults are ``sqlite3.Error``,
     another process's lock that lasts for ``WAIT_SECONDS`` among them. Raises Problem PC7001 when
-    it cannot be opened.
+    it cannot be opened, and PC7087 when a program that is too far from this one has made it.
     """
 
     def __init__(self, path: Path, schema: str) -> None:
@@ -62,9 +63,15 @@ class Volatile:
                 for pragma in _PRAGMAS:
                     self._connection.execute(f"PRAGMA {pragma}")
                 if self.fresh:
-                    self._connection.executescript(schema)
+                    self._connection.executescript(f"PRAGMA user_version = {FORMAT}; {schema}")
+                (made,) = self._connection.execute("PRAGMA user_version").fetchone()
             except (OSError, sqlite3.Error) as error:
                 raise Problem("PC7001", f"{path} cannot be used: {error}") from None
+        try:
+            read(made, path.name)
+        except Problem:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Use it no more; whoever is the last takes the file away."""

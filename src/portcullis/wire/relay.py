@@ -1,4 +1,4 @@
-"""A request on its way from one gateway to another: frames over a Unix socket, sans I/O.
+"""A request on its way from one gateway to another: frames over one connection, sans I/O.
 
     frame   kind (1 byte), length of what follows (4 bytes, big endian), content
     there   HEAD, then BODY as it arrives, END: the request is complete
@@ -20,6 +20,7 @@ import msgspec
 
 from portcullis.core.credential import Peer
 from portcullis.core.errors import Problem
+from portcullis.core.formats import FORMAT, read
 
 MAX_HEAD: Final = 131_072
 """Most bytes of a HEAD or START; a listener takes heads of half of that."""
@@ -48,6 +49,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     ``to`` is the gateway it is for, ``by`` the one that sends it, ``at`` when (seconds since the
     epoch). ``tls`` says that it came under TLS; ``peer`` is whose certificate was verified there.
     ``scheme``, ``server`` and ``client`` are as in ASGI: what the client addressed, and from where.
+    ``format`` is that of the gateway that made it (``core.formats``).
     """
 
     to: str
@@ -63,6 +65,13 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[bytes, bytes], ...]
     tls: bool
     peer: Peer | None
+    format: int = FORMAT
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """What every version of a head begins to be read by."""
+
+    format: int
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -73,6 +82,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 _heads: Final = msgspec.msgpack.Decoder(Head)
+_said: Final = msgspec.msgpack.Decoder(_Said)
 _starts: Final = msgspec.msgpack.Decoder(Start)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -114,11 +124,13 @@ def close_head(head: Head, key: bytes) -> bytes:
 def open_head(content: bytes, key: bytes, *, to: str, now: float) -> Head:
     """The head of a request for the gateway ``to``.
 
-    Raises Problem PC7051 for one that no gateway made, for here, just now.
+    Raises Problem PC7051 for one that no gateway made, for here, just now, and PC7087 for one in a
+    format that is not read here.
     """
     if not hmac.compare_digest(_mac(key, content[_MAC:]), content[:_MAC]):
         raise Problem("PC7051", "the request was not passed on by a gateway")
     try:
+        read(_said.decode(content[_MAC:]).format, "a request that was passed on")
         head = _heads.decode(content[_MAC:])
     except msgspec.MsgspecError:
         raise _malformed() from None

@@ -49,9 +49,14 @@ _API: Final = """
     resourceTemplates uriTemplate ref argument value values context capabilities clientInfo
     serverInfo protocolVersion version token bytes top_logprobs logprob chat.completion
     chat.completion.chunk embedding embeddings ping list auto none any
+    resultType complete input_required ttlMs cacheScope supportedVersions
+    io.modelcontextprotocol/protocolVersion io.modelcontextprotocol/clientCapabilities
+    io.modelcontextprotocol/clientInfo io.modelcontextprotocol/subscriptionId
     """
 WORDS: Final = frozenset(_API.split())
-_KINDS: Final = frozenset({"type", "role", "object", "status", "finish_reason", "stop_reason"})
+_KINDS: Final = frozenset(
+    {"type", "role", "object", "status", "finish_reason", "stop_reason", "resultType"}
+)
 """Members whose values, where they are of ``WORDS``, are the API's and say nothing."""
 
 _ONE_FORM: Final = """

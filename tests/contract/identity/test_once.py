@@ -1,11 +1,15 @@
 """What a memory of things used once owes: a proof is good once, and a flood lets no replay in."""
 
+import asyncio
 import itertools
 
 import pytest
 
+from needs import needs_redis
 from portcullis.identity.once import LocalOnce
 from portcullis.store.once import SharedOnce
+from portcullis.store.once_redis import RedisOnce
+from redis_servers import own_server
 
 
 class TurnableClock:
@@ -24,10 +28,14 @@ def clock():
     return TurnableClock()
 
 
-@pytest.fixture(params=["local", "shared"])
+@pytest.fixture(params=["local", "shared", pytest.param("redis", marks=needs_redis)])
 def adapter(request, tmp_path):
     if request.param == "local":
         yield LocalOnce
+        return
+    if request.param == "redis":
+        with own_server() as server:
+            yield lambda clock, **more: RedisOnce(server, clock, **more)
         return
     opened, numbers = [], itertools.count()
 
@@ -48,6 +56,14 @@ def test_a_key_is_good_once_until_its_time_is_over(adapter, clock):
     assert once.spend(b"b", 1060)
     clock.time = 1059.9
     assert not once.spend(b"a", 1060)
+
+
+def test_who_can_wait_is_told_the_same(adapter, clock):
+    once = adapter(clock)
+    assert asyncio.run(once.spent(b"a", 1060))
+    assert not asyncio.run(once.spent(b"a", 1060))
+    assert not once.spend(b"a", 1060)
+    assert not asyncio.run(once.spent(b"b", 1000))
 
 
 def test_what_is_over_already_is_never_good(adapter, clock):

@@ -427,7 +427,7 @@ async def test_a_server_that_gives_budgets_back_says_so(server, tmp_path, clock)
     await one._redis.config_set("maxmemory", "1gb")
     assert await one.lacking() == ""
     await one._redis.config_set("maxmemory-policy", "allkeys-lru")
-    assert await one.lacking() == "it forgets counts when its memory is full (allkeys-lru)"
+    assert await one.lacking() == "it forgets what it has when its memory is full (allkeys-lru)"
     await one._redis.config_set("maxmemory-policy", "noeviction")
     await one._redis.config_set("appendonly", "no")
     await one._redis.config_set("save", "60 1")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from needles import contents
 from portcullis import bootstrap
 from portcullis.audit.proof import prove, verify_proof
 from portcullis.audit.query import find
@@ -159,7 +160,7 @@ async def test_a_hold_on_what_cannot_be_is_refused_and_the_others_stay_readable(
 
 
 def everything(folder: Path) -> bytes:
-    return b"\n".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return b"\n".join(contents(folder).values())
 
 
 async def test_reading_content_is_on_record_before_anybody_sees_it(tmp_path: Path) -> None:

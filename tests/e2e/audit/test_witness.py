@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import json
 import shutil
 import time
 import urllib.error
@@ -17,9 +19,10 @@ from typer.testing import CliRunner, Result
 
 from portcullis.audit.checkpoint import open_checkpoint
 from portcullis.audit.quorum import load_quorum
-from portcullis.audit.verify import own_verifier
+from portcullis.audit.verify import own_verifier, read_checkpoint, verify
 from portcullis.bootstrap import GATE, audit_directory, founded
 from portcullis.cli.audit import app
+from portcullis.cli.backup import app as backup
 from portcullis.cli.doctor import _witnesses as findings
 from portcullis.config import Config, load
 from portcullis.core.errors import Problem
@@ -217,5 +220,30 @@ async def test_a_gate_put_back_to_an_older_state_does_not_start(tmp_path: Path) 
         with pytest.raises(Problem) as caught:
             async with staged(tmp_path, settings=settings):
                 pass
-        assert caught.value.code == "PC6002"
+        assert caught.value.code == "PC6032"
         assert "has seen" in caught.value.detail
+        assert "portcullis backup fence" in caught.value.hint
+        (tmp_path / "company.db").unlink()
+        config = str(tmp_path / "portcullis.yaml")
+        newest = tmp_path / "newest/log"
+        words = ["fence", "--config", config, "--json", "--reason", "disk 3 died"]
+        words = [*words, "--newer-log", str(newest)]
+        done = await asyncio.to_thread(CliRunner().invoke, backup, words)
+        assert done.exit_code == 0, done.exception
+        told = json.loads(done.stdout)
+        ended, seen = told["former"]["gate"], read_checkpoint(newest, vkey)[0]
+        assert (ended["newest_size"], ended["newest_root"]) == (seen.size, seen.root.hex())
+        assert ended["size"] < seen.size
+    with witness_process(tmp_path / "w", "w1.example", [vkey, told["vkey"]]) as running:
+        policy = written_policy(tmp_path / "witnesses", [running])
+        async with staged(tmp_path, settings=settings) as stage:
+            begun = stage.events()
+            assert [one.method for one in begun[:2]] == ["log.begin", "backup.restored"]
+            assert begun[0].parameters["newest_root"] == seen.root.hex()
+            new = stage.gate.audit_directory
+            assert new == Path(told["log"])
+            await stage.create(PrincipalKind.AGENT, "another")
+        note = (new / "checkpoint").read_bytes()
+        assert load_quorum(policy).met(note, time.time()).met
+        assert open_checkpoint(note, own_verifier(new)).size > len(begun)
+        assert verify(log, vkey).ok  # the old one stays, as evidence

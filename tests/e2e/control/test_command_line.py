@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from e2e.control.led import ask, eventually, running
+from needles import contents
 
 
 def methods(events):
@@ -126,7 +127,7 @@ def test_operators_log_in_and_are_led_through_their_life(served):
     assert ask(version, responder)[1]["code"] == "PC4001"
     assert deployment.json("operator", "remove", "vic")["state"] == "revoked"
     assert "PC2070" in vic.login(code=1).err
-    written = [path.read_bytes() for path in deployment.state.rglob("*") if path.is_file()]
+    written = contents(deployment.state).values()
     for secret in (old, vic.password, token, parse_qs(urlsplit(new).query)["secret"][0]):
         assert all(secret.encode() not in content for content in written)
 

@@ -45,6 +45,7 @@ def policy():
 SETTINGS = {
     "approvals": {"wait_seconds": 15},
     "guard": {"program": {}},
+    "limits": {"drain_seconds": 1},
     "mcp": {"counting": {"command": [sys.executable, str(COUNTING)], "sandbox": "none"}},
 }
 
@@ -120,9 +121,9 @@ class Rotating(httpx2.AsyncBaseTransport):
 
 
 @contextlib.asynccontextmanager
-async def several(folder, *names, settings=SETTINGS):
-    """Run them until the block ends."""
-    made = Several()
+async def several(folder, *names, settings=SETTINGS, made=None):
+    """Run them until the block ends; ``made`` is what they are then known by."""
+    made = made or Several()
 
     @contextlib.asynccontextmanager
     async def running(config):

@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from typer.testing import CliRunner
 
+from needles import contents
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier, verify
 from portcullis.bootstrap import GATE, audit_directory, founded, keys_of
@@ -86,12 +87,12 @@ def events(path: Path, method: str):
 
 
 def found_in(folder: Path, needles: dict[str, bytes]) -> list[str]:
-    found = []
-    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
-        with contextlib.suppress(FileNotFoundError):  # a draft of the log that has its name by now
-            held = path.read_bytes()
-            found += [f"{n} in {path.relative_to(folder)}" for n, b in needles.items() if b in held]
-    return found
+    return [
+        f"{name} in {path.relative_to(folder)}"
+        for path, held in sorted(contents(folder).items())
+        for name, needle in needles.items()
+        if needle in held
+    ]
 
 
 @pytest.mark.anyio

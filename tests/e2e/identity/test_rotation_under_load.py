@@ -33,9 +33,12 @@ from portcullis.wire.certificates import load_identity
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 AGENT = standins.AGENT
 SECONDS = 18
-TTL = 6
-"""Of the agent's SVIDs: a new one every three seconds. The gate's own live for ten."""
-LONG = " ".join(["word"] * 30)
+TTL = 12
+"""Of the agent's SVIDs: a new one every six seconds. The gate's own live for ten.
+
+On a busy machine a conversation takes seconds, and one under an SVID that ran out is cut off.
+"""
+LONG = " ".join(["word"] * 60)
 """Its stream takes longer than half of an SVID's life."""
 
 
@@ -197,14 +200,14 @@ async def test_no_request_fails_while_everything_rotates(tmp_path):
             for name, job in jobs.items():
                 group.create_task(work.over_and_over(name, job, end))
             for what in ("signing", "root"):
-                await asyncio.sleep(2)
+                await asyncio.sleep(4.5)
                 await asyncio.to_thread(authority.rotate, what)
 
         assert work.failed == []
         assert set(work.done) == set(jobs)
-        assert min(work.done.values()) >= 4, work.done
-        assert len(mine) > 4
-        assert len(rotating.serials) > 4
+        assert min(work.done.values()) >= 2, work.done
+        assert len(mine) > 2
+        assert len(rotating.serials) > 2
         assert len({chain[0] for chain in own}) > 2
         assert len(rotating.signers) == 3  # the first, the second, and the second root's
         assert len({each.issuer for each in rotating.signers}) == 2

@@ -73,7 +73,7 @@ def server():
     folder = Path(tempfile.mkdtemp(prefix="pc-"))
     options = ("--port", str(port), "--bind", HERE, "--protected-mode", "no")
     with namespace(), redis_server(folder, *options):
-        yield f"redis://{HERE}:{port}"
+        yield f"redis://{HERE}:{port}/?plaintext=allowed"
     shutil.rmtree(folder)
 
 

@@ -425,6 +425,24 @@ async def _served_again(workers, token, since):
     return len([e for e in workers.events("gate-2") if _looked(e)]) > since
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(240)
+async def test_workers_begin_anew_one_after_the_other_and_nobody_is_refused(workers, token):
+    before = {name: workers.pid(name) for name in WORKERS}
+    told = len([e for e in workers.events("control") if e.method == "gateway.end"])
+    restarting = asyncio.create_task(workers.run("restart"))
+    asked = collections.Counter()
+    while not restarting.done():
+        asked += await workers.codes(token, 3)
+        await asyncio.sleep(0.05)
+    await restarting
+    assert set(asked) == {""}
+    after = {name: workers.pid(name) for name in WORKERS}
+    assert all(after[name] not in {None, before[name]} for name in WORKERS)
+    ended = [e for e in workers.events("control") if e.method == "gateway.end"][told:]
+    assert [(e.name, e.parameters["status"]) for e in ended] == [(n, "exit 0") for n in WORKERS]
+
+
 async def test_another_of_the_same_is_refused_and_doctor_says_what_runs(workers):
     for words in (("up",), ("up", "--workers", "2"), ("control",)):
         assert "PC6003" in await workers.run(*words, code=1)

@@ -12,7 +12,10 @@ from sqlalchemy import make_url
 import standins
 from e2e.approvals.desk import MAIL, furnished, policy
 from e2e.processes.fleet import fleet, until
+from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
+from portcullis.store.engine import open_store
+from portcullis.store.ruling import RecordsRule, only
 from postgres_servers import needs_postgresql, postgres_server
 
 pytestmark = [pytest.mark.anyio, needs_postgresql]
@@ -113,3 +116,21 @@ async def test_processes_deny_while_the_server_is_gone_and_go_on_when_it_is_back
             assert await made.codes(other, 4) == {"": 4}
             log = made.said("up")
             assert server.folder.name not in log, "no word of where the records are"
+            await _one_rules(made, server, url)
+
+
+async def _one_rules(made, server, url):
+    """The control plane has its lock again, and lets go once another rules."""
+    engine = open_store(url)
+    try:
+        with pytest.raises(Problem, match="PC6003"):
+            RecordsRule(engine, "control").take()
+        database = make_url(url).database
+        server.sql("UPDATE versions SET value = value + 1 WHERE name = 'ruling'", database)
+        server.end_connections(database)  # as if another had had it meanwhile
+        assert await asyncio.wait_for(made.children["up"].wait(), 60) == 1
+        assert "PC4005" in made.said("up")
+        with only(engine, "control") as rule:
+            assert rule.begin() == 3
+    finally:
+        engine.dispose()

@@ -177,7 +177,7 @@ async def test_a_log_put_back_with_all_beside_it_does_not_start(born, event) -> 
         (born.root / "backup").rename(born.log)
         with pytest.raises(Problem) as caught:
             born.open(witnesses=feeder(born, them))
-        assert caught.value.code == "PC6002"
+        assert caught.value.code == "PC6032"
         assert "has seen 4 entries, this log holds 3" in caught.value.detail
         assert "Restore the newest" in caught.value.hint
         born.open().close()  # the lock was released

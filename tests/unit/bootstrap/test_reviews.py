@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,12 +12,13 @@ import pytest
 
 from exported import event
 from portcullis.audit.log import open_log
-from portcullis.bootstrap import GATE, audit_directory, founded, oversight
+from portcullis.bootstrap import GATE, audit_directory, founded, oversight, reviews
 from portcullis.bootstrap.reviews import flagged, upkeep
 from portcullis.config import Config
 from portcullis.config.review import Review
 from portcullis.control.reviews import Reviewing
 from portcullis.core.call import Action, RiskClass
+from portcullis.core.errors import Problem
 from portcullis.core.review import Wanted
 from portcullis.oversight.keeping import Keeping
 from sealers import sealer_at
@@ -83,6 +85,31 @@ async def test_a_fault_ends_no_upkeep_of_reviews_and_none_of_approvals(tmp_path,
         monkeypatch.setattr(oversight, "_LOOK_SECONDS", 0.001)
         with pytest.raises(asyncio.CancelledError):
             await oversight.upkeep(services)
+
+
+async def test_a_database_that_is_away_at_the_start_holds_nothing_up(tmp_path, monkeypatch):
+    config = Config(trust_domain="example.test", state=tmp_path / "state")
+    opened, slept = [], []
+
+    @contextlib.contextmanager
+    def away(found):
+        opened.append(threading.current_thread())
+        if len(opened) == 1:
+            raise Problem("PC7001", "store: it cannot be reached")
+        yield None
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 2:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(reviews, "projection_of", away)
+    with contextlib.ExitStack() as stack:
+        services = founded(stack, config, GATE, sealer_at(tmp_path))
+        with pytest.raises(asyncio.CancelledError):
+            await upkeep(config, services, sleep)
+    assert slept == [5.0, 60.0, 60.0], "it tried again, then went on"
+    assert threading.main_thread() not in opened, "the control plane goes on meanwhile"
 
 
 def test_what_is_flagged_is_what_the_configuration_says():

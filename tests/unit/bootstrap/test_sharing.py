@@ -3,18 +3,23 @@
 import asyncio
 import contextlib
 import itertools
+import tempfile
+import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from databases import new_database
+from needs import needs_redis
 from portcullis.audit.keys import DIGESTS, shared_subjects
 from portcullis.audit.retention_holds import HoldBook
 from portcullis.audit.subjects_erasure import Stores
 from portcullis.bootstrap import sharing
 from portcullis.config import load
 from portcullis.config.places import Role
+from portcullis.config.shared import Shared
 from portcullis.core.errors import Problem
 from portcullis.core.principal import Session
 from portcullis.identity.once import LocalOnce
@@ -22,6 +27,7 @@ from portcullis.store.once import SharedOnce
 from portcullis.store.sessions import LocalSessionState, SharedSessionState
 from portcullis.store.vaults import LocalVaults
 from portcullis.store.vaults_shared import SharedVaults
+from redis_servers import redis_server
 from sealers import sealer_at
 from shared_processes import Clock
 
@@ -76,6 +82,39 @@ def test_only_where_there_are_several_is_anything_shared(config, services):
             found = sorted(path.name for path in config.state.glob("shared/*.db"))
             assert found == SHARED[role]
     assert not list(config.state.glob("shared/*.db")), "the last takes it away"
+
+
+@needs_redis
+def test_with_a_server_for_several_hosts_nothing_of_it_lies_in_files(config, services, monkeypatch):
+    engine = new_database(config.state / "portcullis.db")
+    with tempfile.TemporaryDirectory(prefix="pc-") as folder, redis_server(Path(folder)) as url:
+        monkeypatch.setenv("SHARED", url)
+        config = config.model_copy(update={"shared": Shared(url="env:SHARED")})
+        for name, role in NAMES.items():
+            with contextlib.ExitStack() as stack:
+                one = services(name)
+                server = sharing.server_of(stack, config, role)
+                one.once = sharing.once_of(stack, config, role, one.clock, server)
+                parts = (stack, config, role, engine, one.clock, one.sealer, server)
+                sessions = sharing.sessions_of(*parts)
+                vaults = sharing.vaults_of(stack, config, one)
+                called = sharing.called_of(stack, config, one)
+                steps = sharing.steps_of(stack, config, one)
+                _, here = sharing.conversations_of(stack, config, one, None)
+                found = {type(each).__name__ for each in (one.once, vaults, called, steps)}
+                if role is Role.GATEWAY:
+                    assert found == {"RedisOnce", "RedisVaults", "RedisCalled", "RedisRecent"}
+                    assert type(here.claims).__name__ == "RedisClaims"
+                    assert type(sessions._shared).__name__ == "RedisProposals"
+                    running = [each.name for each in threading.enumerate()]
+                    assert running.count("shared-server") == 1
+                elif role is Role.WRAPPER:
+                    assert type(vaults).__name__ == "RedisVaults"
+                else:
+                    assert server is None
+                    assert all(each.startswith("Local") for each in found)
+            assert not (config.state / "shared").exists()
+            assert "shared-server" not in {each.name for each in threading.enumerate()}
 
 
 def test_a_digest_says_the_same_at_every_gateway_and_nothing_of_another_subject(config, services):
@@ -134,8 +173,8 @@ async def test_what_a_killed_gateway_hid_goes_when_its_session_is_over(
     monkeypatch.setattr(state, "ended", once_faulty)
     task = asyncio.create_task(sharing.sweeping(vaults, state))
     async with asyncio.timeout(5):
-        while "over" in vaults.keys():  # noqa: SIM118, ASYNC110 - they are no mapping's
+        while "over" in await vaults.keys():  # noqa: ASYNC110 - another process forgets
             await asyncio.sleep(0.01)
-    assert vaults.keys() == ("open",)
+    assert await vaults.keys() == ("open",)
     task.cancel()
     await asyncio.wait_for(sharing.sweeping(LocalVaults(clock), state), 1)

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from portcullis.bootstrap import leaving
 from portcullis.bootstrap import workers as module
 from portcullis.bootstrap.presence import started
 from portcullis.bootstrap.workers import Addresses, Workers, arguments_of, names_of
@@ -103,7 +104,7 @@ async def test_it_is_ready_when_a_child_says_so_and_not_when_another_process_doe
 
 
 async def test_one_that_does_not_end_in_time_is_killed(children, config, told, monkeypatch):
-    monkeypatch.setattr(module, "_MARGIN_SECONDS", 0.3)
+    monkeypatch.setattr(leaving, "_MARGIN_SECONDS", 0.3)
     config.limits.__dict__["drain_seconds"] = 0
     kept = children(f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPS}")
     running = asyncio.create_task(kept.run())
@@ -148,3 +149,49 @@ async def test_one_for_which_there_is_no_room_is_tried_again_and_the_others_run_
     assert [method for method, _ in told] == ["gateway.start"] * 2
     await kept.end()
     await running
+
+
+SERVES = """
+import os, signal, sys, time
+place = {place!r}.format(sys.argv[sys.argv.index("--name") + 1])
+code = open({how!r}).read()
+if code != "serve":
+    raise SystemExit(int(code))
+from pathlib import Path
+Path(place).parent.mkdir(parents=True, exist_ok=True)
+Path(place).write_text('{{"pid": %d}}' % os.getpid())
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+time.sleep(60)
+"""
+
+
+async def test_all_begin_anew_one_after_the_other_and_the_first_that_fails_is_the_last(
+    config, children, told, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "START_SECONDS", 3)
+    place, how = str(gateway_file(config, "{}")), tmp_path / "how"
+    how.write_text("serve")
+    kept = children(SERVES.format(place=place, how=str(how)), 3)
+    running = asyncio.create_task(kept.run())
+    try:
+        await until(kept.all_ready)
+        first = {name: child.pid for name, child in kept._children.items()}
+        del told[:]
+        kept.renew()
+        kept.renew()
+        await asyncio.wait_for(kept._renewing, 20)
+        second = {name: child.pid for name, child in kept._children.items()}
+        assert set(first.values()).isdisjoint(second.values())
+        assert [(method, said["gateway"]) for method, said in told] == [
+            (f"gateway.{what}", name) for name in names_of(3) for what in ("end", "start")
+        ]
+        how.write_text("7")
+        kept.renew()
+        await asyncio.wait_for(kept._renewing, 20)
+        left = {name: child.pid for name, child in kept._children.items()}
+        assert {name: left[name] for name in names_of(3)[1:]} == {
+            name: second[name] for name in names_of(3)[1:]
+        }, "what serves is not ended while another does not come back"
+    finally:
+        await kept.end()
+        await running

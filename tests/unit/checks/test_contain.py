@@ -42,6 +42,13 @@ def test_what_runs_in_a_session_that_ends_gets_nothing_more():
     assert [verdict.code for verdict in over] == ["PC2006"] * 3
 
 
+def test_nobody_gets_anything_while_another_policy_than_the_one_in_force_may_decide():
+    behind = Contain(Feed(), Sessions(), lambda: True)
+    assert behind.judge(call(), context(), None).code == "PC4006"
+    cut_off = Contain(Feed(reason="killed"), Sessions(), lambda: True)
+    assert cut_off.judge(call(), context(), None).code == "PC4001"
+
+
 def test_nobody_is_held_up_without_a_reason():
     assert looks(Feed()) == [PASS] * 3
 

@@ -114,6 +114,9 @@ class Everyone:
             | principal
         )
 
+    async def authenticated(self, shown):
+        return self.authenticate(shown)
+
     def authenticate(self, shown, *, spend=True):
         return self.principal
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import socket
 
 import pytest
 
 from portcullis.core.errors import Problem
+from portcullis.gateway.bounded import MAX_HEAD
 from portcullis.gateway.http import ClientDisconnect, Request, read_body, send_json
-from portcullis.gateway.listener import MAX_HEAD, Listener
+from portcullis.gateway.listener import Listener
 from portcullis.gateway.live import cuttable
 
 pytestmark = pytest.mark.anyio
@@ -261,3 +263,61 @@ async def test_requests_in_flight_finish_when_the_gate_closes(front):
     await asyncio.sleep(0.1)
     await front.listener.close()
     assert (await running).startswith(b"HTTP/1.1 200")
+
+
+# Leaving
+
+
+async def test_what_the_kernel_has_queued_is_served_by_a_listener_that_closes(live):
+    """Beside another at the same address: whoever the kernel gave to this one stays with it."""
+    fronts = [Front(), Front()]
+    address, listeners = "127.0.0.1:0", []
+    for front in fronts:
+        listener = Listener(
+            front.app,
+            address,
+            refused=front.refuse,
+            live=live,
+            seconds=5,
+            drain_seconds=5,
+            shared=True,
+        )
+        await listener.open()
+        listeners.append(listener)
+        address = listener.url.removeprefix("http://")
+    host, port = address.split(":")
+    try:
+        clients = [socket.create_connection((host, int(port)), timeout=10) for _ in range(60)]
+        for client in clients:  # the loop has accepted none of them so far
+            client.sendall(GET.replace(b"Connection: close\r\n", b""))
+        await listeners[0].close()
+        for client in clients:
+            answer = await asyncio.to_thread(client.recv, 1000)
+            assert answer.startswith(b"HTTP/1.1 200")
+        assert len(fronts[0].seen) > 5
+        assert len(fronts[0].seen) + len(fronts[1].seen) == 60
+    finally:
+        for client in clients:
+            client.close()
+        for listener in listeners:
+            await listener.close()
+
+
+async def test_a_request_that_meets_the_end_on_an_idle_connection_is_answered_as_the_last(front):
+    head = GET.replace(b"Connection: close\r\n", b"")
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    idle, held = await asyncio.open_connection("127.0.0.1", front.port)
+    for which in (writer, held):
+        which.write(head)
+    for which in (reader, idle):
+        assert b"connection: close" not in (await which.readuntil(b"{}")).lower()
+    closing = asyncio.create_task(front.listener.close())
+    await asyncio.sleep(0.2)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(head)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer.lower()
+    assert await asyncio.wait_for(idle.read(), 5) == b"", "nobody asked there, so it is closed"
+    await asyncio.wait_for(closing, 5)

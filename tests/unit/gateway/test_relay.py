@@ -17,11 +17,13 @@ from portcullis.gateway.live import Connection
 from portcullis.gateway.owned import Owned
 from portcullis.gateway.relay import RELAYED, Ids, Relay
 from portcullis.gateway.relay_door import Door
+from portcullis.gateway.relay_ways import Ways as To
 from portcullis.store.claims import SharedClaims
 from portcullis.wire import relay as wire
 
 pytestmark = pytest.mark.anyio
 KEY = bytes(range(32))
+GATEWAY = SpiffeId("shop.test", "/gateway/gate")
 PEER = Peer(
     id=SpiffeId("shop.test", "/agent/shop-1"),
     serial="01",
@@ -119,14 +121,17 @@ class Ways:
         self.folder = folder / ("long" * 40)
         self.folder.mkdir()
         self.denied = None
+        self.busy = False
+        self.drain_seconds = options.pop("drain_seconds", 0.1)
         self.two = Owner()
         self.calls = {name: Owned("calls", name, KEY) for name in ("one", "two")}
         self.sessions = {name: Owned("sessions", name, KEY) for name in ("one", "two")}
         self.claims = SharedClaims(folder / "claims.db", "one")
         options = {"seconds": 5.0, "stays": lambda server: server == "shell"} | options
+        self.ways = To(self.folder)
         self.relay = Relay(
             "one",
-            self.folder,
+            self.ways,
             KEY,
             ids=Ids(self.calls["one"], self.sessions["one"]),
             claims=self.claims,
@@ -140,10 +145,13 @@ class Ways:
             "two",
             self.folder,
             KEY,
+            gateway=GATEWAY,
+            refused=lambda *_, **__: None,
             live=live,
             clock=clock,
             seconds=1.0,
-            drain_seconds=0.1,
+            drain_seconds=self.drain_seconds,
+            busy=lambda: self.busy,
         )
 
     @property
@@ -160,7 +168,7 @@ async def ways(tmp_path, live, clock):
     made = Ways(tmp_path, live, clock)
     async with made.door.open():
         yield made
-    made.relay.close()
+    made.ways.close()
     assert not list(made.folder.iterdir())
 
 
@@ -267,7 +275,7 @@ async def test_what_is_kept_here_or_was_never_given_is_served_here(ways, context
 
 async def test_a_server_s_process_stays_at_the_gateway_that_has_it(ways, context):
     version = [(b"mcp-protocol-version", b"2026-07-28")]
-    ways.claims.claim("shell:shop-1", "two")
+    await ways.claims.claim("shell:shop-1", "two")
 
     async def sent(server, agent="shop-1", headers=version):
         client = Client(f"/mcp/{server}", headers=headers)
@@ -277,9 +285,9 @@ async def test_a_server_s_process_stays_at_the_gateway_that_has_it(ways, context
     assert not await sent("orders")
     assert not await sent("shell", headers=[(b"mcp-protocol-version", b"2025-06-18")])
     assert not await sent("shell", "shop-2"), "whoever comes first keeps it"
-    ways.claims.claim("shell:shop-3", "gone")
+    await ways.claims.claim("shell:shop-3", "gone")
     assert not await sent("shell", "shop-3"), "it is taken over from a gateway that is gone"
-    assert ways.claims.claim("shell:shop-3", "two") == "one"
+    assert await ways.claims.claim("shell:shop-3", "two") == "one"
 
 
 # Who may not
@@ -369,3 +377,24 @@ async def test_an_owner_that_is_gone_has_taken_what_it_kept_with_it(ways, contex
     client = Client("/mcp/orders", headers=session)
     with pytest.raises(Problem, match="PC1035"):
         await ways.relay.passed_on(client.request, context(), "mcp", "orders")
+
+
+# An end
+
+
+async def test_what_is_kept_is_served_until_nobody_is_busy_with_it(tmp_path, live, clock, context):
+    ways = Ways(tmp_path, live, clock, drain_seconds=30)
+    ways.busy = True
+    ending = contextlib.AsyncExitStack()
+    await ending.enter_async_context(ways.door.open())
+    closing = asyncio.create_task(ending.aclose())
+    await asyncio.sleep(0.1)
+    client = Client("/v1/calls/x/result", b"{}")
+    assert await ways.send(client, context())
+    assert client.sent[0]["status"] == 201
+    assert not closing.done()
+    ways.busy = False
+    await asyncio.wait_for(closing, 10)
+    with pytest.raises(Problem, match="PC5020"):
+        await ways.send(Client("/v1/calls/x/result"), context())
+    ways.ways.close()

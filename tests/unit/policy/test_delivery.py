@@ -9,6 +9,7 @@ from sqlalchemy import update
 from databases import new_database
 from policies import SUPPORT, call, context, session_of, write
 from portcullis.catalogue.schema import fault
+from portcullis.core.errors import Problem
 from portcullis.core.release import Arm, File, Release, Stage, Verb, text_digest
 from portcullis.policy.delivery import Delivery, sources
 from portcullis.policy.reload import PolicyReload
@@ -26,7 +27,7 @@ class House:
     def __init__(self, folder):
         self.engine = new_database(folder / "portcullis.db")
         self.book = SqlReleases(self.engine, sealer_at(folder))
-        self.adopted, self.reported = [], []
+        self.adopted, self.reported, self.time = [], [], 100.0
         first = self.book.first(self.release(0, Stage.ACTIVE, active_at=1.0), FILES[0])
         self.policy = PolicyReload(
             write(folder / "policy", TEXTS[1]),
@@ -42,11 +43,18 @@ class House:
             binding=True,
             check=lambda _: None,
             report=self.reported.append,
+            clock=self,
             taken=first,
             seconds=0.01,
         )
         for number in (1, 2):
             self.book.propose(self.release(number, Stage.APPROVED), FILES[number])
+
+    def now(self):
+        return self.time
+
+    def monotonic(self):
+        return self.time
 
     @staticmethod
     def release(number, stage, **more):
@@ -104,6 +112,49 @@ async def test_a_text_that_was_tampered_with_takes_no_force(house):
     assert (house.code(), house.delivery.taken.number) == ("", 1)
     house.move(3, Verb.ACTIVATE)
     await house.until(lambda: house.delivery.taken.number == 3)
+
+
+async def test_who_cannot_take_the_active_release_is_behind_until_it_can(house, monkeypatch):
+    monkeypatch.setattr("portcullis.policy.delivery._AGAIN_SECONDS", 1.0)
+    refuse = Problem("PC3004", "not here")
+    take, tried = house.policy.take, []
+
+    async def refusing(files):
+        tried.append(len(files))
+        if refuse is not None:
+            raise refuse
+        await take(files)
+
+    monkeypatch.setattr(house.policy, "take", refusing)
+    await house.until(lambda: house.delivery._version >= 0)
+    house.time += 170.0
+    await house.until(lambda: house.delivery._current == house.time)
+    house.move(2, Verb.ACTIVATE)
+    await house.until(lambda: tried)
+    assert not house.delivery.behind()
+    house.time += 179.0
+    assert not house.delivery.behind()
+    house.time += 2.0
+    assert house.delivery.behind()
+    await house.until(lambda: len(tried) > 1)
+    assert len(house.reported) == 1, "it is tried again, and said once"
+    refuse = None
+    house.time += 2.0
+    await house.until(lambda: not house.delivery.behind())
+    assert (house.delivery.taken.number, house.code()) == (2, "PC3012")
+
+
+async def test_who_cannot_ask_what_is_active_is_behind(house, monkeypatch):
+    def away():
+        raise Problem("PC9002", "gone")
+
+    await house.until(lambda: house.delivery._version >= 0)
+    monkeypatch.setattr(house.book, "version", away)
+    await asyncio.sleep(0.05)
+    house.time += 181.0
+    assert house.delivery.behind()
+    monkeypatch.undo()
+    await house.until(lambda: not house.delivery.behind())
 
 
 async def test_a_candidate_is_put_to_work_counted_and_ended(house):

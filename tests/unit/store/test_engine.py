@@ -14,6 +14,7 @@ from portcullis.core.lifecycle import State
 from portcullis.core.ports import PrincipalRecord
 from portcullis.core.principal import PrincipalKind
 from portcullis.store.approvals import SqlApprovals
+from portcullis.store.dialect import say_readable
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.engine import migrate, open_sqlite
 from portcullis.store.schema import METADATA
@@ -63,6 +64,7 @@ def test_a_database_of_a_newer_version_is_not_touched(path):
     engine = open_sqlite(path)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        say_readable(connection, "alembic_version", 9999)
     engine.dispose()
     with pytest.raises(Problem, match="newer version"):
         open_sqlite(path)

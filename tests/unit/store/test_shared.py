@@ -12,14 +12,11 @@ import pytest
 from databases import new_database
 from portcullis.core.approval import Step
 from portcullis.core.errors import Problem
-from portcullis.core.principal import Proposal, Session
-from portcullis.oversight.recent import STEPS
+from portcullis.core.principal import Session
 from portcullis.store import volatile
-from portcullis.store.called import SharedCalled
 from portcullis.store.claims import SharedClaims
 from portcullis.store.engine import open_sqlite
 from portcullis.store.once import SharedOnce
-from portcullis.store.proposals import SharedProposals
 from portcullis.store.recent import SharedRecent
 from portcullis.store.sessions import SharedSessionState
 from portcullis.store.vaults_shared import SharedVaults
@@ -104,7 +101,8 @@ def locked(path):
     return holder
 
 
-def test_while_the_file_is_locked_nobody_gets_in_and_nothing_is_hidden(tmp_path, monkeypatch):
+@pytest.mark.anyio
+async def test_while_the_file_is_locked_nobody_gets_in_and_nothing_is_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(volatile, "WAIT_SECONDS", 0.001)
     once, vaults = (
         SharedOnce(tmp_path / "once.db", Clock()),
@@ -115,18 +113,28 @@ def test_while_the_file_is_locked_nobody_gets_in_and_nothing_is_hidden(tmp_path,
     holders = [locked(tmp_path / f"{name}.db") for name in ("once", "vaults", "claims")]
     assert not once.spend(b"a", time.time() + 60)
     for fails in (
-        lambda: vaults.vault("s1").hide("A", "y"),
         lambda: claims.claim("k", "one"),
         lambda: claims.take("k", "one", "two"),
     ):
         with pytest.raises(Problem, match="PC7050"):
-            fails()
+            await fails()
+    with pytest.raises(Problem, match="PC7050"):
+        vaults.vault("s1").hide("A", "y")
     assert vaults.vault("s1").reveal("<A_1>") == "x", "what is known can be read"
     for holder in holders:
         holder.close()
     assert once.spend(b"a", time.time() + 60)
     assert vaults.vault("s1").hide("A", "y") == "<A_2>"
-    assert claims.claim("k", "one") == "one"
+    assert await claims.claim("k", "one") == "one"
+
+
+@pytest.mark.anyio
+async def test_last_calls_that_cannot_be_read_are_left_out_and_refuse_nobody(tmp_path):
+    recent = SharedRecent(tmp_path / "recent.db", KEY)
+    recent.add("s1", Step(at=1.0, what="x", risk="read", verdict="allow"), acts=False)
+    assert len(await recent.of("s1")) == 1
+    recent._file.write().__enter__()("DROP TABLE step", ())
+    assert await recent.of("s1") == ()
 
 
 def test_a_vault_that_cannot_be_read_denies(tmp_path):
@@ -160,68 +168,14 @@ def test_no_value_stands_in_clear_on_the_disk_and_none_at_all_after_the_session(
     assert not any(sealed[-16:] in path.read_bytes() for path in folder.iterdir())
 
 
-def test_another_gateway_drops_what_it_read_of_a_session_that_has_ended(tmp_path):
+@pytest.mark.anyio
+async def test_another_gateway_drops_what_it_read_of_a_session_that_has_ended(tmp_path):
     one, two = (SharedVaults(tmp_path / "vaults.db", KEY, Clock()) for _ in range(2))
     one.vault("s1").hide("A", "x")
     assert two.vault("s1").reveal("<A_1>") == "x"
     one.end(lambda key: False)
     assert two.vault("s1").reveal("<A_1>") is None
-    assert one.keys() == two.keys() == ()
-
-
-# The others
-
-
-def test_a_process_is_kept_by_whoever_was_first_until_that_is_gone(tmp_path):
-    one, two = (SharedClaims(tmp_path / "claims.db", name) for name in ("one", "two"))
-    assert (one.claim("k", "one"), two.claim("k", "two")) == ("one", "one")
-    two.release("k", "two")
-    assert two.claim("k", "two") == "one", "nobody lets go what is another's"
-    assert two.take("k", "two", "one") == "two"
-    assert one.take("k", "one", "one") == "two", "it was taken over already"
-    SharedClaims(tmp_path / "claims.db", "two")
-    assert one.claim("k", "one") == "one", "what an earlier process of that name kept is gone"
-    one.release("k", "one")
-    assert two.claim("k", "two") == "two"
-
-
-def test_a_proposal_is_found_at_another_gateway_once_and_only_under_its_key(tmp_path):
-    one, two = (SharedProposals(tmp_path / "proposals.db", KEY) for _ in range(2))
-    said = [Proposal(name="get", digest=f"{n:064x}", event=f"e{n}") for n in range(3)]
-    one.add("s1", [*said, said[0]])
-    assert two.take("s2", ["get"], said[0].digest) is None
-    assert two.take("s1", ["put"], said[0].digest) is None
-    assert [two.take("s1", ["get", "put"], said[0].digest) for _ in range(3)] == ["e0", "e0", None]
-    one.forget("s1")
-    assert two.take("s1", ["get"], said[1].digest) is None
-    stood = (tmp_path / "proposals.db").read_bytes() + (tmp_path / "proposals.db-wal").read_bytes()
-    assert said[0].digest.encode() not in stood
-
-
-def test_what_a_session_called_at_one_gateway_is_known_at_another(tmp_path):
-    one, two = (SharedCalled(tmp_path / "called.db") for _ in range(2))
-    one.note("s1", "crm", "get_customer")
-    one.note("s1", "crm", "get_customer")
-    two.note("s1", "crm", "")
-    assert one.names("s1", "crm") == two.names("s1", "crm") == {"", "get_customer"}
-    assert not two.names("s1", "mail")
-    assert not two.names("s2", "crm")
-
-
-def test_an_approver_sees_what_a_session_did_at_every_gateway(tmp_path):
-    one, two = (SharedRecent(tmp_path / "recent.db", KEY) for _ in range(2))
-    done = Step(at=1.0, what="tools/call mail.send", risk="external", verdict="allow")
-    one.add("s1", done, acts=True)
-    for number in range(STEPS + 5):
-        read = Step(at=2.0 + number, what="resources/read crm.ada", risk="read", verdict="allow")
-        two.add("s1", read, acts=False)
-    seen = two.of("s1")
-    assert done in seen
-    assert len(seen) == STEPS + 1
-    assert one.of("s2") == ()
-    assert b"crm.ada" not in (tmp_path / "recent.db-wal").read_bytes()
-    two._file.write().__enter__()("DROP TABLE step", ())
-    assert two.of("s1") == (), "what cannot be read is left out, and refuses nobody"
+    assert await one.keys() == await two.keys() == ()
 
 
 def test_what_users_say_at_two_gateways_at_once_is_all_kept(tmp_path):

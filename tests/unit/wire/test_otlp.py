@@ -9,7 +9,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 
 from exported import TRACE, entry, event, kinds
-from portcullis.wire.otlp import log_record, rejected, request
+from portcullis.wire.otlp import log_record, request
+from portcullis.wire.otlp_fields import rejected
 
 
 def sent(*events) -> ExportLogsServiceRequest:

@@ -10,7 +10,7 @@ import msgspec
 
 from portcullis.core.errors import Problem
 from portcullis.core.event import Event
-from portcullis.wire import opa_log, otlp, syslog
+from portcullis.wire import opa_log, otlp, otlp_fields, syslog
 from portcullis.wire.cef import cef
 from portcullis.wire.ocsf import ocsf
 
@@ -43,7 +43,7 @@ def format_of(name: FormatName, version: str, gateway: str = "") -> Format:
             return _lines(lambda index, event, _: cef(index, event, version).encode(), "text/plain")
         case "otlp":
             return Format(
-                content_type=otlp.CONTENT_TYPE,
+                content_type=otlp_fields.CONTENT_TYPE,
                 encode=otlp.log_record,
                 join=lambda records: otlp.request(records, gateway, version),
             )

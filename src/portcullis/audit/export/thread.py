@@ -11,13 +11,18 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from threading import Thread
-from typing import Any, Final, TypeVar, TypeVarTuple
-
-from portcullis.audit.export.deliver import Exporter
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 
 _STOP_SECONDS: Final = 2.0
 _Found = TypeVar("_Found")
 _Given = TypeVarTuple("_Given")
+
+
+class Work(Protocol):
+    """What a thread of exporters runs: until it is cancelled, and then its ``close``."""
+
+    async def run(self) -> None: ...  # noqa: D102 - see above
+    async def close(self) -> None: ...  # noqa: D102 - see above
 
 
 class ExportThread:
@@ -26,12 +31,12 @@ class ExportThread:
     A delivery that is under way then is given up: it is made again by the next process.
     """
 
-    def __init__(self, exporters: Sequence[Exporter]) -> None:
+    def __init__(self, exporters: Sequence[Work], name: str = "audit-export") -> None:
         self._exporters = exporters
         self._loop = _Loop()
         self._work: asyncio.Future[list[None]] | None = None
         self._closing = False
-        self._thread = Thread(target=self._run, name="audit-export", daemon=True)
+        self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ import aiohttp
 from portcullis.audit.export.target import Batch, Refused, Rejected, Unavailable
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
-from portcullis.wire import otlp, webhooks
+from portcullis.wire import otlp_fields, webhooks
 
 SECONDS: Final = 30.0
 """The longest that one delivery may take."""
@@ -136,7 +136,7 @@ def _judge(status: int, retry_after: str) -> None:
 def _left_out(body: bytes) -> None:
     """Raise Rejected for a partial success: by the specification it is not sent again."""
     try:
-        count = otlp.rejected(body)
+        count = otlp_fields.rejected(body)
     except ValueError:
         raise Unavailable("the peer's answer is not OTLP") from None
     if count:

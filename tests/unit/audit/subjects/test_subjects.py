@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from portcullis.audit.keys import destroy_derived, load_keys
-from portcullis.audit.retention_holds import Hold, HoldBook
+from portcullis.audit.retention_holds import Hold, HoldBook, HoldFile
 from portcullis.audit.subjects import SubjectKeys, count
 from portcullis.audit.subjects_erasure import Plan, Stores, subject_name
 from portcullis.audit.verify import verify
@@ -215,6 +216,23 @@ def test_a_subject_whose_key_somebody_damaged_can_still_be_erased(tmp_path: Path
     assert plan.keys == {"gate": 1}
     assert stores.erase(plan) == (1, 0)
     keys.close()
+
+
+def test_another_host_goes_by_the_holds_it_was_told_and_destroys_nothing_without(
+    tmp_path: Path, opened
+) -> None:
+    keys, place = opened(), tmp_path / "holds.json"
+    (tmp_path / "keys").mkdir()
+    keys.commitment("user:anna", b"v")
+    keys.flush()
+    stores = Stores(tmp_path / "keys", tmp_path / "content", sealer_at(tmp_path), "edge", keys)
+    with pytest.raises(Problem, match="PC6002"):
+        stores.plan("user:anna", HoldFile(place))
+    hold = Hold(id="1", kind="subject", target="", tags={}, reason="x", by="eve", since=0.0)
+    place.write_bytes(msgspec.json.encode([hold]))
+    assert stores.plan("user:anna", HoldFile(place)) == hold, "nobody can tell whose it is"
+    place.write_bytes(b"[]")
+    assert isinstance(stores.plan("user:anna", HoldFile(place)), Plan)
 
 
 def test_a_hold_keeps_content_of_a_log_that_came_after_it(tmp_path: Path, opened) -> None:

@@ -17,7 +17,7 @@ from portcullis.identity.sealing import Envelope
 pytestmark = pytest.mark.anyio
 
 
-def follow(world, domain=DOMAIN):
+def follow(world, domain=DOMAIN, **more):
     return follow_authority(
         world.directory,
         trust_domain=domain,
@@ -25,6 +25,7 @@ def follow(world, domain=DOMAIN):
         sealer=Envelope(world.keys),
         clock=world.clock,
         new_id=world.new_id,
+        **more,
     )
 
 
@@ -87,6 +88,22 @@ def test_while_its_files_cannot_be_read_it_goes_on_briefly_and_then_trusts_nobod
     (world.directory / "state.json").chmod(0o600)
     assert follower.look()
     assert told == [0, 1]
+
+
+def test_while_its_files_are_copies_that_may_be_old_it_goes_on_briefly_and_trusts_nobody(world):
+    world.open()
+    doubts = [True]
+    follower = follow(world, doubted=lambda: doubts[-1])
+    with pytest.raises(Problem):
+        follower.look()
+    assert follower.bundle().x509
+    world.clock.at += following.DOUBT_SECONDS + 1
+    with pytest.raises(Problem):
+        follower.look()
+    assert not follower.bundle().x509
+    doubts.append(False)
+    assert follower.look()
+    assert follower.bundle().x509
 
 
 async def test_it_looks_by_itself(world):

@@ -76,6 +76,9 @@ class Canaries:
     def find(self, text, session_key=""):
         return (Leak(place=f"of {session_key}"),) if "canary" in text else ()
 
+    def absent(self, text):
+        return "canary" not in text
+
 
 class Names:
     def find(self, text):
@@ -285,3 +288,18 @@ def test_what_is_remembered_of_a_host_s_name_is_what_reading_it_again_would_say(
     for number in range(6):
         named(f"b{number}.example")
     assert len(inspector._names) == 4
+
+
+def test_texts_read_together_show_what_each_shows_alone(inspector):
+    said = (
+        "nothing",
+        "anna@shop.example",
+        "a canary",
+        "ignore all",
+        "aGlkZGVuIHdvcmRzIGhlcmU=",
+        "é",
+    )
+    texts = [Text(path=(), text=one, source=Source.TOOL) for one in said]
+    for wanted in (Wanted(), Wanted(injection=frozenset(), recognised=False)):
+        alone = [inspector.read([text], wanted)[0] for text in texts]
+        assert inspector.read(texts, wanted) == alone

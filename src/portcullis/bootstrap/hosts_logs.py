@@ -1,0 +1,220 @@
+"""Logs and figures of gateways that are on other hosts, brought into the control plane's folder.
+
+A gateway ships its log to the store that ``audit.replicate`` names; from there it is mirrored, as
+``portcullis audit mirror`` does it: verified with the key that the gateway announced first, held
+against what was there before, and only then stored. From then on it is a log like the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+
+from portcullis.audit.files import replace
+from portcullis.audit.note import Verifier
+from portcullis.audit.replica.mirror import Mirror
+from portcullis.bootstrap.background import background
+from portcullis.bootstrap.records import records
+from portcullis.bootstrap.replicas import settings_of
+from portcullis.bootstrap.secret_sources import used_by
+from portcullis.bootstrap.witness import opened_witness
+from portcullis.config import Config
+from portcullis.config.common import NAME
+from portcullis.config.places import VKEY, Role, audit_directory, gateway_figures, gateway_name
+from portcullis.control.services import Services
+from portcullis.core.errors import Problem
+from portcullis.core.hosts import Presence, Presences
+from portcullis.core.ports import Clock, SecretSource
+from portcullis.gateway.records import changed
+from portcullis.identity.private import exclusive, write_private
+from portcullis.store.hosts import SqlPresences
+from portcullis.store.objects import StoreSettings, open_objects
+
+MIRRORS: Final = "mirrors"
+"""Below the control plane's state directory: what it saw last of each of these logs."""
+_LOOK_SECONDS: Final = 2.0
+_NAME: Final = re.compile(NAME.strip("^$") + r"(\.[0-9-]+)?")
+"""A gateway's log, also one from after its folder was restored."""
+_NOTHING: Final = frozenset({"PC7005"})
+"""What is there before a gateway has shipped anything."""
+
+log = structlog.get_logger(__name__)
+
+
+class Brought:
+    """Brings logs and figures here.
+
+    ``source`` is where the log of a name is shipped to, None where nothing is shipped. ``told`` is
+    told of a log, and which Problem it has now, None for no more. ``step`` is for one thread.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        presences: Presences,
+        source: Callable[[str], StoreSettings] | None,
+        told: Callable[[str, Problem | None], None],
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._presences = presences
+        self._source = source
+        self._told = told
+        self._clock = clock
+        self._mirrors: dict[str, Mirror] = {}
+        self._stack = contextlib.ExitStack()
+        self._at: dict[str, float] = {}
+        self._show: Callable[[str, float], None] | None = None
+
+    def show(self, age: Callable[[str, float], None]) -> None:
+        """Have ``age`` told, each round, how old what is here of a log is, in seconds."""
+        self._show = age
+
+    def step(self) -> None:
+        """One round over all gateways that are elsewhere. Blocks; Problem PC9002."""
+        running = {one.name for one in self._presences.running()}
+        for one in self._presences.all():
+            if not one.apart:
+                continue
+            now = self._clock.monotonic()
+            try:
+                self._figures(one.name, runs=one.name in running)
+                self._log(one)
+            except Problem as problem:
+                self._told(one.log, problem)
+            else:
+                self._told(one.log, None)
+                self._at[one.log] = now
+            if self._show is not None:
+                self._show(one.log, now - self._at.setdefault(one.log, now))
+
+    def close(self) -> None:
+        """Let go of what it saw."""
+        self._stack.close()
+
+    def _figures(self, name: str, *, runs: bool) -> None:
+        place = gateway_figures(self._config, gateway_name(name))
+        figures = self._presences.figures(name) if runs else b""
+        if figures:
+            with exclusive(place.parent):
+                write_private(place, figures)
+        else:
+            place.unlink(missing_ok=True)
+
+    def _log(self, said: Presence) -> None:
+        if Role.of(said.log) is not Role.GATEWAY or not _NAME.fullmatch(said.log):
+            raise Problem("PC6009", "the name is none of a gateway's log")
+        directory = audit_directory(self._config, said.log)
+        if (directory / VKEY).exists():
+            known = (directory / VKEY).read_text(encoding="utf-8").strip()
+            if known != said.vkey:
+                raise Problem("PC6009", "the log that is here has another key")
+        if said.log not in self._mirrors:
+            self._mirrors[said.log] = self._mirror(said)
+        try:
+            self._mirrors[said.log].step()
+        except Problem as problem:
+            if problem.code in _NOTHING:
+                return
+            raise
+        if not (directory / VKEY).exists():
+            replace(directory / VKEY, f"{said.vkey}\n".encode())
+
+    def _mirror(self, said: Presence) -> Mirror:
+        if self._source is None:
+            raise Problem("PC6009", "audit.replicate names no store")
+        verifier = Verifier.parse(said.vkey)
+        if verifier.name != f"{self._config.trust_domain}/{said.log}":
+            raise Problem("PC6009", "the key that was announced is another log's")
+        directory = audit_directory(self._config, said.log)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        opened = opened_witness(
+            self._config.state / MIRRORS / said.log,
+            f"{self._config.trust_domain}/mirror-{said.log}",
+            [verifier],
+            clock=self._clock,
+        )
+        witness = self._stack.enter_context(opened)
+        store = open_objects(StoreSettings(url=directory.resolve().as_uri()))
+        fetch = open_objects(self._source(said.log)).get
+        return Mirror(fetch, store, witness, verifier, clock=self._clock)
+
+
+@contextlib.asynccontextmanager
+async def bringing_logs(
+    config: Config, services: Services, secrets: SecretSource, registry: CollectorRegistry
+) -> AsyncIterator[None]:
+    """Bring them beside the block, where hosts have a record store in common."""
+    if config.store.url is None:
+        yield
+        return
+    said: dict[str, str] = {}
+
+    def told(name: str, problem: Problem | None) -> None:
+        """On record when it begins, and when it is over."""
+        code = "" if problem is None else problem.code
+        if code == said.get(name, ""):
+            return
+        said[name] = code
+        state = "raised" if code else "cleared"
+        log.log(logging.ERROR if code else logging.INFO, "hosts.log", log=name, code=code)
+        about = {"log": name, "state": state}
+        event = changed(services.gateway, services.clock, "hosts.log", about)
+        if code:
+            event = msgspec.structs.replace(event, verdict="error", code=code)
+        services.recorder.enqueue(event)
+
+    engine = await asyncio.to_thread(records, config)
+    presences = SqlPresences(engine, services.sealer)
+    brought = Brought(config, presences, _source(config, secrets), told, services.clock)
+    ages = age_gauge(registry)
+    brought.show(lambda name, age: ages.labels(name).set(age))
+    try:
+        async with background(_keep_up(brought)):
+            yield
+    finally:
+        await asyncio.to_thread(brought.close)
+        engine.dispose()
+
+
+async def _keep_up(brought: Brought) -> None:
+    """For ever."""
+    stepping: asyncio.Future[None] | None = None
+    try:
+        while True:
+            stepping = asyncio.ensure_future(asyncio.to_thread(brought.step))
+            try:
+                await asyncio.shield(stepping)
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                fault = error.code if isinstance(error, Problem) else type(error).__name__
+                log.warning("logs_not_brought", fault=fault)
+            await asyncio.sleep(_LOOK_SECONDS)
+    finally:
+        if stepping is not None:
+            await asyncio.wait([stepping])  # its thread still uses what is closed next
+
+
+def _source(config: Config, secrets: SecretSource) -> Callable[[str], StoreSettings] | None:
+    """The first store that logs are shipped to."""
+    if not config.audit.replicate:
+        return None
+    replica = config.audit.replicate[0]
+    return lambda name: settings_of(replica, used_by(secrets, f"replicate.{replica.name}"), name)
+
+
+def age_gauge(registry: CollectorRegistry) -> Gauge:
+    """The figure of how old the logs of other hosts are, by log."""
+    return Gauge(
+        "portcullis_hosts_log_age_seconds",
+        "Since a log of another host was brought here as far as it was shipped.",
+        ["log"],
+        registry=registry,
+    )
