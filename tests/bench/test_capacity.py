@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from effort import NIGHT
+from effort import by_night
 from portcullis import cli
 from portcullis.bench.capacity_servers import asked
 
@@ -22,8 +22,7 @@ def test_what_goes_on_anyway_is_not_put_down_to_calls():
     assert (idle, each) == (0, 50)
 
 
-@pytest.mark.nightly
-@pytest.mark.skipif(not NIGHT, reason="minutes: `make nightly` runs it")
+@by_night("minutes")
 def test_a_core_carries_something_and_all_of_it_takes_room():
     figures = done("capacity", "--seconds", "0.5", "--agents", "100", "--sessions", "100")
     for shape in ("json", "sse"):
@@ -34,8 +33,7 @@ def test_a_core_carries_something_and_all_of_it_takes_room():
     assert figures["memory_mb"] > 50
 
 
-@pytest.mark.nightly
-@pytest.mark.skipif(not NIGHT, reason="minutes: `make nightly` runs it")
+@by_night("minutes")
 def test_traces_are_compared_with_none_in_turns():
     figures = done("traces", "--seconds", "0.3", "--rounds", "1")
     off, all_of_them = figures["traces_off_cpu_us"], figures["traces_all_cpu_us"]

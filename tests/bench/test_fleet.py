@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from effort import by_night
 from portcullis import cli
 from portcullis.bench.fleet import Cell, Settings, figures, growth, kept, targets
 from portcullis.bench.fleet_load import Outcome
@@ -79,7 +80,7 @@ def test_a_file_that_is_none_of_cells_is_refused(tmp_path):
         kept(Settings(cells=file))
 
 
-@pytest.mark.nightly
+@by_night("two minutes")
 def test_soaking_kills_gateways_and_control_and_finds_no_rule_broken(tmp_path):
     file = tmp_path / "slices.jsonl"
     words = ("--seconds", "120", "--slice-seconds", "20", "--seed", "4", "--json")

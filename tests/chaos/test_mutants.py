@@ -6,6 +6,7 @@ import pytest
 
 from chaos.cell import Plan
 from chaos.storm import weather
+from effort import by_night
 from needs import needs_namespaces, needs_netfilter, needs_redis
 from postgres_servers import needs_postgresql
 
@@ -14,7 +15,7 @@ pytestmark = [needs_namespaces, needs_netfilter, needs_redis, needs_postgresql]
 MUTANTS = ["unrecorded", "deaf", "forgetful", "generous"]
 
 
-@pytest.mark.nightly
+@by_night("a minute")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_gate_that_breaks_its_promises_is_found_out(tmp_path):

@@ -21,8 +21,8 @@ from portcullis.core.errors import Problem
 from portcullis.core.inspection import Channel, Source, Text, Treatment
 from portcullis.inspection.build import build
 from portcullis.inspection.canary import Canaries
-from portcullis.inspection.inspector import Wanted
 from portcullis.inspection.normalise import layers
+from portcullis.inspection.reading import Wanted
 from portcullis.policy.inspection import DEFAULTS
 
 SIZES: Final = {"1k": 1000, "10k": 10_000}

@@ -10,6 +10,7 @@ entry has its own. See docs/decisions/042-backups.md.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -55,6 +56,7 @@ SIGNED: Final = "portcullis.backup/v1"
 MASTER: Final = "master.key"
 """The file of a key manager of the kind ``file`` below ``keys``, unless its path is another."""
 _STAGE: Final = ".backup-"
+_LOCK: Final = ".backup.lock"
 _BLOCK: Final = 2**20
 
 
@@ -98,15 +100,13 @@ def create(
 ) -> tuple[str, int]:  # fmt: skip
     """Make the backup of this id in ``target``; its SHA-256 in hex, and its bytes. Blocks.
 
-    ``file`` is the configuration's. Raises Problem PC6034 when there is a target already, PC7001,
-    PC6002, PC6005 or PC7010 when something cannot be copied as it should be, OSError.
+    ``file`` is the configuration's. Raises Problem PC6034 when there is a target already, PC6003
+    while another one is made, PC7001, PC6002, PC6005 or PC7010 when something cannot be copied as
+    it should be, OSError.
     """
     if target.exists():
         raise Problem("PC6034", f"{target} is there already", hint="Choose another name.")
-    for left in config.state.glob(f"{_STAGE}*"):
-        shutil.rmtree(left)  # of one that was killed
-    with tempfile.TemporaryDirectory(dir=config.state, prefix=_STAGE) as folder:
-        stage = Path(folder)
+    with _staged(config.state) as stage:
         tables = _records(config, stage / RECORDS)
         _contents(config, stage / STATE)
         logs = _logs(config, stage / STATE)
@@ -130,6 +130,24 @@ def create(
         (stage / MANIFEST).write_bytes(said)
         (stage / NOTE).write_bytes(_signed(config, hashlib.sha256(said).hexdigest()))
         return _sealed(stage, target, recipients)
+
+
+@contextlib.contextmanager
+def _staged(state: Path) -> Iterator[Path]:
+    """A folder to copy into; what one that was killed has left is removed. One at a time."""
+    lock = os.open(state / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            hint = "Wait until it is there, or end it."
+            raise Problem("PC6003", "another backup is being made", hint=hint) from None
+        for left in state.glob(f"{_STAGE}*"):
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=state, prefix=_STAGE) as folder:
+            yield Path(folder)
+    finally:
+        os.close(lock)
 
 
 def files_of(folder: Path) -> Iterator[Path]:

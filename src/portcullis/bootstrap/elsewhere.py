@@ -6,6 +6,7 @@ run makes it when it starts.
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import msgspec
@@ -40,10 +41,13 @@ class ErasedElsewhere:
         return tuple(one.name for one in self._presences.all() if one.apart)
 
     def erase(self, name: str) -> None:
-        """See ErasesElsewhere. What all have made is forgotten."""
+        """See ErasesElsewhere. What all have made is forgotten.
+
+        The time is in the number: a database that was put back knows less than the hosts have made.
+        """
         asked = asked_for(self._shelf)
         made = [one.erased for one in self._presences.all() if one.apart]
-        number = max([0, *made, *(one.number for one in asked)]) + 1
+        number = max([time.time_ns() // 1000, *made, *(one.number for one in asked)]) + 1
         waiting = [one for one in asked if one.number > min(made, default=0)]
         content = msgspec.json.encode([*waiting, Erasure(number, name)])
         self._shelf.put(BUNDLE, {_FILE: content}, 0)

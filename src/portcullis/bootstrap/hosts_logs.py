@@ -71,6 +71,7 @@ class Brought:
         self._clock = clock
         self._mirrors: dict[str, Mirror] = {}
         self._stack = contextlib.ExitStack()
+        self._logs: dict[str, str] = {}  # by the gateways' names
         self._at: dict[str, float] = {}
         self._show: Callable[[str, float], None] | None = None
 
@@ -79,26 +80,47 @@ class Brought:
         self._show = age
 
     def step(self) -> None:
-        """One round over all gateways that are elsewhere. Blocks; Problem PC9002."""
-        running = {one.name for one in self._presences.running()}
-        for one in self._presences.all():
-            if not one.apart:
-                continue
-            now = self._clock.monotonic()
-            try:
-                self._figures(one.name, runs=one.name in running)
-                self._log(one)
-            except Problem as problem:
-                self._told(one.log, problem)
-            else:
-                self._told(one.log, None)
-                self._at[one.log] = now
+        """One round over all gateways that are elsewhere. Blocks; Problem PC9002.
+
+        How old a log is, is told when nothing can be read, too, and when nobody announces it.
+        """
+        try:
+            running = {one.name for one in self._presences.running()}
+            apart = [one for one in self._presences.all() if one.apart]
+            for one in apart:
+                self._bring(one, runs=one.name in running)
+            for name in self._logs.keys() - {one.name for one in apart}:
+                self._told(self._logs[name], Problem("PC6009", "no gateway announces it any more"))
+        finally:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell how old each log is, also from another thread, while a step takes long."""
+        now = self._clock.monotonic()
+        for name, at in dict(self._at).items():
             if self._show is not None:
-                self._show(one.log, now - self._at.setdefault(one.log, now))
+                self._show(name, now - at)
 
     def close(self) -> None:
         """Let go of what it saw."""
         self._stack.close()
+
+    def _bring(self, one: Presence, *, runs: bool) -> None:
+        now = self._clock.monotonic()
+        before = self._logs.get(one.name, one.log)
+        if before != one.log:  # its folder was restored: the old log is nobody's
+            self._at.pop(before, None)
+        self._logs[one.name] = one.log
+        self._at.setdefault(one.log, now)
+        try:
+            self._figures(one.name, runs=runs)
+            here = self._log(one)
+        except Problem as problem:
+            self._told(one.log, problem)
+        else:
+            self._told(one.log, None)
+            if here:
+                self._at[one.log] = now
 
     def _figures(self, name: str, *, runs: bool) -> None:
         place = gateway_figures(self._config, gateway_name(name))
@@ -109,7 +131,8 @@ class Brought:
         else:
             place.unlink(missing_ok=True)
 
-    def _log(self, said: Presence) -> None:
+    def _log(self, said: Presence) -> bool:
+        """Bring it; False while nothing was ever shipped of it."""
         if Role.of(said.log) is not Role.GATEWAY or not _NAME.fullmatch(said.log):
             raise Problem("PC6009", "the name is none of a gateway's log")
         directory = audit_directory(self._config, said.log)
@@ -122,11 +145,14 @@ class Brought:
         try:
             self._mirrors[said.log].step()
         except Problem as problem:
-            if problem.code in _NOTHING:
-                return
-            raise
+            if problem.code not in _NOTHING:
+                raise
+            if (directory / VKEY).exists():  # it was there
+                raise Problem("PC6009", problem.detail) from None
+            return False
         if not (directory / VKEY).exists():
             replace(directory / VKEY, f"{said.vkey}\n".encode())
+        return True
 
     def _mirror(self, said: Presence) -> Mirror:
         if self._source is None:
@@ -191,8 +217,10 @@ async def _keep_up(brought: Brought) -> None:
     try:
         while True:
             stepping = asyncio.ensure_future(asyncio.to_thread(brought.step))
+            while not (await asyncio.wait([stepping], timeout=_LOOK_SECONDS))[0]:
+                brought.tell()
             try:
-                await asyncio.shield(stepping)
+                stepping.result()
             except Exception as error:  # noqa: BLE001 - it is tried again
                 fault = error.code if isinstance(error, Problem) else type(error).__name__
                 log.warning("logs_not_brought", fault=fault)

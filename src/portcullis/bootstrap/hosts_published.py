@@ -74,8 +74,7 @@ class Published:
             if changed:
                 self._told(name)
             if files != last or changed:
-                above = max(version, there.get(name, 0))
-                self._put[name] = self._shelf.put(name, files, above), files
+                self._put[name] = self._shelf.put(name, files, version), files
 
     def _changed(self, name: str, version: int, there: int) -> bool:
         try:

@@ -8,8 +8,9 @@ from typing import Final
 from portcullis.catalogue.pins import Scan
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import InjectionVerdict, Source, Text
-from portcullis.inspection.inspector import Inspector, Wanted
+from portcullis.inspection.inspector import Inspector
 from portcullis.inspection.normalise import layers
+from portcullis.inspection.reading import Wanted
 
 _HIDING: Final = frozenset(
     {"bidi", "tags", "selectors", "zero-width", "flood", "html-hidden", "html-comment"}

@@ -25,10 +25,11 @@ from portcullis.core.inspection import (
 )
 from portcullis.core.verdict import Deny, Finding
 from portcullis.inspection.canary import SPAN, Canaries
-from portcullis.inspection.inspector import Inspector, Wanted
+from portcullis.inspection.inspector import Inspector
 from portcullis.inspection.links import foreign
 from portcullis.inspection.normalise import layers
 from portcullis.inspection.patterns import Patterns
+from portcullis.inspection.reading import Wanted
 
 _BODY: Final = 25
 """Letters and digits of a canary after its marker."""

@@ -40,8 +40,9 @@ from portcullis.core.ports import Inventory, PolicyDecisionPoint
 from portcullis.core.principal import subject_key
 from portcullis.core.verdict import PASS, Deny, Finding, Hold, Transform, Verdict
 from portcullis.inspection.canary import Canaries
-from portcullis.inspection.inspector import Inspector, Wanted
+from portcullis.inspection.inspector import Inspector
 from portcullis.inspection.patterns import Patterns
+from portcullis.inspection.reading import Wanted
 from portcullis.wire.texts import decided, replaced, request_texts, result_texts, where
 
 _STRUCTURED: Final[Path] = ("structuredContent",)

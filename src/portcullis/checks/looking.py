@@ -23,8 +23,8 @@ from portcullis.core.inspection import (
 )
 from portcullis.core.verdict import Deny, Finding
 from portcullis.inspection.honeytokens import HONEYTOKEN
-from portcullis.inspection.inspector import NOTHING, Reading
 from portcullis.inspection.links import foreign
+from portcullis.inspection.reading import NOTHING, Reading
 from portcullis.wire.texts import where
 
 CANARY: Final = "CANARY"

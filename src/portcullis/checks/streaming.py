@@ -20,7 +20,7 @@ from portcullis.core.check import MAX_FINDINGS, Progress
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Edit, Path, Source, Text
 from portcullis.core.verdict import Deny, Finding
-from portcullis.inspection.inspector import Wanted
+from portcullis.inspection.reading import Wanted
 from portcullis.wire.json import decode, encode
 from portcullis.wire.texts import replaced
 from portcullis.wire.walk import Walk

@@ -50,6 +50,7 @@ WithoutNewerLog = Annotated[
     ),
 ]
 _PATIENCE_SECONDS = 60.0
+_UNHELD = "held against the key in the backup itself: give --key to know whose it is"
 
 
 @app.callback()
@@ -137,7 +138,7 @@ def verify(
     for name, log in manifest.logs.items():
         print(f"  log     {clean(name)}: {log.size} entries, root {log.root}")
     if key is None:
-        note("held against the key in the backup itself: give --key to know whose it is")
+        note(_UNHELD)
 
 
 @app.command()
@@ -179,6 +180,8 @@ def restore(
             root_key=root_key,
             now=time.time(),
         )
+    if key is None:
+        note(_UNHELD)
     _tell(done.fenced, {"id": done.manifest.id, "state": str(settings.state)}, as_json=json)
 
 

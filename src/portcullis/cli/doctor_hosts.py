@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from portcullis.audit.publish import CHECKPOINT
 from portcullis.bootstrap.hosts_followed import SEEN
 from portcullis.bootstrap.hosts_published import NAMES
 from portcullis.bootstrap.keys import keys_of
@@ -26,6 +28,8 @@ from portcullis.store.hosts import SqlPresences, SqlShelf
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
 _GONE: Final = 7 * _DAY
+_OLD: Final = 120.0
+"""Seconds after which a log counts as one that does not come."""
 
 
 def hosts(config: Config) -> Iterator[Finding]:
@@ -81,6 +85,13 @@ def _there(config: Config, said: Presence, *, runs: bool) -> Finding:
     if not (audit_directory(config, said.log) / VKEY).exists():
         found = f"it runs on {said.host}, and its log has not come here"
         do = "Name the same store under `audit.replicate` on both hosts."
+        return Finding(what, ok=False, found=found, do=do)
+    checkpoint = audit_directory(config, said.log) / CHECKPOINT
+    old = time.time() - checkpoint.stat().st_mtime if checkpoint.exists() else math.inf
+    if old > _OLD:  # each look writes it, also when nothing is new
+        seen = "never" if old == math.inf else f"last {_long(old)} ago"
+        found = f"it runs on {said.host}, and its log was looked at {seen}"
+        do = "Start the control plane, or see `hosts.log` in its log and the store."
         return Finding(what, ok=False, found=found, do=do)
     found = f"{said.urls.get('gate', said.host)} runs on {said.host}, version {said.version}"
     return Finding(what, ok=True, found=found)

@@ -19,7 +19,8 @@ from portcullis.cli.options import Json
 from portcullis.core.errors import Problem
 from portcullis.core.inspection import Category, InjectionVerdict, Match, Source, Text
 from portcullis.inspection.build import Built, build, own_cache
-from portcullis.inspection.inspector import Hidden, Inspector, Reading, Wanted
+from portcullis.inspection.inspector import Inspector
+from portcullis.inspection.reading import Hidden, Reading, Wanted
 from portcullis.wire.json import decode
 
 _CHUNK: Final = 1 << 18

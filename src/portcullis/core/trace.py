@@ -19,9 +19,8 @@ MAX_SPANS: Final = 256
 """The most spans of one trace: a request that goes on for long has no more."""
 
 _TRACEPARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}"
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}"
 )
-_NONE: Final = "0" * 16
 
 
 class Parent(NamedTuple):
@@ -34,13 +33,13 @@ class Parent(NamedTuple):
 def parent_of(traceparent: str) -> Parent | None:
     """What a ``traceparent`` header names, or None when it is malformed or names no span."""
     match = _TRACEPARENT.fullmatch(traceparent)
-    return Parent(*match.groups()) if match and match.group(2) != _NONE else None
+    return Parent(*match.groups()) if match else None
 
 
 def trace_of(traceparent: str) -> str | None:
-    """The trace id (32 hex digits) of a ``traceparent`` header, or None when it has none."""
-    match = _TRACEPARENT.fullmatch(traceparent)
-    return match.group(1) if match else None
+    """The trace id (32 hex digits) of a ``traceparent`` header; None exactly where parent_of is."""
+    found = parent_of(traceparent)
+    return found.trace if found else None
 
 
 def new_trace() -> str:

@@ -18,6 +18,8 @@ from typing import Final
 
 import structlog
 
+BACKLOG: Final = 1024
+"""How many connections the kernel may queue for us; it takes one more (listen(2))."""
 HANDSHAKE_SECONDS: Final = 0.3
 """How long a handshake with a client elsewhere may take that has begun."""
 
@@ -70,13 +72,14 @@ def _far(listening: socket.socket) -> bool:
 
 
 def queued(
-    listening: socket.socket, most: int | None = None
+    listening: socket.socket, most: int = BACKLOG + 1
 ) -> Iterator[tuple[socket.socket, str]]:
     """What is connected and was not accepted, at most so many, with its address as text.
 
-    The socket does not block. Raises OSError when there are no more files.
+    By default that is all that can have been queued when this began: it ends, however quickly
+    others come. The socket does not block. Raises OSError when there are no more files.
     """
-    while most is None or most > 0:
+    while most > 0:
         try:
             accepted, address = listening.accept()
         except (BlockingIOError, InterruptedError):
@@ -85,4 +88,4 @@ def queued(
             continue  # the peer is gone already
         accepted.setblocking(False)  # noqa: FBT003 - the standard library's signature
         yield accepted, f"{address[0]}:{address[1]}"
-        most = None if most is None else most - 1
+        most -= 1

@@ -14,19 +14,17 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import uvicorn
 
 from portcullis.core.errors import Problem
-from portcullis.gateway.accepting import hold_off, queued
+from portcullis.gateway.accepting import BACKLOG, hold_off, queued
 from portcullis.gateway.admission import Admissions, Refused
 from portcullis.gateway.bounded import KEEP_ALIVE, BoundedProtocol
 from portcullis.gateway.http import App
 from portcullis.gateway.live import Connection, Live
 from portcullis.gateway.tls import ServerTls
-
-_BACKLOG: Final = 1024
 
 
 class Listener(uvicorn.Server):
@@ -51,7 +49,7 @@ class Listener(uvicorn.Server):
         shared: bool = False,
     ) -> None:
         self._socket = bound(address, shared=shared)
-        self._socket.listen(_BACKLOG)
+        self._socket.listen(BACKLOG)
         self._shared = shared
         protocol: type[BoundedProtocol] = type(
             "ListenerProtocol",

@@ -15,8 +15,9 @@ from portcullis.core.inspection import Category
 from portcullis.inspection import dictionaries as phrases
 from portcullis.inspection import ner, packs
 from portcullis.inspection.injection import Classifier, Injection
-from portcullis.inspection.inspector import CanaryFinder, Inspector
+from portcullis.inspection.inspector import Inspector
 from portcullis.inspection.patterns import Patterns
+from portcullis.inspection.reading import CanaryFinder
 from portcullis.inspection.rules import Rule
 
 _rules: Final = msgspec.msgpack.Decoder(tuple[Rule, ...]).decode

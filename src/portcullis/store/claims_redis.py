@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any, Final
 
+from portcullis.config.common import NAME
 from portcullis.store.redis_script import Script
 from portcullis.store.shared_server import KEPT, Away, Server, unusable
 
+_NAME: Final = re.compile(NAME)
 _WHAT: Final = "it cannot be said which gateway keeps it"
 _CLAIM: Final = Script("""
 local found = redis.call('GET', KEYS[1])
@@ -85,4 +88,8 @@ class RedisClaims:
 
 
 def _owner(found: bytes) -> str:
-    return found.partition(b"\0")[0].decode()
+    """The gateway whose claim it is. Who writes to the server may have put anything there."""
+    owner = found.partition(b"\0")[0].decode("ascii", "replace")
+    if not _NAME.fullmatch(owner):
+        raise unusable(_WHAT)
+    return owner

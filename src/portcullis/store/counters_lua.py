@@ -48,7 +48,10 @@ for i = 4, #KEYS do
   said[#said + 1] = whole(left)
   said[#said + 1] = string.format('%.6f', resets)
 end
-if again then return said end
+if again then
+  redis.call('SET', KEYS[3], redis.call('GET', KEYS[3]), 'KEEPTTL')
+  return said
+end
 if over >= 0 then return {0, over, string.format('%.6f', latest)} end
 if id == '' then return said end
 local old = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 32)
@@ -82,7 +85,8 @@ return said
 """
 """KEYS: #index, #ends, the reservation, each want. ARGV: now, now in microseconds, the
 reservation's id ('' takes nothing; one that holds already takes nothing more: a client that lost
-its connection asks twice), hold in milliseconds, lease in seconds, the prefix's length;
+its connection asks twice, and it is written again: WAIT waits for what its own connection wrote),
+hold in milliseconds, lease in seconds, the prefix's length;
 for each want: a(mount) amount ceiling end, r(ate) interval burst 0, s(lot) ceiling 0 0."""
 
 END: Final = """

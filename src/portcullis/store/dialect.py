@@ -86,6 +86,13 @@ def kept(connection: Connection, name: str) -> bool:
     return taken
 
 
+def unhurried(connection: Connection) -> None:
+    """Have this transaction take its time, and rest while other work is done between statements."""
+    if connection.dialect.name == POSTGRESQL:
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.exec_driver_sql(f"SET LOCAL {name} = 0")
+
+
 def upsert(connection: Connection, table: Table) -> Insert:
     """An INSERT into a table that may say ``on_conflict_do_update`` or ``..._do_nothing``."""
     if connection.dialect.name == POSTGRESQL:

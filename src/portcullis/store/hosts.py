@@ -40,12 +40,18 @@ class SqlShelf:
         self._sealer = sealer
 
     def put(self, name: str, files: Mapping[str, bytes], above: int = 0) -> int:
-        """See Shelf. The time is in the version, so that a database of before has no newer one."""
+        """See Shelf. The time is in the version, so that a database of before has no newer one.
+
+        Of what lies there, the version within counts alone: whoever writes the database could let
+        the other one run out of numbers.
+        """
         try:
             with self._writing.begin() as connection:
-                query = select(_FILES.version).where(_FILES.name == name)
-                last = connection.execute(query).scalar_one_or_none() or 0
-                version = max(last + 1, above + 1, int(time.time() * 1000))
+                query = select(_FILES.sealed).where(_FILES.name == name)
+                sealed = connection.execute(query).scalar_one_or_none() or b""
+                last = _opened(self._sealer, sealed, _purpose(name), Bundle)
+                above = max(above, 0 if last is None else last.version)
+                version = max(above + 1, int(time.time() * 1000))
                 content = msgspec.msgpack.encode(Bundle(version, dict(files)))
                 row = {"version": version, "sealed": self._sealer.seal(content, _purpose(name))}
                 adding = upsert(connection, SHARED_FILES).values(name=name, **row)

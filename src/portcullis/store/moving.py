@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Integer, Row, Table, func, insert, se
 from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.errors import Problem
-from portcullis.store.dialect import POSTGRESQL, storable, writing
+from portcullis.store.dialect import POSTGRESQL, storable, unhurried, writing
 from portcullis.store.postgresql import reason
 from portcullis.store.schema import METADATA
 
@@ -57,6 +57,8 @@ def move(
     try:
         reading = writing(source) if alone else source
         with reading.begin() as old, writing(target).begin() as new:
+            for connection in (old, new):  # each waits while the other's rows are read
+                unhurried(connection)
             moved = []
             for table in METADATA.sorted_tables:
                 if new.execute(select(text("1")).select_from(table).limit(1)).first():

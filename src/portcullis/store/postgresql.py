@@ -9,6 +9,7 @@ driver's messages are replaced: PostgreSQL quotes rows in them.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import select
 from typing import Any, Final
@@ -52,6 +53,8 @@ _VERIFIED: Final = frozenset({"verify-full", "verify-ca"})
 _COLLATIONS: Final = re.compile(r"(C|POSIX)(\.utf-?8)?", re.IGNORECASE)
 _OWN: Final = frozenset({"options", "target_session_attrs", "client_encoding"})
 """What an address may not say, because it is said here."""
+_ELSEWHERE: Final = frozenset({"PGHOST", "PGHOSTADDR", "PGSERVICE"})
+"""Variables by which the driver goes to another host than the address says."""
 _DATABASE: Final = (
     "SELECT current_setting('server_version_num')::int, pg_encoding_to_char(encoding), datcollate"
     " FROM pg_database WHERE datname = current_database()"
@@ -71,7 +74,9 @@ def connect(url: str, *, pool: int = POOL) -> Engine:
     """
     place = _parsed(url)
     if not _private(place):
-        hint = "Add ?sslmode=verify-full (and sslrootcert=FILE), or use a Unix socket."
+        hint = (
+            "Add ?sslmode=verify-full (and sslrootcert=FILE), or use a Unix socket, without PGHOST."
+        )
         raise Problem("PC7001", "store: the way to the database is not verified", hint=hint)
     try:
         engine = create_engine(
@@ -133,6 +138,9 @@ def _parsed(url: str) -> URL:
 
 def _private(place: URL) -> bool:
     """Whether nobody on the way can read it, or be the server."""
+    others = {"PGHOSTADDR", "PGSERVICE"} if place.host or "host" in place.query else _ELSEWHERE
+    if others & os.environ.keys() or "service" in place.query:
+        return place.query.get("sslmode") in _VERIFIED
     said = place.query.get("host", place.host or "")
     hosts = ",".join([said] if isinstance(said, str) else said).split(",")
     if all(not host or host.startswith("/") or _loopback(host) for host in hosts):

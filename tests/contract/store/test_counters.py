@@ -440,6 +440,19 @@ async def test_a_server_that_gives_budgets_back_says_so(server, tmp_path, clock)
     await away.close()
 
 
+@needs_redis
+async def test_who_asks_again_writes_again_so_that_replicas_are_waited_for(server, tmp_path, clock):
+    one = RedisCounter(server, tmp_path.name, clock)
+    first = await reserve(one, "1", amount(clock, 7))
+    before = (await one._redis.info("persistence"))["rdb_changes_since_last_save"]
+    left = await one._redis.pttl(f"{one._prefix}#r:1")
+    assert await reserve(one, "1", amount(clock, 7)) == first
+    assert (await one._redis.info("persistence"))["rdb_changes_since_last_save"] > before
+    assert 0 < await one._redis.pttl(f"{one._prefix}#r:1") <= left
+    assert await one.read(["a"]) == (7,)
+    await one.close()
+
+
 async def test_a_server_that_is_away_is_a_problem(tmp_path, clock):
     one = RedisCounter(f"unix://{tmp_path}/nobody.sock", "x", clock)
     for ask in (reserve(one, "1", amount(clock, 1)), one.read(["a"]), one.page("", 5)):

@@ -68,6 +68,14 @@ def test_a_bundle_that_was_not_put_there_is_refused(statement, shelf, presences,
     assert shelf.get("keys").files == {"a": b"3"}
 
 
+def test_whoever_writes_the_database_cannot_let_the_versions_run_out(shelf, engine):
+    first = shelf.put("keys", {"a": b"1"})
+    changed(engine, "UPDATE shared_files SET version = 9223372036854775807 WHERE name = 'keys'")
+    again = shelf.put("keys", {"a": b"1"}, above=first)
+    assert first < again < first + 2**32
+    assert shelf.get("keys").version == again
+
+
 def test_a_name_is_of_one_process_and_of_one_log(presences, engine):
     presences.claim(SAID, "p1")
     with pytest.raises(Problem) as twin:  # the same folder, copied

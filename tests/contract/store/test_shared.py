@@ -10,6 +10,7 @@ import pytest
 
 from needs import needs_redis
 from portcullis.core.approval import Step
+from portcullis.core.errors import Problem
 from portcullis.core.principal import Proposal
 from portcullis.oversight.recent import STEPS
 from portcullis.store.called import SharedCalled
@@ -113,6 +114,21 @@ async def test_a_process_is_kept_by_whoever_was_first_until_that_is_gone(place):
     assert await one.claim("k", "one") == "one", "what an earlier process of that name kept is gone"
     await one.release("k", "one")
     assert await again.claim("k", "two") == "two"
+
+
+@needs_redis
+@pytest.mark.parametrize("written", [b"../../../tmp/else\0", b"\xff\0"], ids=["a path", "no text"])
+async def test_a_claim_by_what_is_no_gateway_leads_nowhere(written):
+    with own_server() as server:
+        claims = RedisClaims(server, "one")
+
+        async def write():
+            await server._client.set(claims._at("k"), written)
+
+        server.later(write()).result(10)
+        with pytest.raises(Problem) as refused:
+            await claims.claim("k", "one")
+        assert refused.value.code == "PC7050"
 
 
 async def test_a_proposal_is_found_at_another_gateway_once_and_only_under_its_key(place):

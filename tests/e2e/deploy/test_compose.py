@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from deployed import DEPLOY
+from effort import by_night
 from needs import needs_redis
 from objectstores import s3_server
 from portcullis.cli import command
@@ -31,7 +32,7 @@ OURS = [name for name, one in SERVICES.items() if one["image"].startswith("${POR
 KNOWN = {
     *("image", "command", "user", "read_only", "cap_drop", "security_opt", "restart", "init"),
     *("stop_grace_period", "ulimits", "tmpfs", "depends_on", "volumes", "networks"),
-    *("network_mode", "healthcheck", "ports", "environment"),
+    *("network_mode", "healthcheck", "ports", "environment", "entrypoint", "cap_add"),
 }
 """The keys of the Compose specification that are used: a misspelt one would be refused."""
 READY = "raise SystemExit(c.getresponse().status != 200)"
@@ -138,9 +139,21 @@ def test_what_listens_is_where_the_others_look_for_it(tmp_path):
             assert getattr(one, section) == getattr(other, section), section
 
 
+def test_the_server_that_is_not_root_is_given_its_volumes_before_it_starts():
+    """An engine makes a volume root's, or whoever's the image has the folder: not this user's."""
+    given, server = SERVICES["volumes"], SERVICES["valkey"]
+    assert server["depends_on"] == {"volumes": {"condition": "service_completed_successfully"}}
+    assert (given["user"], given["cap_add"], given["restart"]) == ("0:0", ["CHOWN"], "no")
+    owned = [one for one in server["volumes"] if one["type"] == "volume"]
+    assert given["volumes"] == owned
+    assert all(one["volume"] == {"nocopy": True} for one in owned)
+    folders = [one["target"] for one in owned]
+    assert given["entrypoint"] == ["chown", server["user"], *folders]
+
+
 @needs_postgresql
 @needs_redis
-@pytest.mark.nightly
+@by_night("three processes and three servers")
 @pytest.mark.timeout(240)
 def test_the_services_commands_come_up_together_and_drain(tmp_path):
     """Their configurations with other places: folders, addresses, and no name of the network's."""

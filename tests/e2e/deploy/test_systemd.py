@@ -19,6 +19,7 @@ import urllib.request
 import pytest
 
 from deployed import DEPLOY, ROOT
+from effort import by_night
 from needs import needs_boxes, needs_systemd
 from portcullis.config import Limits
 from portcullis.execution.sandbox.bpf import assemble
@@ -101,7 +102,7 @@ def test_a_unit_that_stops_has_the_time_to_drain():
 
 @needs_systemd
 @needs_boxes
-@pytest.mark.nightly
+@by_night("it starts all of a gate")
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="systemd names this machine's calls")
 def test_the_gate_starts_and_drains_as_its_unit_says(tmp_path):
     said = service("portcullis.service")

@@ -10,6 +10,7 @@ import pytest
 from e2e.processes import fleet as processes
 from e2e.processes.fleet import LOOK, fleet, until
 from e2e.processes.load import CALLS, KINDS, load
+from effort import by_night
 from ports import free_port
 
 pytestmark = pytest.mark.anyio
@@ -78,7 +79,7 @@ NEWER = (
 )
 
 
-@pytest.mark.nightly
+@by_night("half a minute")
 @pytest.mark.timeout(240)
 async def test_a_program_of_the_next_format_serves_beside_this_one_and_a_later_one_does_not(
     apart, monkeypatch

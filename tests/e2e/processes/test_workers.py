@@ -22,6 +22,7 @@ import needles
 import standins
 from e2e.matrix.ways import Dpop
 from e2e.processes.fleet import COUNTED, LOOK, fleet, runs, until
+from effort import by_night
 from holders import Holder
 from portcullis.bootstrap import authority_of
 from portcullis.client import Gate, enrolled
@@ -425,7 +426,7 @@ async def _served_again(workers, token, since):
     return len([e for e in workers.events("gate-2") if _looked(e)]) > since
 
 
-@pytest.mark.nightly
+@by_night("a minute")
 @pytest.mark.timeout(240)
 async def test_workers_begin_anew_one_after_the_other_and_nobody_is_refused(workers, token):
     before = {name: workers.pid(name) for name in WORKERS}

@@ -21,6 +21,7 @@ from portcullis.audit.query import records as recorded
 from portcullis.audit.recipients import make_identity
 from portcullis.audit.verify import own_verifier, verify
 from portcullis.bootstrap import founded, own_log
+from portcullis.bootstrap.backup import _staged
 from portcullis.cli import command
 from portcullis.cli.backup import _await_head, app
 from portcullis.cli.operate import operations
@@ -214,6 +215,19 @@ def test_what_was_altered_cut_short_or_is_anothers_is_not_read(tmp_path: Path) -
     assert said(*words, audit_directory(load(config)))["done_again"] == {}
     assert refused("create", "--to", file, "--encrypt-to", tmp_path / "reader.pub",
                    "--reason", "again", "--config", config) == "PC6034"  # fmt: skip
+
+
+def test_one_backup_does_not_clear_away_another_that_is_being_made(tmp_path: Path) -> None:
+    config, _, file = small(tmp_path), keyed(tmp_path), tmp_path / "the.backup"
+    state = load(config).state
+    with _staged(state) as stage:
+        (stage / "half").touch()
+        words = ("--to", file, "--encrypt-to", tmp_path / "reader.pub", "--config", config)
+        assert refused("create", *words, "--reason", "nightly") == "PC6003"
+        assert (stage / "half").exists()
+    (state / ".backup-killed").mkdir()
+    created(config, file)
+    assert not [*state.glob(".backup-*")]
 
 
 @needs_postgresql

@@ -11,6 +11,7 @@ from portcullis.bootstrap import SystemClock
 from portcullis.bootstrap.hosts_logs import Brought
 from portcullis.config import Config
 from portcullis.config.places import audit_directory, gateway_figures
+from portcullis.core.errors import Problem
 from portcullis.core.hosts import Presence
 from portcullis.store.objects import StoreSettings
 from sealers import sealer_at
@@ -23,7 +24,7 @@ class Host:
         self.directory, self.shipped = folder / "edge" / "log", folder / "shipped"
         self._sealer, self._keys = sealer_at(folder), folder / "edge" / "keys"
         self.config = Config(trust_domain="example.org", state=folder / "control")
-        self.runs, self.told = True, []
+        self.runs, self.told, self.ages, self.there = True, [], {}, True
         self.grow(3)
         vkey = str(own_verifier(self.directory))
         self.said = Presence(
@@ -38,7 +39,9 @@ class Host:
         def told(name, problem):
             self.told.append((name, "" if problem is None else problem.code))
 
-        return Brought(self.config, self, source, told, SystemClock())
+        brought = Brought(self.config, self, source, told, SystemClock())
+        brought.show(self.ages.__setitem__)
+        return brought
 
     def grow(self, count, origin="example.org/edge"):
         place = self.directory, self._keys, origin
@@ -60,7 +63,9 @@ class Host:
         return len(list(records(place, own_verifier(place))))
 
     def all(self):
-        return (self.said,)
+        if self.said is None:
+            raise Problem("PC9002", "away")
+        return (self.said,) if self.there else ()
 
     def running(self):
         return self.all() if self.runs else ()
@@ -111,9 +116,38 @@ def test_what_does_not_verify_is_not_taken_over(how, host):
         other = host.said.vkey[:-4] + "AAA="
         host.said = msgspec.structs.replace(host.said, vkey=other)
     elif how == "another log's key":
-        host.said = msgspec.structs.replace(host.said, name="other", log="other")
+        host.said = msgspec.structs.replace(host.said, log="other")
     else:
         host.said = msgspec.structs.replace(host.said, log=how)
     ((_, code),) = host.step()
     assert code in {"PC6005", "PC6009"}
     assert host.here() == 3
+
+
+@pytest.mark.parametrize("how", ["the store", "the announcement", "the database"])
+def test_a_log_that_was_here_and_is_taken_away_is_told_and_grows_old(how, host):
+    host.ship()
+    assert host.step() == [("edge", "")]
+    assert host.ages["edge"] < 60
+    host.brought._at["edge"] -= 1000
+    host.brought.tell()
+    assert host.ages["edge"] > 999, "while a step takes long"
+    host.ages.clear()
+    if how == "the store":
+        (host.shipped / "edge" / "checkpoint").unlink()
+        assert host.step() == [("edge", "PC6009")]
+    elif how == "the announcement":
+        host.there = False
+        assert host.step() == [("edge", "PC6009")]
+    else:
+        host.said = None
+        with pytest.raises(Problem):
+            host.step()
+    assert host.ages["edge"] > 999
+
+
+def test_a_log_that_is_never_shipped_grows_old(host):
+    host.step()
+    host.brought._at["edge"] -= 1000
+    assert host.step() == [("edge", "")]
+    assert host.ages["edge"] > 999

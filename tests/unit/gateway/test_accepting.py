@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from portcullis.gateway.accepting import begin_none, hold_off, queued
+from portcullis.gateway.accepting import BACKLOG, begin_none, hold_off, queued
 from portcullis.gateway.listener import bound
 
 pytestmark = pytest.mark.anyio
@@ -63,3 +63,14 @@ async def test_no_more_are_taken_than_asked_for():
             [None],
             [],
         ]
+
+
+def test_somebody_who_connects_for_ever_keeps_no_listener_from_ending():
+    class Flooded:
+        def accept(self):
+            return self, ("192.0.2.1", 1)
+
+        def setblocking(self, flag):
+            pass
+
+    assert len(list(queued(Flooded()))) == BACKLOG + 1

@@ -68,6 +68,14 @@ def test_a_callers_trace_is_linked_to_and_never_joined():
     assert tracer.begin(alone, "openai").id == alone.trace_id
 
 
+def test_a_parent_that_names_no_span_chooses_no_id():
+    tracer, _ = drawing(1)
+    asked = request((b"traceparent", f"00-{THEIRS}-{'0' * 16}-01".encode()))
+    trace = tracer.begin(asked, "openai")
+    assert THEIRS not in {trace.id, asked.trace_id}
+    assert trace.link is None
+
+
 def test_nothing_of_a_callers_is_a_name():
     tracer, _ = drawing(1)
     trace = tracer.begin(request(method="SECRET"), "a-secret-path")

@@ -3,11 +3,14 @@ it is all there."""
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from sqlalchemy import func, insert, select
 
 from databases import changed, new_database, refuse
 from portcullis.core.errors import Problem
+from portcullis.store import postgresql
 from portcullis.store.dialect import writing
 from portcullis.store.engine import open_store
 from portcullis.store.moving import move, occupied
@@ -122,6 +125,26 @@ def test_what_does_not_arrive_as_it_was_sent_is_not_moved_at_all(source, target)
     with pytest.raises(Problem, match=r"PC7001.*user_grants cannot be moved"):
         move(source, target)
     assert occupied(target) == ()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_large_move_is_not_ended_for_resting(source, postgres, tmp_path, monkeypatch, alone):
+    """While one side's rows are read and compared, the other has nothing to do."""
+    hurried = postgresql._CONNECT["options"] + " -c idle_in_transaction_session_timeout=150"
+    monkeypatch.setitem(postgresql._CONNECT, "options", hurried)
+    filled(source)
+    with postgres.new() as url:
+        target = open_store(url)
+        rested = iter([0.4])
+        try:
+            move(source, target, lambda _: time.sleep(next(rested, 0)))
+            copy = new_database(tmp_path / "copy.db")
+            rested = iter([0.4])
+            move(target, copy, lambda _: time.sleep(next(rested, 0)), alone=alone)
+            assert contents(copy) == contents(target)
+            copy.dispose()
+        finally:
+            target.dispose()
 
 
 def test_what_a_caller_chose_stands_in_the_way_of_nothing(source, target):

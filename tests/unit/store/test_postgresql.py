@@ -186,6 +186,7 @@ def test_errors_of_the_database_do_not_quote_what_was_written(engine):
         ("postgresql://shop:pa55word@db.example.org/records?sslmode=require", "not verified"),
         ("postgresql://shop:pa55word@/records?host=/run/a,db.example.org", "not verified"),
         ("postgresql://shop:pa55word@localhost/records?hostaddr=192.0.2.1", "not verified"),
+        ("postgresql://shop:pa55word@/records?service=other", "not verified"),
         ("postgresql://shop:pa55word@localhost/records?options=-cfsync%3Doff", "must not say"),
         ("postgresql://shop:pa55word@127.0.0.1:1/records?connect_timeout=1", "records there"),
         ("postgresql://shop:pa55word@/records?host=/nowhere", "records there"),
@@ -198,6 +199,20 @@ def test_an_address_that_is_none_or_not_safe_is_refused_without_its_password(url
     assert refused.value.code == "PC7001"
     assert said in words
     assert "pa55word" not in words
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("PGHOST", "postgresql://shop:pa55word@/records"),
+        ("PGHOSTADDR", "postgresql://shop:pa55word@localhost/records"),
+        ("PGSERVICE", "postgresql://shop:pa55word@/records?host=/nowhere"),
+    ],
+)
+def test_a_variable_takes_no_unverified_way_to_another_host(name, url, monkeypatch):
+    monkeypatch.setenv(name, "192.0.2.1")
+    with pytest.raises(Problem, match="not verified"):
+        open_store(url)
 
 
 def test_a_database_that_sorts_by_a_language_is_refused(postgres):

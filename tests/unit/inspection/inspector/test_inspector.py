@@ -17,7 +17,8 @@ from portcullis.core.inspection import (
     Text,
 )
 from portcullis.inspection import inspector as module
-from portcullis.inspection.inspector import Inspector, Wanted
+from portcullis.inspection.inspector import Inspector
+from portcullis.inspection.reading import Wanted
 
 MAIL = ("EMAIL_ADDRESS", Category.PERSONAL, r"[a-z]+@[a-z]+\.example")
 TOKEN = ("API_KEY", Category.SECRET, r"tok_[a-z0-9]{12}")
