@@ -177,13 +177,14 @@ class Fleet:
         await until(lambda: all(map(self.pid, names)), PATIENCE)
 
     async def fresh(self):
-        """Wait until a gateway says at its own listener that it is ready."""
+        """Wait until a gateway says that it is ready, and who rules says where it listens."""
 
         async def now():
             with contextlib.suppress(httpx2.TransportError):
                 async with httpx2.AsyncClient(timeout=5) as http:
                     url = f"{self.stage.gate.gate_url}/readyz"
-                    return (await http.get(url)).status_code == 200
+                    ready = (await http.get(url)).status_code == 200
+                return ready and running_gate(self.config) is not None
 
         await until(now, PATIENCE)
 
