@@ -8,10 +8,9 @@ off, isolated, suspended or revoked.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +25,9 @@ from portcullis.audit.publish import CHECKPOINT
 from portcullis.audit.query import published
 from portcullis.audit.subjects_erasure import content_path
 from portcullis.audit.verify import own_verifier, read_checkpoint, read_head, verify
+from portcullis.bootstrap.by_hand import recorder
 from portcullis.bootstrap.foundation import CONTENT, founded
 from portcullis.bootstrap.foundation import ruling as alone
-from portcullis.bootstrap.local import local_operator
 from portcullis.bootstrap.orders import kept_order, signed_order
 from portcullis.config import Config
 from portcullis.config.places import EPOCH, Role, audit_directory, logs_of, own_log
@@ -39,7 +38,6 @@ from portcullis.core.ports import Sealer
 from portcullis.core.principal import PrincipalKind
 from portcullis.identity.keymanager import KEYS
 from portcullis.identity.private import exclusive, write_private
-from portcullis.identity.records import IdentityRecords
 from portcullis.store import fencing
 from portcullis.store.ruling import only
 
@@ -92,7 +90,7 @@ def fence(
     former = {name: _former(path) for name, path in logs_of(config).items()}
     if newer is not None:
         former[ruling] = _former(audit_directory(config, ruling), newer)
-    epoch = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
+    epoch = unused_epoch(now, former)
     when = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     kept_order(config, signed_order(config, "kill", f"put back to an older state on {when}"))
     fencing.take_back(engine, now)
@@ -193,6 +191,17 @@ def _erase(config: Config, sealer: Sealer, tags: dict[str, str]) -> None:
         destroy_derived(folder)
 
 
+def unused_epoch(now: float, logs: Iterable[str]) -> str:
+    """What the new logs' names end with: the second, or the next that no log has yet.
+
+    Of two restores within a second, the other's log would be continued, and not begun.
+    """
+    taken = {name.partition(".")[2] for name in logs}
+    while (epoch := datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")) in taken:
+        now += 1.0
+    return epoch
+
+
 def _recorded(
     config: Config, sealer: Sealer, former: dict[str, Former], said: dict[str, Any]
 ) -> Path:
@@ -202,20 +211,7 @@ def _recorded(
     name = own_log(config)
     with contextlib.ExitStack() as stack:
         services = founded(stack, config, name, sealer)
-        runner = stack.enter_context(asyncio.Runner())
-        log = IdentityRecords(services.gateway, services.recorder, services.clock, services.new_id)
-
-        def record(method: str, parameters: dict[str, Any]) -> None:
-            work = log.done(
-                method,
-                kind="operator",
-                principal=local_operator(),
-                credential="issuer-key",
-                source="cli",
-                parameters=parameters,
-            )
-            runner.run(work)
-
+        record = recorder(stack, services)
         for each, last in former.items():
             if Role.of(each).lasting:
                 record(BEGIN, {"log": each, **msgspec.structs.asdict(last)})

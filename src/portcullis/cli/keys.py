@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json as codec
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 from sqlalchemy import Engine
@@ -16,7 +15,8 @@ from sqlalchemy import Engine
 from portcullis.audit import keys as log_keys
 from portcullis.audit import subjects
 from portcullis.audit.subjects import SUBJECTS_FILE
-from portcullis.bootstrap import founded, keys_of, local_operator, own_log
+from portcullis.bootstrap import founded, keys_of, own_log
+from portcullis.bootstrap.by_hand import recorder
 from portcullis.bootstrap.records import recorded, records
 from portcullis.cli.operate import running_gateways
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
@@ -28,7 +28,6 @@ from portcullis.core.ports import Sealer
 from portcullis.identity.authority import open_authority
 from portcullis.identity.keymanager import KEYS, sealed_files
 from portcullis.identity.keys import issuer_key, kill_key
-from portcullis.identity.records import IdentityRecords
 from portcullis.identity.sealing import Envelope
 from portcullis.store import sealed as columns
 
@@ -83,7 +82,7 @@ def rotate(
         sealer = Envelope(manager, keys_of(before, create=False))
     with contextlib.ExitStack() as stack:
         services = founded(stack, settings, own_log(settings), sealer)
-        record = _recorder(stack, services)
+        record = recorder(stack, services)
         record("keys.rotate", {"manager": settings.keys.kind, "version": manager.version})
         version = manager.version if former else manager.rotate()
         engine = stack.enter_context(_database(settings))
@@ -131,27 +130,6 @@ def _database(settings: Config) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-def _recorder(
-    stack: contextlib.ExitStack, services: Services
-) -> Callable[[str, dict[str, Any]], None]:
-    """Writes what happens to the keys into the gate's own log, durably."""
-    runner = stack.enter_context(asyncio.Runner())
-    records = IdentityRecords(services.gateway, services.recorder, services.clock, services.new_id)
-
-    def record(method: str, parameters: dict[str, Any]) -> None:
-        work = records.done(
-            method,
-            kind="operator",
-            principal=local_operator(),
-            credential="issuer-key",
-            source="cli",
-            parameters=parameters,
-        )
-        runner.run(work)
-
-    return record
 
 
 def _print(kind: str, version: str, held: Holdings, *, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json as codec
 import sys
@@ -13,14 +12,14 @@ from typing import Annotated
 import msgspec
 import typer
 
-from portcullis.bootstrap import founded, local_operator, own_log
+from portcullis.bootstrap import founded, own_log
+from portcullis.bootstrap.by_hand import recorder
 from portcullis.bootstrap.records import DATABASE, records
 from portcullis.cli.operate import running_gateways
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile, Json
 from portcullis.cli.progress import progress
 from portcullis.config import Config, load
 from portcullis.core.errors import Problem
-from portcullis.identity.records import IdentityRecords
 from portcullis.store.engine import open_sqlite
 from portcullis.store.moving import Carried, move, occupied
 
@@ -83,24 +82,12 @@ def _moved(settings: Config, path: Path, *, quiet: bool) -> tuple[Carried, ...]:
         old = open_sqlite(path)
         stack.callback(old.dispose)
         services = founded(stack, settings, own_log(settings))
-        runner = stack.enter_context(asyncio.Runner())
-        log = IdentityRecords(services.gateway, services.recorder, services.clock, services.new_id)
-
-        def record(method: str, **parameters: int | str) -> None:
-            work = log.done(
-                method,
-                kind="operator",
-                principal=local_operator(),
-                credential="issuer-key",
-                source="cli",
-                parameters=parameters,
-            )
-            runner.run(work)
-
-        record("store.move", to="postgresql")
+        record = recorder(stack, services)
+        record("store.move", {"to": "postgresql"})
         with progress("moving", quiet=quiet):
             moved = move(old, target)
-        record("store.moved", to="postgresql", rows=sum(one.rows for one in moved))
+        rows = sum(one.rows for one in moved)
+        record("store.moved", {"to": "postgresql", "rows": rows})
         return moved
 
 

@@ -22,6 +22,7 @@ from portcullis.audit.recipients import make_identity
 from portcullis.audit.verify import own_verifier, verify
 from portcullis.bootstrap import founded, own_log
 from portcullis.bootstrap.backup import _staged
+from portcullis.bootstrap.fence import unused_epoch
 from portcullis.cli import command
 from portcullis.cli.backup import _await_head, app
 from portcullis.cli.operate import operations
@@ -255,6 +256,12 @@ def test_records_go_from_a_file_to_a_server_and_back(tmp_path: Path, postgres: A
         assert (agent.id, agent.rotated_at > 1e9) == ("shop", True)
     logs = sorted(logs_of(load(back)))
     assert (len(logs), logs[0]) == (3, "gate"), "one more with each restore"
+
+
+def test_two_restores_within_a_second_begin_two_logs():
+    first = unused_epoch(1e9, ["gate", "control"])
+    assert first == "20010909-014640"
+    assert unused_epoch(1e9, ["gate", f"gate.{first}", "edge.20010909-014641"]) == "20010909-014642"
 
 
 def small(folder: Path) -> Path:
