@@ -126,7 +126,8 @@ async def test_a_backup_of_a_running_gate_brings_back_nobody_who_was_put_out_sin
         await nobody_gets_in_until_an_operator_says_so(stage, load(with_replica), token)
     config = load(with_replica)
     assert all(verify(place, own_verifier(place)).ok for place in logs_of(config).values())
-    assert done_in(config, GATE)[-1] == "backup.create", "the old log stays as it was"
+    kept = [one for one in done_in(config, GATE) if one != "alert.raised"]  # one rule: by night
+    assert kept[-1] == "backup.create", "the old log stays as it was"
     assert done_in(config, own_log(config))[:2] == ["log.begin", "backup.restored"]
 
 
