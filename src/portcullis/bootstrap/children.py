@@ -49,6 +49,7 @@ class Children(ABC):
     def _seconds(self, name: str) -> float:
         """After so long one that was told to end has ended, or hangs."""
 
+    @abstractmethod
     def _over(self, name: str) -> None:
         """See to what one left behind that has ended."""
 
@@ -76,7 +77,7 @@ class Children(ABC):
             async with asyncio.timeout(self._seconds(name)):
                 await child.wait()
         except TimeoutError:
-            log.warning(f"{self._kind}_killed", **{self._kind: name})
+            log.warning("child_killed", **{self._kind: name})
             signalled(child, signal.SIGKILL)
             await child.wait()
 
@@ -106,7 +107,7 @@ class Children(ABC):
                 continue
             if loop.time() - began > STEADY_SECONDS:
                 wait = BACK_OFF[0]
-            log.error(f"{self._kind}_ended", **ended, again_seconds=wait)
+            log.error("child_ended", **ended, again_seconds=wait)
             self._say("end", ended | {"again_seconds": wait})
             wait = await self._rest(wait, most)
 
@@ -115,7 +116,7 @@ class Children(ABC):
         try:
             return await self._begin(name)
         except OSError as error:
-            log.error(f"{self._kind}_not_started", **{self._kind: name}, fault=error.strerror)  # noqa: TRY400
+            log.error("child_not_started", **{self._kind: name}, fault=error.strerror)  # noqa: TRY400
             return None
 
     async def _rest(self, seconds: float, most: float) -> float:

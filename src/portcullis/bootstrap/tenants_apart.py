@@ -21,7 +21,8 @@ from portcullis.core.errors import Problem
 
 _ANYWHERE: Final = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104 - compared, not bound
 _SECRET: Final = ("keys", "ca")
-"""Below the state directory: what no other deployment has the like of."""
+"""Below the state directory: where keys and certificates are that no other deployment has."""
+_KEYS: Final = frozenset({".key", ".pem"})
 
 
 class Apart(msgspec.Struct, frozen=True):
@@ -131,7 +132,8 @@ def _place(keys: object) -> tuple[str, ...]:
 def _digests(one: Looked) -> dict[str, Path]:
     """The files that hold keys, by the digest of their content: a copy is the same key."""
     found: dict[str, Path] = {}
-    places = [place for name in _SECRET for place in (one.config.state / name).rglob("*")]
+    there = (place for name in _SECRET for place in (one.config.state / name).rglob("*"))
+    places = [place for place in there if place.suffix in _KEYS]
     if isinstance(one.config.keys, FileKeys) and one.config.keys.path is not None:
         places.append(one.config.keys.path)
     for place in sorted(places):

@@ -41,13 +41,13 @@ def database_of(tenant: str, admin: str) -> TenantDatabase:
         raise Problem("PC7094", "--database-admin is no address of a database") from None
     url = place.set(username=name, password=password, database=name)
     role = f'"{name}"'
-    no_more = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT NOREPLICATION NOBYPASSRLS"
+    no_more = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+    bound = f"{no_more} CONNECTION LIMIT {CONNECTIONS}"
+    sorted_by_bytes = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
     statements = (
-        f"CREATE ROLE {role} LOGIN PASSWORD '{verifier(password)}' {no_more}"
-        f" CONNECTION LIMIT {CONNECTIONS}",
+        f"CREATE ROLE {role} LOGIN PASSWORD '{verifier(password)}' {bound}",
         f"ALTER ROLE {role} SET log_error_verbosity = terse",
-        f"CREATE DATABASE {role} OWNER {role} TEMPLATE template0 ENCODING 'UTF8'"
-        " LC_COLLATE 'C' LC_CTYPE 'C'",
+        f"CREATE DATABASE {role} OWNER {role} {sorted_by_bytes}",
         f"REVOKE ALL ON DATABASE {role} FROM PUBLIC",
     )
     return TenantDatabase(name, url.render_as_string(hide_password=False), statements)

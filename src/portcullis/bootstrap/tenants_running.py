@@ -92,6 +92,9 @@ class TenantsRunning(Children):
         hearing.add_done_callback(self._heard.discard)
         return child
 
+    def _over(self, name: str) -> None:
+        """What it says of itself in its folder is held against its process, and left."""
+
     def _seconds(self, name: str) -> float:
         return self._drain[name]
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations, permutations
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -77,17 +78,22 @@ def _databases(
         if own.more:
             found = f"the role {own.role} may more than log in, or is a member of another"
             yield reachable(found, own.one.name)
-        for other in there:
-            if own.one.name == other.one.name:
-                continue
-            if own.server == other.server and own.one.name < other.one.name:
-                if own.database == other.database:
-                    yield shared(own.one, other.one, f"the database {own.database}")
-                if own.role == other.role:
-                    yield shared(own.one, other.one, f"the role {own.role}")
-            if _lets_in(own.url, other.url):
-                found = f"the role {own.role} may connect to the database {other.database}"
-                yield reachable(found, own.one.name, other.one.name)
+    for first, second in combinations(there, 2):
+        yield from _same(first, second)
+    for own, other in permutations(there, 2):
+        if _lets_in(own.url, other.url):
+            found = f"the role {own.role} may connect to the database {other.database}"
+            yield reachable(found, own.one.name, other.one.name)
+
+
+def _same(first: _There, second: _There) -> Iterator[Apart]:
+    """What two have together at one server."""
+    if first.server != second.server:
+        return
+    if first.database == second.database:
+        yield shared(first.one, second.one, f"the database {first.database}")
+    if first.role == second.role:
+        yield shared(first.one, second.one, f"the role {first.role}")
 
 
 def _asked(url: URL) -> tuple[str, str, str, bool]:
@@ -213,5 +219,3 @@ async def _hears(client: Redis, channel: str) -> bool:
         return False
     finally:
         await pubsub.aclose()  # type: ignore[no-untyped-call] # redis-py says nothing
-
-

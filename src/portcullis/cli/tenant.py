@@ -10,12 +10,18 @@ import sys
 import time
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from portcullis.cli.options import Json
 from portcullis.core.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from portcullis.bootstrap.tenants_running import Bounds
+    from portcullis.config.tenants import Tenant
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -118,6 +124,7 @@ def list_(folder: Folder = Path(), *, json: Json = False) -> None:
     from portcullis.config.tenants import tenants  # noqa: PLC0415 - slow
 
     for one in tenants(folder):
+        said: dict[str, Any]
         try:
             config = one.config()
             gate = running_gate(config)
@@ -128,7 +135,7 @@ def list_(folder: Folder = Path(), *, json: Json = False) -> None:
         records = "file" if config.store.url is None else "postgresql"
         if json:
             said = {"tenant": one.name, "trust_domain": config.trust_domain, "records": records}
-            said |= {"process": gate and gate.pid, "gate": gate and gate.gate}  # type: ignore[dict-item]
+            said |= {"process": gate and gate.pid, "gate": gate and gate.gate}
             print(codec.dumps(said | {"control": gate and gate.control}))
             continue
         runs = "does not run" if gate is None else f"process {gate.pid} {gate.gate or gate.control}"
@@ -155,7 +162,9 @@ def up(
     from portcullis.bootstrap.tenants_running import Bounds  # noqa: PLC0415 - slow
     from portcullis.config.tenants import tenant, tenants  # noqa: PLC0415 - slow
 
-    wanted = [tenant(folder, one) for one in dict.fromkeys(only or [])] or tenants(folder)
+    wanted: Sequence[Tenant] = [
+        tenant(folder, one) for one in dict.fromkeys(only or [])
+    ] or tenants(folder)
     if not wanted:
         raise Problem("PC7094", f"there is no tenant in {folder}")
     asyncio.run(_run(wanted, Bounds(memory * _MIB, files)))
@@ -163,7 +172,7 @@ def up(
 
 @app.command()
 def check(folder: Folder = Path(), *, json: Json = False) -> None:
-    """Say by what tenants are not apart: files, addresses, databases, Redis; exit 1 if they are not.
+    """Say by what tenants are not apart: files, addresses, databases, Redis; exit 1 then.
 
     At servers each is tried with the rights of every other. With --json: `ok`, `tenants`, and
     `findings`, each with `code`, `tenants`, `found` and `hint`.
@@ -210,7 +219,7 @@ def remove(name: Name, folder: Folder = Path(), *, json: Json = False) -> None:
         print(f"left  {what}")
 
 
-async def _run(wanted: list, bounds: object) -> None:
+async def _run(wanted: Sequence[Tenant], bounds: Bounds) -> None:
     from portcullis.bootstrap.tenants_running import TenantsRunning  # noqa: PLC0415 - slow
     from portcullis.cli.serve import Stop, say  # noqa: PLC0415 - slow
 

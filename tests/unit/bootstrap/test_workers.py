@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from portcullis.bootstrap import leaving
 from portcullis.bootstrap import children as respawning
+from portcullis.bootstrap import leaving
 from portcullis.bootstrap import workers as module
 from portcullis.bootstrap.presence import started
 from portcullis.bootstrap.workers import Addresses, Workers, arguments_of, names_of
