@@ -15,7 +15,7 @@ from portcullis.core.errors import Problem
 from portcullis.store.redis_acl import USES, Use
 from portcullis.store.redis_address import FAULTS, connected, parsed
 
-_KEPT: Final = ("ca", "cert", "key", "plaintext", "db")
+_KEPT: Final[tuple[str, ...]] = ("ca", "cert", "key", "plaintext", "db")
 _SECONDS: Final = 5.0
 
 

@@ -167,7 +167,8 @@ async def _tried(
                 continue
             domain = other.config.trust_domain
             keys = [_key(of, domain) for of in USES if of.keys]
-            asked = [("GET", key) for key in keys] + [("DEL", key) for key in keys]
+            asked: list[tuple[str, ...]] = [("GET", key) for key in keys]
+            asked += [("DEL", key) for key in keys]
             asked += [("EVAL", "return 1", "1", key) for key in keys]
             channel = FEED.channels.format(domain=domain).replace("*", "probe")
             asked.append(("PUBLISH", channel, ""))

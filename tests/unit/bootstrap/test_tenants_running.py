@@ -1,0 +1,48 @@
+"""If these fail, a tenant's line passes for another's, or one gets what is in another's
+environment."""
+
+import json
+
+import pytest
+
+from portcullis.bootstrap.tenants_running import environment, labelled
+from portcullis.config.tenants import Tenant
+from portcullis.core.errors import Problem
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"gate http://127.0.0.1:7400", "acme: gate http://127.0.0.1:7400"),
+        (b"globex: all is well", "acme: globex: all is well"),
+        (b"\x1b[2Jnothing\r", "acme: ?[2Jnothing?"),
+        (b"\xff{", "acme: \N{REPLACEMENT CHARACTER}{"),
+        (b"[" * 100_000, "acme: " + "[" * 100_000),
+    ],
+    ids=["words", "another name", "a terminal's", "no text", "deep"],
+)
+def test_a_line_has_the_name_of_whose_it_is(line, told):
+    assert labelled("acme", line) == told
+
+
+def test_an_object_has_that_name_whatever_it_says_itself():
+    for said in (b'{"event": "x"}', b'{"tenant": "globex", "event": "x", "tenant": "y"}'):
+        found = labelled("acme", said)
+        assert json.loads(found, object_pairs_hook=list) == [("tenant", "acme"), ("event", "x")]
+    assert labelled("acme", '{"event": "\u2028\u001b"}'.encode()).isascii()
+
+
+def test_a_tenant_has_its_own_environment_and_little_of_the_providers(tmp_path):
+    one = Tenant("acme", tmp_path)
+    ours = {"PATH": "/bin", "OPENAI_API_KEY": "the provider's", "HOME": "/root"}
+    assert environment(one, ours) == {"PATH": "/bin", "HOME": "/root"}
+    one.environment.write_text("# its own\n\nOPENAI_API_KEY=a=b \nHOME=/srv\n")
+    one.environment.chmod(0o600)
+    found = environment(one, ours)
+    assert found == {"PATH": "/bin", "HOME": "/srv", "OPENAI_API_KEY": "a=b "}
+    one.environment.write_text("export X=1\n")
+    with pytest.raises(Problem, match=r"PC7001.*environment:1"):
+        environment(one, ours)
+    one.environment.chmod(0o644)
+    with pytest.raises(Problem, match="PC7001"):
+        environment(one, ours)
