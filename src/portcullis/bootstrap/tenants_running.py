@@ -29,7 +29,6 @@ PASSED_ON: Final = (
 """Of the provider's environment; what else a tenant has is in its own file."""
 _LINE: Final = 8192
 """Bytes of a line, more of which are a line of their own."""
-_UNSEEN: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 _VARIABLE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
 
@@ -134,7 +133,7 @@ def labelled(name: str, line: bytes) -> str:
     if isinstance(said, dict):
         said.pop("tenant", None)
         return json.dumps({"tenant": name, **said})
-    return f"{name}: {_UNSEEN.sub('?', text)}"
+    return f"{name}: {''.join(one if one.isprintable() else '?' for one in text)}"
 
 
 def environment(tenant: Tenant, ours: Mapping[str, str]) -> dict[str, str]:

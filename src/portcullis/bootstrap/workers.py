@@ -155,7 +155,7 @@ class Workers(Children):
         return child is not None and present(gateway_file(self._config, name)) == child.pid
 
     def _say(self, what: str, said: dict[str, Any]) -> None:
-        method = f"gateway.{what}"
+        method = {"start": "gateway.start", "end": "gateway.end"}[what]
         try:
             self._record(method, said)
         except Exception as error:  # noqa: BLE001 - whatever the log does, they are kept running

@@ -1,4 +1,4 @@
-"""If these fail, a provider makes tenants that are not apart, and is not told, or loses evidence."""
+"""If these fail, a provider makes tenants that are not apart and is not told, or loses evidence."""
 
 import json
 import re

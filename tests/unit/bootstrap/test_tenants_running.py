@@ -16,10 +16,11 @@ from portcullis.core.errors import Problem
         (b"gate http://127.0.0.1:7400", "acme: gate http://127.0.0.1:7400"),
         (b"globex: all is well", "acme: globex: all is well"),
         (b"\x1b[2Jnothing\r", "acme: ?[2Jnothing?"),
+        ("a\u202eb\u2028".encode(), "acme: a?b?"),
         (b"\xff{", "acme: \N{REPLACEMENT CHARACTER}{"),
         (b"[" * 100_000, "acme: " + "[" * 100_000),
     ],
-    ids=["words", "another name", "a terminal's", "no text", "deep"],
+    ids=["words", "another name", "a terminal's", "a script's", "no text", "deep"],
 )
 def test_a_line_has_the_name_of_whose_it_is(line, told):
     assert labelled("acme", line) == told
@@ -29,7 +30,7 @@ def test_an_object_has_that_name_whatever_it_says_itself():
     for said in (b'{"event": "x"}', b'{"tenant": "globex", "event": "x", "tenant": "y"}'):
         found = labelled("acme", said)
         assert json.loads(found, object_pairs_hook=list) == [("tenant", "acme"), ("event", "x")]
-    assert labelled("acme", '{"event": "\u2028\u001b"}'.encode()).isascii()
+    assert labelled("acme", '{"event": "\u2028"}'.encode()).isascii()
 
 
 def test_a_tenant_has_its_own_environment_and_little_of_the_providers(tmp_path):
