@@ -63,11 +63,11 @@ async def pair(tmp_path_factory, anyio_backend, postgres):
                     mcp={"orders": {"url": tools["orders"], "credential": "env:TOOLS"}},
                 )
                 found.append(one)
-            passwords(postgres, *found)
-            async with provider.running(*found):
-                for one in found:
-                    await one.register()
-                yield provider, *found
+            with passwords(postgres, *found):
+                async with provider.running(*found):
+                    for one in found:
+                        await one.register()
+                    yield provider, *found
 
 
 PORTS = "26000-26999"

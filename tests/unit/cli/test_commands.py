@@ -15,9 +15,11 @@ WITHOUT_JSON = {
     "up": "it runs until it is stopped; its logs are JSON lines, its answers are the API's",
     "control": "the same",
     "gateway": "the same",
+    "restart": "it asks `up` to begin its workers anew, and says when they have",
     "mcp": "its standard streams are the protocol's",
     "run": "its standard streams are the agent's",
     "sandbox run": "its standard streams are the command's",
+    "tenant up": "it runs until it is stopped, and passes on what tenants say",
 }
 """Commands whose output is not data, and why."""
 
