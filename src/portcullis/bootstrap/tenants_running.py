@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from portcullis.bootstrap.children import PORTCULLIS, Children, signalled
 from portcullis.bootstrap.leaving import longest
+from portcullis.config import Limits
 from portcullis.config.tenants import Tenant
 from portcullis.core.errors import Problem
 from portcullis.identity.private import read_private
@@ -52,7 +53,6 @@ class TenantsRunning(Children):
     ) -> None:
         super().__init__("tenant", [one.name for one in tenants])
         self._tenants = {one.name: one for one in tenants}
-        self._drain = {one.name: longest(one.config().limits) for one in tenants}
         self._bounds = bounds
         self._told = told
         self._heard: set[asyncio.Task[None]] = set()
@@ -95,7 +95,10 @@ class TenantsRunning(Children):
         """What it says of itself in its folder is held against its process, and left."""
 
     def _seconds(self, name: str) -> float:
-        return self._drain[name]
+        try:
+            return longest(self._tenants[name].config().limits)
+        except Problem:  # what cannot be read says so itself, and runs no longer
+            return longest(Limits())
 
     def _say(self, what: str, said: dict[str, Any]) -> None:
         rest = " ".join(f"{key} {value}" for key, value in said.items() if key != "tenant")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +44,8 @@ def up(
     """
     settings = load(config)
     end = longest(settings.limits) if tied else None
+    if tied:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a policy to reload
     if workers == 1:
         uvloop.run(_alone(settings, end))
     else:
@@ -50,23 +53,22 @@ def up(
 
 
 async def _alone(config: Config, tied: float | None) -> None:
-    stop = Stop(tied=tied)
+    early = None if tied is None else Stop(tied=tied)
     async with contextlib.AsyncExitStack() as stack:
+        start = patiently(stack, config, lambda: bootstrap.running_gate(config))
         try:
-            gate = await stop.before(
-                patiently(stack, config, lambda: bootstrap.running_gate(config))
-            )
+            gate = await (start if early is None else early.before(start))
         except Stopped:
             return
         settle()
         where(gate.urls)
         serves(config, gate)
-        await stop.wait(gate.reload_policy)
+        await (early or Stop()).wait(gate.reload_policy)
 
 
 async def _supervised(config: Config, file: Path, count: int, tied: float | None) -> None:
     """The control plane, and its gateways as children; they end before it does."""
-    stop = Stop(tied=tied)
+    early = None if tied is None else Stop(tied=tied)
     async with contextlib.AsyncExitStack() as stack:
         addresses = Addresses(config)
         stack.callback(addresses.close)
@@ -97,7 +99,7 @@ async def _supervised(config: Config, file: Path, count: int, tied: float | None
         say(f"workers   {', '.join(names_of(count))}")
         keeping = asyncio.create_task(workers.run())
         try:
-            await stop.wait(reload, renew=workers.renew)
+            await (early or Stop()).wait(reload, renew=workers.renew)
         finally:
             await workers.end()
             await keeping

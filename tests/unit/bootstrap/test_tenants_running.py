@@ -1,11 +1,13 @@
-"""If these fail, a tenant's line passes for another's, or one gets what is in another's
-environment."""
+"""If these fail, a tenant's line passes for another's, one gets what is in another's environment,
+or one that cannot start keeps others from it."""
 
+import asyncio
 import json
 
 import pytest
 
-from portcullis.bootstrap.tenants_running import environment, labelled
+from portcullis.bootstrap import children
+from portcullis.bootstrap.tenants_running import Bounds, TenantsRunning, environment, labelled
 from portcullis.config.tenants import Tenant
 from portcullis.core.errors import Problem
 
@@ -47,3 +49,27 @@ def test_a_tenant_has_its_own_environment_and_little_of_the_providers(tmp_path):
     one.environment.chmod(0o644)
     with pytest.raises(Problem, match="PC7001"):
         environment(one, ours)
+
+
+@pytest.mark.anyio
+async def test_one_that_cannot_start_keeps_no_other_from_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "BACK_OFF", (0.01, 0.02))
+    said = []
+    made = [Tenant(name, tmp_path / name) for name in ("acme", "globex", "third")]
+    for one in made:
+        one.folder.mkdir()
+        one.file.write_text("trust_domain: [")
+    made[1].environment.write_text("not a variable\n")
+    made[1].environment.chmod(0o600)
+    running = TenantsRunning(made, Bounds(2**30, 1024), said.append)
+    keeping = asyncio.create_task(running.run())
+
+    def refused():
+        return {line.partition(":")[0] for line in said if "error: PC7001" in line}
+
+    async with asyncio.timeout(60):
+        while refused() != {"acme", "third"}:
+            await asyncio.sleep(0.02)
+    await running.end()
+    await keeping
+    assert not [line for line in said if line.startswith("globex: start")]
