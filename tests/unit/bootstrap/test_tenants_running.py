@@ -68,7 +68,7 @@ async def test_one_that_cannot_start_keeps_no_other_from_it(tmp_path, monkeypatc
         return {line.partition(":")[0] for line in said if "error: PC7001" in line}
 
     async with asyncio.timeout(60):
-        while refused() != {"acme", "third"}:
+        while refused() != {"acme", "third"}:  # noqa: ASYNC110 - processes
             await asyncio.sleep(0.02)
     await running.end()
     await keeping
