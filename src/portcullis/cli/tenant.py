@@ -149,7 +149,7 @@ def up(
         list[str] | None, typer.Option("--only", help="This tenant, and no other; repeatable.")
     ] = None,
     memory: Annotated[
-        int, typer.Option(min=256, help="MiB that a process of a tenant's may have of its own.")
+        int, typer.Option(min=640, help="MiB that a process of a tenant's may have of its own.")
     ] = 1024,
     files: Annotated[
         int, typer.Option(min=256, help="Files and connections that it may have open.")
