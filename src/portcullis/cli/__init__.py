@@ -60,6 +60,7 @@ _COMMANDS: Final = {
     "keys": "The key that seals what is at rest: status, rotate.",
     "backup": "Copy all of it while it runs: create, verify, restore, fence.",
     "migrate": "Move the records into another database: sqlite-to-postgres.",
+    "tenant": "Tenants of a provider: create, list, up, check, remove.",
     "grant": "Accounts that users connected at upstreams: list, revoke.",
     "audit": "The log: query, access, export, verify, prove, witness and more.",
     "evidence": "Evidence for compliance frameworks: gaps, export, verify.",
@@ -69,7 +70,7 @@ _COMMANDS: Final = {
 }
 _SILENT: Final = frozenset({"", "explain", "version", "completion"})
 """What logs nothing, and so does not wait for what would."""
-_HOLDING: Final = frozenset({"up", "gateway", "control", "mcp", "run", "demo"})
+_HOLDING: Final = frozenset({"up", "gateway", "control", "mcp", "run", "demo", "tenant"})
 """What holds credentials for as long as it runs."""
 _LOGGED: Final = {"demo": "warning", "run": "critical"}
 """What is logged less: a person reads the one, and what is in a box would write in the other."""
@@ -190,7 +191,7 @@ def exit_code(problem: Problem) -> int:
     """The exit code that stands for a problem."""
     if problem.code in {"PC6005", "PC6020", "PC6033"}:
         return _VERIFICATION
-    if problem.code in {"PC7004", "PC7006"}:
+    if problem.code in {"PC7004", "PC7006", "PC7093"}:
         return _USAGE
     if problem.code == "PC3040":
         return _PENDING

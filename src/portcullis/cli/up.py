@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +14,10 @@ import uvloop
 from msgspec import structs
 
 from portcullis import bootstrap
+from portcullis.bootstrap.leaving import longest
 from portcullis.bootstrap.workers import Addresses, Workers, arguments_of, names_of
 from portcullis.cli.options import DEFAULT_CONFIG, ConfigFile
-from portcullis.cli.serve import Stop, patiently, say, serves, settle, where
+from portcullis.cli.serve import Stop, Stopped, patiently, say, serves, settle, where
 from portcullis.config import Config, load
 from portcullis.gateway.records import changed
 
@@ -32,26 +34,41 @@ def up(
             help="Gateways as processes of their own, under this one's control; 1: all in one.",
         ),
     ] = 1,
+    tied: Annotated[
+        bool, typer.Option("--tied", help="End when standard input does, as with SIGTERM.")
+    ] = False,
 ) -> None:
     """Run the gate and its control plane until SIGTERM or Ctrl-C; SIGHUP reloads the policy.
 
     With workers, `portcullis restart` has each begin anew while the others serve.
     """
     settings = load(config)
-    uvloop.run(_alone(settings) if workers == 1 else _supervised(settings, config, workers))
+    end = longest(settings.limits) if tied else None
+    if tied:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a policy to reload
+    if workers == 1:
+        uvloop.run(_alone(settings, end))
+    else:
+        uvloop.run(_supervised(settings, config, workers, end))
 
 
-async def _alone(config: Config) -> None:
+async def _alone(config: Config, tied: float | None) -> None:
+    early = None if tied is None else Stop(tied=tied)
     async with contextlib.AsyncExitStack() as stack:
-        gate = await patiently(stack, config, lambda: bootstrap.running_gate(config))
+        start = patiently(stack, config, lambda: bootstrap.running_gate(config))
+        try:
+            gate = await (start if early is None else early.before(start))
+        except Stopped:
+            return
         settle()
         where(gate.urls)
         serves(config, gate)
-        await Stop().wait(gate.reload_policy)
+        await (early or Stop()).wait(gate.reload_policy)
 
 
-async def _supervised(config: Config, file: Path, count: int) -> None:
+async def _supervised(config: Config, file: Path, count: int, tied: float | None) -> None:
     """The control plane, and its gateways as children; they end before it does."""
+    early = None if tied is None else Stop(tied=tied)
     async with contextlib.AsyncExitStack() as stack:
         addresses = Addresses(config)
         stack.callback(addresses.close)
@@ -82,7 +99,7 @@ async def _supervised(config: Config, file: Path, count: int) -> None:
         say(f"workers   {', '.join(names_of(count))}")
         keeping = asyncio.create_task(workers.run())
         try:
-            await Stop().wait(reload, renew=workers.renew)
+            await (early or Stop()).wait(reload, renew=workers.renew)
         finally:
             await workers.end()
             await keeping

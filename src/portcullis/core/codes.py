@@ -1061,6 +1061,27 @@ CODES: Final[dict[str, Code]] = {
     "PC7088": Code(
         500, -32603, "Not restarted", "The others go on as they are; see `portcullis doctor`."
     ),
+    "PC7093": Code(
+        400, -32603, "No name of a tenant", "Use one label of a DNS name: a-z, 0-9 and -."
+    ),
+    "PC7094": Code(
+        409,
+        -32603,
+        "Not done to the tenant",
+        "`portcullis tenant list` says which there are; see the detail.",
+    ),
+    "PC7095": Code(
+        500,
+        -32603,
+        "Two tenants have one thing together",
+        "Give one of them its own, as the detail names it; see docs/tenants.md.",
+    ),
+    "PC7096": Code(
+        500,
+        -32603,
+        "What is a tenant's is open to others",
+        "Close it as the detail names it, and look again: `portcullis tenant check`.",
+    ),
     # Range PC8, telling people
     "PC8001": Code(502, -32603, "A channel did not take the message", "See the detail."),
     "PC8002": Code(404, -32603, "No such channel", "See `notifications` in portcullis.yaml."),

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from client_gate import authority_at
 from e2e.gateways.several import SETTINGS, Several, several, until
 from e2e.gateways.test_state import (
     anyio_backend,
@@ -74,14 +75,18 @@ async def gates(tmp_path_factory, anyio_backend):
 LISTEN = {"gate": "127.0.0.1:0", "control": "127.0.0.1:0", "mtls": "127.0.0.1:0", "workload": None}
 
 
-async def _handed_in(gates, path, *, shown=True, said=b"\0" * 40):
-    """What comes back to somebody with this identity who speaks to a gateway's relay."""
+async def _handed_in(gates, path, *, shown=True, said=b"\0" * 40, of=None):
+    """What comes back to somebody with this identity who speaks to a gateway's relay.
+
+    ``of`` is another authority than the gates'.
+    """
     authority = gates.stage.gate.domain.authority
     context = ssl.create_default_context(cadata=pem(authority.bundle().x509))
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.check_hostname = False
     context.set_alpn_protocols([PROTOCOL])
     if shown:
+        authority = of or authority
         key = ec.generate_private_key(ec.SECP256R1())
         svid = authority.issue(SpiffeId(authority.trust_domain, path), key.public_key())
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -99,11 +104,15 @@ async def _handed_in(gates, path, *, shown=True, said=b"\0" * 40):
             return b""
 
 
-async def test_nobody_but_a_gateway_hands_requests_in(gates):
+async def test_nobody_but_a_gateway_hands_requests_in(gates, tmp_path):
     assert await _handed_in(gates, "/agent/support-agent-prod-001") == b""
     assert await _handed_in(gates, "/gateway/other") == b""
     assert await _handed_in(gates, "", shown=False) == b""
     assert await _handed_in(gates, "/gateway/gate") == b"", "a gateway that makes no head either"
+    domain = gates.stage.gate.domain.authority.trust_domain
+    for name in (f"acme.{domain}", domain):  # another tenant's, and one that only says so
+        other = authority_at(tmp_path / name, domain=name)
+        assert await _handed_in(gates, "/gateway/gate", of=other) == b""
 
     def refused():
         return {
@@ -113,6 +122,7 @@ async def test_nobody_but_a_gateway_hands_requests_in(gates):
         }
 
     wanted = {("PC7051", "support-agent-prod-001"), ("PC7051", "other"), ("PC2020", "")}
+    wanted |= {("PC2021", "")}
     await until(lambda: refused() >= wanted)
     assert ("PC7051", "gate") not in refused()
 

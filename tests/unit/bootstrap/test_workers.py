@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from portcullis.bootstrap import children as respawning
 from portcullis.bootstrap import leaving
 from portcullis.bootstrap import workers as module
 from portcullis.bootstrap.presence import started
@@ -40,7 +41,7 @@ def children(config, told, monkeypatch):
     """Workers that run some lines of Python instead of a gateway."""
 
     def made(code, count=1):
-        monkeypatch.setattr(module, "_PORTCULLIS", (sys.executable, "-c", code))
+        monkeypatch.setattr(module, "PORTCULLIS", (sys.executable, "-c", code))
         return Workers(config, names_of(count), (), lambda *said: told.append(said))
 
     return made
@@ -74,7 +75,7 @@ def test_an_address_is_kept_for_those_who_share_it(config, tmp_path):
 async def test_one_that_dies_is_started_again_ever_more_slowly_and_that_is_recorded(
     children, told, monkeypatch
 ):
-    monkeypatch.setattr(module, "BACK_OFF", (0.01, 0.04))
+    monkeypatch.setattr(respawning, "BACK_OFF", (0.01, 0.04))
     kept = children("raise SystemExit(3)")
     running = asyncio.create_task(kept.run())
     await until(lambda: len(told) >= 10)
@@ -132,7 +133,7 @@ async def test_a_child_reads_the_end_of_its_input_when_its_parent_is_gone(childr
 async def test_one_for_which_there_is_no_room_is_tried_again_and_the_others_run_on(
     children, told, monkeypatch
 ):
-    monkeypatch.setattr(module, "BACK_OFF", (0.01, 0.04))
+    monkeypatch.setattr(respawning, "BACK_OFF", (0.01, 0.04))
     kept = children(SLEEPS, count=2)
     begin, refused = asyncio.create_subprocess_exec, []
 

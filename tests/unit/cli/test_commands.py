@@ -19,6 +19,7 @@ WITHOUT_JSON = {
     "mcp": "its standard streams are the protocol's",
     "run": "its standard streams are the agent's",
     "sandbox run": "its standard streams are the command's",
+    "tenant up": "it runs until it is stopped, and passes on what tenants say",
 }
 """Commands whose output is not data, and why."""
 
