@@ -108,8 +108,8 @@ def fleet(
     as_json: Json = False,
 ) -> None:
     """What calls cost a fleet of gateways, beside a bare proxy and gateways of others."""
-    peers: list[Peer] = [LiteLlm(litellm)] if litellm else []
-    peers += [ContextForge(contextforge)] if contextforge else []
+    peers: list[Peer] = [LiteLlm(litellm.absolute())] if litellm else []
+    peers += [ContextForge(contextforge.absolute())] if contextforge else []
     settings = FleetSettings(
         gateways=counts(gateways, 16, "--gateways"),
         connections=counts(connections, 2000),
