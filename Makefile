@@ -77,10 +77,11 @@ bench-peers: setup .venv-peers/.done ## measure the firewall beside two others, 
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-bench-fleet: setup ## slow: three hours in cells that are kept in build/fleet.jsonl, beside two others
+bench-fleet: setup ## slow: an hour in cells that are kept in build/fleet.jsonl, beside two others if they are there
 	mkdir -p build
-	$(BIN)/portcullis bench fleet --seconds 1200 --rounds 20 --cells build/fleet.jsonl \
-		--litellm .venv-peers-litellm/bin/python --contextforge .venv-peers-contextforge/bin/python
+	$(BIN)/portcullis bench fleet --seconds 150 --rounds 3 --growth 800 --cells build/fleet.jsonl \
+		$(if $(wildcard .venv-peers-litellm/.done),--litellm .venv-peers-litellm/bin/python) \
+		$(if $(wildcard .venv-peers-contextforge/.done),--contextforge .venv-peers-contextforge/bin/python)
 
 bench-fleet-peers: .venv-peers-litellm/.done .venv-peers-contextforge/.done ## two gateways of others, each in an environment of its own
 

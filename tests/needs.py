@@ -41,6 +41,9 @@ needs_softhsm = pytest.mark.skipif(
 needs_promtool = pytest.mark.skipif(
     not shutil.which("promtool"), reason="needs Debian's prometheus: see `make packages`"
 )
+needs_prometheus = pytest.mark.skipif(
+    not shutil.which("prometheus"), reason="needs Debian's prometheus: see `make packages`"
+)
 needs_kubectl = pytest.mark.skipif(
     not shutil.which("kubectl"), reason="needs kubectl, 1.27 or newer: see `make packages`"
 )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from portcullis.core.ports import Clock
 from portcullis.store.shared_server import Server
 from ports import free_port
 
@@ -66,9 +67,11 @@ def own_server() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def open_server(url: str, name: str = "shop.test", seconds: float = 5.0) -> Iterator[Server]:
+def open_server(
+    url: str, name: str = "shop.test", seconds: float = 5.0, clock: Clock | None = None
+) -> Iterator[Server]:
     """What gateways share at a server, patient with a busy machine."""
-    server = Server(url, name, seconds=seconds)
+    server = Server(url, name, clock=clock, seconds=seconds)
     try:
         yield server
     finally:

@@ -17,6 +17,7 @@ from portcullis.store.counters_sqlite import SharedCounter
 from portcullis.store.engine import open_store
 from portcullis.store.once import SharedOnce
 from portcullis.store.once_redis import RedisOnce
+from portcullis.store.redis_script import ANY_SKEW
 from portcullis.store.shared_server import Server
 from portcullis.store.spent import SqlSpent
 from portcullis.store.vaults_redis import RedisVaults
@@ -88,7 +89,7 @@ class Still:
 def counter_at(place):
     """The shared counter at a folder, or at a server's URL."""
     if isinstance(place, str):
-        return RedisCounter(place, "grab", Still())
+        return RedisCounter(place, "grab", Still(), skew=ANY_SKEW)
     return SharedCounter(place / "limits.db", Still())
 
 

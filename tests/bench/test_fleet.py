@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import msgspec
@@ -5,11 +6,17 @@ import pytest
 from typer.testing import CliRunner
 
 from effort import by_night
-from portcullis import cli
-from portcullis.bench.fleet import Cell, Settings, figures, growth, kept, targets
+from portcullis import __version__, cli
+from portcullis.bench import fleet, fleet_stage
+from portcullis.bench.cells import keep, kept
+from portcullis.bench.fleet import Cell, Settings, figures, growth, measure_fleet, targets
 from portcullis.bench.fleet_load import Outcome
-from portcullis.bench.soak import Slice
+from portcullis.bench.fleet_peers import ContextForge
+from portcullis.bench.report import Machine
+from portcullis.bench.soak import Settings as SoakSettings
+from portcullis.bench.soak import Slice, _expected, measure_soak
 from portcullis.bench.soak import figures as soaked
+from portcullis.core.errors import Problem
 
 
 def outcome(cpu_s, calls=100, **more):
@@ -28,6 +35,27 @@ def outcome(cpu_s, calls=100, **more):
         }
         | more
     )
+
+
+def slice_of(**more):
+    made = {
+        "number": 0,
+        "run": "r",
+        "seed": 1,
+        "seconds": 60.0,
+        "fault": "control",
+        "calls": 5,
+        "errors": {"503": 2},
+        "back_s": 1.5,
+        "rss_mb": 200.0,
+        "asked": 3,
+        "recorded": 2,
+        "broken": ("the model was asked without a record",),
+        "command": "",
+        "version": __version__,
+        "at": "",
+    }
+    return Slice(**made | more)
 
 
 @pytest.mark.slow
@@ -76,8 +104,62 @@ def test_memory_that_grows_steadily_is_seen_and_what_is_made_once_is_not():
 def test_a_file_that_is_none_of_cells_is_refused(tmp_path):
     file = tmp_path / "cells.jsonl"
     file.write_text("gibberish\n")
-    with pytest.raises(Exception, match="PC7004"):
-        kept(Settings(cells=file))
+    with pytest.raises(Problem, match="no file of such") as refused:
+        measure_fleet(Settings(cells=file))
+    assert refused.value.code == "PC7004"
+
+
+def test_a_line_that_was_broken_off_is_measured_again_and_spoils_nothing(tmp_path):
+    file, machine = tmp_path / "machines.jsonl", Machine("s", "p", 2, "3", 0.5)
+    keep(file, machine)
+    with file.open("ab") as lines:
+        lines.write(b'{"system":"s","proc')
+    assert kept(file, Machine) == [machine]
+    keep(file, machine)
+    assert kept(file, Machine) == [machine, machine]
+
+
+def test_a_peer_that_fails_is_left_out_and_that_is_kept_with_the_cell(tmp_path, monkeypatch):
+    """Whether it does not start, or answers wrongly later: our own figures are measured."""
+    with contextlib.ExitStack() as stack:
+        peer, found = ContextForge(tmp_path / "python"), []
+        without = fleet_stage._others(stack, tmp_path, "http://127.0.0.1:1", (peer,), found)
+    assert (list(without), found) == (["contextforge"], [])
+
+    def driven(subject, *_, **__):
+        if subject.name == "litellm":
+            raise Problem("PC7007", "it answered 500")
+        return outcome({subject.name: 0.1, "control": 0.1}, rss_mb={subject.name: 100.0})
+
+    monkeypatch.setattr(fleet, "_driven", driven)
+    names = ("bare", "gate", "litellm")
+    subjects = tuple(fleet_stage.Subject(name, (1,), {"json": None}, {}) for name in names)
+    stage = fleet_stage.Stage(subjects, tmp_path, 1, 2, {}, lambda _: None, without)
+    settings = Settings(kinds=("json",), seconds=4.0, rounds=2)
+    runs, memory = fleet._rounds(settings, stage, 50, without, lambda _: None)
+    assert without["litellm"] == "it answered 500"
+    assert {turn: len(found) for turn, found in runs.items()} == {
+        ("bare", "json"): 2,
+        ("gate", "json"): 2,
+    }
+    assert memory == [(1.0, 100.0), (2.0, 100.0)]
+
+
+def test_peers_are_in_the_first_cell_and_memory_is_looked_at_in_the_first_and_the_last(tmp_path):
+    peer = ContextForge(tmp_path)
+    settings = Settings(gateways=(1, 4), connections=(50, 200), peers=(peer,), growth=600.0)
+    wanted = [
+        (one.gateways, one.connections, one.kinds == fleet.GROWTH, len(one.peers), one.seconds)
+        for one in fleet._all_wanted(settings)
+    ]
+    assert wanted == [
+        (1, 50, False, 1, 60.0),
+        (1, 200, False, 0, 60.0),
+        (4, 50, False, 0, 60.0),
+        (4, 200, False, 0, 60.0),
+        (1, 50, True, 0, 600.0),
+        (4, 200, True, 0, 600.0),
+    ]
 
 
 @by_night("two minutes")
@@ -93,22 +175,33 @@ def test_soaking_kills_gateways_and_control_and_finds_no_rule_broken(tmp_path):
 
 
 def test_every_rule_that_was_broken_counts():
-    one = Slice(
-        number=0,
-        run="r",
-        seconds=60.0,
-        fault="control",
-        calls=5,
-        errors={"503": 2},
-        back_s=1.5,
-        rss_mb=200.0,
-        asked=3,
-        recorded=2,
-        broken=("the model was asked without a record",),
-        command="",
-        version="1",
-        at="",
-    )
+    one = slice_of()
     found = soaked([one, msgspec.structs.replace(one, number=1, back_s=2.5, fault="none")])
     assert (found["violations"], found["back_s"], found["answers_503"]) == (2, 2.5, 4)
     assert (found["fault_control"], found["fault_none"]) == (1, 1)
+
+
+def test_a_soak_that_goes_on_takes_its_own_slices_alone_and_says_what_was_broken(tmp_path):
+    file, said = tmp_path / "slices.jsonl", []
+    for number, seed in enumerate((1, 2, 1)):
+        keep(file, slice_of(number=number, seed=seed))
+    settings = SoakSettings(seconds=120.0, slice_seconds=60.0, seed=1, cells=file)
+    found = measure_soak(settings, warn=said.append).figures
+    assert (found["slices"], found["violations"]) == (2, 2)
+    assert said[1] == "slice 3 (control): the model was asked without a record"
+
+
+@pytest.mark.parametrize(
+    ("status", "fault", "expected"),
+    [
+        ("503", "none", True),
+        ("0", "gate-2", True),
+        ("-1", "gate-3", True),
+        ("0", "control", True),
+        ("-1", "control", False),
+        ("0", "none", False),
+        ("500", "gate-2", False),
+    ],
+)
+def test_calls_break_off_only_where_somebody_was_killed(status, fault, expected):
+    assert _expected(status, fault) is expected

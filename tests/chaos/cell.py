@@ -20,6 +20,8 @@ from chaos.house import CONTROL, GATEWAYS, House, house
 from chaos.model import violations
 from chaos.mutants import program
 from chaos.rounds import Pace, Round
+from chaos.tried import during, untried
+from portcullis import __version__
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,40 +41,57 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a round. ``calls`` counts answers by kind and code ("" is an answer)."""
+    """What became of a round. ``calls`` counts answers by kind and code ("" is an answer).
 
+    ``during`` counts those that began while something was wrong, ``lag`` is how late this process
+    was at most, in seconds. A round that did not come to its end says so among its violations, and
+    has a ``report``.
+    """
+
+    version: str = ""
     seed: int
     round: int
     faults: list[str]
     proof: list[str]
     violations: list[str]
     calls: dict[str, dict[str, int]]
+    during: dict[str, int] = {}
+    lag: float = 0.0
     killed: int
     consumed: int
     verified: int
     serves_after: float | None
     slowest: float
     seconds: float
+    report: str = ""
 
 
-def _outcome(plan: Plan, number: int, kinds: list[str], one: Round, seconds: float) -> Outcome:
+def _outcome(
+    plan: Plan, number: int, kinds: list[str], one: Round, seconds: float, broke: str
+) -> Outcome:
     history = one.history
+    broken = violations(history) + ([broke] if broke else untried(history, GATEWAYS))
     calls: dict[str, Counter[str]] = {}
     for asked in history.asked:
         calls.setdefault(asked.kind, Counter())[asked.code] += 1
     served = [found.seconds for found in history.served]
     return Outcome(
+        version=__version__,
         seed=plan.seed,
         round=number,
         faults=kinds,
         proof=one.proof,
-        violations=violations(history),
+        violations=broken,
         calls={kind: dict(codes) for kind, codes in calls.items()},
+        during=during(history),
+        lag=round(one.lag, 2),
         killed=len(history.killed),
         consumed=len(history.consumed),
         verified=len(history.verified),
-        serves_after=None if None in served else round(max(map(float, served)), 2),
-        slowest=round(max(asked.ended - asked.began for asked in history.asked), 2),
+        serves_after=None
+        if None in served or not served
+        else round(max(found for found in served if found is not None), 2),
+        slowest=round(max((one.ended - one.began for one in history.asked), default=0.0), 2),
         seconds=round(seconds, 1),
     )
 
@@ -85,10 +104,36 @@ def _keep(results: Path, done: Outcome) -> None:
 async def _run(plan: Plan, made: House) -> None:
     for number, kinds in plan.rounds:
         began = time.monotonic()
-        one = Round(made, number, kinds, plan.seed, Pace(plan.least, plan.most))
-        await one.run()
-        done = _outcome(plan, number, kinds, one, time.monotonic() - began)
-        _keep(Path(plan.results), done)
+        one, broke, report = Round(made, number, kinds, plan.seed, _pace(plan)), "", ""
+        try:
+            await one.run()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the round is not forgotten
+            broke = f"completed: {_why(error)}"
+            report = traceback.format_exc()[-4000:] + _said(made.folder)
+        done = _outcome(plan, number, kinds, one, time.monotonic() - began, broke)
+        _keep(Path(plan.results), msgspec.structs.replace(done, report=report))
+        if broke:  # what a fleet is worth after that is not known
+            return
+
+
+def _pace(plan: Plan) -> Pace:
+    return Pace(plan.least, plan.most)
+
+
+def _why(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {str(error)[:500]}"
+
+
+def _said(folder: Path) -> str:
+    """The last words of those who rule and serve."""
+    words = []
+    for name in (CONTROL, *GATEWAYS):
+        said = folder / f"{name}.log"
+        if said.exists():
+            words.append(f"--- {name}\n{said.read_text(errors='replace')[-2000:]}\n")
+    return "".join(words)
 
 
 async def _main(folder: Path, plan: Plan) -> None:
@@ -98,11 +143,7 @@ async def _main(folder: Path, plan: Plan) -> None:
             await _run(plan, made)
     except Exception:  # noqa: BLE001 - whatever it was, it is shown with what they said
         traceback.print_exc()
-        for name in (CONTROL, *GATEWAYS):
-            said = folder / f"{name}.log"
-            if said.exists():
-                text = said.read_text(errors="replace")[-2000:]
-                sys.stderr.write(f"--- {name}\n{text}\n")
+        sys.stderr.write(_said(folder))
         raise SystemExit(1) from None
 
 

@@ -19,7 +19,8 @@ HOUR = 3600
 
 @contextlib.asynccontextmanager
 async def _killed(house: House, name: str, proof: Proof) -> AsyncIterator[None]:
-    code = house.kill(name)
+    assert house.children[name].poll() is None, f"{name} had ended: {house.said(name)[-2000:]}"
+    code = await asyncio.to_thread(house.kill, name)
     assert code == -9
     proof.append(f"{name} ended by signal 9")
     yield
@@ -40,8 +41,7 @@ async def kill_control(house: House, chance: random.Random, proof: Proof) -> Asy
 
 @contextlib.asynccontextmanager
 async def kill_postgres(house: House, chance: random.Random, proof: Proof) -> AsyncIterator[None]:
-    house.database.stop(kill=True)
-    assert not house.database.runs
+    await asyncio.to_thread(house.database.kill)
     proof.append("postgres ended by signal 9")
     yield
     await asyncio.to_thread(house.serve, "postgres")
@@ -49,8 +49,7 @@ async def kill_postgres(house: House, chance: random.Random, proof: Proof) -> As
 
 @contextlib.asynccontextmanager
 async def kill_redis(house: House, chance: random.Random, proof: Proof) -> AsyncIterator[None]:
-    house.redis.kill()
-    assert not house.redis.runs
+    await asyncio.to_thread(house.redis.kill)
     proof.append("redis ended by signal 9")
     yield
     await asyncio.to_thread(house.serve, "redis")
@@ -62,9 +61,10 @@ def _cut(one: str, other: str) -> Fault:
     @contextlib.asynccontextmanager
     async def cut(house: House, chance: random.Random, proof: Proof) -> AsyncIterator[None]:
         here = chance.choice(GATEWAYS) if one == "gateway" else one
-        house.network.cut(here, other)
+        await asyncio.to_thread(house.network.cut, here, other)
         yield
-        proof.append(f"{_some(house.network.mend())} packets between {here} and {other} dropped")
+        dropped = await asyncio.to_thread(house.network.mend)
+        proof.append(f"{_some(dropped)} packets between {here} and {other} dropped")
 
     return cut
 
@@ -73,9 +73,9 @@ def _cut(one: str, other: str) -> Fault:
 async def lose(house: House, chance: random.Random, proof: Proof) -> AsyncIterator[None]:
     """One packet in twenty of a gateway's, and of the control plane's, in each direction."""
     for name in (chance.choice(GATEWAYS), CONTROL):
-        house.network.lose(name, 0.05)
+        await asyncio.to_thread(house.network.lose, name, 0.05)
     yield
-    proof.append(f"{_some(house.network.mend())} packets lost")
+    proof.append(f"{_some(await asyncio.to_thread(house.network.mend))} packets lost")
 
 
 def _jump(name: str, sign: int) -> Fault:
@@ -97,7 +97,7 @@ def _jump(name: str, sign: int) -> Fault:
 @contextlib.asynccontextmanager
 async def fill(house: House, chance: random.Random, proof: Proof) -> AsyncIterator[None]:
     """The disk is full; who could not write is started again when there is room (docs/audit.md)."""
-    house.disk.fill()
+    await asyncio.to_thread(house.disk.fill)
     assert house.disk.left() == 0
     try:
         (house.disk.place / "more").write_bytes(b"more")

@@ -40,6 +40,17 @@ class Received:
 
 
 @dataclass(frozen=True)
+class Streamed:
+    """An answer that came in pieces: when it was asked for, and when the last piece came."""
+
+    session: str
+    agent: str
+    gateway: str
+    began: float
+    last: float
+
+
+@dataclass(frozen=True)
 class Decided:
     """A decision that is in a log."""
 
@@ -102,6 +113,16 @@ class Served:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """A fault's time: from when it was there to when it was over. ``proof`` is how one saw it."""
+
+    kinds: tuple[str, ...]
+    began: float
+    ended: float
+    proof: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Bounds:
     """What is promised. ``lag`` is how late this process may have noticed something."""
 
@@ -116,6 +137,7 @@ class History:
     bounds: Bounds = field(default_factory=Bounds)
     asked: list[Asked] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
+    streamed: list[Streamed] = field(default_factory=list)
     decided: list[Decided] = field(default_factory=list)
     killed: list[Killed] = field(default_factory=list)
     approved: list[Approved] = field(default_factory=list)
@@ -123,3 +145,6 @@ class History:
     budgets: list[Budget] = field(default_factory=list)
     verified: list[Verified] = field(default_factory=list)
     served: list[Served] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    died: list[str] = field(default_factory=list)
+    """Gateways whose process ended meanwhile, whatever ended it."""

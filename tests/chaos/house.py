@@ -26,11 +26,12 @@ import aiohttp
 import yaml
 
 from chaos.disk import Disk
-from chaos.history import Received
+from chaos.history import Killed, Received
 from chaos.network import Network
 from chaos.servers import Database, RedisServer
 from chaos.shim import Shim, compiled
 from chaos.upstream import PROMPT, upstream
+from portcullis.audit.note import Verifier
 from portcullis.bootstrap import authority_of
 from portcullis.config import load
 from portcullis.core.principal import PrincipalKind
@@ -40,7 +41,7 @@ CONTROL, GATEWAYS = "control", ("east", "west")
 PORTS = {CONTROL: 7301, "east": 7310, "west": 7320, "redis": 7330, "postgres": 7340}
 DESK, MODEL = 7350, 7351
 LEASE, HEARTBEAT = 1.0, 0.2
-CALLS, TOKENS = 5, 200
+CALLS, TOKENS = 5, 60
 """What a session may spend: calls of the tool ``spend``, tokens of output."""
 ACCOUNT = "DE89370400440532013000"
 TOOLS = ("read", "post", "spend", "pay", "note")
@@ -75,6 +76,22 @@ def policy() -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Session:
+    agent: str
+    id: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A log as it was: the key that signs it, a checkpoint, and how many entries were there."""
+
+    verifier: Verifier
+    checkpoint: bytes | None
+    entries: int
+
+
 @dataclass
 class House:
     folder: Path
@@ -86,7 +103,13 @@ class House:
     programs: Mapping[str, tuple[str, ...]]
     books: list[Received] = field(default_factory=list)
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    starts: list[str] = field(default_factory=list)
+    """The names of those that were started, in their order: who is there again had died."""
     shims: dict[str, Shim] = field(default_factory=dict)
+    victims: list[tuple[Session, Killed]] = field(default_factory=list)
+    """Who was killed in earlier rounds, and stays so."""
+    seen: dict[str, Seen] = field(default_factory=dict)
+    """What was seen of each log before: it may only grow."""
     took: float = 0.0
     """Seconds until everybody served for the first time: how fast this machine is now."""
     urls: dict[str, str] = field(default_factory=dict)
@@ -107,6 +130,7 @@ class House:
 
     def start(self, name: str) -> None:
         """Start one of the fleet's processes."""
+        self.starts.append(name)
         self.shims[name] = Shim(self.library, self.folder / f"{name}.faults")
         words = ["control"]
         if name != CONTROL:
@@ -179,14 +203,14 @@ class House:
         about = {"kind": kind.value, "id": name, "owner": "shop", "purpose": "a storm"}
         await self.ask("POST", "principals", about)
 
-    async def opened(self, agent: str, gateway: str) -> tuple[str, str]:
+    async def opened(self, agent: str, gateway: str, seconds: float) -> tuple[str, str]:
         """A new session of an agent's: its id and its token, as soon as there may be one."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 return await self._opened(agent, gateway)
             except (aiohttp.ClientError, TimeoutError):
-                assert time.monotonic() < deadline
+                assert time.monotonic() < deadline, f"{gateway} opens no session"
                 await asyncio.sleep(0.1)
 
     async def _opened(self, agent: str, gateway: str) -> tuple[str, str]:

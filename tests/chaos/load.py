@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import aiohttp
@@ -17,34 +17,35 @@ import openai
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from chaos.history import HANGS, LOST, Asked, History
-from chaos.house import ACCOUNT, House
+from chaos.history import HANGS, LOST, Asked, History, Streamed
+from chaos.house import ACCOUNT, House, Session
 
 VERSION = "2026-07-28"
 WORDS = 10
 """The most tokens of an answer."""
 _REFUSED = 0.2
 """Seconds that who was refused waits."""
+_PATIENCE = 0.3
+"""Seconds after which a session goes on at the next gateway, while it still waits at this one."""
+_STREAMS = 20.0
+"""Seconds that a stream is listened to."""
 _ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": VERSION,
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 
 
-@dataclass(frozen=True)
-class Session:
-    agent: str
-    id: str
-    token: str
-
-
 class Clients:
-    """Asks on behalf of sessions; all of it is in ``history``."""
+    """Asks on behalf of sessions; all of it is in ``history``.
+
+    ``streams`` is how many have begun to come.
+    """
 
     def __init__(self, house: House, history: History) -> None:
         self._house = house
         self._history = history
         self._numbers = itertools.count()
+        self.streams = 0
         limit = aiohttp.ClientTimeout(total=history.bounds.answer)
         self._http = aiohttp.ClientSession(timeout=limit, connector=aiohttp.TCPConnector(limit=0))
 
@@ -59,7 +60,10 @@ class Clients:
         return (await self._call(kind, session, gateway, text))[0]
 
     async def hold(self, session: Session, gateway: str, text: str) -> str:
-        """Ask for what somebody has to approve; the approval that it waits for."""
+        """Ask for what somebody has to approve; the approval that it waits for.
+
+        LookupError or TypeError when it was refused for something else.
+        """
         said = (await self._call("pay", session, gateway, text))[1]
         return str(said["result"]["_meta"]["portcullis/approval"])
 
@@ -120,6 +124,40 @@ class Clients:
         self._history.asked.append(Asked(*known))
         return self._history.asked[-1], said
 
+    async def stream(self, session: Session, gateway: str, over: asyncio.Event) -> None:
+        """Take an answer that comes piece by piece, for as long as it comes."""
+        while not over.is_set() and not await self._streamed(session, gateway, over):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REFUSED):
+                    await over.wait()
+
+    async def _streamed(self, session: Session, gateway: str, over: asyncio.Event) -> bool:
+        """Whether a piece came, before this ended."""
+        mark = secrets.token_hex(16)
+        text = f"stream {next(self._numbers)} {mark[:6]}"
+        path, body, more = _request("chat", text)
+        headers = {"authorization": f"Bearer {session.token}"} | _traced(mark)
+        url, asked = f"{self._house.urls[gateway]}{path}", body | {"stream": True}
+        began, last, code = time.monotonic(), 0.0, LOST
+        with contextlib.suppress(aiohttp.ClientError, OSError):  # which a timeout is too
+            async with (
+                asyncio.timeout(_STREAMS),
+                self._http.post(url, json=asked, headers=headers | more) as answer,
+            ):
+                code = "" if answer.status == 200 else str(answer.status)
+                async for line in answer.content:
+                    if b'"content":"' in line:
+                        self.streams += not last
+                        last = time.monotonic()
+                    if over.is_set():
+                        break
+        known = (mark, text, "stream", session.id, session.agent, gateway)
+        self._history.asked.append(Asked(*known, began, time.monotonic(), code))
+        if last:
+            came = Streamed(session.id, session.agent, gateway, began, last)
+            self._history.streamed.append(came)
+        return bool(last)
+
     async def keep(
         self,
         kind: str,
@@ -128,12 +166,17 @@ class Clients:
         pace: float,
         over: asyncio.Event,
     ) -> None:
-        """Go on calling, at one gateway after the other, until it is over."""
-        for gateway in itertools.cycle(gateways):
-            if over.is_set():
-                return
-            done = await self.call(kind, session, gateway)
-            await asyncio.sleep(_REFUSED if done.code else pace)
+        """Go on calling, at one gateway after the other, until it is over.
+
+        A gateway that hangs keeps nobody from the other.
+        """
+        async with asyncio.TaskGroup() as waiting:
+            for gateway in itertools.cycle(gateways):
+                if over.is_set():
+                    return
+                one = waiting.create_task(self.call(kind, session, gateway))
+                await asyncio.wait({one}, timeout=_PATIENCE)
+                await asyncio.sleep(_REFUSED if one.done() and one.result().code else pace)
 
 
 def _traced(mark: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from chaos.history import HANGS, Asked, History, Killed
+from chaos.history import HANGS, Asked, History, Killed, Streamed
 
 READS, POSTS, PAYS = "read", "post", "pay"
 """A call that reads something confidential, one that needs that nothing of it was read, and one
@@ -16,11 +16,14 @@ _REFUSED = frozenset({"deny", "hold"})
 def recorded(history: History) -> Iterator[str]:
     """No action without its record; that of one that only reads may be lost with its process."""
     texts = {one.mark: one.text for one in history.asked}
+    may_be_lost = {
+        one.text for one in history.asked if one.kind == READS and one.gateway in history.died
+    }
     went = (one for one in history.decided if one.verdict not in _REFUSED)
     allowed = Counter(texts[one.mark] for one in went if one.mark in texts)
     kinds = {one.text: one.kind for one in history.received}
     for text, times in Counter(one.text for one in history.received).items():
-        if times > allowed[text] and kinds[text] != READS:
+        if times > allowed[text] and text not in may_be_lost:
             yield f"{kinds[text]} {text} was done {times} times, and decided {allowed[text]} times"
 
 
@@ -51,9 +54,13 @@ def cut_off(history: History) -> Iterator[str]:
             if got.text in asked and _is_of(kill, asked[got.text]) and got.at > end:
                 after = f"{got.at - kill.at:.2f} s after the kill"
                 yield f"{got.kind} of a {kill.scope} reached the upstream {after}"
+        for stream in history.streamed:
+            if _is_of(kill, stream) and stream.last > end:
+                after = f"{stream.last - kill.at:.2f} s after the kill"
+                yield f"{stream.gateway} passed on a piece to a {kill.scope} {after}"
 
 
-def _is_of(kill: Killed, one: Asked) -> bool:
+def _is_of(kill: Killed, one: Asked | Streamed) -> bool:
     return kill.value == (one.agent if kill.scope == "agent" else one.session)
 
 
@@ -71,6 +78,7 @@ def approved_once(history: History) -> Iterator[str]:
 
 def labels_kept(history: History) -> Iterator[str]:
     """Who has read something confidential sends nothing out, at whatever gateway."""
+    went = {one.text for one in history.received}
     read: dict[str, Asked] = {}
     for one in history.asked:
         if one.kind == READS and one.code == "":
@@ -79,7 +87,8 @@ def labels_kept(history: History) -> Iterator[str]:
                 read[one.session] = one
     for one in history.asked:
         first = read.get(one.session)
-        if one.kind == POSTS and one.code == "" and first and one.began > first.ended:
+        out = one.kind == POSTS and (one.code == "" or one.text in went)
+        if out and first and one.began > first.ended:
             yield f"{one.gateway} let out what {first.gateway} had labelled"
 
 

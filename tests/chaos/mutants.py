@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,15 +19,16 @@ from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.killfeed_memory import Standings
 from portcullis.store.labels import SqlLabels
 
+_LATE = 4.0
+
 
 def unrecorded() -> None:
-    """Calls go on before their record is on the disk."""
+    """Calls of tools go on, and their record follows after some seconds."""
     real = log.AuditLog.durable
-    log.LINGER = 0.5
 
     async def durable(self: Any, event: Any) -> None:
         if event.type is EventType.TOOL_CALL:
-            self.enqueue(event)
+            asyncio.get_running_loop().call_later(_LATE, self.enqueue, event)
         else:
             await real(self, event)
 

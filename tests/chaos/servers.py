@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
 from postgres_servers import PostgresServer
+
+_MEMORY = ("-c", "shared_buffers=32MB", "-c", "dynamic_shared_memory_type=mmap")
+"""In the server's own folder: what lies in /dev/shm outlives who is killed."""
 
 
 class RedisServer:
@@ -53,20 +59,28 @@ class RedisServer:
     def kill(self) -> None:
         """End it in the middle of what it does."""
         assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "redis.log").read_text()
         self._process.kill()
-        self._process.wait(30)
+        assert self._process.wait(30) == -signal.SIGKILL
 
 
 class Database(PostgresServer):
     """A server that others reach over the network, with one database of the fleet's."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        super().__init__(folder, "-c", "max_connections=200", "-c", "shared_buffers=32MB",
+        super().__init__(folder, "-c", "max_connections=200", *_MEMORY,
                          "-c", "listen_addresses=*", "-c", "fsync=off", port=port)  # fmt: skip
 
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+    def kill(self) -> None:
+        """End it with all its processes in the middle of what they do; how it ended is -9."""
+        process = self._process
+        assert process is not None
+        assert process.poll() is None, (self.folder / "server.log").read_text()
+        place = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        for pid in (process.pid, *map(int, place.read_text().split())):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert process.wait(30) == -signal.SIGKILL
 
     def prepare(self) -> None:
         """Make its folder, and let in who comes over the wires."""

@@ -16,6 +16,7 @@ from chaos.history import (
     Killed,
     Received,
     Served,
+    Streamed,
     Verified,
 )
 from chaos.model import violations
@@ -52,16 +53,26 @@ def good():
     ]
     made.decided = [one for one in made.decided if one.mark != "m5"]  # it only read
     made.killed = [Killed("session", "k", 2.0)]
+    made.streamed = [Streamed("k", "agent", "east", 1.0, 2.9), Streamed("s", "b", "east", 1.0, 9)]
     made.approved = [Approved("a", "what is due")]
     made.consumed = [Consumed("a", "east")]
     made.budgets = [Budget("b", "spend", "calls", 1), Budget("b", "chat", "tokens", 10)]
     made.verified = [Verified("east", ok=True)]
     made.served = [Served("east", "kill gateway", 3.0)]
+    made.died = ["east"]
     return made
 
 
 def undecided(history):
     history.decided = [one for one in history.decided if one.mark != "m1"]
+
+
+def read_of_the_living(history):
+    history.died = ["control"]
+
+
+def unknown(history):
+    history.received.append(Received("what nobody asked for", "read", 0.1))
 
 
 def refused_and_done(history):
@@ -94,6 +105,10 @@ def acts_late(history):
     history.received.append(Received("text 20", "note", 2.0 + 1.6))
 
 
+def told_late(history):
+    history.streamed.append(Streamed("k", "agent", "east", 1.0, 2.0 + 1.6))
+
+
 def paid_again(history):
     history.asked.append(asked(20, "pay", gateway="west"))
     history.decided.append(Decided("m20", "west", "allow"))
@@ -110,6 +125,10 @@ def paid_unasked(history):
 
 def let_out(history):
     history.asked.append(asked(20, "post", session="r", gateway="west", began=1.2, ended=1.3))
+
+
+def let_out_and_denied(history):
+    history.received.append(Received("text 6", "post", 1.25))
 
 
 def tampered(history):
@@ -140,16 +159,20 @@ def test_a_history_in_which_all_is_well_is_called_so():
     ("breaks", "rule"),
     [
         (undecided, "recorded"),
+        (read_of_the_living, "recorded"),
+        (unknown, "recorded"),
         (refused_and_done, "recorded"),
         (done_twice, "recorded"),
         (spent, "within_budget"),
         (dear, "within_budget"),
         (served_late, "cut_off"),
         (acts_late, "cut_off"),
+        (told_late, "cut_off"),
         (paid_again, "approved_once"),
         (consumed_again, "approved_once"),
         (paid_unasked, "approved_once"),
         (let_out, "labels_kept"),
+        (let_out_and_denied, "labels_kept"),
         (tampered, "verifies"),
         (hung, "answers"),
         (slow, "answers"),

@@ -5,6 +5,7 @@ What tools and model are told is the call's text, which clients make up.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
@@ -59,6 +60,7 @@ class _Said(msgspec.Struct):
 class _Completion(msgspec.Struct):
     messages: list[_Said]
     max_tokens: int
+    stream: bool = False
 
 
 class _Model:
@@ -70,6 +72,10 @@ class _Model:
     async def __call__(self, scope, receive, send) -> None:
         asked = msgspec.json.decode(await read_body(receive), type=_Completion)
         text, tokens = asked.messages[-1].content, asked.max_tokens
+        if asked.stream:
+            self._books.append(Received(text, "stream", time.monotonic()))
+            await _piece_by_piece(receive, send)
+            return
         self._books.append(Received(text, "chat", time.monotonic(), tokens))
         usage = {"prompt_tokens": 5, "completion_tokens": tokens, "total_tokens": tokens + 5}
         message = {"role": "assistant", "content": "It is done.", "refusal": None}
@@ -77,6 +83,26 @@ class _Model:
         made = {"id": "chatcmpl-chaos", "created": 1_700_000_000, "model": "gpt-chaos"}
         made |= {"object": "chat.completion", "choices": [choice], "usage": usage}
         await answer(send, 200, msgspec.json.encode(made))
+
+
+async def _piece_by_piece(receive, send) -> None:
+    """Go on saying something until nobody listens, or for half a minute."""
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    made = {"id": "chatcmpl-chaos", "created": 1_700_000_000, "model": "gpt-chaos"}
+    made |= {"object": "chat.completion.chunk"}
+    end, number = time.monotonic() + 30, 0
+    while time.monotonic() < end:
+        delta = {"content": f"It is {number}. "}
+        choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]
+        event = b"data: " + msgspec.json.encode(made | {"choices": choices}) + b"\n\n"
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                if (await receive())["type"] == "http.disconnect":
+                    return
+        number += 1
+    await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
 
 @contextlib.asynccontextmanager

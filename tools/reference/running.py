@@ -11,6 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from portcullis import bootstrap
+from portcullis.bootstrap.figures import missing_gauge
 from portcullis.bootstrap.hosts_logs import age_gauge
 from portcullis.cli import logs
 from portcullis.config import load
@@ -53,6 +54,7 @@ async def _described(folder: Path) -> Described:
     file.write_text(yaml.safe_dump(_settings(folder)), encoding="utf-8")
     async with bootstrap.running_gate(load(file)) as gate:
         age_gauge(gate.registry)  # where the store is PostgreSQL
+        missing_gauge(gate.registry)  # where gateways are processes of their own
         issued = gate.services.authority.mint(
             PrincipalKind.OPERATOR, "docs", ttl=60, roles=("viewer",)
         )

@@ -26,7 +26,7 @@ from portcullis.audit.tiles import ENTRIES, TileReader, pack, tile_path
 from portcullis.audit.verify import read_checkpoint
 from portcullis.core.errors import Problem
 
-_STATUS: Final = 0o644
+STATUS: Final = 0o644
 _POLL_SECONDS: Final = 0.05
 _PATIENCE: Final = 400
 
@@ -111,7 +111,7 @@ class Pruner:
                 detail = f"{tile_path(ENTRIES, bundle)}: not the entries of the tree"
                 raise Problem("PC6005", detail)
             for number, entry in enumerate(entries, start):
-                if name := _due(entry, before, holds):
+                if name := overdue(entry, before, holds):
                     found.setdefault(name, []).append(number)
             rest()
         return found
@@ -143,7 +143,7 @@ class Pruner:
             for bundle in sorted({number // TILE_WIDTH for number in gone}):
                 entries = without(bundle * TILE_WIDTH, reader.entries(bundle))
                 path = self._directory / tile_path(ENTRIES, bundle)
-                replace(path, pack(entries), mode=_STATUS)
+                replace(path, pack(entries), mode=STATUS)
             self._forget(numbers)  # a projection that is behind may have read them meanwhile
         except OSError as error:
             raise Problem("PC6001", f"pruning is not complete: {error.strerror}") from None
@@ -158,7 +158,7 @@ class Pruner:
         raise Problem("PC6007", "the record of the pruning is not published")
 
 
-def _due(entry: bytes, before: Mapping[str, float], holds: Sequence[Hold]) -> str:
+def overdue(entry: bytes, before: Mapping[str, float], holds: Sequence[Hold]) -> str:
     """The class of an entry that is to go, or nothing."""
     if not entry:
         return ""

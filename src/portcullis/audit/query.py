@@ -158,7 +158,7 @@ def _entries(directory: Path, verifier: Verifier, start: int = 0) -> Iterator[tu
     if (directory / "journal").is_dir():
         for frame in read(directory / "journal", checkpoint.size):
             for index, entry in enumerate(frame.entries, frame.first):
-                if index >= checkpoint.size and entry:
+                if index >= max(start, checkpoint.size) and entry:
                     yield index, entry
 
 

@@ -71,6 +71,11 @@ class Connection:
             self.status = BROKEN
         return False
 
+    @property
+    def last(self) -> bytes:
+        """The last piece of the answer."""
+        return self._last
+
     def on_body(self, body: bytes) -> None:
         """A piece of the answer (httptools' callback)."""
         self._last = body

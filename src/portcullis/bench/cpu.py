@@ -10,7 +10,7 @@ from typing import Final
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _PROC: Final = Path("/proc")
-_SESSION, _UTIME, _STIME = 3, 11, 12  # fields of /proc/PID/stat, counted after the command's name
+_SESSION, _TIMES = 3, slice(11, 15)  # fields of /proc/PID/stat, counted after the command's name
 
 
 def members(session: int) -> tuple[int, ...]:
@@ -25,7 +25,9 @@ def members(session: int) -> tuple[int, ...]:
 
 
 def seconds(pids: Iterable[int]) -> float:
-    """User and system time of all threads of these processes so far; a dead one counts 0.
+    """User and system time so far of all threads of these processes, and of children that ended.
+
+    One that is gone counts 0: who waited for it has its time.
 
     The kernel's count is exact but handed out in ticks (mostly 10 ms): measure over much longer.
     """
@@ -33,7 +35,7 @@ def seconds(pids: Iterable[int]) -> float:
     for pid in pids:
         fields = _stat(pid)
         if fields:
-            ticks += int(fields[_UTIME]) + int(fields[_STIME])
+            ticks += sum(map(int, fields[_TIMES]))
     return ticks / _TICK
 
 

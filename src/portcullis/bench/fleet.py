@@ -2,8 +2,9 @@
 
 A cell is a number of gateways and of connections. In it all subjects take turns, kind of call by
 kind of call, so that whatever else the machine does is shared; ratios are medians of neighbours in
-time. Cells are kept in a file, each with the command that made it, and one that is there is not
-measured again: so a long measurement can be ended and gone on with.
+time. Peers are in the first cell only: they get no more than 50 connections in any. What memory
+does takes longer to see, and is looked at in the first and the last, of the gateways alone. Cells
+are kept in a file, each with the command that made it, and one that is there is not measured again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,6 +23,7 @@ from typing import Final
 import msgspec
 
 from portcullis import __version__
+from portcullis.bench.cells import keep, kept
 from portcullis.bench.fleet_load import Outcome, Plan
 from portcullis.bench.fleet_peers import Peer
 from portcullis.bench.fleet_stage import Stage, Subject, staged
@@ -33,6 +35,10 @@ PEER_CONNECTIONS: Final = 50
 """Peers that answer a few calls a second get no more: it costs them less, and takes minutes."""
 LONG: Final = 300.0
 """Seconds of load from which on it is said how memory grows."""
+GROWTH: Final = ("growth",)
+"""In place of kinds: a cell in which memory is looked at."""
+_SLICE: Final = 30.0
+"""Seconds of load after which it is looked at again."""
 MOST: Final[Mapping[str, float]] = {"json_ratio": 3.5, "sse_ratio": 2.5, "growth_percent": 1.0}
 """The promises: a call costs at most so many times what it costs the bare proxy; in ten minutes
 memory grows by less than so much."""
@@ -45,12 +51,14 @@ LEAST: Final[Mapping[str, float]] = {
 FLAT: Final = 1.15
 """The promise: a call costs in a fleet of any size at most so many times what it costs in one."""
 _GATE: Final = "gate"
+_OWN: Final = frozenset({"bare", _GATE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """``seconds`` of load for a whole cell; ``rounds`` is how often all subjects take turns in it.
+    """``seconds`` of load in a cell, beside the peers' turns; in ``rounds`` all take turns.
 
+    ``growth`` is how many seconds of load there are to see what memory does, 0 for none.
     ``command`` is what was typed, for the file of cells.
     """
 
@@ -60,19 +68,22 @@ class Settings:
     seconds: float = 60.0
     rounds: int = 5
     peers: tuple[Peer, ...] = ()
+    growth: float = 0.0
     cells: Path | None = None
     folder: Path | None = None
     command: str = ""
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """A measured cell, as a line of the file."""
+    """A measured cell, as a line of the file; ``without`` says of peers why they are not in it."""
 
     gateways: int
     connections: int
     kinds: tuple[str, ...]
     peers: tuple[str, ...]
+    without: dict[str, str] = {}
     seconds: float
+    rounds: int = 0
     command: str
     version: str
     machine: Machine
@@ -84,54 +95,65 @@ Runs = dict[tuple[str, str], list[Outcome]]
 """Outcomes by subject and kind, one for each round."""
 
 
-def measure_fleet(settings: Settings, say: Callable[[str], object] = lambda _: None) -> Report:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A cell that is asked for."""
+
+    gateways: int
+    connections: int
+    kinds: tuple[str, ...]
+    peers: tuple[Peer, ...]
+    seconds: float
+
+    def is_met(self, cell: Cell) -> bool:
+        """Whether a cell of the file is as good as this one would be."""
+        return (
+            cell.version == __version__
+            and (cell.gateways, cell.connections) == (self.gateways, self.connections)
+            and cell.kinds == self.kinds
+            and {peer.name for peer in self.peers} <= set(cell.peers)
+            and cell.seconds >= self.seconds
+        )
+
+
+Say = Callable[[str], object]
+
+
+def measure_fleet(
+    settings: Settings, say: Say = lambda _: None, warn: Say = lambda _: None
+) -> Report:
     """Measure the cells that are not in the file yet, and report on all that are asked for.
 
-    Raises Problem PC7007 when a process does not answer, or a call is not answered rightly.
+    A peer that fails is left out, and ``warn`` is told. Raises Problem PC7007 when a process of
+    ours does not answer, or a call is not answered rightly; PC7004 for a file that is none of
+    cells.
     """
     at = machine()
-    known = {(one.gateways, one.connections): one for one in kept(settings)}
-    for gateways in settings.gateways:
-        for connections in settings.connections:
-            if (gateways, connections) in known:
-                continue
-            say(f"{gateways} gateways, {connections} connections")
-            cell = _cell(settings, gateways, connections, say)
-            known[gateways, connections] = cell
-            if settings.cells is not None:
-                with settings.cells.open("ab") as file:
-                    file.write(msgspec.json.encode(cell) + b"\n")
-    found = {
-        f"g{cell.gateways}_c{cell.connections}_{name}": figure
-        for (gateways, connections), cell in sorted(known.items())
-        if gateways in settings.gateways and connections in settings.connections
-        for name, figure in cell.figures.items()
-    }
+    known = kept(settings.cells, Cell)
+    found: dict[str, float] = {}
+    for wanted in _all_wanted(settings):
+        place = f"g{wanted.gateways}_c{wanted.connections}"
+        cell = next((one for one in reversed(known) if wanted.is_met(one)), None)
+        if cell is None:
+            say(place)
+            measured = _grown if wanted.kinds == GROWTH else _cell
+            cell = measured(settings, wanted, say)
+            keep(settings.cells, cell)
+        for name, why in cell.without.items():
+            warn(f"{name} is not in {place}: {why}")
+        found |= {f"{place}_{name}": figure for name, figure in cell.figures.items()}
     found |= flatness(found, settings)
     return report("bench fleet", at, found, targets(found))
 
 
-def kept(settings: Settings) -> tuple[Cell, ...]:
-    """The cells in the file that are as the settings ask for them.
-
-    Raises Problem PC7004 for a file that is none of cells.
-    """
-    if settings.cells is None or not settings.cells.exists():
-        return ()
-    lines = settings.cells.read_bytes().splitlines()
-    try:
-        cells = [msgspec.json.decode(line, type=Cell) for line in lines]
-    except msgspec.DecodeError:
-        raise Problem("PC7004", f"{settings.cells} is no file of cells") from None
-    peers = tuple(peer.name for peer in settings.peers)
-    return tuple(
-        cell
-        for cell in cells
-        if cell.version == __version__
-        and cell.kinds == settings.kinds
-        and cell.peers == peers
-        and cell.seconds >= settings.seconds
-    )
+def _all_wanted(settings: Settings) -> Iterator[_Wanted]:
+    places = [(one, many) for one in settings.gateways for many in settings.connections]
+    for at, place in enumerate(places):
+        peers = () if at else settings.peers
+        yield _Wanted(*place, settings.kinds, peers, settings.seconds)
+    if settings.growth:
+        for place in dict.fromkeys((places[0], places[-1])):
+            yield _Wanted(*place, GROWTH, (), settings.growth)
 
 
 def targets(found: Mapping[str, float]) -> dict[str, Target]:
@@ -164,60 +186,111 @@ def flatness(found: Mapping[str, float], settings: Settings) -> dict[str, float]
     return made
 
 
-def _cell(
-    settings: Settings, gateways: int, connections: int, say: Callable[[str], object]
-) -> Cell:
+def _cell(settings: Settings, wanted: _Wanted, say: Say) -> Cell:
     at = machine()
     with (
         tempfile.TemporaryDirectory(prefix="portcullis-bench-", dir=settings.folder) as name,
-        staged(Path(name), gateways=gateways, peers=settings.peers) as stage,
+        staged(Path(name), gateways=wanted.gateways, peers=wanted.peers) as stage,
     ):
-        runs, memory = _rounds(settings, stage, connections, say)
+        without = dict(stage.without)
+        runs, memory = _rounds(settings, stage, wanted.connections, without, say)
+    return _kept_as(settings, wanted, at, figures(runs, memory), without)
+
+
+def _kept_as(
+    settings: Settings,
+    wanted: _Wanted,
+    at: Machine,
+    found: Mapping[str, float],
+    without: Mapping[str, str],
+) -> Cell:
+    peers = (peer.name for peer in wanted.peers)
+    more = {} if wanted.kinds == GROWTH else {"seconds": wanted.seconds, "load": at.load}
     return Cell(
-        gateways=gateways,
-        connections=connections,
-        kinds=settings.kinds,
-        peers=tuple(peer.name for peer in settings.peers),
-        seconds=settings.seconds,
+        gateways=wanted.gateways,
+        connections=wanted.connections,
+        kinds=wanted.kinds,
+        peers=tuple(name for name in peers if name not in without),
+        without=dict(without),
+        seconds=wanted.seconds,
+        rounds=settings.rounds,
         command=settings.command,
         version=__version__,
         machine=at,
         at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        figures={name: round(figure, 3) for name, figure in figures(runs, memory).items()},
+        figures={name: round(figure, 3) for name, figure in {**found, **more}.items()},
     )
 
 
+def _grown(settings: Settings, wanted: _Wanted, say: Say) -> Cell:
+    """What memory does under the mix of calls, of the gateways alone."""
+    at = machine()
+    memory: list[tuple[float, float]] = []
+    calls, loaded = 0, 0.0
+    with (
+        tempfile.TemporaryDirectory(prefix="portcullis-bench-", dir=settings.folder) as name,
+        staged(Path(name), gateways=wanted.gateways, bare=False) as stage,
+    ):
+        gates = stage.subject(_GATE)
+        while loaded < wanted.seconds:
+            say(f"memory, {loaded:.0f} of {wanted.seconds:.0f} s")
+            each = min(_SLICE, wanted.seconds - loaded)
+            outcome = _driven(gates, "mix", wanted.connections, each, seed=len(memory))
+            calls, loaded = calls + outcome.calls, loaded + each
+            memory.append((loaded, outcome.rss_mb[_GATE]))
+    found = {
+        "growth_calls": float(calls),
+        "growth_load": at.load,
+        "growth_seconds": loaded,
+        "growth_from_mb": memory[0][1],
+        "growth_to_mb": memory[-1][1],
+    }
+    if loaded >= LONG:
+        found["growth_percent"] = growth(memory)
+    return _kept_as(settings, wanted, at, found, {})
+
+
 def _rounds(
-    settings: Settings, stage: Stage, connections: int, say: Callable[[str], object]
+    settings: Settings, stage: Stage, connections: int, without: dict[str, str], say: Say
 ) -> tuple[Runs, list[tuple[float, float]]]:
-    """All turns; and the memory of the gateways after so many seconds under load."""
+    """All turns; and the memory of the gateways after so many seconds under load.
+
+    A peer whose calls fail goes into ``without``, and has no more turns.
+    """
     turns = [
         (subject, kind)
         for kind in settings.kinds
         for subject in stage.subjects
-        if kind == "mix" or kind in subject.kinds
-        if not (kind == "mix" and subject.name not in {"bare", _GATE})
+        if (subject.name in _OWN if kind == "mix" else kind in subject.kinds)
     ]
-    each = settings.seconds / (settings.rounds * len(turns))
+    each = settings.seconds / (settings.rounds * sum(one.name in _OWN for one, _ in turns))
     runs: Runs = defaultdict(list)
     memory: list[tuple[float, float]] = []
     loaded = 0.0
-    for subject, kind in turns:  # whatever is made once is made now
-        _driven(subject, kind, connections, min(each, 1.0), seed=0)
-    for round_ in range(settings.rounds):
+    for round_ in range(settings.rounds + 1):  # in the first, whatever is made once is made
+        seconds = each if round_ else min(each, 1.0)
         for subject, kind in turns:
-            say(f"round {round_ + 1} of {settings.rounds}: {kind}, {subject.name}")
-            outcome = _driven(subject, kind, connections, each, seed=round_ + 1)
-            runs[subject.name, kind].append(outcome)
-            if subject.name == _GATE:
+            if subject.name in without:
+                continue
+            say(f"round {round_} of {settings.rounds}: {kind}, {subject.name}")
+            try:
+                outcome = _driven(subject, kind, connections, seconds, seed=round_)
+            except Problem as problem:
+                if subject.name in _OWN:
+                    raise
+                without[subject.name] = problem.detail
+                continue
+            if round_:
+                runs[subject.name, kind].append(outcome)
+            if round_ and subject.name == _GATE:
                 loaded += each
                 memory.append((loaded, outcome.rss_mb[_GATE]))
-    return runs, memory
+    return {turn: found for turn, found in runs.items() if turn[0] not in without}, memory
 
 
 def _driven(subject: Subject, kind: str, connections: int, seconds: float, *, seed: int) -> Outcome:
     kinds = tuple(subject.kinds.values()) if kind == "mix" else (subject.kinds[kind],)
-    peer = subject.name not in {"bare", _GATE}
+    peer = subject.name not in _OWN
     plan = Plan(
         ports=subject.ports,
         kinds=kinds,
@@ -228,7 +301,8 @@ def _driven(subject: Subject, kind: str, connections: int, seconds: float, *, se
     )
     outcome = driven(plan, f"{subject.name}, {kind}")
     if outcome.errors:
-        detail = f"{subject.name}, {kind}: wrong answers, by status: {outcome.errors}"
+        codes = f", by code: {outcome.codes}" if outcome.codes else ""
+        detail = f"{subject.name}, {kind}: wrong answers, by status: {outcome.errors}{codes}"
         raise Problem("PC7007", detail)
     return outcome
 

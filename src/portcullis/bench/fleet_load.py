@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import select
 import sys
 import time
@@ -26,6 +27,7 @@ NUMBER: Final = b"0000000000"
 """What stands in a body where each call has a number of its own."""
 BROKEN_STATUS: Final = -1
 _DRAIN_SECONDS: Final = 60.0
+_CODE: Final = re.compile(rb"PC\d{4}")
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +67,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it: ``calls`` in all, ``within`` the time; latencies in ms by kind.
 
     ``cpu_s`` and ``rss_mb`` (at the end) are by the names of ``Plan.sessions``. ``errors`` counts
-    answers that were not right by status (0 for one that broke off, -1 for no connection).
+    answers that were not right by status (0 for one that broke off, -1 for no connection), and
+    ``codes`` those that said why by the gate's code.
     """
 
     calls: int
@@ -78,6 +81,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     rss_mb: dict[str, float]
     load_us: float
     errors: dict[str, int]
+    codes: dict[str, int] = {}
 
     @property
     def rate(self) -> float:
@@ -88,11 +92,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Mixed(Connection):
     """A connection on which each call may be of another kind."""
 
-    __slots__ = ("_made", "kind", "port")
+    __slots__ = ("_made", "agent", "kind", "port")
 
     def __init__(self, port: int, kinds: tuple[Kind, ...], agent: int) -> None:
         super().__init__(port, b"", b"")
         self.port = port
+        self.agent = agent
         self._made = {kind.name: _request(port, kind, agent) for kind in kinds}
         self.kind = ""
 
@@ -118,6 +123,7 @@ class Drive:
         self._number = plan.seed * 100_000_000
         self._latencies: dict[str, list[float]] = defaultdict(list)
         self._errors: Counter[int] = Counter()
+        self._codes: Counter[str] = Counter()
 
     def run(self) -> Outcome:
         """Connect, send for so many seconds, wait for the rest."""
@@ -127,8 +133,7 @@ class Drive:
             for at in range(plan.connections)
             if (each := self._connected(plan.ports[at % len(plan.ports)], at)) is not None
         ]
-        pids = {name: _members(sessions) for name, sessions in plan.sessions.items()}
-        spent, own = _spent(pids), time.process_time()
+        spent, own = _spent(plan), time.process_time()
         began = time.monotonic()
         end = began + plan.seconds
         busy = 0
@@ -143,7 +148,7 @@ class Drive:
                     busy += self._ask(one)
             if now < end:
                 busy += self._again(now)
-        after, own = _spent(pids), time.process_time() - own
+        after, own = _spent(plan), time.process_time() - own
         if busy:
             self._errors[0] += busy
         calls = sum(map(len, self._latencies.values()))
@@ -155,10 +160,14 @@ class Drive:
             by_kind={name: len(found) for name, found in ordered.items()},
             p50_ms={name: percentile(found, 0.5) * 1000 for name, found in ordered.items()},
             p99_ms={name: percentile(found, 0.99) * 1000 for name, found in ordered.items()},
-            cpu_s={name: after[name] - spent[name] for name in pids},
-            rss_mb={name: sum(map(cpu.resident_mb, found)) for name, found in pids.items()},
+            cpu_s={name: after[name] - spent[name] for name in plan.sessions},
+            rss_mb={
+                name: sum(map(cpu.resident_mb, _members(sessions)))
+                for name, sessions in plan.sessions.items()
+            },
             load_us=own / max(calls, 1) * 1e6,
             errors={str(status): count for status, count in self._errors.items()},
+            codes=dict(self._codes),
         )
 
     def _connected(self, port: int, agent: int) -> Mixed | None:
@@ -201,7 +210,7 @@ class Drive:
         self._by_fd.pop(one.sock.fileno(), None)
         one.sock.close()
         self._errors[BROKEN_STATUS] += 1
-        self._lost.append((time.monotonic() + 0.2, one.port, 0))
+        self._lost.append((time.monotonic() + 0.2, one.port, one.agent))
 
     def _answered(self, wait: float) -> list[Mixed]:
         found = []
@@ -225,7 +234,7 @@ class Drive:
                     raise
                 if one in found:  # it was answered, and is not asked again
                     continue
-                self._lost.append((time.monotonic() + 0.2, one.port, 0))
+                self._lost.append((time.monotonic() + 0.2, one.port, one.agent))
                 continue
             self._by_fd[one.sock.fileno()] = one
             self._epoll.register(one.sock.fileno(), select.EPOLLIN)
@@ -236,6 +245,8 @@ class Drive:
             self._latencies[one.kind].append(time.monotonic() - one.due)
         else:
             self._errors[one.status or 0] += 1
+            if code := _CODE.search(one.last):
+                self._codes[code[0].decode()] += 1
 
 
 def _request(port: int, kind: Kind, agent: int) -> tuple[bytes, bytes]:
@@ -251,8 +262,9 @@ def _members(sessions: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(pid for session in sessions for pid in cpu.members(session))
 
 
-def _spent(pids: dict[str, tuple[int, ...]]) -> dict[str, float]:
-    return {name: cpu.seconds(found) for name, found in pids.items()}
+def _spent(plan: Plan) -> dict[str, float]:
+    """Of those who are there now, and of the children that they have seen end."""
+    return {name: cpu.seconds(_members(found)) for name, found in plan.sessions.items()}
 
 
 def main() -> None:

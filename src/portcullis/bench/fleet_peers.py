@@ -25,7 +25,7 @@ import yaml
 from portcullis.bench.fleet_stub import TOOL
 from portcullis.bench.gate import last_line
 from portcullis.bench.stub import MODEL
-from portcullis.bench.subjects import end, free_ports, ready
+from portcullis.bench.subjects import end, ends_with_us, free_ports, ready
 from portcullis.core.errors import Problem
 
 _OK: Final = 200
@@ -257,6 +257,7 @@ def _child(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=ends_with_us,  # noqa: PLW1509 - it only calls prctl(2)
                 cwd=place,
                 env={**os.environ, **variables},
             )

@@ -23,6 +23,7 @@ from portcullis.bench.subjects import end, free_ports, ready, spawn
 from portcullis.bootstrap import authority_of
 from portcullis.client.ask import ask
 from portcullis.config import load
+from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
 from portcullis.wire.mcp import CAPABILITIES_KEY, MODERN_VERSIONS, VERSION_KEY
 
@@ -68,7 +69,8 @@ class Subject:
 class Stage:
     """All subjects, in the order in which they take turns.
 
-    ``upstream`` and ``control`` are ports. ``restart`` begins a child anew that has ended, and
+    ``without`` are peers that did not start, and why. ``upstream`` and ``control`` are ports.
+    ``restart`` begins a child anew that has ended, and
     waits until it is ready.
     """
 
@@ -78,6 +80,7 @@ class Stage:
     control: int
     children: dict[str, subprocess.Popen[bytes]]
     restart: Callable[[str], None]
+    without: Mapping[str, str]
 
     def subject(self, name: str) -> Subject:
         """The subject of this name."""
@@ -88,7 +91,7 @@ class Stage:
 def staged(
     folder: Path, *, gateways: int, bare: bool = True, peers: Sequence[Peer] = ()
 ) -> Iterator[Stage]:
-    """Start all of it; it ends with the block. Problem PC7007 when something does not answer."""
+    """Start all of it; it ends with the block. Problem PC7007 when something of ours fails."""
     allow(_FILES)
     with contextlib.ExitStack() as stack:
         stub, control, passing, *ports = free_ports(3 + gateways)
@@ -130,11 +133,27 @@ def staged(
         if bare:
             kinds = _kinds(("none",), model=MODEL_PATH, tools="/mcp")
             found.insert(0, Subject("bare", (passing,), kinds, {"bare": (children["bare"].pid,)}))
-        for peer in peers:
+        without = _others(stack, folder, upstream, peers, found)
+        yield Stage(tuple(found), path, stub, control, children, restart, without)
+
+
+def _others(
+    stack: contextlib.ExitStack,
+    folder: Path,
+    upstream: str,
+    peers: Sequence[Peer],
+    found: list[Subject],
+) -> dict[str, str]:
+    """Start the peers, and add them to what was found; those that fail, and why."""
+    without: dict[str, str] = {}
+    for peer in peers:
+        try:
             port, token, session = stack.enter_context(peer.running(folder, upstream))
-            sessions = {peer.name: (session,)}
-            found.append(Subject(peer.name, (port,), _of(peer, token), sessions))
-        yield Stage(tuple(found), path, stub, control, children, restart)
+        except Problem as problem:
+            without[peer.name] = problem.detail
+            continue
+        found.append(Subject(peer.name, (port,), _of(peer, token), {peer.name: (session,)}))
+    return without
 
 
 def _gates(

@@ -8,7 +8,6 @@ clients were answered, what the model behind the gates was asked, and what the l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -28,6 +27,7 @@ from portcullis import __version__
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier
 from portcullis.bench import cpu, gate
+from portcullis.bench.cells import keep, kept
 from portcullis.bench.fleet import LONG, driven, growth
 from portcullis.bench.fleet_load import Outcome, Plan
 from portcullis.bench.fleet_stage import Stage, Subject, minted, staged
@@ -47,8 +47,10 @@ PATIENCE: Final = 60.0
 _DOWN: Final = 3.0
 _FIRST: Final = "gate-1"
 _OK: Final = 200
-_EXPECTED: Final = frozenset({"503", "0", "-1"})
-"""What clients may be told while somebody is away: refused, broken off, nobody there."""
+_REFUSED: Final = "503"
+_BROKEN_OFF: Final = "0"
+_NOBODY: Final = "-1"
+"""What clients may be told, as it stands in an outcome's errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     run: str
+    seed: int
     seconds: float
     fault: str
     calls: int
@@ -86,21 +89,27 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     at: str
 
 
-def measure_soak(settings: Settings, say: Callable[[str], object] = lambda _: None) -> Report:
+def measure_soak(
+    settings: Settings,
+    say: Callable[[str], object] = lambda _: None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> Report:
     """Run the slices that are not in the file yet, and report on all.
 
-    Raises Problem PC7007 when a process does not start.
+    ``warn`` is told of each rule that was broken. Raises Problem PC7007 when a process does not
+    start.
     """
     at = machine()
-    slices = list(_kept(settings))
+    slices = [one for one in kept(settings.cells, Slice) if _is_of(one, settings)]
     count = max(1, round(settings.seconds / settings.slice_seconds))
     if len(slices) < count:
         for one in _run(settings, range(len(slices), count), say):
             slices.append(one)
-            if settings.cells is not None:
-                with settings.cells.open("ab") as file:
-                    file.write(msgspec.json.encode(one) + b"\n")
+            keep(settings.cells, one)
     found = figures(slices[:count])
+    for one in slices[:count]:
+        for rule in one.broken:
+            warn(f"slice {one.number + 1} ({one.fault}): {rule}")
     targets = {
         "violations": target(found, "violations", "<=", 0.0),
         "back_s": target(found, "back_s", "<=", PATIENCE),
@@ -133,16 +142,13 @@ def figures(slices: Sequence[Slice]) -> dict[str, float]:
     return found
 
 
-def _kept(settings: Settings) -> Iterator[Slice]:
-    if settings.cells is None or not settings.cells.exists():
-        return
-    try:
-        for line in settings.cells.read_bytes().splitlines():
-            one = msgspec.json.decode(line, type=Slice)
-            if one.version == __version__ and one.seconds >= settings.slice_seconds:
-                yield one
-    except msgspec.DecodeError:
-        raise Problem("PC7004", f"{settings.cells} is no file of slices") from None
+def _is_of(one: Slice, settings: Settings) -> bool:
+    """Whether it is a slice of the soak that is asked for."""
+    return (one.version, one.seed, one.seconds) == (
+        __version__,
+        settings.seed,
+        settings.slice_seconds,
+    )
 
 
 def _run(settings: Settings, numbers: range, say: Callable[[str], object]) -> Iterator[Slice]:
@@ -151,16 +157,19 @@ def _run(settings: Settings, numbers: range, say: Callable[[str], object]) -> It
         staged(Path(name), gateways=GATEWAYS, bare=False) as stage,
     ):
         books = _Books(stage)
+        asked = recorded = 0
         run = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         for number in numbers:
             chance = random.Random(settings.seed * 1_000_000 + number)  # noqa: S311 - a schedule
             fault = chance.choice(FAULTS)
             say(f"slice {number + 1} of {numbers.stop}: {fault}")
             outcome, back = _slice(stage, settings.slice_seconds, number + 1, fault)
-            asked, recorded = books.balance()
+            before, (asked, recorded) = (asked, recorded), books.balance()
+            mine = asked - before[0], recorded - before[1]
             yield Slice(
                 number=number,
                 run=run,
+                seed=settings.seed,
                 seconds=settings.slice_seconds,
                 fault=fault,
                 calls=outcome.calls,
@@ -169,7 +178,7 @@ def _run(settings: Settings, numbers: range, say: Callable[[str], object]) -> It
                 rss_mb=round(cpu.resident_mb(stage.children[_FIRST].pid), 3),
                 asked=asked,
                 recorded=recorded,
-                broken=tuple(_broken(stage, outcome, back, asked, recorded)),
+                broken=tuple(_broken(stage, fault, outcome, back, mine)),
                 command=settings.command,
                 version=__version__,
                 at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -229,25 +238,37 @@ def _serves(port: int, subject: Subject) -> bool:
     kind = subject.kinds["json"]
     headers = {"Authorization": f"Bearer {kind.tokens[0]}", "Content-Type": "application/json"}
     link = HTTPConnection("127.0.0.1", port, timeout=10)
-    with contextlib.suppress(OSError, HTTPException):
+    try:
         link.request("POST", kind.path, kind.body, headers)
         return link.getresponse().status == _OK
-    link.close()
-    return False
+    except (OSError, HTTPException):
+        return False
+    finally:
+        link.close()
+
+
+def _expected(status: str, fault: str) -> bool:
+    """Whether clients may be told so.
+
+    Streams break off where somebody was killed: without control plane they end with the lease.
+    """
+    killed = {_BROKEN_OFF: fault != "none", _NOBODY: fault.startswith("gate-")}
+    return killed.get(status, status == _REFUSED)
 
 
 def _broken(
-    stage: Stage, outcome: Outcome, back: float, asked: int, recorded: int
+    stage: Stage, fault: str, outcome: Outcome, back: float, books: tuple[int, int]
 ) -> Iterator[str]:
-    """The rules that did not hold in a slice."""
-    if set(outcome.errors) - _EXPECTED:
-        yield "a call was answered wrongly"
+    """The rules that did not hold in a slice, of whose calls the books say something."""
+    wrong = {status: n for status, n in outcome.errors.items() if not _expected(status, fault)}
+    if wrong:
+        yield f"calls were answered wrongly, by status: {wrong}, of {outcome.codes}"
     if not outcome.calls:
         yield "nothing was served"
     if back >= PATIENCE:
         yield "not all serve again"
-    if asked > recorded:
-        yield "the model was asked without a record"
+    if books[0] > books[1]:
+        yield f"the model was asked {books[0]} times, and {books[1]} are on record"
     if stage.children[_FIRST].poll() is not None:
         yield "a gateway that nobody killed has ended"
     command = gate.program("audit", "verify", "-c", str(stage.config))
@@ -266,14 +287,19 @@ class _Books:
 
     def balance(self) -> tuple[int, int]:
         """Calls that the model got, and those that the logs say may go to it."""
+        asked = self._asked()  # first: what it was asked is on record by then
         for name, folder in gateway_logs(load(self._stage.config)).items():
             for record in records(folder, own_verifier(folder), self._next.get(name, 0)):
                 self._next[name] = record.index + 1
                 event = record.event
-                self._allowed += event.type is EventType.LLM_CALL and event.verdict == "allow"
+                went = event.type is EventType.LLM_CALL and event.verdict not in {"deny", "hold"}
+                self._allowed += went
+        return asked, self._allowed
+
+    def _asked(self) -> int:
         link = HTTPConnection("127.0.0.1", self._stage.upstream, timeout=30)
         try:
             link.request("GET", COUNTED)
-            return int(link.getresponse().read()), self._allowed
+            return int(link.getresponse().read())
         finally:
             link.close()

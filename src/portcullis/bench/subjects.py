@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import random
 import shlex
@@ -22,6 +23,8 @@ from portcullis.bench.stub import MODEL
 from portcullis.core.errors import Problem
 
 READY_SECONDS: Final = 60.0
+_LIBC: Final = ctypes.CDLL(None)
+_PDEATHSIG: Final = 1  # PR_SET_PDEATHSIG, prctl(2)
 _PATH: Final = "/v1/chat/completions"
 _OK: Final = 200
 
@@ -117,8 +120,16 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def ends_with_us() -> None:
+    """For a child, before it begins: it is told to end when its parent does, however that ends."""
+    _LIBC.prctl(_PDEATHSIG, signal.SIGTERM)
+
+
 def spawn(argv: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a child in a process session of its own; Problem PC7007 when that fails."""
+    """Start a child in a process session of its own; Problem PC7007 when that fails.
+
+    It ends with the thread that calls this, at the latest.
+    """
     try:
         return subprocess.Popen(  # noqa: S603 - our own children and the user's own command
             argv,
@@ -126,6 +137,7 @@ def spawn(argv: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=ends_with_us,  # noqa: PLW1509 - it only calls prctl(2)
             env=gate.environment(),
         )
     except OSError as error:

@@ -8,7 +8,8 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.background import background
+from portcullis.bootstrap.hosts_retired import retired_of
 from portcullis.bootstrap.records import records
 from portcullis.config import Config
 from portcullis.config.places import audit_directory
@@ -40,16 +42,22 @@ class Announced:
     """A gateway that holds its name, and what it knows of the others.
 
     ``lost`` is called when another process has taken the name: whoever is called so from then on
-    is not this one.
+    is not this one. ``retired`` are gateways that count as ones that do not run.
     """
 
     def __init__(
-        self, presences: Presences, said: Presence, clock: Clock, lost: Callable[[], None]
+        self,
+        presences: Presences,
+        said: Presence,
+        clock: Clock,
+        lost: Callable[[], None],
+        retired: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._presences = presences
         self._said = said
         self._clock = clock
         self._lost = lost
+        self._retired = retired
         self._process = secrets.token_hex(16)
         self._others: dict[str, Presence] = {}
         self._again = 0.0
@@ -83,18 +91,17 @@ class Announced:
             return
         self._again = now + _LOOK_SECONDS
         try:
-            running = await asyncio.to_thread(self._presences.running)
+            self._others = await asyncio.to_thread(self._running)
         except Problem as problem:
             log.warning("gateways_not_known", code=problem.code)
-        else:
-            self._others = {one.name: one for one in running}
 
     async def run(self, figures: Callable[[], bytes], policy: Callable[[], str]) -> None:
         """Say it every few seconds, for ever, until the name is another's."""
         while True:
             try:
                 if not await asyncio.to_thread(self._once, figures, policy):
-                    log.critical("gateway_name_lost", gateway=self._said.name, code="PC6003")
+                    do = "see who has it; or was the database put back (docs/backup.md)?"
+                    log.critical("gateway_name_lost", gateway=self._said.name, code="PC6003", do=do)
                     self._lost()
                     return
             except Problem as problem:
@@ -112,8 +119,12 @@ class Announced:
     def _once(self, figures: Callable[[], bytes], policy: Callable[[], str]) -> bool:
         said = msgspec.structs.replace(self._said, at=self._clock.now(), policy=policy())
         holds = self._presences.say(said, self._process, figures())
-        self._others = {one.name: one for one in self._presences.running()}
+        self._others = self._running()
         return holds
+
+    def _running(self) -> dict[str, Presence]:
+        gone = self._retired()
+        return {one.name: one for one in self._presences.running() if one.name not in gone}
 
 
 @contextlib.asynccontextmanager
@@ -140,7 +151,9 @@ async def announced(
     )
     engine = await asyncio.to_thread(records, config)
     try:
-        found = Announced(SqlPresences(engine, services.sealer), said, services.clock, ended)
+        presences = SqlPresences(engine, services.sealer)
+        gone = partial(retired_of, config.state)
+        found = Announced(presences, said, services.clock, ended, gone)
         await found.claim()
         try:
             yield found

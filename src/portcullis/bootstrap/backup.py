@@ -32,6 +32,7 @@ from portcullis.audit.note import Signer
 from portcullis.audit.recipients import Recipients
 from portcullis.bootstrap.floor import EXPORT
 from portcullis.bootstrap.foundation import CA, CONTENT
+from portcullis.bootstrap.hosts_retired import RETIRED
 from portcullis.bootstrap.keys import keys_of
 from portcullis.bootstrap.limits import COUNTS
 from portcullis.bootstrap.records import records
@@ -184,7 +185,7 @@ def _contents(config: Config, stage: Path) -> None:
         _database(config.state / COUNTS, stage / COUNTS)
     if (config.state / EXPORT).is_dir():
         shutil.copytree(config.state / EXPORT, stage / EXPORT, ignore=_drafts)
-    for name in (ORDER_FILE, EPOCH):
+    for name in (ORDER_FILE, EPOCH, RETIRED):
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(config.state / name, stage / name)
 
@@ -216,10 +217,11 @@ def _keys(config: Config, stage: Path) -> None:
 
 
 def _root_key(config: Config, target: Path) -> None:
+    """Have it go along from where it lies: it is written nowhere else in clear."""
     if not isinstance(config.keys, FileKeys):
         detail = f"the key manager is {config.keys.kind}: its key is in no file"
         raise Problem("PC7004", detail, hint="Leave --with-root-key out.")
-    shutil.copyfile(config.keys.path or config.state / KEYS / MASTER, target)
+    target.symlink_to((config.keys.path or config.state / KEYS / MASTER).resolve(strict=True))
 
 
 def _configuration(config: Config, file: Path, stage: Path) -> None:

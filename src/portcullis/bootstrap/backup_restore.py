@@ -43,14 +43,14 @@ class Restored(msgspec.Struct, frozen=True):
 
 def restore(
     config: Config, file: Path, identity: Identity, verifier: Verifier | None,
-    *, newer: Path | None, root_key: Path | None, now: float,
+    *, newer: Path | None, root_key: Path | None, now: float, memories_too: bool = False,
 ) -> Restored:  # fmt: skip
     """Put a backup back into ``config.state`` and the record store, which are empty. Blocks.
 
-    ``verifier`` is as in ``opened``, ``newer`` as in ``fence``; ``root_key`` is the key file of a
-    key manager of the kind ``file``. Nothing is put in its place before all of it was checked and
-    fenced. Raises Problem PC6034 when something is there already, PC6033, PC6035, PC6051, PC7001,
-    PC7005 or PC7010.
+    ``verifier`` is as in ``opened``, ``newer`` and ``memories_too`` as in ``fence``; ``root_key``
+    is the key file of a key manager of the kind ``file``. Nothing is put in its place before all of
+    it was checked and fenced. Raises Problem PC6034 when something is there already, PC6033,
+    PC6035, PC6051, PC7001, PC7005 or PC7010.
     """
     state = config.state
     if state.exists() and any(state.iterdir()):
@@ -71,7 +71,7 @@ def restore(
         engine = open_sqlite(stage / DATABASE)
         try:
             said = {"backup": manifest.id, "made_at": manifest.made_at}
-            fenced = fence(aside, engine, sealer, newer, now, said)
+            fenced = fence(aside, engine, sealer, newer, now, said, memories_too=memories_too)
             if config.store.url is not None:
                 _into_server(config, engine)
         finally:

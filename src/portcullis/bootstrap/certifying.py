@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 
 from portcullis.bootstrap.keys import keys_of
-from portcullis.bootstrap.records import recorded, records
+from portcullis.bootstrap.records import recorded, records, records_beside
 from portcullis.bootstrap.surveying import Survey, survey_of
 from portcullis.config import Config
 from portcullis.config.places import Role
@@ -57,13 +57,12 @@ async def reviewing(config: Config, services: Services) -> None:
     """Review what is in force when it is another, and once in a while; only who rules does."""
     if not Role.of(services.gateway.rpartition("/")[2]).rules:
         return
-    engine = records(config)
-    survey = survey_of(config, engine, services.sealer)
-    try:
-        await _Watch(config, services, survey).run()
-    finally:
-        end(survey.processes)
-        engine.dispose()
+    async with records_beside(config, "policy reviews") as engine:
+        survey = survey_of(config, engine, services.sealer)
+        try:
+            await _Watch(config, services, survey).run()
+        finally:
+            end(survey.processes)
 
 
 class _Watch:

@@ -77,7 +77,7 @@ class Children(ABC):
             async with asyncio.timeout(self._seconds(name)):
                 await child.wait()
         except TimeoutError:
-            log.warning("child_killed", **{self._kind: name})
+            _noted("child_killed", **{self._kind: name})
             signalled(child, signal.SIGKILL)
             await child.wait()
 
@@ -107,7 +107,7 @@ class Children(ABC):
                 continue
             if loop.time() - began > STEADY_SECONDS:
                 wait = BACK_OFF[0]
-            log.error("child_ended", **ended, again_seconds=wait)
+            _noted("child_ended", **ended, again_seconds=wait)
             self._say("end", ended | {"again_seconds": wait})
             wait = await self._rest(wait, most)
 
@@ -116,7 +116,7 @@ class Children(ABC):
         try:
             return await self._begin(name)
         except OSError as error:
-            log.error("child_not_started", **{self._kind: name}, fault=error.strerror)  # noqa: TRY400
+            _noted("child_not_started", **{self._kind: name}, fault=error.strerror)
             return None
 
     async def _rest(self, seconds: float, most: float) -> float:
@@ -131,6 +131,12 @@ def signalled(child: asyncio.subprocess.Process, number: int) -> None:
     """Send it a signal, if it is there still."""
     with contextlib.suppress(ProcessLookupError):
         child.send_signal(number)
+
+
+def _noted(what: str, **said: Any) -> None:
+    """Children are kept running, also when nobody takes our own log."""
+    with contextlib.suppress(OSError):
+        log.error(what, **said)
 
 
 def _status(code: int) -> str:

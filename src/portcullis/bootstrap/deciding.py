@@ -12,7 +12,7 @@ from portcullis.bootstrap.domain import Domain
 from portcullis.bootstrap.parts import Parts
 from portcullis.control import authzen_api
 from portcullis.control.edge import Edge
-from portcullis.core.call import Call, Context, Route
+from portcullis.core.call import Call, Route
 from portcullis.core.errors import Problem
 from portcullis.core.event import EventType
 from portcullis.gateway.decisions import Asker, Decided, Decisions
@@ -35,18 +35,24 @@ class AuthzenDecides:
         return self._decisions.deadline()
 
     async def decide(
-        self, call: Call, agent: str, session: str, asker: Context, until: float
+        self, call: Call, agent: str, session: str, asker: authzen_api.Asker, until: float
     ) -> Decided:
         """See Decides."""
         return await self._decisions.decide(call, agent, session, _asker(asker), until)
 
-    def refused(self, problem: Problem, agent: str, asker: Context) -> Decided:
+    def refused(self, problem: Problem, agent: str, asker: authzen_api.Asker) -> Decided:
         """See Decides."""
         return self._decisions.refused(problem, Route.AUTHZEN, agent, _asker(asker))
 
 
-def _asker(context: Context) -> Asker:
-    return Asker(principal=context.principal, source=context.source, trace_id=context.trace_id)
+def _asker(asker: authzen_api.Asker) -> Asker:
+    context = asker.context
+    return Asker(
+        principal=context.principal,
+        source=context.source,
+        trace_id=context.trace_id,
+        traceparent=asker.traceparent,
+    )
 
 
 def authzen(parts: Parts, edge: Edge) -> Iterable[APIRouter]:

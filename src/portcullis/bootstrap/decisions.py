@@ -33,6 +33,7 @@ from portcullis.gateway.decisions import Decisions, Unasked
 from portcullis.gateway.metrics import Metrics
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import Records
+from portcullis.gateway.tracing import Tracer
 
 _DECIDE: Final = frozenset(
     one.name
@@ -67,6 +68,7 @@ def deciding(
     checks: Sequence[Check],
     records: Records,
     metrics: Metrics,
+    tracer: Tracer | None,
 ) -> Decisions:
     """What answers those who act themselves, by those of ``checks`` that only decide."""
     ours: dict[str, Check] = {
@@ -87,6 +89,7 @@ def deciding(
         registered,
         services.clock,
         config.decisions.seconds,
+        tracer,
     )
 
 

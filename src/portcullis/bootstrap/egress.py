@@ -51,7 +51,7 @@ async def egressing(
     )
     stack.callback(dialer.close)
     credentials = EgressCredentials(config.egress.credentials, parts.secrets)
-    exchanges = Exchanges(parts.pipeline, credentials, limits)
+    exchanges = Exchanges(parts.pipeline, credentials, limits, parts.tracer)
     authority = EgressAuthority(
         secret(config, parts.services.sealer, _PURPOSE), parts.services.clock
     )
@@ -59,6 +59,7 @@ async def egressing(
         *(parts.pipeline, dialer, authority, exchanges, parts.live),
         settings=config.egress,
         limits=limits,
+        tracer=parts.tracer,
     )
     proxy = EgressProxy(
         access=parts.access,
@@ -66,7 +67,7 @@ async def egressing(
         pipeline=parts.pipeline,
         connects=connects,
         exchanges=exchanges,
-        names=Names(parts.pipeline, dialer),
+        names=Names(parts.pipeline, dialer, parts.tracer),
         authority=authority,
         terminated=parts.terminated,
         settings=config.egress,

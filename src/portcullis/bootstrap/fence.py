@@ -22,7 +22,7 @@ from portcullis.audit import content
 from portcullis.audit.checkpoint import Checkpoint
 from portcullis.audit.keys import HANDLES_FILE, destroy_derived, open_subjects
 from portcullis.audit.publish import CHECKPOINT
-from portcullis.audit.query import published
+from portcullis.audit.query import published, records
 from portcullis.audit.subjects_erasure import content_path
 from portcullis.audit.verify import own_verifier, read_checkpoint, read_head, verify
 from portcullis.bootstrap.by_hand import recorder
@@ -39,11 +39,14 @@ from portcullis.core.principal import PrincipalKind
 from portcullis.identity.keymanager import KEYS
 from portcullis.identity.private import exclusive, write_private
 from portcullis.store import fencing
+from portcullis.store.mark import MARKED
+from portcullis.store.memories import raise_all
 from portcullis.store.ruling import only
 
 RESTORED: Final = "backup.restored"
 BEGIN: Final = "log.begin"
 _WIDTH: Final = 200
+_MARGIN_SECONDS: Final = 300.0
 
 
 class Former(msgspec.Struct, frozen=True):
@@ -59,7 +62,9 @@ class Former(msgspec.Struct, frozen=True):
 class Fenced(msgspec.Struct, frozen=True, kw_only=True):
     """What was done. ``log`` is the folder of the log of who rules from now on, ``vkey`` its key.
 
-    ``done_again`` counts what a newer copy of the log told, by its event.
+    ``epoch`` is what the names of new logs end with, empty where the old ones go on.
+    ``done_again`` counts what a newer copy of the log told, by its event. ``memories`` is how
+    confidential what agents' memories hold is taken for, None where they were put back, too.
     """
 
     epoch: str
@@ -67,6 +72,7 @@ class Fenced(msgspec.Struct, frozen=True, kw_only=True):
     vkey: str
     former: dict[str, Former]
     done_again: dict[str, int]
+    memories: str | None
 
 
 def fence(
@@ -76,33 +82,44 @@ def fence(
     newer: Path | None,
     now: float,
     said: Mapping[str, Any],
+    *,
+    memories_too: bool = False,
+    database_from: float | None = None,
 ) -> Fenced:
     """Begin anew in ``config.state``, whose records are ``engine``'s, while nothing runs. Blocks.
 
-    ``newer`` is the folder of a newer copy of the log of who rules. ``said`` goes on record with
-    what was done. Run again it begins once more. Raises Problem PC6035 for a copy that is not
-    newer, PC6001, PC6002, PC6003, PC7001 or PC7010 when something cannot be used.
+    ``newer`` is the folder of a newer copy of the log of who rules; ``memories_too`` says that
+    agents' memories were put back to the same time, or emptied. With ``database_from`` the records
+    alone were put back, to this time: what the logs here tell since is done again, and they go on.
+    ``said`` goes on record with what was done. Run again it begins once more. Raises Problem PC6035
+    for a copy that is not newer, PC6001, PC6002, PC6003, PC7001 or PC7010 when something cannot be
+    used.
     """
     with alone(config.state), only(engine, "control"):  # nobody rules, on whatever host
         pass
-    ruling = own_log(config)
-    events = _since(config, ruling, newer)
-    former = {name: _former(path) for name, path in logs_of(config).items()}
-    if newer is not None:
-        former[ruling] = _former(audit_directory(config, ruling), newer)
-    epoch = unused_epoch(now, former)
+    ruling, former, epoch = own_log(config), dict[str, Former](), ""
+    if database_from is None:
+        events = _since(config, ruling, newer)
+        former = {name: _former(path) for name, path in logs_of(config).items()}
+        if newer is not None:
+            former[ruling] = _former(audit_directory(config, ruling), newer)
+        epoch = unused_epoch(now, former)
+    else:
+        events = _after(config, database_from)
     when = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     kept_order(config, signed_order(config, "kill", f"put back to an older state on {when}"))
-    fencing.take_back(engine, now)
+    level = None if memories_too else raise_all(engine, sealer).value
+    fencing.take_back(engine, now, config.state / MARKED)
     again = Counter(method for method in _done_again(config, engine, sealer, events, now) if method)
-    with exclusive(config.state):
-        write_private(config.state / EPOCH, f"{epoch}\n".encode())
-    log = _recorded(
-        config, sealer, former, {**said, "newer_log": newer is not None, "done_again": dict(again)}
-    )
+    if epoch:
+        with exclusive(config.state):
+            write_private(config.state / EPOCH, f"{epoch}\n".encode())
+    told = {"newer_log": newer is not None, "done_again": dict(again), "memories": level}
+    log = _recorded(config, sealer, former, {**said, **told})
     return Fenced(
         epoch=epoch,
         log=log,
+        memories=level,
         vkey=str(own_verifier(log)),
         former=former,
         done_again=dict(again),
@@ -145,6 +162,19 @@ def _since(config: Config, log: str, newer: Path | None) -> tuple[Event, ...]:
     if report.size < size:
         raise Problem("PC6035", f"{newer} has {report.size} entries, this log {size}")
     return tuple(one.event for one in published(newer, verifier, size))
+
+
+def _after(config: Config, when: float) -> tuple[Event, ...]:
+    """What every log of who ruled tells since a time, some more included: clocks differ."""
+    least = datetime.fromtimestamp(when - _MARGIN_SECONDS, UTC)
+    found = [
+        one.event
+        for name, place in logs_of(config).items()
+        if Role.of(name).rules
+        for one in records(place, own_verifier(place))
+        if one.event.time >= least
+    ]
+    return tuple(sorted(found, key=lambda event: event.time))
 
 
 def _done_again(

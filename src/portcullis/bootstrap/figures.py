@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -27,6 +27,8 @@ from portcullis.identity.private import read_private, write_private
 WRITE_SECONDS: Final = 5.0
 OLD_SECONDS: Final = 30.0
 """What is older is a gateway's that does not run any more, or hangs."""
+_MISSED_SECONDS: Final = 7 * 86_400.0
+"""So long one is missed that broke off."""
 LABEL: Final = "gateway"
 """Which process a figure is of; the control plane's own are ``control``."""
 
@@ -62,6 +64,10 @@ def _page(config: Config, own: bytes) -> bytes:
     pages = {CONTROL: own} | dict(_pages(config))
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Merged(pages))
+    missing = missing_gauge(registry)
+    for place, age in _places(config):
+        if age < _MISSED_SECONDS:
+            missing.labels(place.stem).set(age >= OLD_SECONDS)
     return generate_latest(registry)
 
 
@@ -73,11 +79,31 @@ def shown_lately(config: Config, name: str) -> bool:
         return False
 
 
+def missing_gauge(registry: CollectorRegistry) -> Gauge:
+    """The figure of gateways that broke off; one that ended as it was asked to is not shown."""
+    return Gauge(
+        "portcullis_gateway_missing",
+        "1 while a gateway is missing that was not asked to end, for a week at most.",
+        [LABEL],
+        registry=registry,
+    )
+
+
 def _pages(config: Config) -> Iterator[tuple[str, bytes]]:
-    for place in sorted(gateway_figures(config, "x").parent.glob("*.prom")):
+    for place, age in _places(config):
         with contextlib.suppress(Exception):  # another user's, or gone meanwhile: none of ours
-            if time.time() - place.stat().st_mtime < OLD_SECONDS:
+            if age < OLD_SECONDS:
                 yield place.stem, read_private(place) or b""
+
+
+def _places(config: Config) -> Iterator[tuple[Path, float]]:
+    """Where gateways' figures lie, and how many seconds old they are.
+
+    None are left of one that ended as it was asked to.
+    """
+    for place in sorted(gateway_figures(config, "x").parent.glob("*.prom")):
+        with contextlib.suppress(OSError):
+            yield place, time.time() - place.stat().st_mtime
 
 
 class _Merged(Collector):

@@ -55,7 +55,20 @@ def _positions(config: Config, name: str, directory: Path, *, lasting: bool) -> 
     for replica in config.audit.replicate:
         note = read(directory / REPLICAS / replica.name, MAX_NOTE)
         yield open_checkpoint(note, verifier).size
-    if config.evidence.frameworks and not config.apart:  # it is the control plane's
+    if not config.apart:  # evidence is the control plane's
+        yield evidenced(config, name)
+
+
+def evidenced(config: Config, name: str) -> int:
+    """How many entries of a log evidence has been evaluated from; all where none is asked for.
+
+    What cannot be read, or is not there yet, holds everything.
+    """
+    if not config.evidence.frameworks:
+        return sys.maxsize
+    try:
         facts = read(config.state / EVIDENCE / FACTS, _MAX_FACTS)
         at = msgspec.json.decode(facts, type=_Folded).logs.get(name)
-        yield at.size if at is not None else 0
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return 0
+    return at.size if at is not None else 0

@@ -27,6 +27,7 @@ from portcullis.audit.verify import own_verifier
 from portcullis.bootstrap.elsewhere import erases_elsewhere
 from portcullis.bootstrap.feed import killed
 from portcullis.bootstrap.floor import read_by_all
+from portcullis.bootstrap.hosts_retired import retiring_hosts
 from portcullis.bootstrap.incidents import incident_parts
 from portcullis.bootstrap.keys import SystemClock, keys_of
 from portcullis.bootstrap.on_behalf import grants_of
@@ -68,6 +69,7 @@ from portcullis.store.breakers import SqlBreakers
 from portcullis.store.directory import SqlDirectory
 from portcullis.store.killfeed import LocalKillFeed
 from portcullis.store.labels import SqlLabels
+from portcullis.store.mark import MARKED
 from portcullis.store.memories import SqlMemories
 from portcullis.store.notices import SqlNotices
 from portcullis.store.operators import SqlOperators
@@ -126,7 +128,7 @@ def founded(
     stack.callback(recorder.close)
     engine = records(config)
     stack.callback(engine.dispose)
-    rule = stack.enter_context(only(engine, "control")) if role.rules else None
+    rule = stack.enter_context(only(engine, "control", state / MARKED)) if role.rules else None
     stores = Stores(state / "keys", state / CONTENT, sealer, name, recorder.subjects)
     book = HoldFile(state / HOLDS) if config.apart else HoldBook(*ruling_logs(config))
     precedents = SqlPrecedents(engine, name, recorder.subjects, stores)
@@ -155,7 +157,7 @@ def founded(
     orders = OrderBook(state, order_key.public_key(), clock)
     if orders.killed is not None:
         killed(feed, orders.killed, rules=role.rules)
-    server = server_of(stack, config, role)
+    server = server_of(stack, config, role, clock)
     once = once_of(stack, config, role, clock, server)
     approvals = SqlApprovals(engine)
     alerts = SqlAlerts(engine, clock, new_id, config.alerts.gather_minutes * 60.0)
@@ -233,6 +235,7 @@ def founded(
         grants=grants,
         notices=SqlNotices(engine),
         pruning_parts=_pruning(config, name, recorder, engine, clock),
+        hosts=retiring_hosts(config, engine, sealer),
         version=__version__,
         new_id=new_id,
         operator_roles=config.operator_roles,

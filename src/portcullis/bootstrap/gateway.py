@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from portcullis.bootstrap.announcing import announced, announcing
+from portcullis.bootstrap.announcing import announced, announcing, ended
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.deciding import listening_envoy
 from portcullis.bootstrap.domain import opened
@@ -26,6 +26,7 @@ from portcullis.bootstrap.foundation import CA, founded
 from portcullis.bootstrap.gate import Gate
 from portcullis.bootstrap.hosts_erased import erasing
 from portcullis.bootstrap.hosts_followed import following_files
+from portcullis.bootstrap.hosts_retired import ending_retired
 from portcullis.bootstrap.leaving import doors
 from portcullis.bootstrap.listening import enforcement, for_agents, listening
 from portcullis.bootstrap.parts import assembled
@@ -53,13 +54,13 @@ async def running_gateway(
 
     ``told`` is told what it waits for. Raises Problem when it cannot start: PC6003 while another
     process has this name, PC7004 for a name that no gateway can have, PC7083 for one that belongs
-    to another host's log.
+    to another host's log, PC7098 for one that is retired.
     """
     async with contextlib.AsyncExitStack() as stack:
         gateway_name(name)
         own = log_name(config, name)
         if config.apart:
-            sealer, followed = await stack.enter_async_context(following_files(config, told))
+            sealer, followed = await stack.enter_async_context(following_files(config, name, told))
             services = founded(stack, config, own, sealer)
             domain = opened(config, services, followed.doubted)
         else:
@@ -81,6 +82,9 @@ async def running_gateway(
         await stack.enter_async_context(showing(config, name, parts.registry))
         await stack.enter_async_context(announcing(found, parts.registry, parts.digest))
         await stack.enter_async_context(background(erasing(config, services, found)))
+        if config.apart:
+            retired = ending_retired(config, name, services.feed, ended)
+            await stack.enter_async_context(background(retired))
         agents = await enforcement(stack, parts, domain, found)
         if found is not None:
             found.say(agents.urls)  # others have to find what it begins to keep

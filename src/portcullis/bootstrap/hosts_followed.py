@@ -23,7 +23,8 @@ from portcullis.audit.retention_holds import HOLDS
 from portcullis.bootstrap.announcing import ended
 from portcullis.bootstrap.background import background
 from portcullis.bootstrap.foundation import CA
-from portcullis.bootstrap.hosts_published import HELD, KEYS, NAMES, ORDER
+from portcullis.bootstrap.hosts_published import HELD, KEYS, NAMES, ORDER, RETIREES
+from portcullis.bootstrap.hosts_retired import RETIRED, expect_serving, retired_of
 from portcullis.bootstrap.keys import SystemClock, keys_of
 from portcullis.bootstrap.records import records
 from portcullis.config import Config
@@ -43,7 +44,13 @@ _DOUBT_SECONDS: Final = 1.5
 _LOOK_SECONDS: Final = 0.25
 _AGAIN_LOOKS: Final = 240
 """After so many looks, a minute, one that waits says so again."""
-_OURS: Final = {KEYS: (ISSUER, KILL), CA: (*PREFIXES, STATE), ORDER: (ORDER_FILE,), HELD: (HOLDS,)}
+_OURS: Final = {
+    KEYS: (ISSUER, KILL),
+    CA: (*PREFIXES, STATE),
+    ORDER: (ORDER_FILE,),
+    HELD: (HOLDS,),
+    RETIREES: (RETIRED,),
+}
 """How the names of a bundle's files begin; no other file is touched."""
 
 log = structlog.get_logger(__name__)
@@ -62,7 +69,7 @@ class Followed:
         self._shelf = shelf
         self._clock = clock
         self._restart = restart
-        self._folders = {KEYS: state / "keys", CA: state / CA, ORDER: state, HELD: state}
+        self._folders = {name: _folder(state, name) for name in NAMES}
         self._good: float | None = None
         self._seen = self._remembered()
 
@@ -115,6 +122,11 @@ class Followed:
             raise Problem("PC7001", f"{self._state / SEEN} is not what we write") from None
 
 
+def _folder(state: Path, name: str) -> Path:
+    """Where the files of a bundle lie."""
+    return {KEYS: state / "keys", CA: state / CA}.get(name, state)
+
+
 def _written(folder: Path, files: Mapping[str, bytes], ours: tuple[str, ...]) -> bool:
     """Write a bundle, and remove what it has no more; whether any file was another one before."""
     if not all(name == Path(name).name and name.startswith(ours) for name in files):
@@ -134,13 +146,14 @@ def _written(folder: Path, files: Mapping[str, bytes], ours: tuple[str, ...]) ->
 
 @contextlib.asynccontextmanager
 async def following_files(
-    config: Config, told: Callable[[str], None]
+    config: Config, name: str, told: Callable[[str], None]
 ) -> AsyncIterator[tuple[Sealer, Followed]]:
     """Wait until all is there that a gateway needs, and follow it beside the block.
 
     Gives what opens sealed values, with the deployment's keys, which are never made here. ``told``
     is told what it waits for. Raises Problem PC7005 or PC7010 without those keys, PC7082 for what
-    is refused.
+    is refused, PC7098 where the gateway ``name`` is retired: then nothing of the control plane's
+    keys and authority is left here after the block.
     """
     state = config.state
     for folder in (state, state / "keys"):
@@ -155,10 +168,22 @@ async def following_files(
             if look % _AGAIN_LOOKS == 0:
                 told("waits for the control plane: it has published nothing yet")
             await asyncio.sleep(_LOOK_SECONDS)
+        expect_serving(state, name)
         async with background(_follow(followed)):
             yield sealer, followed
     finally:
         engine.dispose()
+        if name in retired_of(state):
+            _bare(state)
+
+
+def _bare(state: Path) -> None:
+    """Take the keys that were taken over out of the folder again."""
+    for bundle in (KEYS, CA):
+        folder = _folder(state, bundle)
+        for place in folder.iterdir() if folder.is_dir() else ():
+            if place.name.startswith(_OURS[bundle]) and place.is_file():
+                place.unlink()
 
 
 async def _follow(followed: Followed) -> None:

@@ -22,6 +22,8 @@ from portcullis.audit.files import replace
 from portcullis.audit.note import Verifier
 from portcullis.audit.replica.mirror import Mirror
 from portcullis.bootstrap.background import background
+from portcullis.bootstrap.hosts_pruned import PrunedHosts, pruning_hosts
+from portcullis.bootstrap.hosts_retired import keep, retired_of
 from portcullis.bootstrap.records import records
 from portcullis.bootstrap.replicas import settings_of
 from portcullis.bootstrap.secret_sources import used_by
@@ -31,7 +33,7 @@ from portcullis.config.common import NAME
 from portcullis.config.places import VKEY, Role, audit_directory, gateway_figures, gateway_name
 from portcullis.control.services import Services
 from portcullis.core.errors import Problem
-from portcullis.core.hosts import Presence, Presences
+from portcullis.core.hosts import FRESH_SECONDS, Presence, Presences, Retired
 from portcullis.core.ports import Clock, SecretSource
 from portcullis.gateway.records import changed
 from portcullis.identity.private import exclusive, write_private
@@ -53,7 +55,9 @@ class Brought:
     """Brings logs and figures here.
 
     ``source`` is where the log of a name is shipped to, None where nothing is shipped. ``told`` is
-    told of a log, and which Problem it has now, None for no more. ``step`` is for one thread.
+    told of a log, and which Problem it has now, None for no more. The log of a gateway that is
+    retired is brought until nothing has come for a while since it was seen running; from then on
+    it is ``closed``. ``step`` is for one thread.
     """
 
     def __init__(
@@ -63,21 +67,31 @@ class Brought:
         source: Callable[[str], StoreSettings] | None,
         told: Callable[[str, Problem | None], None],
         clock: Clock,
+        closed: Callable[[Retired], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._presences = presences
         self._source = source
         self._told = told
         self._clock = clock
+        self._closed = closed
+        self._rests: dict[str, float] = {}
         self._mirrors: dict[str, Mirror] = {}
         self._stack = contextlib.ExitStack()
         self._logs: dict[str, str] = {}  # by the gateways' names
         self._at: dict[str, float] = {}
         self._show: Callable[[str, float], None] | None = None
+        self._forget: Callable[[str], None] = lambda _: None
 
-    def show(self, age: Callable[[str, float], None]) -> None:
-        """Have ``age`` told, each round, how old what is here of a log is, in seconds."""
+    def show(
+        self, age: Callable[[str, float], None], forget: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Have ``age`` told, each round, how old what is here of a log is, in seconds.
+
+        ``forget`` is told of a log that is closed: it has no age.
+        """
         self._show = age
+        self._forget = forget
 
     def step(self) -> None:
         """One round over all gateways that are elsewhere. Blocks; Problem PC9002.
@@ -86,10 +100,15 @@ class Brought:
         """
         try:
             running = {one.name for one in self._presences.running()}
-            apart = [one for one in self._presences.all() if one.apart]
+            retired = retired_of(self._config.state)
+            closed = {one.name for one in retired.values() if one.closed}
+            apart = [one for one in self._presences.all() if one.apart and one.name not in closed]
             for one in apart:
-                self._bring(one, runs=one.name in running)
-            for name in self._logs.keys() - {one.name for one in apart}:
+                runs = one.name in running
+                size = self._bring(one, runs=runs)
+                if one.name in retired and size is not None:
+                    self._close(retired[one.name], size, runs=runs)
+            for name in self._logs.keys() - closed - {one.name for one in apart}:
                 self._told(self._logs[name], Problem("PC6009", "no gateway announces it any more"))
         finally:
             self.tell()
@@ -105,7 +124,20 @@ class Brought:
         """Let go of what it saw."""
         self._stack.close()
 
-    def _bring(self, one: Presence, *, runs: bool) -> None:
+    def _close(self, one: Retired, size: int, *, runs: bool) -> None:
+        """Bring no more of it when it has had time to ship its last entries."""
+        now = self._clock.monotonic()
+        if runs:
+            self._rests.pop(one.name, None)
+        elif now - self._rests.setdefault(one.name, now) >= FRESH_SECONDS:
+            done = msgspec.structs.replace(one, closed=True, entries=size)
+            keep(self._config.state, done)
+            self._at.pop(self._logs.pop(one.name, one.log), None)
+            self._forget(one.log)
+            self._closed(done)
+
+    def _bring(self, one: Presence, *, runs: bool) -> int | None:
+        """How many entries are here; None when it could not be brought."""
         now = self._clock.monotonic()
         before = self._logs.get(one.name, one.log)
         if before != one.log:  # its folder was restored: the old log is nobody's
@@ -113,26 +145,28 @@ class Brought:
         self._logs[one.name] = one.log
         self._at.setdefault(one.log, now)
         try:
-            self._figures(one.name, runs=runs)
+            self._figures(one, runs=runs)
             here = self._log(one)
         except Problem as problem:
             self._told(one.log, problem)
-        else:
-            self._told(one.log, None)
-            if here:
-                self._at[one.log] = now
+            return None
+        self._told(one.log, None)
+        if here is not None:
+            self._at[one.log] = now
+        return here or 0
 
-    def _figures(self, name: str, *, runs: bool) -> None:
-        place = gateway_figures(self._config, gateway_name(name))
-        figures = self._presences.figures(name) if runs else b""
+    def _figures(self, one: Presence, *, runs: bool) -> None:
+        """Those of one that broke off stay, and grow old; none are left where it was to end."""
+        place = gateway_figures(self._config, gateway_name(one.name))
+        figures = self._presences.figures(one.name) if runs else b""
         if figures:
             with exclusive(place.parent):
                 write_private(place, figures)
-        else:
+        elif one.ended or one.name in retired_of(self._config.state):
             place.unlink(missing_ok=True)
 
-    def _log(self, said: Presence) -> bool:
-        """Bring it; False while nothing was ever shipped of it."""
+    def _log(self, said: Presence) -> int | None:
+        """Bring it; how many entries it has, None while nothing was ever shipped of it."""
         if Role.of(said.log) is not Role.GATEWAY or not _NAME.fullmatch(said.log):
             raise Problem("PC6009", "the name is none of a gateway's log")
         directory = audit_directory(self._config, said.log)
@@ -143,16 +177,16 @@ class Brought:
         if said.log not in self._mirrors:
             self._mirrors[said.log] = self._mirror(said)
         try:
-            self._mirrors[said.log].step()
+            size = self._mirrors[said.log].step().size
         except Problem as problem:
             if problem.code not in _NOTHING:
                 raise
             if (directory / VKEY).exists():  # it was there
                 raise Problem("PC6009", problem.detail) from None
-            return False
+            return None
         if not (directory / VKEY).exists():
             replace(directory / VKEY, f"{said.vkey}\n".encode())
-        return True
+        return size
 
     def _mirror(self, said: Presence) -> Mirror:
         if self._source is None:
@@ -198,13 +232,22 @@ async def bringing_logs(
             event = msgspec.structs.replace(event, verdict="error", code=code)
         services.recorder.enqueue(event)
 
+    def closed(one: Retired) -> None:
+        about = {"gateway": one.name, "log": one.log, "entries": one.entries}
+        services.recorder.enqueue(changed(services.gateway, services.clock, "hosts.closed", about))
+
     engine = await asyncio.to_thread(records, config)
     presences = SqlPresences(engine, services.sealer)
-    brought = Brought(config, presences, _source(config, secrets), told, services.clock)
+    source = _source(config, secrets)
+    brought = Brought(config, presences, source, told, services.clock, closed)
     ages = age_gauge(registry)
-    brought.show(lambda name, age: ages.labels(name).set(age))
+    brought.show(lambda name, age: ages.labels(name).set(age), ages.remove)
     try:
-        async with background(_keep_up(brought)):
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(background(_keep_up(brought)))
+            if (privacy := services.privacy_parts) is not None:
+                pruned = PrunedHosts(config, presences, engine, privacy, services.clock)
+                await stack.enter_async_context(background(pruning_hosts(pruned, privacy)))
             yield
     finally:
         await asyncio.to_thread(brought.close)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,9 @@ import structlog
 
 from portcullis.audit.retention_holds import HOLDS, Holds
 from portcullis.bootstrap.background import background
+from portcullis.bootstrap.elsewhere import BUNDLE, kept
 from portcullis.bootstrap.foundation import CA
+from portcullis.bootstrap.hosts_retired import RETIRED
 from portcullis.bootstrap.records import records
 from portcullis.config import Config
 from portcullis.control.services import Services
@@ -33,7 +36,8 @@ from portcullis.store.hosts import SqlShelf
 KEYS: Final = "keys"
 ORDER: Final = "order"
 HELD: Final = "holds"
-NAMES: Final = (KEYS, CA, ORDER, HELD)
+RETIREES: Final = "retired"
+NAMES: Final = (KEYS, CA, ORDER, HELD, RETIREES)
 """The bundles, each of which a gateway needs before it starts."""
 _LOOK_SECONDS: Final = 0.2
 _CHECK_LOOKS: Final = 10
@@ -45,10 +49,18 @@ log = structlog.get_logger(__name__)
 class Published:
     """Puts on the shelf what changed in the folder ``state``.
 
-    ``told`` is told the name of a bundle that is there and was not put there.
+    ``told`` is told the name of a bundle that is there and was not put there. ``asked`` gives the
+    erasures that other hosts were asked for; of none, there is no bundle.
     """
 
-    def __init__(self, state: Path, shelf: Shelf, book: Holds, told: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        state: Path,
+        shelf: Shelf,
+        book: Holds,
+        told: Callable[[str], None],
+        asked: Callable[[], Mapping[str, bytes]],
+    ) -> None:
         self._shelf = shelf
         self._told = told
         self._files = Files(state / CA)
@@ -57,9 +69,11 @@ class Published:
             KEYS: lambda: _read(state / "keys", ISSUER, KILL),
             CA: self._of_authority,
             ORDER: lambda: _read(state, ORDER_FILE),
+            RETIREES: lambda: _read(state, RETIRED),
             HELD: lambda: {HOLDS: msgspec.json.encode(book.in_force())},
+            BUNDLE: asked,
         }
-        self._put: dict[str, tuple[int, Mapping[str, bytes]]] = {}
+        self._put: dict[str, tuple[int, Mapping[str, bytes]]] = {BUNDLE: (0, {})}
 
     def step(self, *, check: bool) -> None:
         """Put what changed; with ``check`` see that what was put is still there. Blocks.
@@ -114,7 +128,8 @@ async def publishing_files(config: Config, services: Services) -> AsyncIterator[
     engine = await asyncio.to_thread(records, config)
     try:
         shelf = SqlShelf(engine, services.sealer)
-        published = Published(config.state, shelf, parts.book, told)
+        asked = functools.partial(kept, config.state, services.sealer)
+        published = Published(config.state, shelf, parts.book, told, asked)
         async with background(_keep_up(published)):
             yield
     finally:

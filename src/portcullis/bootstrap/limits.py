@@ -38,6 +38,9 @@ KEPT: Final = "Set `appendonly yes` and `maxmemory-policy noeviction` in it."
 """What to do about a server that may give budgets back."""
 _SLACK: Final = 60.0
 
+_LOOK_SECONDS: Final = 60.0
+"""How often the server of the counts is looked at."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -104,13 +107,17 @@ async def limiting(
 
 
 async def _looked_at(counter: RedisCounter) -> None:
-    """Say so, once, when the server of the counts may give budgets back."""
-    try:
-        lacking = await counter.lacking()
-    except Problem:  # which every call that is counted says
-        return
-    if lacking:
-        log.warning("counts_not_kept", why=lacking, hint=KEPT)
+    """Say so, for ever, when the server of the counts may give budgets back from now on."""
+    said = ""
+    while True:
+        try:
+            lacking = await counter.lacking()
+        except Problem:  # which every call that is counted says
+            lacking = said
+        if lacking and lacking != said:
+            log.warning("counts_not_kept", why=lacking, hint=KEPT)
+        said = lacking
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def sizes_of(config: Config) -> Sizes:

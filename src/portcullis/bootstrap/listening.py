@@ -19,6 +19,7 @@ from portcullis.bootstrap.leaving import doors
 from portcullis.bootstrap.notices import chat
 from portcullis.bootstrap.parts import Parts
 from portcullis.bootstrap.relaying import relay_of, taking
+from portcullis.bootstrap.telemetry import scraper
 from portcullis.bootstrap.threatening import threatened
 from portcullis.config import Config
 from portcullis.config.places import logs_of
@@ -45,6 +46,7 @@ from portcullis.control import (
     pruning_api,
     quarantine_api,
     releases_api,
+    retiring_api,
     reviews_api,
     runs_api,
     secrets_api,
@@ -210,6 +212,7 @@ def for_operators(
         services,
         registry=parts.registry,
         figures=figures,
+        scraper=scraper(config, parts.secrets),
         ready=lambda: ready() and not services.recorder.failure,
         routers=lambda edge: (
             *kills_api.routers(edge, services.kills("control")),  # first: routes are tried in turn
@@ -237,6 +240,7 @@ def for_operators(
             *privacy_api.routers(edge, services.privacy("control")),
             pruning_api.router(edge, services.pruning(), services.records()),
             backups_api.router(edge, services.backups("control")),
+            retiring_api.router(edge, services.retiring),
             *_grants(parts, edge),
             *(chat_api.router(edge, one) for one in (chat(config, services),) if one),
         ),

@@ -196,7 +196,7 @@ def place(name: str) -> str:
 
 def console_of(config: Config, control_url: str) -> str:
     """Where links lead: the origin that the console is configured for, or its own name here."""
-    return config.console.origin or own_url(control_url)
+    return config.console.origin or own_url(control_url, config.console.name)
 
 
 def teller(

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from portcullis.bootstrap.mining import scopes_of
-from portcullis.bootstrap.records import records
+from portcullis.bootstrap.records import records_beside
 from portcullis.bootstrap.releases import binding, held
 from portcullis.config import Config
 from portcullis.config.places import Role, logs_of
@@ -49,12 +49,8 @@ async def observing(config: Config, services: Services, pdp: RegoPdp) -> None:
     """Tell of observations for ever; only who rules does."""
     if not Role.of(services.gateway.rpartition("/")[2]).rules:
         return
-    engine = records(config)
-    try:
-        watch = _Observing(config, services, pdp, SqlObservations(engine))
-        await watch.run()
-    finally:
-        engine.dispose()
+    async with records_beside(config, "observations") as engine:
+        await _Observing(config, services, pdp, SqlObservations(engine)).run()
 
 
 class _Observing:
@@ -69,11 +65,13 @@ class _Observing:
 
     async def run(self) -> None:
         """Look again and again; a fault is logged and tried again later."""
-        waiting = list(await asyncio.to_thread(self._store.unfinished))
-        self._known = {one.agent: one for one in waiting if not one.ended_at}
-        late = [one for one in waiting if one.ended_at]
+        late: list[Observation] | None = None
         while True:
             try:
+                if late is None:
+                    waiting = list(await asyncio.to_thread(self._store.unfinished))
+                    self._known = {one.agent: one for one in waiting if not one.ended_at}
+                    late = [one for one in waiting if one.ended_at]
                 while late:
                     await self._draft(late[-1])
                     late.pop()

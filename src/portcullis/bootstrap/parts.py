@@ -268,7 +268,9 @@ async def assembled(
             alerts=alarm,
             secrets=sources,
             terminated=policy.pdp.terminated,
-            tracer=tracing(stack, config, services, sources, registry),
-            decisions=deciding(config, services, policy.pdp, inventory, checks, records, metrics),
+            tracer=(tracer := tracing(stack, config, services, sources, registry)),
+            decisions=deciding(
+                *(config, services, policy.pdp, inventory, checks, records, metrics, tracer)
+            ),
             behind=policy.behind,
         )

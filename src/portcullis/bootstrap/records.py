@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+import structlog
 from sqlalchemy import Engine
 
 from portcullis.config import Config
@@ -18,6 +22,9 @@ DATABASE: Final = "portcullis.db"
 """Below the state directory, unless `store.url` says otherwise."""
 LOCK: Final = "control.lock"
 """Below the state directory: held by the one process that rules the deployment."""
+_AGAIN_SECONDS: Final = 60.0
+
+log = structlog.get_logger(__name__)
 
 
 def records(config: Config) -> Engine:
@@ -26,6 +33,27 @@ def records(config: Config) -> Engine:
     Raises Problem PC7001 when it cannot be used, and what reading a secret raises.
     """
     return open_store(place_of(config), pool=config.store.pool)
+
+
+@contextlib.asynccontextmanager
+async def records_beside(
+    config: Config, work: str, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> AsyncIterator[Engine]:
+    """The same for ``work`` beside a gate that serves: opened as soon as it can be used.
+
+    Nothing else waits for a database that is away meanwhile, and nothing ends by it.
+    """
+    while True:
+        try:
+            engine = await asyncio.to_thread(records, config)
+            break
+        except Problem as problem:
+            log.warning("store_not_opened", work=work, fault=problem.code)
+            await sleep(_AGAIN_SECONDS)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def recorded(config: Config) -> bool:

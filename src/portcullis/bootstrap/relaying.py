@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from portcullis.bootstrap.domain import GATEWAY, Domain
+from portcullis.bootstrap.hosts_retired import retired_of
 from portcullis.bootstrap.parts import Parts
 from portcullis.checks.contain import Contain
 from portcullis.config import Config
@@ -99,6 +101,7 @@ async def taking(
         seconds=limits.receive_seconds,
         drain_seconds=limits.drain_seconds,
         busy=busy,
+        retired=partial(retired_of, config.state),
     )
     urls = {}
     if config.listen.relay is not None:

@@ -67,7 +67,7 @@ def shares(role: Role) -> bool:
     return role in {Role.CONTROL, Role.GATEWAY}
 
 
-def server_of(stack: _Stack, config: Config, role: Role) -> Server | None:
+def server_of(stack: _Stack, config: Config, role: Role, clock: Clock) -> Server | None:
     """Where all of this lies for the gateways of several hosts, if anywhere; the stack closes it.
 
     Raises Problem PC7085 for its address, and those of the reference.
@@ -75,7 +75,7 @@ def server_of(stack: _Stack, config: Config, role: Role) -> Server | None:
     if config.shared.url is None or role.alone:
         return None
     url = local_secrets(os.environ).resolve(config.shared.url).reveal()
-    server = Server(url, config.trust_domain)
+    server = Server(url, config.trust_domain, clock=clock)
     stack.callback(server.close)
     return server
 
@@ -224,7 +224,7 @@ def _server(stack: _Stack, config: Config, services: Services) -> Server | None:
         return None
     if isinstance(services.once, RedisOnce):
         return services.once.server
-    return server_of(stack, config, _role(services))
+    return server_of(stack, config, _role(services), services.clock)
 
 
 def _name(services: Services) -> str:

@@ -1,4 +1,4 @@
-"""Traces of requests: from the configuration to who draws them and who delivers them."""
+"""Traces and figures: from the configuration to who draws, delivers and may read them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from portcullis.bootstrap.exporters import trusting
 from portcullis.bootstrap.secret_sources import used_by
 from portcullis.config import Config
 from portcullis.config.places import Role
+from portcullis.control.metrics_api import Scraper, nobody, scraping
 from portcullis.control.services import Services
 from portcullis.core.ports import SecretSource
 from portcullis.execution.spans import Fate, Spans
@@ -59,6 +60,14 @@ def tracing(
     thread = ExportThread((spans,), name="traces")
     stack.push_async_callback(asyncio.to_thread, thread.close)
     return Tracer(section.ratio, spans.put, services.clock, passed_on=section.propagate)
+
+
+def scraper(config: Config, secrets: SecretSource) -> Scraper:
+    """Who may read the figures besides operators, by the configuration."""
+    section = config.telemetry.metrics
+    if section is None:
+        return nobody
+    return scraping(used_by(secrets, "telemetry.metrics"), section.token)
 
 
 def _headers(

@@ -7,14 +7,16 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from portcullis.config import Config
 from portcullis.config.identity import FileKeys, OpenBaoKeys, Pkcs11Keys
 from portcullis.config.places import VKEY, logs_of
+from portcullis.config.replica import Replica
 from portcullis.config.tenants import Tenant, listeners, tenants, within
 from portcullis.core.codes import CODES
 from portcullis.core.errors import Problem
@@ -23,6 +25,8 @@ _ANYWHERE: Final = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104 - compared,
 _SECRET: Final = ("keys", "ca")
 """Below the state directory: where keys and certificates are that no other deployment has."""
 _KEYS: Final = frozenset({".key", ".pem"})
+_LOOPBACK: Final = {"localhost": "127.0.0.1", "[::1]": "127.0.0.1"}
+"""Names of one place: ``localhost`` may be either."""
 
 
 class Apart(msgspec.Struct, frozen=True):
@@ -81,6 +85,7 @@ def on_this_machine(folder: Path, all_of_them: tuple[Looked, ...]) -> Iterator[A
         yield from _nested(first, second)
         yield from _same_keys(first, second, secrets)
         yield from _same_ports(first, second)
+        yield from _same_places(first, second)
 
 
 def _open(one: Looked) -> Iterator[Apart]:
@@ -153,6 +158,38 @@ def _origins(one: Looked) -> set[str]:
 def _same_ports(first: Looked, second: Looked) -> Iterator[Apart]:
     for name, ours in listeners(first.config).items():
         for other, theirs in listeners(second.config).items():
-            (host, _, port), (there, _, number) = ours.rpartition(":"), theirs.rpartition(":")
+            (host, port), (there, number) = _address(ours), _address(theirs)
             if port == number != "0" and (host == there or _ANYWHERE & {host, there}):
                 yield shared(first, second, f"the address of {name} and {other}, {ours}")
+
+
+def _address(said: str) -> tuple[str, str]:
+    host, _, port = said.rpartition(":")
+    return _LOOPBACK.get(host, host), port
+
+
+def _same_places(first: Looked, second: Looked) -> Iterator[Apart]:
+    """Where the copies of their logs are, and what browsers call their consoles."""
+    for ours in first.config.audit.replicate:
+        for theirs in second.config.audit.replicate:
+            place, other = _copies(ours), _copies(theirs)
+            if place.is_relative_to(other) or other.is_relative_to(place):
+                yield shared(first, second, f"the store of copies {ours.store}")
+    for name in sorted(_consoles(first.config) & _consoles(second.config)):
+        found = f"the name of their consoles, {name}: a browser shows one its login at the other"
+        yield shared(first, second, found)
+
+
+def _copies(replica: Replica) -> PurePosixPath:
+    scheme, _, place = replica.store.partition("://")
+    if scheme == "file":
+        return PurePosixPath("file", *Path(place).resolve().parts[1:])
+    return PurePosixPath(scheme, quote(replica.endpoint or "", safe=""), place)
+
+
+def _consoles(config: Config) -> set[str]:
+    """Hosts that browsers have a cookie for."""
+    if not config.console.enabled:
+        return set()
+    named = urlsplit(config.console.origin or "").hostname
+    return {config.console.name} | ({named} if named else set())

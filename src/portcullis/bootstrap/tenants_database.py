@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +17,18 @@ from portcullis.core.errors import Problem
 from portcullis.store import postgresql
 
 _ROUNDS: Final = 4096
-CONNECTIONS: Final = 100
+CONNECTIONS: Final = 40
+"""What a role may have: two tenants fit into the 100 that a server has by default."""
+_WAY: Final = (
+    *("host", "port", "sslmode", "sslrootcert", "sslcrl", "sslcrldir", "sslsni"),
+    *("ssl_min_protocol_version", "channel_binding", "gssencmode", "require_auth"),
+)
+"""What of an address says the way to a server. The rest may say who comes, as the driver has it:
+``user``, ``password``, ``passfile``, ``sslkey``."""
+_OPEN: Final = """
+SELECT datname FROM pg_database
+WHERE datallowconn AND has_database_privilege('public', oid, 'CONNECT') ORDER BY datname
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +51,8 @@ def database_of(tenant: str, admin: str) -> TenantDatabase:
         place = make_url(admin)
     except ArgumentError:
         raise Problem("PC7094", "--database-admin is no address of a database") from None
-    url = place.set(username=name, password=password, database=name)
+    way = {one: place.query[one] for one in _WAY if one in place.query}
+    url = place.set(username=name, password=password, database=name, query=way)
     role = f'"{name}"'
     no_more = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
     bound = f"{no_more} CONNECTION LIMIT {CONNECTIONS}"
@@ -47,14 +60,18 @@ def database_of(tenant: str, admin: str) -> TenantDatabase:
     statements = (
         f"CREATE ROLE {role} LOGIN PASSWORD '{verifier(password)}' {bound}",
         f"ALTER ROLE {role} SET log_error_verbosity = terse",
-        f"CREATE DATABASE {role} OWNER {role} {sorted_by_bytes}",
-        f"REVOKE ALL ON DATABASE {role} FROM PUBLIC",
+        f"CREATE DATABASE {role} OWNER {role} {sorted_by_bytes} ALLOW_CONNECTIONS false",
+        f"REVOKE ALL ON DATABASE {role} FROM PUBLIC",  # nobody came in before, to stay
+        f"ALTER DATABASE {role} ALLOW_CONNECTIONS true",
     )
     return TenantDatabase(name, url.render_as_string(hide_password=False), statements)
 
 
-def make(wanted: TenantDatabase, admin: str) -> None:
-    """Make it as the administrator. Raises Problem PC7094; nothing that is there is taken over."""
+def make(wanted: TenantDatabase, admin: str) -> str:
+    """Make it as the administrator; what is left to do, in words.
+
+    Raises Problem PC7094; nothing that is there is taken over.
+    """
     engine = postgresql.connect(admin, pool=2)
     done = 0
     try:
@@ -62,14 +79,22 @@ def make(wanted: TenantDatabase, admin: str) -> None:
             for statement in wanted.statements:
                 connection.exec_driver_sql(statement)
                 done += 1
+            everybodys = connection.exec_driver_sql(_OPEN).scalars().all()
     except SQLAlchemyError as error:
-        what = wanted.statements[done].partition(" PASSWORD ")[0]
+        what = (*wanted.statements, _OPEN.strip())[done].partition(" PASSWORD ")[0]
         left = f"; role {wanted.name} was made and is left" if done else ""
         detail = f"the database: {postgresql.reason(error)} at {what}{left}"
         hint = "See to it as its administrator, or use --by-hand."
         raise Problem("PC7094", detail, hint=hint) from None
     finally:
         engine.dispose()
+    return closing(everybodys)
+
+
+def closing(databases: Iterable[str]) -> str:
+    """What an administrator says about databases that everybody may connect to; "" for none."""
+    names = ", ".join('"' + one.replace('"', '""') + '"' for one in databases)
+    return f"in PostgreSQL: REVOKE CONNECT ON DATABASE {names} FROM PUBLIC" if names else ""
 
 
 def gone(tenant: str) -> tuple[str, ...]:

@@ -15,14 +15,15 @@ from typing import Final
 import yaml
 
 from portcullis.bootstrap import tenants_database, tenants_redis
-from portcullis.config import Config
-from portcullis.config.tenants import Tenant, listeners, tenant_name, tenants, trust_domain
+from portcullis.bootstrap.foundation import ruling
+from portcullis.config import Config, load
+from portcullis.config.tenants import Tenant, listeners, tenant_name, tenants, trust_domain, within
 from portcullis.core.errors import Problem
 from portcullis.identity.private import write_private
 
 OPENED: Final = ("gate", "control", "mtls")
 """The listeners that a new tenant has."""
-_SQL, _ACL = "database.sql", "redis.acl"
+_SQL, _ACL, _DRAFT = "database.sql", "redis.acl", "portcullis.draft.yaml"
 _HEAD: Final = """\
 # The tenant {name}. Check it with `portcullis doctor`; what else can stand here is in
 # docs/reference/configuration.md, and in what `portcullis init` writes. Name its upstreams, and
@@ -71,15 +72,18 @@ def create(folder: Path, wanted: Wanted) -> Made:
         try:
             new.folder.mkdir(mode=0o700)
         except FileExistsError:
-            raise Problem("PC7094", f"{new.folder} is there already") from None
+            half = "" if new.file.exists() else ", and no tenant: delete it when it is half of one"
+            raise Problem("PC7094", f"{new.folder} is there already{half}") from None
         try:
-            sections, left = _shared(new, domain, wanted)
-            (new.folder / "policy").mkdir(mode=0o700)
-            (new.folder / "policy" / "main.yaml").write_text(wanted.policy, encoding="utf-8")
-            text = {"trust_domain": domain, "listen": dict(listen), **sections}
-            head = _HEAD.format(name=wanted.name)
-            write_private(new.file, (head + yaml.safe_dump(text, sort_keys=False)).encode())
-            new.config()
+            needs = _needs(domain, wanted)
+            _write(new, needs, wanted.policy)
+            text: dict[str, object] = {"trust_domain": domain, "listen": dict(listen)}
+            text |= _console(new) | needs.sections()
+            head, draft = _HEAD.format(name=wanted.name), new.folder / _DRAFT
+            write_private(draft, (head + yaml.safe_dump(text, sort_keys=False)).encode())
+            load(draft)  # before anybody at a server is told
+            left = _told(new, needs, wanted)
+            draft.rename(new.file)
         except BaseException:
             shutil.rmtree(new.folder)
             raise
@@ -87,53 +91,88 @@ def create(folder: Path, wanted: Wanted) -> Made:
 
 
 def removed(one: Tenant, config: Config, now: float) -> tuple[Path, tuple[str, ...]]:
-    """Set a tenant aside, which does not run; where it is now, and what is left elsewhere."""
+    """Set a tenant aside; where it is now, and what is left elsewhere.
+
+    Raises Problem PC6003 while a process of its rules, also one that does not serve yet.
+    """
+    inside = within(config.state, one.folder)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     aside = one.folder.with_name(f"{one.name}.removed-{stamp}")
-    one.folder.rename(aside)
+    with ruling(config.state) if config.state.is_dir() else contextlib.nullcontext():
+        one.folder.rename(aside)
     left = [f"the logs and all else of it, in {aside}: keep them as long as evidence is kept"]
-    if not config.state.is_relative_to(one.folder):
+    if not inside:
         left.append(f"its state, in {config.state}")
     if config.store.url is not None:
         left.append(f"its records: {'; '.join(tenants_database.gone(one.name))}")
     if config.counters.via == "redis" or config.feed.via == "redis" or config.shared.url:
-        left.append(f"its users in Redis: {tenants_redis.gone(one.name)}")
+        gone = tenants_redis.gone(one.name)
+        left.append(f"its users in Redis: {gone}; their keys expire by themselves")
     return aside, tuple(left)
 
 
-def _shared(new: Tenant, domain: str, wanted: Wanted) -> tuple[dict[str, object], tuple[str, ...]]:
-    """The sections about servers that tenants share, and what is left to do there."""
-    sections: dict[str, object] = {}
-    left: list[str] = []
-    users: tuple[tenants_redis.TenantUser, ...] = ()
-    if wanted.redis:
-        users = tenants_redis.users_of(wanted.name, domain, wanted.redis)
-        for one in users:
-            write_private(new.folder / f"{one.use.name}.url", one.url.encode())
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What a tenant is to have at servers that tenants share."""
+
+    database: tenants_database.TenantDatabase | None
+    users: tuple[tenants_redis.TenantUser, ...]
+
+    def sections(self) -> dict[str, object]:
+        """Those of its configuration."""
+        found: dict[str, object] = {}
+        for one in self.users:
             at: dict[str, object] = {"url": f"file:{one.use.name}.url"}
-            sections[one.use.name] = at if one.use.name == "shared" else {"via": "redis", **at}
-    database = None
-    if wanted.database:
-        database = tenants_database.database_of(wanted.name, wanted.database)
-        write_private(new.folder / "database.url", database.url.encode())
-        sections["store"] = {"url": "file:database.url"}
-        if wanted.by_hand:
+            found[one.use.name] = at if one.use.name == "shared" else {"via": "redis", **at}
+        if self.database is not None:
+            found["store"] = {"url": "file:database.url"}
+        return found
+
+
+def _needs(domain: str, wanted: Wanted) -> _Needs:
+    name = wanted.name
+    database = tenants_database.database_of(name, wanted.database) if wanted.database else None
+    users = tenants_redis.users_of(name, domain, wanted.redis) if wanted.redis else ()
+    return _Needs(database, users)
+
+
+def _write(new: Tenant, needs: _Needs, policy: str) -> None:
+    """The files of its folder, but for the configuration."""
+    for one in needs.users:
+        write_private(new.folder / f"{one.use.name}.url", one.url.encode())
+    if needs.database is not None:
+        write_private(new.folder / "database.url", needs.database.url.encode())
+    (new.folder / "policy").mkdir(mode=0o700)
+    (new.folder / "policy" / "main.yaml").write_text(policy, encoding="utf-8")
+
+
+def _told(new: Tenant, needs: _Needs, wanted: Wanted) -> tuple[str, ...]:
+    """Have the servers told, or write down what to tell them; what is left to do."""
+    database, users, left = needs.database, needs.users, []
+    if wanted.by_hand:
+        if database is not None:
             lines = "".join(f"{one};\n" for one in database.statements)
             write_private(new.folder / _SQL, lines.encode())
             left.append(f"run {new.folder / _SQL} as PostgreSQL's administrator")
-        else:
-            tenants_database.make(database, wanted.database)
-    if users and wanted.by_hand:
-        lines = "".join(f"user {one.name} {one.rules}\n" for one in users)
-        write_private(new.folder / _ACL, lines.encode())
-        left.append(f"add {new.folder / _ACL} to the ACL file of each server of Redis")
-    elif users:
+        if users:
+            lines = "".join(f"user {one.name} {one.rules}\n" for one in users)
+            write_private(new.folder / _ACL, lines.encode())
+            left.append(f"add {new.folder / _ACL} to the ACL file of each server of Redis")
+        return tuple(left)
+    if database is not None:
+        left.append(tenants_database.make(database, wanted.database))
+    if users:
         try:
-            left += filter(None, [tenants_redis.make(users, wanted.redis)])
+            left += tenants_redis.make(users, wanted.redis)
         except Problem as problem:
             there = "" if database is None else f"; left: {database.name} in PostgreSQL"
             raise Problem(problem.code, problem.detail + there, hint=problem.hint) from None
-    return sections, tuple(left)
+    return tuple(filter(None, left))
+
+
+def _console(new: Tenant) -> dict[str, object]:
+    """A name that no other console of this machine has: browsers tell cookies apart by it."""
+    return {"console": {"name": f"{new.name}.localhost"}}
 
 
 def _listens(others: Sequence[Tenant], wanted: Wanted) -> dict[str, str]:

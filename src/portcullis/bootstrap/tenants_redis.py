@@ -15,7 +15,11 @@ from portcullis.core.errors import Problem
 from portcullis.store.redis_acl import USES, Use
 from portcullis.store.redis_address import FAULTS, connected, parsed
 
-_KEPT: Final[tuple[str, ...]] = ("ca", "cert", "key", "plaintext", "db")
+_KEPT: Final[tuple[str, ...]] = ("ca", "plaintext", "db")
+"""What of an address says the way to a server. A certificate (``cert``, ``key``) is the
+administrator's."""
+_FORGETS: Final = "Redis has no aclfile: it forgets these users when it starts again"
+LETS_IN: Final = "Redis lets everybody in as the user default, without a password"
 _SECONDS: Final = 5.0
 
 
@@ -51,7 +55,7 @@ def users_of(tenant: str, domain: str, admin: str) -> tuple[TenantUser, ...]:
     return tuple(found)
 
 
-def make(users: tuple[TenantUser, ...], admin: str) -> str:
+def make(users: tuple[TenantUser, ...], admin: str) -> list[str]:
     """Make them as the administrator; what is left to do, in words.
 
     Raises Problem PC7094 where there is such a user already, or more than one server.
@@ -61,7 +65,9 @@ def make(users: tuple[TenantUser, ...], admin: str) -> str:
         hint = "Use --by-hand, and give the lines to each server: Redis does not pass users on."
         raise Problem("PC7094", "there is more than one server of Redis", hint=hint)
 
-    async def ask() -> str:
+    made: list[str] = []
+
+    async def ask() -> list[str]:
         client: Any = connected(address, seconds=_SECONDS, decode=True)
         try:
             for one in users:
@@ -70,18 +76,24 @@ def make(users: tuple[TenantUser, ...], admin: str) -> str:
             for one in users:
                 rules = one.rules.split(" ")
                 await client.execute_command("ACL SETUSER", one.name, "reset", *rules)
+                made.append(one.name)
+            left = []
+            everybody = await client.execute_command("ACL GETUSER", "default")
+            if {"on", "nopass"} <= set(everybody["flags"]):
+                left.append(f"{LETS_IN}: give it one (requirepass)")
             try:
                 await client.execute_command("ACL SAVE")
             except ResponseError:
-                return "Redis has no aclfile: it forgets these users when it starts again"
-            return ""
+                left.append(_FORGETS)
+            return left
         finally:
             await client.aclose()
 
     try:
         return asyncio.run(ask())
     except FAULTS as error:
-        detail = f"Redis at {address.where}: {type(error).__name__}"
+        left = f"; left: {', '.join(made)}" if made else ""
+        detail = f"Redis at {address.where}: {type(error).__name__}{left}"
         raise Problem("PC7094", detail, hint="See to it, or use --by-hand.") from None
 
 

@@ -8,12 +8,14 @@ does not keep apart.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import resource
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from portcullis.bootstrap.children import PORTCULLIS, Children, signalled
@@ -30,7 +32,7 @@ PASSED_ON: Final = (
 """Of the provider's environment; what else a tenant has is in its own file."""
 _LINE: Final = 8192
 """Bytes of a line, more of which are a line of their own."""
-_VARIABLE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
+_VARIABLE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^\0]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,12 @@ class TenantsRunning(Children):
 
     def _say(self, what: str, said: dict[str, Any]) -> None:
         rest = " ".join(f"{key} {value}" for key, value in said.items() if key != "tenant")
-        self._told(f"{said['tenant']}: {what} {rest}")
+        self._tell(f"{said['tenant']}: {what} {rest}")
+
+    def _tell(self, line: str) -> None:
+        """They are kept running, and their pipes empty, also when nobody listens to us any more."""
+        with contextlib.suppress(OSError):
+            self._told(line)
 
     async def _hear(self, name: str, child: asyncio.subprocess.Process) -> None:
         """Tell all that it says, until it has ended."""
@@ -113,12 +120,12 @@ class TenantsRunning(Children):
         while piece := await reader.read(_LINE):
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                self._told(labelled(name, line))
+                self._tell(labelled(name, line))
             if len(rest) > _LINE:
-                self._told(labelled(name, rest))
+                self._tell(labelled(name, rest))
                 rest = b""
         if rest:
-            self._told(labelled(name, rest))
+            self._tell(labelled(name, rest))
 
 
 def labelled(name: str, line: bytes) -> str:
@@ -142,10 +149,13 @@ def labelled(name: str, line: bytes) -> str:
 def environment(tenant: Tenant, ours: Mapping[str, str]) -> dict[str, str]:
     """The environment of a tenant's processes. Raises Problem PC7001 for a file that is not good.
 
-    It is read as systemd reads an ``EnvironmentFile``, without quotes.
+    It is read as systemd reads an ``EnvironmentFile``, without quotes. It may belong to whom the
+    tenant's folder belongs to: who looks at all of them may be another.
     """
     found = {name: ours[name] for name in PASSED_ON if name in ours}
-    text = (read_private(tenant.environment) or b"").decode(errors="replace")
+    text = (read_private(tenant.environment, owner=_owner(tenant.folder)) or b"").decode(
+        errors="replace"
+    )
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -154,6 +164,13 @@ def environment(tenant: Tenant, ours: Mapping[str, str]) -> dict[str, str]:
             raise Problem("PC7001", f"{tenant.environment}:{number}: expected NAME=VALUE")
         found[match[1]] = match[2]
     return found
+
+
+def _owner(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_uid
+    except OSError:
+        return None
 
 
 def _bounded(pid: int, bounds: Bounds) -> None:

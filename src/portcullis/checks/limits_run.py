@@ -18,7 +18,10 @@ from portcullis.oversight import limits_size as size
 from portcullis.oversight.limits import Estimate, Planned
 
 _NEVER: Final = frozenset(
-    {"PC5006", "PC5012", "PC5013", "PC5022", "PC5080", "PC5081", "PC5082", "PC5083"}
+    {
+        *("PC5006", "PC5012", "PC5013", "PC5022", "PC5025"),
+        *("PC5080", "PC5081", "PC5082", "PC5083"),
+    }
 )
 """Problems with which a call ends before its upstream got it."""
 _UNREACHED: Final = "no connection"

@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "control": "Run the control plane alone.",
     "gateway": "Run one enforcement point, under a control plane.",
     "restart": "Have the workers of `up --workers` begin anew, one after the other.",
+    "retire": "Have a gateway of another host never serve again.",
     "demo": "Watch a support agent work through the gate.",
     "init": "Write a configuration and a policy to start from.",
     "doctor": "Say what is missing on this machine and what to do.",

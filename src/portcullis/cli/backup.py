@@ -49,7 +49,23 @@ WithoutNewerLog = Annotated[
         help="There is none: what was erased, cut off or revoked since is not known.",
     ),
 ]
+MemoriesToo = Annotated[
+    bool,
+    typer.Option(
+        "--memories-too",
+        help="Agents' memories were put back to the same time, or emptied: their labels hold.",
+    ),
+]
+DatabaseFrom = Annotated[
+    str,
+    typer.Option(
+        "--database-from",
+        metavar="TIME",
+        help="Only the database was put back, to this time: what logs tell since is done again.",
+    ),
+]
 _PATIENCE_SECONDS = 60.0
+_WITNESSES = "Tell the witnesses the new log's key. "
 _UNHELD = "held against the key in the backup itself: give --key to know whose it is"
 
 
@@ -155,6 +171,7 @@ def restore(
     ] = None,
     *,
     without_newer_log: WithoutNewerLog = False,
+    memories_too: MemoriesToo = False,
     passphrase: Passphrase = False,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
@@ -179,6 +196,7 @@ def restore(
             newer=newer,
             root_key=root_key,
             now=time.time(),
+            memories_too=memories_too,
         )
     if key is None:
         note(_UNHELD)
@@ -189,22 +207,30 @@ def restore(
 def fence(
     reason: Reason,
     newer_log: NewerLog = None,
+    database_from: DatabaseFrom = "",
     *,
     without_newer_log: WithoutNewerLog = False,
+    memories_too: MemoriesToo = False,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
     """Begin anew where the state was put back by other means (a snapshot), while nothing runs.
 
-    It is what `restore` does at its end: the old logs stay, and new ones begin.
+    It is what `restore` does at its end: the old logs stay, and new ones begin. With
+    --database-from they go on: only the records are from before.
     """
     from portcullis.bootstrap import keys_of  # noqa: PLC0415 - slow
     from portcullis.bootstrap.fence import fence as begin_anew  # noqa: PLC0415 - the same
     from portcullis.bootstrap.records import recorded, records  # noqa: PLC0415 - the same
+    from portcullis.cli.audit_lines import moment  # noqa: PLC0415 - the same
     from portcullis.cli.operate import running_gate, running_gateways  # noqa: PLC0415 - the same
     from portcullis.identity.sealing import Envelope  # noqa: PLC0415 - the same
 
-    newer, why = _newer(newer_log, without=without_newer_log), line(reason)
+    why, newer, since = line(reason), None, moment(database_from)
+    if since is None:
+        newer = _newer(newer_log, without=without_newer_log)
+    elif newer_log is not None or without_newer_log:
+        raise Problem("PC7004", "--database-from is for a folder whose logs are the newest")
     settings = load(config)
     if running_gate(settings) is not None or running_gateways(settings):
         raise Problem("PC6003", "a gate runs", hint="Stop it first.")
@@ -213,7 +239,12 @@ def fence(
     engine = records(settings)
     try:
         sealer = Envelope(keys_of(settings, create=False))
-        done = begin_anew(settings, engine, sealer, newer, time.time(), {"reason": why})
+        now, said = time.time(), {"reason": why}
+        done = begin_anew(
+            *(settings, engine, sealer, newer, now, said),
+            memories_too=memories_too,
+            database_from=None if since is None else since.timestamp(),
+        )
     finally:
         engine.dispose()
     _tell(done, {"state": str(settings.state)}, as_json=json)
@@ -263,16 +294,19 @@ def _tell(done: Fenced, said: dict[str, Any], *, as_json: bool) -> None:
         import msgspec  # noqa: PLC0415 - slow
 
         more = {"log": str(done.log), "vkey": done.vkey, "done_again": done.done_again}
-        print_json(said | more | {"former": msgspec.to_builtins(done.former)})
+        also = {"former": msgspec.to_builtins(done.former), "memories": done.memories}
+        print_json(said | more | also)
         return
     for name, one in done.former.items():
         print(f"ended   {clean(name)}: {one.size} entries, root {one.root}")
-    print(f"begun   {done.log}")
+    print(f"{'begun' if done.epoch else 'goes on':7} {done.log}")
     print(f"vkey    {done.vkey}")
     for method, count in sorted(done.done_again.items()):
         print(f"again   {method}: {count}")
+    if done.memories is not None:
+        print(f"holds   memories of agents: {done.memories}, whatever is read there")
     sys.stderr.write(
-        "Tell the witnesses the new log's key. Everybody is killed: look at who there is, then\n"
+        f"{_WITNESSES if done.epoch else ''}Everybody is killed: look at who there is, then\n"
         "`portcullis kill --all --undo --reason ...`. Operators need new passwords\n"
         "(`portcullis operator password NAME`), users connect their accounts again.\n"
     )

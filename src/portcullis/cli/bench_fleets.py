@@ -92,8 +92,14 @@ def fleet(
     only: Annotated[
         Literal["json", "sse", "tools", "mix"] | None, typer.Option(help="One kind of call.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1, max=1200, help="Of load in each cell.")] = 60.0,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=1200, help="Of load in each cell, peers not counted.")
+    ] = 60.0,
     rounds: Annotated[int, typer.Option(min=1, max=200, help="Turns of all in a cell.")] = 5,
+    growth: Annotated[
+        float,
+        typer.Option(min=0, max=1200, help="Seconds of load in which memory is looked at."),
+    ] = 0.0,
     cells: Annotated[
         Path | None,
         typer.Option(help="Where cells are kept: what is there is not measured again."),
@@ -117,12 +123,13 @@ def fleet(
         seconds=seconds,
         rounds=rounds,
         peers=tuple(peers),
+        growth=growth,
         cells=cells,
         folder=folder,
         command=shlex.join(("portcullis", *sys.argv[1:])),
     )
     with status("measuring", quiet=as_json) as say:
-        result = measure_fleet(settings, say)
+        result = measure_fleet(settings, say, warned)
     parts(result, as_json=as_json)
 
 
@@ -149,8 +156,13 @@ def soak(
         command=shlex.join(("portcullis", *sys.argv[1:])),
     )
     with status("soaking", quiet=as_json) as say:
-        result = measure_soak(settings, say)
+        result = measure_soak(settings, say, warned)
     parts(result, as_json=as_json)
+
+
+def warned(text: str) -> None:
+    """Say what a figure alone does not."""
+    typer.echo(f"warning: {text}", err=True)
 
 
 def counts(text: str, most: int = 500, option: str = "--connections") -> tuple[int, ...]:

@@ -48,7 +48,7 @@ def console(
         roles=("admin",),
         audience=LINK,
     )
-    url = f"{own_url(gate.control)}/login?again=1#once={minted.token}"
+    url = f"{own_url(gate.control, settings.console.name)}/login?again=1#once={minted.token}"
     if open_:
         page = settings.state / PAGE  # a link among a process's arguments is there for all to read
         refresh = f'<meta http-equiv="refresh" content="0; url={escape(url)}">'

@@ -35,4 +35,4 @@ async def _serve(config: Config, *, wait: bool) -> None:
         settle()
         where(gate.urls)
         serves(config, gate)
-        await Stop().wait(gate.reload_policy)
+        await Stop().wait(gate)

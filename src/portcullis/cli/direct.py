@@ -42,6 +42,8 @@ from portcullis.control.kills_api import (
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldView
 from portcullis.control.pruning_api import PruningView, told
 from portcullis.control.quarantine_api import QuarantinedView, QuarantineList
+from portcullis.control.retiring import RETIRE
+from portcullis.control.retiring_api import RetiredView
 from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
 from portcullis.control.secrets_api import (
     RotatedView,
@@ -68,6 +70,7 @@ class Direct(DirectPrincipals):
         self._privacy = services.privacy("cli")
         self._pruning = services.pruning()
         self._backups = services.backups("cli")
+        self._services = services
         self._approving = services.approvals("cli")
         self._desk = services.desk("cli")
         self._kills = services.kills("cli")
@@ -115,6 +118,11 @@ class Direct(DirectPrincipals):
         """Record what was made."""
         work = self._backups.made(self._context, backup, digest, size)
         self._run(work, CREATED, backup)
+
+    def retire(self, gateway: str, reason: str) -> RetiredView:
+        """Have a gateway of another host never serve again."""
+        work = self._services.retiring("cli").retire(self._context, gateway, reason)
+        return RetiredView.of(self._run(work, RETIRE, gateway))
 
     def holds(self) -> tuple[HoldView, ...]:
         """The legal holds in force."""

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from portcullis.audit.publish import CHECKPOINT
 from portcullis.bootstrap.hosts_followed import SEEN
 from portcullis.bootstrap.hosts_published import NAMES
+from portcullis.bootstrap.hosts_retired import retired_of
 from portcullis.bootstrap.keys import keys_of
 from portcullis.bootstrap.records import place_of
 from portcullis.cli.doctor_finding import Finding
@@ -20,7 +21,8 @@ from portcullis.cli.operate import running_gate
 from portcullis.config import Config
 from portcullis.config.places import VKEY, Role, audit_directory
 from portcullis.core.errors import Problem
-from portcullis.core.hosts import Presence
+from portcullis.core.hosts import Presence, Retired
+from portcullis.identity.keymanager import KEYS
 from portcullis.identity.sealing import Envelope
 from portcullis.store import postgresql
 from portcullis.store.hosts import SqlPresences, SqlShelf
@@ -34,7 +36,8 @@ _OLD: Final = 120.0
 
 def hosts(config: Config) -> Iterator[Finding]:
     """What is missing between hosts; nothing where records are in a file, which is of one host."""
-    if config.store.url is None:
+    started = config.apart or (config.state / KEYS).is_dir()
+    if config.store.url is None or not started:  # before the first start nobody knows of it
         return
     with contextlib.ExitStack() as stack:
         try:
@@ -44,9 +47,14 @@ def hosts(config: Config) -> Iterator[Finding]:
             if config.apart:
                 yield _published(config, SqlShelf(engine, sealer))
             presences = SqlPresences(engine, sealer)
-            running = {one.name: one.policy for one in presences.running()}
+            retired = retired_of(config.state)
+            running = {
+                one.name: one.policy for one in presences.running() if one.name not in retired
+            }
             for one in presences.all():
-                if one.apart and not config.apart:
+                if one.name in retired:
+                    yield _retired(retired[one.name])
+                elif one.apart and not config.apart:
                     yield _there(config, one, runs=one.name in running)
             if len(running) > 1:
                 yield _policies(running)
@@ -72,6 +80,12 @@ def _published(config: Config, shelf: SqlShelf) -> Finding:
         shelf.get(name)
     taken = "taken over" if (config.state / SEEN).exists() else "not taken over yet"
     return Finding("control", ok=True, found=f"elsewhere; its keys are published, and {taken}")
+
+
+def _retired(one: Retired) -> Finding:
+    how = f"closed with {one.entries} entries" if one.closed else "not closed yet"
+    found = f"retired {_long(max(0.0, time.time() - one.at))} ago; its log is {how}"
+    return Finding(f"gateway {one.name}", ok=True, found=found)
 
 
 def _there(config: Config, said: Presence, *, runs: bool) -> Finding:

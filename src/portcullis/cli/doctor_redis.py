@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Iterator
 
 from portcullis.bootstrap.limits import KEPT
@@ -13,8 +15,10 @@ from portcullis.execution.secrets import Secrets
 from portcullis.store.redis_acl import COUNTERS, FEED, SHARED, Use, lacking
 from portcullis.store.redis_address import FAULTS, Address, Client, connected, one_node, parsed
 from portcullis.store.redis_health import facts, forgets, unfit
+from portcullis.store.redis_script import SKEW
 
 _SECONDS = 3.0
+_CLOCKS = "Set both machines' clocks (NTP): what goes by time is refused while they differ."
 
 
 def servers(config: Config, secrets: Secrets) -> Iterator[Finding]:
@@ -42,13 +46,17 @@ async def _looked(what: str, use: Use, reference: str, address: Address, domain:
         if lacks:
             do = f"ACL SETUSER {address.user or 'default'} {use.rule(domain)}"
             return Finding(what, ok=False, found=f"its user may not: {', '.join(lacks)}", do=do)
-        said, version = "", ""
+        said, version, do = "", "", KEPT
         if use is COUNTERS:
             said = await unfit(client) or await forgets(client)
         elif use is SHARED:
             said = await unfit(client)
         if use is not FEED:
-            version = f", Redis {(await facts(client))[0].get('redis_version', '?')}"
+            told = (await facts(client))[0]
+            version = f", Redis {told.get('redis_version', '?')}"
+            off = time.time() - float(told.get("server_time_usec", math.nan)) / 1e6
+            if not said and not abs(off) <= SKEW:
+                said, do = f"its clock is {-off:+.0f} seconds from the one here", _CLOCKS
     except FAULTS as error:
         do = "Start it, or correct its address, its certificate or its user: see docs/redis.md."
         found = f"{address.where} cannot be reached: {type(error).__name__}"
@@ -56,7 +64,7 @@ async def _looked(what: str, use: Use, reference: str, address: Address, domain:
     finally:
         await client.aclose()
     good = "it keeps what is counted" if use is COUNTERS else "it does what is needed"
-    return Finding(what, not said, f"{reference}: {said or good + version}", KEPT if said else "")
+    return Finding(what, not said, f"{reference}: {said or good + version}", do if said else "")
 
 
 def _commands(address: Address) -> Client:

@@ -10,6 +10,7 @@ from portcullis.bootstrap import keys_of
 from portcullis.bootstrap.secret_sources import Sources, sources_of
 from portcullis.cli.doctor_finding import Finding
 from portcullis.config import Config
+from portcullis.control.metrics_api import credential
 from portcullis.core.errors import Problem
 from portcullis.core.secret import Secret
 from portcullis.identity.keymanager import KEYS
@@ -36,13 +37,15 @@ def opened(config: Config) -> Iterator[Sources]:
 
 
 def secrets(config: Config, sources: Sources) -> Iterator[Finding]:
-    """What is injected or a honeytoken, and what a schedule names."""
+    """What is injected, scrapes figures or is a honeytoken, and what a schedule names."""
     told = {one.credential for one in config.models.values()}
     told |= {one.credential for one in config.mcp.values()}
     for one in configured(config):
         if one.reference not in told:
             told.add(one.reference)
             yield _read(f"secret of {one.upstream}", one.reference, sources)
+    if config.telemetry.metrics is not None:
+        yield _scraper(config.telemetry.metrics.token, sources)
     for known in config.secrets.known:
         if known.honeytoken:
             yield _read("honeytoken", known.reference, sources, bait=True)
@@ -51,6 +54,15 @@ def secrets(config: Config, sources: Sources) -> Iterator[Finding]:
             found = f"every {known.rotate_every_hours:g} hours"
             do = f"Name a program under incidents.rotation.{scheme}."
             yield Finding(f"rotation of {known.reference}", scheme in sources.hooks, found, do)
+
+
+def _scraper(reference: str, sources: Sources) -> Finding:
+    what = "token of telemetry.metrics"
+    try:
+        credential(sources.registry, reference)
+    except Problem as problem:
+        return Finding(what, ok=False, found=problem.detail, do=problem.hint)
+    return Finding(what, ok=True, found=reference)
 
 
 def _read(what: str, reference: str, sources: Sources, *, bait: bool = False) -> Finding:

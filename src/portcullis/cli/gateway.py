@@ -64,7 +64,7 @@ async def _serve(config: Config, name: str, *, tied: bool) -> None:
             raise Problem("PC6003", detail, hint=hint) from None
         settle()
         where(gate.urls, name)
-        await stop.wait(gate.reload_policy)
+        await stop.wait(gate)
 
 
 def _at(config: Config, given: list[str]) -> Config:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from portcullis.audit import keys as log_keys
 from portcullis.audit import subjects
 from portcullis.audit.subjects import SUBJECTS_FILE
-from portcullis.bootstrap import founded, keys_of, own_log
+from portcullis.bootstrap import elsewhere, founded, keys_of, own_log
 from portcullis.bootstrap.by_hand import recorder
 from portcullis.bootstrap.records import recorded, records
 from portcullis.cli.operate import running_gateways
@@ -110,6 +110,7 @@ def _reseal(settings: Config, services: Services, engine: Engine, sealer: Sealer
             clock=services.clock,
             new_id=services.new_id,
         )
+    elsewhere.reseal(state, sealer)
     columns.reseal(engine, sealer)
 
 

@@ -126,6 +126,8 @@ def _ordered(config: Config, reason: str, *, undo: bool) -> KilledView | UndoneV
         with operations(config) as do:
             return do.order(order)
     except Exception as error:
+        if undo and isinstance(error, Problem):
+            raise _still_killed(error) from None
         if undo or running_gate(config) is not None:
             raise
         kept_order(config, order)
@@ -141,6 +143,15 @@ def _ordered(config: Config, reason: str, *, undo: bool) -> KilledView | UndoneV
             durable=True,
             faults=[],
         )
+
+
+def _still_killed(error: Problem) -> Problem:
+    """Why nothing was taken back, and what has to be there for it."""
+    hint = (
+        "The kill stands: start the control plane, with its database and log, and say it again."
+        f" {error.hint}"
+    )
+    return Problem(error.code, error.detail, hint=hint)
 
 
 def _unled(config: Config, done: KilledView | UndoneView) -> KilledView | UndoneView:

@@ -20,6 +20,7 @@ from portcullis.control.limits_api import LimitList
 from portcullis.control.privacy_api import ContentView, ErasureView, HoldList, HoldView
 from portcullis.control.pruning_api import PruningView
 from portcullis.control.quarantine_api import QuarantineList
+from portcullis.control.retiring_api import RetiredView
 from portcullis.control.reviews_api import ReviewDetail, ReviewList, ReviewView
 from portcullis.control.secrets_api import RotatedView, SecretList, UseList
 from portcullis.core.approval import State
@@ -103,6 +104,11 @@ class Remote(RemotePrincipals):
     def backed_up(self, backup: str, digest: str, size: int) -> None:
         """Record what was made."""
         self._call("POST", f"/backups/{backup}/made", {"digest": digest, "bytes": size})
+
+    def retire(self, gateway: str, reason: str) -> RetiredView:
+        """Have a gateway of another host never serve again."""
+        found = self._call("POST", f"/gateways/{gateway}/retire", {"reason": reason})
+        return RetiredView.model_validate(found)
 
     def holds(self) -> tuple[HoldView, ...]:
         """The legal holds in force."""

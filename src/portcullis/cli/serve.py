@@ -16,6 +16,8 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from portcullis import bootstrap
+from portcullis.bootstrap.background import background
+from portcullis.bootstrap.mended import mended
 from portcullis.cli.operate import PATIENCE_SECONDS, running_gate
 from portcullis.config import Config
 from portcullis.control.console.guard import own_url
@@ -41,7 +43,7 @@ def where(urls: Mapping[str, str], name: str = "") -> None:
 def serves(config: Config, gate: bootstrap.Gate) -> None:
     """Say what agents and operators find there, and where it is recorded."""
     if config.console.enabled and "control" in gate.urls:
-        place = config.console.origin or own_url(gate.control_url)
+        place = config.console.origin or own_url(gate.control_url, config.console.name)
         say(f"console   {place}/ (a link that logs in: portcullis console)")
     for shape in sorted({upstream.shape for upstream in config.models.values()}):
         say(f"serves    /{shape}{'/v1' * (shape == 'openai')}")
@@ -95,14 +97,27 @@ class Stop:
             asked.cancel()
 
     async def wait(
-        self, reload: Callable[[], None], *, renew: Callable[[], None] | None = None
+        self,
+        gate: bootstrap.Gate,
+        *,
+        reload: Callable[[], None] | None = None,
+        renew: Callable[[], None] | None = None,
     ) -> None:
-        """Return when it is to end; until then, SIGHUP calls ``reload`` and SIGUSR2 ``renew``."""
-        self._loop.add_signal_handler(signal.SIGHUP, reload)
+        """Return when ``gate`` is to end; until then, SIGHUP reloads and SIGUSR2 calls ``renew``.
+
+        It ends, too, when its log failed and could be written again: then it has to begin anew.
+        """
+        self._loop.add_signal_handler(signal.SIGHUP, reload or gate.reload_policy)
         if renew is not None:
             self._loop.add_signal_handler(signal.SIGUSR2, renew)
-        await self._asked.wait()
+        async with background(self._mended(gate)):
+            await self._asked.wait()
         say("draining", self._name)
+
+    async def _mended(self, gate: bootstrap.Gate) -> None:
+        await mended(gate.services.recorder, gate.audit_directory)
+        say("the log can be written again: this process ends, to be started again", self._name)
+        self._asked.set()
 
     def _tied(self, seconds: float) -> None:
         """On a thread of its own, which a loop that hangs does not hold up."""

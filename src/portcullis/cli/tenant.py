@@ -174,7 +174,7 @@ def up(
 def check(folder: Folder = Path(), *, json: Json = False) -> None:
     """Say by what tenants are not apart: files, addresses, databases, Redis; exit 1 then.
 
-    At servers each is tried with the rights of every other. With --json: `ok`, `tenants`, and
+    Each is asked about at its servers with its own credentials. With --json: `ok`, `tenants`, and
     `findings`, each with `code`, `tenants`, `found` and `hint`.
     """
     import msgspec  # noqa: PLC0415 - slow
@@ -221,13 +221,16 @@ def remove(name: Name, folder: Folder = Path(), *, json: Json = False) -> None:
 
 async def _run(wanted: Sequence[Tenant], bounds: Bounds) -> None:
     from portcullis.bootstrap.tenants_running import TenantsRunning  # noqa: PLC0415 - slow
-    from portcullis.cli.serve import Stop, say  # noqa: PLC0415 - slow
+    from portcullis.cli.serve import Stop, Stopped, say  # noqa: PLC0415 - slow
 
     stop = Stop()
     running = TenantsRunning(wanted, bounds, say)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.signal, signal.SIGHUP)
     keeping = asyncio.create_task(running.run())
-    try:
-        await stop.wait(lambda: running.signal(signal.SIGHUP))
+    try:  # a fault of what keeps them ends this process: without it it is of no use
+        await stop.before(asyncio.shield(keeping))
+    except Stopped:
+        say("draining")
     finally:
         await running.end()
         await keeping

@@ -63,7 +63,7 @@ async def _alone(config: Config, tied: float | None) -> None:
         settle()
         where(gate.urls)
         serves(config, gate)
-        await (early or Stop()).wait(gate.reload_policy)
+        await (early or Stop()).wait(gate)
 
 
 async def _supervised(config: Config, file: Path, count: int, tied: float | None) -> None:
@@ -99,7 +99,7 @@ async def _supervised(config: Config, file: Path, count: int, tied: float | None
         say(f"workers   {', '.join(names_of(count))}")
         keeping = asyncio.create_task(workers.run())
         try:
-            await (early or Stop()).wait(reload, renew=workers.renew)
+            await (early or Stop()).wait(gate, reload=reload, renew=workers.renew)
         finally:
             await workers.end()
             await keeping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,18 @@ def _address(value: str) -> str:
     if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the range of a port
         msg = "expected host:port"
         raise ValueError(msg)
+    if ":" in host and not _in_brackets(host):
+        msg = "an address of IPv6 stands in brackets: [fd00::5]:7305"
+        raise ValueError(msg)
     return value
+
+
+def _in_brackets(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host[1:-1])
+    except ValueError:
+        return False
+    return host[0] == "[" and host[-1] == "]"
 
 
 def _loopback(value: str) -> str:
@@ -29,10 +41,18 @@ def _loopback(value: str) -> str:
 
 
 def _reached(value: str) -> str:
-    if _address(value).rpartition(":")[0] in {"0.0.0.0", "[::]", "*"}:  # noqa: S104 - refused
+    host = _address(value).rpartition(":")[0]
+    if host == "*" or _unspecified(host.strip("[]")):
         msg = "the address by which other gateways reach this one"
         raise ValueError(msg)
     return value
+
+
+def _unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 Address = Annotated[str, AfterValidator(_address)]

@@ -151,7 +151,10 @@ def _anchored_telemetry(section: dict[str, Any], base: Path) -> dict[str, Any]:
     traces = _anchored_paths(section.get("traces"), base, ("ca",))
     if isinstance(traces, dict) and isinstance(traces.get("headers"), dict):
         traces = traces | {"headers": _anchored_paths(traces["headers"], base, ())}
-    return section | {"traces": traces}
+    return section | {
+        "traces": traces,
+        "metrics": _anchored_paths(section.get("metrics"), base, ()),
+    }
 
 
 def _anchored_replica(replica: Any, base: Path) -> Any:

@@ -1,4 +1,4 @@
-"""The section ``telemetry``: who is told how long the gate's work on a request takes."""
+"""The section ``telemetry``: who is told how long requests take, and who reads the figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,17 @@ class Traces(Section):
     propagate: bool = False
 
 
+class Metrics(Section):
+    """Who may read ``/metrics`` of the control plane, besides operators, and nothing else.
+
+    ``token`` is a reference to a text of at least 20 characters, which a scraper shows as bearer.
+    """
+
+    token: Reference
+
+
 class Telemetry(Section):
-    """Nobody is told unless there are ``traces``."""
+    """Nobody is told unless there are ``traces``; nobody but operators sees ``metrics``."""
 
     traces: Traces | None = None
+    metrics: Metrics | None = None

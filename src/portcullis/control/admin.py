@@ -9,10 +9,9 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.routing import BaseRoute
 
-from portcullis.control import break_glass_api, entries_api, login_api
+from portcullis.control import break_glass_api, entries_api, login_api, metrics_api
 from portcullis.control.edge import Api, Edge
 from portcullis.control.login import Logins
 from portcullis.control.principals import Principals
@@ -56,19 +55,22 @@ def create_app(
     registry: CollectorRegistry,
     ready: Callable[[], bool],
     figures: Callable[[CollectorRegistry], Awaitable[bytes]] = alone,
+    scraper: metrics_api.Scraper = metrics_api.nobody,
     routers: Callable[[Edge], Iterable[APIRouter]] = lambda _: (),
     console: Callable[[Logins], Iterable[BaseRoute]] = lambda _: (),
 ) -> Api:
     """The ASGI application of the control listener.
 
     ``ready`` says whether the gate serves; ``figures`` gives the page of what ``registry`` and
-    other processes have; ``routers`` are further routes on the same edge, ``console`` those of
-    pages, which share the logins: they count failures.
+    other processes have, ``scraper`` says whose credential is good for that alone; ``routers`` are
+    further routes on the same edge, ``console`` those of pages, which share the logins: they count
+    failures.
     """
     edge = services.edge("control")
     api = edge.app("Portcullis: control plane", services.version)
     principals = services.principals("control")
-    api.include_router(_readers(edge, principals, partial(figures, registry), api))
+    api.include_router(_readers(edge, principals, api))
+    api.include_router(metrics_api.router(edge, partial(figures, registry), scraper))
     api.include_router(_cutters(edge, principals))
     api.include_router(_writers(edge, principals))
     api.include_router(_program_writers(edge, principals))
@@ -87,9 +89,7 @@ def create_app(
     return api
 
 
-def _readers(
-    edge: Edge, principals: Principals, figures: Callable[[], Awaitable[bytes]], api: Api
-) -> APIRouter:
+def _readers(edge: Edge, principals: Principals, api: Api) -> APIRouter:
     router = APIRouter(route_class=edge.door(PrincipalKind.OPERATOR, Right.LOOK))
 
     @router.get(
@@ -123,19 +123,6 @@ def _readers(
     async def show_openapi() -> dict[str, Any]:
         """This description."""
         return api.openapi()
-
-    @router.get(
-        "/metrics",
-        responses={
-            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
-            **refusals(*CREDENTIAL, "PC1021"),
-        },
-        openapi_extra=_BEARER,
-        response_class=Response,
-    )
-    async def show_metrics() -> Response:
-        """The gate's figures in Prometheus' text format."""
-        return Response(await figures(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return router
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection
-from typing import Annotated, Any, Final, Protocol, TypeAlias
+from typing import Annotated, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
@@ -110,6 +110,13 @@ class PdpMetadata(BaseModel):
     access_evaluations_endpoint: str
 
 
+class Asker(NamedTuple):
+    """Who asks, and the header ``traceparent`` that came with the request."""
+
+    context: Context
+    traceparent: str
+
+
 class Answered(Protocol):
     """A decision and the id of its record (``gateway.decisions.Decided``)."""
 
@@ -132,12 +139,12 @@ class Decides(Protocol):
         ...
 
     async def decide(
-        self, call: Call, agent: str, session: str, asker: Context, until: float
+        self, call: Call, agent: str, session: str, asker: Asker, until: float
     ) -> Answered:
         """Decide on an agent's call, until a ``deadline``."""
         ...
 
-    def refused(self, problem: Problem, agent: str, asker: Context) -> Answered:
+    def refused(self, problem: Problem, agent: str, asker: Asker) -> Answered:
         """A question that is none."""
         ...
 
@@ -157,14 +164,14 @@ class _Questions:
         self._stands_for = stands_for
         self._new_id = new_id
 
-    def asker(self, request: Request) -> Context:
+    def asker(self, request: Request) -> Asker:
         """Who asks. Raises Problem PC3034 for an application that may not."""
-        asker: Context = request.state.context
-        if asker.principal.id not in self._askers:
+        context: Context = request.state.context
+        if context.principal.id not in self._askers:
             raise Problem("PC3034", "this application is none of decisions.askers")
-        return asker
+        return Asker(context, request.headers.get("traceparent", ""))
 
-    async def one(self, asked: Partial, asker: Context, until: float | None = None) -> Decision:
+    async def one(self, asked: Partial, asker: Asker, until: float | None = None) -> Decision:
         """The answer to one question; what is no question is a denial, and says so."""
         agent, until = "", self._decides.deadline() if until is None else until
         try:
@@ -177,7 +184,7 @@ class _Questions:
             return _decision(self._decides.refused(problem, agent, asker), error=error)
         return _decision(await self._decides.decide(call, agent, session, asker, until))
 
-    async def all(self, body: Evaluations, asker: Context) -> DecisionList:
+    async def all(self, body: Evaluations, asker: Asker) -> DecisionList:
         """The answers in order, until one of them is the last; in time for one."""
         answers, until = [], self._decides.deadline()
         for one in body.evaluations:

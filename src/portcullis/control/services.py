@@ -33,6 +33,7 @@ from portcullis.control.pruning import Pruning
 from portcullis.control.quarantine import Quarantining
 from portcullis.control.records import Records
 from portcullis.control.releases import Releasing
+from portcullis.control.retiring import Retiring
 from portcullis.control.reviews import Reviewing
 from portcullis.control.secrets import Brokered
 from portcullis.control.services_parts import ServiceParts
@@ -324,6 +325,12 @@ class Services(ServiceParts):
         if self.review_parts is None:
             raise Problem("PC7005", "there is no log to back up here")
         return Backups(self.records(), self.review_parts.size, self.new_id, route)
+
+    def retiring(self, route: str) -> Retiring:
+        """The service that retires gateways of other hosts."""
+        if self.hosts is None:
+            raise Problem("PC7097", "records are in a file: no other host has gateways of ours")
+        return Retiring(self.hosts, self.records(), route)
 
     def logins(self, route: str) -> Logins:
         """The operators' logins; one in a process, since it counts failures."""

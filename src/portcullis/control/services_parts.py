@@ -23,6 +23,7 @@ from portcullis.control.outcomes import Outcomes
 from portcullis.control.privacy import PrivacyParts
 from portcullis.control.pruning import PruningParts
 from portcullis.control.releases import ReleaseParts
+from portcullis.control.retiring import Hosts
 from portcullis.control.reviews import ReviewParts
 from portcullis.control.secrets import SecretParts
 from portcullis.core.breaker_ports import BreakerBook
@@ -59,7 +60,8 @@ class ServiceParts:
     the process which rules; ``argon2`` is what an
     operator's password costs to guess; refused logins take a multiple of ``login_grain`` seconds;
     ``outcomes`` are those of kills, for the console; ``observed`` is who is observed;
-    ``operator_roles`` is what operators may.
+    ``operator_roles`` is what operators may; ``hosts`` retires gateways of other hosts, if any may
+    be.
     """
 
     authority: TokenAuthority
@@ -97,6 +99,7 @@ class ServiceParts:
     release_parts: ReleaseParts | None = None
     glass_parts: GlassParts | None = None
     certifying_parts: CertifyingParts | None = None
+    hosts: Hosts | None = None
     observed: ObservedAgents = field(default_factory=ObservedAgents)
     console: Console = field(default_factory=Console)
     console_key: bytes = b""

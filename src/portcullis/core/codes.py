@@ -510,6 +510,12 @@ CODES: Final[dict[str, Code]] = {
     "PC5024": Code(
         502, -32010, "Upstream failed", "It answered with a status of the class 5xx; see its log."
     ),
+    "PC5025": Code(
+        429,
+        -32010,
+        "Too much at once for one caller",
+        "Wait until some of it has ended: the share of one is limited, and the gate has room.",
+    ),
     "PC5030": Code(
         503,
         -32010,
@@ -746,6 +752,13 @@ CODES: Final[dict[str, Code]] = {
         -32011,
         "That is no newer copy of the log",
         "Name a copy that goes on where the backup ends, or say --without-newer-log.",
+    ),
+    "PC6036": Code(
+        500,
+        -32011,
+        "The records are older than those that were here",
+        "Was the database put back? See `portcullis backup fence --database-from` and"
+        " docs/backup.md.",
     ),
     "PC6040": Code(
         409, -32011, "A legal hold is in force", "It ends with `portcullis audit release`."
@@ -1081,6 +1094,18 @@ CODES: Final[dict[str, Code]] = {
         -32603,
         "What is a tenant's is open to others",
         "Close it as the detail names it, and look again: `portcullis tenant check`.",
+    ),
+    "PC7097": Code(
+        404,
+        -32603,
+        "No gateway to retire",
+        "`portcullis doctor` names the gateways of other hosts, at the control plane.",
+    ),
+    "PC7098": Code(
+        409,
+        -32603,
+        "The gateway is retired",
+        "It never serves again: give a new one another --name.",
     ),
     # Range PC8, telling people
     "PC8001": Code(502, -32603, "A channel did not take the message", "See the detail."),

@@ -13,7 +13,7 @@ class Dialer(Protocol):
     """The way out.
 
     ``addresses`` asks for a name's addresses and raises Problem PC5051 when it has none, PC5052
-    when any of them is one that agents may not reach, and PC5006 when ``agent`` asks for too many
+    when any of them is one that agents may not reach, and PC5025 when ``agent`` asks for too many
     names at once. ``dial`` connects to an address that ``addresses`` returned for this name, and to
     no other: it raises PC5001 when none answers. With ``tls`` the certificate is held against
     ``host``, and the connection speaks HTTP/1.1.

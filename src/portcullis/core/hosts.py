@@ -65,6 +65,19 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
 
 
+class Retired(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway that is never to serve again, since ``at`` (seconds since the epoch).
+
+    ``entries`` is how many its log had when it was ``closed``: nothing is brought of it since.
+    """
+
+    name: str
+    log: str
+    at: float
+    closed: bool = False
+    entries: int = 0
+
+
 class Presences(Protocol):
     """What gateways say of themselves. Every method blocks; Problem PC9002 for a fault.
 

@@ -54,6 +54,7 @@ class Right(StrEnum):
     CONTENT_ERASE = "content.erase"
     CONTENT_HOLD = "content.hold"
     AUDIT_PRUNE = "audit.prune"
+    GATEWAYS_RETIRE = "gateways.retire"
     BACKUP_MAKE = "backup.make"
 
 
@@ -98,6 +99,7 @@ MEANING: Final[Mapping[Right, str]] = MappingProxyType(
         Right.CONTENT_ERASE: "erase what is kept of a person",
         Right.CONTENT_HOLD: "hold content back from erasure, and end that",
         Right.AUDIT_PRUNE: "prune the log",
+        Right.GATEWAYS_RETIRE: "have a gateway of another host never serve again",
         Right.BACKUP_MAKE: "put backups on record",
     }
 )

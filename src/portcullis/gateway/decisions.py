@@ -25,6 +25,7 @@ from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.core.session_ports import SessionState
 from portcullis.core.verdict import Allow, Deny, Hold
 from portcullis.gateway.pipeline import Pipeline
+from portcullis.gateway.tracing import Tracer, calling
 
 _NAME: Final = re.compile(NAME)
 
@@ -33,11 +34,12 @@ Registered: TypeAlias = Callable[[str], Awaitable[object]]
 
 
 class Asker(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks, as it was authenticated, and from where."""
+    """Who asks, as it was authenticated, and from where; ``traceparent`` as it was sent."""
 
     principal: Principal
     source: str
     trace_id: str
+    traceparent: str = ""
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +67,10 @@ class Unasked:
 
 
 class Decisions:
-    """Asks a line that only decides. What is asked together takes at most ``seconds``."""
+    """Asks a line that only decides. What is asked together takes at most ``seconds``.
+
+    ``tracer`` draws the questions that are traced.
+    """
 
     def __init__(
         self,
@@ -74,12 +79,14 @@ class Decisions:
         registered: Registered,
         clock: Clock,
         seconds: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._sessions = sessions
         self._registered = registered
         self._clock = clock
         self._seconds = seconds
+        self._tracer = tracer
 
     def deadline(self) -> float:
         """When whoever asks now has to be answered, on the running loop's clock."""
@@ -99,11 +106,13 @@ class Decisions:
         try:
             async with asyncio.timeout_at(self.deadline() if until is None else until):
                 await self._registered(agent)
-                context = await self._context(agent, session, asker)
-                outcome = await self._pipeline.request(call, context)
-                denied = None
-                if isinstance(outcome.verdict, Allow):
-                    denied = await self._pipeline.elsewhere(outcome, context)
+                untraced = await self._context(agent, session, asker)
+                name, parent = call.route.value, asker.traceparent
+                with calling(self._tracer, untraced, name, parent) as context:
+                    outcome = await self._pipeline.request(call, context)
+                    denied = None
+                    if isinstance(outcome.verdict, Allow):
+                        denied = await self._pipeline.elsewhere(outcome, context)
         except TimeoutError:
             return self.refused(Problem("PC3037", "no decision in time"), call.route, agent, asker)
         except Problem as problem:

@@ -155,11 +155,13 @@ class EgressProxy:
 
     @contextlib.contextmanager
     def _share(self, context: Context) -> Iterator[None]:
-        """Keep to what may run at once, in all and of one agent. Raises Problem PC5006."""
+        """Keep to what may run at once, in all (Problem PC5006) and of one agent (PC5025)."""
         most, agent = self._settings.tunnels, context.principal.id
         running = self._running.get(agent, 0)
-        if self.running >= most or running >= max(1, most // _SHARE):
+        if self.running >= most:
             raise Problem("PC5006", "too many connections at once")
+        if running >= max(1, most // _SHARE):
+            raise Problem("PC5025", "too many connections of one agent at once")
         self._running[agent] = running + 1
         try:
             yield

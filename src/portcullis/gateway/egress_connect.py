@@ -23,6 +23,7 @@ from portcullis.gateway.live import LEFT, Connection, Live, cuttable
 from portcullis.gateway.outcome import Outcome, Recorded, recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
+from portcullis.gateway.tracing import Tracer, calling, going
 from portcullis.wire import egress as wire
 from portcullis.wire.clienthello import ALERT, ClientHello
 from portcullis.wire.json import encode
@@ -66,7 +67,9 @@ class Connects:
         *,
         settings: Egress,
         limits: Limits,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self.dialer = dialer
         self._pipeline = pipeline
         self._authority = authority
@@ -89,6 +92,19 @@ class Connects:
         Its Host header says nothing: some clients name the proxy in it, and it does not go on.
         """
         where = wire.authority(asked.target)
+        parent = wire.first(asked.headers, "traceparent")
+        with calling(self._tracer, context, Route.EGRESS.value, parent) as ours:
+            await self._tunnel((stream, client), where, ours, connection)
+
+    async def _tunnel(
+        self,
+        ends: tuple[PlainStream, HttpClient],
+        where: Destination,
+        context: Context,
+        connection: Connection,
+    ) -> None:
+        """Serve one that was read."""
+        stream, client = ends
         agent = context.principal.id
 
         def meanwhile(outcome: Outcome) -> None:
@@ -103,7 +119,7 @@ class Connects:
         opened = _Opened()
         ways = (stream, client, opened)
         try:
-            with cuttable():
+            with cuttable(), going(context.trace, "tunnel"):
                 result = await self._open(ways, where, outcome, context, connection)
         except Problem as problem:
             if problem.code == LEFT and client.started:

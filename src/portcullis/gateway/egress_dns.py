@@ -13,11 +13,12 @@ from portcullis.gateway.live import cuttable
 from portcullis.gateway.outcome import recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
+from portcullis.gateway.tracing import Tracer, calling, going
 from portcullis.wire import dns
 from portcullis.wire.egress import asked, named
 from portcullis.wire.json import encode
 
-_LATER: Final = frozenset({"PC5051", "PC5006"})
+_LATER: Final = frozenset({"PC5006", "PC5025", "PC5051"})
 """Another time it may be answered (SERVFAIL)."""
 _METHOD: Final = "DNS"
 _CONTAINED: Final = "PC4"
@@ -27,8 +28,9 @@ _CONTAINED: Final = "PC4"
 class Names:
     """Answers questions; what is refused, on record, is a name that does not exist."""
 
-    def __init__(self, pipeline: Pipeline, dialer: Dialer) -> None:
+    def __init__(self, pipeline: Pipeline, dialer: Dialer, tracer: Tracer | None = None) -> None:
         self._pipeline = pipeline
+        self._tracer = tracer
         self._dialer = dialer
 
     async def answer(self, data: bytes, context: Context) -> bytes:
@@ -48,6 +50,11 @@ class Names:
                 trace_id=context.trace_id,
             )
             return dns.refused(query)
+        with calling(self._tracer, context, Route.EGRESS.value) as ours:
+            return await self._answer(data, query, host, ours)
+
+    async def _answer(self, data: bytes, query: dns.Question, host: str, context: Context) -> bytes:
+        """The answer to a question about a name."""
         call = _call(host, query.kind)
         outcome = await self._pipeline.request(call, context)
         if isinstance(outcome.verdict, Deny):
@@ -55,7 +62,7 @@ class Names:
                 raise recorded(outcome.verdict)
             return dns.refused(query)
         try:
-            with cuttable():
+            with cuttable(), going(context.trace, "resolve"):
                 found = await self._dialer.addresses(host, 0, context.principal.id)
         except Problem as problem:
             self._pipeline.failed(outcome, context, problem)

@@ -25,6 +25,7 @@ from portcullis.gateway.live import cuttable
 from portcullis.gateway.outcome import Outcome, Recorded, recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
+from portcullis.gateway.tracing import Tracer, calling, going
 from portcullis.wire import egress as wire
 from portcullis.wire import egress_body as bodies
 from portcullis.wire.egress import Target
@@ -57,8 +58,15 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 class Exchanges:
     """Serves requests of clients whose connection was let through, or that ask for ``http://``."""
 
-    def __init__(self, pipeline: Pipeline, credentials: Credentials, limits: Limits) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        credentials: Credentials,
+        limits: Limits,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._pipeline = pipeline
+        self._tracer = tracer
         self._credentials = credentials
         self._limits = limits
         self._sockets = Sockets(pipeline, limits)
@@ -85,6 +93,21 @@ class Exchanges:
         coding = wire.first(asked.headers, "content-encoding")
         body = bodies.plain(raw, coding, self._limits.body_bytes)
         call = _call(asked, target, where, scheme, body, wire.WEBSOCKET if opens else sent)
+        parent = wire.first(asked.headers, "traceparent")
+        with calling(self._tracer, context, Route.EGRESS.value, parent) as ours:
+            await self._call((client, host, where), call, ours, sent, opens=opens)
+
+    async def _call(
+        self,
+        ways: tuple[HttpClient, Host, Destination],
+        call: Call,
+        context: Context,
+        sent: str,
+        *,
+        opens: bool,
+    ) -> None:
+        """Serve one that was read."""
+        client, host, where = ways
         outcome = await self._pipeline.request(call, context)
         if isinstance(outcome.verdict, Deny):
             raise recorded(outcome.verdict)
@@ -99,7 +122,8 @@ class Exchanges:
                     given=given,
                     asked=sent,
                 )
-                await self._forward(exchange, opens=opens)
+                with going(context.trace, "forward"):
+                    await self._forward(exchange, opens=opens)
         except Recorded:
             raise
         except Problem as problem:

@@ -129,10 +129,12 @@ class EgressListener:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     def _served(self, connection: Connection) -> asyncio.Protocol:
-        """Raises Problem PC5006 for one too many, in all or of one agent."""
+        """Raises Problem PC5006 for one too many in all, PC5025 of one agent."""
         mine = sum(_who(one) == _who(connection) for one in self._serving.values())
-        if len(self._serving) >= _PER_PLACE * self._places or mine >= self._places:
+        if len(self._serving) >= _PER_PLACE * self._places:
             raise Problem("PC5006", "too many connections")
+        if mine >= self._places:
+            raise Problem("PC5025", "too many connections of one agent")
         return _Served(self._begun, self._live, connection)
 
     def _begun(

@@ -30,7 +30,7 @@ from portcullis.core.egress_ports import Given
 from portcullis.core.errors import Problem
 from portcullis.core.verdict import Deny, Finding
 from portcullis.gateway.egress_stream import PIECE, Pace, Stream
-from portcullis.gateway.egress_tunnel import ended
+from portcullis.gateway.live import settled
 from portcullis.gateway.outcome import Outcome, recorded
 from portcullis.gateway.pipeline import Pipeline
 from portcullis.gateway.records import new_id
@@ -145,7 +145,7 @@ class Sockets:
             for task in ways:
                 task.cancel()
             writer.transport.abort()
-            await ended(ways)
+            await settled(ways)
         return opened.ended
 
     async def _out(self, opened: _Open, early: bytes) -> None:

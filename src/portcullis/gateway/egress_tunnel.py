@@ -8,25 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from portcullis.core.errors import Problem
 from portcullis.core.verdict import Deny
 from portcullis.gateway.egress_stream import PIECE, Stream
+from portcullis.gateway.live import settled
 
 _STEP: Final = 2**16
 """Bytes that came back, after which they are counted."""
 _LINGER: Final = 5.0
 """Seconds in which the last bytes may be taken."""
-
-
-async def ended(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Wait for tasks that were cancelled. A cut meanwhile keeps its reason (gather's would not)."""
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # somebody has seen it
 
 
 class Tunnel:
@@ -80,7 +73,7 @@ class Tunnel:
             for task in ways:
                 task.cancel()
             self._writer.transport.abort()
-            await ended(ways)
+            await settled(ways)
 
     async def _out(self) -> None:
         with contextlib.suppress(ConnectionError):

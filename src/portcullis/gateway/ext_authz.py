@@ -61,7 +61,12 @@ class Authorizer:
         asker = Asker(principal=peer, source=source, trace_id="")
         try:
             headers = codec.headers_of(http)
-            asker = Asker(principal=peer, source=source, trace_id=codec.trace_in(headers))
+            asker = Asker(
+                principal=peer,
+                source=source,
+                trace_id=codec.trace_in(headers),
+                traceparent=headers.get("traceparent", ""),
+            )
             agent = self._agent(attributes.source.principal, headers)
             call = codec.call_of(new_id(), http, headers)
         except Problem as problem:

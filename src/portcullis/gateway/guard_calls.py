@@ -59,16 +59,17 @@ class Running:
     def room(self, context: Context, size: int) -> Iterator[None]:
         """Keep a place for a call of ``size`` bytes while it is decided on.
 
-        Raises Problem PC5006 when there is none.
+        Raises Problem PC5006 when there is none, PC5025 when none is left for the agent.
         """
         agent, limits = context.principal.id, self._limits
         if self._calls.total() >= limits.calls_in_flight:
             raise Problem("PC5006", f"more than {limits.calls_in_flight} calls run in agents")
         if self._calls[agent] >= limits.calls_per_agent:
-            raise Problem("PC5006", f"more than {limits.calls_per_agent} calls of one agent run")
-        full = self._bytes.total() + size > MAX_BYTES
-        if full or self._bytes[agent] + size > MAX_BYTES // 2:
+            raise Problem("PC5025", f"more than {limits.calls_per_agent} calls of one agent run")
+        if self._bytes.total() + size > MAX_BYTES:
             raise Problem("PC5006", "the calls that run in agents take too much room")
+        if self._bytes[agent] + size > MAX_BYTES // 2:
+            raise Problem("PC5025", "the calls that run in one agent take too much room")
         self._take(agent, 1, size)
         try:
             yield

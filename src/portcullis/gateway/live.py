@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -298,6 +298,14 @@ def cuttable() -> Iterator[None]:
         if problem is None:
             raise
         raise problem from None
+
+
+async def settled(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Wait for tasks that were cancelled. A cut meanwhile keeps its reason (gather's would not)."""
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # somebody has seen it
 
 
 async def quietly(sending: Awaitable[None]) -> None:

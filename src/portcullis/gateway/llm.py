@@ -52,7 +52,7 @@ MAX_MODEL: Final = 1024
 MAX_ANSWER_VALUES: Final = 1_000_000
 """Most JSON values in an answer: embeddings as lists of numbers hold many."""
 
-_PASSING: Final = frozenset({"PC5001", "PC5006", "PC5013"})
+_PASSING: Final = frozenset({"PC5001", "PC5006", "PC5013", "PC5025"})
 """Problems that may be over a moment later; the others would only be repeated."""
 _WAITING: Final = frozenset({"PC3070", "PC3071", "PC3072"})
 """Problems that are over when their Retry-After says so, if that is at most ``_SOON`` seconds."""

@@ -165,14 +165,16 @@ class Conversations:
                 return begun
         limit = limits.mcp_sessions
         own = [c for c in self._open.values() if c.owner[:2] == conversation.owner[:2]]
-        full = len(self._open) >= limit or len(own) >= max(1, limit // _SHARE)
+        whole = len(self._open) >= limit
+        full = whole or len(own) >= max(1, limit // _SHARE)
         if not full and channels.spawns(conversation.server):
             own = [c for c in own if channels.spawns(c.server)]
             full = len(own) >= max(1, limits.processes // _SHARE)
         if full:
             spare = [c for c in own if not c.busy]
             if not spare:
-                raise Problem("PC5006", "too many MCP conversations are open")
+                code = "PC5006" if whole else "PC5025"
+                raise Problem(code, "too many MCP conversations are open")
             oldest = min(spare, key=lambda c: c.used_at)
             self._open[conversation.key] = conversation
             await self.end(oldest)

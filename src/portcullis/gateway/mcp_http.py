@@ -18,7 +18,7 @@ import structlog
 from portcullis.core.call import Context, Route
 from portcullis.core.errors import Problem
 from portcullis.gateway.http import Request, send_json, watch_disconnect
-from portcullis.gateway.live import LEFT, cuttable, ended, left, quietly
+from portcullis.gateway.live import LEFT, cuttable, ended, left, quietly, settled
 from portcullis.gateway.mcp import Mcp, make_call, protocol, summary
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.mcp_conversations import Conversations
@@ -269,7 +269,7 @@ class McpHttp:
         finally:
             gone.cancel()
             work.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            await settled((work, gone))
 
     @staticmethod
     async def _show(reply: Reply, *, opens: bool) -> Problem | None:

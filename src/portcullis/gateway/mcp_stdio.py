@@ -195,7 +195,7 @@ class _Client:
 
     async def _request(self, message: jsonrpc.Request, context: Context) -> None:
         if len(self._tasks) >= MAX_RUNNING:
-            raise Problem("PC5006", "too many requests at once")
+            raise Problem("PC5025", "too many requests at once")
         conversation = await self._conversation(message, context)
         begins = message.method == "initialize"
         exchange = Exchange(

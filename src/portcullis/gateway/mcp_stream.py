@@ -204,7 +204,7 @@ class Stream(ABC):
             params = without_nulls(message.params)
             asked = interpret(SERVER_REQUESTS, message.method, params)
             if self._emit is None or not conversation.has_room():
-                raise Problem("PC5006", "the client cannot take a request of the server's now")
+                raise Problem("PC5025", "the client cannot take a request of the server's now")
             shown = new_id()
             payload = request_message(shown, message.method, params)
             call = make_call(

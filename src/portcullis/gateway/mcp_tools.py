@@ -105,7 +105,7 @@ async def _page(conversation: Conversation, channel: Channel, cursor: str | None
             if others > MAX_OTHERS:
                 raise Problem("PC5003", "the server sends ever more, and no answer to tools/list")
             if isinstance(message, Request):
-                refusal = Problem("PC5006", "the client cannot take a request of the server's now")
+                refusal = Problem("PC5025", "the client cannot take a request of the server's now")
                 await conversation.tell_server(error_message(message.id, refusal))
             elif isinstance(message, Response) and message.id == request["id"]:
                 return message.result

@@ -25,7 +25,7 @@ from portcullis.core.ports import Clock
 from portcullis.core.relay_ports import Claims
 from portcullis.core.verdict import Deny
 from portcullis.gateway.http import Request, send_head
-from portcullis.gateway.live import LEFT, ended
+from portcullis.gateway.live import LEFT, ended, settled
 from portcullis.gateway.owned import Owned
 from portcullis.gateway.relay_ways import Ways
 from portcullis.wire import relay as wire
@@ -176,7 +176,7 @@ class Relay:
             writer.transport.abort()
             if sending is not None:
                 sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
+                await settled((sending,))
 
     async def _answer(self, request: Request, context: Context, reader: StreamReader) -> None:
         while True:

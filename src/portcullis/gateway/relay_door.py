@@ -14,7 +14,7 @@ import math
 import os
 import socket
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +47,7 @@ class Door:
     """The socket of the gateway ``name`` in ``folder``, and what a listener has ``connected``.
 
     A head may take ``seconds`` to arrive. From other hosts only ``gateway`` may come, by its SPIFFE
-    ID; who else does is ``refused``, on record.
+    ID; who else does is ``refused``, on record. What one of ``retired`` passes on is dropped.
 
     At the end what runs may take ``drain_seconds`` more, from ``drain`` on: what others ask for
     meanwhile is served, for as long as they do and while this gateway is ``busy`` with what others
@@ -68,6 +68,7 @@ class Door:
         seconds: float,
         drain_seconds: float,
         busy: Callable[[], bool],
+        retired: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._app = app
         self._name = name
@@ -80,6 +81,7 @@ class Door:
         self._seconds = seconds
         self._drain_seconds = drain_seconds
         self._busy = busy
+        self._retired = retired
         self.draining = False
         self._asked_at = -math.inf
         self._running: set[asyncio.Task[None]] = set()
@@ -200,12 +202,19 @@ class Door:
                 kind, content = await read_frame(reader)
             if kind is not Kind.HEAD:
                 raise Problem("PC7051", "no head")
-            return wire.open_head(content, self._key, to=self._name, now=self._clock.now())
+            return self._expected(content)
         except (Problem, TimeoutError) as error:
             log.warning("relay_refused", reason=getattr(error, "detail", "too slow"))
             if isinstance(error, Problem) and error.code == STRANGE:
                 await send_json(send, error.status, encode(error.document()))
             return None
+
+    def _expected(self, content: bytes) -> Head:
+        """A head for this gateway, by one that still is one. Raises Problem."""
+        head = wire.open_head(content, self._key, to=self._name, now=self._clock.now())
+        if head.by in self._retired():
+            raise Problem("PC7051", f"it was passed on by {head.by}, which is retired")
+        return head
 
     async def _serve(self, head: Head, reader: StreamReader, writer: StreamWriter) -> None:
         connection = Connection(writer.transport.abort, head.peer)

@@ -202,11 +202,11 @@ class Router:
 
     @contextmanager
     def _share(self, context: Context) -> Iterator[None]:
-        """Keep to the agent's share of what may run at once. Raises Problem PC5006."""
+        """Keep to the agent's share of what may run at once. Raises Problem PC5025."""
         agent = context.principal.id
         running = self._running.get(agent, 0)
         if running >= self._limits.calls_per_agent:
-            raise Problem("PC5006", f"more than {self._limits.calls_per_agent} calls of one agent")
+            raise Problem("PC5025", f"more than {self._limits.calls_per_agent} calls of one agent")
         self._running[agent] = running + 1
         try:
             yield

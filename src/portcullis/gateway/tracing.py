@@ -7,14 +7,18 @@ follow OpenTelemetry's semantic conventions where these have one, else they are 
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from typing import Final
 
+from msgspec import structs
+
 from portcullis.core.call import Action, Call, Context, Result, Route
+from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
-from portcullis.core.trace import Kind, Span, Trace, parent_of
+from portcullis.core.trace import UNTRACED, Kind, Span, Trace, Untraced, parent_of
 from portcullis.core.verdict import PASS, Allow, Deny, Hold, Transform, Verdict
 from portcullis.gateway.http import Request
 from portcullis.gateway.outcome import PENDING, Outcome
@@ -56,20 +60,43 @@ class Tracer:
         """
         if self._draw() >= self._ratio:
             return None
-        link = parent_of(request.headers.get(b"traceparent", b"").decode("latin-1"))
         method = request.method if request.method in _METHODS else "_OTHER"
         target = f"/{first}" if first in _MODELS else _TARGETS.get(first, "")
-        trace = Trace(
-            f"{random.getrandbits(128) or 1:032x}" if link else request.trace_id,
-            f"{method} {target}".rstrip(),
-            _from(self._clock),
-            link=link,
-            passed_on=self._passed_on,
-        )
+        parent = request.headers.get(b"traceparent", b"").decode("latin-1")
+        trace = self._begun(f"{method} {target}".rstrip(), request.trace_id, parent)
         trace.root.attributes["http.request.method"] = method
         if target:
             trace.root.attributes["http.route"] = target
         return trace
+
+    @contextlib.contextmanager
+    def call(self, context: Context, name: str, traceparent: str = "") -> Iterator[Context]:
+        """The context of a call that is no request of the gate's HTTP listeners, for its time.
+
+        Drawn like one; ``name`` is the gate's own word for such calls, ``traceparent`` what the
+        caller sent with this one.
+        """
+        if self._draw() >= self._ratio:
+            yield structs.replace(context, trace=None)
+            return
+        trace = self._begun(name, context.trace_id, traceparent)
+        try:
+            yield structs.replace(context, trace=trace)
+        except Problem as problem:
+            trace.root.code = trace.root.code or problem.code
+            raise
+        finally:
+            self.end(trace, 0)
+
+    def _begun(self, name: str, trace_id: str, traceparent: str) -> Trace:
+        link = parent_of(traceparent)
+        return Trace(
+            f"{random.getrandbits(128) or 1:032x}" if link else trace_id,
+            name,
+            _from(self._clock),
+            link=link,
+            passed_on=self._passed_on,
+        )
 
     def end(self, trace: Trace, status: int) -> None:
         """The request is over, and was answered under this HTTP status, 0 for not at all."""
@@ -86,6 +113,20 @@ def _from(clock: Clock) -> Callable[[], int]:
     """The time in nanoseconds since the epoch, which never goes back."""
     began, at = perf_counter_ns(), int(clock.now() * 1e9)
     return lambda: at + perf_counter_ns() - began
+
+
+def calling(
+    tracer: Tracer | None, context: Context, name: str, traceparent: str = ""
+) -> contextlib.AbstractContextManager[Context]:
+    """``Tracer.call``, or the context as it is where nothing is traced."""
+    if tracer is None:
+        return contextlib.nullcontext(context)
+    return tracer.call(context, name, traceparent)
+
+
+def going(trace: Trace | None, name: str) -> Span | Untraced:
+    """What is asked for a call beyond the gate: a client's span, by the gate's own word for it."""
+    return UNTRACED if trace is None else trace.begin(name, Kind.CLIENT)
 
 
 def checking(trace: Trace, phase: str, check: str) -> Span:

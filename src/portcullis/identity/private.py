@@ -16,11 +16,11 @@ MAX_BYTES: Final = 2**20
 """The largest file that is read, as a rule."""
 
 
-def read_private(path: Path, most: int = MAX_BYTES) -> bytes | None:
+def read_private(path: Path, most: int = MAX_BYTES, *, owner: int | None = None) -> bytes | None:
     """The content of a file that nobody else can open, or None when there is none.
 
-    Raises Problem PC7001 when it is open to others, is not ours, is not a regular file, has more
-    than ``most`` bytes, or cannot be read.
+    Raises Problem PC7001 when it is open to others, is not ours nor the ``owner``'s, is not a
+    regular file, has more than ``most`` bytes, or cannot be read.
     """
     try:
         # Judged by its descriptor: what was judged is what is read. A FIFO must not hang us.
@@ -33,7 +33,7 @@ def read_private(path: Path, most: int = MAX_BYTES) -> bytes | None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise Problem("PC7001", f"{path} is not a file")
-        refuse_open(path, found)
+        refuse_open(path, found, owner)
         content = file.read(most + 1)
     if len(content) > most:
         raise Problem("PC7001", f"{path} exceeds {most} bytes")
@@ -74,9 +74,9 @@ def exclusive(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def refuse_open(path: Path, found: os.stat_result) -> None:
-    """Raise Problem PC7001 when others can open ``path``, or when it is not ours."""
-    if found.st_uid != os.geteuid():
+def refuse_open(path: Path, found: os.stat_result, owner: int | None = None) -> None:
+    """Raise Problem PC7001 when others can open ``path``, or it is not ours nor the ``owner``'s."""
+    if found.st_uid not in {os.geteuid(), owner}:
         raise Problem("PC7001", f"{path} belongs to another user")
     if stat.S_IMODE(found.st_mode) & 0o077:
         hint = f"Run `chmod go-rwx {path}`; if others may have read the key, replace it."

@@ -44,6 +44,8 @@ WHOLE: Final = ""
 """The row of what any record of a store may hold."""
 ANYWHERE: Final = "*"
 """The row of what was written nobody knows where; names of records are of letters and digits."""
+ANY_STORE: Final = "?"
+"""The row of what any record of any store may hold, since records of labels were put back."""
 
 _ROLES: Final = (
     ArgumentRole.DESTINATION,
@@ -242,10 +244,11 @@ def recall(rows: Mapping[str, Labels], records: Collection[str] | None) -> Label
 
     A record without a row may hold something as confidential as any other, without a source.
     """
-    whole = rows.get(WHOLE, Labels())
+    lost = rows.get(ANY_STORE, Labels())
+    whole = rows.get(WHOLE, Labels()).merge(lost)
     if records is None:
         return whole
-    found = rows.get(ANYWHERE, Labels()) if records else Labels()
+    found = rows.get(ANYWHERE, Labels()).merge(lost) if records else Labels()
     for record in records:
         found = found.merge(rows.get(record, Labels(confidentiality=whole.confidentiality)))
     return found

@@ -14,7 +14,7 @@ _POLICY: Final = frozenset({"PC3001", "PC3002", "PC3005", "PC3006", "PC3008", "P
 _SCOPE: Final = frozenset({"PC3004", "PC3007", "PC3013", "PC3014"})
 _ARGUMENTS: Final = frozenset({"PC3003", "PC3010", "PC3011"})
 _TOOLS: Final = frozenset({"PC3026", "PC3027"})
-_BOUNDS: Final = frozenset({"PC1007", "PC1012", "PC1015", "PC5002", "PC5004", "PC5006"})
+_BOUNDS: Final = frozenset({"PC1007", "PC1012", "PC1015", "PC5002", "PC5004", "PC5006", "PC5025"})
 _ISSUED: Final = frozenset(
     {"svid.issue", "jwt_svid.issue", "token.issue", "token.delegate", "tokens.mint"}
 )

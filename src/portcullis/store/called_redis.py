@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from portcullis.core.ports import Clock
 from portcullis.store.called import MOST
-from portcullis.store.redis_script import Script
+from portcullis.store.redis_script import Script, Timed
 from portcullis.store.shared_server import EPOCH, KEPT, Away, Server, unusable
 
 _WHAT: Final = "what the session has called cannot be read or written"
-_NOTE: Final = Script(
+_NOTE: Final = Timed(
     EPOCH
     + """
 if redis.call('HGET', KEYS[2], 'epoch') ~= since then
@@ -25,7 +25,7 @@ return redis.call('EXPIRE', KEYS[2], ARGV[4])
 """
 )
 """KEYS: epoch, the session at the server. ARGV: now, name, when the session began, seconds."""
-_NAMES: Final = Script(
+_NAMES: Final = Timed(
     EPOCH
     + """
 if redis.call('HGET', KEYS[2], 'epoch') ~= since then return {} end

@@ -1,4 +1,4 @@
-"""The scripts of ``counters_redis``: what ``counters.decide`` does, in one step of the server.
+"""The timed scripts of ``counters_redis``: what ``counters.decide`` does, in a step of the server.
 
 A count is a hash: ``v`` its value, ``e`` when it ends, ``k`` its kind. Numbers are doubles and
 stay below 2^53. ``#index`` has every key in order, ``#ends`` when each may go from it.
@@ -6,8 +6,12 @@ stay below 2^53. ``#index`` has every key in order, ``#ends`` when each may go f
 
 from typing import Final
 
-RESERVE: Final = """
-local now, micros, id = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+from portcullis.store.redis_script import REFUSE
+
+RESERVE: Final = (
+    REFUSE
+    + """
+local micros, id = tonumber(ARGV[2]), ARGV[3]
 local hold, lease, cut = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local function whole(n) return string.format('%.0f', n) end
 local function value(key)
@@ -83,14 +87,16 @@ end
 redis.call('SET', KEYS[3], string.format('%.6f', now + hold / 1000), 'PX', whole(hold + 60000))
 return said
 """
+)
 """KEYS: #index, #ends, the reservation, each want. ARGV: now, now in microseconds, the
 reservation's id ('' takes nothing; one that holds already takes nothing more: a client that lost
 its connection asks twice, and it is written again: WAIT waits for what its own connection wrote),
 hold in milliseconds, lease in seconds, the prefix's length;
-for each want: a(mount) amount ceiling end, r(ate) interval burst 0, s(lot) ceiling 0 0."""
+for each want: a(mount) amount ceiling end, r(ate) interval burst 0, s(lot) ceiling 0 0. Windows are
+the caller's to say, so by a clock that is wrong nothing is taken."""
 
 END: Final = """
-local now, id, cut = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local id, cut = ARGV[2], tonumber(ARGV[3])
 local held = redis.call('GET', KEYS[1])
 local alive = held and tonumber(held) > now
 redis.call('DEL', KEYS[1])
@@ -123,16 +129,17 @@ return 1
 """
 """KEYS: the reservation, #index, #ends, each count or place. ARGV: now, the reservation's id, the
 prefix's length; for each: kind, change, end. A count of nothing is none. What is given back is so
-only while the reservation is held."""
+only while the reservation is held. A call ends, and its place is kept, whatever the clock: by the
+server's own where the caller's is wrong."""
 
 RENEW: Final = """
 for i = 1, #KEYS, 2 do
   if redis.call('EXISTS', KEYS[i + 1]) == 1 then
-    redis.call('ZADD', KEYS[i], tonumber(ARGV[1]), ARGV[(i + 3) / 2])
+    redis.call('ZADD', KEYS[i], now + tonumber(ARGV[2]), ARGV[(i + 5) / 2])
     redis.call('EXPIRE', KEYS[i], 86400)
   end
 end
 return 1
 """
-"""KEYS: each place, and its reservation. ARGV: until when, and for each the reservation's id. One
-that was lost meanwhile is taken again: its call runs, and has to count."""
+"""KEYS: each place, and its reservation. ARGV: now, lease in seconds, and each reservation's id.
+One that was lost meanwhile is taken again: its call runs, and has to count."""

@@ -29,7 +29,7 @@ from portcullis.store.counters import LEASE, changes
 from portcullis.store.counters_lua import END, RENEW, RESERVE
 from portcullis.store.redis_address import FAULTS, connected, parsed
 from portcullis.store.redis_health import forgets
-from portcullis.store.redis_script import Script
+from portcullis.store.redis_script import SKEW, Script, Timed, ahead
 
 _ROUNDS: Final = 20
 """Most pieces of the index that are looked at for one page."""
@@ -42,19 +42,24 @@ class RedisCounter:
 
     ``name`` sets the deployment's counts apart from others' in the same server. Where the address
     names ``replicas``, a reservation that so many do not have within half of ``seconds`` is denied,
-    and stays counted. Raises Problem PC7085 for an address that is not good.
+    and stays counted. So is one by a ``clock`` that is more than ``skew`` seconds from the server's
+    (PC3073): its windows are not the others'. Raises Problem PC7085 for an address that is not
+    good.
     """
 
-    def __init__(self, url: str, name: str, clock: Clock, *, seconds: float = 1.0) -> None:
+    def __init__(
+        self, url: str, name: str, clock: Clock, *, seconds: float = 1.0, skew: float = SKEW
+    ) -> None:
         self._clock = clock
+        self._skew = skew
         self._prefix = f"portcullis:{{{name}}}:limits:"
         address = parsed(url)
         self._replicas = address.replicas
         self._patience = int(seconds * 500)
         self._redis = connected(address, seconds=seconds, decode=True)
-        self._reserve = Script(RESERVE)
-        self._end = Script(END)
-        self._renew = Script(RENEW)
+        self._reserve = Timed(RESERVE)
+        self._end = Timed(END)
+        self._renew = Timed(RENEW)
 
     async def reserve(
         self, reservation: str, wants: Sequence[Want], *, hold: float
@@ -87,10 +92,10 @@ class RedisCounter:
             if isinstance(want, Slot)
         ]
         if places:
-            until = f"{self._clock.now() + LEASE:.6f}"
+            now = f"{self._clock.now():.6f}"
             held = f"{self._prefix}#r:"
             keys = [one for key, name in places for one in (key, held + name)]
-            await self._run(self._renew, keys, [until, *(name for _, name in places)])
+            await self._run(self._renew, keys, [now, LEASE, *(name for _, name in places)])
 
     async def read(self, keys: Sequence[str]) -> tuple[int, ...]:
         """See Counter."""
@@ -187,6 +192,7 @@ class RedisCounter:
         self, script: Script, keys: Sequence[str], arguments: Sequence[Any], *, held: bool = False
     ) -> Any:
         """What a script says; ``held`` has what it wrote be with the replicas, too."""
+        arguments = (*arguments, self._skew)
         try:
             if held and self._replicas:
                 return await script.held(
@@ -211,5 +217,11 @@ def _used(key: str, count: Any, places: Any, now: float) -> Used | None:
 
 
 def _uncounted(error: Exception) -> Problem:
+    seconds = ahead(error)
+    if seconds is not None:
+        log.warning("counts_clock_differs", seconds=seconds)
+        which = "ahead of" if seconds > 0 else "behind"
+        said = f"the clock here is {abs(seconds)} seconds {which} that of the server of the counts"
+        return Problem("PC3073", said)
     log.warning("counts_not_reached", fault=type(error).__name__)
     return Problem("PC3073", "the server of the counts cannot be reached, or failed")

@@ -7,6 +7,7 @@ principal's last rotation. Who there is, what was decided and what is cut off st
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final, Literal
 
 from sqlalchemy import Delete, Engine, Table, case, delete, insert, update
@@ -15,6 +16,7 @@ from portcullis.core.approval import State as Approval
 from portcullis.core.lifecycle import State, Verb, after
 from portcullis.core.principal import PrincipalKind
 from portcullis.store.dialect import writing
+from portcullis.store.mark import settle
 from portcullis.store.ruling import TERM
 from portcullis.store.tables import (
     APPROVALS,
@@ -40,8 +42,11 @@ _GIVEN: Final = (
 _OPEN: Final = (Approval.PENDING, Approval.APPROVED)
 
 
-def take_back(engine: Engine, now: float) -> None:
-    """Void what these records gave before ``now``, in one transaction."""
+def take_back(engine: Engine, now: float, marked: Path) -> None:
+    """Void what these records gave before ``now``, in one transaction.
+
+    They are those of the folder with the file ``marked`` (``store.mark``) from then on.
+    """
     rotated = PRINCIPALS.c.rotated_at
     newest = case((rotated > now, rotated), else_=now)
     with writing(engine).begin() as connection:
@@ -51,6 +56,7 @@ def take_back(engine: Engine, now: float) -> None:
         over = update(APPROVALS).where(APPROVALS.c.state.in_(_OPEN))
         connection.execute(over.values(state=Approval.EXPIRED, settled_at=now, sealed=None))
         advance(connection, TERM, int(now))  # whoever ruled since is obeyed no more
+        settle(connection, marked)
         ended = update(BREAK_GLASS).where(BREAK_GLASS.c.ended_at == 0)
         connection.execute(ended.values(ended_at=now))
 

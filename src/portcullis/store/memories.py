@@ -1,7 +1,8 @@
 """The labels of memories: durable before anything is written into them, and as lasting as they are.
 
 A row for each record, one for the whole of a store (what any of its records may hold), and one for
-what was written without saying into which record. They lie sealed, each for its own row.
+what was written without saying into which record. They lie sealed, each for its own row. After they
+were put back, one more stands for what was written into any store since.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import msgspec
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from portcullis.core.containment import Confidentiality
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Sealer
 from portcullis.provenance import memories
 from portcullis.provenance.labels import MAX_TRUSTED, Labels
 from portcullis.store.dialect import alone, upsert, writing
-from portcullis.store.tables import MEMORY_LABELS
+from portcullis.store.labels import labels_purpose
+from portcullis.store.tables import MEMORY_LABELS, SESSION_LABELS
 
 MAX_RECORDS: Final = 65_536
 """Rows of one store; what is written into further records is known of the whole store only."""
@@ -59,9 +62,11 @@ class SqlMemories:
             raise Problem("PC9002", "the labels of a memory cannot be written") from None
 
     def _written(self, store: str) -> bool:
-        whole = select(MEMORY_LABELS.c.id).where(MEMORY_LABELS.c.id == _id(store, memories.WHOLE))
+        known = select(MEMORY_LABELS.c.id).where(
+            MEMORY_LABELS.c.id.in_((_id(store, memories.WHOLE), _ANY))
+        )
         with self._engine.connect() as connection:
-            return connection.execute(whole).one_or_none() is not None
+            return connection.execute(known).first() is not None
 
     def _recall(self, store: str, records: Collection[str] | None) -> Labels:
         with self._engine.connect() as connection:
@@ -97,6 +102,7 @@ class SqlMemories:
     ) -> dict[str, Labels]:
         """What is known of these records and of the store, by name."""
         names = {_id(store, name): name for name in (memories.WHOLE, memories.ANYWHERE, *records)}
+        names[_ANY] = memories.ANY_STORE
         column = MEMORY_LABELS.c
         query = select(column.id, column.document).where(column.id.in_(names))
         return {
@@ -113,3 +119,43 @@ def _id(store: str, record: str) -> str:
 def memory_purpose(row: str) -> str:
     """What the labels of a row are sealed for."""
     return f"memory_labels:{row}"
+
+
+_ANY: Final = _id("", memories.ANY_STORE)
+"""No store is named so: names are a server's and a memory's."""
+
+
+def raise_all(engine: Engine, sealer: Sealer) -> Confidentiality:
+    """Take any record of any store for as confidential as the most that is on record; that level.
+
+    For records that were put back, while they still have the labels of sessions: what was written
+    since may come from any session. Labels that do not open are a secret's. Raises
+    ``SQLAlchemyError``.
+    """
+    labelled = (
+        (MEMORY_LABELS.c.id, MEMORY_LABELS.c.document, memory_purpose),
+        (SESSION_LABELS.c.session, SESSION_LABELS.c.document, labels_purpose),
+    )
+    found = Labels()
+    with writing(engine).begin() as connection:
+        for key, document, purpose in labelled:
+            for name, sealed in connection.execute(select(key, document)):
+                found = found.merge(_level(sealer, sealed, purpose(name)))
+        if found != Labels():
+            whole = sealer.seal(_encode(found), memory_purpose(_ANY))
+            row = {"id": _ANY, "store": "", "document": whole}
+            adding = upsert(connection, MEMORY_LABELS).values(row)
+            column = MEMORY_LABELS.c.id
+            connection.execute(
+                adding.on_conflict_do_update(index_elements=[column], set_={"document": whole})
+            )
+    return found.confidentiality
+
+
+def _level(sealer: Sealer, document: bytes, purpose: str) -> Labels:
+    """How confidential some labels are, and nothing else of them."""
+    try:
+        labels = _decode(sealer.open(document, purpose))
+    except (Problem, msgspec.MsgspecError):
+        return Labels(confidentiality=Confidentiality.SECRET)
+    return Labels(confidentiality=labels.confidentiality)

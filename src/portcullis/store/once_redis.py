@@ -9,13 +9,15 @@ import structlog
 
 from portcullis.core.ports import Clock
 from portcullis.identity.once import CAPACITY, SHARE
-from portcullis.store.redis_script import Script
+from portcullis.store.redis_script import REFUSE, Timed
 from portcullis.store.shared_server import Away, Server
 
 log = structlog.get_logger(__name__)
 
-_SPEND: Final = Script("""
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+_SPEND: Final = Timed(
+    REFUSE
+    + """
+local run = string.match(told, 'run_id:(%x+)')
 local epoch = redis.call('HMGET', KEYS[1], 'run', 'id', 'since')
 if epoch[1] ~= run then
   local since = ARGV[3]
@@ -25,7 +27,7 @@ if epoch[1] ~= run then
 end
 redis.call('EXPIRE', KEYS[1], 604800)
 if epoch[2] ~= ARGV[2] then return {0, epoch[2], epoch[3]} end
-local now, full = tonumber(ARGV[1]), false
+local full = false
 for i = 2, #KEYS do
   local old = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', ARGV[1], 'LIMIT', 0, 64)
   if #old > 0 then redis.call('ZREM', KEYS[i], unpack(old)) end
@@ -40,7 +42,8 @@ for i = 2, #KEYS do
   if redis.call('TTL', KEYS[i]) < left then redis.call('EXPIRE', KEYS[i], left) end
 end
 return {1, epoch[2], epoch[3]}
-""")
+"""
+)
 """KEYS: epoch, what was spent, what one holder spent. ARGV: now, the epoch that is known, since
 when a new memory remembers, since when one that follows another does; the key, until when, and how
 many each of the two may hold."""

@@ -49,7 +49,9 @@ _CONNECT: Final[dict[str, Any]] = {
 }
 _POOL_SECONDS: Final = 5.0
 _RECYCLE_SECONDS: Final = 1800
-_VERIFIED: Final = frozenset({"verify-full", "verify-ca"})
+_VERIFIED: Final = "verify-full"
+"""The one mode that holds the certificate against the host's name (libpq's documentation, 32.19.1):
+with ``verify-ca`` whoever has any certificate of the same authority could be the database."""
 _COLLATIONS: Final = re.compile(r"(C|POSIX)(\.utf-?8)?", re.IGNORECASE)
 _OWN: Final = frozenset({"options", "target_session_attrs", "client_encoding"})
 """What an address may not say, because it is said here."""
@@ -140,12 +142,12 @@ def _private(place: URL) -> bool:
     """Whether nobody on the way can read it, or be the server."""
     others = {"PGHOSTADDR", "PGSERVICE"} if place.host or "host" in place.query else _ELSEWHERE
     if others & os.environ.keys() or "service" in place.query:
-        return place.query.get("sslmode") in _VERIFIED
+        return place.query.get("sslmode") == _VERIFIED
     said = place.query.get("host", place.host or "")
     hosts = ",".join([said] if isinstance(said, str) else said).split(",")
     if all(not host or host.startswith("/") or _loopback(host) for host in hosts):
         return "hostaddr" not in place.query
-    return place.query.get("sslmode") in _VERIFIED
+    return place.query.get("sslmode") == _VERIFIED
 
 
 def _loopback(host: str) -> bool:

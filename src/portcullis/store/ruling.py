@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from threading import Lock
 from typing import Final
 
@@ -23,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from portcullis.core.errors import Problem
 from portcullis.store import dialect
+from portcullis.store.mark import Mark
 from portcullis.store.postgresql import reason
 from portcullis.store.versions import advance, reached
 
@@ -36,7 +38,8 @@ _LOOK_SECONDS: Final = 0.5
 class Hold(StrEnum):
     """What a process has of its rule.
 
-    HELD: nobody else can have it. UNKNOWN: the database does not say. LOST: another rules since.
+    HELD: nobody else can have it. UNKNOWN: the database does not say. LOST: another rules since, or
+    the records are older than they were.
     """
 
     HELD = "held"
@@ -51,10 +54,12 @@ class RecordsRule:
     themselves, and holds as long as they run.
     """
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, marked: Path | None = None) -> None:
         self._engine = dialect.asking(engine)
         self._writing = dialect.writing(engine, TERM)
         self._locks = engine.dialect.name == dialect.POSTGRESQL
+        marks = marked if self._locks else None
+        self._mark = None if marks is None else Mark(self._writing, marks)
         self._name = name
         self._busy = Lock()
         self._connection: Connection | None = None
@@ -73,8 +78,10 @@ class RecordsRule:
             raise Problem("PC7001", f"store: {reason(error)}") from None
 
     def begin(self) -> int:
-        """See Rule. Raises Problem PC7001."""
+        """See Rule. Raises Problem PC7001, PC6036 where the records went back."""
         try:
+            if self._mark is not None:
+                self._mark.step(now=True)
             with self._writing.begin() as connection:
                 advance(connection, TERM)
                 self._term = reached(connection, TERM)
@@ -110,10 +117,16 @@ class RecordsRule:
             except SQLAlchemyError:
                 self._drop()
                 return Hold.UNKNOWN
+            except Problem as problem:
+                log.critical("records_went_back", code=problem.code, detail=problem.detail)
+                self._drop()
+                return Hold.LOST
 
     def _look(self) -> Hold:
         if self._connection is not None:
             self._connection.execute(_LOOK)
+            if self._mark is not None:
+                self._mark.step()
             return Hold.HELD
         taken = self._take_lock()
         with self._engine.connect() as connection:
@@ -123,6 +136,8 @@ class RecordsRule:
             return Hold.LOST
         if not taken:  # by somebody who has not begun, or by a connection of ours that hangs
             return Hold.UNKNOWN
+        if self._mark is not None:
+            self._mark.step(now=True)
         if found < self._term:  # a standby that had not heard of us was made the server
             with self._writing.begin() as connection:
                 advance(connection, TERM, self._term)
@@ -148,12 +163,13 @@ class RecordsRule:
 
 
 @contextlib.contextmanager
-def only(engine: Engine, name: str) -> Iterator[RecordsRule]:
+def only(engine: Engine, name: str, marked: Path | None = None) -> Iterator[RecordsRule]:
     """Be the only process with this name on a database, as long as the block lasts.
 
-    Raises Problem PC6003 when another is, PC7001.
+    Who rules remembers in the file ``marked`` how far the records of a server have come. Raises
+    Problem PC6003 when another is, PC7001.
     """
-    rule = RecordsRule(engine, name)
+    rule = RecordsRule(engine, name, marked)
     try:
         rule.take()
         yield rule

@@ -23,7 +23,7 @@ from portcullis.core.formats import FORMAT, read, readable
 from portcullis.core.ports import Clock
 from portcullis.store.redis_address import FAULTS, connected, parsed
 from portcullis.store.redis_health import unfit
-from portcullis.store.redis_script import Script
+from portcullis.store.redis_script import ANY_SKEW, REFUSE, SKEW, Script, Timed, ahead
 
 log = structlog.get_logger(__name__)
 
@@ -33,12 +33,16 @@ PARTS: Final = 16
 """Into how many parts what is of sessions is divided."""
 KEPT: Final = 86_400
 """Seconds after which whatever nobody wrote to is gone: no session lasts so long."""
+LOOK_SECONDS: Final = 15.0
+"""How often a server that answers is looked at anew, whether it is still fit."""
 _PAUSE: Final = 0.25
 _STARTS: Final = 2.0
 _AT_ONCE: Final = 64
 """Questions to the server; others wait for their turn."""
-EPOCH: Final = """
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+EPOCH: Final = (
+    REFUSE
+    + """
+local run = string.match(told, 'run_id:(%x+)')
 local epoch = redis.call('HMGET', KEYS[1], 'run', 'since')
 if epoch[1] ~= run then
   redis.call('HSET', KEYS[1], 'run', run, 'since', ARGV[1])
@@ -47,7 +51,8 @@ end
 redis.call('EXPIRE', KEYS[1], 604800)
 local since = epoch[2]
 """
-"""The beginning of a script: KEYS[1] is the part's epoch, ARGV[1] the time; ``since`` names it."""
+)
+"""The beginning of a timed script: KEYS[1] is the part's epoch, which ``since`` names."""
 
 _T = TypeVar("_T")
 
@@ -62,14 +67,20 @@ class Server:
     So whoever waits for it waits for ``seconds`` at most, whatever connecting takes, and an event
     loop that asks (``ask``) goes on meanwhile. After a fault nobody waits: each is refused at once
     until the server answers again, which the thread asks it four times a second. Both raise
-    ``Away``. Raises Problem PC7085 for an address that is not good, PC7086 for a server that drops
+    ``Away``. A process whose ``clock`` is not the server's, by more than ``SKEW`` seconds, has none
+    for as long: it would end what others need. Without one, none is held to the server's.
+    Raises Problem PC7085 for an address that is not good, PC7086 for a server that drops
     what it has for want of memory, and PC7087 where programs share something that are too far from
-    this one; a server that is away is waited for.
+    this one; a server that is away is waited for. One that begins to drop is used no more until
+    it is put right.
     """
 
-    def __init__(self, url: str, name: str, *, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, url: str, name: str, *, clock: Clock | None = None, seconds: float = SECONDS
+    ) -> None:
         self._name = name
         self._seconds = seconds
+        self._clock = clock
         self._address = parsed(url)
         self._up = Event()
         self._failed: asyncio.Event | None = None
@@ -177,6 +188,8 @@ class Server:
             return await self._run(script, keys, arguments)
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        if isinstance(script, Timed):
+            arguments = (*arguments, ANY_SKEW if self._clock is None else SKEW)
         async with asyncio.timeout(self._seconds):
             return await script.run(self._client, keys, arguments)
 
@@ -189,22 +202,34 @@ class Server:
         while True:
             try:
                 async with asyncio.timeout(2.0):
+                    if self._clock is not None:
+                        now = f"{self._clock.now():.6f}"
+                        await _AGREED.run(self._client, [here], [now, SKEW])
                     self._format = int(await _HERE.run(self._client, [here], [FORMAT]))
-                    self._unfit = "" if self.up else await unfit(self._client)
+                    self._unfit = await unfit(self._client)
                     for one in () if self.up else tuple(self._begun):
                         await self._begin(*one)
             except Exception as fault:  # noqa: BLE001 - whatever it is, it is tried again
                 self._down(fault)
             else:
                 self._failed.clear()
-                if not self.up and readable(self._format) and not self._unfit:
-                    self._up.set()
-                    log.info("shared_server_here")
+                self._judge()
             self._told.set()
-            if self.up:
-                await self._failed.wait()  # and it is asked at once: one answer may have been late
+            if self.up:  # after a fault it is asked at once: one answer may have been late
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._failed.wait(), LOOK_SECONDS)
             else:
                 await asyncio.sleep(_PAUSE)
+
+    def _judge(self) -> None:
+        """Go by what it said: it may have been configured otherwise since it was looked at."""
+        fit = readable(self._format) and not self._unfit
+        if fit and not self.up:
+            self._up.set()
+            log.info("shared_server_here")
+        elif self._unfit and self.up:
+            self._up.clear()
+            log.error("shared_server_unfit", why=self._unfit, code="PC7086")
 
     def _expect(self) -> None:
         if not self._up.is_set():
@@ -214,15 +239,23 @@ class Server:
         self._down(fault)
         if self._failed is not None:
             self._loop.call_soon_threadsafe(self._failed.set)
-        return Away(type(fault).__name__)
+        return Away(_named(fault))
 
     def _down(self, fault: BaseException) -> None:
         if self._up.is_set():
             self._up.clear()
-            log.warning("shared_server_away", fault=type(fault).__name__)
+            log.warning("shared_server_away", fault=_named(fault))
 
 
-_BEGIN: Final = Script(EPOCH + "return since")
+def _named(fault: BaseException) -> str:
+    seconds = ahead(fault)
+    if seconds is None:
+        return type(fault).__name__
+    return f"the clock here is {seconds} seconds ahead of the server's"
+
+
+_BEGIN: Final = Timed(EPOCH + "return since")
+_AGREED: Final = Timed(REFUSE + "return 1")
 _HERE: Final = Script("""
 local said = math.max(tonumber(redis.call('GET', KEYS[1]) or ARGV[1]), tonumber(ARGV[1]))
 redis.call('SET', KEYS[1], said, 'EX', 604800)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Clock
 from portcullis.store import vaults as local
-from portcullis.store.redis_script import Script
+from portcullis.store.redis_script import Script, Timed
 from portcullis.store.shared_server import EPOCH, KEPT, Away, Server, unusable
 from portcullis.store.vaults_shared import SharedVault, seal, unseal
 
@@ -40,10 +40,9 @@ if vault[1] and vault[1] ~= since then
 end
 """
 )
-_READ: Final = Script(
+_READ: Final = Timed(
     _KNOWN
     + """
-local now = tonumber(ARGV[1])
 if vault[2] and now - tonumber(vault[5]) >= tonumber(ARGV[4]) then
   vault[6] = string.format('%.0f', tonumber(vault[3]) + redis.call('LLEN', KEYS[3]))
   redis.call('DEL', KEYS[2], KEYS[3])
@@ -64,7 +63,7 @@ return {since, '', vault[2], vault[3], vault[4], redis.call('LRANGE', KEYS[3], f
 )
 """KEYS: epoch, vault, its rows, the part's index. ARGV: now, the vault's id as far as it is known,
 rows that were read of it, idle seconds, seconds after which a use is written down, key, seconds."""
-_ADD: Final = Script(
+_ADD: Final = Timed(
     _KNOWN
     + """
 if since ~= ARGV[2] then return 0 end

@@ -19,6 +19,7 @@ from portcullis.store.counters import LEASE
 from portcullis.store.counters_local import STEPS, LocalCounter
 from portcullis.store.counters_redis import RedisCounter
 from portcullis.store.counters_sqlite import SharedCounter
+from portcullis.store.redis_script import ANY_SKEW, SKEW
 from redis_servers import redis_server
 from shared_processes import counter_at, in_processes, reserve_all
 
@@ -54,7 +55,7 @@ async def counter(request, tmp_path, clock):
                 made = SharedCounter(tmp_path / "limits.db", clock)
             case _:
                 url = request.getfixturevalue("server")
-                made = RedisCounter(url, tmp_path.name, clock)
+                made = RedisCounter(url, tmp_path.name, clock, skew=ANY_SKEW)
         opened.append(made)
         return made
 
@@ -315,6 +316,14 @@ class Now:
         return time.time()
 
 
+class Ahead:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def now(self):
+        return time.time() + self.seconds
+
+
 @pytest.mark.parametrize("kind", SHARED)
 def test_processes_that_ask_at_once_get_no_more_than_there_is(kind, tmp_path, request):
     place = tmp_path if kind == "sqlite" else request.getfixturevalue("server")
@@ -420,7 +429,7 @@ async def test_what_cannot_be_counted_is_a_problem_and_takes_nothing(tmp_path, c
 
 @needs_redis
 async def test_a_server_that_gives_budgets_back_says_so(server, tmp_path, clock):
-    one = RedisCounter(server, tmp_path.name, clock)
+    one = RedisCounter(server, tmp_path.name, clock, skew=ANY_SKEW)
     assert await one.lacking() == "it writes nothing to its disk"
     assert await one._redis.config_set("appendonly", "yes")
     assert await one.lacking() == ""
@@ -442,7 +451,7 @@ async def test_a_server_that_gives_budgets_back_says_so(server, tmp_path, clock)
 
 @needs_redis
 async def test_who_asks_again_writes_again_so_that_replicas_are_waited_for(server, tmp_path, clock):
-    one = RedisCounter(server, tmp_path.name, clock)
+    one = RedisCounter(server, tmp_path.name, clock, skew=ANY_SKEW)
     first = await reserve(one, "1", amount(clock, 7))
     before = (await one._redis.info("persistence"))["rdb_changes_since_last_save"]
     left = await one._redis.pttl(f"{one._prefix}#r:1")
@@ -451,6 +460,34 @@ async def test_who_asks_again_writes_again_so_that_replicas_are_waited_for(serve
     assert 0 < await one._redis.pttl(f"{one._prefix}#r:1") <= left
     assert await one.read(["a"]) == (7,)
     await one.close()
+
+
+@needs_redis
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_gateway_whose_clock_is_wrong_takes_nothing_and_ends_nothing(
+    server, tmp_path, hours
+):
+    off = Ahead(hours * 3600)
+    good, wrong = (RedisCounter(server, tmp_path.name, clock) for clock in (Now(), off))
+    budget = amount(Now(), 60, seconds=1800), Slot("s", 1)
+    made = await reserve(good, "1", *budget)
+    said = "ahead of" if hours > 0 else "behind"
+    for asked in (
+        reserve(wrong, "2", *budget),
+        reserve(wrong, "2", amount(off, 60, seconds=1800)),
+        wrong.peek(budget),
+    ):
+        with pytest.raises(Problem, match=f"PC3073.* (3600|3601|3602) seconds {said}"):
+            await asked
+    await wrong.renew([made])  # what runs there goes on, and ends
+    assert isinstance(await reserve(good, "3", *budget), Over)
+    await wrong.settle(made, (70, 0))
+    assert await good.read(["a"]) == (70,)
+    assert isinstance(await reserve(good, "4", Slot("s", 1)), Reservation)
+    nearly = RedisCounter(server, tmp_path.name, Ahead(SKEW - 2))
+    assert isinstance(await reserve(nearly, "5", amount(Now(), 20, seconds=1800)), Reservation)
+    for one in (good, wrong, nearly):
+        await one.close()
 
 
 async def test_a_server_that_is_away_is_a_problem(tmp_path, clock):

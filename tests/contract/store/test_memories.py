@@ -10,7 +10,7 @@ from portcullis.core.containment import ArgumentRole, Confidentiality
 from portcullis.core.errors import Problem
 from portcullis.provenance.labels import Labels, reading, trusting
 from portcullis.provenance.memories import MAX_VOUCHED
-from portcullis.store.memories import SqlMemories
+from portcullis.store.memories import SqlMemories, raise_all
 from portcullis.store.sealed import count, reseal
 from portcullis.store.tables import MEMORY_LABELS
 
@@ -132,3 +132,26 @@ async def test_what_cannot_be_read_or_written_is_a_problem(memories, engine):
         await told(memories, "a")
     with pytest.raises(Problem, match="PC9002"):
         await memories.keep(STORE, {"a"}, reading(LEVEL.SECRET))
+
+
+async def test_after_a_restore_whatever_is_read_is_as_confidential_as_anything_on_record(
+    engine, memories, sealer, reopen
+):
+    assert raise_all(engine, sealer) is LEVEL.PUBLIC
+    assert not await memories.written("other/notes")
+    assert await level(memories, "a") is LEVEL.PUBLIC, "nothing is on record"
+    await memories.keep(STORE, {"a"}, vouching("ada"))
+    await memories.keep("crm/notes", {"x"}, reading(LEVEL.INTERNAL))
+    assert raise_all(engine, sealer) is LEVEL.INTERNAL
+    again = SqlMemories(reopen(), sealer)
+    for store, names in ((STORE, "a"), (STORE, "new"), (STORE, None), ("never/seen", "y")):
+        assert await level(again, names, store=store) is LEVEL.INTERNAL, (store, names)
+    assert (await told(again, "a")).trusts(TO, ["ada"]), "it had a source"
+    assert await again.written("never/seen"), "for all that is known"
+    await again.keep("never/seen", {"y"}, reading(LEVEL.PUBLIC))
+    assert await level(again, "y", store="never/seen") is LEVEL.INTERNAL
+    spoilt = update(MEMORY_LABELS).where(MEMORY_LABELS.c.store == "crm/notes")
+    with engine.begin() as connection:
+        connection.execute(spoilt.values(document=b"no labels"))
+    assert raise_all(engine, sealer) is LEVEL.SECRET, "what does not open may be anything"
+    assert await level(again, "y", store="never/seen") is LEVEL.SECRET

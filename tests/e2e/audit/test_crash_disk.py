@@ -108,7 +108,10 @@ async def test_a_disk_that_takes_no_more_lets_no_mail_out_unrecorded_and_loses_n
                 url = await serves(running, post, answered)
                 disk.run(FILL)
                 await is_refused(running, url, post, answered)
-            disk.run("rm {0}/filler")
+                assert running.process.poll() is None, "there is no room yet"
+                disk.run("rm {0}/filler")
+                assert await asyncio.to_thread(running.process.wait, 60) == 1, "its keeper's turn"
+                assert "to be started again" in running.said.read_text()
             with post.gate() as running:
                 await serves(running, post, answered)
                 assert answered <= post.sent() <= post.decided()

@@ -98,6 +98,8 @@ def test_a_unit_that_stops_has_the_time_to_drain():
         (start,) = said["ExecStart"]
         assert start.startswith(f"{PROGRAM} ")
         assert "KillSignal" not in said, "SIGTERM drains"
+        for place in said.get("EnvironmentFile", []):  # systemd reads it as root
+            assert place.removeprefix("-").startswith("/etc/"), "where only root can put a link"
 
 
 @needs_systemd

@@ -60,7 +60,7 @@ async def gates(tmp_path_factory, anyio_backend):
         place.mkdir()
         return place
 
-    settings = SETTINGS | {"listen": LISTEN | {"relay": "127.0.0.1:0"}}
+    settings = SETTINGS | {"listen": LISTEN | {"relay": "[::1]:0"}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relaying, "_sockets", apart)
         patch.setattr(
@@ -94,7 +94,7 @@ async def _handed_in(gates, path, *, shown=True, said=b"\0" * 40, of=None):
     _, _, at = gates.gates["two"].urls["relay"].rpartition(":")
     async with asyncio.timeout(10):
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", int(at), ssl=context)
+            reader, writer = await asyncio.open_connection("::1", int(at), ssl=context)
             try:
                 writer.write(wire.frame(wire.Kind.HEAD, said))
                 return await reader.read()

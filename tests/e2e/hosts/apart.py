@@ -80,9 +80,9 @@ class Host:
         at = ("--config", str(self.folder / "portcullis.yaml"))
         return await self.fleet.start(self.name, "gateway", "--name", self.name, *at, *words)
 
-    async def serves(self):
+    async def serves(self, *words):
         """Start it, and wait until it serves; the URL of its plain listener."""
-        await self.start()
+        await self.start(*words)
         place = gateway_file(self.config, self.name)
         await until(lambda: self._ended() or found_in(place), PATIENCE)
         return json.loads(place.read_text())["gate"]

@@ -38,12 +38,13 @@ async def hosts(tmp_path_factory, anyio_backend, postgres):
     folder = tmp_path_factory.mktemp("hosts")
     with postgres.new() as url, redis_server(folder) as redis, s3_server() as s3:
         settings = common(folder, store=url, redis=redis, bucket=s3.bucket("logs", "all"))
-        commands = ("control", "control"), ("near", "gateway", "--name", "near")
+        near = ("near", "gateway", "--name", "near", "--listen", "relay=127.0.0.1:0")
+        commands = ("control", "control"), near
         here = folder / "here"
         here.mkdir()
         async with fleet(here, *commands, gateways=("near",), settings=settings) as made:
             far = Host.beside(made, folder / "there", "far")
-            far.url = await far.serves()
+            far.url = await far.serves("--listen", "relay=[::1]:0")
             far.database = url
             yield far
 
@@ -89,13 +90,28 @@ async def test_a_call_at_another_host_is_decided_there_and_seen_here(hosts):
     assert "far" in await hosts.fleet.run("audit", "verify")
 
 
-async def test_who_is_cut_off_here_is_refused_there(hosts):
+async def test_what_one_host_keeps_is_reached_through_the_other_until_a_kill_reaches_both(hosts):
     made = hosts.fleet
     token = await made.agent("support-agent-prod-002")
-    assert await look(hosts.url, token) == ""
+    urls = hosts.url, made.stage.gate.gate_url
+
+    async def asked(url, path="", body=LOOK):
+        headers = {"authorization": f"Bearer {token}"}
+        async with httpx2.AsyncClient(timeout=20, headers=headers) as http:
+            answer = await http.post(f"{url}/v1/calls{path}", json=body)
+            return answer.json()
+
+    for here, there in (urls, urls[::-1]):
+        call = (await asked(here))["call"]
+        assert await asked(there, f"/{call}/result", {"result": "x"}) == {"result": "x"}
+    kept = [(await asked(url))["call"] for url in urls]
     said = await made.run("kill", "--agent", "support-agent-prod-002")
     assert "far" in said, "it says that it obeys"
-    assert await look(hosts.url, token) == "PC4001"
+    for url in urls:
+        assert (await asked(url))["code"] == "PC4001"
+        for call in kept:
+            answer = await asked(url, f"/{call}/result", {"result": "x"})
+            assert answer["code"] == "PC4001"
 
 
 async def test_the_authoritys_new_keys_are_there_at_once_and_old_ones_gone(hosts):
@@ -191,11 +207,40 @@ async def test_whoever_is_erased_here_is_erased_there(hosts):
 async def test_a_gateway_that_was_killed_begins_again_at_once_and_its_log_goes_on(hosts):
     made = hosts.fleet
     await made.stop("far", signal.SIGKILL)
-    hosts.url = await hosts.serves()
+    hosts.url = await hosts.serves("--listen", "relay=[::1]:0")
     assert await look(hosts.url, await made.agent()) == ""
     events = len(hosts_log(hosts))
     await until(lambda: len(made.events("far")) >= events, 60)
     await made.run("audit", "verify")
+
+
+async def test_a_gateway_that_is_retired_serves_nobody_and_never_again(hosts, tmp_path):
+    made, old = hosts.fleet, Host.beside(hosts.fleet, tmp_path / "old", "old")
+    url, token = await old.serves(), await hosts.fleet.agent()
+    assert await look(url, token) == ""
+    said = await made.run("retire", "old", "--reason", "its host goes away")
+    assert "its log old is kept" in said
+
+    async def refused():
+        try:
+            return await look(url, token) == "PC4002"
+        except httpx2.TransportError:
+            return True
+
+    await until(refused, 60)
+    assert await asyncio.wait_for(made.children["old"].wait(), 60) == 0
+    await old.start()
+    assert await asyncio.wait_for(made.children["old"].wait(), 60) == 1
+    assert "PC7098" in old.said()
+    state = old.config.state
+    assert not [*(state / "ca").iterdir(), *(state / "keys").glob("issuer*")], "keys stay behind"
+    (event,) = [one for one in made.events("control") if one.method == "gateways.retire"]
+    assert (event.name, event.parameters["reason"]) == ("old", "its host goes away")
+    assert "retired" in (await found_by(made))["gateway old"]["found"]
+    for name, code in (("old", "PC7098"), ("nobody", "PC7097"), ("near", "PC7097")):
+        assert code in await made.run("retire", name, "--reason", "for the test", code=1)
+    assert await look(hosts.url, token) == "", "others go on"
+    assert len(await asyncio.to_thread(hosts_log, old)) > 0
 
 
 async def test_a_host_without_the_root_key_makes_none_and_says_what_to_bring(hosts, tmp_path):

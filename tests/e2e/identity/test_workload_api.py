@@ -340,7 +340,7 @@ async def test_a_flood_of_calls_is_cut_short_and_does_not_flood_the_log(tmp_path
         ends = await workload("calls", count=40)
     assert [end.split()[0] for end in ends].count("RESOURCE_EXHAUSTED") == 20
     assert len(stage.log.events) == 21
-    assert stage.log.events[-1].code == "PC5006"
+    assert stage.log.events[-1].code == "PC5025"
 
 
 async def test_a_flood_of_connections_is_bounded(tmp_path):
@@ -350,7 +350,7 @@ async def test_a_flood_of_connections_is_bounded(tmp_path):
         sockets = [_connected(stage.path) for _ in range(30)]
         await asyncio.sleep(0.3)
         assert sum(map(_is_open, sockets)) == 8
-        assert [event.code for event in stage.log.of("workload.connect")] == ["PC5006"]
+        assert [event.code for event in stage.log.of("workload.connect")] == ["PC5025"]
         await asyncio.sleep(1.5)  # they never spoke HTTP/2
         assert not any(map(_is_open, sockets))
         async with stage.workload() as workload:

@@ -360,8 +360,8 @@ async def test_one_agent_cannot_have_all_the_room(route, recorded, monkeypatch):
     async with route.client() as http:
         calls = [await allowed(route, http, "x" * 20_000) for _ in range(2)]
         asked = await route.ask(http, "say", {"text": "x" * 20_000})
-        assert asked.code == "PC5006"
-        await recorded("PC5006", route="guard")
+        assert asked.code == "PC5025"
+        await recorded("PC5025", route="guard")
         for call in calls:
             assert (await route.report(http, call, DONE)).passed
         assert (await route.call("say", text="again")).passed

@@ -21,7 +21,7 @@ from e2e.on_behalf.peers import (
     mailbox,
 )
 from portcullis import bootstrap
-from portcullis.control.console.guard import NAME
+from portcullis.config.console import LOCAL_NAME
 from portcullis.core.principal import PrincipalKind
 from portcullis.demo.stage import Running
 from ports import free_port
@@ -121,7 +121,7 @@ async def made(folder: Path, running: Running = bootstrap.running_gate) -> Async
     box = Mailbox(url=f"http://127.0.0.1:{port}/mcp")
     back = [
         f"http://127.0.0.1:{control}/connect/box/callback",
-        f"http://{NAME}:{control}/connect/box/callback",
+        f"http://{LOCAL_NAME}:{control}/connect/box/callback",
     ]
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(authority(box.url, back, SECONDS))

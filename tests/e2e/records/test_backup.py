@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import shutil
+import time
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,13 @@ import aiohttp
 import pytest
 import yaml
 from click.testing import CliRunner as ClickRunner
+from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from portcullis import bootstrap
 from portcullis.audit.query import records as recorded
 from portcullis.audit.recipients import make_identity
-from portcullis.audit.verify import own_verifier, verify
+from portcullis.audit.verify import own_verifier, read_head, verify
 from portcullis.bootstrap import founded, own_log
 from portcullis.bootstrap.backup import _staged
 from portcullis.bootstrap.fence import unused_epoch
@@ -118,8 +121,9 @@ async def test_a_backup_of_a_running_gate_brings_back_nobody_who_was_put_out_sin
         without = elsewhere(stage.config, tmp_path / "two")
         words = ("restore", file, "--identity", identity, "--config", without)
         assert await asyncio.to_thread(refused, *words) == "PC7004"
-        blind = await asyncio.to_thread(said, *words, "--without-newer-log")
-        assert blind["done_again"] == {}
+        blind = await asyncio.to_thread(said, *words, "--without-newer-log", "--memories-too")
+        assert (blind["done_again"], blind["memories"]) == ({}, None)
+        assert told["memories"] == "public", "nothing else was on record"
         assert await asyncio.to_thread(refused, *words, "--without-newer-log") == "PC6034"
         assert erased(load(with_replica)), "its keys came back"
         assert not erased(load(without)), "nobody could know: then the newer log is of no use"
@@ -259,17 +263,54 @@ def test_records_go_from_a_file_to_a_server_and_back(tmp_path: Path, postgres: A
     assert (len(logs), logs[0]) == (3, "gate"), "one more with each restore"
 
 
+@needs_postgresql
+def test_a_database_that_was_put_back_is_refused_until_what_came_since_is_done_again(
+    tmp_path: Path, postgres: Any
+) -> None:
+    with postgres.new() as url:
+        (tmp_path / "url").touch(mode=0o600)
+        (tmp_path / "url").write_text(url)
+        file = small(tmp_path, store={"url": f"file:{tmp_path / 'url'}"})
+        config, database = load(file), make_url(url).database
+
+        def rule() -> int:
+            with contextlib.ExitStack() as stack:
+                services = founded(stack, config, GATE)
+                assert services.rule is not None
+                return services.rule.begin()
+
+        before = rule()
+        with operations(config) as work:
+            work.kill("agent", "shop", "leaked")
+        size = read_head(audit_directory(config, GATE), own_verifier(config.state / "log")).size
+        postgres.sql("DELETE FROM cuts", database)  # what an hour earlier was not there
+        postgres.sql("UPDATE versions SET value = value - 3600 WHERE name = 'mark'", database)
+        with pytest.raises(Problem, match=r"PC6036.*36\d\d seconds before"):
+            rule()
+        hour = datetime.fromtimestamp(time.time() - 3600, UTC).isoformat()
+        words = ("fence", "--database-from", hour, "--reason", "disk 3", "--config", file)
+        assert refused(*words, "--without-newer-log") == "PC7004"
+        told = said(*words)
+        assert (told["done_again"], told["former"]) == ({"kills.kill": 1}, {})
+        assert postgres.sql("SELECT scope, value FROM cuts", database) == [("agent", "shop")]
+        assert rule() > before
+    place = audit_directory(config, GATE)
+    assert done_in(config, GATE)[-1] == "backup.restored"
+    assert (own_log(config), verify(place, own_verifier(place)).ok) == (GATE, True), "it goes on"
+    assert read_head(place, own_verifier(place)).size > size
+
+
 def test_two_restores_within_a_second_begin_two_logs():
     first = unused_epoch(1e9, ["gate", "control"])
     assert first == "20010909-014640"
     assert unused_epoch(1e9, ["gate", f"gate.{first}", "edge.20010909-014641"]) == "20010909-014642"
 
 
-def small(folder: Path) -> Path:
+def small(folder: Path, **sections: Any) -> Path:
     """A deployment that has never served anybody."""
     folder.mkdir(exist_ok=True)
     file = folder / "portcullis.yaml"
-    file.write_text(yaml.safe_dump({"trust_domain": "example.test", "state": "state"}))
+    file.write_text(yaml.safe_dump({"trust_domain": "example.test", "state": "state"} | sections))
     with contextlib.ExitStack() as stack:
         services = founded(stack, load(file), GATE)
         services.directory.create(

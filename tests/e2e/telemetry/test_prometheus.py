@@ -5,10 +5,12 @@ If these fail, somebody on duty is not woken, is woken for nothing, or looks at 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
 import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from needs import needs_promtool
+from needs import needs_prometheus, needs_promtool
 from portcullis.core.principal import PrincipalKind
 from portcullis.demo.stage import _operator
+from ports import free_port
 from standins import (
     Stage,
     agent_token,
@@ -154,14 +157,14 @@ def test_the_dashboard_is_for_any_data_source() -> None:
     assert len(ids) == len(set(ids))
 
 
-async def page(stage: Stage) -> str:
+async def page(stage: Stage, path: str = "/metrics") -> str:
     principals, who = stage.gate.services.principals("demo"), (PrincipalKind.OPERATOR, "vic")
     await principals.create(_operator(), *who, owner="vic", roles=("viewer",))
     token = (await principals.mint(_operator(), *who)).token
     headers = {"authorization": f"Bearer {token}"}
     async with (
         aiohttp.ClientSession(headers=headers) as http,
-        http.get(f"{stage.gate.control_url}/metrics") as answer,
+        http.get(f"{stage.gate.control_url}{path}") as answer,
     ):
         assert answer.status == 200
         return await answer.text()
@@ -230,3 +233,85 @@ async def test_every_panel_shows_something_after_some_traffic(tmp_path: Path) ->
     ]
     found = {"interval": "1m", "input_series": series(text), "promql_expr_test": tests}
     promtool(tmp_path, {"evaluation_interval": "1m", "tests": [found]})
+
+
+@needs_prometheus
+async def test_prometheus_reads_the_figures_with_a_credential_that_opens_nothing_else(
+    tmp_path: Path,
+) -> None:
+    token = tmp_path / "scrape.token"
+    token.write_text("0123456789abcdef0123456789abcdef\n")
+    token.chmod(0o600)
+    section = {"telemetry": {"metrics": {"token": f"file:{token}"}}}
+    async with staged(tmp_path, settings=section) as stage:
+        url = stage.gate.control_url
+        async with scraped(tmp_path, url, token) as answers:
+            assert await answers('up{job="portcullis"} == 1') == ["1"]
+            assert await answers('count(portcullis_decisions_total{gateway!=""}) or vector(0)')
+        headers = {"authorization": f"Bearer {token.read_text().strip()}"}
+        async with aiohttp.ClientSession(url, headers=headers) as http:
+            for method, path in await routes(stage):
+                async with http.request(method, path) as answer:
+                    assert answer.status == (200 if path == "/metrics" else 401), path
+            async with aiohttp.ClientSession(stage.gate.gate_url, headers=headers) as agents:
+                answer = await agents.post("/v1/sessions", json={})
+                assert answer.status == 401
+            token.write_text("another one, as long as the first")
+            assert (await http.get("/metrics")).status == 401
+            token.write_text("short")
+            short = {"authorization": "Bearer short"}
+            assert (await http.get("/metrics", headers=short)).status == 401
+
+
+async def routes(stage: Stage) -> list[tuple[str, str]]:
+    """What may be asked of the control plane with a credential."""
+    described = json.loads(await page(stage, "/api/v1/openapi.json"))["paths"]
+    found = [
+        (verb.upper(), re.sub(r"\{[a-z_]+\}", "x", path))
+        for path, verbs in described.items()
+        for verb, said in verbs.items()
+        if said.get("x-principal") == "operator"
+    ]
+    assert len(found) > 100
+    return found
+
+
+@contextlib.asynccontextmanager
+async def scraped(
+    folder: Path, url: str, token: Path
+) -> AsyncIterator[Callable[[str], Awaitable[list[str]]]]:
+    """Prometheus with the configuration that is delivered, at our addresses; what it answers."""
+    settings = yaml.safe_load((RULES.parent / "prometheus.yaml").read_text())
+    settings["global"]["scrape_interval"] = "1s"
+    settings["rule_files"] = [str(RULES)]
+    job = settings["scrape_configs"][0]
+    job["scheme"], _, address = url.partition("://")
+    job["static_configs"] = [{"targets": [address]}]
+    job["authorization"]["credentials_file"] = str(token)
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
+    at = f"127.0.0.1:{free_port()}"
+    process = await asyncio.create_subprocess_exec(
+        "prometheus",
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address={at}",
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with aiohttp.ClientSession(f"http://{at}") as http:
+
+            async def values(query: str) -> list[str]:
+                """What it knows, once it has scraped: each value."""
+                for _ in range(300):
+                    with contextlib.suppress(aiohttp.ClientError, KeyError):
+                        async with http.get("/api/v1/query", params={"query": query}) as answer:
+                            found = (await answer.json())["data"]["result"]
+                        if found:
+                            return [one["value"][1] for one in found]
+                    await asyncio.sleep(0.2)
+                raise AssertionError(query)
+
+            yield values
+    finally:
+        process.kill()
+        await asyncio.wait_for(process.wait(), 30)

@@ -19,6 +19,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client import CollectorRegistry
 
+from e2e.decisions.conftest import SIDECAR, Asking, request
+from e2e.egress.rules import READ
+from e2e.egress.stage import staged_egress
+from portcullis.core.event import Event
+from portcullis.core.principal import PrincipalKind
 from receivers import HttpReceiver, http_receiver
 from standins import Stage, agent_token, eventually, mcp_client, openai_client, staged
 
@@ -160,6 +165,62 @@ async def test_a_collector_gets_one_span_a_check_and_no_content(
                 assert secret.encode() not in raw
             assert figure(stage.gate.registry, "sent") >= len(found)
             assert not figure(stage.gate.registry, "dropped")
+
+
+async def test_questions_and_egress_are_traced_each_as_a_request_of_its_own(tmp_path: Path) -> None:
+    async with http_receiver() as receiver:
+        listen = dict.fromkeys(("gate", "control", "mtls", "egress", "decisions"), "127.0.0.1:0")
+        sections = {
+            **traced(receiver.url),
+            "listen": {**listen, "workload": None},
+            "decisions": {"askers": ["pep"], "peers": [SIDECAR]},
+        }
+        async with staged_egress(tmp_path, **sections) as stage:
+            asking = Asking(stage.stage)
+            asking.token = await stage.stage.register(PrincipalKind.APPLICATION, "pep")
+            await asking.may("call", "tool", f"kb.{CANARY}", agent="coder")
+            link = {"traceparent": HOSTILE["traceparent"]}
+            asked = request(url=f"https://{CANARY}.test/x", agent="coder", **link)
+            async with asking.channel() as check:
+                assert (await check(asked, timeout=20)).status.code
+            async with stage.http() as http:
+                answer = await http.get(stage.url(READ), params={"q": CANARY}, headers=HOSTILE)
+                assert answer.status_code == 200
+            await stage.resolve(READ)
+
+            def of(route: str, method: str = "") -> Callable[[Event], bool]:
+                """Whether an event is the decision on a call of this kind."""
+                kinds = {"decision", "tool_call"}
+                return lambda one: (
+                    one.route == route and one.type in kinds and method in ("", one.method)
+                )
+
+            one = await eventually(stage.stage, of("authzen"))
+            found = await of_event(receiver, one.id)
+            assert (found[0].name, said(found[0])["portcullis.verdict"]) == ("authzen", "deny")
+            assert found[0].trace_id.hex() == one.trace_id
+            assert "validate request" in [part.name for part in found]
+
+            one = await eventually(stage.stage, of("ext-authz"))
+            found = await of_event(receiver, one.id)
+            assert (found[0].name, found[-1].name) == ("ext-authz", "authorize request")
+            assert found[0].links[0].trace_id.hex() == THEIRS == one.trace_id
+            assert found[0].trace_id.hex() != THEIRS
+
+            one = await eventually(stage.stage, of("egress", "GET"))
+            found = await of_event(receiver, one.id)
+            parts = [part.name for part in found]
+            assert parts[0] == "egress"
+            assert parts.index("authorize request") < parts.index("record") < parts.index("forward")
+            assert parts[-1] == "contain result"
+            assert found[0].links[0].trace_id.hex() == THEIRS
+
+            for method, last in (("CONNECT", "tunnel"), ("DNS", "resolve")):
+                one = await eventually(stage.stage, of("egress", method))
+                parts = [part.name for part in await of_event(receiver, one.id)]
+                assert last in parts, parts
+                assert "forward" not in parts, "each request has a trace of its own"
+            assert CANARY.encode() not in b"".join(body for _, body in receiver.taken)
 
 
 async def test_a_collector_that_hangs_costs_spans_and_nothing_else(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import commands
+from portcullis.bootstrap.foundation import ruling
 from portcullis.bootstrap.presence import presence
 from portcullis.config import load
 from portcullis.config.places import Role
@@ -61,6 +62,15 @@ def test_each_is_made_with_a_name_ports_and_files_of_its_own(tenant, tmp_path):
     full = tenant("create", "third", *PARENT, "--ports", "7400-7405", code=1)
     assert "PC7094" in full.stderr
     assert not (folder / "third").exists()
+    servers = ("--database-admin", "env:PG", "--redis-admin", "env:REDIS")
+    nowhere = {"PG": f"postgresql://x@/x?host={tmp_path}", "REDIS": f"unix://{tmp_path}/none"}
+    open_ = ("create", "third", *PARENT, *servers, "--listen", "control=0.0.0.0:7406")
+    assert "PC7001" in tenant(*open_, code=1, env=nowhere).stderr, "before any server is asked"
+    assert not (folder / "third").exists()
+    (folder / "third").mkdir()
+    assert "no tenant" in tenant("create", "third", *PARENT, code=1).stderr
+    (folder / "third").rmdir()
+    assert found["acme"].console.name == "acme.localhost"
     again = tenant("create", "acme", *PARENT, code=1)
     assert "PC7094" in again.stderr
     assert text_of(folder / "acme")["trust_domain"] == "acme.provider.example"
@@ -78,7 +88,8 @@ def test_no_name_leads_elsewhere(tenant, tmp_path, name):
 
 def test_administrators_get_what_they_need_by_hand_and_no_password(tenant, tmp_path):
     environment = {
-        "PG": "postgresql://root:the-admin@db.example.org/postgres?sslmode=verify-full",
+        "PG": "postgresql://root:the-admin@db.example.org/postgres?sslmode=verify-full"
+        "&user=root&password=the-admin&dbname=postgres&sslkey=/the-admin.key",
         "REDIS": "rediss://root:the-admin@redis.example.org/0",
     }
     servers = ("--database-admin", "env:PG", "--redis-admin", "env:REDIS", "--by-hand")
@@ -87,7 +98,8 @@ def test_administrators_get_what_they_need_by_hand_and_no_password(tenant, tmp_p
     assert len(json.loads(done.stdout)["left"]) == 2
     url = (folder / "database.url").read_text()
     found = re.fullmatch(
-        r"postgresql://portcullis_acme:(.+)@db\.example\.org/portcullis_acme\?.*verify-full", url
+        r"postgresql://portcullis_acme:(.+)@db\.example\.org/portcullis_acme\?sslmode=verify-full",
+        url,
     )
     sql, acl = (folder / "database.sql").read_text(), (folder / "redis.acl").read_text()
     assert 'CREATE ROLE "portcullis_acme" LOGIN PASSWORD \'SCRAM-SHA-256$' in sql
@@ -121,10 +133,20 @@ def test_what_two_have_together_is_found(tenant, check, tmp_path):
         "state": "../acme/portcullis-state/inner",
         "policy": "../acme/policy",
     }
-    changed["listen"] = theirs["listen"] | {"mtls": text_of(first)["listen"]["gate"]}
+    for one, place in ((first, "s3://logs/all"), (second, "s3://logs/all/globex")):
+        copies = {"audit": {"replicate": [{"name": "s3", "store": place}]}}
+        of = theirs if one is second else text_of(first)
+        (one / "portcullis.yaml").write_text(yaml.safe_dump(of | copies))
+    (again,) = check()
+    assert again[2] == "the store of copies s3://logs/all"
+    changed["console"] = {"name": "acme.localhost"}
+    changed["listen"] = theirs["listen"] | {
+        "mtls": text_of(first)["listen"]["gate"].replace("127.0.0.1", "localhost")
+    }
     (second / "portcullis.yaml").write_text(yaml.safe_dump(changed))
     found = " ".join(what for code, _, what in check() if code == "PC7095")
-    for what in ("the trust domain", "the state", "the policy", "the address of gate and mtls"):
+    for what in ("the trust domain", "the state", "the policy", "the address of gate and mtls",
+                 "the name of their consoles, acme.localhost"):  # fmt: skip
         assert what in found, what
     (second / "portcullis.yaml").write_text("trust_domain: [")
     assert check()[0][:2] == ("PC7001", ["globex"])
@@ -137,8 +159,8 @@ def test_what_two_have_together_is_found(tenant, check, tmp_path):
 def test_a_server_that_cannot_be_asked_is_not_taken_for_apart(tenant, check, tmp_path):
     tenant("create", "acme", *PARENT)
     file = tmp_path / "all" / "acme" / "portcullis.yaml"
-    at = {"url": "env:NOWHERE"}
-    settings = {"store": at, "shared": at, "feed": at | {"via": "redis"}}
+    at = [{"url": f"env:NOWHERE{number}"} for number in range(3)]
+    settings = {"store": at[0], "shared": at[1], "feed": at[2] | {"via": "redis"}}
     file.write_text(yaml.safe_dump(text_of(file.parent) | settings))
     assert {one[0] for one in check()} == {"PC7096"}
     assert len(check()) == 3
@@ -162,7 +184,10 @@ def test_one_that_is_removed_is_set_aside_with_its_logs(tenant, tmp_path):
         say({"control": "http://127.0.0.1:1", "gate": "http://127.0.0.1:1", "mtls": "https://x:1"})
         assert "PC7094" in tenant("remove", "acme", code=1).stderr
         assert tenant("list").stdout.count("process") == 1
+    with ruling(folder / "portcullis-state"):  # one that has only begun
+        assert "PC6003" in tenant("remove", "acme", code=1).stderr
     done = json.loads(tenant("remove", "acme", "--json").stdout)
+    assert len(done["left"]) == 1
     aside = tmp_path / "all" / done["folder"].rpartition("/")[2]
     assert (aside / "portcullis-state" / "log" / "entries").read_text() == "evidence"
     assert "evidence" in done["left"][0]

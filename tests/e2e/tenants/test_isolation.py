@@ -48,7 +48,7 @@ def anyio_backend():
 async def pair(tmp_path_factory, anyio_backend, postgres):
     """Two tenants that run, with the same agents, tools and policy but for one agent each."""
     folder = tmp_path_factory.mktemp("provider")
-    with redis_server(folder) as redis:
+    with closed_redis(folder) as redis, closed_to_the_public(postgres):
         async with standins.tools_alone(folder) as (tools, credential, _):
             provider = Provider(folder / "tenants", postgres, redis)
             found = []
@@ -74,23 +74,53 @@ PORTS = "26000-26999"
 
 
 @contextlib.contextmanager
+def closed_redis(folder):
+    """A server that nobody comes to without a password; an administrator's address."""
+    with redis_server(folder) as url:
+        with redis_client.from_url(url) as first:
+            everything = ("~*", "&*", "+@all")
+            first.execute_command("ACL", "SETUSER", "admin", "on", ">of-the-admin", *everything)
+            first.execute_command("ACL", "SETUSER", "default", "off")
+        yield url.replace("unix://", "unix://admin:of-the-admin@")
+
+
+@contextlib.contextmanager
+def closed_to_the_public(server):
+    """Nobody comes to the server's own databases whom they are not opened to."""
+    server.sql("REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
+    try:
+        yield
+    finally:
+        server.sql("GRANT CONNECT ON DATABASE postgres, template1 TO PUBLIC")
+
+
+@contextlib.contextmanager
 def passwords(server, *tenants):
     """Have the server ask these tenants' roles for their passwords, as one that is not a test's.
 
     Afterwards they are gone.
     """
+    lines = "".join(f"local all portcullis_{one.name} scram-sha-256\n" for one in tenants)
+    with let_in(server, lines):
+        try:
+            yield
+        finally:
+            for one in tenants:
+                server.end_connections(f"portcullis_{one.name}")
+                for statement in gone(one.name):
+                    server.sql(statement)
+
+
+@contextlib.contextmanager
+def let_in(server, lines):
+    """More lines at the head of whom it lets in how."""
     place = server.folder / "data" / "pg_hba.conf"
     before = place.read_text()
-    lines = "".join(f"local all portcullis_{one.name} scram-sha-256\n" for one in tenants)
     place.write_text(lines + before)
     server.sql("SELECT pg_reload_conf()")
     try:
         yield
     finally:
-        for one in tenants:
-            server.end_connections(f"portcullis_{one.name}")
-            for statement in gone(one.name):
-                server.sql(statement)
         place.write_text(before)
         server.sql("SELECT pg_reload_conf()")
 
@@ -203,6 +233,11 @@ async def test_what_people_decide_at_a_tenants_is_not_decided_at_anothers(pair):
     outside = await globex.control("GET", f"/approvals/{approval}", headers=cookie)
     assert (inside.status_code, approval in inside.text) == (200, True)
     assert outside.status_code == 401
+    for name, known in ((acme.name, True), (globex.name, False), ("portcullis", False)):
+        port = urlsplit(acme.running.control).port  # a browser shows a cookie to one name alone
+        asked = cookie | {"host": f"{name}.localhost:{port}"}
+        answer = await acme.control("GET", f"/approvals/{approval}", headers=asked)
+        assert (answer.status_code == 200) is known
     assert "ada@customer.example" not in outside.text
 
 
@@ -268,6 +303,8 @@ async def test_servers_that_both_use_let_nobody_at_what_is_the_others(pair):
         entered(other.set(username=own.username, password=own.password))
     with pytest.raises(psycopg.OperationalError, match="password"):
         entered(other.set(password=own.password))
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        entered(own.set(database="template1"))
     with entered(own) as inside, pytest.raises(psycopg.errors.InsufficientPrivilege):
         inside.execute("CREATE ROLE more")
     key = f"portcullis:{{globex.{PARENT}/probe}}:probe"
@@ -307,6 +344,36 @@ async def test_an_auditor_sees_what_was_opened(pair):
     assert "GET, DEL, EVAL" in about["acme", "globex"]
     assert any("may connect to the database portcullis_globex" in one["found"] for one in found)
     assert "SCAN" in about["acme",]
+
+
+async def test_an_auditor_sees_whom_a_server_lets_in_unasked(pair):
+    provider, acme, _ = pair
+    most = "ALTER ROLE portcullis_acme CONNECTION LIMIT"
+    provider.server.sql(f"{most} -1")
+    provider.server.sql("GRANT CONNECT ON DATABASE template1 TO portcullis_acme")
+    with redis_client.from_url(provider.redis) as admin:
+        admin.execute_command("ACL", "SETUSER", "default", "on", "nopass")
+        admin.execute_command("ACL", "SETUSER", "portcullis-acme-shared", "nopass")
+        try:
+            with let_in(provider.server, "local all portcullis_acme trust\n"):
+                found = (await asyncio.to_thread(provider.check, 1))["findings"]
+        finally:
+            secret = make_url(acme.secret("shared.url").replace("unix:", "x:")).password
+            again = ("resetpass", f">{secret}")
+            admin.execute_command("ACL", "SETUSER", "portcullis-acme-shared", *again)
+            admin.execute_command("ACL", "SETUSER", "default", "off")
+            provider.server.sql("REVOKE CONNECT ON DATABASE template1 FROM portcullis_acme")
+            provider.server.sql(f"{most} 40")
+    said = {(*one["tenants"], one["found"].partition(";")[0]) for one in found}
+    connections = "the 197 connections of PostgreSQL, of which their roles may have more together"
+    assert said == {
+        ("acme", "globex", connections),
+        ("acme", "the role portcullis_acme may connect to more than its own"),
+        ("acme", "PostgreSQL lets the role portcullis_acme in with any password"),
+        ("acme", "Redis lets the user portcullis-acme-shared in with any password"),
+        ("acme", "Redis lets everybody in as the user default, without a password"),
+        ("globex", "Redis lets everybody in as the user default, without a password"),
+    }
 
 
 async def test_one_that_dies_or_stands_still_is_no_others_trouble(pair):

@@ -71,6 +71,7 @@ def test_events_acknowledged_but_not_yet_signed_are_found(place, event) -> None:
         for number in range(300):
             log.append_now(event(number))
         assert numbers(records(place.log, place.verifier)) == list(range(300))
+        assert numbers(records(place.log, place.verifier, 250)) == list(range(250, 300))
         assert numbers(last(place.log, place.verifier, 3)) == [297, 298, 299]
         assert find(place.log, place.verifier, event(299).id).index == 299
 

@@ -49,8 +49,13 @@ async def test_each_process_has_its_own_line_in_one_family(tmp_path):
         assert values(page, "took_count")["gate-2", None] == 1
         old = time.time() - OLD_SECONDS - 1
         os.utime(places[0], (old, old))
-        assert ("gate-1", None) not in values(await together(config, registry(0)), "open")
+        page = await together(config, registry(0))
+        assert ("gate-1", None) not in values(page, "open")
+        missing = {("gate-1", None): 1, ("gate-2", None): 0}
+        assert values(page, "portcullis_gateway_missing") == missing
     assert not any(place.exists() for place in places)
+    page = await together(config, registry(0))
+    assert not values(page, "portcullis_gateway_missing"), "who was to end is not missed"
 
 
 async def test_a_page_that_others_could_have_written_does_not_count(tmp_path):

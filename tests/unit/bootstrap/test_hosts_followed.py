@@ -12,6 +12,7 @@ FILES = {
     "ca": {"state.json": b"1", "root-a.pem": b"a", "signing-a.key": b"s"},
     "order": {"kill-all.json": b"{}"},
     "holds": {"holds.json": b"[]"},
+    "retired": {},
 }
 
 
@@ -138,7 +139,7 @@ def test_what_is_published_is_put_once_and_again_where_it_was_changed(tmp_path, 
             return ()
 
     told = []
-    published = Published(tmp_path, shelf, Book(), told.append)
+    published = Published(tmp_path, shelf, Book(), told.append, dict)
     published.step(check=True)
     first = shelf.versions()
     assert set(first) == set(NAMES)

@@ -7,12 +7,13 @@ from audit_logs import event, shipper_to
 from portcullis.audit.log import open_log
 from portcullis.audit.query import records
 from portcullis.audit.verify import own_verifier
-from portcullis.bootstrap import SystemClock
+from portcullis.bootstrap import SystemClock, hosts_logs
 from portcullis.bootstrap.hosts_logs import Brought
+from portcullis.bootstrap.hosts_retired import keep, retired_of
 from portcullis.config import Config
 from portcullis.config.places import audit_directory, gateway_figures
 from portcullis.core.errors import Problem
-from portcullis.core.hosts import Presence
+from portcullis.core.hosts import Presence, Retired
 from portcullis.store.objects import StoreSettings
 from sealers import sealer_at
 
@@ -25,6 +26,7 @@ class Host:
         self._sealer, self._keys = sealer_at(folder), folder / "edge" / "keys"
         self.config = Config(trust_domain="example.org", state=folder / "control")
         self.runs, self.told, self.ages, self.there = True, [], {}, True
+        self.closed = []
         self.grow(3)
         vkey = str(own_verifier(self.directory))
         self.said = Presence(
@@ -39,8 +41,11 @@ class Host:
         def told(name, problem):
             self.told.append((name, "" if problem is None else problem.code))
 
-        brought = Brought(self.config, self, source, told, SystemClock())
-        brought.show(self.ages.__setitem__)
+        def closed(one):
+            self.closed.append((one.name, one.entries))
+
+        brought = Brought(self.config, self, source, told, SystemClock(), closed)
+        brought.show(self.ages.__setitem__, lambda name: self.ages.pop(name, None))
         return brought
 
     def grow(self, count, origin="example.org/edge"):
@@ -100,7 +105,30 @@ def test_figures_are_here_while_the_gateway_runs(host):
     assert place.read_bytes() == b"calls_of_edge 1\n"
     host.runs = False
     host.step()
+    assert place.exists(), "it broke off"
+    host.said = msgspec.structs.replace(host.said, ended=True)
+    host.step()
     assert not place.exists()
+
+
+def test_the_log_of_a_retired_gateway_is_brought_to_its_end_and_kept(host, monkeypatch):
+    host.ship()
+    keep(host.config.state, Retired(name="edge", log="edge", at=1.0))
+    host.step()
+    assert (host.closed, host.here()) == ([], 3), "it runs"
+    host.runs = False
+    host.step()
+    host.grow(2)
+    host.ship()
+    host.step()
+    assert (host.closed, host.here()) == ([], 5), "its last entries may be on their way"
+    monkeypatch.setattr(hosts_logs, "FRESH_SECONDS", 0.0)
+    host.step()
+    assert host.closed == [("edge", 5)]
+    host.grow(1)
+    host.ship()
+    assert (host.step(), host.here(), "edge" in host.ages) == ([], 5, False)
+    assert retired_of(host.config.state)["edge"].entries == 5
 
 
 @pytest.mark.parametrize("how", ["altered", "another key", "another log's key", "control", ".."])

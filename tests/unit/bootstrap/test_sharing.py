@@ -93,7 +93,7 @@ def test_with_a_server_for_several_hosts_nothing_of_it_lies_in_files(config, ser
         for name, role in NAMES.items():
             with contextlib.ExitStack() as stack:
                 one = services(name)
-                server = sharing.server_of(stack, config, role)
+                server = sharing.server_of(stack, config, role, one.clock)
                 one.once = sharing.once_of(stack, config, role, one.clock, server)
                 parts = (stack, config, role, engine, one.clock, one.sealer, server)
                 sessions = sharing.sessions_of(*parts)

@@ -3,10 +3,11 @@ or one that cannot start keeps others from it."""
 
 import asyncio
 import json
+import os
 
 import pytest
 
-from portcullis.bootstrap import children
+from portcullis.bootstrap import children, tenants_running
 from portcullis.bootstrap.tenants_running import Bounds, TenantsRunning, environment, labelled
 from portcullis.config.tenants import Tenant
 from portcullis.core.errors import Problem
@@ -35,7 +36,7 @@ def test_an_object_has_that_name_whatever_it_says_itself():
     assert labelled("acme", '{"event": "\u2028"}'.encode()).isascii()
 
 
-def test_a_tenant_has_its_own_environment_and_little_of_the_providers(tmp_path):
+def test_a_tenant_has_its_own_environment_and_little_of_the_providers(tmp_path, monkeypatch):
     one = Tenant("acme", tmp_path)
     ours = {"PATH": "/bin", "OPENAI_API_KEY": "the provider's", "HOME": "/root"}
     assert environment(one, ours) == {"PATH": "/bin", "HOME": "/root"}
@@ -43,9 +44,18 @@ def test_a_tenant_has_its_own_environment_and_little_of_the_providers(tmp_path):
     one.environment.chmod(0o600)
     found = environment(one, ours)
     assert found == {"PATH": "/bin", "HOME": "/srv", "OPENAI_API_KEY": "a=b "}
-    one.environment.write_text("export X=1\n")
-    with pytest.raises(Problem, match=r"PC7001.*environment:1"):
+    for line in ("export X=1\n", "X=a\0b\n"):
+        one.environment.write_text(line)
+        with pytest.raises(Problem, match=r"PC7001.*environment:1"):
+            environment(one, ours)
+    one.environment.write_text("X=1\n")
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)  # who looks at all is another
+    assert environment(one, {}) == {"X": "1"}
+    monkeypatch.setattr(tenants_running, "_owner", lambda _: owner + 2)
+    with pytest.raises(Problem, match="PC7001"):
         environment(one, ours)
+    monkeypatch.undo()
     one.environment.chmod(0o644)
     with pytest.raises(Problem, match="PC7001"):
         environment(one, ours)
@@ -61,7 +71,12 @@ async def test_one_that_cannot_start_keeps_no_other_from_it(tmp_path, monkeypatc
         one.file.write_text("trust_domain: [")
     made[1].environment.write_text("not a variable\n")
     made[1].environment.chmod(0o600)
-    running = TenantsRunning(made, Bounds(2**30, 1024), said.append)
+
+    def told(line):
+        said.append(line)
+        raise BrokenPipeError  # nobody listens
+
+    running = TenantsRunning(made, Bounds(2**30, 1024), told)
     keeping = asyncio.create_task(running.run())
 
     def refused():

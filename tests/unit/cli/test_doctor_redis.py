@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from needs import needs_redis
-from portcullis.cli import doctor
+from portcullis.cli import doctor, doctor_redis
 from portcullis.config import load
 from portcullis.store.redis_acl import USES
 from redis_servers import Node, nodes, redis_server, told
@@ -43,8 +45,13 @@ def test_the_doctor_says_whether_the_counts_survive_their_servers_restart(tmp_pa
         (folder / "other").mkdir()
         with redis_server(folder / "other", "--appendonly", "yes") as url:
             ok, said, _ = found(tmp_path, CONFIG, monkeypatch, COUNTS=url)["counts"]
-        assert ok
-        assert said.startswith("env:COUNTS: it keeps what is counted, Redis ")
+            assert ok
+            assert said.startswith("env:COUNTS: it keeps what is counted, Redis ")
+            with monkeypatch.context() as wrong:
+                wrong.setattr(doctor_redis, "time", SimpleNamespace(time=lambda: time.time() + 60))
+                said = found(tmp_path, CONFIG, monkeypatch, COUNTS=url)["counts"]
+            assert said[:2] == (False, "env:COUNTS: its clock is -60 seconds from the one here")
+            assert "NTP" in said[2]
     ok, said, _ = found(tmp_path, CONFIG, monkeypatch, COUNTS="redis://10.0.0.1/")["counts"]
     assert not ok
     assert "10.0.0.1 in clear" in said

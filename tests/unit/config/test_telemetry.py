@@ -50,3 +50,17 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, wrong: dict[str, Any]) 
     with pytest.raises(Problem) as caught:
         loaded(tmp_path, **wrong)
     assert caught.value.code == "PC7001"
+
+
+def test_figures_are_for_operators_unless_somebody_names_a_token(tmp_path: Path) -> None:
+    assert loaded(tmp_path).telemetry.metrics is None
+    path = tmp_path / "portcullis.yaml"
+    named = {"trust_domain": "example.org", "telemetry": {"metrics": {"token": "file:scrape"}}}
+    path.write_text(yaml.safe_dump(named))
+    config = load(path)
+    assert config.telemetry.metrics.token == f"file:{tmp_path / 'scrape'}"
+    assert list(own_secrets(config)) == [(config.telemetry.metrics.token, "telemetry.metrics")]
+    named["telemetry"] = {"metrics": {"token": "the token itself"}}
+    path.write_text(yaml.safe_dump(named))
+    with pytest.raises(Problem, match="PC7001"):
+        load(path)

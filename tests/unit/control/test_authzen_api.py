@@ -36,7 +36,7 @@ class Decides:
 
     async def decide(self, asked, agent, session, asker, until):
         self.until.append(until)
-        self.asked.append((asked.server, asked.name, agent, session, asker.principal.id))
+        self.asked.append((asked.server, asked.name, agent, session, asker.context.principal.id))
         return Said(Allow(rule="roles.r @ f:1", policy="sha256:aa"), "e-1")
 
     def refused(self, problem, agent, asker):

@@ -47,7 +47,7 @@ def test_each_agent_has_its_share_of_the_places_and_gets_them_back(running, cont
     for number in (1, 2):
         assert refused(running, first) == ""
         calls.append(begin(running, first, number))
-    assert (refused(running, first), refused(running, other)) == ("PC5006", "")
+    assert (refused(running, first), refused(running, other)) == ("PC5025", "")
     calls.append(begin(running, other, 3))
     assert refused(running, third) == "PC5006"
     for one in calls:
@@ -59,15 +59,15 @@ def test_each_agent_has_its_share_of_the_places_and_gets_them_back(running, cont
 
 def test_a_place_is_kept_while_a_call_is_decided_on(running, context):
     with running.room(context(), 2), running.room(context(), 2):
-        assert refused(running, context()) == "PC5006"
+        assert refused(running, context()) == "PC5025"
     assert refused(running, context()) == ""
 
 
 def test_large_calls_take_more_room(running, context, monkeypatch):
     monkeypatch.setattr(guard_calls, "MAX_BYTES", 100)
-    assert refused(running, context("a"), 51) == "PC5006"
+    assert refused(running, context("a"), 51) == "PC5025"
     begin(running, context("a"), 1, b"x" * 50)
-    assert refused(running, context("a"), 1) == "PC5006"
+    assert refused(running, context("a"), 1) == "PC5025"
     assert refused(running, context("b"), 50) == ""
     with running.room(context("b"), 50):
         assert refused(running, context("c"), 1) == "PC5006"

@@ -9,7 +9,7 @@ from portcullis.core.credential import Peer
 from portcullis.core.errors import Problem
 from portcullis.core.feed import Swept
 from portcullis.core.spiffe import SpiffeId
-from portcullis.gateway.live import GRACE, SOON, Connection, cuttable, ended, quietly
+from portcullis.gateway.live import GRACE, SOON, Connection, cuttable, ended, quietly, settled
 
 pytestmark = pytest.mark.anyio
 
@@ -111,6 +111,31 @@ async def test_a_call_is_cancelled_once_however_often_the_feed_changes(live, fee
     held.set()
     await task
     assert seen == ["PC4001", "answered"]
+
+
+async def test_a_cut_keeps_its_reason_while_the_call_waits_for_what_it_has_ended(
+    live, feed, context
+):
+    """Else the caller is told of a fault of the gate's (500), and not why it was cut off."""
+    seen = []
+
+    def cut():
+        feed.cuts["shop-1"] = "killed"
+        live.sweep()
+
+    async def run():
+        watching = asyncio.create_task(asyncio.sleep(5))
+        await asyncio.sleep(0)
+        with live.running(context(), None):
+            asyncio.get_running_loop().call_soon(cut)
+            watching.cancel()
+            try:
+                await settled((watching,))
+            except asyncio.CancelledError as error:
+                seen.append(ended(error))
+
+    await asyncio.create_task(run())
+    assert [problem.code for problem in seen] == ["PC4001"]
 
 
 async def test_those_on_whose_behalf_it_acts_are_reached_too(live, feed, context):

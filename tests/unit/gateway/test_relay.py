@@ -122,6 +122,7 @@ class Ways:
         self.folder.mkdir()
         self.denied = None
         self.busy = False
+        self.retired = ()
         self.drain_seconds = options.pop("drain_seconds", 0.1)
         self.two = Owner()
         self.calls = {name: Owned("calls", name, KEY) for name in ("one", "two")}
@@ -152,6 +153,7 @@ class Ways:
             seconds=1.0,
             drain_seconds=self.drain_seconds,
             busy=lambda: self.busy,
+            retired=lambda: self.retired,
         )
 
     @property
@@ -310,6 +312,15 @@ async def test_nothing_is_served_that_no_gateway_has_sent(ways):
         assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
     assert not ways.two.scopes
+
+
+async def test_nothing_is_served_that_a_retired_gateway_has_sent(ways, context):
+    ways.retired = ("three",)
+    assert await ways.send(Client("/v1/calls"), context())
+    ways.retired = ("one",)
+    with pytest.raises(Problem, match="PC7051"):
+        await ways.send(Client("/v1/calls"), context())
+    assert len(ways.two.scopes) == 1
 
 
 async def test_who_is_cut_off_is_refused_here_and_nothing_is_passed_on(ways, context):

@@ -117,9 +117,9 @@ async def test_one_agent_gets_its_share_and_no_more(router, busy, refusals):
     greedy = [ask(router, "greedy") for _ in range(3)]
     other = ask(router, "other")
     await asyncio.sleep(0.01)
-    assert refusals.codes == [("PC5006", "greedy")]
+    assert refusals.codes == [("PC5025", "greedy")]
     busy.free.set()
-    assert sorted(await asyncio.gather(*greedy, other)) == [200, 200, 200, 503]
+    assert sorted(await asyncio.gather(*greedy, other)) == [200, 200, 200, 429]
 
 
 async def test_the_api_for_applications_is_bounded_too(router, busy, refusals):

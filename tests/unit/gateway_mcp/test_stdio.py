@@ -216,7 +216,7 @@ async def test_too_many_requests_at_once_are_refused_not_queued(desk, gate, hang
     for number in range(65):
         desk.say(MODERN | {"id": number})
     error = await desk.out.line(0)
-    assert (error["id"], error["error"]["data"]["code"]) == (64, "PC5006")
+    assert (error["id"], error["error"]["data"]["code"]) == (64, "PC5025")
 
 
 async def test_cut_off_agent_loses_what_runs(desk, gate, hang):

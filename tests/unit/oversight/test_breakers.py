@@ -92,6 +92,7 @@ def test_a_slow_upstream_is_noticed_by_when_it_begins_to_answer():
         ("PC5024", Came.BAD),
         ("PC5003", Came.NOTHING),  # a request can provoke what is not understood
         ("PC5006", Came.NOTHING),
+        ("PC5025", Came.NOTHING),
         ("PC5014", Came.NOTHING),
         ("PC4001", Came.NOTHING),
         ("PC6001", Came.NOTHING),

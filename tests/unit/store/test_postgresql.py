@@ -184,6 +184,7 @@ def test_errors_of_the_database_do_not_quote_what_was_written(engine):
         ("postgresql://shop@localhost", "no address"),
         ("postgresql://shop:pa55word@db.example.org/records", "not verified"),
         ("postgresql://shop:pa55word@db.example.org/records?sslmode=require", "not verified"),
+        ("postgresql://shop:pa55word@db.example.org/records?sslmode=verify-ca", "not verified"),
         ("postgresql://shop:pa55word@/records?host=/run/a,db.example.org", "not verified"),
         ("postgresql://shop:pa55word@localhost/records?hostaddr=192.0.2.1", "not verified"),
         ("postgresql://shop:pa55word@/records?service=other", "not verified"),

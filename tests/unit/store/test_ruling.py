@@ -77,6 +77,22 @@ def test_a_lock_that_went_with_its_connection_is_taken_again(postgres, url, open
 
 
 @needs_postgresql
+def test_records_that_went_back_are_ruled_no_more(postgres, url, opened, tmp_path):
+    marked, database = tmp_path / "records.mark", make_url(url).database
+    with only(opened(url), "control", marked) as rule:
+        rule.begin()
+        assert rule.look() is Hold.HELD
+        postgres.sql("UPDATE versions SET value = value - 60 WHERE name = 'mark'", database)
+        away(postgres, url)  # as a server that was put back to a minute ago
+        assert [rule.look(), rule.look()] == [Hold.UNKNOWN, Hold.LOST]
+    with only(opened(url), "control", marked) as rule, pytest.raises(Problem, match="PC6036"):
+        rule.begin()
+    marked.unlink()  # another folder, which knows nothing
+    with only(opened(url), "control", marked) as rule:
+        assert rule.begin() == 2
+
+
+@needs_postgresql
 def test_who_finds_that_another_ruled_meanwhile_rules_no_more(postgres, url, opened):
     with only(opened(url), "control") as rule:
         rule.begin()

@@ -17,6 +17,7 @@ from needs import needs_redis
 from portcullis.core.approval import Step
 from portcullis.core.errors import Problem
 from portcullis.core.formats import FORMAT
+from portcullis.store import shared_server
 from portcullis.store.called_redis import RedisCalled
 from portcullis.store.claims_redis import RedisClaims
 from portcullis.store.once_redis import RedisOnce
@@ -229,6 +230,29 @@ async def test_while_the_server_is_away_nobody_gets_in_and_nothing_waits_for_it(
         assert await claims.claim("k", "one") == "one"
 
 
+async def test_a_gateway_whose_clock_is_wrong_forgets_nothing_for_the_others(node):
+    wrong = Turned(time.time())
+    with (
+        open_server(f"redis://{node.address}", clock=Clock()) as server,
+        open_server(f"redis://{node.address}", clock=wrong) as off,
+    ):
+        here, there = RedisOnce(server, Clock()), RedisOnce(off, wrong)
+        called = RedisCalled(off, wrong)
+        used = time.time() + 60
+        assert here.spend(b"a", used)
+        for hours in (1, -1):
+            wrong.time = time.time() + hours * 3600
+            assert not there.spend(b"b", wrong.time + 60), "nobody gets in there"
+            assert not await there.spent(b"c", wrong.time + 60)
+            with pytest.raises(Problem, match="PC7050"):
+                await called.names("s1", "crm")
+            assert not off.up, "and nothing else of it is believed"
+            assert not here.spend(b"a", used), "what was used up is so"
+            wrong.time = time.time()
+            await back(off)
+            assert there.spend(f"{hours}".encode(), used)
+
+
 async def test_a_gateway_that_starts_before_the_server_serves_once_that_is_there(tmp_path):
     node = Node(tmp_path / "redis")
     with nodes(node):
@@ -293,3 +317,18 @@ def test_nothing_is_shared_at_a_server_that_drops_what_it_has(node):
     told(node, "CONFIG", "SET", "maxmemory-policy", "noeviction")
     with open_server(f"redis://{node.address}") as server:
         assert server.up
+
+
+async def test_a_server_that_begins_to_drop_is_used_no_more_until_it_is_put_right(
+    node, monkeypatch
+):
+    monkeypatch.setattr(shared_server, "LOOK_SECONDS", 0.05)
+    with open_server(f"redis://{node.address}") as server:
+        told(node, "CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lru")
+        async with asyncio.timeout(60):
+            while server.up:  # noqa: ASYNC110 - a thread says so
+                await asyncio.sleep(0.02)
+        with pytest.raises(Away):
+            await server.ask(shared_server._HERE, [server.part("here")], 1)
+        told(node, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+        await back(server)

@@ -32,7 +32,7 @@ from portcullis.control.console.containment import ContainmentPages
 from portcullis.control.console.cutting import Cutting
 from portcullis.control.console.door import Doors
 from portcullis.control.console.glass import GlassPages
-from portcullis.control.console.guard import NAME, Csrf, Hosts
+from portcullis.control.console.guard import Csrf, Hosts
 from portcullis.control.console.history import HistoryPages
 from portcullis.control.console.incident_steps import IncidentSteps
 from portcullis.control.console.incidents import IncidentPages
@@ -93,7 +93,7 @@ def console_routes(parts: ConsoleParts) -> list[BaseRoute]:
     doors = Doors(
         edge=services.edge(ROUTE, parts.names),
         authority=services.authority,
-        hosts=Hosts.of((*parts.names, NAME), settings.origin),
+        hosts=Hosts.of((*parts.names, settings.name), settings.origin),
         csrf=Csrf(key),
         pages=pages,
         streams=parts.streams,

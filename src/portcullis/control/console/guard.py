@@ -12,14 +12,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
 
+from portcullis.config.console import LOCAL_NAME
 from portcullis.core.errors import Problem
 from portcullis.wire.target import origin as named_origin
 
 FIELD: Final = "csrf"
 """The hidden field of every form; a module may send it as the header ``x-csrf`` instead."""
 HOME: Final = "/"
-NAME: Final = "portcullis.localhost"
-"""The console's own name on this machine (RFC 6761 section 6.3): it shares its cookie with none."""
 
 _MAX_FIELDS: Final = 64
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -27,9 +26,9 @@ _PATH: Final = re.compile(r"/(?![/\\])[A-Za-z0-9/_.~%?&=:@,+-]{0,500}")
 _NOT_BACK_TO: Final = ("/login", "/logout", "/api/", "/console/", "/events")
 
 
-def own_url(control: str) -> str:
-    """The console by its own name, on the control listener at ``control``."""
-    return f"http://{NAME}:{urlsplit(control).port}"
+def own_url(control: str, name: str = LOCAL_NAME) -> str:
+    """The console by its own name on this machine, on the control listener at ``control``."""
+    return f"http://{name}:{urlsplit(control).port}"
 
 
 @dataclass(frozen=True, slots=True)

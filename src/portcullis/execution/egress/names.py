@@ -39,7 +39,7 @@ class Names:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def addresses(self, host: str, agent: str) -> tuple[str, ...]:
-        """The addresses of a name. Raises Problem PC5051 for none, PC5006 for too many lookups."""
+        """The addresses of a name. Raises Problem PC5051, and for too many PC5006 or PC5025."""
         known = self._known.get(host)
         if known is not None and asyncio.get_running_loop().time() < known[0]:
             found = known[1]
@@ -56,8 +56,10 @@ class Names:
 
     def _ask(self, host: str, agent: str) -> asyncio.Future[tuple[str, ...]]:
         running = self._busy.get(agent, 0)
-        if running >= _SHARE or len(self._asked) >= _AT_ONCE:
+        if len(self._asked) >= _AT_ONCE:
             raise Problem("PC5006", "too many names are looked up at once")
+        if running >= _SHARE:
+            raise Problem("PC5025", "too many names are looked up for one agent at once")
         asked = asyncio.get_running_loop().run_in_executor(self._workers, _looked_up, host)
         self._asked[host] = asked
         self._busy[agent] = running + 1

@@ -33,7 +33,7 @@ class ToolChannel:
     """A ``Channel`` of which nothing is kept from one request to the next.
 
     Arguments are held against the schema before they come here (checks/validate.py). ``room`` is
-    for all tools; a call for which there is none is Problem PC5006.
+    for all tools; a call for which there is none is Problem PC5006 or PC5025.
     """
 
     alive = True

@@ -23,9 +23,11 @@ class Room:
 
     @contextlib.contextmanager
     def taken(self, whose: str) -> Iterator[None]:
-        """Hold a place for ``whose`` call; Problem PC5006 when there is none left."""
-        if self._running.total() >= self._most or self._running[whose] >= self._share:
+        """Hold a place for ``whose`` call; Problem PC5006 or PC5025 when none is left."""
+        if self._running.total() >= self._most:
             raise Problem("PC5006", "too many calls of tools are running")
+        if self._running[whose] >= self._share:
+            raise Problem("PC5025", "too many calls of tools are running for one caller")
         self._running[whose] += 1
         try:
             yield

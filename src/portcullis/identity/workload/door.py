@@ -82,11 +82,10 @@ class Door:
     def _admitted(self, connection: socket.socket) -> Process | None:
         pid, uid, _ = credentials(connection)
         try:
-            if (
-                self._users.total() >= self._bounds.connections
-                or self._users[uid] >= self._bounds.connections_per_user
-            ):
+            if self._users.total() >= self._bounds.connections:
                 raise Problem("PC5006", "too many connections to the Workload API")
+            if self._users[uid] >= self._bounds.connections_per_user:
+                raise Problem("PC5025", "too many connections of this user to the Workload API")
             return Process(connection)
         except Problem as problem:
             self._refused(uid, pid, problem)

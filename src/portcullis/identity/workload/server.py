@@ -48,6 +48,7 @@ _STATUS: Final = {
     "PC4001": grpc.StatusCode.PERMISSION_DENIED,
     "PC4002": grpc.StatusCode.UNAVAILABLE,
     "PC5006": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "PC5025": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "PC6001": grpc.StatusCode.UNAVAILABLE,
     "PC7008": grpc.StatusCode.UNAVAILABLE,
     "PC9002": grpc.StatusCode.UNAVAILABLE,
@@ -194,10 +195,10 @@ class _Calls:
         )
 
     def _admitted(self, context: ServicerContext[Any, Any]) -> Process:
-        """The caller's process. Raises Problem PC2060, PC5006, PC1011 (no security header)."""
+        """The caller's process. Raises Problem PC2060, PC5025, PC1011 (no security header)."""
         caller = self._door.caller(context.peer())
         if not self._rates.take(caller.uid):
-            raise Problem("PC5006", "too many calls of this user to the Workload API")
+            raise Problem("PC5025", "too many calls of this user to the Workload API")
         if HEADER not in map(tuple, context.invocation_metadata() or ()):
             raise Problem(
                 "PC1011",
@@ -215,7 +216,7 @@ class _Calls:
             error = Problem("PC9002", "the gate could not look this up")
         try:
             caller = self._door.caller(context.peer())
-            source, silent = caller.source, error.code == "PC5006"
+            source, silent = caller.source, error.code == "PC5025"
             silent = silent and not self._rates.tell(caller.uid)
         except Problem:
             source, silent = "unix", False
