@@ -10,7 +10,7 @@ when it is whole: the first of its frames carries what became of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -18,7 +18,7 @@ import msgspec
 from portcullis.core.call import Result, ToolProposal
 from portcullis.core.check import StreamJudge
 from portcullis.core.errors import Problem
-from portcullis.core.inspection import Path
+from portcullis.core.inspection import Path, Text
 from portcullis.core.verdict import Deny
 from portcullis.gateway.stream import weight
 from portcullis.gateway.stream_waiting import Gathering, Growing, Waiting
@@ -199,9 +199,10 @@ class Judged:
     def _others(self, waiting: Waiting, rest: Rest) -> None:
         for blob in rest.walk.blobs:
             _said(self._judge.opaque(rest.key(blob.path)))
-        for text in rest.walk.texts:
-            if (text.path, text.text) in self._known:
-                continue
+        texts = [text for text in rest.walk.texts if (text.path, text.text) not in self._known]
+        if len(texts) > 1 and not rest.error and self._clear(rest, texts):
+            texts = []
+        for text in texts:
             key = rest.key(text.path)
             new = self._whole(key, text.text, json=False, sealed=text.sealed, error=rest.error)
             if new == text.text:
@@ -214,6 +215,15 @@ class Judged:
             new = self._whole(rest.key(text.path), text.text, json=True)
             if new != text.text:
                 waiting.changes[text.path] = new
+
+    def _clear(self, rest: Rest, texts: Sequence[Text]) -> bool:
+        """Whether nothing is in these texts, of which none repeats one that grows."""
+        asked = [(rest.key(text.path), text.text, text.sealed) for text in texts]
+        if any(key in self._open for key, _, _ in asked) or not _said(self._judge.clear(asked)):
+            return False
+        for text in texts:
+            self._remember(text.path, text.text)
+        return True
 
     def _remember(self, path: Path, text: str) -> None:
         if len(self._known) >= _KNOWN:

@@ -70,6 +70,10 @@ class Masks:
             return Deny(code="PC3021", reason="forbidden")
         return text.replace(SECRET, MASK)
 
+    def clear(self, texts):
+        words = (SECRET, self.forbidden)
+        return not any(word in text for _, text, _ in texts for word in words)
+
     def opaque(self, key):
         self.unread.append(key)
         return Deny(code="PC3024", reason=key) if key == self.forbidden else None
