@@ -86,9 +86,8 @@ class Sight:
 
 
 @lru_cache(maxsize=64)
-def beginning(token: str) -> re.Pattern[str]:
-    """Finds, at the end of a text, what may become a canary of the key that made ``token``."""
-    marker = token.partition("-")[0]
+def beginning(marker: str) -> re.Pattern[str]:
+    """Finds, at the end of a text, what may become a canary with this marker."""
     between = r"[^0-9A-Za-z]{0,8}"
     rest = rf"(?:{between}[0-9A-Za-z]){{0,{_BODY - 1}}}"
     for digit in reversed(marker[1:]):
@@ -157,12 +156,9 @@ class Growing:
         if denied is not None:
             return denied
         if self._patterns is not None:
-            known = self._patterns.feed(piece)
-            matches, cut = known.matches, min(cut, known.settled)
-            if last:
-                known = self._patterns.end()
-                matches, cut = matches + known.matches, known.settled
-            denied = self._found(matches) or self._endless()
+            known = self._patterns.end(piece) if last else self._patterns.feed(piece)
+            cut = min(cut, known.settled)
+            denied = self._found(known.matches) or self._endless()
             if denied is not None:
                 return denied
         if self._scorer is not None:

@@ -159,7 +159,7 @@ class Inspect(Check):
             brief=self._compiled(entities) if at_once else None,
             scorers=None if allowed else means.scorers,
             canaries=means.canaries if rules.canaries else None,
-            canary=beginning(means.planted.canary(session)),
+            canary=beginning(means.canaries.marker),
             entities=entities,
             session=session,
         )

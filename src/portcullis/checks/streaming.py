@@ -7,14 +7,14 @@ where the session declared a schema for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from portcullis.catalogue.schema import Validator
 from portcullis.checks import output
 from portcullis.checks.growing import Growing, Sight
-from portcullis.checks.looking import OPAQUE, Look, look, refused, scored
+from portcullis.checks.looking import OPAQUE, Look, clear, look, refused, scored
 from portcullis.core.call import Result
 from portcullis.core.check import MAX_FINDINGS, Progress
 from portcullis.core.errors import Problem
@@ -91,6 +91,24 @@ class StreamTexts:
             return ""
         return judged
 
+    def clear(self, texts: Sequence[tuple[str, str, bool]]) -> bool | Deny:
+        """See StreamJudge. Mostly nothing is in any of them, and to see that once is cheap."""
+        if self._denied is not None:
+            return self._denied
+        if any(key in self._texts or self._holds(key) for key, _, _ in texts):
+            return False
+        walk = Walk()
+        for key, text, sealed in texts:
+            _walked(walk, key, text, sealed=sealed)
+        wanted = self._wanted(walk.texts)
+        if wanted.injection:
+            return False
+        try:
+            readings = self._sight.inspector.read(walk.texts, wanted)
+        except Problem:
+            return False
+        return clear(walk.texts, readings)
+
     def opaque(self, key: str) -> Deny | None:
         """See StreamJudge."""
         treatment = self._how.rules.opaque(self._how.channel)
@@ -138,18 +156,10 @@ class StreamTexts:
         if json and text:
             payload = decode(text.encode("utf-8", "surrogatepass"))
             walk.free(payload, (), Source.MODEL, key)
-        elif sealed:
-            walk.texts.append(Text(path=(), text=text, source=Source.MODEL, sealed=True))
-        elif text:
-            walk.string(text, (), Source.MODEL, key)
+        else:
+            _walked(walk, key, text, sealed=sealed)
         texts = tuple(walk.texts)
-        wanted = Wanted(
-            entities=self._sight.entities,
-            injection=scored(texts, how.rules),
-            canaries=how.rules.canaries,
-            session=self._sight.session,
-        )
-        seen = look(texts, self._sight.inspector.read(texts, wanted), how)
+        seen = look(texts, self._sight.inspector.read(texts, self._wanted(texts)), how)
         found = [_at(key, finding) for finding in seen.findings]
         self._note(found)
         denied = refused(seen.findings)
@@ -162,8 +172,24 @@ class StreamTexts:
             return str(changes[()])
         return encode(replaced(payload, changes, seen.names)).decode()
 
+    def _wanted(self, texts: Sequence[Text]) -> Wanted:
+        return Wanted(
+            entities=self._sight.entities,
+            injection=scored(texts, self._how.rules),
+            canaries=self._how.rules.canaries,
+            session=self._sight.session,
+        )
+
     def _note(self, found: list[Finding]) -> None:
         self._findings += found[: MAX_FINDINGS - len(self._findings)]
+
+
+def _walked(walk: Walk, key: str, text: str, *, sealed: bool) -> None:
+    """A text that stands for itself."""
+    if sealed:
+        walk.texts.append(Text(path=(), text=text, source=Source.MODEL, sealed=True))
+    elif text:
+        walk.string(text, (), Source.MODEL, key)
 
 
 def _at(key: str, finding: Finding) -> Finding:

@@ -35,8 +35,10 @@ class StreamJudge(Protocol):
     JSON text when ``json`` is set, or a final event's repetition) and returns what goes on in its
     place; the same text as was streamed becomes the same. One that is ``sealed`` is a provider's
     ciphertext or signature, read for canaries alone; of one in an ``error`` of the provider's, what
-    may not go on is taken out, and nothing ends. ``opaque`` is told of content that is no text. A
-    Deny ends the stream; nothing that was not settled before it may go out.
+    may not go on is taken out, and nothing ends. ``clear`` looks at several complete texts at once,
+    as (key, text, whether it is sealed): True says that each may stay and that there is nothing to
+    say about any; for False ask ``whole`` about each. ``opaque`` is told of content that is no
+    text. A Deny ends the stream; nothing that was not settled before it may go out.
     """
 
     @property
@@ -52,6 +54,10 @@ class StreamJudge(Protocol):
         self, key: str, text: str, *, json: bool, sealed: bool = False, error: bool = False
     ) -> str | Deny:
         """A complete text."""
+        ...
+
+    def clear(self, texts: Sequence[tuple[str, str, bool]]) -> bool | Deny:
+        """Whether nothing is in these texts."""
         ...
 
     def opaque(self, key: str) -> Deny | None:

@@ -232,6 +232,10 @@ class Guarded:
             lambda: self.judge.whole(key, text, json=json, sealed=sealed, error=error)
         )
 
+    def clear(self, texts: Sequence[tuple[str, str, bool]]) -> bool | Deny:
+        """See StreamJudge."""
+        return self._asked(lambda: self.judge.clear(texts))
+
     def opaque(self, key: str) -> Deny | None:
         """See StreamJudge."""
         return self._asked(lambda: self.judge.opaque(key))

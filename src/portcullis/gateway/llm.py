@@ -238,7 +238,7 @@ class ModelRoutes:
             if judge is None:
                 held = HeldBack(limit)
                 return await self._passed(exchange, response, out, decoder, held, kept=kept)
-            judged = Judged(decoder, judge, limit, kept)
+            judged = Judged(judge, limit, kept)
             try:
                 return await self._passed(
                     exchange, response, out, decoder, judged, judge, kept=kept
@@ -266,11 +266,11 @@ class ModelRoutes:
             if denied is not None:
                 raise Problem(denied.code, denied.reason)
             frames = decoder.feed(chunk)
-            self._measured(exchange, decoder, frames)
+            self._measured(exchange, frames)
             if kept is not None and judge is None:
                 for frame in frames:
-                    if frame.event is not None:
-                        kept.event(decoder.slots(frame.event), {}, {})
+                    if frame.slots is not None:
+                        kept.event(frame.slots, {}, {})
             ready = held.feed(frames)
             if decoder.ended:  # a client that has seen the end would not see a refusal after it
                 end += ready
@@ -287,14 +287,12 @@ class ModelRoutes:
         await self._judge(exchange, result, judge)
         return end
 
-    def _measured(
-        self, exchange: Exchange, decoder: StreamDecoder, frames: Iterable[Frame]
-    ) -> None:
+    def _measured(self, exchange: Exchange, frames: Iterable[Frame]) -> None:
         """Say how long the answer becomes: Problem when that is too much."""
         if not self._pipeline.measures:
             return
         call, context = exchange.outcome.call, exchange.context
-        denied = self._pipeline.passing(call, context, partial(_characters, decoder, frames))
+        denied = self._pipeline.passing(call, context, partial(_characters, frames))
         if denied is not None:
             problem = Problem(denied.code, denied.reason)
             problem.over = denied.over
@@ -340,13 +338,13 @@ async def answer(
     await send_json(request.send, problem.status, error_body(api, problem), extra)
 
 
-def _characters(decoder: StreamDecoder, frames: Iterable[Frame]) -> int:
+def _characters(frames: Iterable[Frame]) -> int:
     """How many characters of the answer these frames add; what they repeat is none."""
     return sum(
         len(slot.text)
         for frame in frames
-        if frame.event is not None
-        for slot in decoder.slots(frame.event).slots
+        if frame.slots is not None
+        for slot in frame.slots.slots
         if slot.kind is not Kind.WHOLE and not slot.sealed
     )
 

@@ -24,12 +24,12 @@ _STREAM_HEAD: Final = (
 
 
 LEAST: Final = 256
-"""Bytes that a frame counts for at least while it waits: it takes memory, however short it is."""
+"""Bytes that an event counts for at least while it waits: it takes memory, however short it is."""
 
 
 def weight(frame: Frame) -> int:
     """What a frame that waits counts for."""
-    return max(len(frame.data), LEAST)
+    return max(len(frame.data), LEAST * frame.events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class HeldBack:
         """Take frames, give back what is ready."""
         ready: list[bytes] = []
         for frame in frames:
-            self.frames += 1
+            self.frames += frame.events
             self._held.append(frame.data)
             self._size += weight(frame)
             if not frame.held:

@@ -2,6 +2,7 @@
 
 A frame goes out when its texts are settled, and never before one that came earlier. What takes the
 place of a span goes into the first frame that the span touches; the others lose their part of it.
+Events that came as one frame stay one until only some of them may go on, or one of them changes.
 So no event is made up, and their order and numbers stay. What a tool call is made of is judged
 when it is whole: the first of its frames carries what became of it.
 """
@@ -9,23 +10,22 @@ when it is whole: the first of its frames carries what became of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from portcullis.core.call import Result, ToolProposal
-from portcullis.core.check import Progress, StreamJudge
+from portcullis.core.check import StreamJudge
 from portcullis.core.errors import Problem
-from portcullis.core.inspection import Edit, Path
+from portcullis.core.inspection import Path, Text
 from portcullis.core.verdict import Deny
 from portcullis.gateway.stream import weight
+from portcullis.gateway.stream_waiting import Gathering, Growing, Waiting
 from portcullis.gateway.streamed import Streamed
 from portcullis.wire.json import decode, encode
-from portcullis.wire.model import Frame, StreamDecoder
-from portcullis.wire.model import frame as encoded
-from portcullis.wire.slots import Kind, Rest, Slot, Slots
-from portcullis.wire.texts import replaced
+from portcullis.wire.model import Frame
+from portcullis.wire.slots import Kind, Rest, Slot
 from portcullis.wire.walk import is_sealed
 
 MAX_OPEN: Final = 1024
@@ -45,106 +45,6 @@ class Stopped(Problem):
         self.deny = deny
 
 
-class _Waiting:
-    """A frame in the queue: how many of its pieces are not settled, and what changes in it."""
-
-    __slots__ = ("changes", "frame", "names", "pieces", "slots")
-
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
-        self.pieces = 0
-        self.slots: Slots | None = None
-        self.changes: dict[Path, Any] = {}
-        self.names: dict[Path, str] = {}
-
-    def data(self) -> bytes:
-        """The frame's bytes, with what changed."""
-        frame = self.frame
-        if not self.changes and not self.names:
-            return frame.data
-        event = replaced(frame.event, self.changes, self.names)
-        return encoded(event, frame.name).data
-
-
-class _Growing:
-    """A text that is shown as it comes: the pieces that are not settled, and edits within them."""
-
-    __slots__ = ("_edits", "_pieces", "_unread", "length")
-
-    def __init__(self) -> None:
-        self.length = 0
-        self._unread: list[str] = []
-        self._pieces: deque[tuple[_Waiting, Path, int, str]] = deque()
-        self._edits: deque[Edit] = deque()
-
-    def add(self, frame: _Waiting, slot: Slot) -> None:
-        """Take the next piece."""
-        self._pieces.append((frame, slot.path, self.length, slot.text))
-        self._unread.append(slot.text)
-        self.length += len(slot.text)
-        frame.pieces += 1
-
-    def unread(self) -> str:
-        """What came since this was last asked."""
-        text = "".join(self._unread)
-        self._unread.clear()
-        return text
-
-    def settle(self, progress: Progress) -> None:
-        """Carry out what was decided, and free the pieces that it covers."""
-        self._edits += progress.edits
-        while self._pieces:
-            frame, path, start, text = self._pieces[0]
-            if start + len(text) > progress.settled:
-                return
-            self._pieces.popleft()
-            frame.pieces -= 1
-            new = self._edited(start, text)
-            if new != text:
-                frame.changes[path] = new
-
-    def _edited(self, start: int, text: str) -> str:
-        parts: list[str] = []
-        at, end = start, start + len(text)
-        while self._edits and self._edits[0].start < end:
-            edit = self._edits[0]
-            if edit.start >= start:
-                parts += [text[at - start : edit.start - start], edit.text]
-            at = min(edit.end, end)
-            if edit.end > end:
-                break
-            self._edits.popleft()
-        return "".join((*parts, text[at - start :]))
-
-
-class _Gathering:
-    """A text that is judged when it is whole."""
-
-    __slots__ = ("_pieces", "json", "sealed")
-
-    def __init__(self, *, json: bool, sealed: bool) -> None:
-        self.json = json
-        self.sealed = sealed
-        self._pieces: list[tuple[_Waiting, Slot]] = []
-
-    def add(self, frame: _Waiting, slot: Slot) -> None:
-        """Take the next piece."""
-        self._pieces.append((frame, slot))
-        frame.pieces += 1
-
-    def text(self) -> str:
-        """All of it."""
-        return "".join(slot.text for _, slot in self._pieces)
-
-    def settle(self, new: str | None) -> None:
-        """Free the pieces; the first carries ``new``, unless that is None: then all stay."""
-        for frame, slot in self._pieces:
-            frame.pieces -= 1
-            if new is not None:
-                frame.changes[slot.path] = new
-                new = ""
-
-
 class Judged:
     """The queue of one stream, in the place of ``HeldBack``.
 
@@ -155,22 +55,22 @@ class Judged:
 
     def __init__(
         self,
-        decoder: StreamDecoder,
         judge: StreamJudge,
         limit: int,
         streamed: Streamed | None = None,
     ) -> None:
-        self._decoder = decoder
         self._judge = judge
         self._limit = limit
         self._streamed = streamed
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._free = 0
         self._size = 0
-        self._open: dict[str, _Growing | _Gathering] = {}
-        self._unread: dict[str, _Growing] = {}
+        self._open: dict[str, Growing | Gathering] = {}
+        self._unread: dict[str, Growing] = {}
         self._closed: set[str] = set()
         self._known: set[tuple[Path, str]] = set()
+        self._plain: tuple[Rest, ...] | None = None
+        """What is beside the text of the last event, if it was only texts, and they stayed."""
         self._changed: dict[tuple[str, bool], str] = {}
         self._proposals: list[ToolProposal] = []
         self._sent = 0
@@ -180,7 +80,7 @@ class Judged:
         """Take frames, give back what is ready. What comes together is judged together."""
         ready: list[bytes] = []
         for frame in frames:
-            self.frames += 1
+            self.frames += frame.events
             self._take(frame)
             if self._size > self._limit:
                 self._grown(ready)
@@ -210,27 +110,43 @@ class Judged:
         )
 
     def _take(self, frame: Frame) -> None:
-        waiting = _Waiting(frame)
+        slots = frame.slots
+        if slots is not None and frame.texts and slots.rest is not self._plain:
+            for one in frame.apart():
+                self._take(one)
+            return
+        waiting = Waiting(frame)
         self._queue.append(waiting)
         self._size += weight(frame)
-        if frame.event is not None:
-            slots = self._decoder.slots(frame.event)
+        if slots is not None:
             if self._streamed is not None:
                 waiting.slots = slots
             for slot in slots.slots:
                 self._slot(waiting, slot)
-            for rest in slots.rest:
-                self._others(waiting, rest)
+            if slots.rest is not self._plain:
+                self._plain = slots.rest if self._stays(waiting, slots.rest) else None
             for prefix in slots.closes:
                 self._close(prefix)
         self._proposals += [self._proposed(proposal) for proposal in frame.proposals]
         if not frame.held:
             self._free = len(self._queue)
 
+    def _part(self, waiting: Waiting, count: int) -> tuple[Waiting, Waiting]:
+        """Put the first so many events of a frame, and the others, into the queue in its place."""
+        first, rest = map(Waiting, waiting.frame.parted(count))
+        if waiting.slots is not None:
+            first.slots, rest.slots = first.frame.slots, rest.frame.slots
+        at = self._queue.index(waiting)
+        self._queue[at] = first
+        self._queue.insert(at + 1, rest)
+        self._free += at < self._free
+        self._size += weight(first.frame) + weight(rest.frame) - weight(waiting.frame)
+        return first, rest
+
     def _grown(self, ready: list[bytes]) -> None:
         """Have judged what came of the texts that grow, and release what is free by then."""
         for key, text in self._unread.items():
-            text.settle(_said(self._judge.text(key, text.unread(), last=False)))
+            text.settle(_said(self._judge.text(key, text.unread(), last=False)), self._part)
         self._unread.clear()
         self._release(ready)
 
@@ -245,7 +161,7 @@ class Judged:
             self._sent += len(data)
             ready.append(data)
 
-    def _slot(self, waiting: _Waiting, slot: Slot) -> None:
+    def _slot(self, waiting: Waiting, slot: Slot) -> None:
         if not slot.text:
             return
         if slot.kind is Kind.WHOLE:
@@ -256,28 +172,37 @@ class Judged:
         text = self._open.get(slot.key)
         if text is None:
             text = self._begin(slot)
-        if isinstance(text, _Gathering):
+        if isinstance(text, Gathering):
             text.add(waiting, slot)
         else:
             text.add(waiting, slot)
             self._unread[slot.key] = text
 
-    def _begin(self, slot: Slot) -> _Growing | _Gathering:
+    def _begin(self, slot: Slot) -> Growing | Gathering:
         if slot.key in self._closed:
             raise Problem("PC5003", "a text goes on after its end")
         if len(self._open) >= MAX_OPEN:
             raise Problem("PC5004", f"more than {MAX_OPEN} texts of a stream are open")
         gathers = slot.kind is Kind.GATHERED
-        text = _Gathering(json=slot.json, sealed=slot.sealed) if gathers else _Growing()
+        text = Gathering(json=slot.json, sealed=slot.sealed) if gathers else Growing()
         self._open[slot.key] = text
         return text
 
-    def _others(self, waiting: _Waiting, rest: Rest) -> None:
+    def _stays(self, waiting: Waiting, rests: tuple[Rest, ...]) -> bool:
+        """Have judged what is beside a text; whether it is only texts that stay as they are."""
+        before = len(waiting.changes)
+        for rest in rests:
+            self._others(waiting, rest)
+        changed = waiting.names or len(waiting.changes) > before
+        return not changed and not any(rest.walk.blobs or rest.walk.documents for rest in rests)
+
+    def _others(self, waiting: Waiting, rest: Rest) -> None:
         for blob in rest.walk.blobs:
             _said(self._judge.opaque(rest.key(blob.path)))
-        for text in rest.walk.texts:
-            if (text.path, text.text) in self._known:
-                continue
+        texts = [text for text in rest.walk.texts if (text.path, text.text) not in self._known]
+        if len(texts) > 1 and not rest.error and self._clear(rest, texts):
+            texts = []
+        for text in texts:
             key = rest.key(text.path)
             new = self._whole(key, text.text, json=False, sealed=text.sealed, error=rest.error)
             if new == text.text:
@@ -290,6 +215,15 @@ class Judged:
             new = self._whole(rest.key(text.path), text.text, json=True)
             if new != text.text:
                 waiting.changes[text.path] = new
+
+    def _clear(self, rest: Rest, texts: Sequence[Text]) -> bool:
+        """Whether nothing is in these texts, of which none repeats one that grows."""
+        asked = [(rest.key(text.path), text.text, text.sealed) for text in texts]
+        if any(key in self._open for key, _, _ in asked) or not _said(self._judge.clear(asked)):
+            return False
+        for text in texts:
+            self._remember(text.path, text.text)
+        return True
 
     def _remember(self, path: Path, text: str) -> None:
         if len(self._known) >= _KNOWN:
@@ -314,9 +248,9 @@ class Judged:
         for key in [key for key in self._open if key.startswith(prefix)]:
             text = self._open.pop(key)
             self._closed.add(key)
-            if isinstance(text, _Growing):
+            if isinstance(text, Growing):
                 self._unread.pop(key, None)
-                text.settle(_said(self._judge.text(key, text.unread(), last=True)))
+                text.settle(_said(self._judge.text(key, text.unread(), last=True)), self._part)
                 continue
             whole = text.text()
             sealed = text.sealed and is_sealed(whole)

@@ -101,6 +101,11 @@ class Canaries:
         self._others = bytes(byte for byte in range(256) if byte not in signs)
         self._escaped = _escaped_search(self._marker)
 
+    @property
+    def marker(self) -> str:
+        """What all canaries of the key begin with."""
+        return self._marker.decode("ascii")
+
     def token(self, session_key: str, place: str) -> str:
         """The canary of a session and a place. Raises ValueError for none of ``PLACES``."""
         return self._made(PLACES.index(place), self._tag("session", session_key))

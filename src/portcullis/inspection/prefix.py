@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -31,6 +31,9 @@ _FAR = 256
 _EXACT = 64
 _ROUGH = 4
 """How far an automaton counts: the first decides what is held, the second whether to look."""
+_HEAD = 4
+"""So many first bytes say of most places that nothing begins there."""
+_MOST_HEADS = 1 << 14
 _BEHIND: dict[Beside, bytes] = {
     "word": b"(?<![0-9A-Za-z_])",
     "digit": b"(?<![0-9])",
@@ -48,6 +51,15 @@ class _Places:
     alphabet: bytes
     viable: Search
     reach: int
+    heads: dict[bytes, bool] = field(default_factory=dict)
+    """Whether a match can begin with these bytes, the one before it first: words repeat."""
+
+    def learn(self, head: bytes) -> None:
+        """Remember whether a match can begin so. What follows cannot make it one."""
+        if head not in self.heads:
+            if len(self.heads) >= _MOST_HEADS:
+                self.heads.clear()
+            self.heads[head] = self.viable(WHOLE, head, 0, len(head))[0][0] >= 0
 
 
 class _Watch:
@@ -68,9 +80,12 @@ class _Watch:
         size, places, live = len(buffer), self._places, self._live
         begin = max(begin, size - places.reach)
         begin = max(begin - 1, len(buffer.rstrip(places.alphabet)))  # one letter may have gone
-        known = live[-1] if live else -1
-        new = places.starts.finditer(buffer, max(begin, self._known - 1 - offset))
-        live.extend(at for found in new if (at := found.start() + offset) > known)
+        known = live[-1] - offset if live else -1
+        heads = places.heads
+        for found in places.starts.finditer(buffer, max(begin, self._known - 1 - offset)):
+            place = found.start()
+            if place > known and heads.get(buffer[place - 1 : place + _HEAD]) is not False:
+                live.append(place + offset)
         self._known = offset + size
         while live:
             place = live[0] - offset
@@ -91,7 +106,13 @@ class _Watch:
         return [place - offset for place in found]
 
     def _viable(self, buffer: bytes, place: int) -> bool:
-        return self._places.viable(WHOLE, buffer, place - 1, len(buffer))[0][0] >= 0
+        viable = self._places.viable
+        if viable(WHOLE, buffer, place - 1, len(buffer))[0][0] >= 0:
+            return True
+        head = buffer[place - 1 : place + _HEAD]
+        if len(head) > _HEAD:
+            self._places.learn(head)
+        return False
 
 
 class _Datum(NamedTuple):

@@ -58,8 +58,9 @@ class PatternStream:
             return Settled(self._settled, ())
         return self._advance(cut + offset, max(opened + offset, self._open))
 
-    def end(self) -> Settled:
-        """The text is complete: everything is settled. The stream is used up."""
+    def end(self, piece: str = "") -> Settled:
+        """The text is complete with this piece: everything is settled. The stream is used up."""
+        self._buffer += piece.encode(errors="replace")
         end = self._offset + len(self._buffer)
         self._buffer += FENCE
         return self._advance(end, end)

@@ -137,6 +137,8 @@ def call_of(block: dict[str, Any]) -> ToolProposal:
 class MessageStream(EventStream):
     """Decodes one stream."""
 
+    words_only = True
+
     def __init__(self, request: ModelRequest) -> None:
         super().__init__()
         self._features = request.features
@@ -167,7 +169,7 @@ class MessageStream(EventStream):
         return frame(data, kind, held=bool(self.open_calls), proposals=proposals)
 
     def slots(self, event: dict[str, Any]) -> Slots:
-        """See StreamDecoder."""
+        """See EventStream."""
         return failure(event) if event["type"] == "error" else message_slots(event)
 
     def _step(self, data: dict[str, Any], kind: str) -> tuple[ToolProposal, ...]:

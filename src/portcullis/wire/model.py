@@ -12,19 +12,25 @@ references and operations that are features or refused themselves.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
 from portcullis.core.call import Result, ToolProposal, Usage
 from portcullis.core.errors import Problem
+from portcullis.core.inspection import Path
+from portcullis.wire.alike import Alike, alike
 from portcullis.wire.json import decode, encode
+from portcullis.wire.replace import replaced
 from portcullis.wire.slots import Slots
-from portcullis.wire.sse import ServerSentEvent, SSEParser
+from portcullis.wire.sse import MAX_EVENT, ServerSentEvent, SSEParser
 from portcullis.wire.sse import encode as event_bytes
 
 DONE: Final = "[DONE]"
 """The data of the event that ends OpenAI's untyped streams."""
+_PATIENCE: Final = 4
+"""After so many events in a row that none was like, a stream's events are taken one by one."""
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +55,13 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a stream, encoded again, ready to forward.
 
-    ``event`` is the object in it, None where there is none, and ``name`` its type as the stream
-    has it. ``held`` is True while a tool call is incomplete: this frame and all that follow it
-    wait for the next frame with ``held`` False. ``proposals`` are the tool calls that it completes.
+    ``event`` is the object in it, None where there is none, ``slots`` the texts in that, and
+    ``name`` its type as the stream has it. ``held`` is True while a tool call is incomplete: this
+    frame and all that follow it wait for the next frame with ``held`` False. ``proposals`` are the
+    tool calls that it completes.
+
+    Events that are alike but for a piece of one text come as one frame: ``texts`` are those pieces,
+    ``slots`` has them as one, and ``event`` is an event like them.
     """
 
     data: bytes
@@ -59,6 +69,41 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     held: bool = False
     proposals: tuple[ToolProposal, ...] = ()
+    slots: Slots | None = None
+    texts: tuple[str, ...] = ()
+
+    @property
+    def events(self) -> int:
+        """How many events it holds."""
+        return len(self.texts) or 1
+
+    def parted(self, count: int) -> tuple[Frame, Frame]:
+        """The first so many of events that are alike, and the others."""
+        rest = self.data.split(b"\n\n", count)[count]
+        data = self.data[: -len(rest)], rest
+        texts = self.texts[:count], self.texts[count:]
+        return self.of(data[0], texts[0]), self.of(data[1], texts[1])
+
+    def apart(self) -> list[Frame]:
+        """A frame for each event."""
+        if not self.texts:
+            return [self]
+        blocks = self.data.split(b"\n\n")
+        return [
+            self.of(block + b"\n\n", (text,))
+            for block, text in zip(blocks, self.texts, strict=False)
+        ]
+
+    def changed(self, changes: Mapping[Path, Any], names: Mapping[Path, str]) -> bytes:
+        """The bytes of its only event with these changes; see ``replaced``."""
+        if self.texts and self.slots is not None:
+            changes = {self.slots.slots[0].path: self.texts[0], **changes}
+        return frame(replaced(self.event, changes, names), self.name).data
+
+    def of(self, data: bytes, texts: tuple[str, ...]) -> Frame:
+        """A frame of events that are like its own but for these texts."""
+        slots = None if self.slots is None else self.slots.of("".join(texts))
+        return msgspec.structs.replace(self, data=data, slots=slots, texts=texts)
 
 
 def frame(
@@ -91,10 +136,6 @@ class StreamDecoder(Protocol):
         a tool call) or PC5010 (unknown event). Nothing may follow a Problem, and frames of the
         same chunk before it are dropped with it.
         """
-        ...
-
-    def slots(self, event: dict[str, Any]) -> Slots:
-        """The texts in the event of a frame that this decoder returned."""
         ...
 
     def end(self) -> Result:
@@ -138,11 +179,18 @@ class EventStream(ABC):
     """What the decoders have in common: parsing, counting, and how a stream ends.
 
     A subclass says in ``take`` what an event means: it returns the frame, or None to swallow the
-    event, and sets ``open_calls``, ``ended``, ``failed``, ``usage`` and ``finish``.
+    event, and sets ``open_calls``, ``ended``, ``failed``, ``usage`` and ``finish``; and in
+    ``slots`` what its texts are.
     """
+
+    words_only: ClassVar[bool] = False
+    """Whether an event that differs from the last one in a text that grows, and in nothing else,
+    tells ``take`` nothing new."""
 
     def __init__(self) -> None:
         self._parser = SSEParser()
+        self._alike: tuple[Alike, Frame] | None = None
+        self._patience = _PATIENCE
         self._size = 0
         self._proposals: list[ToolProposal] = []
         self.open_calls: dict[Any, Any] = {}
@@ -153,14 +201,59 @@ class EventStream(ABC):
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """See StreamDecoder."""
+        if not self.words_only or b"\r" in chunk or len(chunk) > MAX_EVENT:
+            return self._read(chunk)
+        *blocks, rest = chunk.split(b"\n\n")
+        frames: list[Frame] = []
+        at = 0
+        while at < len(blocks):
+            run = self._run(blocks, at)
+            if run is not None:
+                frames.append(run)
+                at += run.events
+            else:
+                frames += self._read(blocks[at] + b"\n\n", blocks[at])
+                at += 1
+        return frames + self._read(rest) if rest else frames
+
+    def _read(self, data: bytes, block: bytes = b"") -> list[Frame]:
+        """Understand events one by one; ``block`` is one that may be all of the data."""
+        whole = bool(block) and self._parser.between
         frames = []
-        for event in self._parser.feed(chunk):
+        for event in self._parser.feed(data):
+            self._alike = None
             frame = self.take(event)
-            if frame is not None:
-                self._size += len(frame.data)
-                self._proposals += frame.proposals
-                frames.append(frame)
+            if frame is None:
+                continue
+            if frame.event is not None:
+                frame = msgspec.structs.replace(frame, slots=self.slots(frame.event))
+            self._size += len(frame.data)
+            self._proposals += frame.proposals
+            frames.append(frame)
+            if whole and self._patience:
+                self._expect(block, event, frame)
         return frames
+
+    def _run(self, blocks: list[bytes], at: int) -> Frame | None:
+        """The events from there on that are like the last one, as one frame."""
+        if self._alike is None or not self._parser.between:
+            return None
+        around, like = self._alike
+        data, texts = around.run(blocks, at)
+        if not texts:
+            return None
+        self._patience = _PATIENCE
+        self._size += len(data)
+        return like.of(data, tuple(texts))
+
+    def _expect(self, block: bytes, event: ServerSentEvent, frame: Frame) -> None:
+        """Remember an event that is all about one piece of text: more like it may follow."""
+        slots = frame.slots
+        if frame.event is None or slots is None or not slots.one_grows:
+            return
+        self._patience -= 1
+        around = alike(block, event.data, frame.data, frame.event, slots.slots[0].path)
+        self._alike = None if around is None else (around, frame)
 
     def end(self) -> Result:
         """See StreamDecoder."""
@@ -181,7 +274,7 @@ class EventStream(ABC):
 
     @abstractmethod
     def slots(self, event: dict[str, Any]) -> Slots:
-        """See StreamDecoder."""
+        """The texts in an event that ``take`` has put into a frame."""
 
     def fail(self) -> None:
         """The provider reports an error: the end, and a fault if a tool call is incomplete."""

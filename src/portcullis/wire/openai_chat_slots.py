@@ -31,13 +31,6 @@ def chat_slots(chunk: dict[str, Any]) -> Slots:
     return Slots(slots=slots, rest=(Rest(walk),), closes=tuple(closes))
 
 
-def content_slot(chunk: dict[str, Any]) -> Slot:
-    """The only piece of a chunk whose one choice has nothing but ``content`` in its delta."""
-    choice = chunk["choices"][0]
-    prefix = f"choices[{choice['index']}].message"
-    return grown(prefix, "content", ("choices", 0, "delta", "content"), choice["delta"]["content"])
-
-
 def _choice(walk: Walk, choice: dict[str, Any], path: Path, prefix: str) -> list[Slot]:
     for name, value in choice.items():
         if name != "delta":

@@ -27,7 +27,6 @@ from portcullis.wire.fields import (
     record,
     string,
 )
-from portcullis.wire.json import encode
 from portcullis.wire.model import (
     DONE,
     EventStream,
@@ -38,9 +37,9 @@ from portcullis.wire.model import (
     only_failure,
     proposal,
 )
-from portcullis.wire.openai_chat_slots import chat_slots, content_slot
+from portcullis.wire.openai_chat_slots import chat_slots
 from portcullis.wire.openai_fields import USAGE, usage
-from portcullis.wire.slots import Rest, Slots, failure
+from portcullis.wire.slots import Slots, failure
 from portcullis.wire.sse import ServerSentEvent
 from portcullis.wire.sse import encode as event_bytes
 
@@ -127,12 +126,12 @@ class _Fragments:
 class ChatStream(EventStream):
     """Decodes one stream."""
 
+    words_only = True
+
     def __init__(self, *, strip_usage: bool) -> None:
         super().__init__()
         self._strip = strip_usage
         self._choices: dict[int, bool] = {}
-        self._fits = b""
-        self._like: tuple[bytes, Rest] | None = None
 
     def take(self, event: ServerSentEvent) -> Frame | None:
         """Understand one event."""
@@ -144,25 +143,15 @@ class ChatStream(EventStream):
         if chunk.get("error"):
             self.fail()
             return frame(only_failure(chunk))
-        around = _around(chunk)
-        if not around or around != self._fits:
-            fit_result(_CHUNK, chunk, ())
-            self._fits = around
+        fit_result(_CHUNK, chunk, ())
         proposals: list[ToolProposal] = []
         for choice in chunk["choices"]:
             proposals += self._choice(choice)
         return self._frame(chunk, tuple(proposals))
 
     def slots(self, event: dict[str, Any]) -> Slots:
-        """See StreamDecoder. Most chunks are the one before with another piece of text."""
-        if event.get("error"):
-            return failure(event)
-        around = _around(event)
-        if around and self._like is not None and self._like[0] == around:
-            return Slots(slots=[content_slot(event)], rest=(self._like[1],))
-        found = chat_slots(event)
-        self._like = (around, found.rest[0]) if around else None
-        return found
+        """See EventStream."""
+        return failure(event) if event.get("error") else chat_slots(event)
 
     def _done(self) -> Frame:
         if not self.failed and (self.open_calls or not all(self._choices.values())):
@@ -213,17 +202,3 @@ class ChatStream(EventStream):
         if other is not None or (call.get("type") or kind) != kind:
             raise Problem("PC5003", "a tool call is of two types")
         fragments.add(call.get("id"), (custom if fragments.custom else function) or {})
-
-
-def _around(chunk: dict[str, Any]) -> bytes:
-    """A chunk that is one piece of one answer's text, without that; nothing for any other chunk."""
-    choices = chunk.get("choices")
-    if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
-        return b""
-    choice = choices[0]
-    delta = choice.get("delta")
-    if type(delta) is not dict or len(delta) != 1 or choice.get("finish_reason"):
-        return b""
-    if type(delta.get("content")) is not str:
-        return b""
-    return encode({**chunk, "choices": [{**choice, "delta": None}]})

@@ -108,6 +108,11 @@ _FRAGMENTS: Final = {
 }
 _BEGIN: Final = frozenset({"response.created", "response.queued", "response.in_progress"})
 _LAST: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_OF_PARTS: Final = frozenset(
+    f"response.{of}_part.{step}"
+    for of in ("content", "reasoning_summary")
+    for step in ("added", "done")
+)
 _PASS: Final[dict[str, str | None]] = {
     **dict.fromkeys(
         (
@@ -211,13 +216,15 @@ class ResponseStream(EventStream):
         return frame(data, data["type"], held=bool(self.open_calls), proposals=proposals)
 
     def slots(self, event: dict[str, Any]) -> Slots:
-        """See StreamDecoder."""
+        """See EventStream."""
         if event.get("type") == "error" or event.get("error"):
             return failure(event)
         return response_slots(event)
 
     def _step(self, data: dict[str, Any], kind: str) -> tuple[ToolProposal, ...]:
         if kind in _PASS:
+            if kind in _OF_PARTS:
+                _member(data, "part")
             feature = _PASS[kind]
             if feature is not None and feature not in self._features:
                 raise Problem("PC5003", f"the answer uses {feature}, which was not asked for")

@@ -74,6 +74,18 @@ class Slots(msgspec.Struct, frozen=True, kw_only=True):
     rest: tuple[Rest, ...] = ()
     closes: tuple[str, ...] = ()
 
+    @property
+    def one_grows(self) -> bool:
+        """Whether there is one piece, and not an empty one, of a text that grows and goes on."""
+        if len(self.slots) != 1 or self.closes:
+            return False
+        return self.slots[0].kind is Kind.GROWS and bool(self.slots[0].text)
+
+    def of(self, text: str) -> Slots:
+        """The same of an event that has another text in its only piece."""
+        slot = self.slots[0]
+        return Slots(slots=[Slot(key=slot.key, path=slot.path, text=text)], rest=self.rest)
+
 
 def label(name: str) -> str:
     """A member's name as part of a key: as it is, or a number of this process for a strange one."""

@@ -56,6 +56,11 @@ class SSEParser:
         self.last_id = ""
         self.retry: int | None = None
 
+    @property
+    def between(self) -> bool:
+        """Whether the next byte is the first of an event."""
+        return not (self._tail or self._size or self._event or self._after_cr or self._first)
+
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take the next bytes, return the events that they complete, in order.
 

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from portcullis.core.call import Result
 from portcullis.wire import SHAPES
+from portcullis.wire.json import decode
 from portcullis.wire.model import Frame, ModelRequest, Shape, StreamDecoder
 
 HERE = Path(__file__).parent
@@ -41,9 +44,21 @@ class Vector:
         return (HERE / f"{self.name}.out.sse").read_bytes()
 
     def run(self, pieces: list[bytes]) -> tuple[list[Frame], Result]:
+        """A frame for each event, however many came as one, and the result."""
         decoder = self.decoder()
-        frames = [frame for piece in pieces for frame in decoder.feed(piece)]
-        return frames, decoder.end()
+        frames = [
+            event for piece in pieces for frame in decoder.feed(piece) for event in frame.apart()
+        ]
+        return [comparable(frame) for frame in frames], decoder.end()
+
+
+def comparable(frame: Frame) -> Frame:
+    """A frame whose texts are compared by what they say."""
+    if frame.slots is None:
+        return frame
+    rest = tuple((r.key(t.path), t.text) for r in frame.slots.rest for t in r.walk.texts)
+    event = decode(frame.data.rpartition(b"data: ")[2]) if frame.texts else frame.event
+    return replace(frame, slots=replace(frame.slots, rest=rest), event=event, texts=())
 
 
 def summary(result: Result) -> dict[str, Any]:

@@ -321,3 +321,23 @@ async def test_what_follows_a_long_link_waits_for_few_characters_more(strict):
     settled = [judge.text("t", piece, last=False).settled for piece in link + after]
     assert settled[len(link) + len(link) // 32] >= len(link)
     assert settled[-1] >= len(link + after) - len("here")
+
+
+async def test_texts_that_stand_for_themselves_are_clear_together_only_if_each_is(wall):
+    wall = Wall(from_model={"secret": "mask"}, canaries=True)
+    plain = [("id", "chatcmpl-1", False), ("model", "bench-1", False)]
+    canary = wall.means.planted.canary("s1")
+    assert wall.stream().clear(plain) is True
+    for wrong in (KEY, "<EMAIL_ADDRESS_1>", canary):
+        assert wall.stream().clear([*plain, ("note", wrong, False)]) is False
+    judge = wall.stream()
+    judge.text("id", "grows", last=False)
+    assert judge.clear(plain) is False
+    assert judge.findings == ()
+    denied = judge.text("t", canary, last=True)
+    assert judge.clear(plain) is denied
+
+
+async def test_where_instructions_matter_each_text_is_looked_at(wall):
+    wall = Wall(injection={"model": "block"})
+    assert wall.stream().clear([("id", "chatcmpl-1", False), ("model", "m", False)]) is False

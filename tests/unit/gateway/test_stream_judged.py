@@ -70,6 +70,10 @@ class Masks:
             return Deny(code="PC3021", reason="forbidden")
         return text.replace(SECRET, MASK)
 
+    def clear(self, texts):
+        words = (SECRET, self.forbidden)
+        return not any(word in text for _, text, _ in texts for word in words)
+
     def opaque(self, key):
         self.unread.append(key)
         return Deny(code="PC3024", reason=key) if key == self.forbidden else None
@@ -209,7 +213,7 @@ def decoder(shape, **more):
 def run(shape, events, judge=None, limit=LIMIT):
     """Everything that goes out, event by event, and the result as the client got it."""
     source = decoder(shape)
-    queue = Judged(source, judge or Masks(), limit)
+    queue = Judged(judge or Masks(), limit)
     out = [queue.feed(source.feed(event)) for event in events]
     result = source.end()
     out.append(queue.rest())
@@ -224,7 +228,7 @@ IDS = ["chat", "responses", "messages"]
 @pytest.mark.parametrize("vector", STREAMS, ids=lambda vector: vector.name)
 def test_a_stream_without_findings_passes_byte_for_byte(vector):
     source, judge = vector.decoder(), Masks()
-    queue = Judged(source, judge, LIMIT)
+    queue = Judged(judge, LIMIT)
     out = [queue.feed(source.feed(event + b"\n\n")) for event in vector.stream.split(b"\n\n")[:-1]]
     result = source.end()
     assert b"".join(out) + queue.rest() == vector.forwarded
@@ -400,7 +404,7 @@ def test_token_probabilities_do_not_tell_what_was_masked():
 def test_a_deny_in_mid_stream_lets_nothing_of_the_forbidden_text_out(shape, make):
     pieces = ["Fine so far. ", "But then for", "bid", "den", " words"]
     source = decoder(shape)
-    queue = Judged(source, Masks(forbidden="forbidden"), LIMIT)
+    queue = Judged(Masks(forbidden="forbidden"), LIMIT)
     sent = b""
 
     def send():
@@ -422,7 +426,7 @@ def test_a_forbidden_text_at_the_very_end_is_denied_before_the_end_goes_out():
     judge.text = lambda key, piece, *, last: (
         Deny(code="PC3020", reason="late") if last else Progress(settled=0)
     )
-    queue = Judged(source, judge, LIMIT)
+    queue = Judged(judge, LIMIT)
     with pytest.raises(Stopped):
         queue.feed(source.feed(b"".join(chat(["text"]))))
 
@@ -436,7 +440,7 @@ def test_more_than_the_limit_does_not_wait():
 
 
 def test_frames_that_say_nearly_nothing_do_not_wait_in_any_number():
-    for queue in (Judged(decoder(CHAT), Masks(), LIMIT), HeldBack(LIMIT)):
+    for queue in (Judged(Masks(), LIMIT), HeldBack(LIMIT)):
         with pytest.raises(Problem) as raised:
             queue.feed(Frame(data=b"data: {}\n\n", held=True) for _ in range(LIMIT // LEAST + 1))
         assert raised.value.code == "PC5004"
@@ -519,7 +523,7 @@ def test_what_a_command_put_out_is_judged_as_it_grows():
         {"type": "response.completed", "response": {"output": []}},
     )  # fmt: skip
     source = decoder(RESPONSES, tools=[{"type": "shell"}])
-    queue = Judged(source, Masks(), LIMIT)
+    queue = Judged(Masks(), LIMIT)
     out = queue.feed(source.feed(b"".join(events))) + queue.rest()
     assert b'"stdout":"***"' in out
     assert b'"stderr":"sword"' in out

@@ -39,6 +39,9 @@ class Judge:
     def whole(self, key, text, *, json, sealed=False, error=False):
         return text.replace("secret", "***")
 
+    def clear(self, texts):
+        return not any("secret" in text for _, text, _ in texts)
+
 
 class Line:
     """A pipeline that allows, changes what it is told to, and notes the order of things."""
