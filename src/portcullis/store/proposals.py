@@ -60,13 +60,13 @@ class SharedProposals:
     async def take(self, key: str, names: Collection[str], digest: str) -> str | None:
         """The event of the oldest proposal of this call under ``key``, which is consumed."""
         tags = [tag(self._key, name, digest) for name in names]
-        query = "SELECT number, event FROM proposal WHERE key = ? AND tag = ? LIMIT 1"
+        query = f"SELECT min(number) FROM proposal WHERE key = ? AND tag IN ({_places(len(tags))})"
         try:
-            found = [row for tag in tags for row in self._file.read(query, (key, tag))]
-            if not found:
+            ((oldest,),) = self._file.read(query, (key, *tags))
+            if oldest is None:
                 return None
             with self._file.write() as run:
-                gone = run("DELETE FROM proposal WHERE number = ? RETURNING event", min(found)[:1])
+                gone = run("DELETE FROM proposal WHERE number = ? RETURNING event", (oldest,))
                 return next((event for (event,) in gone.fetchall()), None)
         except sqlite3.Error:
             raise _unusable() from None
@@ -88,6 +88,10 @@ def tag(key: bytes, name: str, digest: str) -> bytes:
     """What stands for a call: 32 bytes, of which only who has the key can make any."""
     said = f"{name}\0{digest}".encode("utf-8", "surrogatepass")
     return hmac.digest(key, said, "sha256")
+
+
+def _places(count: int) -> str:
+    return ",".join("?" * count)
 
 
 def _unusable() -> Problem:
