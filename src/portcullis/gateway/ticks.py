@@ -1,4 +1,4 @@
-"""What is looked at now and then for as long as something runs: most runs end before a first look."""
+"""What is looked at now and then while something runs: most runs end before the first look."""
 
 from __future__ import annotations
 

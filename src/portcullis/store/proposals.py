@@ -60,7 +60,8 @@ class SharedProposals:
     async def take(self, key: str, names: Collection[str], digest: str) -> str | None:
         """The event of the oldest proposal of this call under ``key``, which is consumed."""
         tags = [tag(self._key, name, digest) for name in names]
-        query = f"SELECT min(number) FROM proposal WHERE key = ? AND tag IN ({_places(len(tags))})"
+        places = ",".join("?" * len(tags))
+        query = f"SELECT min(number) FROM proposal WHERE key = ? AND tag IN ({places})"  # noqa: S608
         try:
             ((oldest,),) = self._file.read(query, (key, *tags))
             if oldest is None:
@@ -91,10 +92,6 @@ def tag(key: bytes, name: str, digest: str) -> bytes:
     """
     said = f"{name}\0{digest}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(said, key=key, digest_size=32).digest()
-
-
-def _places(count: int) -> str:
-    return ",".join("?" * count)
 
 
 def _unusable() -> Problem:
