@@ -24,7 +24,7 @@ from portcullis.core.inspection import (
 from portcullis.core.verdict import Deny, Finding
 from portcullis.inspection.honeytokens import HONEYTOKEN
 from portcullis.inspection.links import foreign
-from portcullis.inspection.reading import NOTHING, Reading
+from portcullis.inspection.reading import Reading
 from portcullis.wire.texts import where
 
 CANARY: Final = "CANARY"
@@ -177,7 +177,7 @@ def _spans(text: str, reading: Reading, how: Look) -> tuple[Span, ...]:
 
 def clear(texts: Sequence[Text], readings: Sequence[Reading]) -> bool:
     """Whether there is nothing to decide on: nothing was seen, nothing looks like a placeholder."""
-    return all(reading is NOTHING for reading in readings) and not any(
+    return all(reading.nothing for reading in readings) and not any(
         "<" in text.text for text in texts
     )
 

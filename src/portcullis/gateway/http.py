@@ -186,12 +186,6 @@ class ClientDisconnect(Exception):  # noqa: N818 - an event, not an error of our
     """The client went away; nobody is left to answer."""
 
 
-async def watch_disconnect(receive: Receive) -> None:
-    """Return when the client goes away. Only after the body has been read."""
-    while (await receive())["type"] != "http.disconnect":
-        continue
-
-
 async def send_head(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Start a response."""
     await send({"type": "http.response.start", "status": status, "headers": list(headers)})

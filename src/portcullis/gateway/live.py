@@ -88,6 +88,13 @@ class Run:
             stop(problem)
         return stop is not None
 
+    def ends_by(self, stop: Callable[[Problem], object]) -> Callable[[Problem], object] | None:
+        """End it in this way from now on; how it would have been ended, None if it was already."""
+        before = self._stop
+        if before is not None:
+            self._stop = stop
+        return before
+
     def over(self) -> None:
         """It has ended: what serves the next one is not stopped in its place."""
         self._stop = None

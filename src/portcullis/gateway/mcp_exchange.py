@@ -114,6 +114,7 @@ class Exchange(Stream):
             log.exception("mcp_request_failed", server=conversation.server)
             return self._refused(Problem("PC9002", "the request could not be handled"))
         finally:
+            self._leave()
             conversation.by_upstream.pop(self._id, None)
             if conversation.by_client.get(request.id) is self:
                 del conversation.by_client[request.id]

@@ -10,15 +10,15 @@ legacy messages are JSON-RPC errors under status 200, since a 404 would mean a l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 import structlog
 
 from portcullis.core.call import Context, Route
 from portcullis.core.errors import Problem
-from portcullis.gateway.http import Request, send_json, watch_disconnect
-from portcullis.gateway.live import LEFT, cuttable, ended, left, quietly, settled
+from portcullis.gateway.http import Request, send_json
+from portcullis.gateway.live import LEFT, current_run, cuttable, quietly
 from portcullis.gateway.mcp import Mcp, make_call, protocol, summary
 from portcullis.gateway.mcp_conversation import Conversation
 from portcullis.gateway.mcp_conversations import Conversations
@@ -26,6 +26,7 @@ from portcullis.gateway.mcp_exchange import Exchange
 from portcullis.gateway.mcp_listen import Listening
 from portcullis.gateway.mcp_reply import Reply
 from portcullis.gateway.mcp_stream import Stream
+from portcullis.gateway.ticks import Ticks
 from portcullis.wire import jsonrpc
 from portcullis.wire.json import decode, encode
 from portcullis.wire.mcp import (
@@ -145,7 +146,7 @@ class McpHttp:
             headers=_mcp_headers(request),
             tracked=False,
         )
-        await self._run(request, exchange, reply, _STATUS)
+        await self._run(exchange, reply, _STATUS)
 
     async def _legacy(
         self, request: Request, context: Context, server: str, message: jsonrpc.Message
@@ -157,7 +158,7 @@ class McpHttp:
         if isinstance(message, jsonrpc.Request):
             reply = self._reply(request)
             exchange = Exchange(self._mcp, conversation, context, message, emit=reply.event)
-            await self._run(request, exchange, reply, {})
+            await self._run(exchange, reply, {})
             return
         with conversation.use():
             if isinstance(message, jsonrpc.Notification):
@@ -175,7 +176,7 @@ class McpHttp:
         reply = self._reply(request, [(_SESSION, conversation.key.encode())])
         exchange = Exchange(self._mcp, conversation, context, message, emit=None)
         try:
-            await self._run(request, exchange, reply, {})
+            await self._run(exchange, reply, {})
         finally:
             if not conversation.version:
                 await self._conversations.end(conversation)
@@ -191,7 +192,7 @@ class McpHttp:
             emit=reply.event,
             last_event_id=request.text(b"last-event-id"),
         )
-        problem = await self._attend(request, listening, reply, listening.run(), opens=True)
+        problem = await self._attend(listening, reply, listening.run(), opens=True)
         if reply.started:
             await quietly(reply.end())
         elif isinstance(problem, Problem):
@@ -215,11 +216,9 @@ class McpHttp:
             return
         await send_json(request.send, _OK, b"")
 
-    async def _run(
-        self, request: Request, exchange: Exchange, reply: Reply, statuses: Mapping[int, int]
-    ) -> None:
+    async def _run(self, exchange: Exchange, reply: Reply, statuses: Mapping[int, int]) -> None:
         """Carry out an exchange and answer it, unless the client has gone."""
-        message = await self._attend(request, exchange, reply, exchange.run())
+        message = await self._attend(exchange, reply, exchange.run())
         if message is not None:
             error = message.get("error", {})
             code = error.get("code")
@@ -229,47 +228,40 @@ class McpHttp:
             await quietly(reply.finish(message, statuses.get(code, _OK)))
 
     async def _attend(
-        self,
-        request: Request,
-        stream: Stream,
-        reply: Reply,
-        running: Any,
-        *,
-        opens: bool = False,
+        self, stream: Stream, reply: Reply, running: Awaitable[Any], *, opens: bool = False
     ) -> Any:
         """Run a stream while watching the client, the clock and containment; its result.
 
-        None when the client left. A stream that ``opens`` shows itself after one tick.
+        None when the client left. A stream that ``opens`` shows itself after one tick. Whoever
+        ends the run of this task ends the stream, which records that and says why.
         """
-        work = asyncio.ensure_future(running)
-        gone = asyncio.ensure_future(watch_disconnect(request.receive))
-        try:
-            while not work.done():
-                await asyncio.wait(
-                    {work, gone}, timeout=self._tick, return_when=asyncio.FIRST_COMPLETED
-                )
-                if work.done():
-                    break
-                if gone.done():
-                    stream.stop(left())
-                    await asyncio.wait({work})
-                    return None
+
+        async def look() -> bool:
+            try:
                 problem = stream.overdue() or await self._show(reply, opens=opens)
-                if problem is not None:
-                    stream.stop(problem)
-                    await asyncio.wait({work})
-            return work.result()
-        except asyncio.CancelledError as error:
-            problem = ended(error)
-            if problem is None:
-                raise
+            except Exception:
+                log.exception("mcp_look_failed")
+                problem = Problem("PC9002", "the stream could not be looked after")
+            if problem is not None:
+                stream.stop(problem)
+            return problem is None
+
+        gone = False
+
+        def stop(problem: Problem) -> None:
+            nonlocal gone
+            gone = problem.code == LEFT
             stream.stop(problem)
-            await asyncio.wait({work})
-            return None if problem.code == LEFT else work.result()
+
+        run, looking = current_run(), Ticks(self._tick, look)
+        before = None if run is None else run.ends_by(stop)
+        try:
+            result = await running
         finally:
-            gone.cancel()
-            work.cancel()
-            await settled((work, gone))
+            if run is not None and before is not None:
+                run.ends_by(before)
+            await looking.end()
+        return None if gone else result
 
     @staticmethod
     async def _show(reply: Reply, *, opens: bool) -> Problem | None:

@@ -72,6 +72,7 @@ class Listening(Stream):
                 problem, self._context, conversation.route, conversation.server, "GET"
             )
         finally:
+            self._leave()
             if conversation.listening is self:
                 conversation.listening = None
         return None

@@ -102,6 +102,10 @@ class Stream(ABC):
         if self.reason is not None:
             raise self.reason
 
+    def _leave(self) -> None:
+        """A stop that comes now ends nothing any more: the task goes on to answer."""
+        self._task = None
+
     def _stopped(self) -> bool:
         """Whether the cancellation at hand is our own ``stop`` and nobody else's."""
         return self.reason is not None and self._task is not None and self._task.uncancel() == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -36,8 +36,8 @@ class Proposals(Protocol):
 class SharedProposals:
     """The proposals of all gateways that open the same file with the same ``key`` of 32 bytes.
 
-    Of a call there is its tag, an HMAC of name and digest, and the event of the model's turn. Both
-    methods raise Problem PC7050.
+    Of a call there is its tag, a keyed hash of name and digest, and the event of the model's turn.
+    All methods raise Problem PC7050.
     """
 
     def __init__(self, path: Path, key: bytes) -> None:
@@ -60,13 +60,14 @@ class SharedProposals:
     async def take(self, key: str, names: Collection[str], digest: str) -> str | None:
         """The event of the oldest proposal of this call under ``key``, which is consumed."""
         tags = [tag(self._key, name, digest) for name in names]
-        query = "SELECT number, event FROM proposal WHERE key = ? AND tag = ? LIMIT 1"
+        places = ",".join("?" * len(tags))
+        query = f"SELECT min(number) FROM proposal WHERE key = ? AND tag IN ({places})"  # noqa: S608
         try:
-            found = [row for tag in tags for row in self._file.read(query, (key, tag))]
-            if not found:
+            ((oldest,),) = self._file.read(query, (key, *tags))
+            if oldest is None:
                 return None
             with self._file.write() as run:
-                gone = run("DELETE FROM proposal WHERE number = ? RETURNING event", min(found)[:1])
+                gone = run("DELETE FROM proposal WHERE number = ? RETURNING event", (oldest,))
                 return next((event for (event,) in gone.fetchall()), None)
         except sqlite3.Error:
             raise _unusable() from None
@@ -85,9 +86,12 @@ class SharedProposals:
 
 
 def tag(key: bytes, name: str, digest: str) -> bytes:
-    """What stands for a call: 32 bytes, of which only who has the key can make any."""
+    """What stands for a call: 32 bytes, of which only who has the key can make any.
+
+    Keyed BLAKE2b (RFC 7693) takes a quarter of HMAC's time, and each call has several names.
+    """
     said = f"{name}\0{digest}".encode("utf-8", "surrogatepass")
-    return hmac.digest(key, said, "sha256")
+    return hashlib.blake2b(said, key=key, digest_size=32).digest()
 
 
 def _unusable() -> Problem:

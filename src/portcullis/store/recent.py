@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from pathlib import Path
@@ -45,28 +46,40 @@ _decode: Final = msgspec.msgpack.Decoder(Step).decode
 class SharedRecent:
     """The steps of all gateways that open the same file with the same ``key`` of 32 bytes, sealed.
 
-    What cannot be written or read is left out, and logged: the approver then sees fewer calls.
+    Steps of one turn of the event loop are written together, at its end: before what was decided
+    can have an answer. What cannot be written or read is left out, and logged: the approver then
+    sees fewer calls.
     """
 
     def __init__(self, path: Path, key: bytes) -> None:
         self._cipher = AESGCM(key)
         self._file = Volatile(path, _SCHEMA)
+        self._new: list[tuple[str, bool, bytes]] = []
 
     def add(self, key: str, step: Step, *, acts: bool) -> None:
         """See Remembered."""
-        sealed = seal(self._cipher, key, step)
+        if not self._new:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._new.append((key, acts, seal(self._cipher, key, step)))
+
+    def _write(self) -> None:
+        new, self._new = self._new, []
+        if not new:
+            return
         try:
             with self._file.write() as run:
-                row = (key, acts, sealed)
-                last = run("INSERT INTO step (key, acts, sealed) VALUES (?, ?, ?)", row)
-                if not (number := last.lastrowid or 0) % _OFTEN:
-                    run(_OLD, (key, acts, key, acts, STEPS))
-                    run("DELETE FROM step WHERE number <= ?", (number - MOST,))
+                for key, acts, sealed in new:
+                    row = (key, acts, sealed)
+                    last = run("INSERT INTO step (key, acts, sealed) VALUES (?, ?, ?)", row)
+                    if not (number := last.lastrowid or 0) % _OFTEN:
+                        run(_OLD, (key, acts, key, acts, STEPS))
+                        run("DELETE FROM step WHERE number <= ?", (number - MOST,))
         except sqlite3.Error as error:
             log.warning("recent_failed", error=type(error).__name__)
 
     async def of(self, key: str) -> tuple[Step, ...]:
         """See Remembered."""
+        self._write()
         try:
             rows = [row for acts in (0, 1) for row in self._file.read(_LAST, (key, acts, STEPS))]
             return tuple(unseal(self._cipher, key, sealed) for (sealed,) in rows)
@@ -76,6 +89,7 @@ class SharedRecent:
 
     def close(self) -> None:
         """Use it no more."""
+        self._write()
         self._file.close()
 
 

@@ -16,7 +16,7 @@ from portcullis.core.ports import Incoming
 from portcullis.core.principal import Principal, PrincipalKind, Session
 from portcullis.core.verdict import PASS, Allow, Deny, Transform
 from portcullis.gateway.http import Request
-from portcullis.gateway.live import Live
+from portcullis.gateway.live import Connection, Live
 from portcullis.gateway.mcp import Mcp
 from portcullis.gateway.mcp_conversations import Conversations
 from portcullis.gateway.mcp_http import McpHttp
@@ -353,14 +353,14 @@ class Gate:
     ):
         """One HTTP request. The client stays until the answer ends, or until ``leave`` is set."""
         answer = answer or Answer()
-        ended = asyncio.Event()
-        bodies = [{"type": "http.request", "body": body, "more_body": False}]
+        connection = Connection(lambda: None)
 
         async def receive():
-            if bodies:
-                return bodies.pop()
-            await (leave or ended).wait()
-            return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def lost():
+            await (leave or asyncio.Event()).wait()
+            connection.lost()
 
         async def send(message):
             if message["type"] == "http.response.start":
@@ -372,7 +372,6 @@ class Gate:
             answer.body += message.get("body", b"")
             if not message.get("more_body", False):
                 answer.ended = True
-                ended.set()
 
         scope = {
             "type": "http",
@@ -380,8 +379,10 @@ class Gate:
             "path": f"/mcp/{server}",
             "client": ("127.0.0.1", 1),
             "headers": [(k.lower().encode(), str(v).encode()) for k, v in headers],
+            "portcullis.connection": connection,
         }
         request = Request(scope, receive, send)
+        leaving = asyncio.create_task(lost())
         context = context or self.context()
         try:
             with self.live.running(context, request.connection):
@@ -389,6 +390,8 @@ class Gate:
         except Problem as problem:  # what the router does with it
             answer.status = problem.status
             answer.body = json.dumps({"error": {"data": {"code": problem.code}}}).encode()
+        finally:
+            leaving.cancel()
         return answer
 
     def headers(self, message, *, version=VERSION, session=None, **extra):

@@ -14,6 +14,7 @@ from mcp.types import ElicitResult
 
 from portcullis.core.errors import Problem
 from portcullis.gateway.http import Request, send_json
+from portcullis.gateway.listener import Listener
 from portcullis.wire.json import encode
 from portcullis.wire.jsonrpc import error_message
 
@@ -67,14 +68,24 @@ async def through(request, make_gate):
         async def app(scope, receive, send):
             if scope["type"] != "http":
                 return
-            request = Request(scope, receive, send)
+            request, context = Request(scope, receive, send), gate.context()
             try:
-                await gate.http(request, gate.context(), scope["path"].rpartition("/")[2])
+                with gate.live.running(context, request.connection):
+                    await gate.http(request, context, scope["path"].rpartition("/")[2])
             except Problem as problem:
                 await send_json(send, problem.status, encode(error_message(None, problem)))
 
-        async with serving(app) as url:
-            yield f"{url}/mcp/orders", gate
+        listener = Listener(
+            app,
+            "127.0.0.1:0",
+            refused=lambda problem, peer, **who: problem,
+            live=gate.live,
+            seconds=10,
+            drain_seconds=1,
+        )
+        await listener.open()
+        yield f"{listener.url}/mcp/orders", gate
+        await listener.close()
         await gate.conversations.close()
         await channels.close()
         await forwarder.close()

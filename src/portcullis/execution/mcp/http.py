@@ -94,6 +94,13 @@ class McpEndpoint:
             )
         )
 
+    async def whole(self, response: UpstreamResponse, request_id: object) -> Incoming:
+        """The one message of an answer in JSON. Raises as ``answer``."""
+        try:
+            return Incoming(message=_whole(response.status, await response.read(), request_id))
+        finally:
+            response.close()
+
     async def answer(
         self, response: UpstreamResponse, request_id: object, parser: SSEParser
     ) -> AsyncGenerator[Incoming, None]:
@@ -102,11 +109,11 @@ class McpEndpoint:
         Raises Problem PC5003 for what is no answer to it, PC5007 when the server refused our
         credential, PC5008 when its stream ends without the response, PC5024 for a status 5xx.
         """
+        if is_json(response):
+            yield await self.whole(response, request_id)
+            return
         try:
-            kind = _media_type(response)
-            if kind == "application/json":
-                yield Incoming(message=_whole(response.status, await response.read(), request_id))
-            elif kind == "text/event-stream" and is_success(response.status):
+            if is_event_stream(response) and is_success(response.status):
                 async with aclosing(self.events(response, parser)) as events:
                     async for incoming in events:
                         answered = is_response(incoming.message)
@@ -145,6 +152,11 @@ def _called(message: Mapping[str, Any]) -> str:
         return ""
     name = parameters.get("name")
     return name if isinstance(name, str) else ""
+
+
+def is_json(response: UpstreamResponse) -> bool:
+    """Say whether an answer is one message."""
+    return _media_type(response) == "application/json"
 
 
 def is_event_stream(response: UpstreamResponse) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from portcullis.core.errors import Problem
 from portcullis.core.ports import Incoming
-from portcullis.execution.mcp.http import McpEndpoint, is_success, refused
+from portcullis.execution.mcp.http import McpEndpoint, is_json, is_success, refused
 
 
 class ModernHttpChannel:
@@ -28,6 +28,9 @@ class ModernHttpChannel:
     ) -> AsyncGenerator[Incoming, None]:
         """Send a request and yield what belongs to it, the response last."""
         response = await self._endpoint.post(message, headers)
+        if is_json(response):  # nearly all are: one message, and nothing to close
+            yield await self._endpoint.whole(response, message["id"])
+            return
         answer = self._endpoint.answer(response, message["id"], self._endpoint.parser())
         async with aclosing(answer) as incoming:
             async for one in incoming:
