@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from portcullis.core.errors import Problem
 from portcullis.gateway.admission import Refused
+from portcullis.gateway.joined import Joined
 from portcullis.gateway.live import Connection, Live
 from portcullis.wire.json import encode
 
@@ -98,6 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("upgrade")  # the parser stops, and the connection is refused
         super().on_headers_complete()
         self.headers = []
+        self.cycle.transport = cast("asyncio.Transport", Joined(self.loop, self.transport))
         if self.leaving or (self.connection is not None and self.live.retired(self.connection)):
             self.cycle.keep_alive = False
         if len(self.pipeline) > MAX_PIPELINED:
