@@ -145,7 +145,7 @@ class RuleBook:
 
     def rules(self, context: Context) -> Rules:
         """What holds for this caller by the policy in force."""
-        profiles = tuple(self._pdp.profile(asker) for asker in on_behalf(context))
+        profiles = tuple([self._pdp.profile(asker) for asker in on_behalf(context)])
         key = tuple(map(id, profiles))  # the entry keeps them alive, so an id is theirs
         found = self._known.get(key)
         if found is None:
