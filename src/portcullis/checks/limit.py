@@ -270,9 +270,10 @@ class Limiting(Check):
         if call.looked_up_for or call.action not in rules.COUNTED:
             return None
         found = self._plans.met(call, context)
-        watched = self._spent is not None and call.action is Action.MODEL and self._prices
-        if not found.met and not watched:
-            return None
+        if not found.met and (
+            call.action is not Action.MODEL or self._price(call, costs=False) is None
+        ):
+            return None  # nor is its cost known, of which somebody would be told
         now = self._clock.now()
         run = Run(context.principal.id, now, ())
         for limit, _ in found.met:

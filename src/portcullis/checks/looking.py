@@ -114,7 +114,7 @@ def look(texts: Sequence[Text], readings: Iterable[Reading], how: Look) -> Seen:
 def scored(texts: Iterable[Text], rules: Rules) -> frozenset[Source]:
     """The sources among the texts for which policy cares about instructions."""
     sources = {text.source for text in texts}
-    return frozenset(s for s in sources if rules.injection(s) is not Treatment.ALLOW)
+    return frozenset([s for s in sources if rules.injection(s) is not Treatment.ALLOW])
 
 
 def leaked(leaks: Iterable[Leak], where: str) -> tuple[Finding, ...]:
@@ -145,6 +145,8 @@ def injected(
 
 def refused(seen: Sequence[Finding]) -> Deny | None:
     """The Deny that the findings ask for, the gravest; it names places. None when all may pass."""
+    if not seen:
+        return None
     for kind, treatment, code in _REFUSALS:
         found = [f for f in seen if f.treatment == treatment and kind in {f.type, ""}]
         if found:
@@ -177,9 +179,10 @@ def _spans(text: str, reading: Reading, how: Look) -> tuple[Span, ...]:
 
 def clear(texts: Sequence[Text], readings: Sequence[Reading]) -> bool:
     """Whether there is nothing to decide on: nothing was seen, nothing looks like a placeholder."""
-    return all(reading.nothing for reading in readings) and not any(
-        "<" in text.text for text in texts
-    )
+    for text, reading in zip(texts, readings, strict=True):
+        if not reading.nothing or "<" in text.text:
+            return False
+    return True
 
 
 def _look_at(text: Text, reading: Reading, how: Look, seen: Seen) -> None:

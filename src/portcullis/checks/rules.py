@@ -44,6 +44,7 @@ class Rules:
         default_factory=dict, compare=False
     )
     _injection: dict[Source, Treatment] = field(default_factory=dict, compare=False)
+    _sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict, compare=False)
 
     def treatment(self, channel: Channel, entity: str, category: Category) -> Treatment:
         """What is done with an entity on a channel."""
@@ -84,12 +85,13 @@ class Rules:
         """Which entities have to be looked for on a channel: those known, and those named."""
         found = self._wanted.get(channel)
         if found is None:
-            found = self._wanted[channel] = frozenset(
+            found = frozenset(
                 entity
                 for entity, categories in self._all(channel).items()
                 if strictest(self.treatment(channel, entity, c) for c in categories)
                 is not Treatment.ALLOW
             )
+            found = self._wanted[channel] = self._sets.setdefault(found, found)
         return found
 
     def _all(self, channel: Channel) -> dict[str, Collection[Category]]:
@@ -125,7 +127,8 @@ class Rules:
 class RuleBook:
     """The rules for each caller. The profiles that a PDP remembers are put together once.
 
-    ``entities`` are those that can be found, each with its categories.
+    ``entities`` are those that can be found, each with its categories. Equal sets of them are one
+    object for all callers: whoever keeps something by them need not compare hundreds of names.
     """
 
     def __init__(
@@ -138,16 +141,18 @@ class RuleBook:
         self._entities = entities
         self._remember = remember
         self._known: dict[tuple[int, ...], Rules] = {}
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
 
     def rules(self, context: Context) -> Rules:
         """What holds for this caller by the policy in force."""
-        profiles = tuple(self._pdp.profile(asker) for asker in on_behalf(context))
+        profiles = tuple([self._pdp.profile(asker) for asker in on_behalf(context)])
         key = tuple(map(id, profiles))  # the entry keeps them alive, so an id is theirs
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= self._remember:
                 self._known.clear()
-            found = self._known[key] = Rules(profiles, self._entities)
+                self._sets.clear()
+            found = self._known[key] = Rules(profiles, self._entities, _sets=self._sets)
         return found
 
 

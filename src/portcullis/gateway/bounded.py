@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from portcullis.core.errors import Problem
 from portcullis.gateway.admission import Refused
+from portcullis.gateway.joined import Joined
 from portcullis.gateway.live import Connection, Live
 from portcullis.wire.json import encode
 
@@ -73,21 +74,19 @@ class BoundedProtocol(HttpToolsProtocol):
             self.live.disconnect(self.connection)
 
     def data_received(self, data: bytes) -> None:
-        """Count the bytes since the last that belonged to a body."""
-        if self._timer is None and not self._busy():
-            self._await_request()
+        """Count the bytes since the last that belonged to a body; wait for what is missing."""
         self._bare += len(data)
         super().data_received(data)
         if self._bare > MAX_HEAD:
             self._cut(Problem("PC1011", f"the head is larger than {MAX_HEAD} bytes"))
+        elif self._timer is None and (self._begun or (self._bare and not self._busy())):
+            self._await_request()  # most requests are here as a whole, and need no clock
 
     def on_message_begin(self) -> None:
-        """Start a request's clock, whatever else the connection is doing."""
+        """A request has begun, whatever else the connection is doing: its clock may start."""
         super().on_message_begin()
         cast("dict[str, Any]", self.scope).update(self._extra)
         self._begun = True
-        if self._timer is None:
-            self._await_request()
 
     def on_headers_complete(self) -> None:
         """The head is complete: what follows is body, and trailers that nobody reads.
@@ -98,6 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("upgrade")  # the parser stops, and the connection is refused
         super().on_headers_complete()
         self.headers = []
+        self.cycle.transport = cast("asyncio.Transport", Joined(self.loop, self.transport))
         if self.leaving or (self.connection is not None and self.live.retired(self.connection)):
             self.cycle.keep_alive = False
         if len(self.pipeline) > MAX_PIPELINED:
@@ -171,7 +171,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _await_request(self) -> None:
-        self._timer = self.loop.call_later(self.seconds, self._too_slow)
+        if not self.transport.is_closing():
+            self._timer = self.loop.call_later(self.seconds, self._too_slow)
 
     def _arrived(self) -> None:
         if self._timer is not None:

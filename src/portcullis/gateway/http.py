@@ -113,7 +113,8 @@ class Request:
                 self._flaw = Problem(code, f"{_named(name)} occurs twice")
         if b"transfer-encoding" in headers and b"content-length" in headers:
             self._flaw = Problem("PC1011", "both Content-Length and Transfer-Encoding")
-        if not _LOCAL_ORIGIN.fullmatch(headers.get(b"origin", b"http://localhost")):
+        origin = headers.get(b"origin")
+        if origin is not None and not _LOCAL_ORIGIN.fullmatch(origin):
             self._flaw = Problem("PC1014", "the Origin is a foreign web page")
         parent = headers.get(b"traceparent", b"").decode("latin-1")
         self.trace_id = trace_of(parent) or new_trace()

@@ -141,8 +141,13 @@ class Line:
                 name = check.name
                 if context.trace is not None:
                     verdict = await self._traced_back(context.trace, check, call, context, result)
+                elif name in self._looks_back:
+                    facts = await check.prepare_result(call, context, result)
+                    verdict = check.judge_result(call, context, result, facts)
                 else:
-                    verdict = await self._looked_back(check, call, context, result)
+                    verdict = check.judge_result(call, context, result, None)
+                if verdict is PASS:
+                    continue
                 if isinstance(verdict, Hold):  # it has been done: nobody can still decide on it
                     verdict = Deny(code="PC3023", reason=verdict.reason)
                 if isinstance(verdict, Deny):
@@ -156,19 +161,14 @@ class Line:
             return Judged(result=result, findings=findings, denied=denied, check=name)
         return Judged(result=result, findings=findings)
 
-    async def _looked_back(
-        self, check: Check, call: Call, context: Context, result: Result
-    ) -> Verdict:
-        facts = None
-        if check.name in self._looks_back:
-            facts = await check.prepare_result(call, context, result)
-        return check.judge_result(call, context, result, facts)
-
     async def _traced_back(
         self, trace: Trace, check: Check, call: Call, context: Context, result: Result
     ) -> Verdict:
         with checking(trace, "result", check.name) as span:
-            verdict = await self._looked_back(check, call, context, result)
+            facts = None
+            if check.name in self._looks_back:
+                facts = await check.prepare_result(call, context, result)
+            verdict = check.judge_result(call, context, result, facts)
             judged(span, verdict)
         return verdict
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from typing import Any, Final, Protocol
 
 import structlog
@@ -103,6 +103,28 @@ class Run:
 _running: ContextVar[Run | None] = ContextVar("running", default=None)
 
 
+class _Among:
+    """Keeps a run among the others while it lasts; a class, because every call enters one."""
+
+    __slots__ = ("_before", "_run", "_runs")
+
+    def __init__(self, runs: set[Run], run: Run) -> None:
+        self._runs = runs
+        self._run = run
+
+    def __enter__(self) -> None:
+        self._runs.add(self._run)
+        self._before: Token[Run | None] = _running.set(self._run)
+
+    def __exit__(self, *_: object) -> None:
+        run = self._run
+        _running.reset(self._before)
+        self._runs.discard(run)
+        run.over()
+        if run.connection is not None:
+            run.connection.run = None
+
+
 def current_run() -> Run | None:
     """What runs for a caller in this task, or in the one that began it."""
     return _running.get()
@@ -171,9 +193,10 @@ class Live:
         peer = connection.peer
         return math.inf if peer is None else peer.expires_at - self._clock.now()
 
-    @contextmanager
-    def running(self, context: Context, connection: Connection | None) -> Iterator[None]:
-        """Keep the current task, which serves a request, within reach of a cut.
+    def running(
+        self, context: Context, connection: Connection | None
+    ) -> AbstractContextManager[None]:
+        """Keep the current task, which serves a request, within reach of a cut; enter it at once.
 
         Raises Problem PC5014 when the caller has left already.
         """
@@ -191,29 +214,13 @@ class Live:
             if connection.peer is not None and connection.principal is None:
                 principal = context.principal
                 connection.principal = _holder(connection.peer, principal.kind, principal.id)
-        with self._among(run):
-            try:
-                yield
-            finally:
-                if connection is not None:
-                    connection.run = None
+        return _Among(self._runs, run)
 
-    @contextmanager
-    def holding(self, context: Context, stop: Callable[[Problem], None]) -> Iterator[None]:
+    def holding(
+        self, context: Context, stop: Callable[[Problem], None]
+    ) -> AbstractContextManager[None]:
         """Keep something else that runs for a caller within reach of a cut."""
-        with self._among(Run(context, stop, None)):
-            yield
-
-    @contextmanager
-    def _among(self, run: Run) -> Iterator[None]:
-        self._runs.add(run)
-        before = _running.set(run)
-        try:
-            yield
-        finally:
-            _running.reset(before)
-            self._runs.discard(run)
-            run.over()
+        return _Among(self._runs, Run(context, stop, None))
 
     def sweep(self) -> None:
         """End what belongs to whoever the feed now cuts off or whose authority is trusted no more.
@@ -295,16 +302,25 @@ def ended(error: asyncio.CancelledError) -> Problem | None:
     return problem
 
 
-@contextmanager
-def cuttable() -> Iterator[None]:
+class _Cuttable:
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            problem = ended(error)
+            if problem is not None:
+                raise problem from None
+
+
+_CUTTABLE: Final = _Cuttable()
+
+
+def cuttable() -> AbstractContextManager[None]:
     """Raise the Problem that the block was cut with, in place of its cancellation."""
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        problem = ended(error)
-        if problem is None:
-            raise
-        raise problem from None
+    return _CUTTABLE
 
 
 async def settled(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -59,6 +59,7 @@ _CALLED: Final = frozenset(
     {"params.name", "params.uri", "params.ref.name", "params.ref.uri", "uri", "model", "host"}
 )
 """Where something is found that stands in the name of what is called."""
+_NOWHERE: Final = frozenset[str]()
 _DECISIONS: Final = {Action.TOOL: EventType.TOOL_CALL, Action.MODEL: EventType.LLM_CALL}
 _RESULTS: Final = {Action.TOOL: EventType.TOOL_RESULT, Action.MODEL: EventType.LLM_RESULT}
 
@@ -342,6 +343,8 @@ def _word_of(verdict: Allow | Deny) -> str:
 
 def _places(outcome: Outcome) -> frozenset[str]:
     """Where in the request something was found."""
+    if not outcome.findings:
+        return _NOWHERE
     return frozenset(finding.where.partition(",")[0] for finding in outcome.findings)
 
 
@@ -384,6 +387,8 @@ def _short(value: Any) -> bool:
 
 def _findings(findings: tuple[Finding, ...]) -> tuple[str, ...]:
     """Each as ``TYPE:treatment@place``, the same ones once."""
+    if not findings:
+        return ()
     shown = (
         f"{finding.type}{':' if finding.treatment else ''}{finding.treatment}@{finding.where}"
         for finding in findings

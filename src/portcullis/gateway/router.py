@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 import structlog
@@ -146,8 +145,12 @@ class Router:
                 return
             way = self._way(request, first, rest)
             context = await self._admitted(request, spend=way is None)
-            with self._live.running(context, request.connection), self._share(context):
-                await self._reach(request, context, first, rest, way)
+            with self._live.running(context, request.connection):
+                self._share(context.principal.id)
+                try:
+                    await self._reach(request, context, first, rest, way)
+                finally:
+                    self._leave(context.principal.id)
         except Problem as problem:
             await self._refuse(request, context, first, rest, problem)
         except asyncio.CancelledError as error:
@@ -200,20 +203,17 @@ class Router:
             trace=request.trace,
         )
 
-    @contextmanager
-    def _share(self, context: Context) -> Iterator[None]:
-        """Keep to the agent's share of what may run at once. Raises Problem PC5025."""
-        agent = context.principal.id
+    def _share(self, agent: str) -> None:
+        """Take one of the agent's places of what may run at once. Raises Problem PC5025."""
         running = self._running.get(agent, 0)
         if running >= self._limits.calls_per_agent:
             raise Problem("PC5025", f"more than {self._limits.calls_per_agent} calls of one agent")
         self._running[agent] = running + 1
-        try:
-            yield
-        finally:
-            self._running[agent] -= 1
-            if not self._running[agent]:
-                del self._running[agent]
+
+    def _leave(self, agent: str) -> None:
+        self._running[agent] -= 1
+        if not self._running[agent]:
+            del self._running[agent]
 
     async def _reach(
         self, request: Request, context: Context, first: str, rest: str, way: Elsewhere | None

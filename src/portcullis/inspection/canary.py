@@ -147,7 +147,11 @@ class Canaries:
 
     def _literal(self, few: bytes) -> bool:
         """Whether any literal stands in a text from which only other characters were taken."""
-        return len(few) >= _MARKER and any(literal in few for literal in self._literals)
+        if len(few) >= _MARKER:
+            for literal in self._literals:
+                if literal in few:
+                    return True
+        return False
 
     def _markers(
         self, data: bytes, flat: bytes, *, escaped: bool

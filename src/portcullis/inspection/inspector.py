@@ -88,10 +88,10 @@ class Inspector:
         So much may be found in so much text, whatever the size of the call, within hard limits: a
         conversation that grew by what passed goes on to pass.
         """
-        began = self._spent()
         whole = "\n".join([text.text for text in texts])
         if len(whole) <= _TOGETHER and bare(whole):
             return self._bare(texts, whole, wanted)
+        began = self._spent()
         layered = [Layers(text.text) if text.number else layers(text.text) for text in texts]
         if len(whole) <= _TOGETHER and all(map(_hides_nothing, texts, layered)):
             return self._bare(texts, whole, wanted)

@@ -89,14 +89,11 @@ class Breakers:
 
     def upstreams(self, call: Call, context: Context) -> tuple[Key, ...]:
         """The breakers of where a call goes: everybody's, and the caller's own; () for nowhere."""
-        server = call.server
-        if not server or call.route is Route.GUARD or call.action is Action.SERVER_REQUEST:
-            return ()
-        if _ends(call):
+        if not _goes_up(call):
             return ()
         agent = context.principal.id
         return tuple(
-            Key(scope="upstream", subject=server, gateway=self._gateway, agent=one)
+            Key(scope="upstream", subject=call.server, gateway=self._gateway, agent=one)
             for one in ("", agent)
         )
 
@@ -159,20 +156,20 @@ class Breakers:
     ) -> None:
         """See Observer: what became of the call is counted, or ends its probes."""
         now, agent = self._clock.now(), context.principal.id
-        of = {"upstream": of_upstream(result, problem), "agent": of_agent(result, problem)}
-        probed = self._probes.pop(call.id, ())
-        for key in probed:
-            self._later(self._ended(key, of[key.scope]))
-        keys = self.upstreams(call, context)
-        if keys and self._settings.upstream.enabled and self._none(keys):
-            self._count_upstream(call, agent, now, of["upstream"], result)
-        own = Key(scope="agent", subject=agent)
+        upstream, own = of_upstream(result, problem), of_agent(result, problem)
+        for key in self._probes.pop(call.id, ()):
+            self._later(self._ended(key, own if key.scope == "agent" else upstream))
+        closed = self.quiet or self._none(self.upstreams(call, context))
+        if self._settings.upstream.enabled and closed and _goes_up(call):
+            self._count_upstream(call, agent, now, upstream, result)
         counts = self._settings.agent.enabled and not call.looked_up_for
-        if counts and of["agent"] is not Came.NOTHING and self._none((own,)):
-            bad = of["agent"] is Came.BAD
-            reason = self._of_agent(agent).ended(now, bad=bad)
-            if bad and reason:
-                self._open(own, reason)
+        if counts and own is not Came.NOTHING:
+            key = Key(scope="agent", subject=agent)
+            if self._none((key,)):
+                bad = own is Came.BAD
+                reason = self._of_agent(agent).ended(now, bad=bad)
+                if bad and reason:
+                    self._open(key, reason)
 
     def trip(self, agent: str, reason: str) -> None:
         """Open an agent's breaker, for a ``reason`` without content."""
@@ -347,6 +344,12 @@ class Breakers:
         own = breaker.key.scope == "agent" or breaker.key.agent
         why = f" ({breaker.reason})" if own else ""
         return f"{what} is open{why}; {when}"
+
+
+def _goes_up(call: Call) -> bool:
+    """Whether a call is for an upstream, of which something is to be learnt."""
+    within = call.route is Route.GUARD or call.action is Action.SERVER_REQUEST
+    return bool(call.server) and not within and not _ends(call)
 
 
 def _ends(call: Call) -> bool:
