@@ -64,7 +64,7 @@ SHARED = (
     ),
 )
 """Pages that have a gate together, of which none takes from another what that needs."""
-MARKED = 40
+MARKED = 41
 """So many blocks at most are not run, for a reason that stands before each."""
 
 

@@ -31,7 +31,7 @@ from portcullis.core.errors import Problem
 from portcullis.core.principal import PrincipalKind
 from portcullis.identity.tokens import LINK
 from portcullis.policy.bundles.layout import opened
-from postgres_servers import needs_postgresql
+from postgres_servers import needs_postgresql, postgres_server
 from redis_servers import redis_server
 
 pytestmark = [pytest.mark.anyio, needs_postgresql, needs_redis]
@@ -45,10 +45,10 @@ def anyio_backend():
 
 
 @pytest.fixture(scope="module")
-async def pair(tmp_path_factory, anyio_backend, postgres):
+async def pair(tmp_path_factory, anyio_backend):
     """Two tenants that run, with the same agents, tools and policy but for one agent each."""
     folder = tmp_path_factory.mktemp("provider")
-    with closed_redis(folder) as redis, closed_to_the_public(postgres):
+    with closed_redis(folder) as redis, closed_postgres() as postgres:
         async with standins.tools_alone(folder) as (tools, credential, _):
             provider = Provider(folder / "tenants", postgres, redis)
             found = []
@@ -85,13 +85,11 @@ def closed_redis(folder):
 
 
 @contextlib.contextmanager
-def closed_to_the_public(server):
-    """Nobody comes to the server's own databases whom they are not opened to."""
-    server.sql("REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
-    try:
-        yield
-    finally:
-        server.sql("GRANT CONNECT ON DATABASE postgres, template1 TO PUBLIC")
+def closed_postgres():
+    """A server of theirs alone: nobody comes to its own databases whom they are not opened to."""
+    with postgres_server() as server:
+        server.sql("REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
+        yield server
 
 
 @contextlib.contextmanager
